@@ -1,0 +1,44 @@
+# Everything a newcomer types. `make search` and `make test` do all the set-up themselves.
+#   PYTHON=python3.11   interpreter for the virtual environment
+#   WHEELS=dir          folder of ready wheels (mmcv takes some minutes to build without one)
+#   SEARCH=file         search specification for `make search`
+PYTHON ?= python3
+VENV ?= .venv
+SEARCH ?= examples/digits.yaml
+WORKERS ?= 2
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup search test test-all check lint bench clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY)  ## create the virtual environment with pinned versions
+
+$(READY): requirements.lock pyproject.toml deploy/set_up.sh
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" WHEELS="$(WHEELS)" deploy/set_up.sh
+	@touch $@
+
+search: $(READY)  ## search a loss on the embedded data set and show the result
+	@$(BIN)/paploss search $(SEARCH) --workers $(WORKERS)
+
+test: $(READY)  ## the default test suite
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(READY)  ## every test, with the slow real trainings
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## formatting, lint, types, import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+check: lint test  ## what CI runs
+
+bench: $(READY)  ## run every benchmark and record its results
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove the environment and caches, keep searches
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
