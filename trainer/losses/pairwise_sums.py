@@ -1,0 +1,132 @@
+"""Sums of a piecewise polynomial over all pairs of scores, without forming the pairs.
+
+| symbol | meaning                                                          | shape         |
+|--------|------------------------------------------------------------------|---------------|
+| s_i    | reference scores (those of the positives)                        | `[P]`         |
+| s_j    | scores that are compared with every s_i                          | `[n]`         |
+| w_j    | weight of s_j                                                    | `[n]`         |
+| c_i    | weight of s_i                                                    | `[P]`         |
+| f      | a function of s_j - s_i: a sum of one-sided powers at M knots    |               |
+| b_im   | breakpoint s_i + o_m, right of which term m of f counts          | `[P, M]`      |
+| e      | the breakpoints of all functions, ascending                      | `[E]`         |
+| bin_j  | how many of e lie below s_j                                      | `[n]`, 0 to E |
+
+Once the bin of each score is known, sum_j w_j (s_j - b)^p over all s_j > b follows from sums of w s^q over bins, and
+sum_i c_i f(s_j - s_i) is a polynomial in s_j that changes from bin to bin only. The n scores are never sorted:
+O((n + E) log E) time and O(n + E) memory, exact up to rounding. All of it is float64.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import comb
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from trainer.losses.piecewise import TruncatedPowers
+
+
+@dataclass(frozen=True)
+class BinnedScores:
+    """Scores s_j with the bin that each falls into; made by `SortedBreakpoints.locate`."""
+
+    scores: Tensor
+    """s_j measured from the lowest reference, `[n]` float64."""
+    bins: Tensor
+    """`[n]` int32."""
+
+
+@dataclass(frozen=True)
+class PairFunction:
+    """A function f of s_j - s_i with its place among the sorted breakpoints."""
+
+    coefficients: Tensor
+    """Of f, `[M, degree + 1]`."""
+    breakpoints: Tensor
+    """b, `[P, M]`."""
+    ranks: Tensor
+    """Index of each breakpoint in e, `[P, M]` int64."""
+    bin_count: int
+    """E + 1."""
+
+    def derivative(self) -> Self:
+        """f', from the left at a kink; jumps contribute nothing."""
+        powers = torch.arange(1, self.coefficients.shape[1], device=self.coefficients.device)
+        return replace(self, coefficients=self.coefficients[:, 1:] * powers)
+
+    def sums(self, moments: Tensor) -> Tensor:
+        """sum_j w_j f(s_j - s_i), `[P]`, from the moments `[> degree, E]` of the weighted scores."""
+        total = torch.zeros_like(self.breakpoints)
+        for p, coefficient in enumerate(self.coefficients.unbind(1)):
+            for q in range(p + 1):
+                total += coefficient * comb(p, q) * (-self.breakpoints) ** (p - q) * moments[q][self.ranks]
+        return total.sum(1)
+
+    def transposed_sums(self, weights: Tensor, binned: BinnedScores) -> Tensor:
+        """sum_i c_i f(s_j - s_i), `[n]`, given c `[P]`."""
+        degree = self.coefficients.shape[1] - 1
+        total = torch.zeros_like(binned.scores)
+        for q in range(degree, -1, -1):  # Horner's rule: one table of the coefficient of s_j^q over bins at a time
+            steps = torch.zeros_like(self.breakpoints)
+            for p in range(q, degree + 1):
+                steps += self.coefficients[:, p] * comb(p, q) * (-self.breakpoints) ** (p - q)
+            table = steps.new_zeros(self.bin_count)
+            table[1:].index_add_(0, self.ranks.flatten(), (steps * weights[:, None]).flatten())
+            total.mul_(binned.scores).add_(table.cumsum(0).index_select(0, binned.bins))
+        return total
+
+
+class SortedBreakpoints:
+    """The breakpoints of some functions of s_j - s_i, for P reference scores.
+
+    Args:
+        references: s_i, `[P]` floating, P >= 1, finite.
+        functions: what will be summed; they share the table, and `functions` holds them in the same order.
+    """
+
+    functions: tuple[PairFunction, ...]
+
+    def __init__(self, references: Tensor, functions: Sequence[TruncatedPowers]) -> None:
+        # Measured from the lowest reference: a large offset common to all scores would cost digits in the moments.
+        self._origin = references.min().double()
+        offsets = torch.cat([f.offsets for f in functions])
+        inclusive = torch.cat([f.inclusive for f in functions])
+        breakpoints = (references.double() - self._origin)[:, None] + offsets
+        # A score counts if it is above the edge; an edge just below its breakpoint lets equality count too.
+        edges = torch.where(inclusive, breakpoints.nextafter(breakpoints.new_tensor(-torch.inf)), breakpoints)
+        self._edges, order = edges.flatten().sort()
+        ranks = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
+        knots = [len(f.offsets) for f in functions]
+        self.functions = tuple(
+            PairFunction(f.coefficients, b, r, bin_count=order.numel() + 1)
+            for f, b, r in zip(
+                functions, breakpoints.split(knots, 1), ranks.view_as(edges).split(knots, 1), strict=True
+            )
+        )
+
+    def locate(self, scores: Tensor) -> BinnedScores:
+        """The bins of scores s_j, `[n]` floating; infinite ones are brought just above or below all breakpoints."""
+        centred = scores.double() - self._origin
+        # Beyond the last edge every f is at its end, and smaller numbers keep more digits.
+        centred.clamp_(self._edges[0] - 1, self._edges[-1] + 1)
+        return BinnedScores(centred, torch.bucketize(centred, self._edges, out_int32=True))
+
+    def moments(self, binned: BinnedScores, degree: int, weights: Tensor | None = None) -> Tensor:
+        """sum_j w_j s_j^q over the scores above each edge, q = 0 to degree.
+
+        Args:
+            binned: scores with their bins, n of them.
+            degree: the highest of the degrees of the functions to be summed.
+            weights: w_j, `[n]` float64; 1 if None.
+
+        Returns:
+            `[degree + 1, E]` float64.
+        """
+        terms = torch.ones_like(binned.scores) if weights is None else weights
+        sums = terms.new_zeros(degree + 1, self._edges.numel() + 1)
+        for q in range(degree + 1):
+            if q > 0:
+                terms = terms * binned.scores
+            sums[q].index_add_(0, binned.bins, terms)
+        return sums[:, 1:].flip(1).cumsum(1).flip(1)
