@@ -1,0 +1,59 @@
+"""The operator's settings, from the environment (PAPLOSS_...) or passed by the command line; nothing is made on import."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where the parts of the platform are, and how patient they are with each other. Durations are in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="PAPLOSS_", frozen=True, extra="forbid")
+
+    state_dir: Path = Field(Path("state"), description="folder for the database file and exports")
+    database_url: str = Field("", description="SQLAlchemy URL; empty means a SQLite file in state_dir")
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    data_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="folders whose data sets and weights a request may name; separated by ':' in the environment"
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+
+    lease_seconds: float = Field(60, gt=0, description="a worker that is silent for so long has lost its trial")
+    renew_seconds: float = Field(5, gt=0, description="how often a worker renews its lease")
+    leader_lease_seconds: float = Field(15, gt=0, description="a leader that is silent for so long is replaced")
+    tick_seconds: float = Field(0.5, gt=0, description="pause between two looks of the leader at its searches")
+    requeue_seconds: float = Field(15, gt=0, description="an entry handed to a worker that never claims is handed on")
+    queue_margin: int = Field(8, ge=1, description="trials kept in a queue beyond two for each live worker")
+
+    @field_validator("data_roots", mode="before")
+    @classmethod
+    def _split_roots(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return json.loads(value) if value.startswith("[") else [part for part in value.split(":") if part]
+
+    @field_validator("data_roots")
+    @classmethod
+    def _check_roots(cls, roots: tuple[Path, ...]) -> tuple[Path, ...]:
+        for root in roots:
+            if not root.is_absolute() or ".." in root.parts:
+                raise ValueError(f"expected absolute folders without '..', got {root}")
+        return roots
+
+    @model_validator(mode="after")
+    def _check_durations(self) -> Self:
+        if self.renew_seconds * 2 > self.lease_seconds:
+            raise ValueError(
+                f"renew_seconds: expected at most half of lease_seconds ({self.lease_seconds}), got {self.renew_seconds}"
+            )
+        return self
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database's URL, with the default filled in."""
+        return self.database_url or f"sqlite:///{self.state_dir.absolute() / 'paploss.db'}"

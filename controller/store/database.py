@@ -1,0 +1,100 @@
+"""Connections to SQLite and PostgreSQL, and the database's own clock.
+
+Times are seconds since 1970 (UTC) as floats in both databases, so that a lease is plain arithmetic. They come from
+the database, never from a process: machines' clocks may differ by hours.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Float, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import FunctionElement
+
+BUSY_TIMEOUT_SECONDS = 30
+
+
+class now(FunctionElement[float]):  # noqa: N801 (reads as the SQL function that it is)
+    """The database's clock: seconds since 1970, UTC."""
+
+    type = Float()
+    inherit_cache = True
+
+
+@compiles(now, "postgresql")
+def _now_postgresql(_element: now, _compiler: SQLCompiler, **_options: Any) -> str:
+    # clock_timestamp, not now(): a transaction that waited for a lock must not write a lease from before the wait.
+    return "EXTRACT(EPOCH FROM clock_timestamp())::float8"
+
+
+@compiles(now, "sqlite")
+def _now_sqlite(_element: now, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+class Database:
+    """One database with its connection pool.
+
+    Safe to use from several threads. SQLite is opened by one process only, so writers queue here and not on the file.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Prepare the engine; the first connection is made on first use. `url` is an SQLAlchemy URL."""
+        self.url = make_url(url)
+        if self.url.get_backend_name() == "sqlite":
+            self.engine = _sqlite_engine(str(url), self.url.database)
+        else:
+            self.url = self.url.set(drivername="postgresql+psycopg")
+            self.engine = create_engine(self.url, pool_size=10, max_overflow=10, pool_timeout=30, pool_pre_ping=True)
+        self._reader = self.engine.execution_options(readonly=True)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the tables lie in a SQLite file."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session in one transaction, committed at the end, rolled back on any exception."""
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session for reading; it never waits for a writer, and what it changes is thrown away."""
+        with Session(self._reader, expire_on_commit=False) as session:
+            yield session
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def _sqlite_engine(url: str, path: str | None) -> Engine:
+    if not path or path == ":memory:":
+        raise ValueError(f"database_url: expected a file for SQLite, got {url!r}")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, pool_size=20, max_overflow=20)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # type: ignore[attr-defined]  # we begin transactions ourselves, below
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later would fail at once when another writes between: take the lock now.
+    readonly = connection.get_execution_options().get("readonly", False)
+    connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
