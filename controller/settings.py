@@ -22,6 +22,13 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="names that a request's Host header may carry, separated by ':' in the environment; by default the "
+        "loopback's names when the controller listens there, else any",
+    )
+    max_body_bytes: int = Field(1_000_000, ge=1000, description="a larger request is refused")
+    session_seconds: float = Field(12 * 3600, gt=0, description="how long a browser stays signed in")
 
     lease_seconds: float = Field(60, gt=0, description="a worker that is silent for so long has lost its trial")
     renew_seconds: float = Field(5, gt=0, description="how often a worker renews its lease")
@@ -30,9 +37,9 @@ class Settings(BaseSettings):
     requeue_seconds: float = Field(15, gt=0, description="an entry handed to a worker that never claims is handed on")
     queue_margin: int = Field(8, ge=1, description="trials kept in a queue beyond two for each live worker")
 
-    @field_validator("data_roots", mode="before")
+    @field_validator("data_roots", "allowed_hosts", mode="before")
     @classmethod
-    def _split_roots(cls, value: object) -> object:
+    def _split_list(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return json.loads(value) if value.startswith("[") else [part for part in value.split(":") if part]

@@ -222,7 +222,6 @@ class Worker(Base):
     gpus: Mapped[int]
     device: Mapped[str]
     versions: Mapped[JsonObject]
-    trial_id: Mapped[str | None] = mapped_column(String(64))  # claimed last and not ended
     first_seen_at: Mapped[float] = mapped_column(default=now())
     last_seen_at: Mapped[float] = mapped_column(default=now(), index=True)
 
@@ -237,6 +236,17 @@ class ApiKey(Base):
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[float] = mapped_column(default=now())
     revoked_at: Mapped[float | None]
+
+
+class SignIn(Base):
+    """A browser's session, or the one-time code that opens one; only its SHA-256 is kept. Ends with its key."""
+
+    __tablename__ = "sign_ins"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_name: Mapped[str] = mapped_column(ForeignKey("api_keys.name", ondelete="CASCADE"))
+    purpose: Mapped[Literal["session", "code"]] = mapped_column(String(8))
+    expires_at: Mapped[float] = mapped_column(index=True)
 
 
 class Leader(Base):
