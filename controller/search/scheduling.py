@@ -1,0 +1,140 @@
+"""What a search does next: propose trials, update its policy, wait, or end. Pure decisions from counts.
+
+The controller's loop and the simulation in `benchmarks/` call the same function.
+
+`round`: a round's trials go out together; the policy is updated when all of them are final. Failed ones leave the mean;
+with fewer than 2 rewards the missing ones are proposed anew. Workers wait for the slowest trial of each round.
+
+`stream`: proposals go out whenever the backlog is smaller than what the workers need, and an update consumes any n
+finished trials. No worker waits before the last trials of the search. Trials that run while others finish learn of it
+too late: on average a trial is as many versions old as n fits into the trials open at once. The cap of
+n * max_staleness open trials bounds that, at the price of idle workers where there are more of them than that.
+
+In both modes a search consumes rounds * n rewards (in `round` mode fewer by the failed trials).
+"""
+
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+Mode = Literal["round", "stream"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """The settings of one search.
+
+    Raises ValueError where a number is below its least value.
+    """
+
+    mode: Mode
+    rounds: int
+    trials_per_round: int
+    max_staleness: int = 16
+    """`stream`: at most n times as many trials are open at once; algorithms may leave out samples that are older."""
+    max_replacements: int = 2
+    """A round that has lost more than n times as many trials, and has too few rewards, ends the search."""
+
+    def __post_init__(self) -> None:
+        least = {"rounds": 1, "trials_per_round": 2, "max_staleness": 1, "max_replacements": 0}
+        for name, minimum in least.items():
+            if getattr(self, name) < minimum:
+                raise ValueError(f"{name}: expected {minimum} or more, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a search stands; proxy trials only."""
+
+    updates: int
+    """Policy updates done, which is the version of the policy and the number of the running round."""
+    open: int
+    """Trials queued or running, of any version."""
+    ready: int
+    """Trials with a reward that no update has consumed."""
+    failed: int
+    """Trials that ended without a reward since the last update."""
+    workers: int
+    """Trials that the live workers can run at the same time."""
+
+
+@dataclass(frozen=True)
+class Propose:
+    """Propose so many trials from the current version of the policy."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Update:
+    """Update the policy from the `count` ready trials that finished first."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing to do until a trial ends or a worker appears."""
+
+
+@dataclass(frozen=True)
+class Finish:
+    """All updates are done: choose the final parameters."""
+
+
+@dataclass(frozen=True)
+class Fail:
+    """The search cannot go on."""
+
+    reason: str
+
+
+Action = Propose | Update | Wait | Finish | Fail
+
+
+def decide(schedule: Schedule, progress: Progress) -> Action:
+    """The one next action. Carry it out, bring `progress` up to date, and ask again until the answer is to wait or end.
+
+    The open trials that a finished search leaves behind in `stream` mode do not exist: it never proposes more than the
+    updates still to come will consume.
+    """
+    if progress.updates >= schedule.rounds:
+        return Finish()
+    match schedule.mode:
+        case "round":
+            return _decide_round(schedule, progress)
+        case "stream":
+            return _decide_stream(schedule, progress)
+        case _:
+            assert_never(schedule.mode)
+
+
+def _decide_round(schedule: Schedule, progress: Progress) -> Action:
+    if progress.open:
+        return Wait()
+    if progress.ready >= 2:
+        return Update(progress.ready)
+    if too_many := _too_many_failures(schedule, progress):
+        return too_many
+    return Propose(schedule.trials_per_round - progress.ready)
+
+
+def _decide_stream(schedule: Schedule, progress: Progress) -> Action:
+    n = schedule.trials_per_round
+    if progress.ready >= n:
+        return Update(n)
+    if too_many := _too_many_failures(schedule, progress):
+        return too_many
+    # A spare trial for every eight workers, so that one that ends finds work before the controller has looked again.
+    wanted = max(n, progress.workers + -(-progress.workers // 8))
+    to_come = (schedule.rounds - progress.updates) * n - progress.ready
+    count = min(wanted, n * schedule.max_staleness, to_come) - progress.open
+    return Propose(count) if count > 0 else Wait()
+
+
+def _too_many_failures(schedule: Schedule, progress: Progress) -> Fail | None:
+    if progress.failed <= schedule.max_replacements * schedule.trials_per_round:
+        return None
+    return Fail(
+        f"{progress.failed} trials of round {progress.updates} ended without a reward "
+        f"and {progress.ready} with one; an update needs more"
+    )
