@@ -8,11 +8,11 @@ appears here, only the control points that it decodes to. AP and reward are frac
 """
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 FUNCTION_NAMES = ("H2", "I2", "I3", "I1", "H1")
 """Row order of a control point array (SPEC of the loss: H2 ranks with gradient, H1 without, I1..I3 act on quality)."""
@@ -144,7 +144,9 @@ class JobSpec(Message):
     seed: int = Field(0, ge=0, lt=2**31)
     weights: str | None = Field(None, description="file of pretrained backbone weights, as the workers see it")
     prune: tuple[PrunePoint, ...] = ()
-    gpus: int = Field(0, ge=0, le=64, description="GPUs of this training; 0 trains on the CPU or one GPU if there is one")
+    gpus: int = Field(
+        0, ge=0, le=64, description="GPUs of this training; 0 trains on the CPU or one GPU if there is one"
+    )
     timeout_seconds: float | None = Field(None, gt=0)
     synthetic: SyntheticOptions | None = None
 

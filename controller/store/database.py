@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Float, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, Float, create_engine, event, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
@@ -36,6 +36,11 @@ def _now_postgresql(_element: now, _compiler: SQLCompiler, **_options: Any) -> s
 @compiles(now, "sqlite")
 def _now_sqlite(_element: now, _compiler: SQLCompiler, **_options: Any) -> str:
     return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+def read_clock(session: Session) -> float:
+    """The database's time at this moment: seconds since 1970, UTC."""
+    return session.execute(select(now())).scalar_one()
 
 
 class Database:
@@ -87,7 +92,7 @@ def _sqlite_engine(url: str, path: str | None) -> Engine:
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # type: ignore[attr-defined]  # we begin transactions ourselves, below
+    connection.isolation_level = None  # we begin transactions ourselves, below
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")

@@ -50,7 +50,9 @@ class Search(Base):
     max_running_trials: Mapped[int | None]
     round: Mapped[int] = mapped_column(default=0)  # the newest policy version
     next_number: Mapped[int] = mapped_column(default=0)  # number of the next trial
-    best: Mapped[JsonObject | None]  # controller.loop.confirm.Report, once confirmed
+    best: Mapped[JsonObject | None] = mapped_column(
+        JSON(none_as_null=True)
+    )  # controller.loop.confirmation.Report, once confirmed
     created_at: Mapped[float] = mapped_column(default=now())
     finished_at: Mapped[float | None]
 
@@ -141,8 +143,8 @@ class Trial(Base):
             "ix_trials_unconsumed",
             "search_id",
             "finished_at",
-            postgresql_where=text("consumed_round IS NULL AND reward IS NOT NULL"),
-            sqlite_where=text("consumed_round IS NULL AND reward IS NOT NULL"),
+            postgresql_where=text("kind = 'proxy' AND consumed_round IS NULL AND finished_at IS NOT NULL"),
+            sqlite_where=text("kind = 'proxy' AND consumed_round IS NULL AND finished_at IS NOT NULL"),
         ),
     )
 
@@ -209,7 +211,7 @@ class Event(Base):
     message: Mapped[str]
     at: Mapped[float] = mapped_column(default=now())
 
-    __table_args__ = (Index("ix_events_search", "search_id", "id"),)
+    __table_args__ = (Index("ix_events_search", "search_id", "id"), Index("ix_events_trial", "trial_id", "id"))
 
 
 class Worker(Base):

@@ -1,0 +1,33 @@
+"""Why the store refuses; the API turns each into a status code."""
+
+
+class StoreError(Exception):
+    """Base of all refusals; its text is for people."""
+
+
+class NotFoundError(StoreError):
+    """There is no such search, trial, round or key (404)."""
+
+
+class ConflictError(StoreError):
+    """The present state does not allow it, or another attempt holds the trial (409)."""
+
+
+class GoneError(StoreError):
+    """The trial has ended; whoever still trains it is to stop (410)."""
+
+
+class LateResultError(ConflictError):
+    """A result came after its trial was claimed again or ended (409); it is to be kept for audit."""
+
+    def __init__(self, message: str, attempt: int) -> None:
+        super().__init__(message)
+        self.attempt = attempt
+
+
+class LeadershipLostError(StoreError):
+    """Another process drives now, or this one's term has run out; its transaction must not commit."""
+
+
+class SchemaError(StoreError):
+    """The database's schema is not the one this program was written for."""

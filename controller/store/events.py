@@ -1,0 +1,48 @@
+"""The event log: what happened to a search, in words."""
+
+from typing import Literal
+
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from controller.store.models import Event
+
+EventKind = Literal[
+    "search_started",
+    "search_paused",
+    "search_resumed",
+    "search_cancelled",
+    "search_failed",
+    "search_succeeded",
+    "round_closed",
+    "confirm_started",
+    "trials_replaced",
+    "trial_started",
+    "trial_succeeded",
+    "trial_pruned",
+    "trial_failed",
+    "trial_cancelled",
+    "trial_retried",
+    "trial_preempted",
+    "trial_paused",
+    "lease_expired",
+    "lease_revived",
+    "late_result",
+    "leader_changed",
+]
+Level = Literal["info", "warning", "error"]
+
+
+def record(
+    session: Session,
+    kind: EventKind,
+    message: str,
+    *,
+    search_id: str | None = None,
+    trial_id: str | None = None,
+    level: Level = "info",
+) -> None:
+    """Add a line to the log, as part of the transaction that it tells of."""
+    session.execute(
+        insert(Event).values(kind=kind, message=message, search_id=search_id, trial_id=trial_id, level=level)
+    )

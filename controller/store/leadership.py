@@ -1,0 +1,102 @@
+"""Who drives. One row with an epoch and an expiry, which every driving transaction checks and holds.
+
+A row and not a database lock, because it works on SQLite and behind a connection pooler as well. While a driving
+transaction is open, nobody can take the row over, so two leaders' changes never interleave.
+"""
+
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.orm import Session
+
+from controller.store.database import Database, now
+from controller.store.errors import LeadershipLostError
+from controller.store.events import record
+from controller.store.models import Leader
+
+_ROW = 1
+
+
+@dataclass(frozen=True)
+class Term:
+    """One period of leadership: good until it is not renewed in time."""
+
+    holder: str
+    epoch: int
+    acquired_at: float
+
+
+def new_holder() -> str:
+    """A name for this process as a possible leader; a restarted process is another one."""
+    return f"{socket.gethostname()}-{secrets.token_hex(4)}"
+
+
+def acquire(session: Session, holder: str, lease_seconds: float) -> Term | None:
+    """Renew this holder's term, or take over where the last one has run out; none if somebody else leads."""
+    return _renew(session, holder, lease_seconds) or _take_over(session, holder, lease_seconds)
+
+
+def resign(session: Session, term: Term) -> None:
+    """End the term, so that the next leader need not wait for its end."""
+    session.execute(update(Leader).where(*_is(term)).values(expires_at=now()))
+
+
+def check(session: Session, term: Term) -> None:
+    """Make the transaction one of this term: nobody takes over before it ends.
+
+    Raises:
+        LeadershipLostError: the term has run out or somebody else leads.
+    """
+    held = session.scalar(select(Leader.epoch).where(*_is(term), Leader.expires_at > now()).with_for_update(read=True))
+    if held is None:
+        raise LeadershipLostError(f"{term.holder} no longer leads (epoch {term.epoch})")
+
+
+@contextmanager
+def drive(database: Database, term: Term) -> Iterator[Session]:
+    """A session in one transaction that commits only under this term.
+
+    Raises:
+        LeadershipLostError: as `check`.
+    """
+    with database.write() as session:
+        check(session, term)
+        yield session
+
+
+def find_leader(session: Session) -> Leader | None:
+    """The present leader; none while there is none."""
+    return session.scalar(select(Leader).where(Leader.expires_at > now()))
+
+
+def _renew(session: Session, holder: str, lease_seconds: float) -> Term | None:
+    row = session.execute(
+        update(Leader)
+        .where(Leader.id == _ROW, Leader.holder == holder, Leader.expires_at > now())
+        .values(expires_at=now() + lease_seconds)
+        .returning(Leader.epoch, Leader.acquired_at)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    return None if row is None else Term(holder, row.epoch, row.acquired_at)
+
+
+def _take_over(session: Session, holder: str, lease_seconds: float) -> Term | None:
+    row = session.execute(
+        update(Leader)
+        .where(Leader.id == _ROW, Leader.expires_at <= now())
+        .values(holder=holder, epoch=Leader.epoch + 1, acquired_at=now(), expires_at=now() + lease_seconds)
+        .returning(Leader.epoch, Leader.acquired_at)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if row is None:
+        return None
+    record(session, "leader_changed", f"{holder} leads now (epoch {row.epoch})")
+    return Term(holder, row.epoch, row.acquired_at)
+
+
+def _is(term: Term) -> tuple[ColumnElement[bool], ...]:
+    return (Leader.id == _ROW, Leader.holder == term.holder, Leader.epoch == term.epoch)

@@ -1,0 +1,13 @@
+"""Alembic's entry: runs the migrations on the connection that `controller.store.schema` passes."""
+
+from alembic import context
+
+from controller.store.models import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    render_as_batch=context.config.attributes["connection"].dialect.name == "sqlite",
+)
+with context.begin_transaction():
+    context.run_migrations()

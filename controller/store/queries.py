@@ -1,0 +1,224 @@
+"""What the API and the page read. Lists come in pages: pass the last page's `next_cursor` to get the next one."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from controller.store.errors import NotFoundError
+from controller.store.models import (
+    ApiKey,
+    Attempt,
+    Evaluation,
+    Event,
+    LateResult,
+    Round,
+    Search,
+    SearchState,
+    Trial,
+    TrialState,
+    Worker,
+)
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Page(Generic[Item]):
+    """A part of a list; `next_cursor` is none on the last page."""
+
+    items: Sequence[Item]
+    next_cursor: str | None
+
+
+def get_search(session: Session, search_id: str, kind: str | None = None) -> Search:
+    """One search, or training request; `kind` asks for one of the two.
+
+    Raises:
+        NotFoundError: no such search.
+    """
+    search = session.get(Search, search_id)
+    if search is None or (kind is not None and search.kind != kind):
+        raise NotFoundError(f"no {kind or 'search'} {search_id}")
+    return search
+
+
+def get_trial(session: Session, trial_id: str) -> Trial:
+    """One trial.
+
+    Raises:
+        NotFoundError: no such trial.
+    """
+    trial = session.get(Trial, trial_id)
+    if trial is None:
+        raise NotFoundError(f"no trial {trial_id}")
+    return trial
+
+
+def list_searches(
+    session: Session,
+    *,
+    kind: str | None = None,
+    state: SearchState | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page[Search]:
+    """Searches, newest first."""
+    query = select(Search).order_by(Search.id.desc()).limit(limit + 1)
+    if kind is not None:
+        query = query.where(Search.kind == kind)
+    if state is not None:
+        query = query.where(Search.state == state)
+    if cursor is not None:
+        query = query.where(Search.id < cursor)
+    return _page(session.scalars(query).all(), limit, lambda search: search.id)
+
+
+def list_trials(
+    session: Session,
+    search_id: str,
+    *,
+    state: TrialState | None = None,
+    kind: str | None = None,
+    round: int | None = None,  # noqa: A002
+    cursor: str | None = None,
+    limit: int = 50,
+    newest_first: bool = False,
+) -> Page[Trial]:
+    """A search's trials by number."""
+    order = Trial.number.desc() if newest_first else Trial.number
+    query = select(Trial).where(Trial.search_id == search_id).order_by(order).limit(limit + 1)
+    if state is not None:
+        query = query.where(Trial.state == state)
+    if kind is not None:
+        query = query.where(Trial.kind == kind)
+    if round is not None:
+        query = query.where(Trial.round == round)
+    if cursor is not None:
+        after = _number(cursor)
+        query = query.where(Trial.number < after if newest_first else Trial.number > after)
+    return _page(session.scalars(query).all(), limit, lambda trial: str(trial.number))
+
+
+def list_rounds(session: Session, search_id: str, cursor: str | None = None, limit: int = 200) -> Page[Round]:
+    """A search's policy versions by number."""
+    query = select(Round).where(Round.search_id == search_id).order_by(Round.number).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(Round.number > _number(cursor))
+    return _page(session.scalars(query).all(), limit, lambda row: str(row.number))
+
+
+def list_events(
+    session: Session,
+    *,
+    search_id: str | None = None,
+    trial_id: str | None = None,
+    cursor: str | None = None,
+    limit: int = 200,
+) -> Page[Event]:
+    """The event log, oldest first; a cursor is always given, to ask later for what is new."""
+    query = select(Event).order_by(Event.id).limit(limit)
+    if search_id is not None:
+        query = query.where(Event.search_id == search_id)
+    if trial_id is not None:
+        query = query.where(Event.trial_id == trial_id)
+    if cursor is not None:
+        query = query.where(Event.id > _number(cursor))
+    items = session.scalars(query).all()
+    return Page(items, str(items[-1].id) if items else cursor)
+
+
+def latest_events(session: Session, search_id: str | None = None, limit: int = 50) -> Sequence[Event]:
+    """The newest lines of the event log, oldest of them first."""
+    query = select(Event).order_by(Event.id.desc()).limit(limit)
+    if search_id is not None:
+        query = query.where(Event.search_id == search_id)
+    return session.scalars(query).all()[::-1]
+
+
+def list_workers(session: Session, cursor: str | None = None, limit: int = 200) -> Page[Worker]:
+    """Workers by name, whenever they were last seen."""
+    query = select(Worker).order_by(Worker.name).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(Worker.name > cursor)
+    return _page(session.scalars(query).all(), limit, lambda worker: worker.name)
+
+
+def running_trials(session: Session) -> Sequence[Trial]:
+    """All running trials, of whichever search: what the workers do."""
+    return session.scalars(select(Trial).where(Trial.state == "running").order_by(Trial.id)).all()
+
+
+def list_attempts(session: Session, trial_id: str) -> Sequence[Attempt]:
+    """A trial's attempts in order."""
+    return session.scalars(select(Attempt).where(Attempt.trial_id == trial_id).order_by(Attempt.number)).all()
+
+
+def list_evaluations(session: Session, trial_id: str) -> Sequence[Evaluation]:
+    """A trial's evaluations in order: its learning curve."""
+    return session.scalars(
+        select(Evaluation).where(Evaluation.trial_id == trial_id).order_by(Evaluation.iteration)
+    ).all()
+
+
+def list_late_results(session: Session, trial_id: str) -> Sequence[LateResult]:
+    """Results of a trial that came too late and were not counted."""
+    return session.scalars(select(LateResult).where(LateResult.trial_id == trial_id).order_by(LateResult.id)).all()
+
+
+def list_keys(session: Session) -> Sequence[ApiKey]:
+    """All API keys, revoked ones too."""
+    return session.scalars(select(ApiKey).order_by(ApiKey.name)).all()
+
+
+def count_trials(session: Session, search_ids: Sequence[str]) -> dict[str, dict[TrialState, int]]:
+    """How many trials of each search are in each state (states without trials are left out)."""
+    counts: dict[str, dict[TrialState, int]] = {search_id: {} for search_id in search_ids}
+    rows = session.execute(
+        select(Trial.search_id, Trial.state, func.count())
+        .where(Trial.search_id.in_(search_ids))
+        .group_by(Trial.search_id, Trial.state)
+    )
+    for search_id, state, count in rows:
+        counts[search_id][state] = count
+    return counts
+
+
+def count_all_trials(session: Session) -> dict[TrialState, int]:
+    """How many trials of running and paused searches are in each state."""
+    rows = session.execute(
+        select(Trial.state, func.count())
+        .join(Search)
+        .where(Search.state.in_(("running", "paused")))
+        .group_by(Trial.state)
+    )
+    return dict(rows.tuples().all())
+
+
+def count_searches(session: Session) -> dict[SearchState, int]:
+    """How many searches and training requests are in each state."""
+    rows = session.execute(select(Search.state, func.count()).group_by(Search.state))
+    return dict(rows.tuples().all())
+
+
+def best_trial(session: Session, search_id: str, kind: str = "proxy") -> Trial | None:
+    """The trial with the highest reward, the earliest of equals."""
+    return session.scalar(
+        select(Trial)
+        .where(Trial.search_id == search_id, Trial.kind == kind, Trial.reward.is_not(None))
+        .order_by(Trial.reward.desc(), Trial.number)
+        .limit(1)
+    )
+
+
+def _number(cursor: str) -> int:
+    try:
+        return int(cursor)
+    except ValueError:
+        raise NotFoundError(f"cursor: expected a next_cursor of this list, got {cursor!r}") from None
+
+
+def _page(items: Sequence[Item], limit: int, key: Callable[[Item], str]) -> Page[Item]:
+    return Page(items[:limit], key(items[limit - 1]) if len(items) > limit else None)

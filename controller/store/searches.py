@@ -1,0 +1,246 @@
+"""Every change of a search's state, by request. Each function is one transaction's work, and repeating it is harmless.
+
+    running -> paused, cancelled, succeeded, failed        paused -> running, cancelled
+
+The leader's own transitions (a round closed, confirmed, too many failures) are in `controller.loop`; both take the
+search's row lock first, so they never interleave.
+"""
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from controller.specs import LossChoice, Request, SearchSpec, TrainingSpec
+from controller.store.database import read_clock
+from controller.store.errors import ConflictError, NotFoundError
+from controller.store.events import record
+from controller.store.models import FINAL_SEARCH_STATES, IdempotencyKey, Search, Trial
+from controller.store.transitions import cancel_open_trials
+from jobs.presets import PRESETS, identity
+from jobs.profiles import PROFILES
+from jobs.spec import LossSpec
+
+_ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+@dataclass(frozen=True)
+class Idempotency:
+    """An Idempotency-Key with the SHA-256 (hexadecimal) of the request that it came with."""
+
+    key: str
+    fingerprint: str
+
+
+def create_search(session: Session, spec: SearchSpec, owner: str, idempotency: Idempotency | None = None) -> Search:
+    """Store a search, running; the leader proposes its first trials.
+
+    Raises:
+        ConflictError: the idempotency key was used for another request.
+    """
+    if (known := _find_known(session, owner, idempotency)) is not None:
+        return known
+    search = _new_search("search", spec, owner)
+    search.stage = "rounds"
+    session.add(search)
+    session.flush()
+    _remember(session, search, idempotency)
+    record(session, "search_started", f"{spec.rounds} rounds of {spec.trials_per_round} trials", search_id=search.id)
+    return search
+
+
+def create_training(session: Session, spec: TrainingSpec, owner: str, idempotency: Idempotency | None = None) -> Search:
+    """Store a training request with all its trials, one for each loss and seed.
+
+    Raises:
+        NotFoundError: a loss names a search that does not exist.
+        ConflictError: a loss names a search without a best loss yet, or one of another detector; or the idempotency
+            key was used for another request.
+    """
+    if (known := _find_known(session, owner, idempotency)) is not None:
+        return known
+    losses = [(choice.label, _resolve_loss(session, choice, spec.profile)) for choice in spec.losses]
+    search = _new_search("training", spec, owner)
+    search.stage = "trainings"
+    session.add(search)
+    session.flush()
+    for label, loss in losses:
+        for seed in spec.seeds:
+            session.add(new_trial(search, kind=spec.kind, label=label, loss=loss, seed=seed))
+    session.flush()
+    _remember(session, search, idempotency)
+    record(session, "search_started", f"{len(losses)} losses with {len(spec.seeds)} seeds each", search_id=search.id)
+    return search
+
+
+def new_trial(
+    search: Search,
+    *,
+    kind: str,
+    seed: int,
+    label: str = "",
+    theta: Sequence[float] | None = None,
+    loss: LossSpec | None = None,
+    round: int | None = None,  # noqa: A002 (the term of the design)
+    index: int | None = None,
+) -> Trial:
+    """The search's next trial, queued, with the next number; to be added to the session by the caller."""
+    number = search.next_number
+    search.next_number += 1
+    return Trial(
+        id=f"{search.id}-{number:06d}",
+        search_id=search.id,
+        number=number,
+        kind=kind,
+        label=label,
+        theta=None if theta is None else list(theta),
+        loss=None if loss is None else loss.model_dump(mode="json"),
+        seed=seed,
+        round=round,
+        index=index,
+    )
+
+
+def lock_search(session: Session, search_id: str) -> Search:
+    """The search, its row locked until the end of the transaction, as it is now.
+
+    Raises:
+        NotFoundError: no such search.
+    """
+    search = session.scalar(
+        select(Search)
+        .where(Search.id == search_id)
+        .with_for_update(key_share=True)  # trials may still be inserted and events written meanwhile
+        .execution_options(populate_existing=True)
+    )
+    if search is None:
+        raise NotFoundError(f"no search {search_id}")
+    return search
+
+
+def pause_search(session: Session, search_id: str) -> Search:
+    """Let nothing more be claimed; running trials are handed back with a checkpoint, uncharged.
+
+    Raises:
+        NotFoundError: no such search.
+        ConflictError: it is final.
+    """
+    search = lock_search(session, search_id)
+    if search.state == "running":
+        search.state = "paused"
+        record(session, "search_paused", "paused", search_id=search.id)
+    elif search.state != "paused":
+        raise ConflictError(f"search {search_id} is already {search.state}")
+    return search
+
+
+def resume_search(session: Session, search_id: str) -> Search:
+    """Go on after a pause. Raises as `pause_search`."""
+    search = lock_search(session, search_id)
+    if search.state == "paused":
+        search.state = "running"
+        record(session, "search_resumed", "resumed", search_id=search.id)
+    elif search.state != "running":
+        raise ConflictError(f"search {search_id} is already {search.state}")
+    return search
+
+
+def cancel_search(session: Session, search_id: str) -> Search:
+    """End a search and all its open trials.
+
+    Raises:
+        NotFoundError: no such search.
+        ConflictError: it has succeeded or failed.
+    """
+    search = lock_search(session, search_id)
+    if search.state == "cancelled":
+        return search
+    if search.state in FINAL_SEARCH_STATES:
+        raise ConflictError(f"search {search_id} is already {search.state}")
+    end_search(session, search, "cancelled")
+    record(session, "search_cancelled", "cancelled", search_id=search.id)
+    return search
+
+
+def end_search(session: Session, search: Search, state: str, reason: str = "") -> None:
+    """Set a final state on a search whose row is locked, and cancel what is still open."""
+    search.state = state  # type: ignore[assignment]
+    search.reason = reason
+    search.finished_at = read_clock(session)
+    session.flush()
+    cancel_open_trials(session, search.id)
+
+
+def delete_search(session: Session, search_id: str) -> None:
+    """Delete a final search with everything that belongs to it.
+
+    Raises:
+        NotFoundError: no such search.
+        ConflictError: it is not final.
+    """
+    search = lock_search(session, search_id)
+    if search.state not in FINAL_SEARCH_STATES:
+        raise ConflictError(f"search {search_id} is {search.state}; cancel it first")
+    session.execute(delete(Search).where(Search.id == search_id))
+
+
+def new_search_id() -> str:
+    """An id of 13 characters that sorts by time: 45 bits of milliseconds, then 20 random bits."""
+    number = (time.time_ns() // 1_000_000 << 20) | secrets.randbits(20)
+    return "".join(_ID_ALPHABET[number >> shift & 31] for shift in range(60, -5, -5))
+
+
+def _new_search(kind: str, spec: Request, owner: str) -> Search:
+    return Search(
+        id=new_search_id(),
+        kind=kind,
+        name=spec.name,
+        owner=owner,
+        state="running",
+        spec=spec.model_dump(mode="json"),
+        profile=spec.profile,
+        gpus=spec.trial_gpus,
+        priority=spec.priority,
+        max_running_trials=spec.max_running_trials,
+        next_number=0,
+        round=0,
+    )
+
+
+def _resolve_loss(session: Session, choice: LossChoice, profile: str) -> LossSpec:
+    if choice.loss is not None:
+        return choice.loss
+    if choice.preset is not None:
+        return PRESETS[choice.preset] if choice.preset in PRESETS else identity(PROFILES[profile].heads)
+    search = session.get(Search, choice.search)
+    if search is None or search.kind != "search":
+        raise NotFoundError(f"losses[{choice.label}].search: no search {choice.search}")
+    if search.best is None:
+        raise ConflictError(f"losses[{choice.label}].search: search {search.id} ({search.state}) has no best loss yet")
+    if PROFILES[search.profile].heads != PROFILES[profile].heads:
+        raise ConflictError(f"losses[{choice.label}].search: a loss for {search.profile} does not fit {profile}")
+    return LossSpec.model_validate(search.best["loss"])
+
+
+def _find_known(session: Session, owner: str, idempotency: Idempotency | None) -> Search | None:
+    if idempotency is None:
+        return None
+    known = session.get(IdempotencyKey, (owner, idempotency.key))
+    if known is None:
+        return None
+    if known.fingerprint != idempotency.fingerprint:
+        raise ConflictError(f"Idempotency-Key {idempotency.key!r} was used for another request")
+    return session.get_one(Search, known.search_id)
+
+
+def _remember(session: Session, search: Search, idempotency: Idempotency | None) -> None:
+    if idempotency is not None:
+        session.add(
+            IdempotencyKey(
+                owner=search.owner, key=idempotency.key, fingerprint=idempotency.fingerprint, search_id=search.id
+            )
+        )
+        session.flush()
