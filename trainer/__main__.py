@@ -1,0 +1,5 @@
+import sys
+
+from trainer.commands import main
+
+sys.exit(main())

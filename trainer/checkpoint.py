@@ -1,0 +1,72 @@
+"""Where an interrupted training goes on: one file, replaced as a whole."""
+
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.errors import UserError
+
+FILE_NAME = "checkpoint.pt"
+
+
+@dataclass
+class Progress:
+    """What a training has behind it, beside the tensors. All plain numbers, strings, lists and dicts."""
+
+    job: str
+    """The job as JSON without what may differ between attempts; a checkpoint of another job is refused."""
+    iteration: int = 0
+    seconds: float = 0.0
+    """Time spent so far, over all attempts."""
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    """`{"iteration": int, "metrics": Metrics as a dict}`, ascending."""
+    failures: dict[str, int] = field(default_factory=dict)
+    """Consecutive useless steps per head."""
+
+
+def write_file(path: Path, content: dict[str, Any]) -> None:
+    """Saves tensors and plain values at `path`: whole or not at all, and on the disk when this returns."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def save_checkpoint(folder: Path, progress: Progress, states: dict[str, Any]) -> Path:
+    """Replaces the checkpoint in `folder`.
+
+    Args:
+        folder: the trial's state folder.
+        progress: counters.
+        states: state dicts by name ("model", "optimizer").
+    """
+    path = folder / FILE_NAME
+    write_file(path, {"progress": asdict(progress), **states})
+    return path
+
+
+def load_checkpoint(folder: Path, job: str) -> tuple[Progress, dict[str, Any]] | None:
+    """Progress and state dicts of the checkpoint in `folder`, or None where there is none.
+
+    Raises:
+        UserError: the checkpoint is of another job.
+    """
+    path = folder / FILE_NAME
+    if not path.exists():
+        return None
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    stored = content.pop("progress")
+    progress = Progress(**{name.name: stored[name.name] for name in fields(Progress)})
+    if progress.job != job:
+        raise UserError(f"{path}: belongs to another job; expected an empty folder or this job's own")
+    return progress, content

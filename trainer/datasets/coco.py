@@ -1,0 +1,193 @@
+"""Reading and checking one split of a COCO-format data set.
+
+A box is `[x, y, width, height]` in pixels in the file, corners `(x1, y1, x2, y2)` in pixels for the detector.
+"""
+
+import json
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.spec import Split
+from trainer.errors import UserError
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CocoSplit:
+    """One split, checked: boxes are finite, inside their image and not empty."""
+
+    annotation_file: Path
+    image_folder: Path
+    images: tuple[Json, ...]
+    """COCO's `images`, in the file's order."""
+    annotations: tuple[Json, ...]
+    """COCO's `annotations` after clipping, each with `area` and `iscrowd`."""
+    categories: tuple[Json, ...]
+    """COCO's `categories` by ascending id; the position is the detector's label."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(category["name"] for category in self.categories)
+
+    @property
+    def categories_by_id(self) -> dict[int, str]:
+        return {category["id"]: category["name"] for category in self.categories}
+
+    def samples(self) -> list[Json]:
+        """What mmdet's transforms start from, one per image; crowds carry `ignore_flag` 1."""
+        labels = {category["id"]: label for label, category in enumerate(self.categories)}
+        instances: dict[int, list[Json]] = {image["id"]: [] for image in self.images}
+        for annotation in self.annotations:
+            x, y, width, height = annotation["bbox"]
+            instances[annotation["image_id"]].append(
+                {
+                    "bbox": [x, y, x + width, y + height],
+                    "bbox_label": labels[annotation["category_id"]],
+                    "ignore_flag": annotation["iscrowd"],
+                }
+            )
+        return [
+            {
+                "img_path": str(self.image_folder / image["file_name"]),
+                "img_id": image["id"],
+                "height": image["height"],
+                "width": image["width"],
+                "instances": instances[image["id"]],
+            }
+            for image in self.images
+        ]
+
+    def as_coco(self) -> Json:
+        """The split as the content of a COCO file."""
+        return {
+            "images": list(self.images),
+            "annotations": list(self.annotations),
+            "categories": list(self.categories),
+        }
+
+
+def read_split(root: Path, split: Split) -> CocoSplit:
+    """Reads and checks `split` below `root`.
+
+    Boxes partly outside their image are clipped and empty ones left out, both with a counted warning.
+
+    Raises:
+        UserError: a file or folder is missing or is not COCO's, there is no image, or a box is not finite or wholly
+            outside its image; the message names the file and the annotation.
+    """
+    annotation_file, image_folder = root / split.annotations, root / split.images
+    content = read_json(annotation_file)
+    if not image_folder.is_dir():
+        raise UserError(f"{image_folder}: no such folder of images (named for {annotation_file})")
+    images = tuple(_checked_images(annotation_file, content["images"]))
+    categories = tuple(sorted(_checked_categories(annotation_file, content["categories"]), key=lambda one: one["id"]))
+    annotations = tuple(_checked_annotations(annotation_file, content["annotations"], images, categories))
+    return CocoSplit(annotation_file, image_folder, images, annotations, categories)
+
+
+def read_json(annotation_file: Path) -> Json:
+    """The content of a COCO file with its three lists.
+
+    Raises:
+        UserError: no such file, not JSON, or a list is missing.
+    """
+    try:
+        content = json.loads(annotation_file.read_bytes())
+    except OSError as error:
+        raise UserError(f"{annotation_file}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{annotation_file}: not JSON: {error}") from error
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise UserError(f"{annotation_file}: expected a COCO file, an object with a list {key!r}")
+    return content
+
+
+def _checked_images(file: Path, images: list[Json]) -> Iterable[Json]:
+    if not images:
+        raise UserError(f"{file}: expected at least one image, 'images' is empty")
+    seen: set[int] = set()
+    for position, image in enumerate(images):
+        for key in ("id", "file_name", "width", "height"):
+            if key not in image:
+                raise UserError(f"{file}: images[{position}]: expected a key {key!r}")
+        if image["id"] in seen:
+            raise UserError(f"{file}: image id {image['id']} occurs twice")
+        if not (_is_number(image["width"]) and _is_number(image["height"]) and min(image["width"], image["height"]) > 0):
+            raise UserError(
+                f"{file}: image {image['id']}: expected a width and height above 0, "
+                f"got {image['width']} and {image['height']}"
+            )
+        seen.add(image["id"])
+        yield image
+
+
+def _checked_categories(file: Path, categories: list[Json]) -> Iterable[Json]:
+    if not categories:
+        raise UserError(f"{file}: expected at least one category, 'categories' is empty")
+    for position, category in enumerate(categories):
+        if "id" not in category or "name" not in category:
+            raise UserError(f"{file}: categories[{position}]: expected keys 'id' and 'name'")
+        yield category
+    if len({category["id"] for category in categories}) != len(categories):
+        raise UserError(f"{file}: a category id occurs twice")
+
+
+def _checked_annotations(
+    file: Path, annotations: list[Json], images: tuple[Json, ...], categories: tuple[Json, ...]
+) -> Iterable[Json]:
+    image_by_id = {image["id"]: image for image in images}
+    category_ids = {category["id"] for category in categories}
+    counts: Counter[str] = Counter()
+    for position, annotation in enumerate(annotations):
+        for key in ("image_id", "category_id", "bbox"):
+            if key not in annotation:
+                raise UserError(f"{file}: annotations[{position}]: expected a key {key!r}")
+        where = f"{file}: annotation {annotation.get('id', f'at position {position}')}"
+        if annotation["image_id"] not in image_by_id:
+            raise UserError(f"{where}: image_id {annotation['image_id']} is not among the images")
+        if annotation["category_id"] not in category_ids:
+            raise UserError(f"{where}: category_id {annotation['category_id']} is not among the categories")
+        image = image_by_id[annotation["image_id"]]
+        box, change = _checked_box(where, annotation["bbox"], image["width"], image["height"])
+        counts[change] += 1
+        if change == "empty":
+            continue
+        yield {
+            **annotation,
+            "id": position + 1,  # pycocotools takes id 0 for "unmatched"
+            "bbox": box,
+            "area": annotation.get("area", box[2] * box[3]),
+            "iscrowd": int(annotation.get("iscrowd", 0)),
+        }
+    if counts["clipped"]:
+        log.warning("%s: %d boxes reach outside their image and were clipped", file, counts["clipped"])
+    if counts["empty"]:
+        log.warning("%s: %d empty boxes were left out", file, counts["empty"])
+
+
+def _checked_box(where: str, box: Any, width: float, height: float) -> tuple[list[float], str]:
+    """The box inside the image, and what became of it: "kept", "clipped" or "empty"."""
+    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(value) for value in box):
+        raise UserError(f"{where}: expected a bbox of four finite numbers [x, y, width, height], got {box}")
+    x, y, box_width, box_height = box
+    if box_width <= 0 or box_height <= 0:
+        return box, "empty"
+    if x >= width or y >= height or x + box_width <= 0 or y + box_height <= 0:
+        raise UserError(f"{where}: bbox {box} is wholly outside its image of {width} x {height} px")
+    x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + box_width, width), min(y + box_height, height)
+    if (x1, y1, x2, y2) == (x, y, x + box_width, y + box_height):
+        return box, "kept"
+    return [x1, y1, x2 - x1, y2 - y1], "clipped"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,40 @@
+"""Building detectors: everything that registers something with mmdet is imported here."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import mmdet.models  # noqa: F401 - registers the detectors
+import numpy as np
+import torch
+from mmdet.datasets import transforms  # noqa: F401 - registers the transforms
+from mmdet.registry import MODELS
+from mmengine.config import ConfigDict
+from mmengine.registry import init_default_scope
+
+import trainer.heads  # noqa: F401 - registers the heads
+from trainer.profiles.recipe import Config
+from trainer.weights import load_backbone
+
+init_default_scope("mmdet")
+
+
+def build_detector(model: Config, seed: int, weights: Path | None = None) -> Any:
+    """The detector of a recipe, an mmdet module, with its first weights, which follow from the seed.
+
+    Args:
+        model: mmdet's model configuration.
+        seed: for the random weights.
+        weights: pretrained weights of the backbone.
+
+    Raises:
+        UserError: the weights do not fit.
+    """
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - mmengine initialises from the global generators
+    torch.manual_seed(seed)
+    detector = MODELS.build(ConfigDict(model))  # heads read their settings as attributes
+    detector.init_weights()
+    if weights is not None:
+        load_backbone(detector, weights)
+    return detector

@@ -1,0 +1,98 @@
+"""COCO metrics of a detector on one split."""
+
+import contextlib
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from torch import Tensor, nn
+
+from jobs.spec import Metrics
+from trainer import distributed
+from trainer.datasets.coco import CocoSplit
+from trainer.datasets.loading import EvaluationSamples, evaluation_loader
+from trainer.profiles.recipe import Config
+
+BATCH_SIZE = 16
+
+
+def evaluate(
+    detector: nn.Module,
+    split: CocoSplit,
+    pipeline: tuple[Config, ...],
+    process_count: int = 0,
+    on_batch: Callable[[], None] = lambda: None,
+) -> Metrics:
+    """COCO metrics of `detector` on `split`; parallel processes share the images and all get the result.
+
+    Args:
+        detector: an mmdet detector; left in evaluation mode.
+        split: images and annotations.
+        pipeline: the test pipeline.
+        process_count: processes that load images.
+        on_batch: called before each batch; it may raise to leave.
+    """
+    indices = range(distributed.rank(), len(split.images), distributed.world_size())
+    samples = EvaluationSamples(split, pipeline, indices)
+    detector.eval()
+    rows = [torch.zeros(0, 7, dtype=torch.float64)]
+    with torch.inference_mode():
+        for batch in evaluation_loader(samples, BATCH_SIZE, process_count):
+            on_batch()
+            inputs = detector.data_preprocessor(batch, training=False)
+            for detected in detector(**inputs, mode="predict"):
+                rows.append(_rows(detected))
+    return coco_metrics(split, distributed.gather_rows(torch.cat(rows)).numpy())
+
+
+def _rows(detected: Any) -> Tensor:
+    """`[n, 7]` float64: image id, x, y, width, height, score, label."""
+    found = detected.pred_instances
+    boxes = found.bboxes.double().cpu()
+    image = torch.full((len(boxes), 1), detected.img_id, dtype=torch.float64)
+    columns = (image, boxes[:, :2], boxes[:, 2:] - boxes[:, :2], found.scores[:, None].cpu(), found.labels[:, None].cpu())
+    return torch.cat([column.double() for column in columns], dim=1)
+
+
+def coco_metrics(split: CocoSplit, detections: NDArray[np.float64]) -> Metrics:
+    """pycocotools' twelve-number summary, the parts of it that `Metrics` has, and the AP of each class.
+
+    Args:
+        split: the truth.
+        detections: `[n, 7]`: image id, x, y, width, height (px), score, label. n may be 0.
+    """
+    categories = np.array([category["id"] for category in split.categories])
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = split.as_coco()
+        truth.createIndex()
+        rows = detections.copy()
+        rows[:, 6] = categories[detections[:, 6].astype(int)]
+        # loadRes refuses an empty list; a detector that finds nothing has an AP like any other.
+        found = truth.loadRes(rows) if len(rows) else COCO()
+        evaluation = COCOeval(truth, found, "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    ap, ap50, ap75, ap_small, ap_medium, ap_large = (float(value) for value in evaluation.stats[:6])
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # [IoU threshold, recall, class], all areas, 100 detections
+    per_class = {name: _mean_defined(precision[:, :, label]) for label, name in enumerate(split.classes)}
+    return Metrics(
+        ap=ap,
+        ap50=ap50,
+        ap75=ap75,
+        ap_small=ap_small,
+        ap_medium=ap_medium,
+        ap_large=ap_large,
+        per_class=per_class,
+    )
+
+
+def _mean_defined(precision: NDArray[np.float64]) -> float:
+    defined = precision[precision > -1]
+    return float(defined.mean()) if defined.size else -1.0

@@ -1,0 +1,72 @@
+"""From a job's loss to the part of a RetinaNet head that depends on it."""
+
+from collections.abc import Mapping
+
+from jobs.spec import HeadLoss, LossName, LossSpec
+from trainer.errors import UserError
+from trainer.profiles.recipe import Config
+
+RANKING_STDS = (0.1, 0.1, 0.2, 0.2)
+"""Standard deviations of the box coder for losses on decoded boxes (as published)."""
+
+_FOCAL = {"type": "FocalLoss", "use_sigmoid": True, "gamma": 2.0, "alpha": 0.25, "loss_weight": 1.0}
+
+
+def learning_rate_of(loss: LossName, rates: Mapping[LossName, float], default: float) -> float:
+    """The peak learning rate that suits a loss, from the profile's exceptions."""
+    return rates.get(loss, default)
+
+
+def retina_losses(loss: LossSpec, head: str) -> Config:
+    """Keys of mmdet's RetinaHead that follow from the loss: type, loss modules, box coder.
+
+    Args:
+        loss: the job's loss.
+        head: the head's name in the profile, the key in `loss.heads`.
+
+    Raises:
+        UserError: the loss has no parameters for this head, or for others too.
+    """
+    if loss.name == "focal_l1":
+        return _plain({"type": "L1Loss", "loss_weight": 1.0}, decoded=False)
+    if loss.name == "focal_giou":
+        return _plain({"type": "GIoULoss", "loss_weight": 2.0}, decoded=True)
+    if loss.name == "handmade_ap":
+        return _ranking({"name": loss.name, "form": loss.form}, "giou", 1.0)
+    check_heads(loss, (head,))
+    parameters: HeadLoss = loss.heads[head]
+    points = [[list(point) for point in row] for row in parameters.control_points]
+    ranking = {"name": loss.name, "control_points": points}
+    return _ranking(ranking, parameters.quality, parameters.gradient_scale)
+
+
+def check_heads(loss: LossSpec, heads: tuple[str, ...]) -> None:
+    """Raises UserError unless a Parameterized AP Loss names exactly `heads`."""
+    if loss.name == "parameterized_ap" and set(loss.heads) != set(heads):
+        raise UserError(f"loss.heads: expected {', '.join(heads)} for this profile, got {', '.join(loss.heads)}")
+
+
+def _coder(stds: tuple[float, ...]) -> Config:
+    return {"type": "DeltaXYWHBBoxCoder", "target_means": (0.0, 0.0, 0.0, 0.0), "target_stds": stds}
+
+
+def _plain(loss_bbox: Config, decoded: bool) -> Config:
+    coder = _coder((1.0, 1.0, 1.0, 1.0))
+    return {
+        "type": "RetinaHead",
+        "loss_cls": _FOCAL,
+        "loss_bbox": loss_bbox,
+        "reg_decoded_bbox": decoded,
+        "bbox_coder": coder,
+    }
+
+
+def _ranking(ranking: Config, quality: str, gradient_scale: float) -> Config:
+    return {
+        "type": "RankingRetinaHead",
+        "ranking": ranking,
+        "quality": quality,
+        "gradient_scale": gradient_scale,
+        "loss_cls": _FOCAL,  # unused, selects sigmoid outputs
+        "bbox_coder": _coder(RANKING_STDS),
+    }

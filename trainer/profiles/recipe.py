@@ -1,0 +1,59 @@
+"""What a profile makes of a job: a detector, its pipelines and its schedule."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Config = dict[str, Any]
+"""A piece of an mmdet configuration."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast a detector learns."""
+
+    epochs: int
+    batch_size: int
+    """Images a step, over all devices."""
+    learning_rate: float
+    """Peak rate at this batch size."""
+    optimizer: Literal["adamw", "sgd"]
+    weight_decay: float
+    warmup_iterations: int
+    """The rate rises linearly from warmup_factor times the peak to the peak in so many steps."""
+    warmup_factor: float
+    decay: Literal["constant", "cosine", "steps"]
+    milestones: tuple[int, ...] = ()
+    """Epochs after which the rate falls to a tenth, for `steps`."""
+    momentum: float = 0.9
+    """Of `sgd`."""
+    clip_norm: float | None = None
+    """Largest norm of the whole gradient."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A part of the detector with a loss of its own, watched for divergence by itself."""
+
+    name: str
+    module: str
+    """Path of the module in the detector."""
+    loss_prefix: str
+    """How the names of its losses begin in the detector's output."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything one training needs beside the data and the seed."""
+
+    model: Config
+    """mmdet's model configuration, its test settings included."""
+    heads: tuple[Head, ...]
+    load_pipeline: tuple[Config, ...]
+    """Transforms without randomness, first in training. Their output is kept in memory if `cache_loaded`."""
+    augment_pipeline: tuple[Config, ...]
+    """Transforms with randomness and the packing, second in training."""
+    test_pipeline: tuple[Config, ...]
+    schedule: Schedule
+    evaluation_fractions: tuple[float, ...] = (0.5,)
+    """Parts of the schedule after which AP is measured as well, so that prune rules have something to compare."""
+    cache_loaded: bool = False

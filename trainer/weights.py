@@ -1,0 +1,63 @@
+"""Weight files: pretrained backbones that come in, final detectors that go out. State dicts only, never objects."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from jobs.spec import JobSpec
+from trainer.checkpoint import write_file
+from trainer.datasets.coco import CocoSplit
+from trainer.errors import UserError
+from trainer.profiles.recipe import Recipe
+
+FINAL_NAME = "detector.pth"
+
+
+def load_backbone(detector: Any, file: Path) -> None:
+    """Loads a classification network's state dict, e.g. an ImageNet ResNet, into `detector.backbone`.
+
+    Raises:
+        UserError: no such file, not a state dict, or it fits another backbone.
+    """
+    state = read_state_dict(file)
+    backbone: nn.Module = detector.backbone
+    expected = backbone.state_dict()
+    own = {name.removeprefix("backbone."): value for name, value in state.items()}
+    missing = [name for name in expected if name not in own and not name.endswith("num_batches_tracked")]
+    if missing:
+        raise UserError(f"weights: {file}: has no {missing[0]!r} and {len(missing) - 1} others of this backbone")
+    wrong = [name for name in expected if name in own and own[name].shape != expected[name].shape]
+    if wrong:
+        raise UserError(
+            f"weights: {file}: {wrong[0]}: expected shape {list(expected[wrong[0]].shape)}, got {list(own[wrong[0]].shape)}"
+        )
+    backbone.load_state_dict({name: value for name, value in own.items() if name in expected}, strict=False)
+
+
+def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
+    """The state dict in `file`, also when it lies under a key `state_dict` or `model`.
+
+    Raises:
+        UserError: no such file, or it holds anything but tensors and plain values.
+    """
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"weights: {file}: cannot be read: {error.strerror}") from error
+    except Exception as error:  # torch raises pickle and runtime errors of many kinds
+        raise UserError(f"weights: {file}: not a plain state dict: {error}") from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise UserError(f"weights: {file}: expected a state dict of tensors")
+    return content
+
+
+def save_final(folder: Path, detector: nn.Module, spec: JobSpec, split: CocoSplit, recipe: Recipe) -> Path:
+    """Writes the detector's weights to `folder`; mmdet loads the file as a checkpoint."""
+    path = folder / FINAL_NAME
+    write_file(path, {"state_dict": detector.state_dict(), "meta": {"dataset_meta": {"classes": list(split.classes)}}})
+    return path
