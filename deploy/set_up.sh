@@ -34,7 +34,7 @@ if ! "${pip[@]}" show --quiet mmcv 2> /dev/null; then
     say "mmcv from a ready wheel"
   else
     command -v "${CXX:-c++}" > /dev/null || fail "mmcv is built from source: install a C++ compiler first"
-    say "mmcv: building its compiled operators from source; this takes some minutes (17 on two cores), once"
+    say "mmcv: building its compiled operators from source; this takes some minutes (about 10 on two cores), once"
     log=$(mktemp)
     trap 'rm -f "$log"' EXIT
     MMCV_WITH_OPS=1 MAX_JOBS=${MAX_JOBS:-$(nproc)} "${pip[@]}" install --verbose --no-deps --no-build-isolation "$mmcv" 2>&1 \
