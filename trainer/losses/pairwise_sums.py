@@ -26,6 +26,10 @@ from torch import Tensor
 
 from trainer.losses.piecewise import TruncatedPowers
 
+CELLS_PER_EDGE = 64
+MOST_CELLS = 2**20
+"""Bounds the grid that finds bins; its 4 MB stay in the cache."""
+
 
 @dataclass(frozen=True)
 class BinnedScores:
@@ -65,16 +69,21 @@ class PairFunction:
 
     def transposed_sums(self, weights: Tensor, binned: BinnedScores) -> Tensor:
         """sum_i c_i f(s_j - s_i), `[n]`, given c `[P]`."""
-        degree = self.coefficients.shape[1] - 1
-        total = torch.zeros_like(binned.scores)
-        for q in range(degree, -1, -1):  # Horner's rule: one table of the coefficient of s_j^q over bins at a time
-            steps = torch.zeros_like(self.breakpoints)
-            for p in range(q, degree + 1):
-                steps += self.coefficients[:, p] * comb(p, q) * (-self.breakpoints) ** (p - q)
-            table = steps.new_zeros(self.bin_count)
-            table[1:].index_add_(0, self.ranks.flatten(), (steps * weights[:, None]).flatten())
-            total.mul_(binned.scores).add_(table.cumsum(0).index_select(0, binned.bins))
+        table = self._polynomials(weights)
+        total = table[-1].index_select(0, binned.bins)
+        for coefficients in reversed(table[:-1]):  # Horner's rule
+            total.mul_(binned.scores).add_(coefficients.index_select(0, binned.bins))
         return total
+
+    def _polynomials(self, weights: Tensor) -> Tensor:
+        """The coefficient of s^q in sum_i c_i f(s - s_i), per bin, `[degree + 1, E + 1]`."""
+        degree = self.coefficients.shape[1] - 1
+        table = self.breakpoints.new_zeros(degree + 1, self.bin_count)
+        for p, coefficient in enumerate(self.coefficients.unbind(1)):
+            for q in range(p + 1):
+                terms = weights[:, None] * coefficient * comb(p, q) * (-self.breakpoints) ** (p - q)
+                table[q, 1:].index_add_(0, self.ranks.flatten(), terms.flatten())
+        return table.cumsum(1)
 
 
 class SortedBreakpoints:
@@ -110,7 +119,29 @@ class SortedBreakpoints:
         centred = scores.double() - self._origin
         # Beyond the last edge every f is at its end, and smaller numbers keep more digits.
         centred.clamp_(self._edges[0] - 1, self._edges[-1] + 1)
-        return BinnedScores(centred, torch.bucketize(centred, self._edges, out_int32=True))
+        return BinnedScores(centred, self._bins(centred))
+
+    def _bins(self, scores: Tensor) -> Tensor:
+        """`torch.bucketize(scores, edges)`, on the CPU some ten times faster for many scores.
+
+        A grid of equal cells spans the edges. The map from score to cell never falls, so all scores of a cell that
+        holds no edge lie in one bin, which is looked up; only scores in the other cells search among the edges.
+        """
+        cell_count = min(CELLS_PER_EDGE * self._edges.numel(), scores.numel(), MOST_CELLS)
+        if scores.device.type != "cpu" or cell_count < self._edges.numel():
+            return torch.bucketize(scores, self._edges, out_int32=True)
+        lowest, highest = self._edges[0] - 1, self._edges[-1] + 1
+        cells_per_unit = cell_count / (highest - lowest)
+
+        def cells(values: Tensor) -> Tensor:
+            return ((values - lowest) * cells_per_unit).int().clamp_(0, cell_count - 1)
+
+        edges_in_cell = torch.bincount(cells(self._edges), minlength=cell_count)
+        bin_of_cell = edges_in_cell.cumsum(0, dtype=torch.int32).masked_fill_(edges_in_cell > 0, -1)
+        bins = bin_of_cell.index_select(0, cells(scores))
+        unsettled = (bins < 0).nonzero().squeeze(1)
+        searched = torch.bucketize(scores.index_select(0, unsettled), self._edges, out_int32=True)
+        return bins.scatter_(0, unsettled, searched)
 
     def moments(self, binned: BinnedScores, degree: int, weights: Tensor | None = None) -> Tensor:
         """sum_j w_j s_j^q over the scores above each edge, q = 0 to degree.

@@ -148,8 +148,8 @@ def _value_and_gradients(
     positive_count, competitor_count = torch.stack((is_positive.sum(), is_competitor.sum())).tolist()
     if positive_count == 0:
         return logits.new_zeros(()), grad_logits, grad_quality
-    positives = torch.nonzero_static(is_positive, size=positive_count).squeeze(1)
-    competitors = torch.nonzero_static(is_competitor, size=competitor_count).squeeze(1)
+    positives = _indices(is_positive, positive_count)
+    competitors = _indices(is_competitor, competitor_count)
 
     u = quality[positives].double()
     (i2, i2_slope), (i3, i3_slope), (i1, i1_slope) = functions.i2(u), functions.i3(u), functions.i1(u)
@@ -157,7 +157,7 @@ def _value_and_gradients(
 
     breakpoints = SortedBreakpoints(logits[positives], (functions.h2, functions.h1))
     h2, h1 = breakpoints.functions
-    binned = breakpoints.locate(logits[competitors])
+    binned = breakpoints.locate(logits.index_select(0, competitors))
     binned_positives = breakpoints.locate(logits[positives])
     moments = breakpoints.moments(binned, degree=1)
     weighted = moments - breakpoints.moments(binned_positives, degree=1, weights=i2 * competes)
@@ -168,9 +168,15 @@ def _value_and_gradients(
     loss = (1 - i1).sum() / normaliser + (c * a).sum()
 
     pull = h2.derivative().transposed_sums(c, binned)
-    grad_logits[competitors] = pull.to(logits.dtype)
+    grad_logits.scatter_(0, competitors, pull.to(logits.dtype))
     pull_of_positives = h2.derivative().transposed_sums(c, binned_positives) * (1 - i2) * competes
     grad_logits[positives] = (pull_of_positives - c * h2.derivative().sums(weighted)).to(logits.dtype)
     as_competitor = i2_slope * competes * h2.transposed_sums(c, binned_positives)
     grad_quality[positives] = ((i3_slope * a / b - i1_slope) / normaliser - as_competitor).to(quality.dtype)
     return loss.to(logits.dtype), grad_logits, grad_quality
+
+
+def _indices(mask: Tensor, count: int) -> Tensor:
+    """Where a mask is True, `[count]`; knowing the count, a GPU need not be waited for."""
+    indices = torch.nonzero_static(mask, size=count) if mask.is_cuda else mask.nonzero()
+    return indices.squeeze(1)
