@@ -1,0 +1,183 @@
+"""The child process: events, ends, and that nothing survives what should end it. A stand-in plays odd trainers."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jobs.presets import identity
+from jobs.spec import JobSpec
+from worker.training import Training, trainer_command
+
+START = 'print(\'{"event": "start", "total_iterations": 3}\', flush=True)\n'
+RESULT = 'print(\'{"event": "result", "outcome": "succeeded", "reward": 0.5}\', flush=True)\n'
+HANG = "import time\nwhile True: time.sleep(60)\n"
+
+
+class Started:
+    """A `Training` of a Python program, with its end as an event."""
+
+    def __init__(self, program: str, log_file: Path) -> None:
+        self.end = threading.Event()
+        self.training = Training([sys.executable, "-c", program], log_file, os.environ, self.end.set)
+
+    def await_end(self) -> Training:
+        assert self.end.wait(60)
+        return self.training
+
+    def await_start(self) -> Training:
+        _await(lambda: self.training.start is not None)
+        return self.training
+
+
+def _await(condition, seconds: float = 60) -> None:
+    give_up_at = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up_at, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def start(tmp_path):
+    started: list[Started] = []
+
+    def begin(program: str) -> Started:
+        started.append(Started(program, tmp_path / "trainer.log"))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.training.kill()
+        one.await_end()
+
+
+def test_events_are_read_and_everything_else_is_logged(start):
+    progress = 'print(\'{"event": "progress", "iteration": 2, "total_iterations": 3}\')\n'
+    program = START + "import sys\nprint('no event')\nprint('a warning', file=sys.stderr)\n" + progress + RESULT
+    training = start(program).await_end()
+    assert training.start is not None
+    assert training.start.total_iterations == 3
+    assert training.progress is not None
+    assert training.progress.iteration == 2
+    assert training.result is not None
+    assert training.result.reward == 0.5
+    assert training.exit_status == 0
+    assert sorted(training.log_tail().splitlines()) == ["a warning", "no event"]
+
+
+def test_evaluations_are_collected_in_order(start):
+    line = (
+        '{"event": "evaluation", "iteration": %d, "total_iterations": 9, "metrics": {"ap": 0.1, "ap50": 0.2, '
+        '"ap75": 0.1, "ap_small": -1, "ap_medium": 0.1, "ap_large": 0.1}}'
+    )
+    training = start("".join(f"print({line % iteration!r})\n" for iteration in (3, 6, 9))).await_end()
+    assert [evaluation.iteration for evaluation in training.evaluations] == [3, 6, 9]
+
+
+@pytest.mark.parametrize("line", ['{"event": "result"}', '{"event": "result", "outcome": "succeeded", "reward": NaN}'])
+def test_a_result_that_breaks_the_contract_is_no_result(start, line):
+    training = start(f"print({line!r})").await_end()
+    assert training.result is None
+    assert line in training.log_tail()
+
+
+def test_the_trainers_own_exit_status_is_kept(start):
+    assert start("raise SystemExit(75)").await_end().exit_status == 75
+
+
+def test_a_trainer_killed_by_a_signal_is_told_from_one_that_exits(start):
+    assert start("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)").await_end().exit_status == 128 + 11
+
+
+def test_terminate_reaches_the_trainer_alone_which_may_take_its_time(start):
+    helper = (
+        "import subprocess, sys\nhelper = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+    )
+    program = (
+        "import signal, sys, time\ndef stop(*_):\n    time.sleep(0.2)\n"
+        "    print('helper', helper.poll(), file=sys.stderr, flush=True)\n    sys.exit(75)\n"
+        "signal.signal(signal.SIGTERM, stop)\n" + helper + START + HANG
+    )
+    started = start(program)
+    started.await_start().terminate()
+    training = started.await_end()
+    assert training.exit_status == 75
+    assert "helper None" in training.log_tail()
+
+
+def test_kill_ends_the_whole_process_group(start):
+    helper = (
+        "import subprocess, sys\nhelper = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+    )
+    started = start(helper + START + HANG)
+    training = started.await_start()
+    family = psutil.Process(training.pid).children(recursive=True)
+    assert len(family) == 2
+    training.kill()
+    started.await_end()
+    _await(lambda: not any(_lives(process) for process in family))
+
+
+def test_helpers_left_behind_by_a_trainer_are_killed_at_its_end(start):
+    leave = "import subprocess, sys\nhelper = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+    training = start(leave + "print(helper.pid, file=sys.stderr, flush=True)\n").await_end()
+    helper = int(training.log_tail())
+    _await(lambda: not psutil.pid_exists(helper) or not _lives(psutil.Process(helper)))
+
+
+def test_kill_9_of_the_guard_takes_the_trainer_along(start):
+    started = start(START + HANG)
+    training = started.await_start()
+    family = psutil.Process(training.pid).children(recursive=True)
+    os.kill(training.pid, signal.SIGKILL)
+    started.await_end()
+    assert family
+    _await(lambda: not any(_lives(process) for process in family))
+
+
+def test_kill_9_of_the_worker_takes_the_whole_group_along(tmp_path):
+    program = "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n" + HANG
+    worker = (
+        "import os, sys, time\nfrom pathlib import Path\nfrom worker.training import Training\n"
+        f"training = Training([sys.executable, '-c', {program!r}], Path({str(tmp_path / 'log')!r}), os.environ, id)\n"
+        "print(training.pid, flush=True)\ntime.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", worker], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    guard = psutil.Process(int(process.stdout.readline()))
+    _await(lambda: len(guard.children(recursive=True)) == 2)
+    family = [guard, *guard.children(recursive=True)]
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    _await(lambda: not any(_lives(one) for one in family))
+
+
+def test_only_the_end_of_a_long_log_is_read(start):
+    training = start("import sys\nfor i in range(5000): print('line', i, file=sys.stderr)").await_end()
+    tail = training.log_tail(max_bytes=100)
+    assert len(tail) <= 100
+    assert tail.startswith("line ")
+    assert tail.endswith("line 4999\n")
+
+
+def test_several_gpus_are_one_process_each_under_torchrun():
+    job = JobSpec(trial_id="t", profile="synthetic", loss=identity(["bbox_head"]))
+    single = trainer_command(job, Path("job.json"), Path("state"))
+    assert single[1:] == ["-m", "trainer", "run", "job.json", "--state", "state"]
+    several = trainer_command(job.model_copy(update={"gpus": 4}), Path("job.json"), Path("state"))
+    assert several[1:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4"]
+    assert several[5:] == single[1:]
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,52 @@
+"""`python -m worker`: run trials until told to stop. SIGTERM hands back what runs and ends with status 0."""
+
+import logging
+import signal
+import sys
+
+from pydantic import ValidationError
+
+from jobs.queue import QueueError, TrialQueue
+from worker.controller import Controller
+from worker.logs import start_logging
+from worker.machine import describe
+from worker.settings import Settings
+from worker.state import StateVolume
+from worker.supervisor import Supervisor
+
+
+def main() -> int:
+    """Run a worker; returns its exit status: 0, 1 (of no use to the controller), 2 (bad settings)."""
+    try:
+        settings = Settings(_cli_parse_args=True)
+    except ValidationError as error:
+        return _refuse("; ".join(_describe(problem["loc"], problem["msg"]) for problem in error.errors()))
+    start_logging(settings.log_level)
+    info = describe(settings.name)
+    logging.getLogger(__name__).info("worker started", extra={"worker": info.model_dump(), "slots": settings.slots})
+    try:
+        queue = TrialQueue(settings.redis_url)
+        volume = StateVolume(settings.state_dir)
+    except QueueError as error:
+        return _refuse(str(error))
+    except OSError as error:
+        return _refuse(f"state_dir: cannot use {settings.state_dir}: {error.strerror}")
+    with queue, Controller(settings.controller_url, settings.api_key) as controller:
+        supervisor = Supervisor(settings, info, queue, controller, volume)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: supervisor.stop())
+        return supervisor.run()
+
+
+def _describe(location: tuple[int | str, ...], message: str) -> str:
+    where = ".".join(map(str, location))
+    return f"{where}: {message}" if where else message.removeprefix("Value error, ")
+
+
+def _refuse(reason: str) -> int:
+    print(f"worker: {reason}", file=sys.stderr)  # noqa: T201 (before there is a log)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""The worker's main loop: pull a trial's id, claim it, run it, and again; once per slot."""
+
+import logging
+import threading
+import time
+from uuid import uuid4
+
+from jobs.lease import ClaimRequest, Lease, WorkerInfo
+from jobs.queue import Entry, QueueError, TrialQueue
+from worker.attempt import Attempt
+from worker.controller import Controller, MismatchError, RefusedError, UnavailableError
+from worker.delivery import deliver_left_over
+from worker.settings import Settings
+from worker.state import StateVolume
+
+_PULL_SECONDS = 2.0
+"""So long a pull waits, and so long a stop may go unnoticed by a slot without work."""
+_TAKEOVER_SECONDS = 30.0
+"""An entry that another worker took and has not acknowledged for so long is worth a claim."""
+_PAUSE_SECONDS = 2.0
+_BROKEN_VOLUME_SECONDS = 15.0
+
+log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Runs trials in `settings.slots` threads until it is told to stop, or has been idle for long enough."""
+
+    def __init__(
+        self, settings: Settings, info: WorkerInfo, queue: TrialQueue, controller: Controller, volume: StateVolume
+    ) -> None:
+        self._info = info
+        self._queue = queue
+        self._controller = controller
+        self._volume = volume
+        self._idle_seconds = settings.idle_seconds
+        self._grace_seconds = settings.grace_seconds
+        self._classes = settings.gpus if settings.gpus is not None else tuple({info.gpus: None, 0: None})
+        self._slots = [
+            threading.Thread(target=self._serve, args=(slot,), name=f"slot-{slot}") for slot in range(settings.slots)
+        ]
+        self._stopping = threading.Event()
+        self._error: str | None = None
+
+    def run(self) -> int:
+        """Serve to the end; returns the exit status: 0, or 1 where this worker and the controller do not fit."""
+        deliver_left_over(self._controller, self._volume, self._stopping)
+        for thread in self._slots:
+            thread.start()
+        for thread in self._slots:
+            thread.join()  # a signal's handler runs during this
+        if self._error:
+            log.error(self._error)
+        return 1 if self._error else 0
+
+    def stop(self) -> None:
+        """Read nothing more, hand back what runs. Callable from a signal handler."""
+        self._stopping.set()
+
+    def _serve(self, slot: int) -> None:
+        consumer = f"{self._info.name}/{slot}"
+        idle_since = time.monotonic()
+        while not self._stopping.is_set():
+            try:
+                entry = self._queue.take(
+                    self._classes, consumer, block_seconds=_PULL_SECONDS, takeover_seconds=_TAKEOVER_SECONDS
+                )
+            except QueueError as error:
+                log.warning("no queue: %s", error)
+                self._stopping.wait(_PAUSE_SECONDS)
+                continue
+            if entry is not None and self._run(entry):
+                idle_since = time.monotonic()
+            elif self._idle_seconds is not None and time.monotonic() - idle_since >= self._idle_seconds:
+                log.info("nothing to do for %g s, ending", self._idle_seconds)
+                return
+
+    def _run(self, entry: Entry) -> bool:
+        """Claim the entry's trial and run it; returns whether it was to be had."""
+        lease = self._claim(entry)
+        if lease is None:
+            return False
+        attempt = Attempt(lease, self._controller, self._volume, self._grace_seconds, self._stopping)
+        try:
+            attempt.run()
+        except OSError as error:
+            log.error("this worker cannot run trainings now: %s", error, extra={"trial": lease.trial_id})
+            self._stopping.wait(_BROKEN_VOLUME_SECONDS)
+        return True
+
+    def _claim(self, entry: Entry) -> Lease | None:
+        """The lease, or none where the trial is not to be had or the worker stops; acknowledges definite answers."""
+        context = {"trial": entry.trial_id}
+        # One id for all repetitions: where the reply to the first was lost, the second gets the same lease.
+        request = ClaimRequest(claim_id=uuid4(), trial_id=entry.trial_id, worker=self._info)
+        while not self._stopping.is_set():
+            try:
+                lease = self._controller.claim(request)
+            except RefusedError as error:
+                log.info("not claimed: %s", error, extra=context)
+                self._acknowledge(entry)
+                return None
+            except MismatchError as error:
+                self._error = f"this worker is of no use to its controller: {error}"
+                self.stop()
+            except UnavailableError as error:
+                log.warning("claim unanswered: %s", error, extra=context)
+                self._stopping.wait(_PAUSE_SECONDS)
+            else:
+                log.info("claimed", extra=context | {"attempt": lease.attempt})
+                self._acknowledge(entry)
+                return lease
+        return None
+
+    def _acknowledge(self, entry: Entry) -> None:
+        try:
+            self._queue.acknowledge(entry)
+        except QueueError as error:  # it will come again, and the claim will be refused
+            log.warning("entry not acknowledged: %s", error, extra={"trial": entry.trial_id})

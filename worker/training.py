@@ -1,0 +1,147 @@
+"""One trainer at work: a child process in its own process group, its events read as they come."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from jobs.spec import CheckpointEvent, EvaluationEvent, Event, JobResult, JobSpec, ProgressEvent, StartEvent
+
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+_GUARD = Path(__file__).with_name("guard.py")
+_MAX_LINE_BYTES = 1_000_000
+
+log = logging.getLogger(__name__)
+
+
+def trainer_command(job: JobSpec, job_file: Path, state_dir: Path) -> list[str]:
+    """The command that runs `job`; several GPUs are one process each under torchrun, of which rank 0 prints events."""
+    python = [sys.executable, "-m"]
+    if job.gpus > 1:
+        python += ["torch.distributed.run", "--standalone", f"--nproc-per-node={job.gpus}", "-m"]
+    return [*python, "trainer", "run", str(job_file), "--state", str(state_dir)]
+
+
+class Training:
+    """A running trainer and what it has said so far.
+
+    Attributes are written by one reading thread and read by any. Standard error, and lines of standard output that
+    are no events, go to `log_file`.
+    """
+
+    def __init__(
+        self, command: Sequence[str], log_file: Path, environment: Mapping[str, str], when_ended: Callable[[], None]
+    ) -> None:
+        """Start `command`. `when_ended` is called once, from another thread, when its whole process group is gone."""
+        self.start: StartEvent | None = None
+        self.progress: ProgressEvent | None = None
+        self.evaluations: tuple[EvaluationEvent, ...] = ()
+        self.checkpoint: CheckpointEvent | None = None
+        self.result: JobResult | None = None
+        self.exit_status: int | None = None
+        self._when_ended = when_ended
+        self._log_file = log_file
+        lifeline_read_fd, self._lifeline_fd = os.pipe()
+        try:
+            with log_file.open("ab") as stderr:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", str(_GUARD), str(lifeline_read_fd), *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    env=dict(environment),
+                    pass_fds=(lifeline_read_fd,),
+                    start_new_session=True,
+                )
+        except OSError:
+            os.close(self._lifeline_fd)
+            raise
+        finally:
+            os.close(lifeline_read_fd)
+        self._signalling = threading.Lock()
+        stdout = cast(IO[bytes], self._process.stdout)
+        self._reader = threading.Thread(target=self._read_events, args=(stdout,), name="trainer-events", daemon=True)
+        self._reader.start()
+        threading.Thread(target=self._await_end, name="trainer-end", daemon=True).start()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process group is gone and every event read."""
+        return self.exit_status is not None
+
+    @property
+    def pid(self) -> int:
+        """Process and process group id of the guard, the trainer's parent."""
+        return self._process.pid
+
+    def terminate(self) -> None:
+        """Ask for a checkpoint and an end (SIGTERM to the trainer)."""
+        with self._signalling:
+            if self._process.returncode is None:
+                os.kill(self._process.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the whole process group now."""
+        with self._signalling:
+            if self._process.returncode is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def log_tail(self, max_bytes: int = 4000) -> str:
+        """The end of the log file, from the start of a line where there is one."""
+        try:
+            with self._log_file.open("rb") as file:
+                size_bytes = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size_bytes - max_bytes))
+                tail = file.read(max_bytes)
+        except OSError as error:
+            return f"(log not readable: {error})"
+        if size_bytes > max_bytes:
+            tail = tail[tail.find(b"\n") + 1 :]
+        return tail.decode(errors="replace")
+
+    def _read_events(self, stdout: IO[bytes]) -> None:
+        with stdout, self._log_file.open("ab", buffering=0) as log_file:
+            while line := stdout.readline(_MAX_LINE_BYTES):
+                try:
+                    self._take(_EVENT.validate_json(line))
+                except ValidationError:
+                    _append(log_file.fileno(), line)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case StartEvent():
+                self.start = event
+            case ProgressEvent():
+                self.progress = event
+            case EvaluationEvent():
+                self.evaluations = (*self.evaluations, event)
+            case CheckpointEvent():
+                self.checkpoint = event
+            case JobResult():
+                self.result = event
+
+    def _await_end(self) -> None:
+        # WNOWAIT leaves the guard a zombie, so that its process group id cannot be anybody else's while the rest of
+        # the group is killed.
+        os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        with self._signalling:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            status = self._process.wait()
+        os.close(self._lifeline_fd)
+        self._reader.join(timeout=10)  # a process that left the group may hold the pipe open for ever
+        self.exit_status = status
+        self._when_ended()
+
+
+def _append(fd: int, line: bytes) -> None:
+    try:
+        os.write(fd, line)
+    except OSError as error:  # a full disk must not end the reading of events
+        log.warning("a line of the trainer's output could not be kept: %s", error)
