@@ -6,8 +6,6 @@ that was interrupted ends with the numbers of one that was not.
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from jobs.spec import (
     StartEvent,
 )
 from trainer import distributed
+from trainer.attempt import Attempt
 from trainer.checkpoint import Progress, load_checkpoint, save_checkpoint
 from trainer.datasets.coco import CocoSplit
 from trainer.datasets.loading import SampleOrder, TrainingSamples, training_loader
@@ -33,9 +32,8 @@ from trainer.datasets.sources import read_job_splits
 from trainer.detectors import build_detector
 from trainer.divergence import DivergenceWatch, total_loss
 from trainer.environment import describe_environment
-from trainer.errors import HandedBack
+from trainer.errors import HandedBack, OutOfMemory
 from trainer.evaluation import evaluate
-from trainer.events import Emit
 from trainer.profiles import recipe_of
 from trainer.profiles.recipe import Recipe
 from trainer.schedule import build_optimizer, learning_rate, total_iterations
@@ -47,34 +45,18 @@ PROGRESS_SECONDS = 1.0
 """Least time between two progress events."""
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What a training is given beside its job."""
-
-    state: Path
-    """Folder of this trial for checkpoints, exists."""
-    data_cache: Path
-    """Folder for the embedded data set."""
-    emit: Emit
-    stop_requested: Callable[[], bool]
-    """Whether to hand the job back now."""
-    checkpoint_seconds: float = 60.0
-    """Time between two periodic checkpoints."""
-    loading_processes: int = 0
-
-
-def train_and_evaluate(spec: JobSpec, around: Surroundings) -> JobResult:
+def train_and_evaluate(spec: JobSpec, attempt: Attempt) -> JobResult:
     """Runs `spec`, from its checkpoint if there is one.
 
     Raises:
         UserError: the job or its data is wrong.
         HandedBack: the job was asked to stop; a checkpoint is written.
     """
-    train_split, test_split = read_job_splits(spec, around.data_cache)
+    train_split, test_split = read_job_splits(spec, attempt.data_cache)
     recipe = recipe_of(spec, len(train_split.classes))
     device = distributed.start()
     try:
-        return _Training(spec, recipe, train_split, test_split, device, around).run()
+        return _Training(spec, recipe, train_split, test_split, device, attempt).run()
     finally:
         distributed.stop()
 
@@ -89,9 +71,9 @@ class _Training:
         train_split: CocoSplit,
         test_split: CocoSplit,
         device: torch.device,
-        around: Surroundings,
+        attempt: Attempt,
     ) -> None:
-        self.spec, self.recipe, self.around, self.device = spec, recipe, around, device
+        self.spec, self.recipe, self.attempt, self.device = spec, recipe, attempt, device
         self.train_split, self.test_split = train_split, test_split
         self.total = total_iterations(recipe.schedule, len(train_split.samples()))
         self.detector = build_detector(recipe.model, spec.seed, Path(spec.weights) if spec.weights else None).to(device)
@@ -104,7 +86,7 @@ class _Training:
         self.diverged = False
 
     def _restore(self) -> None:
-        found = load_checkpoint(self.around.state, self.progress.job)
+        found = load_checkpoint(self.attempt.state, self.progress.job)
         if found is None:
             return
         self.progress, states = found
@@ -113,7 +95,7 @@ class _Training:
         log.info("going on from iteration %d", self.progress.iteration)
 
     def run(self) -> JobResult:
-        self.around.emit(
+        self.attempt.emit(
             StartEvent(
                 total_iterations=self.total,
                 resumed_iteration=self.progress.iteration,
@@ -142,7 +124,7 @@ class _Training:
             if now - last_event >= PROGRESS_SECONDS or self.progress.iteration == self.total:
                 self._emit_progress(loss)
                 last_event = now
-            if now - last_checkpoint >= self.around.checkpoint_seconds:
+            if now - last_checkpoint >= self.attempt.checkpoint_seconds:
                 self._save()
                 last_checkpoint = now
 
@@ -163,7 +145,7 @@ class _Training:
             distributed.rank(),
             distributed.world_size(),
         )
-        return training_loader(samples, order, self.around.loading_processes)
+        return training_loader(samples, order, self.attempt.loading_processes)
 
     def _step(self, parallel: nn.Module, batch: Any) -> float:
         """One step, unless it is useless; the loss."""
@@ -197,14 +179,14 @@ class _Training:
         def leave_if_stopped() -> None:
             if torch.distributed.is_initialized():
                 return  # the processes would have to agree in the middle of their own parts
-            if self.around.stop_requested():
+            if self.attempt.stop_requested():
                 raise self._hand_back()
 
         metrics = evaluate(
-            self.detector, self.test_split, self.recipe.test_pipeline, self.around.loading_processes, leave_if_stopped
+            self.detector, self.test_split, self.recipe.test_pipeline, self.attempt.loading_processes, leave_if_stopped
         )
         self.progress.evaluations.append({"iteration": self.progress.iteration, "metrics": metrics.model_dump()})
-        self.around.emit(
+        self.attempt.emit(
             EvaluationEvent(iteration=self.progress.iteration, total_iterations=self.total, metrics=metrics)
         )
         return metrics
@@ -230,10 +212,10 @@ class _Training:
     def _keep_weights(self) -> str | None:
         if distributed.rank() != 0:
             return None
-        return str(save_final(self.around.state, self.detector, self.spec, self.train_split, self.recipe))
+        return str(save_final(self.attempt.state, self.detector, self.spec, self.train_split, self.recipe))
 
     def _emit_progress(self, loss: float) -> None:
-        self.around.emit(
+        self.attempt.emit(
             ProgressEvent(
                 iteration=self.progress.iteration,
                 total_iterations=self.total,
@@ -243,7 +225,7 @@ class _Training:
         )
 
     def _stop_agreed(self) -> bool:
-        flag = torch.tensor([float(self.around.stop_requested())], device=self.device)
+        flag = torch.tensor([float(self.attempt.stop_requested())], device=self.device)
         return bool(distributed.maximum(flag).item())
 
     def _hand_back(self) -> HandedBack:
@@ -255,8 +237,8 @@ class _Training:
             return
         self.progress.seconds = self._seconds()
         states = {"model": self.detector.state_dict(), "optimizer": self.optimizer.state_dict()}
-        path = save_checkpoint(self.around.state, self.progress, states)
-        self.around.emit(CheckpointEvent(iteration=self.progress.iteration, path=str(path)))
+        path = save_checkpoint(self.attempt.state, self.progress, states)
+        self.attempt.emit(CheckpointEvent(iteration=self.progress.iteration, path=str(path)))
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started

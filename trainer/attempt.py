@@ -1,0 +1,24 @@
+"""What one attempt at a job is given beside the job."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.events import Emit
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try to run a job. Attempts of the same trial share the state folder."""
+
+    state: Path
+    """Folder of this trial for checkpoints, exists."""
+    data_cache: Path
+    """Folder for the embedded data set."""
+    emit: Emit
+    stop_requested: Callable[[], bool]
+    """Whether to hand the job back now."""
+    checkpoint_seconds: float = 60.0
+    """Time between two periodic checkpoints."""
+    loading_processes: int = 0
+    """Processes that load images; 0 loads them between the steps."""

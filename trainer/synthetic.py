@@ -1,0 +1,163 @@
+"""A trainer without a detector: the reward is a known smooth function of the control points, plus seeded noise.
+
+It reports, checkpoints, hands back and resumes like a real one, and can be told to fail (`SyntheticOptions`), so that
+everything around trainings is tested with real processes in milliseconds. It must not import torch.
+
+Notation: f_r is the function of row r, g_r the one of the hidden optimum (the published RetinaNet parameters).
+
+    distance = mean over rows r and x in a grid of (f_r(x) - g_r(x))^2 / 0.06 + (log10(lambda / lambda*))^2 / 2
+    reward   = 0.5 exp(-distance) + noise, clamped to [0, 1]
+"""
+
+import json
+import math
+import os
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs.presets import PRESETS
+from jobs.spec import (
+    CheckpointEvent,
+    EvaluationEvent,
+    HeadLoss,
+    JobResult,
+    JobSpec,
+    LossSpec,
+    Metrics,
+    ProgressEvent,
+    StartEvent,
+    SyntheticOptions,
+)
+from trainer.attempt import Attempt
+from trainer.errors import HandedBack, OutOfMemory, UserError
+
+BEST_REWARD = 0.5
+OTHER_REWARDS = {"handmade_ap": 0.2, "focal_l1": 0.3, "focal_giou": 0.32}
+"""Rewards of losses without control points."""
+HANG_SECONDS = 3600.0
+CRASH_STATUS = 70
+GRID = [step / 32 for step in range(33)]
+OPTIMUM: HeadLoss = PRESETS["retinanet"].heads["bbox_head"]
+
+
+def smooth_reward(loss: LossSpec) -> float:
+    """The reward without noise, in (0, BEST_REWARD]; the mean over the heads."""
+    if loss.name != "parameterized_ap":
+        return OTHER_REWARDS[loss.name]
+    distances = [_distance(head) for head in loss.heads.values()]
+    return BEST_REWARD * math.exp(-sum(distances) / len(distances))
+
+
+def noisy_reward(spec: JobSpec, options: SyntheticOptions) -> float:
+    """The reward of a job, in [0, 1]; the noise follows from the seed and the loss."""
+    noise = random.Random(f"{spec.seed} {spec.loss.model_dump_json()}").gauss(0, options.noise)
+    return min(1.0, max(0.0, smooth_reward(spec.loss) + noise))
+
+
+def train_synthetic(spec: JobSpec, attempt: Attempt) -> JobResult:
+    """Runs `spec`, from its checkpoint if there is one.
+
+    Raises:
+        UserError, OutOfMemory: the job says so.
+        HandedBack: the job was asked to stop; a checkpoint is written.
+    """
+    options = spec.synthetic or SyntheticOptions()
+    reward, total = noisy_reward(spec, options), options.iterations
+    checkpoint = attempt.state / "checkpoint.json"
+    stored = json.loads(checkpoint.read_bytes()) if checkpoint.exists() else {"iteration": 0, "seconds": 0.0}
+    start, seconds_before = int(stored["iteration"]), float(stored["seconds"])
+    faulty = options.fault != "none" and _count_attempt(attempt.state) <= options.fault_attempts
+    started = time.monotonic()
+
+    def seconds() -> float:
+        return seconds_before + time.monotonic() - started
+
+    def save(iteration: int) -> None:
+        _write(checkpoint, {"iteration": iteration, "seconds": seconds()})
+        attempt.emit(CheckpointEvent(iteration=iteration, path=str(checkpoint)))
+
+    attempt.emit(StartEvent(total_iterations=total, resumed_iteration=start, environment={"device": "synthetic"}))
+    due = {round(fraction * total) for fraction in (0.5, *(point.fraction for point in spec.prune))} - {0, total}
+    for iteration in range(start, total):
+        if attempt.stop_requested():
+            save(iteration)
+            raise HandedBack(f"handed back at iteration {iteration}")
+        if faulty and iteration == min(options.fault_iteration, total - 1):
+            if options.fault == "diverge":
+                return JobResult(
+                    outcome="succeeded", reward=0.0, diverged=True, iterations=iteration, seconds=seconds()
+                )
+            _fail(options)
+        time.sleep(options.iteration_seconds)
+        done = iteration + 1
+        attempt.emit(ProgressEvent(iteration=done, total_iterations=total, loss=1 - reward, seconds=seconds()))
+        if done in due:
+            metrics = _metrics(reward * _learning_curve(done / total))
+            attempt.emit(EvaluationEvent(iteration=done, total_iterations=total, metrics=metrics))
+            floors = [point.min_ap for point in spec.prune if round(point.fraction * total) == done]
+            if any(metrics.ap < floor for floor in floors):
+                return JobResult(
+                    outcome="pruned", reward=metrics.ap, metrics=metrics, iterations=done, seconds=seconds()
+                )
+        if done % max(1, total // 5) == 0:
+            save(done)
+    metrics = _metrics(reward)
+    attempt.emit(EvaluationEvent(iteration=total, total_iterations=total, metrics=metrics))
+    kept = str(checkpoint) if spec.kind == "final" else None
+    return JobResult(
+        outcome="succeeded", reward=reward, metrics=metrics, iterations=total, seconds=seconds(), checkpoint=kept
+    )
+
+
+def _distance(head: HeadLoss) -> float:
+    rows = list(zip(head.control_points, OPTIMUM.control_points, strict=False))
+    squares = [(_interpolate(row, x) - _interpolate(best, x)) ** 2 for row, best in rows for x in GRID]
+    scale = math.log10(head.gradient_scale / OPTIMUM.gradient_scale)
+    return sum(squares) / len(squares) / 0.06 + scale**2 / 2
+
+
+def _interpolate(points: Sequence[tuple[float, float]], x: float) -> float:
+    """Value at x of the line through `points`; the left limit where it jumps."""
+    for (x0, y0), (x1, y1) in zip(points[:-1], points[1:], strict=True):
+        if x <= x1:
+            return y0 if x1 <= x0 else y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+    return 1.0
+
+
+def _learning_curve(fraction: float) -> float:
+    """Part of the final AP that is reached after `fraction` of the iterations."""
+    return (1 - math.exp(-3 * fraction)) / (1 - math.exp(-3))
+
+
+def _metrics(ap: float) -> Metrics:
+    return Metrics(ap=ap, ap50=min(1.0, 1.6 * ap), ap75=ap, ap_small=ap, ap_medium=ap, ap_large=ap)
+
+
+def _fail(options: SyntheticOptions) -> None:
+    match options.fault:
+        case "crash":
+            os._exit(CRASH_STATUS)  # as a segmentation fault would: no result, no clean-up
+        case "hang":
+            end = time.monotonic() + HANG_SECONDS
+            while time.monotonic() < end:  # deaf to SIGTERM, as a stuck device driver is
+                time.sleep(0.1)
+        case "out_of_memory":
+            raise OutOfMemory("synthetic: out of memory")
+        case "user_error":
+            raise UserError("synthetic.fault: this job was asked to fail as a user's mistake")
+
+
+def _count_attempt(state: Path) -> int:
+    """Number of this attempt, from 1."""
+    path = state / "attempts.json"
+    count = int(json.loads(path.read_bytes())) + 1 if path.exists() else 1
+    _write(path, count)
+    return count
+
+
+def _write(path: Path, content: object) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(content))
+    partial.replace(path)
