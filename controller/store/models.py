@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from controller.specs import Budgets
 from controller.store.database import now
 
 SearchState = Literal["running", "paused", "succeeded", "failed", "cancelled"]
@@ -60,6 +61,11 @@ class Search(Base):
         Index("ix_searches_state", "state"),
         Index("ix_searches_kind", "kind", "id"),
     )
+
+    @property
+    def budgets(self) -> Budgets:
+        """How much may go wrong in it."""
+        return Budgets.model_validate(self.spec["budgets"])
 
 
 class Round(Base):

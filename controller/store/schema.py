@@ -54,7 +54,10 @@ def _find_revision(database: Database) -> str | None:
 
 
 def _head() -> str:
-    return ScriptDirectory.from_config(_config()).as_revision_number("head")
+    heads = ScriptDirectory.from_config(_config()).get_heads()
+    if len(heads) != 1:
+        raise SchemaError(f"migrations: expected one newest, got {heads}")
+    return heads[0]
 
 
 def _config() -> Config:

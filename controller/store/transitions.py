@@ -18,7 +18,6 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from controller.specs import Budgets
 from controller.store.database import now, read_clock
 from controller.store.errors import ConflictError, GoneError, LateResultError, NotFoundError
 from controller.store.events import EventKind, record
@@ -372,7 +371,7 @@ def _fail_attempt(session: Session, trial: Trial, result: JobResult) -> None:
     trial.failed_attempts += 1
     trial.token = None
     trial.lease_until = None
-    budget = _budgets(session, trial).max_failed_attempts
+    budget = session.get_one(Search, trial.search_id).budgets.max_failed_attempts
     if result.error_kind == "user":
         _give_up(session, trial, f"{result.error}")
     elif trial.failed_attempts >= budget:
@@ -385,7 +384,7 @@ def _fail_attempt(session: Session, trial: Trial, result: JobResult) -> None:
 
 def _charge_preemption(session: Session, trial: Trial) -> None:
     trial.preemptions += 1
-    if trial.preemptions > _budgets(session, trial).max_preemptions:
+    if trial.preemptions > session.get_one(Search, trial.search_id).budgets.max_preemptions:
         _give_up(session, trial, f"taken away {trial.preemptions} times")
     else:
         trial.state = "queued"
@@ -396,10 +395,6 @@ def _give_up(session: Session, trial: Trial, reason: str) -> None:
     trial.error = trial.error or reason
     trial.finished_at = read_clock(session)
     record(session, "trial_failed", reason, search_id=trial.search_id, trial_id=trial.id, level="error")
-
-
-def _budgets(session: Session, trial: Trial) -> Budgets:
-    return Budgets.model_validate(session.get_one(Search, trial.search_id).spec.get("budgets", {}))
 
 
 def _end_attempt(

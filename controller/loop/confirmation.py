@@ -1,0 +1,148 @@
+"""The end of a search: the best candidates are trained again with fresh seeds, and one is chosen.
+
+The best of many noisy proxies is best partly by luck, so nothing is reported that was not measured anew. The identity,
+where every search starts, and on request the published parameters, are measured with the same seeds beside them.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from controller.loop.jobs import confirm_seed, decode_loss, search_space
+from controller.search import selection
+from controller.search.algorithm import Sample
+from controller.search.policy import PolicyState
+from controller.specs import SearchSpec
+from controller.store.events import record
+from controller.store.models import OPEN_TRIAL_STATES, Round, Search, Trial
+from controller.store.searches import end_search, new_trial
+from jobs.presets import PRESETS
+from jobs.profiles import PROFILES
+from jobs.spec import LossSpec, Message
+
+IDENTITY, PUBLISHED, LAST_MU = "identity", "published", "mu"
+
+
+class Measured(Message):
+    """A loss that was confirmed: its APs over the same fresh seeds as the others'."""
+
+    label: str
+    rewards: dict[int, float]  # by seed
+    mean: float | None
+    standard_error: float | None
+
+
+class Report(Message):
+    """What a search ends with, stored as `Search.best`."""
+
+    label: str  # the chosen candidate: `mu`, or `trial N` for the sample of that number
+    loss: LossSpec
+    theta: tuple[float, ...]
+    mean: float
+    standard_error: float | None
+    interval: tuple[float, float] | None  # 95 % of the mean
+    count: int
+    schedule: str  # what the confirmations were trained with: proxy or final
+    candidates: tuple[Measured, ...]
+    identity: Measured
+    published: Measured | None
+
+
+def start_confirmation(session: Session, search: Search, spec: SearchSpec) -> None:
+    """Propose the confirming trials. The caller holds the search's row lock and drives."""
+    last = session.get_one(Round, (search.id, search.round))
+    best = session.scalars(
+        select(Trial)
+        .where(Trial.search_id == search.id, Trial.kind == "proxy", Trial.reward.is_not(None))
+        .order_by(Trial.reward.desc(), Trial.number)
+        .limit(spec.confirm.candidates)
+    ).all()
+    state = PolicyState(last.number, np.asarray(last.mu), last.sigma)
+    samples = [Sample(np.asarray(trial.theta), float(trial.reward or 0), state) for trial in best]
+    for candidate in selection.candidates(state, samples, spec.confirm.candidates):
+        label = LAST_MU if candidate.sample is None else f"trial {best[candidate.sample].number}"
+        _propose(session, search, spec, label, theta=candidate.theta.tolist())
+    _propose(session, search, spec, IDENTITY, theta=search_space(spec).start().tolist())
+    preset = PROFILES[spec.profile].preset
+    if spec.confirm.published and preset is not None:
+        _propose(session, search, spec, PUBLISHED, loss=PRESETS[preset])
+    search.stage = "confirm"
+    session.flush()
+    message = f"{spec.confirm.candidates} candidates with {spec.confirm.seeds} fresh seeds each"
+    record(session, "confirm_started", message, search_id=search.id)
+
+
+def is_confirmed(session: Session, search: Search) -> bool:
+    """Whether all confirming trials have ended."""
+    return not session.scalar(
+        select(func.count()).select_from(Trial).where(Trial.search_id == search.id, Trial.state.in_(OPEN_TRIAL_STATES))
+    )
+
+
+def conclude(session: Session, search: Search, spec: SearchSpec) -> None:
+    """Choose the final parameters and end the search. The caller holds the search's row lock and drives."""
+    trials = session.scalars(
+        select(Trial).where(Trial.search_id == search.id, Trial.kind == "confirm").order_by(Trial.number)
+    ).all()
+    by_label: dict[str, list[Trial]] = {}
+    for trial in trials:
+        by_label.setdefault(trial.label, []).append(trial)
+    measured = {label: _measure(label, of_label) for label, of_label in by_label.items()}
+    candidates = [found for label, found in measured.items() if label not in (IDENTITY, PUBLISHED)]
+    if not any(found.rewards for found in candidates):
+        reason = "no candidate could be confirmed: every confirming trial failed; see their errors"
+        end_search(session, search, "failed", reason)
+        record(session, "search_failed", reason, search_id=search.id, level="error")
+        return
+    choice = selection.choose([found.rewards for found in candidates])
+    chosen = candidates[choice.index]
+    theta = by_label[chosen.label][0].theta or []
+    report = Report(
+        label=chosen.label,
+        loss=decode_loss(spec, theta),
+        theta=tuple(theta),
+        mean=choice.mean,
+        standard_error=choice.standard_error,
+        interval=choice.interval,
+        count=choice.count,
+        schedule=spec.confirm.schedule,
+        candidates=tuple(candidates),
+        identity=measured[IDENTITY],
+        published=measured.get(PUBLISHED),
+    )
+    search.best = report.model_dump(mode="json")
+    end_search(session, search, "succeeded")
+    record(session, "search_succeeded", _tell(report), search_id=search.id)
+
+
+def _propose(
+    session: Session,
+    search: Search,
+    spec: SearchSpec,
+    label: str,
+    *,
+    theta: Sequence[float] | None = None,
+    loss: LossSpec | None = None,
+) -> None:
+    for index in range(spec.confirm.seeds):
+        seed = confirm_seed(spec.seed, index)
+        session.add(new_trial(search, kind="confirm", label=label, seed=seed, theta=theta, loss=loss))
+
+
+def _measure(label: str, trials: Sequence[Trial]) -> Measured:
+    rewards = {trial.seed: trial.reward for trial in trials if trial.reward is not None}
+    values = list(rewards.values())
+    return Measured(
+        label=label,
+        rewards=rewards,
+        mean=float(np.mean(values)) if values else None,
+        standard_error=float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else None,
+    )
+
+
+def _tell(report: Report) -> str:
+    error = "" if report.standard_error is None else f" ± {report.standard_error:.4f}"
+    start = "" if report.identity.mean is None else f"; the identity start reaches {report.identity.mean:.4f}"
+    return f"best: {report.label} with AP {report.mean:.4f}{error} over {report.count} fresh seeds{start}"

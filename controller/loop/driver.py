@@ -1,0 +1,227 @@
+"""The leader's loop: expire leases, advance every search, keep the queues filled; then the same again.
+
+Nothing is kept between two ticks but who leads: each tick reads where things stand, so a driver may be killed at any
+point, and another one goes on.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from controller.loop import confirmation, feed, rounds
+from controller.loop.jobs import parse_search
+from controller.search.scheduling import Wait
+from controller.settings import Settings
+from controller.specs import TrainingSpec
+from controller.store import transitions
+from controller.store.database import Database, now
+from controller.store.errors import LeadershipLostError
+from controller.store.events import record
+from controller.store.leadership import Term, acquire, drive, new_holder, resign
+from controller.store.models import OPEN_TRIAL_STATES, Search, Trial
+from controller.store.searches import end_search, lock_search
+from jobs.queue import QueueError, TrialQueue
+
+logger = logging.getLogger(__name__)
+
+LIVE_CONSUMER_SECONDS = 60.0
+"""A worker that has not asked for a trial for so long, and runs none, is not counted on."""
+
+
+class Driver:
+    """Drives all searches while it leads; several may run against one database, in any number of processes."""
+
+    def __init__(self, database: Database, queue: TrialQueue, settings: Settings) -> None:
+        self._database = database
+        self._queue = queue
+        self._settings = settings
+        self._holder = new_holder()
+        self._term: Term | None = None
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+
+    @property
+    def leads(self) -> bool:
+        """Whether the last tick was this driver's to make."""
+        return self._term is not None
+
+    def run(self) -> None:
+        """Tick until `stop` is called; what goes wrong is logged and tried again."""
+        while not self._stop.is_set():
+            try:
+                self.tick()
+            except (SQLAlchemyError, LeadershipLostError) as error:
+                logger.warning("the leader's loop will try again: %s", error)
+            except Exception:
+                logger.exception("the leader's loop met a defect and will try again")
+            self._wake.wait(self._settings.tick_seconds)
+            self._wake.clear()
+        self._resign()
+
+    def wake(self) -> None:
+        """Ask for a tick now: something has changed."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End `run` after the tick that it is in."""
+        self._stop.set()
+        self._wake.set()
+
+    def tick(self) -> bool:
+        """One look at everything; false, and nothing done, where another process leads.
+
+        Raises:
+            LeadershipLostError: the term ended during the tick; what had been committed stands.
+        """
+        with self._database.write() as session:
+            self._term = acquire(session, self._holder, self._settings.leader_lease_seconds)
+        if self._term is None:
+            return False
+        self._expire_leases(self._term)
+        with self._database.read() as session:
+            searches = session.scalars(select(Search).where(Search.state == "running").order_by(Search.id)).all()
+        classes = sorted({search.gpus for search in searches})
+        workers = {gpus: self._count_workers(gpus) for gpus in classes}
+        for search in searches:
+            self._advance(self._term, search, workers[search.gpus])
+        for gpus in classes:
+            self._feed(gpus, workers[gpus])
+        return True
+
+    def _resign(self) -> None:
+        if self._term is None:
+            return
+        try:
+            with self._database.write() as session:
+                resign(session, self._term)
+        except SQLAlchemyError as error:
+            logger.warning("could not hand over leadership, it ends by itself: %s", error)
+        self._term = None
+
+    def _expire_leases(self, term: Term) -> None:
+        with self._database.read() as session:
+            # While nobody led, perhaps nobody could renew: every lease gets its full time from the start of a term.
+            grace_ends = term.acquired_at + self._settings.lease_seconds
+            if session.execute(select(now() < grace_ends)).scalar_one():
+                return
+            expired = transitions.find_expired(session)
+        for trial_id in expired:
+            with drive(self._database, term) as session:
+                state = transitions.expire(session, trial_id)
+            if state is not None:
+                logger.warning("trial %s: its worker fell silent, now %s", trial_id, state)
+
+    def _advance(self, term: Term, search: Search, workers: int) -> None:
+        """Advance one search until it has to wait; an error in it must not hold up the others."""
+        try:
+            while self._is_due(search, workers):
+                with drive(self._database, term) as session:
+                    locked = lock_search(session, search.id)
+                    if locked.state != "running":
+                        return
+                    _act(session, locked, workers)
+                search = locked
+                if search.state != "running":
+                    return
+        except (LeadershipLostError, SQLAlchemyError):
+            raise
+        except Exception:
+            logger.exception("search %s could not be advanced", search.id)
+
+    def _is_due(self, search: Search, workers: int) -> bool:
+        """A look without a lock, because most looks find nothing to do."""
+        with self._database.read() as session:
+            if _has_failed_too_often(session, search):
+                return True
+            if search.stage == "rounds":
+                return not isinstance(rounds.next_action(session, search, parse_search(search), workers), Wait)
+            return _has_ended(session, search)
+
+    def _count_workers(self, gpus: int) -> int:
+        """Workers of a resource class: those that have asked for a trial lately, and those that run one."""
+        with self._database.read() as session:
+            names = set(
+                session.scalars(select(Trial.worker).join(Search).where(Trial.state == "running", Search.gpus == gpus))
+            )
+        try:
+            consumers = self._queue.consumers(gpus)
+        except QueueError as error:
+            logger.warning("%s", error)
+            return len(names)
+        return len(names | {c.name for c in consumers if c.idle_seconds < LIVE_CONSUMER_SECONDS})
+
+    def _feed(self, gpus: int, workers: int) -> None:
+        try:
+            present = self._queue.present(gpus)
+            count = 2 * workers + self._settings.queue_margin - len(present)
+            if count <= 0:
+                return
+            with self._database.read() as session:
+                waiting = feed.find_waiting(session, gpus, present, count)
+            if chosen := feed.choose_next(waiting, count):
+                self._queue.put(gpus, chosen)
+        except QueueError as error:
+            logger.warning("%s", error)
+
+
+def _act(session: Session, search: Search, workers: int) -> None:
+    if _has_failed_too_often(session, search):
+        _fail(session, search)
+    elif search.stage == "rounds":
+        rounds.advance(session, search, workers)
+    elif not _has_ended(session, search):
+        return
+    elif search.stage == "confirm":
+        confirmation.conclude(session, search, parse_search(search))
+    else:
+        _end_training(session, search)
+
+
+def _has_ended(session: Session, search: Search) -> bool:
+    return not _count(session, search, OPEN_TRIAL_STATES)
+
+
+def _has_failed_too_often(session: Session, search: Search) -> bool:
+    return _count(session, search, ("failed",)) > search.budgets.max_failed_trials
+
+
+def _fail(session: Session, search: Search) -> None:
+    failed = _count(session, search, ("failed",))
+    error = session.scalar(
+        select(Trial.error)
+        .where(Trial.search_id == search.id, Trial.state == "failed")
+        .order_by(Trial.number.desc())
+        .limit(1)
+    )
+    reason = (
+        f"{failed} trials failed, more than max_failed_trials allows; the last error: {error}. "
+        "Mend the cause and start the search again, or allow more failures."
+    )
+    end_search(session, search, "failed", reason)
+    record(session, "search_failed", reason, search_id=search.id, level="error")
+
+
+def _end_training(session: Session, search: Search) -> None:
+    spec = TrainingSpec.model_validate(search.spec)
+    total = len(spec.losses) * len(spec.seeds)
+    rewarded = _count(session, search, ("succeeded", "pruned"))
+    if rewarded == 0:
+        reason = "no training ended with a result; see the trials' errors"
+        end_search(session, search, "failed", reason)
+        record(session, "search_failed", reason, search_id=search.id, level="error")
+    else:
+        end_search(session, search, "succeeded")
+        record(session, "search_succeeded", f"{rewarded} of {total} trainings have a result", search_id=search.id)
+
+
+def _count(session: Session, search: Search, states: Sequence[str]) -> int:
+    return (
+        session.scalar(
+            select(func.count()).select_from(Trial).where(Trial.search_id == search.id, Trial.state.in_(states))
+        )
+        or 0
+    )

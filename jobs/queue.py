@@ -1,0 +1,211 @@
+"""The queue between the controller and the workers, in Redis.
+
+Every key, for a resource class of G GPUs per trial:
+
+    paploss:trials:G            stream; each entry has the one field `trial`, a trial's id
+    paploss:trials:G / workers  its consumer group; each worker is a consumer by its own name
+
+Transitions of an entry: put (XADD) -> taken (XREADGROUP) -> acknowledged and deleted (XACK, XDEL); an entry that a
+worker took and left idle goes to the next one that asks (XAUTOCLAIM). An entry is a hint and never the truth: Redis
+may be emptied at any moment, an entry may come twice, and only the claim at the controller decides.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+STREAM = "paploss:trials:{gpus}"
+GROUP = "workers"
+FIELD = b"trial"
+
+CONNECT_SECONDS = 5
+ANSWER_SECONDS = 15
+"""A Redis that is silent for so long counts as unreachable."""
+MAX_BLOCK_SECONDS = 10.0
+FORGET_CONSUMER_SECONDS = 3600.0
+
+
+class QueueError(Exception):
+    """Redis cannot be reached, or refuses; the text names its address."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A trial handed to a worker, to be acknowledged after any definite answer to its claim."""
+
+    gpus: int
+    entry_id: str
+    trial_id: str
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """A worker as Redis knows it."""
+
+    name: str
+    idle_seconds: float
+    """Since it last asked for a trial; a worker that trains does not ask."""
+
+
+class TrialQueue:
+    """A connection to the queue. Safe to use from several threads.
+
+    Every method raises QueueError where Redis cannot be reached or refuses.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Prepare the connection pool; the first connection is made on first use."""
+        try:
+            self._redis: redis.Redis = redis.Redis.from_url(
+                url,
+                socket_connect_timeout=CONNECT_SECONDS,
+                socket_timeout=ANSWER_SECONDS,
+                retry=Retry(NoBackoff(), 1),  # a pooled connection may be stale; whatever lasts is the caller's affair
+            )
+        except ValueError as error:
+            raise QueueError(f"redis_url: {error}, got {url!r}") from None
+        self.address = _describe(self._redis)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._redis.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def ping(self) -> None:
+        """Return if Redis answers."""
+        with self._translated():
+            self._redis.ping()
+
+    # The controller's side.
+
+    def put(self, gpus: int, trial_ids: Sequence[str]) -> None:
+        """Add trials at the end of a class's stream, in order, in one round trip."""
+        with self._translated(), self._redis.pipeline(transaction=False) as pipeline:
+            for trial_id in trial_ids:
+                pipeline.xadd(_stream(gpus), {FIELD: trial_id})
+            pipeline.execute()
+
+    def present(self, gpus: int) -> set[str]:
+        """Ids of the trials that have an entry: waiting, or taken and not acknowledged."""
+        with self._translated():
+            entries: Any = self._redis.xrange(_stream(gpus))
+            return {fields[FIELD].decode() for _entry_id, fields in entries}
+
+    def consumers(self, gpus: int) -> list[Consumer]:
+        """The workers that have asked this class for a trial; those long silent are forgotten."""
+        with self._translated():
+            try:
+                rows: Any = self._redis.xinfo_consumers(_stream(gpus), GROUP)
+            except redis.ResponseError as error:
+                if _is_missing(error):
+                    return []
+                raise
+            alive = []
+            for row in rows:
+                name, idle_seconds = row["name"].decode(), row["idle"] / 1000
+                if idle_seconds < FORGET_CONSUMER_SECONDS:
+                    alive.append(Consumer(name, idle_seconds))
+                elif row["pending"] == 0:
+                    self._redis.xgroup_delconsumer(_stream(gpus), GROUP, name)
+            return alive
+
+    def purge(self, gpus: int) -> None:
+        """Delete a class's entries, with its consumer group."""
+        with self._translated():
+            self._redis.delete(_stream(gpus))
+
+    # The worker's side.
+
+    def take(
+        self, classes: Sequence[int], consumer: str, *, block_seconds: float, takeover_seconds: float
+    ) -> Entry | None:
+        """The next trial of any of these classes, the first class first; none after `block_seconds` (10 at most).
+
+        An entry that another consumer took and has not acknowledged for `takeover_seconds` comes first. Where Redis
+        was emptied the consumer group is made again.
+        """
+        with self._translated():
+            for gpus in classes:
+                try:
+                    entry = self._take_over(gpus, consumer, takeover_seconds) or self._read([gpus], consumer, None)
+                except redis.ResponseError as error:
+                    if not _is_missing(error):
+                        raise
+                    self._create_group(gpus)
+                    entry = self._read([gpus], consumer, None)
+                if entry is not None:
+                    return entry
+            try:
+                return self._read(classes, consumer, block_seconds)
+            except redis.ResponseError as error:
+                if not _is_missing(error):
+                    raise
+                return None  # emptied while we waited: the next call makes the group again
+
+    def acknowledge(self, entry: Entry) -> None:
+        """Remove an entry for good; repeating it is harmless."""
+        with self._translated(), self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.xack(_stream(entry.gpus), GROUP, entry.entry_id)
+            pipeline.xdel(_stream(entry.gpus), entry.entry_id)
+            pipeline.execute()
+
+    def _take_over(self, gpus: int, consumer: str, idle_seconds: float) -> Entry | None:
+        reply: Any = self._redis.xautoclaim(
+            _stream(gpus), GROUP, consumer, min_idle_time=int(idle_seconds * 1000), start_id="0-0", count=1
+        )
+        for entry_id, fields in reply[1]:
+            if fields:  # Redis 6 also hands out entries that were deleted
+                return Entry(gpus, entry_id.decode(), fields[FIELD].decode())
+        return None
+
+    def _read(self, classes: Sequence[int], consumer: str, block_seconds: float | None) -> Entry | None:
+        by_stream = {_stream(gpus): gpus for gpus in classes}
+        block = None if block_seconds is None else max(int(min(block_seconds, MAX_BLOCK_SECONDS) * 1000), 1)
+        reply: Any = self._redis.xreadgroup(GROUP, consumer, dict.fromkeys(by_stream, ">"), count=1, block=block)
+        entries = [
+            Entry(by_stream[stream.decode()], entry_id.decode(), fields[FIELD].decode())
+            for stream, rows in reply or ()
+            for entry_id, fields in rows
+        ]
+        for surplus in entries[1:]:  # one from each stream may come at once: hand the others on
+            self.put(surplus.gpus, [surplus.trial_id])
+            self.acknowledge(surplus)
+        return entries[0] if entries else None
+
+    def _create_group(self, gpus: int) -> None:
+        try:
+            self._redis.xgroup_create(_stream(gpus), GROUP, id="0", mkstream=True)
+        except redis.ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except redis.RedisError as error:
+            raise QueueError(f"Redis at {self.address}: {error}") from error
+
+
+def _stream(gpus: int) -> str:
+    return STREAM.format(gpus=gpus)
+
+
+def _is_missing(error: redis.ResponseError) -> bool:
+    """Whether the stream or its group is not there: never used, or emptied."""
+    return str(error).startswith("NOGROUP") or "no such key" in str(error)
+
+
+def _describe(client: redis.Redis) -> str:
+    options = client.connection_pool.connection_kwargs
+    return str(options["path"]) if "path" in options else f"{options.get('host')}:{options.get('port')}"
