@@ -32,13 +32,15 @@ MOST_CELLS = 2**20
 
 
 @dataclass(frozen=True)
-class BinnedScores:
-    """Scores s_j with the bin that each falls into; made by `SortedBreakpoints.locate`."""
+class PlacedScores:
+    """Weighted scores s_j among the breakpoints; made by `SortedBreakpoints.place`."""
 
     scores: Tensor
-    """s_j measured from the lowest reference, `[n]` float64."""
+    """s_j measured from the lowest reference, `[n]`."""
     bins: Tensor
     """`[n]` int32."""
+    moments: Tensor
+    """Sum of w_j s_j^q over the scores above each of e, q = 0 to the degree of the functions, `[degree + 1, E]`."""
 
 
 @dataclass(frozen=True)
@@ -59,20 +61,20 @@ class PairFunction:
         powers = torch.arange(1, self.coefficients.shape[1], device=self.coefficients.device)
         return replace(self, coefficients=self.coefficients[:, 1:] * powers)
 
-    def sums(self, moments: Tensor) -> Tensor:
-        """sum_j w_j f(s_j - s_i), `[P]`, from the moments `[> degree, E]` of the weighted scores."""
+    def sums(self, placed: PlacedScores) -> Tensor:
+        """sum_j w_j f(s_j - s_i), `[P]`."""
         total = torch.zeros_like(self.breakpoints)
         for p, coefficient in enumerate(self.coefficients.unbind(1)):
             for q in range(p + 1):
-                total += coefficient * comb(p, q) * (-self.breakpoints) ** (p - q) * moments[q][self.ranks]
+                total += coefficient * comb(p, q) * (-self.breakpoints) ** (p - q) * placed.moments[q][self.ranks]
         return total.sum(1)
 
-    def transposed_sums(self, weights: Tensor, binned: BinnedScores) -> Tensor:
-        """sum_i c_i f(s_j - s_i), `[n]`, given c `[P]`."""
+    def transposed_sums(self, weights: Tensor, placed: PlacedScores) -> Tensor:
+        """sum_i c_i f(s_j - s_i), `[n]`, given c `[P]`; w plays no part."""
         table = self._polynomials(weights)
-        total = table[-1].index_select(0, binned.bins)
+        total = table[-1].index_select(0, placed.bins)
         for coefficients in reversed(table[:-1]):  # Horner's rule
-            total.mul_(binned.scores).add_(coefficients.index_select(0, binned.bins))
+            total.mul_(placed.scores).add_(coefficients.index_select(0, placed.bins))
         return total
 
     def _polynomials(self, weights: Tensor) -> Tensor:
@@ -106,20 +108,28 @@ class SortedBreakpoints:
         edges = torch.where(inclusive, breakpoints.nextafter(breakpoints.new_tensor(-torch.inf)), breakpoints)
         self._edges, order = edges.flatten().sort()
         ranks = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
+        self._degree = max(f.coefficients.shape[1] for f in functions) - 1
         knots = [len(f.offsets) for f in functions]
         self.functions = tuple(
             PairFunction(f.coefficients, b, r, bin_count=order.numel() + 1)
             for f, b, r in zip(
-                functions, breakpoints.split(knots, 1), ranks.view_as(edges).split(knots, 1), strict=True
+                functions, torch.split(breakpoints, knots, 1), torch.split(ranks.view_as(edges), knots, 1), strict=True
             )
         )
 
-    def locate(self, scores: Tensor) -> BinnedScores:
-        """The bins of scores s_j, `[n]` floating; infinite ones are brought just above or below all breakpoints."""
+    def place(self, scores: Tensor, weights: Tensor | None = None) -> PlacedScores:
+        """Place scores s_j, `[n]` floating, infinite ones included, with weights w_j, `[n]` float64 (1 if None)."""
         centred = scores.double() - self._origin
         # Beyond the last edge every f is at its end, and smaller numbers keep more digits.
         centred.clamp_(self._edges[0] - 1, self._edges[-1] + 1)
-        return BinnedScores(centred, self._bins(centred))
+        bins = self._bins(centred)
+        terms = torch.ones_like(centred) if weights is None else weights
+        sums = centred.new_zeros(self._degree + 1, self._edges.numel() + 1)
+        for q in range(self._degree + 1):
+            if q > 0:
+                terms = terms * centred
+            sums[q].index_add_(0, bins, terms)
+        return PlacedScores(centred, bins, moments=sums[:, 1:].flip(1).cumsum(1).flip(1))
 
     def _bins(self, scores: Tensor) -> Tensor:
         """`torch.bucketize(scores, edges)`, on the CPU some ten times faster for many scores.
@@ -134,7 +144,7 @@ class SortedBreakpoints:
         cells_per_unit = cell_count / (highest - lowest)
 
         def cells(values: Tensor) -> Tensor:
-            return ((values - lowest) * cells_per_unit).int().clamp_(0, cell_count - 1)
+            return (values - lowest).mul_(cells_per_unit).int().clamp_(0, cell_count - 1)
 
         edges_in_cell = torch.bincount(cells(self._edges), minlength=cell_count)
         bin_of_cell = edges_in_cell.cumsum(0, dtype=torch.int32).masked_fill_(edges_in_cell > 0, -1)
@@ -142,22 +152,3 @@ class SortedBreakpoints:
         unsettled = (bins < 0).nonzero().squeeze(1)
         searched = torch.bucketize(scores.index_select(0, unsettled), self._edges, out_int32=True)
         return bins.scatter_(0, unsettled, searched)
-
-    def moments(self, binned: BinnedScores, degree: int, weights: Tensor | None = None) -> Tensor:
-        """sum_j w_j s_j^q over the scores above each edge, q = 0 to degree.
-
-        Args:
-            binned: scores with their bins, n of them.
-            degree: the highest of the degrees of the functions to be summed.
-            weights: w_j, `[n]` float64; 1 if None.
-
-        Returns:
-            `[degree + 1, E]` float64.
-        """
-        terms = torch.ones_like(binned.scores) if weights is None else weights
-        sums = terms.new_zeros(degree + 1, self._edges.numel() + 1)
-        for q in range(degree + 1):
-            if q > 0:
-                terms = terms * binned.scores
-            sums[q].index_add_(0, binned.bins, terms)
-        return sums[:, 1:].flip(1).cumsum(1).flip(1)

@@ -34,7 +34,7 @@ def check_control_points(control_points: Tensor) -> None:
     for row, points in enumerate(control_points):
         ends = (points[0].tolist(), points[-1].tolist())
         if ends != ([0.0, 0.0], [1.0, 1.0]):
-            raise ValueError(f"control_points[{row}]: expected ends (0, 0) and (1, 1), received {ends[0]} and {ends[1]}")
+            raise ValueError(f"control_points[{row}]: expected ends [0, 0] and [1, 1], received {ends}")
         # Negated, so that NaN fails as well; monotone between these ends implies [0, 1].
         if not bool((points.diff(dim=0) >= 0).all()):
             raise ValueError(
@@ -55,7 +55,7 @@ class TruncatedPowers:
     coefficients: Tensor
     """a, `[M, degree + 1]` float64."""
     inclusive: Tensor
-    """Whether the terms of knot m already count at d == o_m, `[M]` bool."""
+    """Whether the terms of knot m count at d == o_m already, `[M]` bool."""
 
     @property
     def degree(self) -> int:
@@ -128,8 +128,11 @@ class PiecewiseLinear:
     def of_difference(self) -> TruncatedPowers:
         """f(z) as a function of the score difference d, with z = clamp(d / 2 + 1/2, 0, 1)."""
         kinks = self.slopes.diff(prepend=self.slopes.new_zeros(1))
+        # Jumps at z = 1 are due at 1 itself, so that f(1) = 1; they move to the last knot, which then has no kink.
+        at_end = self.x[:-1] >= 1
+        early, late = self.jumps[:-1].masked_fill(at_end, 0.0), (self.jumps[:-1] * at_end).sum(0, keepdim=True)
         return TruncatedPowers(
             offsets=2 * self.x - 1,
-            coefficients=torch.stack((self.jumps, kinks / 2), dim=1),
-            inclusive=self.x >= 1,  # so that f(1) = 1 also where the function jumps there
+            coefficients=torch.stack((torch.cat((early, late)), kinks / 2), dim=1),
+            inclusive=torch.cat((torch.zeros_like(at_end), at_end[-1:])),
         )

@@ -1,0 +1,192 @@
+"""The generalised AP loss, for any functions of score differences and of qualities.
+
+| symbol   | meaning                                                                | shape |
+|----------|------------------------------------------------------------------------|-------|
+| s        | classification logits of all entries (anchor x class, all images)      | `[N]` |
+| t        | targets: 1 positive, 0 negative, -1 ignored                            | `[N]` |
+| u        | localisation quality in [0, 1]; 0 wherever t is not 1                  | `[N]` |
+| P, V     | the positives (t = 1) and the valid entries (t >= 0)                   |       |
+| H1, H2   | functions of the score difference s_j - s_i                            |       |
+| I1 to I3 | functions of the quality                                               |       |
+| w_j      | weight of entry j as a competitor, 1 - I2(u_j)                         | `[N]` |
+| A_i, B_i | sum over j in V of w_j H2(s_j - s_i), and of H1(s_j - s_i)             | `[P]` |
+| c_i      | I3(u_i) / ((|P| + 1e-8) B_i)                                           | `[P]` |
+
+    L = 1 / (|P| + 1e-8) * sum over i in P of (1 - I1(u_i) + I3(u_i) A_i / stop_gradient(B_i))
+
+    dL/ds_j = w_j sum_i c_i H2'(s_j - s_i), less c_j sum_k w_k H2'(s_k - s_j) where j is positive
+    dL/du_j = (I3'(u_j) A_j / B_j - I1'(u_j)) / (|P| + 1e-8) - I2'(u_j) sum_i c_i H2(s_j - s_i)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+SMALLEST_DENOMINATOR = 1e-6
+"""Floor of B_i, which vanishes where H1 is 0 at the term j = i and no other entry comes near."""
+
+QUALITY_SLACK = 1e-6
+"""How far rounding may take a quality out of [0, 1]."""
+
+QualityFunction = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Maps qualities to value and derivative, all `[P]` float64."""
+
+S = TypeVar("S")
+"""Weighted scores, in the form that a way of summing over pairs needs them."""
+
+
+class PairFunction(Protocol[S]):
+    """A function f of s_j - s_i that can be summed over pairs."""
+
+    def derivative(self) -> "PairFunction[S]":
+        """f'."""
+        ...
+
+    def sums(self, placed: S, /) -> Tensor:
+        """sum_j w_j f(s_j - s_i), `[P]` float64."""
+        ...
+
+    def transposed_sums(self, weights: Tensor, placed: S, /) -> Tensor:
+        """sum_i c_i f(s_j - s_i), `[n]` float64, given c `[P]`."""
+        ...
+
+
+class PairSums(Protocol[S]):
+    """A way of summing over all pairs of P reference scores and others; see `pairwise_sums` for the fast one."""
+
+    @property
+    def functions(self) -> "tuple[PairFunction[S], ...]":
+        """H2 and H1."""
+        ...
+
+    def place(self, scores: Tensor, weights: Tensor | None = None, /) -> S:
+        """Prepare scores s_j, `[n]`, with weights w_j, `[n]` float64 (1 if None)."""
+        ...
+
+
+@dataclass(frozen=True)
+class APFunctions(Generic[S]):
+    """The five functions of the loss."""
+
+    pairs: Callable[[Tensor], PairSums[S]]
+    """From the scores of the positives, `[P]`, to sums of H2 and H1 over pairs with them."""
+    reach: float
+    """H1 and H2 are 0 at differences up to -reach."""
+    i2: QualityFunction
+    i3: QualityFunction
+    i1: QualityFunction
+
+
+def ap_loss(
+    logits: Tensor, quality: Tensor, targets: Tensor, functions: APFunctions[S], top_k: int | None = None
+) -> Tensor:
+    """The loss with given functions; arguments, dtypes and errors as in `parameterized_ap_loss`."""
+    _check_entries(logits, quality, targets, top_k)
+    scores = logits if logits.dtype == torch.float64 else logits.float()
+    loss: Tensor = _APLoss.apply(scores, quality, targets, functions, top_k)  # type: ignore[no-untyped-call]
+    return loss
+
+
+def _check_entries(logits: Tensor, quality: Tensor, targets: Tensor, top_k: int | None) -> None:
+    if logits.ndim != 1 or quality.shape != logits.shape or targets.shape != logits.shape:
+        raise ValueError(
+            "logits, quality, targets: expected one shape [N], received "
+            f"{list(logits.shape)}, {list(quality.shape)}, {list(targets.shape)}"
+        )
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k: expected at least 1, received {top_k}")
+    if logits.device.type != "cpu" or logits.numel() == 0:
+        return  # reading values back would stop the device
+    lowest, highest = targets.aminmax()
+    if lowest < -1 or highest > 1 or (targets.is_floating_point() and bool((targets != targets.round()).any())):
+        wrong = targets[(targets != 1) & (targets != 0) & (targets != -1)][0].item()
+        raise ValueError(f"targets: expected 1, 0 or -1, received {wrong}")
+    # The sum is the cheapest sign of a NaN; infinities of both signs give one too, hence the second look.
+    if logits.detach().sum().isnan() and bool((logits.isnan() & (targets >= 0)).any()):
+        raise ValueError("logits: expected numbers, received NaN")
+    is_positive = targets == 1
+    if not bool(logits.detach()[is_positive].isfinite().all()):
+        raise ValueError("logits: expected finite numbers at positives, received an infinity")
+    of_positives = quality.detach()[is_positive]
+    # Negated, so that NaN fails as well.
+    if not bool(((of_positives >= -QUALITY_SLACK) & (of_positives <= 1 + QUALITY_SLACK)).all()):
+        low, high = of_positives.aminmax()
+        raise ValueError(f"quality: expected [0, 1] at positives, received {low.item()} to {high.item()}")
+
+
+class _APLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(  # noqa: PLR0917 (autograd passes by position)
+        ctx: FunctionCtx, logits: Tensor, quality: Tensor, targets: Tensor, functions: APFunctions[S], top_k: int | None
+    ) -> Tensor:
+        loss, *gradients = _value_and_gradients(logits, quality, targets, functions, top_k)
+        ctx.save_for_backward(*gradients)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
+        grad_logits, grad_quality = ctx.saved_tensors  # type: ignore[attr-defined]
+        return grad_loss * grad_logits, grad_loss * grad_quality, None, None, None
+
+
+def _value_and_gradients(
+    logits: Tensor, quality: Tensor, targets: Tensor, functions: APFunctions[S], top_k: int | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """L, dL/ds and dL/du."""
+    grad_logits, grad_quality = torch.zeros_like(logits), torch.zeros_like(quality)
+    if logits.numel() == 0:
+        return logits.new_zeros(()), grad_logits, grad_quality
+    is_positive = targets == 1
+    is_competitor = targets >= 0
+    if top_k is not None and top_k < logits.numel():
+        ranked = logits.masked_fill(~is_competitor, -torch.inf).topk(top_k, sorted=False).indices
+        is_competitor &= torch.zeros_like(is_competitor).index_fill_(0, ranked, True)
+    # Out of reach of every positive, an entry is no competitor. Rounded down in the logits' dtype; NaN stays, to show.
+    lowest = logits.where(is_positive, torch.inf).amin() - functions.reach
+    is_competitor &= ~(logits <= lowest.nextafter(lowest.new_tensor(-torch.inf)))
+
+    # The only wait for the device: all shapes below follow from these two numbers.
+    positive_count, competitor_count = torch.stack((is_positive.sum(), is_competitor.sum())).tolist()
+    if positive_count == 0:
+        return logits.new_zeros(()), grad_logits, grad_quality
+    positives = _indices(is_positive, positive_count)
+    competitors = _indices(is_competitor, competitor_count)
+
+    u = quality.index_select(0, positives).double()
+    (i2, i2_slope), (i3, i3_slope), (i1, i1_slope) = functions.i2(u), functions.i3(u), functions.i1(u)
+    i2_elsewhere, _ = functions.i2(u.new_zeros(1))  # where t = 0, u is 0
+    competes = is_competitor.index_select(0, positives)  # with top_k, not every positive does
+
+    pairs = functions.pairs(logits.index_select(0, positives))
+    h2, h1 = pairs.functions
+    everyone = pairs.place(logits.index_select(0, competitors))
+    # Few entries are positive: w is one number for all, with a correction at the positives.
+    corrected = pairs.place(logits.index_select(0, positives), (i2 - i2_elsewhere) * competes)
+
+    def weighted_sums(f: PairFunction[S]) -> Tensor:
+        return (1 - i2_elsewhere) * f.sums(everyone) - f.sums(corrected)
+
+    normaliser = positive_count + 1e-8
+    a, b = weighted_sums(h2), h1.sums(everyone).clamp_min(SMALLEST_DENOMINATOR)
+    c = i3 / (normaliser * b)
+    loss = (1 - i1).sum() / normaliser + (c * a).sum()
+
+    slope = h2.derivative()
+    as_competitor = (1 - i2_elsewhere) * slope.transposed_sums(c, everyone)
+    grad_logits.scatter_(0, competitors, as_competitor.to(logits.dtype))
+    as_competitor = (1 - i2) * competes * slope.transposed_sums(c, corrected)
+    grad_logits.scatter_(0, positives, (as_competitor - c * weighted_sums(slope)).to(logits.dtype))
+    as_competitor = i2_slope * competes * h2.transposed_sums(c, corrected)
+    grad_quality.scatter_(0, positives, ((i3_slope * a / b - i1_slope) / normaliser - as_competitor).to(quality.dtype))
+    return loss.to(logits.dtype), grad_logits, grad_quality
+
+
+def _indices(mask: Tensor, count: int) -> Tensor:
+    """Where a mask is True, `[count]`; knowing the count, a GPU need not be waited for."""
+    indices = torch.nonzero_static(mask, size=count) if mask.is_cuda else mask.nonzero()
+    return indices.squeeze(1)
