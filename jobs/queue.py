@@ -135,22 +135,17 @@ class TrialQueue:
         was emptied the consumer group is made again.
         """
         with self._translated():
-            for gpus in classes:
-                try:
-                    entry = self._take_over(gpus, consumer, takeover_seconds) or self._read([gpus], consumer, None)
-                except redis.ResponseError as error:
-                    if not _is_missing(error):
-                        raise
-                    self._create_group(gpus)
-                    entry = self._read([gpus], consumer, None)
-                if entry is not None:
-                    return entry
             try:
+                for gpus in classes:
+                    self._join(gpus, consumer)
+                    entry = self._take_over(gpus, consumer, takeover_seconds) or self._read([gpus], consumer, None)
+                    if entry is not None:
+                        return entry
                 return self._read(classes, consumer, block_seconds)
             except redis.ResponseError as error:
                 if not _is_missing(error):
                     raise
-                return None  # emptied while we waited: the next call makes the group again
+                return None  # Redis was emptied meanwhile: the next call joins again
 
     def acknowledge(self, entry: Entry) -> None:
         """Remove an entry for good; repeating it is harmless."""
@@ -182,6 +177,16 @@ class TrialQueue:
             self.acknowledge(surplus)
         return entries[0] if entries else None
 
+    def _join(self, gpus: int, consumer: str) -> None:
+        """Be known to the group, also while there is nothing to take: the controller counts who waits."""
+        try:
+            self._redis.xgroup_createconsumer(_stream(gpus), GROUP, consumer)
+        except redis.ResponseError as error:
+            if not _is_missing(error):
+                raise
+            self._create_group(gpus)
+            self._redis.xgroup_createconsumer(_stream(gpus), GROUP, consumer)
+
     def _create_group(self, gpus: int) -> None:
         try:
             self._redis.xgroup_create(_stream(gpus), GROUP, id="0", mkstream=True)
@@ -203,7 +208,7 @@ def _stream(gpus: int) -> str:
 
 def _is_missing(error: redis.ResponseError) -> bool:
     """Whether the stream or its group is not there: never used, or emptied."""
-    return str(error).startswith("NOGROUP") or "no such key" in str(error)
+    return any(sign in str(error) for sign in ("NOGROUP", "no such key", "key to exist"))
 
 
 def _describe(client: redis.Redis) -> str:

@@ -1,0 +1,73 @@
+"""Fixtures that several packages' tests share: one server of each kind for the session, a clean part of it per test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from servers import CannotStartError, PostgresServer, RedisServer
+
+from controller.store import schema
+from controller.store.database import Database
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A running PostgreSQL."""
+    try:
+        server = PostgresServer()
+        server.start()
+    except CannotStartError as error:
+        pytest.skip(str(error))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A running redis-server."""
+    try:
+        server = RedisServer()
+        server.start()
+    except CannotStartError as error:
+        pytest.skip(str(error))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """SQLAlchemy URL of an empty PostgreSQL database."""
+    url = postgres_server.create_database()
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """SQLAlchemy URL of a SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'test.db'}"
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """URL of an empty Redis."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """SQLAlchemy URL of an empty database; the test runs once for each kind."""
+    name = "sqlite_url" if request.param == "sqlite" else "postgres_url"
+    return str(request.getfixturevalue(name))
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A database with this program's tables; the test runs once for each kind."""
+    opened = Database(database_url)
+    schema.upgrade(opened)
+    yield opened
+    opened.close()
