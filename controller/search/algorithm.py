@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from controller.search.policy import PolicyState, Vector
 from controller.search.space import Space
@@ -67,3 +68,9 @@ def check_samples(state: PolicyState, samples: Sequence[Sample]) -> None:
                 f"samples[{index}].proposed_by: expected a version up to {state.version}, "
                 f"got {sample.proposed_by.version}"
             )
+
+
+def advantages(samples: Sequence[Sample]) -> NDArray[np.float64]:
+    """Reward minus mean, [n]; exactly 0 for equal rewards, from which their rounded mean may differ in the last bit."""
+    rewards = np.array([sample.reward for sample in samples])
+    return np.zeros_like(rewards) if np.ptp(rewards) == 0 else rewards - rewards.mean()

@@ -1,18 +1,30 @@
-"""The published search program, reproduced for comparison, with its defects."""
+"""The published search program, reproduced with its defects, for comparison.
+
+symbol  meaning                                                                              shape
+A       advantage of each sample: its reward minus the mean                                  [n]
+r_d     density ratio new / old of a sample in dimension d                                   [n, D]
+J(mu)   mean over samples of min(A prod_d r_d, A prod_d clip(r_d, 0.9, 1.1))                 scalar
+
+Source: Tao et al., NeurIPS 2021, and the numbers that their program prints (tests/golden/policy.md).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from controller.search.algorithm import Sample, check_samples
-from controller.search.policy import PolicyState, Vector, log_density, sample
+from controller.search.algorithm import Sample, advantages, check_samples
+from controller.search.ascent import ascend
+from controller.search.policy import PolicyState, Vector, log_density, log_density_slope, sample
 from controller.search.space import Space
-from controller.search.surrogate import advantages, ascend
 
 LEARNING_RATE = 0.01
 FIRST_SIGMA = 0.2
+CLIP = 0.1
+# Far above anything that the minimum can select, and far below what overflows.
+_LARGEST_LOG_RATIO = 500.0
 
 
 @dataclass(frozen=True)
@@ -40,12 +52,21 @@ class Released:
         sigma = FIRST_SIGMA * (self.rounds - done) / self.rounds if done < self.rounds else state.sigma
         theta = np.stack([s.theta for s in samples])
         old = np.stack([log_density(s.theta, s.proposed_by.mu, s.proposed_by.sigma) for s in samples])
-        mu = ascend(
-            state.mu,
-            theta=theta,
-            advantage=advantages([s.reward for s in samples]),
-            old_log_density=old,
-            sigma=sigma,
-            learning_rate=LEARNING_RATE,
-        )
+        advantage = advantages(samples)
+        mu = ascend(state.mu, lambda mu: _slope(mu, theta, advantage, old, sigma), LEARNING_RATE)
         return PolicyState(done, mu, sigma)
+
+
+def _slope(
+    mu: Vector, theta: NDArray[np.float64], advantage: NDArray[np.float64], old: NDArray[np.float64], sigma: float
+) -> Vector:
+    """dJ/dmu [D]."""
+    log_ratio = log_density(theta, mu, sigma) - old
+    low, high = np.log1p(-CLIP), np.log1p(CLIP)
+    product = advantage * np.exp(np.minimum(log_ratio.sum(axis=1), _LARGEST_LOG_RATIO))
+    clipped_product = advantage * np.exp(np.clip(log_ratio, low, high).sum(axis=1))
+    takes_clipped = (clipped_product < product)[:, None]
+    # A clipped dimension of the clipped product has no slope. With nothing clipped both products are one number.
+    inside = (log_ratio >= low) & (log_ratio <= high)
+    weight = np.minimum(product, clipped_product)[:, None] * (inside | ~takes_clipped)
+    return np.asarray((weight * log_density_slope(theta, mu, sigma)).mean(axis=0), dtype=np.float64)
