@@ -4,7 +4,7 @@
 all pairs of scores come from `pairwise_sums`, the functions that it sums from `piecewise`.
 """
 
-from trainer.losses.handmade_ap_loss import handmade_ap_loss
-from trainer.losses.parameterized_ap_loss import ParameterizedAPLoss, identity_control_points, parameterized_ap_loss
+from trainer.losses.handmade_ap import handmade_ap_loss
+from trainer.losses.parameterized_ap import ParameterizedAPLoss, identity_control_points, parameterized_ap_loss
 
 __all__ = ["ParameterizedAPLoss", "handmade_ap_loss", "identity_control_points", "parameterized_ap_loss"]

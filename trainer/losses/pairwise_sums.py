@@ -108,7 +108,7 @@ class SortedBreakpoints:
         edges = torch.where(inclusive, breakpoints.nextafter(breakpoints.new_tensor(-torch.inf)), breakpoints)
         self._edges, order = edges.flatten().sort()
         ranks = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
-        self._degree = max(f.coefficients.shape[1] for f in functions) - 1
+        self._degree = max(f.degree for f in functions)
         knots = [len(f.offsets) for f in functions]
         self.functions = tuple(
             PairFunction(f.coefficients, b, r, bin_count=order.numel() + 1)
