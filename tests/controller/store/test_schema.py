@@ -1,0 +1,57 @@
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from controller.store import schema
+from controller.store.database import Database
+from controller.store.errors import SchemaError
+from controller.store.models import Base
+
+
+def test_models_and_migrations_agree(database: Database) -> None:
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_partial_indices_are_those_of_the_models(database: Database) -> None:
+    # Alembic does not compare an index's condition.
+    inspector = inspect(database.engine)
+    dialect = database.engine.dialect.name
+    for table in Base.metadata.sorted_tables:
+        found = {row["name"]: row.get("dialect_options", {}) for row in inspector.get_indexes(table.name)}
+        for index in table.indexes:
+            wanted = index.dialect_options[dialect]["where"]
+            condition = found[index.name].get(f"{dialect}_where")
+            assert (wanted is None) == (condition is None), index.name
+            if wanted is not None:
+                assert "".join(str(wanted).split()) in _plain(str(condition)), index.name
+
+
+def _plain(condition: str) -> str:
+    for noise in ("(", ")", "::text", " ", "\n"):
+        condition = condition.replace(noise, "")
+    return condition
+
+
+def test_an_upgrade_may_be_repeated(database: Database) -> None:
+    schema.upgrade(database)
+    schema.check(database)
+
+
+def test_an_empty_database_is_refused_until_it_is_upgraded(database_url: str) -> None:
+    database = Database(database_url)
+    with pytest.raises(SchemaError, match="empty is older"):
+        schema.check(database)
+    schema.upgrade(database)
+    schema.check(database)
+    database.close()
+
+
+def test_a_database_of_a_newer_schema_is_refused_and_left_alone(database: Database) -> None:
+    with database.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for act in (schema.check, schema.upgrade):
+        with pytest.raises(SchemaError, match="9999 is newer than this program"):
+            act(database)

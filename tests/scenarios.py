@@ -1,0 +1,120 @@
+"""What tests of the store, the loop and the API share: short ways to ask, and a worker played by hand."""
+
+import uuid
+from typing import Any
+
+from sqlalchemy import select, update
+
+from controller.specs import SearchSpec, TrainingSpec
+from controller.store import searches, transitions
+from controller.store.database import Database, now
+from controller.store.models import Attempt, Leader, Search, Trial
+from jobs.lease import ClaimRequest, ReleaseRequest, RenewRequest, ResultRequest, WorkerInfo
+from jobs.spec import EvaluationEvent, JobResult, Metrics, ProgressEvent
+
+LEASE_SECONDS = 60.0
+
+
+def search_spec(**changes: Any) -> SearchSpec:
+    return SearchSpec.model_validate({"profile": "synthetic", "rounds": 3, "trials_per_round": 4, **changes})
+
+
+def training_spec(**changes: Any) -> TrainingSpec:
+    losses = [{"label": "published", "preset": "retinanet"}, {"label": "start", "preset": "identity"}]
+    return TrainingSpec.model_validate({"profile": "synthetic", "losses": losses, **changes})
+
+
+def add_training(database: Database, **changes: Any) -> Search:
+    with database.write() as session:
+        return searches.create_training(session, training_spec(**changes), "ann")
+
+
+def add_trial(database: Database, **changes: Any) -> str:
+    """Id of the one trial of a new training request."""
+    search = add_training(database, losses=[{"label": "start", "preset": "identity"}], **changes)
+    return f"{search.id}-000000"
+
+
+def add_search(database: Database, **changes: Any) -> Search:
+    with database.write() as session:
+        return searches.create_search(session, search_spec(**changes), "ann")
+
+
+def claim(database: Database, trial_id: str, claim_id: uuid.UUID | None = None, worker: str = "w1") -> str:
+    """The token of the granted lease."""
+    request = ClaimRequest(claim_id=claim_id or uuid.uuid4(), trial_id=trial_id, worker=WorkerInfo(name=worker))
+    with database.write() as session:
+        return transitions.claim(session, request, LEASE_SECONDS)[2].token
+
+
+def renew(database: Database, trial_id: str, token: str, iteration: int = 1, **more: Any) -> str:
+    progress = ProgressEvent(iteration=iteration, total_iterations=20)
+    request = RenewRequest(trial_id=trial_id, token=token, progress=progress, **more)
+    with database.write() as session:
+        return transitions.renew(session, request, LEASE_SECONDS)
+
+
+def finish(database: Database, trial_id: str, token: str, result: JobResult) -> str:
+    with database.write() as session:
+        return transitions.finish(session, ResultRequest(trial_id=trial_id, token=token, result=result))
+
+
+def release(database: Database, trial_id: str, token: str, reason: str) -> str:
+    with database.write() as session:
+        request = ReleaseRequest.model_validate({"trial_id": trial_id, "token": token, "reason": reason})
+        return transitions.release(session, request)
+
+
+def expire(database: Database, trial_id: str) -> str | None:
+    """Let the lease's time pass, and have it noticed."""
+    pass_lease(database, trial_id)
+    with database.write() as session:
+        return transitions.expire(session, trial_id)
+
+
+def pass_lease(database: Database, trial_id: str) -> None:
+    with database.write() as session:
+        session.execute(update(Trial).where(Trial.id == trial_id).values(lease_until=now() - 1))
+
+
+def pass_grace(database: Database) -> None:
+    """Let the time pass in which a new leader expires nothing."""
+    with database.write() as session:
+        session.execute(update(Leader).values(acquired_at=now() - 2 * LEASE_SECONDS))
+
+
+def pass_term(database: Database) -> None:
+    """Let the leader's term run out."""
+    with database.write() as session:
+        session.execute(update(Leader).values(expires_at=now() - 1))
+
+
+def trial(database: Database, trial_id: str) -> Trial:
+    with database.read() as session:
+        return session.get_one(Trial, trial_id)
+
+
+def search(database: Database, search_id: str) -> Search:
+    with database.read() as session:
+        return session.get_one(Search, search_id)
+
+
+def attempts(database: Database, trial_id: str) -> list[Attempt]:
+    with database.read() as session:
+        return list(session.scalars(select(Attempt).where(Attempt.trial_id == trial_id).order_by(Attempt.number)))
+
+
+def succeeded(reward: float = 0.25, **more: Any) -> JobResult:
+    return JobResult(outcome="succeeded", reward=reward, metrics=metrics(reward), seconds=2.0, **more)
+
+
+def failed(kind: str = "crash", error: str = "it broke") -> JobResult:
+    return JobResult.model_validate({"outcome": "failed", "error_kind": kind, "error": error})
+
+
+def metrics(ap: float) -> Metrics:
+    return Metrics(ap=ap, ap50=ap, ap75=ap, ap_small=-1, ap_medium=ap, ap_large=ap, per_class={"dot": ap})
+
+
+def evaluation(iteration: int, ap: float) -> EvaluationEvent:
+    return EvaluationEvent(iteration=iteration, total_iterations=20, metrics=metrics(ap))
