@@ -38,8 +38,8 @@ from controller.search.ascent import ascend
 from controller.search.policy import PolicyState, Vector, log_density, log_density_slope, sample
 from controller.search.space import Space
 
-# Far above what an update reaches (the clip holds it), and far below what overflows.
-_LARGEST_LOG_RATIO = 500.0
+# The ratio of a bad sample is not clipped from above. Past e^100 its size is immaterial, and its square overflows.
+_LARGEST_LOG_RATIO = 100.0
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from controller.search.space import Space
 LEARNING_RATE = 0.01
 FIRST_SIGMA = 0.2
 CLIP = 0.1
-# Far above anything that the minimum can select, and far below what overflows.
-_LARGEST_LOG_RATIO = 500.0
+# The ratio of a bad sample is not clipped from above. Past e^100 its size is immaterial, and its square overflows.
+_LARGEST_LOG_RATIO = 100.0
 
 
 @dataclass(frozen=True)

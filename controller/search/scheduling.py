@@ -94,8 +94,7 @@ Action = Propose | Update | Wait | Finish | Fail
 def decide(schedule: Schedule, progress: Progress) -> Action:
     """The one next action. Carry it out, bring `progress` up to date, and ask again until the answer is to wait or end.
 
-    The open trials that a finished search leaves behind in `stream` mode do not exist: it never proposes more than the
-    updates still to come will consume.
+    A search that finishes leaves no trial open: no more are proposed than the updates still to come will consume.
     """
     if progress.updates >= schedule.rounds:
         return Finish()
@@ -124,7 +123,8 @@ def _decide_stream(schedule: Schedule, progress: Progress) -> Action:
         return Update(n)
     if too_many := _too_many_failures(schedule, progress):
         return too_many
-    # A spare trial for every eight workers, so that one that ends finds work before the controller has looked again.
+    # A spare trial for every eight workers, so that one that ends finds work before the controller has looked again;
+    # and never fewer than an update needs, so that a search without workers shows how many it could use.
     wanted = max(n, progress.workers + -(-progress.workers // 8))
     to_come = (schedule.rounds - progress.updates) * n - progress.ready
     count = min(wanted, n * schedule.max_staleness, to_come) - progress.open

@@ -13,7 +13,6 @@ Source: Tao et al., "Searching Parameterized AP Loss for Object Detection", Neur
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -131,11 +130,3 @@ def _scale_position(head: str, gradient_scale: float) -> float:
     if not 0.1 <= gradient_scale <= 10.0:
         raise ValueError(f"{head}.gradient_scale: expected a value in [0.1, 10], got {gradient_scale}")
     return float(np.clip((np.log10(gradient_scale) + 1.0) / 2.0, 0, 1))
-
-
-def to_json(parameters: Mapping[str, HeadParameters]) -> dict[str, Any]:
-    """Plain lists and floats: {head: {"control_points": [5][K + 2][2], "gradient_scale": float}}."""
-    return {
-        head: {"control_points": values.control_points.tolist(), "gradient_scale": values.gradient_scale}
-        for head, values in parameters.items()
-    }

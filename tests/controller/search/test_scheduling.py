@@ -1,0 +1,110 @@
+import random
+from dataclasses import replace
+
+import pytest
+
+from controller.search.scheduling import (
+    Action,
+    Fail,
+    Finish,
+    Progress,
+    Propose,
+    Schedule,
+    Update,
+    Wait,
+    decide,
+)
+
+ROUND = Schedule(mode="round", rounds=3, trials_per_round=4)
+STREAM = Schedule(mode="stream", rounds=3, trials_per_round=4)
+START = Progress(updates=0, open=0, ready=0, failed=0, workers=2)
+
+
+@pytest.mark.parametrize(
+    ("progress", "action"),
+    [
+        (START, Propose(4)),
+        (replace(START, open=4), Wait()),
+        (replace(START, open=1, ready=3), Wait()),
+        (replace(START, ready=4), Update(4)),
+        (replace(START, ready=2, failed=2), Update(2)),
+        (replace(START, ready=1, failed=3), Propose(3)),
+        (replace(START, ready=0, failed=8), Propose(4)),
+        (replace(START, updates=3), Finish()),
+    ],
+)
+def test_round_mode_waits_for_the_whole_round(progress: Progress, action: Action):
+    assert decide(ROUND, progress) == action
+
+
+@pytest.mark.parametrize(
+    ("progress", "action"),
+    [
+        (START, Propose(4)),  # as many as an update needs, though two workers need only three
+        (replace(START, workers=0), Propose(4)),
+        (replace(START, workers=6), Propose(7)),  # one spare
+        (replace(START, workers=6, open=7), Wait()),
+        (replace(START, workers=6, open=5, ready=2), Propose(2)),
+        (replace(START, workers=6, open=3, ready=4), Update(4)),
+        (replace(START, workers=6, open=3, ready=6), Update(4)),
+        (replace(START, workers=64), Propose(12)),  # no more than the search will consume
+        (replace(START, workers=6, updates=2, open=2, ready=1), Propose(1)),
+        (replace(START, workers=6, updates=2, open=3, ready=1), Wait()),
+        (replace(START, workers=6, open=5, failed=2), Propose(2)),  # failed ones are replaced
+        (replace(START, updates=3), Finish()),
+    ],
+)
+def test_stream_mode_keeps_the_workers_supplied(progress: Progress, action: Action):
+    assert decide(STREAM, progress) == action
+
+
+def test_stream_mode_bounds_staleness_by_the_trials_open_at_once():
+    schedule = Schedule(mode="stream", rounds=100, trials_per_round=4, max_staleness=3)
+    assert decide(schedule, replace(START, workers=64)) == Propose(12)
+
+
+@pytest.mark.parametrize("schedule", [ROUND, STREAM])
+def test_too_many_failures_end_the_search_with_the_reason(schedule: Schedule):
+    action = decide(schedule, replace(START, ready=1, failed=9))
+    assert action == Fail("9 trials of round 0 ended without a reward and 1 with one; an update needs more")
+
+
+@pytest.mark.parametrize("mode", ["round", "stream"])
+@pytest.mark.parametrize(("workers", "failing"), [(1, 0.0), (3, 0.2), (64, 0.2)])
+def test_a_search_ends_with_every_update_made_and_no_trial_open(mode, workers: int, failing: float):
+    """Plays a whole search in which a random open trial ends at each step."""
+    schedule = Schedule(mode=mode, rounds=20, trials_per_round=4)
+    generator = random.Random(0)
+    progress = Progress(updates=0, open=0, ready=0, failed=0, workers=workers)
+    consumed = 0
+    for _ in range(10_000):
+        match decide(schedule, progress):
+            case Propose(count):
+                assert count > 0
+                progress = replace(progress, open=progress.open + count)
+            case Update(count):
+                assert 2 <= count <= progress.ready
+                consumed += count
+                progress = replace(progress, updates=progress.updates + 1, ready=progress.ready - count, failed=0)
+            case Wait():
+                assert progress.open > 0, "nothing is open and nothing goes out: the search would stand still"
+                ended = (
+                    {"failed": progress.failed + 1} if generator.random() < failing else {"ready": progress.ready + 1}
+                )
+                progress = replace(progress, open=progress.open - 1, **ended)
+            case Finish():
+                break
+            case Fail(reason):
+                pytest.fail(reason)
+    assert progress.updates == 20
+    assert progress.open == progress.ready == 0
+    assert consumed <= 80
+    assert mode == "round" or consumed == 80
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("rounds", 0), ("trials_per_round", 1), ("max_staleness", 0), ("max_replacements", -1)]
+)
+def test_impossible_settings_are_refused_by_name(field: str, value: int):
+    with pytest.raises(ValueError, match=f"{field}: expected .* or more, got {value}"):
+        replace(ROUND, **{field: value})
