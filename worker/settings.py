@@ -24,7 +24,7 @@ class Settings(BaseSettings):
     name: str = Field(
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}",
         min_length=1,
-        max_length=100,
+        max_length=90,
         description="stable name, e.g. the pod's",
     )
     slots: int = Field(1, ge=1, le=64, description="trials at a time; they share the GPUs")

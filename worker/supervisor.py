@@ -29,15 +29,17 @@ class Supervisor:
     def __init__(
         self, settings: Settings, info: WorkerInfo, queue: TrialQueue, controller: Controller, volume: StateVolume
     ) -> None:
-        self._info = info
         self._queue = queue
         self._controller = controller
         self._volume = volume
         self._idle_seconds = settings.idle_seconds
         self._grace_seconds = settings.grace_seconds
         self._classes = settings.gpus if settings.gpus is not None else tuple({info.gpus: None, 0: None})
+        # To the controller and to Redis each slot is a worker of its own.
+        names = [info.name] if settings.slots == 1 else [f"{info.name}/{slot}" for slot in range(settings.slots)]
         self._slots = [
-            threading.Thread(target=self._serve, args=(slot,), name=f"slot-{slot}") for slot in range(settings.slots)
+            threading.Thread(target=self._serve, args=(info.model_copy(update={"name": name}),), name=name)
+            for name in names
         ]
         self._stopping = threading.Event()
         self._error: str | None = None
@@ -57,27 +59,26 @@ class Supervisor:
         """Read nothing more, hand back what runs. Callable from a signal handler."""
         self._stopping.set()
 
-    def _serve(self, slot: int) -> None:
-        consumer = f"{self._info.name}/{slot}"
+    def _serve(self, info: WorkerInfo) -> None:
         idle_since = time.monotonic()
         while not self._stopping.is_set():
             try:
                 entry = self._queue.take(
-                    self._classes, consumer, block_seconds=_PULL_SECONDS, takeover_seconds=_TAKEOVER_SECONDS
+                    self._classes, info.name, block_seconds=_PULL_SECONDS, takeover_seconds=_TAKEOVER_SECONDS
                 )
             except QueueError as error:
                 log.warning("no queue: %s", error)
                 self._stopping.wait(_PAUSE_SECONDS)
                 continue
-            if entry is not None and self._run(entry):
+            if entry is not None and self._run(entry, info):
                 idle_since = time.monotonic()
             elif self._idle_seconds is not None and time.monotonic() - idle_since >= self._idle_seconds:
                 log.info("nothing to do for %g s, ending", self._idle_seconds)
                 return
 
-    def _run(self, entry: Entry) -> bool:
+    def _run(self, entry: Entry, info: WorkerInfo) -> bool:
         """Claim the entry's trial and run it; returns whether it was to be had."""
-        lease = self._claim(entry)
+        lease = self._claim(entry, info)
         if lease is None:
             return False
         attempt = Attempt(lease, self._controller, self._volume, self._grace_seconds, self._stopping)
@@ -88,11 +89,11 @@ class Supervisor:
             self._stopping.wait(_BROKEN_VOLUME_SECONDS)
         return True
 
-    def _claim(self, entry: Entry) -> Lease | None:
+    def _claim(self, entry: Entry, info: WorkerInfo) -> Lease | None:
         """The lease, or none where the trial is not to be had or the worker stops; acknowledges definite answers."""
         context = {"trial": entry.trial_id}
         # One id for all repetitions: where the reply to the first was lost, the second gets the same lease.
-        request = ClaimRequest(claim_id=uuid4(), trial_id=entry.trial_id, worker=self._info)
+        request = ClaimRequest(claim_id=uuid4(), trial_id=entry.trial_id, worker=info)
         while not self._stopping.is_set():
             try:
                 lease = self._controller.claim(request)

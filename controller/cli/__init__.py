@@ -1,0 +1,1 @@
+"""The command line `paploss`. Commands talk to a controller over HTTP; only `up` and `serve` are one."""

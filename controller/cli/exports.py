@@ -1,0 +1,44 @@
+"""A found loss as files that outlive the platform: JSON of its parameters, and a detector config that trains with it.
+
+The JSON holds the loss as `jobs.spec.LossSpec` says, under `loss`; the rest tells where it comes from and what it was
+searched with, so that `paploss train FILE` needs no more.
+"""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from controller.api.models import Best, SearchDetail
+from controller.cli.failures import FAILED, CommandError
+from controller.cli.local_training import trainer_command
+
+FORMAT = 1
+
+
+def describe_best(search: SearchDetail, best: Best) -> dict[str, Any]:
+    """The content of the JSON file."""
+    spec = search.spec.model_dump(mode="json")
+    report = best.report or {}
+    return {
+        "format": FORMAT,
+        "loss": best.loss.model_dump(mode="json", exclude_none=True),
+        "search": {"id": search.id, "name": search.name, "state": search.state, "source": best.source},
+        "ap": {
+            "mean": best.ap,
+            "standard_error": report.get("standard_error"),
+            "seeds": report.get("count", 1),
+            "confirmed": best.confirmed,
+            "identity": (report.get("identity") or {}).get("mean"),
+        },
+        **{name: spec[name] for name in ("profile", "dataset", "weights", "overrides")},
+    }
+
+
+def write_export(content: dict[str, Any], file: Path) -> None:
+    """Write the JSON file; its folder is made where it is missing."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content, indent=2) + "\n")
+    except OSError as error:
+        raise CommandError(f"{file}: cannot write: {error.strerror}") from None

@@ -1,0 +1,127 @@
+"""Commands that train and measure: on this machine through the trainer, or as jobs of the platform."""
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from controller.cli.connection import DEFAULT_STATE, KeyFileOption, StateOption, UrlOption, connect
+from controller.cli.failures import FAILED, CommandError
+from controller.cli.local_training import run_trainer, run_training
+from controller.cli.progress import percent
+from controller.cli.specifications import read_training
+from controller.cli.watching import watch_training
+from controller.specs import LossChoice, TrainingSpec
+from jobs.profiles import PROFILES
+from jobs.spec import JobSpec, Metrics
+
+PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""Settings of a command whose options, `--help` too, are the trainer's."""
+
+
+class Schedule(StrEnum):
+    """A profile's schedules."""
+
+    FINAL = "final"
+    PROXY = "proxy"
+
+
+class Split(StrEnum):
+    """What a training is evaluated on."""
+
+    VAL = "val"
+    TEST = "test"
+
+
+def train(
+    loss: Annotated[
+        str,
+        typer.Argument(
+            help="A file, from `paploss export` or with a LossSpec written by hand, or a name: retinanet, faster-rcnn "
+            "(published), identity, focal_l1, focal_giou."
+        ),
+    ],
+    like: Annotated[
+        Path | None,
+        typer.Option(help="Search specification to take profile, data set and weights from; an export has them too."),
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help=f"Detector: {', '.join(PROFILES)}.")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Folder of the data set, in place of the file's.")] = None,
+    schedule: Annotated[Schedule, typer.Option(help="Long, or as in the search.")] = Schedule.FINAL,
+    epochs: Annotated[int | None, typer.Option(min=1, help="In place of the schedule's number.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    evaluate_on: Annotated[Split, typer.Option(help="Split to measure AP on.")] = Split.VAL,
+    gpus: Annotated[int | None, typer.Option(min=0, help="Several train under torchrun.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for weights, log and result [trainings/LOSS-SEED].")] = None,
+    submit: Annotated[bool, typer.Option("--submit", help="Run it as a job of the platform, not here.")] = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Train a detector with a loss: the final training with what a search found, or with any other set."""
+    console = Console()
+    label = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(loss).stem)[:50] or "loss"
+    request = read_training(loss, like, profile, data_root, epochs, gpus, schedule.value)
+    if submit:
+        choice = LossChoice(label=label, loss=request.loss)
+        spec = TrainingSpec(
+            name=f"{label}, seed {seed}",
+            profile=request.profile,
+            dataset=request.dataset,
+            weights=request.weights,
+            overrides=request.overrides,
+            gpus=request.gpus,
+            schedule=schedule.value,
+            losses=(choice,),
+            seeds=(seed,),
+            evaluate_split=evaluate_on.value,
+        )
+        with connect(state, url, key_file) as client:
+            watch_training(client, client.create_training(spec).id, console)
+        return
+    job = JobSpec(
+        trial_id=f"{label}-{seed}",
+        kind="final",
+        profile=request.profile,
+        schedule=schedule.value,
+        overrides=request.overrides,
+        dataset=request.dataset,
+        evaluate_split=evaluate_on.value,
+        loss=request.loss,
+        seed=seed,
+        weights=request.weights,
+        gpus=request.gpus,
+    )
+    result = run_training(job, out or Path("trainings") / job.trial_id, console)
+    if result.outcome == "failed":
+        raise CommandError(f"the training failed ({result.error_kind}): {result.error}", FAILED)
+    if result.metrics is not None:
+        console.print(metrics_table(result.metrics))
+    console.print(f"AP {percent(result.reward)} on {evaluate_on.value}", style="bold")
+    if result.checkpoint:
+        console.print(f"weights: {result.checkpoint}", markup=False)
+        console.print(f"next: paploss test {result.checkpoint}", markup=False)
+
+
+def test(context: typer.Context) -> None:
+    """Measure a checkpoint's AP, per class too; `paploss test --help` has the options."""
+    raise typer.Exit(run_trainer(["evaluate", *context.args]))
+
+
+def split(context: typer.Context) -> None:
+    """Cut a training set into search-training and search-validation files; see `paploss split --help`."""
+    raise typer.Exit(run_trainer(["split", *context.args]))
+
+
+def metrics_table(metrics: Metrics) -> Table:
+    """COCO metrics in percent, and AP per class."""
+    table = Table("", "AP", box=None)
+    rows = {"AP": metrics.ap, "AP50": metrics.ap50, "AP75": metrics.ap75}
+    rows |= {"AP small": metrics.ap_small, "AP medium": metrics.ap_medium, "AP large": metrics.ap_large}
+    for name, value in (rows | metrics.per_class).items():
+        table.add_row(name, "–" if value < 0 else percent(value))
+    return table
