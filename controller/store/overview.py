@@ -7,7 +7,7 @@ from typing import Literal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from controller.store.models import REWARDED_STATES, Trial, TrialState
+from controller.store.models import REWARDED_STATES, Search, Trial, TrialState
 
 TrialOrder = Literal["number", "round", "state", "ap", "iteration", "seconds", "worker", "label"]
 
@@ -50,7 +50,11 @@ def read_rewards(session: Session, search_id: str) -> Sequence[Reward]:
         .where(Trial.search_id == search_id, Trial.kind == "proxy", Trial.state.in_(REWARDED_STATES))
         .order_by(Trial.number)
     )
-    return [Reward(*row) for row in rows]
+    return [
+        Reward(trial_id, number, round_number, reward, state)
+        for trial_id, number, round_number, reward, state in rows
+        if round_number is not None and reward is not None
+    ]
 
 
 def read_label_rewards(session: Session, search_id: str) -> Sequence[LabelRewards]:
@@ -70,7 +74,7 @@ def read_label_rewards(session: Session, search_id: str) -> Sequence[LabelReward
 
 
 def sort_trials(
-    session: Session, search_id: str, order: TrialOrder, descending: bool, offset: int, limit: int
+    session: Session, search_id: str, *, order: TrialOrder, descending: bool, offset: int, limit: int
 ) -> Sequence[Trial]:
     """One page of a search's trials by any column; rows without a value come last in both directions."""
     column = _COLUMNS[order]
@@ -81,6 +85,11 @@ def sort_trials(
         .offset(offset)
         .limit(limit)
     ).all()
+
+
+def open_classes(session: Session) -> set[int]:
+    """Resource classes (GPUs per trial) of the searches that have not ended."""
+    return set(session.scalars(select(Search.gpus).where(Search.state.in_(("running", "paused"))).distinct()))
 
 
 def seconds_per_trial(session: Session, search_id: str, window: int = 24) -> float | None:

@@ -1,0 +1,1 @@
+"""The HTTP side of the controller: REST, worker protocol, sign-in and the pages' addresses."""

@@ -1,0 +1,79 @@
+"""Live events (server-sent), read from the database, so that any replica of the controller serves them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+
+from starlette.concurrency import run_in_threadpool
+
+from controller.api import views
+from controller.store import queries
+from controller.store.database import Database
+from controller.store.errors import NotFoundError
+from controller.store.models import FINAL_SEARCH_STATES, Event
+
+EVENT_STREAM = "text/event-stream"
+POLL_SECONDS = 1.0
+SILENCE_POLLS = 15
+"""A comment goes out after so many polls without news, so that proxies keep the connection open."""
+OVERLAP = 200
+"""Under PostgreSQL a line may become visible after one with a higher id: so many ids back are looked at again."""
+
+
+async def stream_events(database: Database, search_id: str, last_event_id: str | None) -> AsyncIterator[str]:
+    """Server-sent events of one search until it has ended: log lines as plain messages with their ids, `progress`,
+    `end`. Without `last_event_id` it starts with what happens from now on."""
+    # Waiting is asynchronous, so that an open page holds no thread; only the short reads use one.
+    start = await run_in_threadpool(_newest_event_id, database, search_id) if last_event_id is None else 0
+    newest = int(last_event_id) if last_event_id is not None else start
+    sent = set(range(max(0, newest - OVERLAP), newest + 1))
+    shown = ""
+    silent = 0
+    yield "retry: 3000\n\n"
+    while True:
+        news = await run_in_threadpool(_read_news, database, search_id, max(0, newest - OVERLAP))
+        if news is None:
+            yield _message("end", json.dumps({"state": "deleted"}))
+            return
+        events, progress, ended = news
+        fresh = [event for event in events if event.id not in sent]
+        for event in fresh:
+            yield _message(None, views.log_line(event).model_dump_json(), event.id)
+        if fresh:
+            newest = max(newest, fresh[-1].id)
+            sent = {number for number in sent if number >= newest - OVERLAP} | {event.id for event in fresh}
+        if progress != shown:
+            shown = progress
+            yield _message("progress", progress)
+        if ended:
+            yield _message("end", progress)
+            return
+        silent = 0 if fresh else silent + 1
+        if silent >= SILENCE_POLLS:
+            silent = 0
+            yield ": still here\n\n"
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _newest_event_id(database: Database, search_id: str) -> int:
+    with database.read() as session:
+        return max((event.id for event in queries.latest_events(session, search_id, 1)), default=0)
+
+
+def _read_news(database: Database, search_id: str, after: int) -> tuple[Sequence[Event], str, bool] | None:
+    """Log lines after an id, the progress as JSON, and whether that is the end; none once the search is deleted."""
+    with database.read() as session:
+        try:
+            search = queries.get_search(session, search_id)
+        except NotFoundError:
+            return None
+        events = queries.list_events(session, search_id=search_id, cursor=str(after), limit=2 * OVERLAP).items
+        run = views.run(session, search)
+        progress = run.model_dump_json(include={"state", "stage", "trials", "trials_final", "best_ap"})
+        return events, progress, search.state in FINAL_SEARCH_STATES
+
+
+def _message(event: str | None, data: str, event_id: int | None = None) -> str:
+    lines = [f"id: {event_id}"] if event_id is not None else []
+    lines += [f"event: {event}"] if event is not None else []
+    return "\n".join([*lines, f"data: {data}", "", ""])

@@ -1,0 +1,73 @@
+"""The workers: what they last told the controller, and who waits at the queue."""
+
+from sqlalchemy import select
+
+from controller.api import models, views
+from controller.api.services import Services
+from controller.store import overview, queries
+from controller.store.database import read_clock
+from controller.store.models import Worker
+from jobs.profiles import PROFILES
+from jobs.queue import QueueError
+
+WAITING_SECONDS = 60.0
+"""A worker that has not asked the queue for so long does not wait there any more."""
+
+
+def read_workers(services: Services, cursor: str | None, limit: int) -> models.Page[models.WorkerSummary]:
+    """Workers by name. The last page ends with those that wait at the queue and have never claimed a trial."""
+    waiting = _read_waiting(services)
+    with services.database.read() as session:
+        page = queries.list_workers(session, cursor, limit)
+        running = {trial.worker: trial for trial in queries.running_trials(session)}
+        known = set(session.scalars(select(Worker.name).where(Worker.name.in_(waiting))))
+        clock = read_clock(session)
+    items = []
+    for row in page.items:
+        seen_at = max(row.last_seen_at, clock - waiting.get(row.name, float("inf")))
+        live = clock - seen_at < services.settings.lease_seconds
+        items.append(views.worker_summary(row, running.get(row.name), seen_at, live))
+    if page.next_cursor is None:
+        newcomers = sorted(waiting.keys() - known)
+        items += [_newcomer(name, clock - waiting[name]) for name in newcomers]
+    return models.Page(items=items, next_cursor=page.next_cursor)
+
+
+def count_workers(services: Services) -> tuple[int, int]:
+    """How many workers are live, and how many of those run a trial."""
+    names = set(_read_waiting(services))
+    with services.database.read() as session:
+        busy = {trial.worker for trial in queries.running_trials(session)}
+    return len(names | busy), len(busy)
+
+
+def _read_waiting(services: Services) -> dict[str, float]:
+    """Idle seconds of the workers that asked the queue lately, by name; empty where Redis does not answer."""
+    with services.database.read() as session:
+        classes = overview.open_classes(session) | {card.gpus for card in PROFILES.values()}
+    try:
+        consumers = [consumer for gpus in sorted(classes) for consumer in services.queue.consumers(gpus)]
+    except QueueError:
+        return {}
+    return {
+        consumer.name: consumer.idle_seconds
+        for consumer in sorted(consumers, key=lambda consumer: -consumer.idle_seconds)
+        if consumer.idle_seconds < WAITING_SECONDS
+    }
+
+
+def _newcomer(name: str, seen_at: float) -> models.WorkerSummary:
+    return models.WorkerSummary(
+        name=name,
+        host="",
+        device="",
+        gpus=0,
+        versions={},
+        live=True,
+        trial_id=None,
+        search_id=None,
+        iteration=None,
+        total_iterations=None,
+        first_seen_at=None,
+        last_seen_at=views.moment(seen_at),
+    )

@@ -1,0 +1,110 @@
+"""What every request passes first: the Host check, the limit on its size, and the headers of every response."""
+
+import ipaddress
+from collections.abc import Sequence
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from controller.api import problems
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+# Plotly and Swagger UI set inline styles; scripts come from this origin only, and nothing is inline.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+SECURITY_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+PROBES = ("/healthz", "/readyz")
+"""A kubelet asks these by the pod's address, which no one can list; they tell nothing worth protecting."""
+
+
+class Guard:
+    """ASGI middleware.
+
+    The Host check keeps other sites' pages from reaching a controller on the loopback by a name of theirs that
+    resolves to it (DNS rebinding).
+    """
+
+    def __init__(self, app: ASGIApp, *, allowed_hosts: Sequence[str], max_body_bytes: int) -> None:
+        """`allowed_hosts`: names without port; empty allows any."""
+        self._app = app
+        self._allowed_hosts = frozenset(name.lower() for name in allowed_hosts)
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            status, detail = refusal
+            response = problems.response(Request(scope), status, detail)
+            await response(scope, receive, send_with_headers)
+            return
+        await self._app(scope, self._limited(receive), send_with_headers)
+
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self._allowed_hosts and scope["path"] not in PROBES and _name(host) not in self._allowed_hosts:
+            return 400, f"Host: this controller is not reached as {host!r} (setting PAPLOSS_ALLOWED_HOSTS)"
+        length = headers.get("content-length", "0")
+        if not length.isdecimal():
+            return 400, f"Content-Length: expected a number, got {length!r}"
+        if int(length) > self._max_body_bytes:
+            return 413, self._too_large()
+        return None
+
+    def _limited(self, receive: Receive) -> Receive:
+        """Count what really arrives: a chunked request announces no length."""
+        received = 0
+
+        async def receive_counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_body_bytes:
+                raise problems.ProblemError(413, self._too_large())
+            return message
+
+        return receive_counted
+
+    def _too_large(self) -> str:
+        return f"the request is larger than {self._max_body_bytes} bytes"
+
+
+def default_hosts(bind_host: str) -> tuple[str, ...]:
+    """Names that requests may use when none are configured: the loopback's when bound to it, any (empty) otherwise."""
+    if bind_host == "localhost":
+        return LOOPBACK_NAMES
+    try:
+        address = ipaddress.ip_address(bind_host)
+    except ValueError:
+        return ()
+    return (*LOOPBACK_NAMES, bind_host) if address.is_loopback else ()
+
+
+def _name(host: str) -> str:
+    """The Host header without its port, lower case; an IPv6 address keeps its brackets."""
+    end = host.find("]") + 1 if host.startswith("[") else host.rfind(":")
+    return (host[:end] if end > 0 else host).lower()

@@ -1,0 +1,102 @@
+"""Whether the controller works: for probes, for programs, and for people who ask why nothing moves."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import APIRouter
+from sqlalchemy.exc import SQLAlchemyError
+
+from controller.api import problems
+from controller.api.fleet import count_workers
+from controller.api.models import Check, Readiness, Status
+from controller.api.services import Injected, Services
+from controller.store import queries, schema
+from controller.store.errors import SchemaError
+from controller.store.leadership import find_leader
+from jobs.queue import QueueError
+
+router = APIRouter(tags=["platform"])
+
+
+@router.get("/healthz")
+def healthz() -> dict[str, str]:
+    """The process answers; nothing else is looked at, because a restart mends nothing else."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", responses=problems.documented(503))
+def readyz(services: Injected) -> Readiness:
+    """The controller can do its work: database, schema, Redis, and a leader. 503 names what is missing."""
+    readiness = check_readiness(services)
+    if not readiness.ready:
+        failed = [check for check in readiness.checks if not check.ok]
+        errors = [problems.field_error("check", [check.name], check.detail) for check in failed]
+        detail = "; ".join(f"{check.name}: {check.detail}" for check in failed)
+        raise problems.ProblemError(503, detail, errors=errors)
+    return readiness
+
+
+@router.get("/api/v1/status")
+def get_status(services: Injected) -> Status:
+    """The platform at a glance."""
+    return read_status(services)
+
+
+def read_status(services: Services) -> Status:
+    """Counts of searches, trials and workers, and whether everything works."""
+    with services.database.read() as session:
+        searches = queries.count_searches(session)
+        trials = queries.count_all_trials(session)
+    live, busy = count_workers(services)
+    return Status(
+        version=program_version(),
+        readiness=check_readiness(services),
+        searches=searches,
+        trials=trials,
+        workers_live=live,
+        workers_busy=busy,
+    )
+
+
+def check_readiness(services: Services) -> Readiness:
+    """Look at everything that the controller needs; never raises."""
+    checks = [_check_database(services), _check_redis(services), _check_leader(services)]
+    return Readiness(ready=all(check.ok for check in checks), checks=checks)
+
+
+def program_version() -> str:
+    """The installed version; `unknown` when run from a folder that was never installed."""
+    try:
+        return version("paploss")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _check_database(services: Services) -> Check:
+    try:
+        schema.check(services.database)
+    except (SQLAlchemyError, SchemaError) as error:
+        return Check(name="database", ok=False, detail=_first_line(error))
+    return Check(name="database", ok=True, detail=services.database.engine.dialect.name)
+
+
+def _check_redis(services: Services) -> Check:
+    try:
+        services.queue.ping()
+    except QueueError as error:
+        return Check(name="redis", ok=False, detail=_first_line(error))
+    return Check(name="redis", ok=True, detail=services.queue.address)
+
+
+def _check_leader(services: Services) -> Check:
+    try:
+        with services.database.read() as session:
+            leader = find_leader(session)
+    except SQLAlchemyError as error:
+        return Check(name="leader", ok=False, detail=_first_line(error))
+    if leader is None:
+        return Check(name="leader", ok=False, detail="no controller drives the searches")
+    return Check(name="leader", ok=True, detail=leader.holder)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,26 @@
+"""Idempotency-Key: a client that lost the reply to a POST repeats it with the same key and gets the first answer."""
+
+import hashlib
+from typing import Annotated
+
+from fastapi import Header
+from pydantic import BaseModel
+
+from controller.store.searches import Idempotency
+
+IdempotencyHeader = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]{1,200}$",
+        description="any printable text of the client's own, unique for each intended creation; a UUID does",
+    ),
+]
+
+
+def identify_request(key: str | None, operation: str, request: BaseModel) -> Idempotency | None:
+    """The key with a digest of what was asked, so that a key used again for something else is refused."""
+    if key is None:
+        return None
+    digest = hashlib.sha256(f"{operation}\n{request.model_dump_json()}".encode()).hexdigest()
+    return Idempotency(key, digest)

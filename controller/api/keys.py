@@ -1,0 +1,36 @@
+"""API keys over HTTP, for administrators: with SQLite the running controller is the only one to open the database."""
+
+from fastapi import APIRouter, status
+
+from controller.api import problems
+from controller.api.models import KeyRequest, KeySummary, NewKey, Page
+from controller.api.services import Injected
+from controller.api.views import key_summary
+from controller.store.keys import create_key, revoke_key
+from controller.store.models import ApiKey
+from controller.store.queries import list_keys
+
+router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
+
+
+@router.post("", status_code=status.HTTP_201_CREATED, responses=problems.documented(409))
+def create(request: KeyRequest, services: Injected) -> NewKey:
+    """Make a key. The reply is the only place where it is ever shown."""
+    with services.database.write() as session:
+        key = create_key(session, request.name, request.role)
+        row = session.get_one(ApiKey, request.name, populate_existing=True)
+        return NewKey(**key_summary(row).model_dump(), key=key)
+
+
+@router.get("")
+def list_all(services: Injected) -> Page[KeySummary]:
+    """All keys by name, revoked ones too, on one page."""
+    with services.database.read() as session:
+        return Page(items=[key_summary(row) for row in list_keys(session)])
+
+
+@router.delete("/{name}", status_code=status.HTTP_204_NO_CONTENT, responses=problems.documented(404))
+def revoke(name: str, services: Injected) -> None:
+    """End a key's validity, and every browser session that was opened with it."""
+    with services.database.write() as session:
+        revoke_key(session, name)

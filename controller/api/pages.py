@@ -1,0 +1,210 @@
+"""The pages' addresses: each reads what it shows and fills a template. What buttons do goes through the API."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from controller.api import views
+from controller.api.access import Caller, SignedIn
+from controller.api.assets import asset_url
+from controller.api.fleet import read_workers
+from controller.api.health import read_status
+from controller.api.models import LogLine, Run, TrialSummary
+from controller.api.parameters import IdCursor, NameCursor, SearchId, TrialId
+from controller.api.problems import Problem
+from controller.api.services import Injected
+from controller.store import overview, queries
+from controller.store.overview import TrialOrder
+from controller.web.render import Pages
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+pages = Pages(asset_url)
+
+ROWS = 50
+LOG_LINES = 60
+
+_COLUMNS = (
+    ("number", "trial", False),
+    ("round", "round", True),
+    ("state", "state", False),
+    ("ap", "AP", True),
+    ("iteration", "iteration", True),
+    ("seconds", "took", True),
+    ("worker", "worker", False),
+)
+"""Column, heading, whether it is a number."""
+_TRAINING_COLUMNS = (_COLUMNS[0], ("label", "loss", False), *_COLUMNS[2:])
+
+Sort = Annotated[TrialOrder, Query()]
+Offset = Annotated[int, Query(ge=0, lt=2**31)]
+
+
+@dataclass(frozen=True)
+class TrialTable:
+    """One page of the trials table, as it was sorted."""
+
+    trials: list[TrialSummary]
+    total: int
+    order: TrialOrder
+    descending: bool
+    offset: int
+    columns: tuple[tuple[str, str, bool], ...]
+    limit: int = ROWS
+
+    @property
+    def query(self) -> str:
+        """Query string of the same order, for the links to other pages."""
+        return f"sort={self.order}&descending={str(self.descending).lower()}"
+
+
+@router.get("/")
+def show_searches(services: Injected, caller: SignedIn, cursor: IdCursor = None) -> str:
+    """All searches."""
+    with services.database.read() as session:
+        page = queries.list_searches(session, kind="search", cursor=cursor, limit=ROWS)
+        searches = views.search_summaries(session, page.items)
+    return _render(
+        "searches.html",
+        caller,
+        "Searches",
+        searches=searches,
+        cursor=cursor,
+        next_cursor=page.next_cursor,
+        status=read_status(services),
+    )
+
+
+@router.get("/searches/{search_id}")
+def show_search(
+    search_id: SearchId,
+    services: Injected,
+    caller: SignedIn,
+    *,
+    sort: Sort = "number",
+    descending: bool = True,
+    offset: Offset = 0,
+) -> str:
+    """One search."""
+    with services.database.read() as session:
+        search = queries.get_search(session, search_id, "search")
+        detail = views.search_detail(session, search)
+        rounds = queries.list_rounds(session, search_id, limit=1).items
+        running = queries.list_trials(session, search_id, state="running", limit=ROWS).items
+        return _render(
+            "search.html",
+            caller,
+            "Searches",
+            search=detail,
+            best=views.best(session, search) if detail.best_ap is not None else None,
+            start_mean=rounds[0].mean_reward if rounds else None,
+            confirmations=views.label_results(session, search_id),
+            table=_trial_table(session, detail, order=sort, descending=descending, offset=offset),
+            running=[views.trial_summary(trial) for trial in running],
+            events=_events(session, search_id),
+        )
+
+
+@router.get("/trainings")
+def show_trainings(services: Injected, caller: SignedIn, cursor: IdCursor = None) -> str:
+    """All training requests."""
+    with services.database.read() as session:
+        page = queries.list_searches(session, kind="training", cursor=cursor, limit=ROWS)
+        trainings = views.training_summaries(session, page.items)
+    return _render(
+        "trainings.html", caller, "Trainings", trainings=trainings, cursor=cursor, next_cursor=page.next_cursor
+    )
+
+
+@router.get("/trainings/{search_id}")
+def show_training(
+    search_id: SearchId,
+    services: Injected,
+    caller: SignedIn,
+    *,
+    sort: Sort = "number",
+    descending: bool = False,
+    offset: Offset = 0,
+) -> str:
+    """One training request."""
+    with services.database.read() as session:
+        detail = views.training_detail(session, queries.get_search(session, search_id, "training"))
+        table = _trial_table(session, detail, order=sort, descending=descending, offset=offset)
+        events = _events(session, search_id)
+    return _render("training.html", caller, "Trainings", training=detail, table=table, events=events)
+
+
+@router.get("/trials/{trial_id}")
+def show_trial(trial_id: TrialId, services: Injected, caller: SignedIn) -> str:
+    """One trial."""
+    with services.database.read() as session:
+        detail = views.trial_detail(session, queries.get_trial(session, trial_id))
+        search = queries.get_search(session, detail.search_id)
+    is_training = search.kind == "training"
+    section = "Trainings" if is_training else "Searches"
+    address = f"/{section.lower()}/{search.id}"
+    newest = detail.attempt_list[-1] if detail.attempt_list else None
+    return _render(
+        "trial.html",
+        caller,
+        section,
+        trial=detail,
+        parent={"name": search.name or search.id, "address": address},
+        split=search.spec["evaluate_split"] if is_training else "search validation",
+        log_tail=newest.log_tail if newest else "",
+        environment=newest.environment if newest else {},
+    )
+
+
+@router.get("/workers")
+def show_workers(services: Injected, caller: SignedIn, cursor: NameCursor = None) -> str:
+    """All workers."""
+    page = read_workers(services, cursor, 200)
+    return _render(
+        "workers.html",
+        caller,
+        "Workers",
+        workers=page.items,
+        next_cursor=page.next_cursor,
+        status=read_status(services),
+    )
+
+
+@router.get("/docs")
+def show_reference() -> str:
+    """The API reference."""
+    return pages.render("docs.html")
+
+
+def render_problem(request: Request, problem: Problem) -> Response:
+    """An error as a page; whoever is not signed in is asked to."""
+    if problem.status == 401 and request.method == "GET":
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/sign-in?next={quote(target)}", 303)
+    return HTMLResponse(pages.render("error.html", caller=None, problem=problem), problem.status)
+
+
+def _trial_table(session: Session, run: Run, *, order: TrialOrder, descending: bool, offset: int) -> TrialTable:
+    trials = overview.sort_trials(session, run.id, order=order, descending=descending, offset=offset, limit=ROWS)
+    return TrialTable(
+        trials=[views.trial_summary(trial) for trial in trials],
+        total=sum(run.trials.values()),
+        order=order,
+        descending=descending,
+        offset=offset,
+        columns=_TRAINING_COLUMNS if run.stage == "trainings" else _COLUMNS,
+    )
+
+
+def _events(session: Session, search_id: str) -> list[LogLine]:
+    """The newest lines of the log, newest first."""
+    return [views.log_line(event) for event in reversed(queries.latest_events(session, search_id, LOG_LINES))]
+
+
+def _render(template: str, caller: Caller | None, section: str, **values: Any) -> str:
+    return pages.render(template, caller=caller, section=section, **values)

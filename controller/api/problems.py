@@ -1,0 +1,208 @@
+"""Every error as a problem document (RFC 9457, `application/problem+json`), naming the field where there is one."""
+
+import logging
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import sqlalchemy.exc
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from controller.specs import PathRefusedError
+from controller.store.errors import ConflictError, GoneError, NotFoundError, SchemaError
+from jobs.queue import QueueError
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY = {"Retry-After": "5"}
+STATUSES: dict[type[Exception], int] = {NotFoundError: 404, ConflictError: 409, GoneError: 410, SchemaError: 503}
+"""What the store's refusals are in HTTP."""
+
+
+class FieldError(BaseModel):
+    """One thing wrong with a request, and where."""
+
+    location: str = Field(description="body, query, path or header")
+    pointer: str = Field(
+        description="JSON pointer (RFC 6901) to the field, e.g. /space/knots", examples=["/space/knots"]
+    )
+    message: str
+
+
+class Problem(BaseModel):
+    """What every error response carries."""
+
+    type: str = Field("about:blank", description="about:blank: the title is that of the HTTP status")
+    title: str
+    status: int
+    detail: str
+    instance: str | None = Field(None, description="path of the request")
+    errors: list[FieldError] = Field([], description="the fields at fault")
+
+
+class ProblemError(Exception):
+    """Raise it in a handler to answer with a problem document."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+
+
+def field_error(location: str, path: Sequence[str | int], message: str) -> FieldError:
+    """A `FieldError` from a path of keys and indices."""
+    escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
+    return FieldError(location=location, pointer="".join(f"/{part}" for part in escaped), message=message)
+
+
+PageRenderer = Callable[[Request, Problem], Response]
+
+
+def response(
+    request: Request,
+    status: int,
+    detail: str,
+    *,
+    errors: Sequence[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The problem as a response: a document, or a page where a person with a browser asked for one."""
+    problem = Problem(
+        title=HTTPStatus(status).phrase, status=status, detail=detail, instance=request.url.path, errors=list(errors)
+    )
+    if _wants_page(request):
+        render: PageRenderer = request.app.state.render_problem
+        return render(request, problem)
+    content = problem.model_dump(mode="json", exclude_none=True)
+    return JSONResponse(content, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def _wants_page(request: Request) -> bool:
+    path = request.url.path
+    return not path.startswith(("/api/", "/static/")) and "text/html" in request.headers.get("accept", "")
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses=` of a route that can answer with these statuses, as the OpenAPI document shows them."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in sorted(statuses)
+    }
+
+
+def install(app: FastAPI, render_problem: PageRenderer) -> None:
+    """Make `app` answer every error with a problem document, or with a page that `render_problem` makes."""
+    app.state.render_problem = render_problem
+    app.add_exception_handler(ProblemError, _on_problem)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(PathRefusedError, _on_refused_path)
+    for refusal in STATUSES:
+        app.add_exception_handler(refusal, _on_refusal)
+    app.add_exception_handler(sqlalchemy.exc.OperationalError, _on_database_error)
+    app.add_exception_handler(sqlalchemy.exc.TimeoutError, _on_database_error)
+    app.add_exception_handler(sqlalchemy.exc.DataError, _on_unstorable)
+    app.add_exception_handler(QueueError, _on_queue_error)
+    app.add_exception_handler(Exception, _on_defect)
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)  # noqa: S101 - registered for this class only
+    return response(request, error.status, error.detail, errors=error.errors, headers=error.headers)
+
+
+async def _on_refusal(request: Request, error: Exception) -> Response:
+    status = next(status for refusal, status in STATUSES.items() if isinstance(error, refusal))
+    return response(request, status, str(error))
+
+
+async def _on_refused_path(request: Request, error: Exception) -> Response:
+    assert isinstance(error, PathRefusedError)  # noqa: S101 - registered for this class only
+    reason = str(error).removeprefix(f"{error.field}: ")
+    return response(request, 422, str(error), errors=[field_error("body", error.field.split("."), reason)])
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
+    detail = error.detail
+    if error.status_code == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
+        detail = f"there is nothing at {request.url.path}"
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (error.headers or {}).get("Allow", "other methods")
+        detail = f"{request.method} is not possible here, {allowed} is"
+    return response(request, error.status_code, detail, headers=error.headers)
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
+    found = error.errors()
+    broken = [item for item in found if item["type"] == "json_invalid"]
+    if broken:
+        position = broken[0]["loc"][-1]
+        reason = broken[0].get("ctx", {}).get("error", "syntax error")
+        return response(request, 400, f"the body is not valid JSON: {reason} at character {position}")
+    errors = [_describe(item) for item in found]
+    detail = "; ".join(f"{item.pointer.lstrip('/') or item.location}: {item.message}" for item in errors[:3])
+    if len(errors) > 3:
+        detail += f"; and {len(errors) - 3} more"
+    return response(request, 422, detail, errors=errors)
+
+
+_NAMED_FIELD = re.compile(r"^([a-z_]+(?:\.[a-z_]+)*)(?:\[[^\]]*\])?: ")
+"""How the models' own checks, which see several fields at once, begin their messages."""
+
+
+def _describe(item: Mapping[str, Any]) -> FieldError:
+    """Pydantic's words, with the given value where it is short, since a person has to find it in their file."""
+    location, *path = item["loc"]
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "value_error" and (named := _NAMED_FIELD.match(message)):
+        path += named[1].split(".")
+        message = message[named.end() :]
+    given = item.get("input")
+    if (
+        item["type"] not in ("missing", "value_error")
+        and isinstance(given, str | int | float)
+        and len(str(given)) <= 80
+    ):
+        message += f" (got {given!r})"
+    return field_error(str(location), path, message)
+
+
+async def _on_database_error(request: Request, error: Exception) -> Response:
+    logger.error("%s %s: %s", request.method, request.url.path, error)
+    return response(request, 503, "the database does not answer; try again shortly", headers=RETRY)
+
+
+async def _on_queue_error(request: Request, error: Exception) -> Response:
+    logger.error("%s %s: %s", request.method, request.url.path, error)
+    return response(request, 503, "Redis does not answer; try again shortly", headers=RETRY)
+
+
+async def _on_unstorable(request: Request, error: Exception) -> Response:
+    logger.warning("%s %s: %s", request.method, request.url.path, error)
+    return response(request, 422, "a value of the request cannot be stored: a NUL character, or a number out of range")
+
+
+async def _on_defect(request: Request, error: Exception) -> Response:
+    reference = secrets.token_hex(4)
+    logger.error("defect %s in %s %s", reference, request.method, request.url.path, exc_info=error)
+    return response(request, 500, f"a defect in the controller; its log has the details under {reference}")

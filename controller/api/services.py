@@ -1,0 +1,31 @@
+"""What the handlers work with, made once at start."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from controller.loop.driver import Driver
+from controller.settings import Settings
+from controller.store.database import Database
+from jobs.queue import TrialQueue
+
+
+@dataclass(frozen=True)
+class Services:
+    """Settings, the connections to the database and to Redis, and the leader's loop; all safe to use from threads."""
+
+    settings: Settings
+    database: Database
+    queue: TrialQueue
+    driver: Driver
+
+
+def get_services(request: Request) -> Services:
+    """The app's services."""
+    services: Services = request.app.state.services
+    return services
+
+
+Injected = Annotated[Services, Depends(get_services)]
+"""Parameter of a handler that needs the services."""

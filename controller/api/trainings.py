@@ -1,0 +1,51 @@
+"""Trainings with given losses over HTTP. Pause, resume, cancel, delete, trials, CSV, log and events are those of
+searches: both kinds of request have ids of one kind."""
+
+from fastapi import APIRouter, Response, status
+
+from controller.api import problems, views
+from controller.api.access import SignedIn
+from controller.api.idempotency import IdempotencyHeader, identify_request
+from controller.api.models import Page, TrainingDetail, TrainingSummary
+from controller.api.parameters import IdCursor, Limit, SearchId
+from controller.api.services import Injected
+from controller.specs import TrainingSpec, check_paths
+from controller.store import queries
+from controller.store.models import SearchState
+from controller.store.searches import create_training
+
+router = APIRouter(prefix="/api/v1/trainings", tags=["trainings"])
+
+
+@router.post("", status_code=status.HTTP_201_CREATED, responses=problems.documented(404, 409))
+def create(
+    spec: TrainingSpec,
+    services: Injected,
+    caller: SignedIn,
+    response: Response,
+    idempotency_key: IdempotencyHeader = None,
+) -> TrainingDetail:
+    """Train with given losses, each over the same seeds: a comparison, or final trainings."""
+    check_paths(spec, services.settings.data_roots)
+    with services.database.write() as session:
+        idempotency = identify_request(idempotency_key, "training", spec)
+        training = create_training(session, spec, caller.name, idempotency)
+        response.headers["Location"] = f"/api/v1/trainings/{training.id}"
+        return views.training_detail(session, training)
+
+
+@router.get("")
+def list_all(
+    services: Injected, state: SearchState | None = None, cursor: IdCursor = None, limit: Limit = 50
+) -> Page[TrainingSummary]:
+    """Training requests, newest first."""
+    with services.database.read() as session:
+        page = queries.list_searches(session, kind="training", state=state, cursor=cursor, limit=limit)
+        return Page(items=views.training_summaries(session, page.items), next_cursor=page.next_cursor)
+
+
+@router.get("/{search_id}", responses=problems.documented(404))
+def get(search_id: SearchId, services: Injected) -> TrainingDetail:
+    """One training request with its results by loss."""
+    with services.database.read() as session:
+        return views.training_detail(session, queries.get_search(session, search_id, "training"))

@@ -1,0 +1,305 @@
+"""From rows of the database to what the API answers with."""
+
+import statistics
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from controller.api import models
+from controller.api.problems import ProblemError
+from controller.loop.confirmation import Report
+from controller.loop.jobs import decode_loss, parse_search, trial_loss
+from controller.specs import TrainingSpec
+from controller.store import overview, queries
+from controller.store.models import (
+    FINAL_SEARCH_STATES,
+    OPEN_TRIAL_STATES,
+    ApiKey,
+    Attempt,
+    Evaluation,
+    Event,
+    Round,
+    Search,
+    Trial,
+    TrialState,
+    Worker,
+)
+from jobs.spec import EvaluationEvent, Metrics
+
+
+def moment(seconds: float) -> datetime:
+    """Seconds since 1970 as a time in UTC."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def moment_or_none(seconds: float | None) -> datetime | None:
+    """As `moment`, where there may be none."""
+    return None if seconds is None else moment(seconds)
+
+
+def run(session: Session, search: Search) -> models.Run:
+    """What a search and a training request have in common."""
+    return models.Run.model_validate(_run(session, search, queries.count_trials(session, [search.id])[search.id]))
+
+
+def search_summaries(session: Session, searches: Sequence[Search]) -> list[models.SearchSummary]:
+    """Searches for a list."""
+    counts = queries.count_trials(session, [search.id for search in searches])
+    return [models.SearchSummary.model_validate(_search(session, search, counts[search.id])) for search in searches]
+
+
+def search_detail(session: Session, search: Search) -> models.SearchDetail:
+    """One search with its spec."""
+    counts = queries.count_trials(session, [search.id])[search.id]
+    return models.SearchDetail.model_validate(_search(session, search, counts) | {"spec": search.spec})
+
+
+def training_summaries(session: Session, trainings: Sequence[Search]) -> list[models.TrainingSummary]:
+    """Training requests for a list."""
+    counts = queries.count_trials(session, [training.id for training in trainings])
+    return [
+        models.TrainingSummary.model_validate(_run(session, row, counts[row.id]) | {"kind": row.spec["kind"]})
+        for row in trainings
+    ]
+
+
+def training_detail(session: Session, training: Search) -> models.TrainingDetail:
+    """One training request with its spec and its results by loss."""
+    counts = queries.count_trials(session, [training.id])[training.id]
+    extra = {
+        "kind": training.spec["kind"],
+        "spec": training.spec,
+        "results": label_results(session, training.id),
+    }
+    return models.TrainingDetail.model_validate(_run(session, training, counts) | extra)
+
+
+def label_results(session: Session, search_id: str) -> list[models.LabelResult]:
+    """Confirmations or trainings by label, the best mean first."""
+    return [
+        models.LabelResult(
+            label=row.label,
+            rewards=list(row.rewards),
+            planned=row.planned,
+            mean=statistics.fmean(row.rewards) if row.rewards else None,
+            spread=statistics.stdev(row.rewards) if len(row.rewards) > 1 else None,
+        )
+        for row in overview.read_label_rewards(session, search_id)
+    ]
+
+
+def best(session: Session, search: Search) -> models.Best:
+    """The confirmed best loss, or that of the best trial so far.
+
+    Raises:
+        ProblemError: 404, no trial has a reward yet.
+    """
+    if search.best is not None:
+        report = Report.model_validate(search.best)
+        return models.Best(
+            search_id=search.id,
+            confirmed=True,
+            ap=report.mean,
+            source=report.label,
+            loss=report.loss,
+            report=search.best,
+        )
+    trial = queries.best_trial(session, search.id)
+    if trial is None or trial.reward is None or trial.theta is None:
+        raise ProblemError(404, f"search {search.id} has no trial with a reward yet")
+    loss = decode_loss(parse_search(search), trial.theta)
+    return models.Best(search_id=search.id, confirmed=False, ap=trial.reward, source=trial.id, loss=loss, report=None)
+
+
+def round_summary(row: Round) -> models.RoundSummary:
+    """One policy version."""
+    return models.RoundSummary(
+        number=row.number,
+        mu=row.mu,
+        sigma=row.sigma,
+        proposed=row.proposed,
+        mean_reward=row.mean_reward,
+        best_reward=row.best_reward,
+        rewards=row.rewards,
+        created_at=moment(row.created_at),
+        closed_at=moment_or_none(row.closed_at),
+    )
+
+
+def trial_summary(trial: Trial) -> models.TrialSummary:
+    """One trial for a list."""
+    return models.TrialSummary(**_trial(trial))
+
+
+def trial_detail(session: Session, trial: Trial) -> models.TrialDetail:
+    """One trial with its loss, learning curve and attempts."""
+    search = queries.get_search(session, trial.search_id)
+    return models.TrialDetail(
+        **_trial(trial),
+        theta=trial.theta,
+        loss=trial_loss(search, trial),
+        metrics=None if trial.metrics is None else Metrics.model_validate(trial.metrics),
+        progress_loss=trial.progress_loss,
+        checkpoint=trial.checkpoint,
+        evaluations=[_evaluation(row) for row in queries.list_evaluations(session, trial.id)],
+        attempt_list=[_attempt(row) for row in queries.list_attempts(session, trial.id)],
+    )
+
+
+def evaluation_events(session: Session, trial_id: str) -> list[EvaluationEvent]:
+    """A trial's learning curve."""
+    return [
+        EvaluationEvent(iteration=row.iteration, total_iterations=row.total_iterations, metrics=row.metrics)
+        for row in map(_evaluation, queries.list_evaluations(session, trial_id))
+    ]
+
+
+def log_line(event: Event) -> models.LogLine:
+    """One line of the event log."""
+    return models.LogLine(
+        id=event.id,
+        search_id=event.search_id,
+        trial_id=event.trial_id,
+        kind=event.kind,
+        level=event.level,
+        message=event.message,
+        at=moment(event.at),
+    )
+
+
+def worker_summary(worker: Worker, trial: Trial | None, seen_at: float, live: bool) -> models.WorkerSummary:
+    """A worker with the trial that it runs; `seen_at`: seconds since 1970."""
+    return models.WorkerSummary(
+        name=worker.name,
+        host=worker.host,
+        device=worker.device,
+        gpus=worker.gpus,
+        versions=worker.versions,
+        live=live,
+        trial_id=None if trial is None else trial.id,
+        search_id=None if trial is None else trial.search_id,
+        iteration=None if trial is None else trial.iteration,
+        total_iterations=None if trial is None else trial.total_iterations,
+        first_seen_at=moment(worker.first_seen_at),
+        last_seen_at=moment(seen_at),
+    )
+
+
+def key_summary(key: ApiKey) -> models.KeySummary:
+    """An API key, without the key."""
+    return models.KeySummary(
+        name=key.name,
+        role=key.role,
+        created_at=moment(key.created_at),
+        revoked_at=moment_or_none(key.revoked_at),
+    )
+
+
+def _run(session: Session, search: Search, counts: dict[TrialState, int]) -> dict[str, Any]:
+    total = sum(counts.values())
+    final = total - sum(count for state, count in counts.items() if state in OPEN_TRIAL_STATES)
+    planned = total if search.state in FINAL_SEARCH_STATES else max(total, _planned(search))
+    return {
+        "id": search.id,
+        "name": search.name,
+        "owner": search.owner,
+        "state": search.state,
+        "stage": search.stage,
+        "reason": search.reason,
+        "profile": search.profile,
+        "gpus": search.gpus,
+        "priority": search.priority,
+        "trials": counts,
+        "trials_planned": planned,
+        "trials_final": final,
+        "best_ap": _best_ap(session, search),
+        "seconds_left": _seconds_left(session, search, planned - final),
+        "created_at": moment(search.created_at),
+        "finished_at": moment_or_none(search.finished_at),
+    }
+
+
+def _search(session: Session, search: Search, counts: dict[TrialState, int]) -> dict[str, Any]:
+    extra = {"round": search.round, "rounds": search.spec["rounds"], "confirmed": search.best is not None}
+    return _run(session, search, counts) | extra
+
+
+def _planned(search: Search) -> int:
+    if search.kind == "training":
+        spec = TrainingSpec.model_validate(search.spec)
+        return len(spec.losses) * len(spec.seeds)
+    asked = parse_search(search)
+    confirmed = asked.confirm.candidates + 1 + asked.confirm.published  # and the identity
+    return asked.rounds * asked.trials_per_round + confirmed * asked.confirm.seeds
+
+
+def _best_ap(session: Session, search: Search) -> float | None:
+    if search.best is not None:
+        return Report.model_validate(search.best).mean
+    if search.kind == "training":
+        means = [row.mean for row in label_results(session, search.id) if row.mean is not None]
+        return max(means, default=None)
+    trial = queries.best_trial(session, search.id)
+    return None if trial is None else trial.reward
+
+
+def _seconds_left(session: Session, search: Search, trials_left: int) -> float | None:
+    if search.state != "running":
+        return None
+    pace = overview.seconds_per_trial(session, search.id)
+    return None if pace is None else pace * trials_left
+
+
+def _trial(trial: Trial) -> dict[str, Any]:
+    return {
+        "id": trial.id,
+        "search_id": trial.search_id,
+        "number": trial.number,
+        "kind": trial.kind,
+        "label": trial.label,
+        "round": trial.round,
+        "seed": trial.seed,
+        "state": trial.state,
+        "reward": trial.reward,
+        "diverged": trial.diverged,
+        "worker": trial.worker,
+        "attempts": trial.attempt,
+        "failed_attempts": trial.failed_attempts,
+        "preemptions": trial.preemptions,
+        "iteration": trial.iteration,
+        "total_iterations": trial.total_iterations,
+        "seconds": trial.seconds,
+        "error_kind": trial.error_kind,
+        "error": trial.error,
+        "created_at": moment(trial.created_at),
+        "started_at": moment_or_none(trial.started_at),
+        "finished_at": moment_or_none(trial.finished_at),
+    }
+
+
+def _evaluation(row: Evaluation) -> models.EvaluationSummary:
+    return models.EvaluationSummary(
+        iteration=row.iteration,
+        total_iterations=row.total_iterations,
+        metrics=Metrics.model_validate(row.metrics),
+    )
+
+
+def _attempt(row: Attempt) -> models.AttemptSummary:
+    return models.AttemptSummary(
+        number=row.number,
+        worker=row.worker,
+        host=row.host,
+        device=row.device,
+        environment=row.environment,
+        resumed_iteration=row.resumed_iteration,
+        claimed_at=moment(row.claimed_at),
+        started_at=moment_or_none(row.started_at),
+        ended_at=moment_or_none(row.ended_at),
+        outcome=row.outcome,
+        error_kind=row.error_kind,
+        error=row.error,
+        log_tail=row.log_tail,
+    )

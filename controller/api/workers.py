@@ -1,0 +1,16 @@
+"""The workers over HTTP."""
+
+from fastapi import APIRouter
+
+from controller.api.fleet import read_workers
+from controller.api.models import Page, WorkerSummary
+from controller.api.parameters import Limit, NameCursor
+from controller.api.services import Injected
+
+router = APIRouter(prefix="/api/v1/workers", tags=["platform"])
+
+
+@router.get("")
+def list_all(services: Injected, cursor: NameCursor = None, limit: Limit = 200) -> Page[WorkerSummary]:
+    """Workers by name, with what each does; then those that wait and have never claimed a trial."""
+    return read_workers(services, cursor, limit)

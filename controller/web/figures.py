@@ -1,0 +1,293 @@
+"""Figures as plotly JSON, made once here for the page, reports and notebooks.
+
+A figure is the plain dictionary that plotly.js draws (`{"data": [...], "layout": {...}}`): building it needs no plotly
+objects, which would cost the controller some 60 MB. In a notebook, `plotly.graph_objects.Figure(figure)` shows it.
+
+Rewards come in as AP in [0, 1] and are drawn in percent.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jobs.presets import identity
+from jobs.spec import FUNCTION_NAMES, EvaluationEvent, HeadLoss
+
+Theme = Literal["light", "dark"]
+Figure = dict[str, Any]
+
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+FUNCTION_MEANING = {
+    "H2": "rank of the negatives",
+    "I2": "quality, as a rival",
+    "I3": "quality, of the rank term",
+    "I1": "quality, own reward",
+    "H1": "rank, denominator",
+}
+"""What each function of the loss does, in a few words (the rows of a control point array)."""
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Colours of one theme; series colours keep 3:1 contrast on the surface and differ for colour-blind readers."""
+
+    ink: str
+    muted: str
+    grid: str
+    surface: str
+    trial: str
+    mean: str
+    best: str
+    published: str
+    identity: str
+
+
+PALETTES: dict[Theme, Palette] = {
+    "light": Palette(
+        ink="#1b2430",
+        muted="#5c6675",
+        grid="#e6e9ee",
+        surface="#ffffff",
+        trial="#5b8def",
+        mean="#1d4fb8",
+        best="#c2570c",
+        published="#0f766e",
+        identity="#8a94a3",
+    ),
+    "dark": Palette(
+        ink="#e7ebf1",
+        muted="#9ba6b5",
+        grid="#29313c",
+        surface="#161b22",
+        trial="#5f8fe8",
+        mean="#9fc0ff",
+        best="#f59e56",
+        published="#4cc9b6",
+        identity="#7d8898",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class TrialPoint:
+    """One finished trial in the reward figure."""
+
+    trial_id: str
+    index: int
+    round: int
+    reward: float
+    pruned: bool = False
+
+
+def rewards(trials: Sequence[TrialPoint], rounds_planned: int, theme: Theme = "light") -> Figure:
+    """Reward per round: every trial a dot, the mean of each round, and the best so far.
+
+    Args:
+        trials: the finished trials, in any order; rounds count from 0 and are drawn from 1.
+        rounds_planned: how far the horizontal axis reaches.
+        theme: colours.
+    """
+    colours = PALETTES[theme]
+    by_round: dict[int, list[float]] = {}
+    for trial in trials:
+        by_round.setdefault(trial.round, []).append(100 * trial.reward)
+    numbers = sorted(by_round)
+    means = [sum(by_round[number]) / len(by_round[number]) for number in numbers]
+    best: list[float] = []
+    for number in numbers:
+        best.append(max([*best[-1:], *by_round[number]]))
+
+    data: list[Figure] = []
+    for pruned, label in ((False, "trial"), (True, "pruned trial")):
+        chosen = [trial for trial in trials if trial.pruned == pruned]
+        if not chosen:
+            continue
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": label,
+                "x": [trial.round + 1 + _spread(trial.index) for trial in chosen],
+                "y": [round(100 * trial.reward, 3) for trial in chosen],
+                "customdata": [trial.trial_id for trial in chosen],
+                "text": [f"trial {trial.index}" for trial in chosen],
+                "marker": {
+                    "color": colours.trial,
+                    "size": 7,
+                    "opacity": 0.75,
+                    "symbol": "circle-open" if pruned else "circle",
+                    "line": {"width": 1.5 if pruned else 0, "color": colours.trial},
+                },
+                "hovertemplate": f"%{{text}}<br><b>%{{y:.1f}} AP</b><extra>{label}</extra>",
+            }
+        )
+    labels = [number + 1 for number in numbers]
+    data.append(
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": "mean of the round",
+            "x": labels,
+            "y": [round(value, 3) for value in means],
+            "line": {"color": colours.mean, "width": 2},
+            "marker": {"size": 4},
+            "hovertemplate": "round %{x}<br><b>%{y:.1f} AP</b><extra>mean</extra>",
+        }
+    )
+    data.append(
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "best so far",
+            "x": labels,
+            "y": [round(value, 3) for value in best],
+            "line": {"color": colours.best, "width": 2, "shape": "hv"},
+            "hovertemplate": "after round %{x}<br><b>%{y:.1f} AP</b><extra>best</extra>",
+        }
+    )
+    layout = _layout(colours, height_px=340, across="round", up="AP (%)")
+    last = max([rounds_planned, *labels])
+    layout["xaxis"] |= {"range": [0.5, last + 0.5], "tickformat": "d"}
+    if last <= 12:
+        layout["xaxis"]["dtick"] = 1
+    return {"data": data, "layout": layout}
+
+
+def _spread(index: int) -> float:
+    """A small, fixed sideways shift, so that equal rewards of a round do not cover each other."""
+    return 0.3 * ((index * 0.618034) % 1 - 0.5)
+
+
+def functions(
+    head: HeadLoss,
+    published: HeadLoss | None = None,
+    *,
+    label: str = "this search",
+    columns: int = 5,
+    theme: Theme = "light",
+) -> Figure:
+    """The five functions of one head as small multiples, beside the identity and the published set.
+
+    Args:
+        head: control points [4 or 5, K+2, 2].
+        published: the published set of the same head, if there is one.
+        label: what the legend calls `head`.
+        columns: small multiples side by side, 1 to 5; the rest goes on below.
+        theme: colours.
+    """
+    if not 1 <= columns <= 5:
+        raise ValueError(f"columns: expected 1 to 5, got {columns}")
+    colours = PALETTES[theme]
+    line = identity(["head"], knots=1).heads["head"]
+    names = FUNCTION_NAMES[: len(head.control_points)]
+    rows = -(-len(names) // columns)
+    layout = _layout(colours, height_px=60 + 210 * rows, across="", up="")
+    layout["annotations"] = []
+    del layout["xaxis"], layout["yaxis"]
+    gap_x, gap_y = 0.22 / columns, 0.30 / rows
+    width = (1 - gap_x * (columns - 1)) / columns
+    height = (1 - gap_y * rows) / rows
+
+    data: list[Figure] = []
+    for number, name in enumerate(names):
+        row, column = divmod(number, columns)
+        left, top = column * (width + gap_x), 1 - gap_y - row * (height + gap_y)
+        suffix = "" if number == 0 else str(number + 1)
+        axis: Figure = _axis(colours) | {"range": [-0.03, 1.03], "tickvals": [0, 0.5, 1], "fixedrange": True}
+        layout[f"xaxis{suffix}"] = axis | {"domain": [left, left + width], "anchor": f"y{suffix}"}
+        layout[f"yaxis{suffix}"] = axis | {"domain": [max(0.0, top - height), top], "anchor": f"x{suffix}"}
+        layout["annotations"].append(
+            {
+                "text": f"<b>{name}</b>  <span style='color:{colours.muted}'>{FUNCTION_MEANING[name]}</span>",
+                "xref": "paper",
+                "yref": "paper",
+                "x": left,
+                "y": top + 0.02,
+                "xanchor": "left",
+                "yanchor": "bottom",
+                "showarrow": False,
+                "font": {"size": 12, "color": colours.ink},
+            }
+        )
+        series: list[tuple[str, HeadLoss | None, Figure, str]] = [
+            ("identity", line, {"color": colours.identity, "width": 1.5, "dash": "dot"}, "lines"),
+            ("published", published, {"color": colours.published, "width": 2, "dash": "dash"}, "lines"),
+            (label, head, {"color": colours.best, "width": 2.5}, "lines+markers"),
+        ]
+        for series_label, loss, style, mode in series:
+            if loss is None or number >= len(loss.control_points):
+                continue
+            points = loss.control_points[number]
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": mode,
+                    "name": series_label,
+                    "legendgroup": series_label,
+                    "showlegend": number == 0,
+                    "x": [point[0] for point in points],
+                    "y": [point[1] for point in points],
+                    "xaxis": f"x{suffix}",
+                    "yaxis": f"y{suffix}",
+                    "line": style,
+                    "marker": {"size": 5},
+                    "hovertemplate": f"{name}(%{{x:.3f}}) = %{{y:.3f}}<extra>{series_label}</extra>",
+                }
+            )
+    return {"data": data, "layout": layout}
+
+
+def learning_curve(evaluations: Sequence[EvaluationEvent], theme: Theme = "light") -> Figure:
+    """Validation AP, and AP at IoU 0.5 and 0.75, after the iterations at which they were measured."""
+    colours = PALETTES[theme]
+    iterations = [evaluation.iteration for evaluation in evaluations]
+    measured: list[tuple[str, list[float], Figure]] = [
+        ("AP", [evaluation.metrics.ap for evaluation in evaluations], {"color": colours.best, "width": 2.5}),
+        ("AP50", [e.metrics.ap50 for e in evaluations], {"color": colours.mean, "width": 1.5, "dash": "dash"}),
+        ("AP75", [e.metrics.ap75 for e in evaluations], {"color": colours.published, "width": 1.5, "dash": "dot"}),
+    ]
+    data: list[Figure] = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": name,
+            "x": iterations,
+            "y": [round(100 * value, 3) if value >= 0 else None for value in values],
+            "line": style,
+            "marker": {"size": 6},
+            "hovertemplate": f"iteration %{{x}}<br><b>%{{y:.1f}} {name}</b><extra></extra>",
+        }
+        for name, values, style in measured
+    ]
+    layout = _layout(colours, height_px=300, across="iteration", up="AP (%)")
+    if evaluations:
+        layout["xaxis"]["range"] = [0, 1.03 * max(evaluation.total_iterations for evaluation in evaluations)]
+    return {"data": data, "layout": layout}
+
+
+def _axis(colours: Palette, title: str = "") -> Figure:
+    return {
+        "title": {"text": title, "font": {"color": colours.muted, "size": 12}, "standoff": 8},
+        "gridcolor": colours.grid,
+        "linecolor": colours.grid,
+        "zeroline": False,
+        "ticks": "",
+        "tickfont": {"color": colours.muted, "size": 11},
+        "automargin": True,
+    }
+
+
+def _layout(colours: Palette, *, height_px: int, across: str, up: str) -> Figure:
+    return {
+        "height": height_px,
+        "margin": {"l": 8, "r": 12, "t": 34, "b": 8},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": _FONT, "size": 12, "color": colours.ink},
+        "hoverlabel": {"bgcolor": colours.surface, "bordercolor": colours.grid, "font": {"color": colours.ink}},
+        "hovermode": "closest",
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"color": colours.muted}},
+        "xaxis": _axis(colours, across) | {"rangemode": "tozero"},
+        "yaxis": _axis(colours, up) | {"rangemode": "tozero"},
+    }

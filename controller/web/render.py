@@ -1,0 +1,63 @@
+"""HTML from templates. Everything that is filled in is escaped: log tails and errors come from other machines."""
+
+from collections.abc import Callable
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+
+class Pages:
+    """The page's templates."""
+
+    def __init__(self, asset_url: Callable[[str], str]) -> None:
+        """`asset_url`: the address of a static file by its name."""
+        self._environment = Environment(
+            loader=PackageLoader("controller.web"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals["asset_url"] = asset_url
+        self._environment.filters |= {
+            "ap": format_ap,
+            "duration": format_duration,
+            "timestamp": format_timestamp,
+            "number": format_number,
+        }
+
+    def render(self, template: str, **values: Any) -> str:
+        """The page, as text. Raises jinja2.UndefinedError where a value is missing."""
+        return self._environment.get_template(template).render(**values)
+
+
+def format_ap(fraction: float | None, digits: int = 1) -> str:
+    """An AP in [0, 1] in percent, as people write it: 0.265 is "26.5". A dash where there is none."""
+    return "–" if fraction is None or fraction < 0 else f"{100 * fraction:.{digits}f}"
+
+
+def format_duration(seconds: float | None) -> str:
+    """A duration in its two largest units: "1 h 20 min". A dash where there is none."""
+    if seconds is None:
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    for (large, size), (small, part) in pairwise(units):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size} {large} {rest} {small}" if rest else f"{whole // size} {large}"
+    return f"{whole} s"
+
+
+def format_timestamp(moment: datetime | None) -> str:
+    """A moment in UTC, for machines and for those without a script: "2026-11-22 20:41 UTC"."""
+    return "–" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def format_number(value: int | None) -> str:
+    """A whole number with thin spaces between thousands. A dash where there is none."""
+    return "–" if value is None else f"{value:,}".replace(",", "\u202f")

@@ -1,0 +1,207 @@
+// The page's only script: keeps [data-live] parts fresh, draws figures, runs actions, shows relative times.
+// The server renders everything; a refresh fetches the same address again and swaps the parts that changed, so no
+// part of the page is described twice.
+
+const status = document.getElementById("link-state");
+const toast = document.getElementById("toast");
+const dialog = document.getElementById("confirm");
+
+function setLink(state, text) {
+  if (!status || status.dataset.state === state) return;
+  status.dataset.state = state;
+  status.textContent = text;
+}
+
+// ---- refresh -------------------------------------------------------------------------------------------------
+
+const rendered = new Map(); // id -> the HTML as the server sent it, before times and figures are filled in
+for (const part of document.querySelectorAll("[data-live]")) rendered.set(part.id, part.innerHTML);
+
+let refreshing = false;
+let wanted = false;
+
+async function refresh() {
+  if (refreshing) {
+    wanted = true;
+    return;
+  }
+  refreshing = true;
+  try {
+    const reply = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (reply.redirected && new URL(reply.url).pathname === "/sign-in") {
+      location.assign(reply.url);
+      return;
+    }
+    if (!reply.ok) throw new Error(`HTTP ${reply.status}`);
+    swap(new DOMParser().parseFromString(await reply.text(), "text/html"));
+    await drawFigures();
+    if (status?.dataset.state !== "ended") setLink("live", "live");
+  } catch {
+    setLink("lost", "connection lost, trying again");
+  } finally {
+    refreshing = false;
+    if (wanted) {
+      wanted = false;
+      soon();
+    }
+  }
+}
+
+function swap(fresh) {
+  for (const part of document.querySelectorAll("[data-live]")) {
+    const next = fresh.getElementById(part.id);
+    if (!next || rendered.get(part.id) === next.innerHTML) continue;
+    if (part.contains(document.getSelection()?.anchorNode) && !document.getSelection().isCollapsed) continue;
+    rendered.set(part.id, next.innerHTML);
+    const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
+    const scrolled = [...part.querySelectorAll("[data-keep-scroll]")].map((box) => [box.scrollTop, box.scrollLeft]);
+    part.replaceChildren(...next.childNodes);
+    part.querySelectorAll("[data-keep-scroll]").forEach((box, number) => {
+      [box.scrollTop, box.scrollLeft] = scrolled[number] ?? [0, 0];
+    });
+    if (focused) document.getElementById(focused)?.focus();
+  }
+  tellTimes();
+}
+
+let timer;
+function soon() {
+  clearTimeout(timer);
+  timer = setTimeout(refresh, 400);
+}
+
+const live = document.querySelector("main").dataset;
+if (live.events) {
+  const source = new EventSource(live.events);
+  source.onopen = () => {
+    setLink("live", "live");
+    soon();
+  };
+  source.onerror = () => setLink("lost", "connection lost, trying again");
+  source.onmessage = soon;
+  source.addEventListener("progress", soon);
+  source.addEventListener("end", () => {
+    source.close();
+    setLink("ended", "ended");
+    soon();
+  });
+}
+if (live.pollSeconds) setInterval(() => document.hidden || refresh(), 1000 * Number(live.pollSeconds));
+document.addEventListener("visibilitychange", () => document.hidden || soon());
+
+// ---- figures -------------------------------------------------------------------------------------------------
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const drawn = new WeakMap(); // element -> text of the figure that it shows
+
+async function drawFigures() {
+  if (!window.Plotly) return;
+  await Promise.all([...document.querySelectorAll("[data-figure]")].map(drawFigure));
+}
+
+async function drawFigure(box) {
+  const address = new URL(box.dataset.figure, location.href);
+  address.searchParams.set("theme", dark.matches ? "dark" : "light");
+  if (box.dataset.columnWidth) {
+    const columns = Math.floor(box.clientWidth / Number(box.dataset.columnWidth));
+    address.searchParams.set("columns", String(Math.min(5, Math.max(1, columns))));
+  }
+  const reply = await fetch(address);
+  if (!reply.ok) return;
+  const text = await reply.text();
+  if (drawn.get(box) === text) return;
+  drawn.set(box, text);
+  const figure = JSON.parse(text);
+  const options = { displayModeBar: false, responsive: true };
+  await window.Plotly.react(box, figure.data, { ...figure.layout, uirevision: "kept" }, options);
+  if (!box.dataset.clickable) {
+    box.dataset.clickable = "yes";
+    box.on("plotly_click", (event) => {
+      const trial = event.points[0]?.customdata;
+      if (trial) location.assign(`/trials/${encodeURIComponent(trial)}`);
+    });
+  }
+}
+
+dark.addEventListener("change", drawFigures);
+let resizing;
+addEventListener("resize", () => {
+  clearTimeout(resizing);
+  resizing = setTimeout(drawFigures, 250);
+});
+
+// ---- times ---------------------------------------------------------------------------------------------------
+
+const STEPS = [
+  [60, 1, "second"],
+  [3600, 60, "minute"],
+  [86400, 3600, "hour"],
+  [86400 * 30, 86400, "day"],
+  [86400 * 365, 86400 * 30, "month"],
+  [Infinity, 86400 * 365, "year"],
+];
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
+
+function tellTimes() {
+  for (const time of document.querySelectorAll("time[datetime]")) {
+    const moment = new Date(time.dateTime);
+    const seconds = (moment - Date.now()) / 1000;
+    const [, size, unit] = STEPS.find(([limit]) => Math.abs(seconds) < limit);
+    const count = Math.round(seconds / size);
+    time.textContent = Math.abs(seconds) < 5 ? "now" : relative.format(count, unit);
+    time.title = moment.toLocaleString();
+  }
+}
+
+// ---- actions -------------------------------------------------------------------------------------------------
+
+let toastTimer;
+function say(text) {
+  toast.textContent = text;
+  toast.hidden = false;
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => (toast.hidden = true), 8000);
+}
+
+function confirmed(button) {
+  if (!button.dataset.confirm) return Promise.resolve(true);
+  dialog.querySelector("h2").textContent = `${button.textContent.trim()}?`;
+  dialog.querySelector("p").textContent = button.dataset.confirm;
+  dialog.querySelector("[value=yes]").textContent = button.textContent.trim();
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-action]");
+  if (!button || !(await confirmed(button))) return;
+  button.disabled = true;
+  try {
+    const reply = await fetch(button.dataset.action, { method: button.dataset.method ?? "POST" });
+    if (!reply.ok) say((await reply.json()).detail);
+    else if (button.dataset.then) location.assign(button.dataset.then);
+  } catch {
+    say("The controller does not answer; nothing was changed.");
+  } finally {
+    button.disabled = false;
+    soon();
+  }
+});
+
+// ---- one-time sign-in ----------------------------------------------------------------------------------------
+// The code travels in the fragment, which no server log and no Referer header ever sees.
+
+const code = document.getElementById("code");
+const fragment = new URLSearchParams(location.hash.slice(1));
+if (code && fragment.has("code")) {
+  code.value = fragment.get("code");
+  history.replaceState(null, "", location.pathname + location.search);
+  code.form.submit();
+}
+
+tellTimes();
+setInterval(tellTimes, 5000);
+drawFigures();
