@@ -74,4 +74,4 @@ def _count_running(session: Session, search_ids: Sequence[str]) -> Mapping[str, 
         .where(Trial.state == "running", Trial.search_id.in_(search_ids))
         .group_by(Trial.search_id)
     )
-    return dict(rows.tuples().all())
+    return dict(rows.all())

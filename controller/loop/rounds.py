@@ -67,9 +67,7 @@ def _read_progress(session: Session, search: Search, workers: int) -> Progress:
         select(func.count()).select_from(Trial).where(Trial.search_id == search.id, Trial.state.in_(OPEN_TRIAL_STATES))
     )
     ended: Mapping[str, int] = dict(
-        session.execute(select(Trial.state, func.count()).where(*_unconsumed(search)).group_by(Trial.state))
-        .tuples()
-        .all()
+        session.execute(select(Trial.state, func.count()).where(*_unconsumed(search)).group_by(Trial.state)).all()
     )
     ready = sum(ended.get(state, 0) for state in REWARDED_STATES)
     return Progress(

@@ -194,13 +194,13 @@ def count_all_trials(session: Session) -> dict[TrialState, int]:
         .where(Search.state.in_(("running", "paused")))
         .group_by(Trial.state)
     )
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def count_searches(session: Session) -> dict[SearchState, int]:
     """How many searches and training requests are in each state."""
     rows = session.execute(select(Search.state, func.count()).group_by(Search.state))
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def best_trial(session: Session, search_id: str, kind: str = "proxy") -> Trial | None:

@@ -1,0 +1,528 @@
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import redis
+from scenarios import add_search, add_training, pass_grace, pass_lease, pass_term, search_spec
+from simulation import Platform, outcome, reward_of
+from sqlalchemy import event, update
+
+from controller.loop.confirmation import Report
+from controller.loop.jobs import confirm_seed, decode_loss, proxy_seed
+from controller.settings import Settings
+from controller.store import searches, transitions
+from controller.store.database import Database
+from controller.store.models import Search, Trial
+from jobs.presets import PRESETS
+from jobs.queue import TrialQueue
+from jobs.spec import JobResult
+
+FAILED = JobResult(outcome="failed", error_kind="user", error="no such file")
+
+# A search from start to end
+
+
+@pytest.mark.parametrize("mode", ["round", "stream"])
+@pytest.mark.parametrize("algorithm", ["ppo", "random"])
+def test_a_search_runs_from_start_to_best_loss(platform: Platform, mode: str, algorithm: str) -> None:
+    search = add_search(
+        platform.database, mode=mode, algorithm=algorithm, confirm={"candidates": 3, "seeds": 2, "published": True}
+    )
+    found = platform.run(search)
+    assert found.state == "succeeded"
+
+    proxies = platform.trials(search, kind="proxy")
+    assert len(proxies) == 3 * 4
+    assert {trial.state for trial in proxies} == {"succeeded"}
+    assert [row.rewards for row in platform.rounds(search)] == [4, 4, 4, None]
+    assert sorted(trial.consumed_round or 0 for trial in proxies) == [0] * 4 + [1] * 4 + [2] * 4
+
+    confirms = platform.trials(search, kind="confirm")
+    assert len(confirms) == (3 + 2) * 2
+    report = Report.model_validate(found.best)
+    means = {one.label: one.mean for one in report.candidates}
+    assert report.mean == max(mean for mean in means.values() if mean is not None) == means[report.label]
+    assert (report.count, len(report.candidates)) == (2, 3)
+    assert report.identity.mean is not None
+    assert report.published is not None
+    assert report.published.mean is not None
+    assert all(set(one.rewards) == {confirm_seed(0, 0), confirm_seed(0, 1)} for one in report.candidates)
+    assert report.loss == decode_loss(search_spec(), report.theta)
+
+
+def test_the_policy_learns(platform: Platform) -> None:
+    search = add_search(platform.database, rounds=12, trials_per_round=8)
+    platform.run(search)
+    means = [row.mean_reward for row in platform.rounds(search)[:-1]]
+    assert all(mean is not None for mean in means)
+    assert means[-1] - means[0] > 0.01  # type: ignore[operator]
+
+
+def test_trials_of_one_version_share_a_seed_that_no_confirmation_uses(platform: Platform) -> None:
+    search = add_search(platform.database, seed=7)
+    platform.run(search)
+    proxies = platform.trials(search, kind="proxy")
+    assert all(trial.seed == proxy_seed(7, trial.round or 0) for trial in proxies)
+    confirms = {trial.seed for trial in platform.trials(search, kind="confirm")}
+    assert len({trial.seed for trial in proxies}) == 3
+    assert confirms.isdisjoint(trial.seed for trial in proxies)
+
+
+def test_the_same_request_gives_the_same_search_again(platform: Platform) -> None:
+    first, second = (platform.run(add_search(platform.database, seed=5)) for _ in range(2))
+    assert outcome(platform, first) == outcome(platform, second)
+
+
+def test_the_log_tells_the_story_of_a_search(platform: Platform) -> None:
+    search = platform.run(add_search(platform.database, rounds=1))
+    kinds = [kind for kind in platform.events(search) if not kind.startswith("trial")]
+    assert kinds == ["search_started", "round_closed", "confirm_started", "search_succeeded"]
+
+
+def test_a_stream_search_keeps_every_worker_busy_across_updates(platform: Platform) -> None:
+    search = add_search(platform.database, mode="stream", rounds=6)
+    workers = [f"w{index}" for index in range(6)]
+    for worker in workers:
+        platform.take(worker)  # so that the controller knows of it
+    platform.driver.tick()
+    busy = {worker: platform.start(worker) for worker in workers}
+    assert all(busy.values())
+    for _ in range(2):  # the slowest worker never finishes, and nobody waits for it
+        for worker in workers[1:]:
+            lease = busy[worker]
+            assert lease is not None
+            platform.finish(lease)
+            platform.driver.tick()
+            busy[worker] = platform.start(worker)
+            assert busy[worker] is not None, worker
+    assert platform.search(search.id).round == 2
+    assert {trial.consumed_round for trial in platform.trials(search, round=0)} == {0, 1, None}
+
+
+def test_a_round_search_waits_for_all_trials_of_its_round(platform: Platform) -> None:
+    search = add_search(platform.database)
+    platform.driver.tick()
+    platform.work(3)
+    platform.driver.tick()
+    assert platform.search(search.id).round == 0
+    platform.work()
+    platform.driver.tick()
+    assert platform.search(search.id).round == 1
+
+
+# Failures
+
+
+def test_failed_trials_leave_the_mean(platform: Platform) -> None:
+    search = add_search(platform.database)
+    platform.driver.tick()
+    platform.work(2, FAILED)
+    platform.work()
+    platform.driver.tick()
+    first = platform.rounds(search)[0]
+    rewards = [trial.reward for trial in platform.trials(search, round=0) if trial.reward is not None]
+    assert (first.rewards, first.proposed) == (2, 4)
+    assert first.mean_reward == pytest.approx(sum(rewards) / 2)
+    assert {trial.consumed_round for trial in platform.trials(search, round=0)} == {0}
+
+
+def test_a_round_with_fewer_than_two_rewards_gets_replacements_under_new_indices(platform: Platform) -> None:
+    search = add_search(platform.database)
+    platform.driver.tick()
+    platform.work(3, FAILED)
+    platform.work(1)
+    platform.driver.tick()
+    trials = platform.trials(search, round=0)
+    assert [trial.index for trial in trials] == list(range(7))
+    assert [trial.state for trial in trials] == ["failed"] * 3 + ["succeeded"] + ["queued"] * 3
+    assert "trials_replaced" in platform.events(search)
+    platform.work()
+    platform.driver.tick()
+    assert platform.rounds(search)[0].rewards == 4
+
+
+@pytest.mark.parametrize("mode", ["round", "stream"])
+def test_a_search_whose_trials_all_fail_ends_with_the_reason(platform: Platform, mode: str) -> None:
+    search = add_search(platform.database, mode=mode, budgets={"max_failed_trials": 5})
+    for _ in range(20):
+        platform.driver.tick()
+        if platform.search(search.id).state == "failed":
+            break
+        platform.work(result=FAILED)
+    found = platform.search(search.id)
+    assert found.state == "failed"
+    assert "no such file" in found.reason
+    assert "max_failed_trials" in found.reason
+    assert not platform.trials(search, state="queued")
+
+
+def test_replacements_are_bounded(platform: Platform) -> None:
+    search = add_search(platform.database, budgets={"max_failed_trials": 1000})
+    for _ in range(20):
+        platform.driver.tick()
+        platform.work(result=FAILED)
+    found = platform.search(search.id)
+    assert found.state == "failed"
+    assert "without a reward" in found.reason
+    assert len(platform.trials(search)) == 3 * 4
+
+
+def test_a_search_whose_candidates_cannot_be_confirmed_fails(platform: Platform) -> None:
+    search = add_search(platform.database, rounds=1, confirm={"candidates": 1, "seeds": 2})
+    platform.driver.tick()
+    platform.work()
+    platform.driver.tick()
+    platform.work(2, FAILED)
+    platform.work()
+    platform.driver.tick()
+    assert platform.search(search.id).state == "failed"
+    assert "could be confirmed" in platform.search(search.id).reason
+
+
+def test_a_training_ends_when_all_its_trials_have(platform: Platform) -> None:
+    search = add_training(platform.database, seeds=[1, 2])
+    assert platform.run(search).state == "succeeded"
+    jobs = platform.trials(search)
+    assert [(job.label, job.seed) for job in jobs] == [("published", 1), ("published", 2), ("start", 1), ("start", 2)]
+
+
+def test_a_training_without_any_result_fails(platform: Platform) -> None:
+    search = add_training(platform.database)
+    platform.driver.tick()
+    platform.work(result=FAILED)
+    platform.driver.tick()
+    assert platform.search(search.id).state == "failed"
+
+
+# Jobs
+
+
+def test_a_job_carries_what_was_asked_for(platform: Platform) -> None:
+    changes = {
+        "profile": "synthetic",
+        "overrides": {"epochs": 4, "batch_size": 8},
+        "synthetic": {"iterations": 7},
+        "timeout_seconds": 100.0,
+        "knots": 6,
+        "quality": "iou",
+    }
+    search = add_search(platform.database, **changes)
+    platform.driver.tick()
+    lease = platform.start()
+    assert lease is not None
+    job = lease.job
+    head = job.loss.heads["bbox_head"]
+    assert (job.kind, job.schedule, job.overrides.epochs, job.timeout_seconds) == ("proxy", "proxy", 4, 100.0)
+    assert job.synthetic is not None
+    assert (job.synthetic.iterations, head.quality, len(head.control_points[0])) == (7, "iou", 8)
+    assert (lease.lease_seconds, lease.renew_seconds) == (60, 5)
+    assert search.id in job.trial_id
+
+
+def test_a_final_training_gets_the_final_schedule_and_split(platform: Platform) -> None:
+    losses = [{"label": "published", "preset": "retinanet"}]
+    add_training(platform.database, losses=losses, evaluate_split="test")
+    platform.driver.tick()
+    lease = platform.start()
+    assert lease is not None
+    assert (lease.job.kind, lease.job.schedule, lease.job.evaluate_split) == ("final", "final", "test")
+    assert lease.job.loss == PRESETS["retinanet"]
+
+
+@pytest.mark.parametrize("prune", [True, False])
+def test_prune_points_come_from_the_other_trials_and_stay_for_retries(platform: Platform, prune: bool) -> None:
+    search = add_search(platform.database, trials_per_round=8, prune=prune)
+    platform.driver.tick()
+    for ap in (0.1, 0.2, 0.3, 0.4, 0.5):
+        lease = platform.start()
+        assert lease is not None
+        assert lease.job.prune == ()
+        platform.renew(lease, 0.0, ap)
+        platform.finish(lease)
+    lease = platform.start()
+    assert lease is not None
+    points = [(point.fraction, point.min_ap) for point in lease.job.prune]
+    assert points == ([(0.2, pytest.approx(0.15))] if prune else [])
+    other = platform.start()
+    assert other is not None
+    platform.renew(other, 0.0, 0.01)
+    crash = JobResult(outcome="failed", error_kind="crash", error="gone")
+    assert platform.finish(lease, crash) == "queued"
+    platform.driver.tick()
+    again = platform.claim(lease.trial_id)
+    assert again.attempt == 2
+    assert again.job.prune == lease.job.prune
+    assert search.id in again.trial_id
+
+
+# Leases and leaders
+
+
+def test_an_expired_trial_is_run_again_by_another_worker(platform: Platform) -> None:
+    add_search(platform.database)
+    platform.driver.tick()
+    lease = platform.start("dead")
+    assert lease is not None
+    pass_lease(platform.database, lease.trial_id)
+    pass_grace(platform.database)
+    platform.driver.tick()
+    for _ in range(4):
+        other = platform.start("alive")
+        assert other is not None
+        if other.trial_id == lease.trial_id:
+            break
+        platform.finish(other)
+    assert (other.trial_id, other.attempt) == (lease.trial_id, 2)
+
+
+def test_after_a_restart_every_lease_gets_its_full_time(platform: Platform) -> None:
+    add_search(platform.database)
+    platform.driver.tick()
+    lease = platform.start()
+    assert lease is not None
+    pass_lease(platform.database, lease.trial_id)
+    pass_term(platform.database)
+    restarted = platform.new_driver()
+    assert restarted.tick()
+    with platform.database.read() as session:
+        assert session.get_one(Trial, lease.trial_id).state == "running"
+    assert platform.renew(lease) == "continue"
+
+
+def test_of_two_drivers_one_leads_until_it_falls_silent(platform: Platform) -> None:
+    search = add_search(platform.database)
+    other = platform.new_driver()
+    assert platform.driver.tick()
+    assert not other.tick()
+    assert not other.leads
+    pass_term(platform.database)
+    assert other.tick()
+    assert not platform.driver.tick()
+    assert len(platform.trials(search)) == 4
+
+
+def test_a_driver_that_lost_its_term_in_the_middle_of_a_tick_changes_nothing(platform: Platform) -> None:
+    search = add_search(platform.database)
+    platform.driver.tick()
+    platform.work()
+    before = outcome(platform, search)
+
+    def depose(_session: object, *_more: object) -> None:
+        pass_term(platform.database)
+
+    with _called_once(transitions, "find_expired", depose):
+        pass_grace(platform.database)
+        with pytest.raises(Exception, match="no longer leads"):
+            platform.driver.tick()
+    assert outcome(platform, search) == before
+    assert platform.new_driver().tick()
+    assert platform.search(search.id).round == 1
+
+
+@contextmanager
+def _called_once(module: Any, name: str, effect: Callable[..., None]) -> Iterator[None]:
+    """While `module.name` stays itself, `effect` happens before its first call."""
+    original = getattr(module, name)
+    pending = [effect]
+
+    def wrapped(*arguments: Any) -> Any:
+        if pending:
+            pending.pop()(*arguments)
+        return original(*arguments)
+
+    setattr(module, name, wrapped)
+    try:
+        yield
+    finally:
+        setattr(module, name, original)
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing catches it."""
+
+
+@contextmanager
+def _killed_at(database: Database, statement_number: int) -> Iterator[None]:
+    """The process dies before its so-manieth statement."""
+    count = 0
+
+    def die(*_arguments: object) -> None:
+        nonlocal count
+        count += 1
+        if count == statement_number:
+            raise Killed
+
+    event.listen(database.engine, "before_cursor_execute", die)
+    try:
+        yield
+    finally:
+        event.remove(database.engine, "before_cursor_execute", die)
+
+
+@pytest.mark.parametrize("mode", ["round", "stream"])
+def test_a_controller_killed_between_any_two_statements_comes_to_the_same_end(platform: Platform, mode: str) -> None:
+    request = {"rounds": 2, "trials_per_round": 3, "mode": mode, "confirm": {"candidates": 2, "seeds": 1}, "seed": 3}
+    undisturbed = outcome(platform, platform.run(add_search(platform.database, **request)))
+
+    search = add_search(platform.database, **request)
+    kills = 0
+    for _ in range(1000):
+        # Before every tick that succeeds, one dies at each of its statements.
+        statement_number = 1
+        while True:
+            platform.driver = platform.new_driver()
+            pass_term(platform.database)
+            try:
+                with _killed_at(platform.database, statement_number):
+                    platform.driver.tick()
+                break
+            except Killed:
+                kills += 1
+                statement_number += 1
+        if platform.search(search.id).state != "running":
+            break
+        platform.work()
+    assert kills > 30
+    assert outcome(platform, search) == undisturbed
+
+
+# Pause, cancel
+
+
+def test_a_paused_search_does_not_advance_and_goes_on_where_it_was(platform: Platform) -> None:
+    search = add_search(platform.database)
+    platform.driver.tick()
+    lease = platform.start()
+    assert lease is not None
+    with platform.database.write() as session:
+        searches.pause_search(session, search.id)
+    assert platform.renew(lease) == "pause"
+    assert platform.work() == 0
+    platform.driver.tick()
+    assert platform.take() is None
+    platform.finish(lease)
+    with platform.database.write() as session:
+        searches.resume_search(session, search.id)
+    assert platform.run(search).state == "succeeded"
+    assert len(platform.trials(search, kind="proxy")) == 12
+
+
+def test_a_cancelled_search_leaves_nothing_open(platform: Platform) -> None:
+    search = add_search(platform.database)
+    platform.driver.tick()
+    lease = platform.start()
+    assert lease is not None
+    with platform.database.write() as session:
+        searches.cancel_search(session, search.id)
+    platform.driver.tick()
+    assert platform.renew(lease) == "cancel"
+    assert platform.work() == 0
+    assert {trial.state for trial in platform.trials(search)} == {"cancelled"}
+
+
+# The queue
+
+
+def test_an_emptied_redis_is_refilled(platform: Platform, redis_url: str) -> None:
+    search = add_search(platform.database)
+    platform.driver.tick()
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    platform.driver.tick()
+    assert platform.queue.present(0) == {trial.id for trial in platform.trials(search)}
+
+
+def test_a_trial_has_one_entry_however_often_the_driver_looks(platform: Platform) -> None:
+    add_search(platform.database)
+    for _ in range(3):
+        platform.driver.tick()
+    assert platform.work() == 4
+
+
+def test_without_redis_results_are_still_used(platform: Platform) -> None:
+    search = add_search(platform.database)
+    platform.driver.tick()
+    platform.work()
+    with TrialQueue("redis://127.0.0.1:1/0") as nowhere:
+        platform.queue = nowhere
+        platform.new_driver()
+        pass_term(platform.database)
+        assert platform.new_driver().tick()
+    assert platform.search(search.id).round == 1
+
+
+def test_the_queue_holds_no_more_than_workers_take_soon(platform: Platform) -> None:
+    search = add_search(platform.database, trials_per_round=50)
+    platform.driver.tick()
+    assert len(platform.queue.present(0)) == platform.settings.queue_margin
+    assert len(platform.trials(search)) == 50
+    assert platform.run(search).state == "succeeded"
+
+
+def test_each_resource_class_has_its_own_queue(platform: Platform) -> None:
+    small = add_search(platform.database)
+    large = add_search(platform.database, gpus=2)
+    platform.driver.tick()
+    for search, gpus in ((small, 0), (large, 2)):
+        lease = platform.start("w", gpus)
+        assert lease is not None
+        assert lease.job.gpus == gpus
+        assert lease.trial_id.startswith(search.id)
+
+
+def test_searches_share_the_workers_and_priority_goes_first(platform: Platform, settings: Settings) -> None:
+    first = add_search(platform.database, trials_per_round=100)
+    second = add_search(platform.database, trials_per_round=100)
+    served = {first.id: 0, second.id: 0}
+    for _ in range(10):
+        platform.driver.tick()
+        for _ in range(4):
+            lease = platform.start()
+            assert lease is not None
+            served[lease.trial_id.rpartition("-")[0]] += 1
+            platform.finish(lease)
+    assert served == {first.id: 20, second.id: 20}
+
+    urgent = add_search(platform.database, trials_per_round=100, priority=5)
+    for _ in range(3):
+        platform.driver.tick()
+        last = [platform.start() for _ in range(settings.queue_margin)]
+        for lease in last:
+            assert lease is not None
+            platform.finish(lease)
+    assert all(lease is not None and lease.trial_id.startswith(urgent.id) for lease in last)
+
+
+def test_a_capped_search_takes_no_more_workers_than_its_cap(platform: Platform) -> None:
+    search = add_search(platform.database, trials_per_round=10, max_running_trials=2)
+    platform.driver.tick()
+    running = [platform.start(), platform.start()]
+    for _ in range(3):
+        platform.driver.tick()
+        assert platform.queue.present(0) == set()
+    assert running[0] is not None
+    platform.finish(running[0])
+    platform.driver.tick()
+    assert len(platform.queue.present(0)) == 1
+    assert platform.start() is not None
+    assert len(platform.trials(search, state="running")) == 2
+
+
+def test_a_defect_in_one_search_does_not_hold_up_the_others(platform: Platform) -> None:
+    broken = add_search(platform.database)
+    healthy = add_search(platform.database)
+    with platform.database.write() as session:
+        session.execute(update(Search).where(Search.id == broken.id).values(spec={"budgets": {}, "unknown": 1}))
+    platform.driver.tick()
+    assert len(platform.trials(healthy)) == 4
+
+
+def test_the_reward_of_the_simulation_depends_on_the_loss(platform: Platform) -> None:
+    search = add_search(platform.database)
+    platform.driver.tick()
+    first, second = platform.start(), platform.start()
+    assert first is not None
+    assert second is not None
+    assert reward_of(first.job) != reward_of(second.job)
+    assert search.id in first.trial_id
