@@ -5,7 +5,6 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-import sqlalchemy.exc
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
@@ -33,8 +32,7 @@ from controller.loop.driver import Driver
 from controller.settings import Settings
 from controller.store import schema
 from controller.store.database import Database
-from controller.store.errors import SchemaError
-from jobs.queue import QueueError, TrialQueue
+from jobs.queue import TrialQueue
 
 logger = logging.getLogger(__name__)
 
@@ -56,10 +54,6 @@ STOP_SECONDS = 20.0
 """How long a stopping controller waits for the leader's loop to end its tick."""
 
 
-class StartError(Exception):
-    """What keeps the controller from starting, in one line for people."""
-
-
 def create_app(settings: Settings) -> FastAPI:
     """The controller's web application over the database and the Redis of the settings.
 
@@ -67,7 +61,9 @@ def create_app(settings: Settings) -> FastAPI:
     end. The services are at `app.state.services` (a `controller.api.services.Services`).
 
     Raises:
-        StartError: the database or Redis cannot be reached, or the database is newer than this program.
+        SchemaError: the database is newer than this program.
+        sqlalchemy.exc.OperationalError: the database cannot be reached.
+        QueueError: Redis cannot be reached.
     """
     services = _connect(settings)
     app = DescribedApp(
@@ -107,20 +103,14 @@ def list_operations() -> list[str]:
 def _connect(settings: Settings) -> Services:
     if undeclared := set(list_operations()) - ROLES.keys() - OPEN:
         raise RuntimeError(f"routes without declared roles in controller.api.access: {sorted(undeclared)}")
+    database = Database(settings.resolved_database_url)
     try:
-        database = Database(settings.resolved_database_url)
         schema.upgrade(database)
-    except (SchemaError, ValueError) as error:
-        raise StartError(str(error)) from error
-    except sqlalchemy.exc.OperationalError as error:
-        address = sqlalchemy.make_url(settings.resolved_database_url).render_as_string(hide_password=True)
-        raise StartError(f"the database {address} cannot be used: {_first_line(error.orig or error)}") from error
-    try:
         queue = TrialQueue(settings.redis_url)
         queue.ping()
-    except QueueError as error:
+    except BaseException:
         database.close()
-        raise StartError(_first_line(error)) from error
+        raise
     return Services(settings, database, queue, Driver(database, queue, settings))
 
 
@@ -143,7 +133,3 @@ async def _drive(app: FastAPI) -> AsyncIterator[None]:
 def _operation_id(route: APIRoute) -> str:
     """`create_search` for `create` of the module searches: what generated clients call it."""
     return f"{route.endpoint.__module__.rpartition('.')[2]}_{route.endpoint.__name__}"
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0]
