@@ -1,0 +1,183 @@
+"""The platform for tests: controller and workers as real processes over a real Redis, each ended by its own pid."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from controller.store import schema
+from controller.store.database import Database
+from controller.store.keys import create_key
+
+WAIT_SECONDS = 120
+"""Patience, not a requirement: tests run on busy machines."""
+
+IMPATIENT = {
+    "PAPLOSS_LEASE_SECONDS": "3",
+    "PAPLOSS_RENEW_SECONDS": "0.3",
+    "PAPLOSS_LEADER_LEASE_SECONDS": "2",
+    "PAPLOSS_TICK_SECONDS": "0.05",
+    "PAPLOSS_REQUEUE_SECONDS": "1",
+}
+"""Settings under which a killed process is missed soon."""
+
+
+def wait_until(holds: Callable[[], Any], what: str) -> Any:
+    """What `holds` returns as soon as that is true."""
+    give_up_at = time.monotonic() + WAIT_SECONDS
+    while not (found := holds()):
+        assert time.monotonic() < give_up_at, f"waited in vain for {what}"
+        time.sleep(0.05)
+    return found
+
+
+class Stack:
+    """One controller at a time, any number of workers, one folder for database, state volume and logs."""
+
+    def __init__(self, folder: Path, redis_url: str, database_url: str | None = None, **settings: str) -> None:
+        self.state = folder / "state"
+        self.state.mkdir(parents=True)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("PAPLOSS_")}
+        self.environment |= IMPATIENT | {
+            "PAPLOSS_STATE_DIR": str(self.state),
+            "PAPLOSS_REDIS_URL": redis_url,
+            "PAPLOSS_DATABASE_URL": database_url or f"sqlite:///{folder / 'paploss.db'}",
+            "PAPLOSS_HOST": "127.0.0.1",
+            "PAPLOSS_PORT": str(self.port),
+            "OMP_NUM_THREADS": "1",
+            **settings,
+        }
+        database = Database(self.environment["PAPLOSS_DATABASE_URL"])
+        schema.upgrade(database)
+        with database.write() as session:
+            self.admin_key = create_key(session, "test-admin", "admin")
+            self.worker_key = create_key(session, "test-worker", "worker")
+        database.close()
+        self.logs = folder / "logs"
+        self.logs.mkdir()
+        self.controller: subprocess.Popen[bytes] | None = None
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        self.http = httpx.Client(
+            base_url=f"{self.url}/api/v1", headers={"Authorization": f"Bearer {self.admin_key}"}, timeout=30
+        )
+
+    def __enter__(self) -> "Stack":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+        for process in (*self.workers.values(), *filter(None, [self.controller])):
+            process.kill()
+            process.wait()
+
+    def start_controller(self) -> None:
+        self.controller = self._start("controller", ["controller.cli", "serve"], {})
+        wait_until(self._is_ready, "the controller to be ready")
+
+    def kill_controller(self, number: int = signal.SIGKILL) -> None:
+        assert self.controller is not None
+        self.controller.send_signal(number)
+        self.controller.wait(WAIT_SECONDS)
+        self.controller = None
+
+    def start_worker(self, name: str = "w0", **settings: str) -> subprocess.Popen[bytes]:
+        given = {"PAPLOSS_CONTROLLER_URL": self.url, "PAPLOSS_KEY": self.worker_key, "PAPLOSS_NAME": name} | settings
+        self.workers[name] = self._start(name, ["worker"], given)
+        return self.workers[name]
+
+    def kill_worker(self, name: str = "w0", number: int = signal.SIGKILL) -> int:
+        process = self.workers.pop(name)
+        process.send_signal(number)
+        return process.wait(WAIT_SECONDS)
+
+    def trainers(self, name: str = "w0") -> list[psutil.Process]:
+        """The trainer processes of a worker, without the guards that stand between."""
+        found = []
+        for process in psutil.Process(self.workers[name].pid).children(recursive=True):
+            try:
+                command = process.cmdline()
+            except psutil.NoSuchProcess:
+                continue
+            if "trainer" in command and not any(part.endswith("guard.py") for part in command):
+                found.append(process)
+        return found
+
+    def log(self, name: str) -> str:
+        return (self.logs / f"{name}.log").read_text(errors="replace")
+
+    def get(self, path: str, **query: object) -> Any:
+        """The JSON at a path of the API."""
+        response = self.http.get(path, params={key: str(value) for key, value in query.items()})
+        assert response.is_success, response.text
+        return response.json()
+
+    def post(self, path: str, content: object = None) -> Any:
+        response = self.http.post(path, json=content)
+        assert response.is_success, response.text
+        return response.json()
+
+    def submit(self, **spec: object) -> str:
+        """Start a synthetic search; returns its id."""
+        given = {"profile": "synthetic", "prune": False, "rounds": 1, "trials_per_round": 2} | spec
+        return str(self.post("searches", given)["id"])
+
+    def submit_training(self, **spec: object) -> str:
+        """Start one synthetic training with the identity; returns its id."""
+        losses = [{"label": "identity", "preset": "identity"}]
+        given = {"profile": "synthetic", "kind": "compare", "losses": losses} | spec
+        return str(self.post("trainings", given)["id"])
+
+    def trials(self, search_id: str) -> list[dict[str, Any]]:
+        page = self.get(f"searches/{search_id}/trials", limit=200)
+        assert page["next_cursor"] is None
+        return list(page["items"])
+
+    def trial(self, search_id: str) -> dict[str, Any]:
+        """The one trial of a training, in detail."""
+        (only,) = self.trials(search_id)
+        return dict(self.get(f"trials/{only['id']}"))
+
+    def wait_for(self, search_id: str, *states: str) -> dict[str, Any]:
+        """Wait until a search or a training is in one of these states."""
+
+        def look() -> dict[str, Any] | None:
+            try:
+                run = self.http.get(f"searches/{search_id}")
+                if run.status_code == 404:
+                    run = self.http.get(f"trainings/{search_id}")
+            except httpx.TransportError:
+                return None
+            return run.json() if run.is_success and run.json()["state"] in states else None
+
+        return dict(wait_until(look, f"{search_id} to be {' or '.join(states)}"))
+
+    def _is_ready(self) -> bool:
+        assert self.controller is not None
+        assert self.controller.poll() is None, self.log("controller")
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5).is_success
+        except httpx.TransportError:
+            return False
+
+    def _start(self, name: str, module: list[str], settings: dict[str, str]) -> subprocess.Popen[bytes]:
+        with (self.logs / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", *module],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment | settings,
+                cwd=Path(__file__).parents[1],
+            )
