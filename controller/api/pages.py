@@ -27,11 +27,12 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 pages = Pages(asset_url)
 
 ROWS = 50
+TRIAL_ROWS = 25
 LOG_LINES = 60
 
 _COLUMNS = (
     ("number", "trial", False),
-    ("round", "round", True),
+    ("round", "from", False),
     ("state", "state", False),
     ("ap", "AP", True),
     ("iteration", "iteration", True),
@@ -55,7 +56,7 @@ class TrialTable:
     descending: bool
     offset: int
     columns: tuple[tuple[str, str, bool], ...]
-    limit: int = ROWS
+    limit: int = TRIAL_ROWS
 
     @property
     def query(self) -> str:
@@ -190,7 +191,7 @@ def render_problem(request: Request, problem: Problem) -> Response:
 
 
 def _trial_table(session: Session, run: Run, *, order: TrialOrder, descending: bool, offset: int) -> TrialTable:
-    trials = overview.sort_trials(session, run.id, order=order, descending=descending, offset=offset, limit=ROWS)
+    trials = overview.sort_trials(session, run.id, order=order, descending=descending, offset=offset, limit=TRIAL_ROWS)
     return TrialTable(
         trials=[views.trial_summary(trial) for trial in trials],
         total=sum(run.trials.values()),

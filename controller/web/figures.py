@@ -19,13 +19,13 @@ Figure = dict[str, Any]
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 FUNCTION_MEANING = {
-    "H2": "rank of the negatives",
-    "I2": "quality, as a rival",
-    "I3": "quality, of the rank term",
-    "I1": "quality, own reward",
+    "H2": "rank, numerator",
+    "I2": "rival's quality",
+    "I3": "weight of the rank",
+    "I1": "own quality",
     "H1": "rank, denominator",
 }
-"""What each function of the loss does, in a few words (the rows of a control point array)."""
+"""What each function is of, in the loss 1 - I1(u) + I3(u) * sum H2(z) (1 - I2(u')) / sum H1(z): a few words each."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, theme: Theme = "l
         best.append(max([*best[-1:], *by_round[number]]))
 
     data: list[Figure] = []
-    for pruned, label in ((False, "trial"), (True, "pruned trial")):
+    for pruned, label in ((False, "trial"), (True, "pruned")):
         chosen = [trial for trial in trials if trial.pruned == pruned]
         if not chosen:
             continue
@@ -127,7 +127,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, theme: Theme = "l
         {
             "type": "scatter",
             "mode": "lines+markers",
-            "name": "mean of the round",
+            "name": "round mean",
             "x": labels,
             "y": [round(value, 3) for value in means],
             "line": {"color": colours.mean, "width": 2},
@@ -159,6 +159,10 @@ def _spread(index: int) -> float:
     return 0.3 * ((index * 0.618034) % 1 - 0.5)
 
 
+_CELL_PX, _TITLE_PX, _PLOT_PX = 236, 32, 176
+"""Small multiples: height of one with its title and tick labels, in pixels."""
+
+
 def functions(
     head: HeadLoss,
     published: HeadLoss | None = None,
@@ -180,62 +184,68 @@ def functions(
         raise ValueError(f"columns: expected 1 to 5, got {columns}")
     colours = PALETTES[theme]
     line = identity(["head"], knots=1).heads["head"]
-    names = FUNCTION_NAMES[: len(head.control_points)]
-    rows = -(-len(names) // columns)
-    layout = _layout(colours, height_px=60 + 210 * rows, across="", up="")
-    layout["annotations"] = []
-    del layout["xaxis"], layout["yaxis"]
-    gap_x, gap_y = 0.22 / columns, 0.30 / rows
-    width = (1 - gap_x * (columns - 1)) / columns
-    height = (1 - gap_y * rows) / rows
+    series: list[tuple[str, HeadLoss, Figure, str]] = [
+        ("identity", line, {"color": colours.identity, "width": 1.5, "dash": "dot"}, "lines"),
+        (label, head, {"color": colours.best, "width": 2.5}, "lines+markers"),
+    ]
+    if published is not None:
+        series.insert(1, ("published", published, {"color": colours.published, "width": 2, "dash": "dash"}, "lines"))
 
+    names = FUNCTION_NAMES[: len(head.control_points)]
+    inner_px = _CELL_PX * -(-len(names) // columns)
+    layout = _layout(colours, height_px=inner_px + 40, across="", up="")
+    layout |= {"margin": {"l": 24, "r": 10, "t": 36, "b": 4}, "annotations": []}
+    layout["legend"] |= {"y": 1 + 6 / inner_px}
+    gap = 0.24 / columns
+    width = (1 - gap * (columns - 1)) / columns
     data: list[Figure] = []
     for number, name in enumerate(names):
         row, column = divmod(number, columns)
-        left, top = column * (width + gap_x), 1 - gap_y - row * (height + gap_y)
+        left, top = column * (width + gap), 1 - (row * _CELL_PX + _TITLE_PX) / inner_px
         suffix = "" if number == 0 else str(number + 1)
-        axis: Figure = _axis(colours) | {"range": [-0.03, 1.03], "tickvals": [0, 0.5, 1], "fixedrange": True}
+        axis = _axis(colours) | {
+            "range": [-0.03, 1.03],
+            "tickvals": [0, 0.5, 1],
+            "fixedrange": True,
+            "automargin": False,
+        }
         layout[f"xaxis{suffix}"] = axis | {"domain": [left, left + width], "anchor": f"y{suffix}"}
-        layout[f"yaxis{suffix}"] = axis | {"domain": [max(0.0, top - height), top], "anchor": f"x{suffix}"}
-        layout["annotations"].append(
+        layout[f"yaxis{suffix}"] = axis | {"domain": [top - _PLOT_PX / inner_px, top], "anchor": f"x{suffix}"}
+        layout["annotations"].append(_title(name, left, top, colours))
+        data += [
             {
-                "text": f"<b>{name}</b>  <span style='color:{colours.muted}'>{FUNCTION_MEANING[name]}</span>",
-                "xref": "paper",
-                "yref": "paper",
-                "x": left,
-                "y": top + 0.02,
-                "xanchor": "left",
-                "yanchor": "bottom",
-                "showarrow": False,
-                "font": {"size": 12, "color": colours.ink},
+                "type": "scatter",
+                "mode": mode,
+                "name": series_label,
+                "legendgroup": series_label,
+                "showlegend": number == 0,
+                "x": [point[0] for point in loss.control_points[number]],
+                "y": [point[1] for point in loss.control_points[number]],
+                "xaxis": f"x{suffix}",
+                "yaxis": f"y{suffix}",
+                "line": style,
+                "marker": {"size": 5},
+                "hovertemplate": f"{name}(%{{x:.3f}}) = %{{y:.3f}}<extra>{series_label}</extra>",
             }
-        )
-        series: list[tuple[str, HeadLoss | None, Figure, str]] = [
-            ("identity", line, {"color": colours.identity, "width": 1.5, "dash": "dot"}, "lines"),
-            ("published", published, {"color": colours.published, "width": 2, "dash": "dash"}, "lines"),
-            (label, head, {"color": colours.best, "width": 2.5}, "lines+markers"),
+            for series_label, loss, style, mode in series
+            if number < len(loss.control_points)
         ]
-        for series_label, loss, style, mode in series:
-            if loss is None or number >= len(loss.control_points):
-                continue
-            points = loss.control_points[number]
-            data.append(
-                {
-                    "type": "scatter",
-                    "mode": mode,
-                    "name": series_label,
-                    "legendgroup": series_label,
-                    "showlegend": number == 0,
-                    "x": [point[0] for point in points],
-                    "y": [point[1] for point in points],
-                    "xaxis": f"x{suffix}",
-                    "yaxis": f"y{suffix}",
-                    "line": style,
-                    "marker": {"size": 5},
-                    "hovertemplate": f"{name}(%{{x:.3f}}) = %{{y:.3f}}<extra>{series_label}</extra>",
-                }
-            )
     return {"data": data, "layout": layout}
+
+
+def _title(name: str, left: float, top: float, colours: Palette) -> Figure:
+    return {
+        "text": f"<b>{name}</b>  <span style='color:{colours.muted}'>{FUNCTION_MEANING[name]}</span>",
+        "xref": "paper",
+        "yref": "paper",
+        "x": left,
+        "y": top,
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "yshift": 2,
+        "showarrow": False,
+        "font": {"size": 12, "color": colours.ink},
+    }
 
 
 def learning_curve(evaluations: Sequence[EvaluationEvent], theme: Theme = "light") -> Figure:

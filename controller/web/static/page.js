@@ -86,7 +86,10 @@ if (live.events) {
     soon();
   });
 }
-if (live.pollSeconds) setInterval(() => document.hidden || refresh(), 1000 * Number(live.pollSeconds));
+if (live.pollSeconds) {
+  setLink("live", "live");
+  setInterval(() => document.hidden || refresh(), 1000 * Number(live.pollSeconds));
+}
 document.addEventListener("visibilitychange", () => document.hidden || soon());
 
 // ---- figures -------------------------------------------------------------------------------------------------
