@@ -53,7 +53,7 @@ def train_and_evaluate(spec: JobSpec, attempt: Attempt) -> JobResult:
         HandedBack: the job was asked to stop; a checkpoint is written.
     """
     train_split, test_split = read_job_splits(spec, attempt.data_cache)
-    recipe = recipe_of(spec, len(train_split.classes))
+    recipe = recipe_of(spec, train_split)
     device = distributed.start()
     try:
         return _Training(spec, recipe, train_split, test_split, device, attempt).run()

@@ -11,7 +11,7 @@ def build_optimizer(model: nn.Module, schedule: Schedule) -> optim.Optimizer:
     """The optimiser of the parameters that learn."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if schedule.optimizer == "adamw":
-        return optim.AdamW(parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+        return optim.AdamW(parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
     return optim.SGD(
         parameters, lr=schedule.learning_rate, momentum=schedule.momentum, weight_decay=schedule.weight_decay
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from jobs.spec import DatasetSpec, JobSpec, Split
 from trainer.datasets.coco import CocoSplit, read_split
+from trainer.datasets.digits import embedded_digits
 from trainer.errors import UserError
 
 
@@ -26,7 +27,8 @@ def read_job_splits(spec: JobSpec, data_cache: Path) -> tuple[CocoSplit, CocoSpl
 
 def located(dataset: DatasetSpec, data_cache: Path) -> tuple[Path, DatasetSpec]:
     """Root and splits of a data set; the embedded one is made in `data_cache` on first use."""
-    return Path(dataset.root), dataset
+    found = dataset if dataset.root else embedded_digits(data_cache)
+    return Path(found.root), found
 
 
 def _named(dataset: DatasetSpec, name: str) -> Split:

@@ -3,22 +3,23 @@
 from collections.abc import Callable
 
 from jobs.spec import JobSpec
+from trainer.datasets.coco import CocoSplit
 from trainer.errors import UserError
 from trainer.profiles.recipe import Recipe
 from trainer.profiles.retinanet_tiny import retinanet_tiny
 
-RECIPES: dict[str, Callable[[JobSpec, int], Recipe]] = {
+RECIPES: dict[str, Callable[[JobSpec, CocoSplit], Recipe]] = {
     "retinanet-tiny": retinanet_tiny,
 }
-"""Profile name to a function of (job, number of classes). `synthetic` has no detector and is not here."""
+"""Profile name to a function of (job, training data). `synthetic` has no detector and is not here."""
 
 
-def recipe_of(spec: JobSpec, class_count: int) -> Recipe:
-    """The recipe of a job.
+def recipe_of(spec: JobSpec, data: CocoSplit) -> Recipe:
+    """The recipe of a job on its training data.
 
     Raises:
         UserError: no such profile, or a loss that does not fit its heads.
     """
     if spec.profile not in RECIPES:
         raise UserError(f"profile: expected one of {', '.join((*RECIPES, 'synthetic'))}, got {spec.profile!r}")
-    return RECIPES[spec.profile](spec, class_count)
+    return RECIPES[spec.profile](spec, data)
