@@ -1,9 +1,14 @@
 """Which controller a command talks to, and with which key."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from controller.cli.failures import BAD_INPUT, UNREACHABLE, CommandError
+from controller.cli.platform import find_running
+from controller.client import Client
 
 DEFAULT_STATE = Path("state")
 
@@ -11,8 +16,39 @@ StateOption = Annotated[
     Path, typer.Option("--state", envvar="PAPLOSS_STATE_DIR", help="Folder of this machine's own platform.")
 ]
 UrlOption = Annotated[
-    str | None, typer.Option("--url", envvar="PAPLOSS_CONTROLLER_URL", help="Address of a running controller.")
+    str | None,
+    typer.Option("--url", envvar="PAPLOSS_CONTROLLER_URL", help="A controller elsewhere, with a key in PAPLOSS_KEY."),
 ]
 KeyFileOption = Annotated[
-    Path | None, typer.Option(envvar="PAPLOSS_KEY_FILE", help="File with the API key; or PAPLOSS_KEY holds it.")
+    Path | None, typer.Option(envvar="PAPLOSS_KEY_FILE", help="File with the API key, in place of PAPLOSS_KEY.")
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of a search, or of a training request.")]
+
+
+def connect(state: Path, url: str | None, key_file: Path | None) -> Client:
+    """A client of the controller at `url`, or of the one that runs over the folder `state` on this machine.
+
+    Raises:
+        CommandError: there is none, or no key for it.
+    """
+    if url is not None:
+        return Client(url, _read_key(url, key_file))
+    address = find_running(state)
+    if address is None:
+        raise CommandError(
+            f"no platform runs over {state}: start one with `paploss up`, or name a controller with --url", UNREACHABLE
+        )
+    return Client(address.url, address.key)
+
+
+def _read_key(url: str, key_file: Path | None) -> str:
+    if key_file is not None:
+        try:
+            return key_file.read_text().strip()
+        except OSError as error:
+            raise CommandError(f"--key-file {key_file}: {error.strerror}", BAD_INPUT) from None
+    key = os.environ.get("PAPLOSS_KEY")
+    if not key:
+        raise CommandError(f"no API key for {url}: set PAPLOSS_KEY, or name a file with --key-file", BAD_INPUT)
+    return key

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.api.models import Best, SearchDetail
-from controller.cli.failures import FAILED, CommandError
+from controller.cli.failures import CommandError
 from controller.cli.local_training import trainer_command
 
 FORMAT = 1
@@ -42,3 +42,14 @@ def write_export(content: dict[str, Any], file: Path) -> None:
         file.write_text(json.dumps(content, indent=2) + "\n")
     except OSError as error:
         raise CommandError(f"{file}: cannot write: {error.strerror}") from None
+
+
+def write_config(file: Path) -> str:
+    """Write a detector config beside an exported file, by the trainer; returns a line that says where, or why not."""
+    config = file.with_suffix(".py")
+    command = [*trainer_command(), "config", str(file), "--out", str(config)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    if finished.returncode == 0:
+        return f"mmdet config: {config}"
+    reason = (finished.stderr.strip().splitlines() or ["no reason given"])[-1]
+    return f"mmdet config not written, the parameters are all the same usable: {reason}"

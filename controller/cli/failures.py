@@ -1,10 +1,12 @@
 """How commands fail: a message for people on standard error, and an exit status for programs."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
+
+from controller.client import ApiError, UnreachableError
 
 FAILED, BAD_INPUT, UNREACHABLE, REFUSED, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -30,8 +32,16 @@ class Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except CommandError as error:
-            # Not rich markup: messages quote files and values, which may hold brackets.
-            Console(stderr=True).print(f"paploss: {error}", markup=False, highlight=False, soft_wrap=True)
-            raise typer.Exit(error.status) from None
+            _fail(str(error), error.status)
+        except UnreachableError as error:
+            _fail(str(error), UNREACHABLE)
+        except ApiError as error:
+            _fail(str(error), REFUSED)
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    # Not rich markup: messages quote files and values, which may hold brackets.
+    Console(stderr=True).print(f"paploss: {message}", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(status) from None

@@ -56,7 +56,15 @@ def run_training(job: JobSpec, folder: Path, console: Console) -> JobResult:
 def trainer_command(gpus: int = 0) -> list[str]:
     """The trainer's command line; on several GPUs one process each, under torchrun."""
     if gpus > 1:
-        return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}", "-m", "trainer"]
+        return [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={gpus}",
+            "-m",
+            "trainer",
+        ]
     return [sys.executable, "-m", "trainer"]
 
 

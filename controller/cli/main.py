@@ -2,7 +2,7 @@
 
 import typer
 
-from controller.cli import service_commands
+from controller.cli import keys, searches, service_commands, trainings
 from controller.cli.failures import EXIT_STATUSES, Group
 
 app = typer.Typer(
@@ -13,5 +13,17 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for function in (service_commands.up, service_commands.serve, service_commands.migrate):
-    app.command()(function)
+app.command()(searches.search)
+app.command("list")(searches.list_all)
+app.command()(searches.show)
+app.command()(searches.pause)
+app.command()(searches.resume)
+app.command()(searches.cancel)
+app.command()(searches.export)
+app.command()(trainings.train)
+app.command(context_settings=trainings.PASS_THROUGH)(trainings.test)
+app.command(context_settings=trainings.PASS_THROUGH)(trainings.split)
+app.command()(service_commands.up)
+app.command()(service_commands.serve)
+app.command()(service_commands.migrate)
+app.add_typer(keys.app, name="keys")

@@ -73,14 +73,12 @@ class SearchProgress:
             self.say(f"stage: {search.stage}, {search.trials_final} of {search.trials_planned} trials done")
 
 
-def render(
-    search: SearchDetail, rounds: Sequence[RoundSummary], running: Sequence[TrialSummary]
-) -> RenderableType:
+def render(search: SearchDetail, rounds: Sequence[RoundSummary], running: Sequence[TrialSummary]) -> RenderableType:
     """The whole picture of a running search."""
     parts: list[RenderableType] = []
     closed = [row for row in rounds if row.closed_at is not None]
     if closed:
-        parts.append(_rounds_table(closed[-_SHOWN_ROUNDS:]))
+        parts.append(rounds_table(closed[-_SHOWN_ROUNDS:]))
     bars = Table.grid(padding=(0, 2))
     for trial in running[:_SHOWN_TRIALS]:
         done, total = trial.iteration, trial.total_iterations
@@ -103,11 +101,15 @@ def render(
     return Group(*parts)
 
 
-def _rounds_table(rounds: Sequence[RoundSummary]) -> Table:
+def rounds_table(rounds: Sequence[RoundSummary]) -> Table:
     table = Table("round", "trials", "mean AP", "best AP", "sigma", box=None, header_style="dim", padding=(0, 2))
     for row in rounds:
         table.add_row(
-            str(row.number + 1), str(row.rewards), percent(row.mean_reward), percent(row.best_reward), f"{row.sigma:.3f}"
+            str(row.number + 1),
+            str(row.rewards),
+            percent(row.mean_reward),
+            percent(row.best_reward),
+            f"{row.sigma:.3f}",
         )
     return table
 

@@ -1,14 +1,18 @@
 """Commands that are a controller, or keep its database: `up`, `serve`, `migrate`."""
 
+import fcntl
 import logging
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
 from controller.cli.connection import DEFAULT_STATE, StateOption
@@ -38,8 +42,10 @@ def up(
     console = Console()
     end_on_sigterm()
     try:
-        with run_platform(state, port or 8080, workers_here(workers), [folder.resolve() for folder in data or ()]) as platform:
-            console.print(f"The page: {platform.sign_in_url}  (opens once, within ten minutes)", markup=False)
+        with run_platform(
+            state, port or 8080, workers_here(workers), [folder.resolve() for folder in data or ()]
+        ) as platform:
+            announce(platform, console)
             console.print("Start a search from another terminal: paploss search SPEC.yaml", markup=False)
             try:
                 watch_children(platform, console)
@@ -54,43 +60,72 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port [PAPLOSS_PORT, 8080].")] = None,
 ) -> None:
     """Run a controller alone, as in a cluster; its settings are the environment's PAPLOSS_... variables."""
-    # The web framework takes a third of a second to import: no other command needs it.
-    import uvicorn  # noqa: PLC0415
-
+    # The web framework and scipy take a second to import: no other command needs them.
     from controller.api.app import create_app  # noqa: PLC0415
+    from controller.api.server import AddressError, bind, make_server  # noqa: PLC0415
 
     settings = read_settings(host=host, port=port)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    try:
-        app = create_app(settings)
-    except (SchemaError, QueueError) as error:
-        raise CommandError(str(error), FAILED) from None
-    except OperationalError as error:
-        raise CommandError(f"the database cannot be reached: {error.orig}", FAILED) from None
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,  # an open page's event stream would otherwise hold the process
-    )
+    with ExitStack() as stack:
+        stack.enter_context(hold_database(settings))
+        try:
+            listener = stack.enter_context(bind(settings.host, settings.port))
+            server = make_server(create_app(settings))
+        except (AddressError, SchemaError, QueueError) as error:
+            raise CommandError(str(error), FAILED) from None
+        except OperationalError as error:
+            raise CommandError(f"the database cannot be reached: {error.orig}", FAILED) from None
+        server.run(sockets=[listener])
 
 
 def migrate() -> None:
-    """Bring the database of the environment (PAPLOSS_DATABASE_URL) to this program's schema; repeating it is harmless."""
+    """Bring the database of PAPLOSS_DATABASE_URL to this program's schema; repeating it is harmless."""
+    with open_database():
+        Console().print("the database is up to date")
+
+
+@contextmanager
+def open_database() -> Iterator[Database]:
+    """The database of the environment, up to date.
+
+    Raises:
+        CommandError: it cannot be reached, is newer than this program, or is a SQLite file that a controller has open.
+    """
     settings = read_settings()
-    database = Database(settings.resolved_database_url)
-    try:
-        schema.upgrade(database)
-    except SchemaError as error:
-        raise CommandError(str(error), FAILED) from None
-    except OperationalError as error:
-        raise CommandError(f"the database cannot be reached: {error.orig}", FAILED) from None
-    finally:
-        database.close()
-    Console().print("the database is up to date")
+    with hold_database(settings):
+        database = Database(settings.resolved_database_url)
+        try:
+            schema.upgrade(database)
+            yield database
+        except SchemaError as error:
+            raise CommandError(str(error), FAILED) from None
+        except OperationalError as error:
+            raise CommandError(f"the database cannot be reached: {error.orig}", FAILED) from None
+        finally:
+            database.close()
+
+
+@contextmanager
+def hold_database(settings: Settings) -> Iterator[None]:
+    """Be the one process that opens a SQLite file; nothing to hold for a database server.
+
+    Raises:
+        CommandError: another process is.
+    """
+    path = make_url(settings.resolved_database_url)
+    if path.get_backend_name() != "sqlite" or not path.database:
+        yield
+        return
+    lock_file = Path(f"{path.database}.lock")
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    with lock_file.open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CommandError(
+                f"{path.database}: a controller has this database open; use it over HTTP", FAILED
+            ) from None
+        yield
 
 
 def read_settings(**given: object) -> Settings:
@@ -112,6 +147,12 @@ def read_settings(**given: object) -> Settings:
 def workers_here(workers: int | None) -> int:
     """The number of workers that was asked for, or what this machine has room for."""
     return workers if workers is not None else count_gpus() or count_cores()
+
+
+def announce(platform: Platform, console: Console) -> None:
+    """Tell where the page is."""
+    address = f"The page: {platform.sign_in_url} (this address opens it once, within ten minutes)"
+    console.print(address, markup=False, soft_wrap=True)
 
 
 def watch_children(platform: Platform, console: Console) -> NoReturn:

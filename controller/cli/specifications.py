@@ -43,6 +43,7 @@ def read_search(file: Path, data_root: Path | None = None) -> SearchSpec:
 def read_training(
     loss: str,
     like: Path | None,
+    *,
     profile: str | None,
     data_root: Path | None,
     epochs: int | None,
@@ -75,12 +76,10 @@ def read_training(
     content |= {"profile": profile, "overrides": overrides, "loss": chosen}
     content["gpus"] = default_gpus if gpus is None else gpus
     training = _validate(TrainingInput, content, source)
-    heads = set(PROFILES[profile].heads)
-    if training.loss.heads and set(training.loss.heads) != heads:
-        raise CommandError(
-            f"{loss}: loss.heads: profile {profile!r} has {sorted(heads)}, the loss is for {sorted(training.loss.heads)}",
-            BAD_INPUT,
-        )
+    heads, given_heads = sorted(PROFILES[profile].heads), sorted(training.loss.heads)
+    if given_heads and given_heads != heads:
+        message = f"{loss}: loss.heads: profile {profile!r} has {heads}, the loss is for {given_heads}"
+        raise CommandError(message, BAD_INPUT)
     return training
 
 

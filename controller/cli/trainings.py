@@ -45,6 +45,7 @@ def train(
             "(published), identity, focal_l1, focal_giou."
         ),
     ],
+    *,
     like: Annotated[
         Path | None,
         typer.Option(help="Search specification to take profile, data set and weights from; an export has them too."),
@@ -65,7 +66,9 @@ def train(
     """Train a detector with a loss: the final training with what a search found, or with any other set."""
     console = Console()
     label = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(loss).stem)[:50] or "loss"
-    request = read_training(loss, like, profile, data_root, epochs, gpus, schedule.value)
+    request = read_training(
+        loss, like, profile=profile, data_root=data_root, epochs=epochs, gpus=gpus, schedule=schedule.value
+    )
     if submit:
         choice = LossChoice(label=label, loss=request.loss)
         spec = TrainingSpec(

@@ -1,0 +1,238 @@
+"""Commands around searches: start one and watch it, list, show, pause, resume, cancel, export."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from controller.api.models import SearchDetail
+from controller.cli.connection import (
+    DEFAULT_STATE,
+    IdArgument,
+    JsonOption,
+    KeyFileOption,
+    StateOption,
+    UrlOption,
+    connect,
+)
+from controller.cli.exports import describe_best, write_config, write_export
+from controller.cli.failures import FAILED, INTERRUPTED, CommandError
+from controller.cli.platform import PlatformError, find_running, run_platform
+from controller.cli.progress import FINAL_STATES, conclusion, percent, rounds_table
+from controller.cli.service_commands import PortOption, WorkersOption, announce, end_on_sigterm, workers_here
+from controller.cli.specifications import find_data_roots, read_search
+from controller.cli.watching import results_table, watch_search
+from controller.client import ApiError, Client
+from controller.specs import SearchSpec
+
+SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="What to search; see examples/.")]
+
+
+def search(
+    spec_file: SpecArgument,
+    *,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of the data set, in place of the file's dataset.root.")
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Print the id and do not wait.")] = False,
+    workers: WorkersOption = None,
+    port: PortOption = None,
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Search a loss: on a running platform if there is one, else on one that lives as long as this command.
+
+    Interrupted on its own platform, the same command goes on where it was.
+    """
+    spec = read_search(spec_file, data_root)
+    console = Console(stderr=as_json)
+    if url is not None or find_running(state) is not None:
+        with connect(state, url, key_file) as client:
+            _search_there(client, spec, console, state, detach=detach, as_json=as_json)
+    elif detach:
+        raise CommandError("--detach: expected a running platform (`paploss up`, or --url)", FAILED)
+    else:
+        _search_here(spec, console, state, workers=workers, port=port, as_json=as_json)
+
+
+def list_all(
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """All searches and training requests, newest first."""
+    with connect(state, url, key_file) as client:
+        runs = [*client.list_searches(), *client.list_trainings()]
+    if as_json:
+        typer.echo(json.dumps([run.model_dump(mode="json") for run in runs]))
+        return
+    table = Table("id", "name", "profile", "state", "stage", "trials", "best AP", "created", box=None)
+    for run in sorted(runs, key=lambda run: run.created_at, reverse=True):
+        trials = f"{run.trials_final}/{run.trials_planned}"
+        created = f"{run.created_at:%Y-%m-%d %H:%M}"
+        table.add_row(run.id, run.name, run.profile, run.state, run.stage, trials, percent(run.best_ap), created)
+    Console().print(table)
+
+
+def show(
+    search_id: IdArgument,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it until it has ended.")] = False,
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """One search with its rounds and its best loss, or one training request with its results."""
+    console = Console(stderr=as_json)
+    with connect(state, url, key_file) as client:
+        found = _find_search(client, search_id)
+        if found is None:
+            training = client.get_training(search_id)
+            if as_json:
+                typer.echo(training.model_dump_json())
+            else:
+                console.print(f"{training.id} {training.name}: {training.state} {training.reason}", markup=False)
+                console.print(results_table(training))
+            return
+        if watch and found.state not in FINAL_STATES:
+            found = watch_search(client, search_id, console)
+        rounds = [row for row in client.rounds(search_id) if row.closed_at is not None]
+        best = client.best(search_id) if found.best_ap is not None else None
+    if as_json:
+        content = {"search": found, "rounds": rounds, "best": best}
+        typer.echo(json.dumps(content, default=lambda model: model.model_dump(mode="json")))
+        return
+    done = f"{found.trials_final} of {found.trials_planned} trials done"
+    console.print(f"{found.id} {found.name}: {found.state}, {found.stage}, {done} {found.reason}", markup=False)
+    console.print(rounds_table(rounds))
+    for line in conclusion(best) if best else ():
+        console.print(line, markup=False)
+
+
+def pause(
+    search_id: IdArgument, state: StateOption = DEFAULT_STATE, url: UrlOption = None, key_file: KeyFileOption = None
+) -> None:
+    """Let nothing more be started; running trials are handed back with a checkpoint."""
+    with connect(state, url, key_file) as client:
+        typer.echo(f"{search_id} is {client.pause(search_id).state}")
+
+
+def resume(
+    search_id: IdArgument, state: StateOption = DEFAULT_STATE, url: UrlOption = None, key_file: KeyFileOption = None
+) -> None:
+    """Go on after a pause."""
+    with connect(state, url, key_file) as client:
+        typer.echo(f"{search_id} is {client.resume(search_id).state}")
+
+
+def cancel(
+    search_id: IdArgument, state: StateOption = DEFAULT_STATE, url: UrlOption = None, key_file: KeyFileOption = None
+) -> None:
+    """End a search and all its open trials, for good."""
+    with connect(state, url, key_file) as client:
+        typer.echo(f"{search_id} is {client.cancel(search_id).state}")
+
+
+def export(
+    search_id: IdArgument,
+    out: Annotated[
+        Path | None, typer.Option(help="File for the parameters [STATE/exports/ID.json]; the config lies beside it.")
+    ] = None,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Write the best loss as JSON, and a ready mmdet config that trains with it."""
+    with connect(state, url, key_file) as client:
+        for line in _export(client, client.get_search(search_id), out or _export_file(state, search_id)):
+            typer.echo(line)
+
+
+def _search_there(
+    client: Client, spec: SearchSpec, console: Console, state: Path, *, detach: bool, as_json: bool
+) -> None:
+    search_id = client.create_search(spec).id
+    if detach:
+        typer.echo(json.dumps({"id": search_id}) if as_json else search_id)
+        return
+    console.print(f"search {search_id}", markup=False)
+    try:
+        found = watch_search(client, search_id, console)
+    except KeyboardInterrupt:
+        raise CommandError(f"the search goes on: paploss show {search_id} --watch", INTERRUPTED) from None
+    _conclude(client, found, console, state, as_json)
+
+
+def _search_here(
+    spec: SearchSpec, console: Console, state: Path, *, workers: int | None, port: int | None, as_json: bool
+) -> None:
+    end_on_sigterm()
+    try:
+        with run_platform(state, port, workers_here(workers), find_data_roots(spec)) as platform:
+            announce(platform, console)
+            with Client(platform.address.url, platform.address.key) as client:
+                unfinished = _find_unfinished(client, spec)
+                search_id = unfinished or client.create_search(spec).id
+                console.print(f"search {search_id}{' goes on' if unfinished else ''}", markup=False)
+                try:
+                    found = watch_search(client, search_id, console, platform.revive)
+                except KeyboardInterrupt:
+                    console.print("running trials leave a checkpoint ...")
+                    raise CommandError("interrupted; the same command goes on", INTERRUPTED) from None
+                _conclude(client, found, console, state, as_json)
+    except PlatformError as error:
+        raise CommandError(str(error), FAILED) from None
+
+
+def _find_unfinished(client: Client, spec: SearchSpec) -> str | None:
+    """A search of this very specification that was interrupted, going on again."""
+    for summary in client.list_searches():
+        if summary.state in FINAL_STATES or client.get_search(summary.id).spec != spec:
+            continue
+        if summary.state == "paused":
+            client.resume(summary.id)
+        return summary.id
+    return None
+
+
+def _find_search(client: Client, search_id: str) -> SearchDetail | None:
+    try:
+        return client.get_search(search_id)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return None
+
+
+def _conclude(client: Client, found: SearchDetail, console: Console, state: Path, as_json: bool) -> None:
+    if found.state != "succeeded":
+        raise CommandError(f"search {found.id} {found.state}: {found.reason}", FAILED)
+    best = client.best(found.id)
+    file = _export_file(state, found.id)
+    lines = _export(client, found, file)
+    if as_json:
+        typer.echo(json.dumps(describe_best(found, best) | {"file": str(file)}))
+        return
+    console.print()
+    console.print("\n".join(conclusion(best)), style="bold", markup=False)
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+    console.print(f"next: paploss train {file}", markup=False, soft_wrap=True)
+
+
+def _export(client: Client, found: SearchDetail, file: Path) -> list[str]:
+    """Write the best loss; what was written, in lines for people."""
+    content = describe_best(found, client.best(found.id))
+    write_export(content, file)
+    return [f"parameters: {file}", write_config(file)]
+
+
+def _export_file(state: Path, search_id: str) -> Path:
+    return state / "exports" / f"{search_id}.json"

@@ -1,0 +1,76 @@
+"""Following a search or a training request until it has ended."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from rich.console import Console
+from rich.table import Table
+
+from controller.api.models import Run, SearchDetail, TrainingDetail
+from controller.cli.failures import FAILED, CommandError
+from controller.cli.progress import FINAL_STATES, SearchProgress, percent
+from controller.client import ApiError, Client, UnreachableError
+
+_POLL_SECONDS = 1.0
+_PATIENCE_SECONDS = 120.0
+"""A controller that restarts is waited for."""
+
+
+def watch_search(
+    client: Client, search_id: str, console: Console, keep_up: Callable[[], list[str]] | None = None
+) -> SearchDetail:
+    """Show a search until it has ended. `keep_up` is called at every look and returns what there is to tell.
+
+    Raises:
+        UnreachableError, ApiError: the controller stays away, or refuses.
+    """
+    answered_at = time.monotonic()
+    with SearchProgress(console) as progress:
+        while True:
+            for name in keep_up() if keep_up else ():
+                progress.say(f"{name} had ended and was started again")
+            try:
+                search = client.get_search(search_id)
+                rounds = list(client.rounds(search_id))
+                running = list(client.trials(search_id, state="running"))
+            except (UnreachableError, ApiError) as error:
+                passing = isinstance(error, UnreachableError) or error.status >= 500
+                if not passing or time.monotonic() - answered_at > _PATIENCE_SECONDS:
+                    raise
+            else:
+                answered_at = time.monotonic()
+                progress.update(search, rounds, running)
+                if search.state in FINAL_STATES:
+                    return search
+            time.sleep(_POLL_SECONDS)
+
+
+def watch_training(client: Client, training_id: str, console: Console) -> TrainingDetail:
+    """Show a training request until it has ended, with its results.
+
+    Raises:
+        CommandError: it failed.
+    """
+    console.print(f"training request {training_id}", markup=False)
+    with ExitStack() as stack:
+        status = stack.enter_context(console.status("waiting ..."))
+
+        def show(run: Run) -> None:
+            status.update(f"{run.trials_final} of {run.trials_planned} trainings done, best AP {percent(run.best_ap)}")
+
+        client.wait(training_id, show)
+    training = client.get_training(training_id)
+    console.print(results_table(training))
+    if training.state != "succeeded":
+        raise CommandError(f"training request {training_id} {training.state}: {training.reason}", FAILED)
+    return training
+
+
+def results_table(training: TrainingDetail) -> Table:
+    """AP of each loss over its seeds, in percent."""
+    table = Table("loss", "AP", "spread", "seeds", box=None)
+    for row in training.results:
+        spread = "–" if row.spread is None else f"± {100 * row.spread:.1f}"
+        table.add_row(row.label, percent(row.mean), spread, f"{len(row.rewards)}/{row.planned}")
+    return table
