@@ -1,8 +1,10 @@
-"""What every request passes first: the Host check, the limit on its size, and the headers of every response."""
+"""What every request passes first: the Host check, the limit on its size, the headers of every response, and the last
+resort where a handler fails."""
 
 import ipaddress
 from collections.abc import Sequence
 
+from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -47,7 +49,11 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        has_started = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal has_started
+            has_started = True
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
@@ -61,7 +67,12 @@ class Guard:
             response = problems.response(Request(scope), status, detail)
             await response(scope, receive, send_with_headers)
             return
-        await self._app(scope, self._limited(receive), send_with_headers)
+        try:
+            await self._app(scope, self._limited(receive), send_with_headers)
+        except Exception as error:
+            if has_started:  # the status is sent already: the server can only break the connection
+                raise
+            await problems.defect(Request(scope), error)(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = Headers(scope=scope)
@@ -84,7 +95,7 @@ class Guard:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_body_bytes:
-                raise problems.ProblemError(413, self._too_large())
+                raise HTTPException(413, self._too_large())  # FastAPI hands on no other kind from here
             return message
 
         return receive_counted

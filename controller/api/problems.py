@@ -121,7 +121,6 @@ def install(app: FastAPI, render_problem: PageRenderer) -> None:
     app.add_exception_handler(sqlalchemy.exc.TimeoutError, _on_database_error)
     app.add_exception_handler(sqlalchemy.exc.DataError, _on_unstorable)
     app.add_exception_handler(QueueError, _on_queue_error)
-    app.add_exception_handler(Exception, _on_defect)
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:
@@ -202,7 +201,8 @@ async def _on_unstorable(request: Request, error: Exception) -> Response:
     return response(request, 422, "a value of the request cannot be stored: a NUL character, or a number out of range")
 
 
-async def _on_defect(request: Request, error: Exception) -> Response:
+def defect(request: Request, error: Exception) -> Response:
+    """The answer to a request whose handler failed unexpectedly: it tells nothing but where the log tells all."""
     reference = secrets.token_hex(4)
     logger.error("defect %s in %s %s", reference, request.method, request.url.path, exc_info=error)
     return response(request, 500, f"a defect in the controller; its log has the details under {reference}")

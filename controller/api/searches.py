@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import APIRouter, Header, Query, Response, status
 from fastapi.responses import StreamingResponse
 
 from controller.api import problems, views
@@ -18,6 +18,8 @@ from controller.store import queries
 from controller.store import searches as store
 from controller.store.models import SearchState, TrialState
 from jobs.spec import JobKind
+
+LastEventId = Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$", description="go on after this line of the log")]
 
 router = APIRouter(prefix="/api/v1/searches", tags=["searches"])
 
@@ -40,8 +42,10 @@ def create(
     with services.database.write() as session:
         idempotency = identify_request(idempotency_key, "search", spec)
         search = store.create_search(session, spec, caller.name, idempotency)
-        response.headers["Location"] = f"/api/v1/searches/{search.id}"
-        return views.search_detail(session, search)
+        detail = views.search_detail(session, search)
+    services.driver.wake()
+    response.headers["Location"] = f"/api/v1/searches/{detail.id}"
+    return detail
 
 
 @router.get("")
@@ -79,7 +83,9 @@ def pause(search_id: SearchId, services: Injected) -> Run:
 def resume(search_id: SearchId, services: Injected) -> Run:
     """Go on after a pause."""
     with services.database.write() as session:
-        return views.run(session, store.resume_search(session, search_id))
+        run = views.run(session, store.resume_search(session, search_id))
+    services.driver.wake()
+    return run
 
 
 @router.post("/{search_id}/cancel", responses=problems.documented(404, 409))
@@ -163,7 +169,7 @@ def read_log(search_id: SearchId, services: Injected, cursor: NumberCursor = Non
     response_class=StreamingResponse,
     responses=_text(EVENT_STREAM) | problems.documented(404),
 )
-def follow(search_id: SearchId, services: Injected, last_event_id: NumberCursor = None) -> StreamingResponse:
+def follow(search_id: SearchId, services: Injected, last_event_id: LastEventId = None) -> StreamingResponse:
     """Live events (server-sent): every new line of the log, `progress` when the trials' states have changed, `end`
     when the search has ended. Send Last-Event-ID to go on after a broken connection."""
     with services.database.read() as session:

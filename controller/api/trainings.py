@@ -30,8 +30,10 @@ def create(
     with services.database.write() as session:
         idempotency = identify_request(idempotency_key, "training", spec)
         training = create_training(session, spec, caller.name, idempotency)
-        response.headers["Location"] = f"/api/v1/trainings/{training.id}"
-        return views.training_detail(session, training)
+        detail = views.training_detail(session, training)
+    services.driver.wake()
+    response.headers["Location"] = f"/api/v1/trainings/{detail.id}"
+    return detail
 
 
 @router.get("")

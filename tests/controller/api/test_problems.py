@@ -1,0 +1,119 @@
+"""Every error is a problem document that names what is at fault."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from controllers import RunningController
+from servers import RedisServer
+from sqlalchemy import update
+
+from controller.store.models import Search
+
+
+def problem_of(reply: httpx.Response, status: int) -> dict[str, Any]:
+    assert reply.status_code == status, reply.text
+    assert reply.headers["Content-Type"] == "application/problem+json"
+    problem: dict[str, Any] = reply.json()
+    assert problem["status"] == status
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["instance"] == reply.url.path
+    return problem
+
+
+def test_an_unknown_address(http: httpx.Client) -> None:
+    assert "/api/v1/nothing" in problem_of(http.get("/api/v1/nothing"), 404)["detail"]
+
+
+def test_a_method_that_is_not_possible_names_those_that_are(http: httpx.Client) -> None:
+    reply = http.put("/api/v1/workers")
+    assert "GET" in problem_of(reply, 405)["detail"]
+    assert reply.headers["Allow"] == "GET"
+
+
+def test_a_body_that_is_no_json(http: httpx.Client) -> None:
+    reply = http.post("/api/v1/searches", content="{", headers={"Content-Type": "application/json"})
+    assert "not valid JSON" in problem_of(reply, 400)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "words"),
+    [
+        ({"rounds": 0}, "/rounds", "greater than or equal to 1"),
+        ({"confirm": {"seeds": "many"}}, "/confirm/seeds", "'many'"),
+        ({"roundz": 3}, "/roundz", "not permitted"),
+        ({"profile": "yolo"}, "/profile", "retinanet-tiny"),
+        ({"dataset": {"name": "digits", "root": "relative"}}, "/dataset", "train, val"),
+        ({"weights": "/etc/passwd"}, "/weights", "/data"),
+        ({"weights": "/data/../etc/passwd"}, "/weights", "'..'"),
+    ],
+)
+def test_a_bad_field_is_named(http: httpx.Client, change: dict[str, Any], pointer: str, words: str) -> None:
+    reply = http.post("/api/v1/searches", json={"profile": "synthetic"} | change)
+    problem = problem_of(reply, 422)
+    faults = {fault["pointer"]: fault["message"] for fault in problem["errors"]}
+    assert words in faults[pointer]
+    assert pointer.lstrip("/") in problem["detail"]
+    assert http.get("/api/v1/searches").json()["items"] == []
+
+
+def test_a_missing_field_and_a_bad_parameter_are_named(http: httpx.Client) -> None:
+    problem = problem_of(http.post("/api/v1/searches", json={}), 422)
+    assert [(fault["location"], fault["pointer"]) for fault in problem["errors"]] == [("body", "/profile")]
+    problem = problem_of(http.get("/api/v1/searches", params={"limit": 0}), 422)
+    assert [(fault["location"], fault["pointer"]) for fault in problem["errors"]] == [("query", "/limit")]
+
+
+def test_what_does_not_exist(http: httpx.Client) -> None:
+    for path in ("searches/0nothing", "searches/0nothing/best", "trainings/0nothing", "trials/0nothing"):
+        assert "0nothing" in problem_of(http.get(f"/api/v1/{path}"), 404)["detail"]
+
+
+def test_a_character_that_no_database_stores_is_refused(http: httpx.Client) -> None:
+    problem_of(http.get("/api/v1/searches/a%00b"), 422)
+    problem_of(http.get("/api/v1/searches", params={"cursor": "\x00"}), 422)
+
+
+def test_a_defect_tells_no_secrets_but_a_reference(controller: RunningController, http: httpx.Client) -> None:
+    search_id = http.post("/api/v1/searches", json={"profile": "synthetic"}).json()["id"]
+    with controller.services.database.write() as session:
+        session.execute(update(Search).where(Search.id == search_id).values(state="paused", spec={}))
+    reply = http.get(f"/api/v1/searches/{search_id}")
+    problem = problem_of(reply, 500)
+    assert "defect" in problem["detail"]
+    assert "Error" not in reply.text
+    assert reply.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_person_with_a_browser_gets_a_page(http: httpx.Client) -> None:
+    reply = http.get("/searches/0nothing", headers={"Accept": "text/html"})
+    assert reply.status_code == 404
+    assert reply.headers["Content-Type"].startswith("text/html")
+    assert "no search 0nothing" in reply.text
+
+
+@pytest.fixture
+def mortal_redis() -> Iterator[RedisServer]:
+    server = RedisServer()
+    server.start()
+    yield server
+    server.close()
+
+
+def test_readiness_names_what_is_missing(mortal_redis: RedisServer, sqlite_url: str, tmp_path: Path) -> None:
+    with RunningController(sqlite_url, mortal_redis.url, tmp_path) as controller, controller.http() as http:
+        while http.get("/readyz").status_code != 200:
+            pass  # until the first tick has made a leader
+        assert {check["name"] for check in http.get("/readyz").json()["checks"]} == {"database", "redis", "leader"}
+        mortal_redis.stop()
+        problem = problem_of(http.get("/readyz"), 503)
+        assert [fault["pointer"] for fault in problem["errors"]] == ["/redis"]
+        assert http.get("/healthz").status_code == 200
+        with controller.http("viewer") as viewer:
+            status = viewer.get("/api/v1/status").json()
+        assert not status["readiness"]["ready"]
+        mortal_redis.start()
+        assert http.get("/readyz").status_code == 200

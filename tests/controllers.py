@@ -1,0 +1,114 @@
+"""A real controller for tests: the application served over HTTP by a thread, with a key for each role."""
+
+import threading
+import time
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Self, get_args
+
+import httpx
+from simulation import metrics, reward_of
+
+from controller.api.app import create_app
+from controller.api.server import bind, make_server
+from controller.api.services import Services
+from controller.client import Client
+from controller.settings import Settings
+from controller.store.keys import create_key
+from controller.store.models import Role
+from jobs.lease import Accepted, ClaimRequest, Lease, RenewRequest, ResultRequest, WorkerInfo
+from jobs.spec import EvaluationEvent, JobResult, ProgressEvent, StartEvent
+
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+class RunningController:
+    """Serves between `with` and its end, on a free port of the loopback."""
+
+    def __init__(self, database_url: str, redis_url: str, state_dir: Path, **options: object) -> None:
+        options = {"tick_seconds": 0.05, "data_roots": ("/data",)} | options
+        settings = Settings.model_validate(
+            {"database_url": database_url, "redis_url": redis_url, "state_dir": state_dir} | options
+        )
+        self.app = create_app(settings)
+        self.services: Services = self.app.state.services
+        with self.services.database.write() as session:
+            self.keys = {role: create_key(session, role, role) for role in ROLES}
+        self._listener = bind("127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._server = make_server(self.app)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]})
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        while not self._server.started:
+            assert self._thread.is_alive(), "the controller did not start"
+            time.sleep(0.005)
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._listener.close()
+
+    def http(self, role: Role | None = None) -> httpx.Client:
+        """A plain HTTP client with the key of a role; to be closed by the caller."""
+        headers = {} if role is None else {"Authorization": f"Bearer {self.keys[role]}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=30)
+
+    def client(self, role: Role = "user") -> Client:
+        """The project's own client; to be closed by the caller."""
+        return Client(self.url, self.keys[role])
+
+
+class PlayedWorker:
+    """Runs trials over the lease protocol without a training."""
+
+    def __init__(self, http: httpx.Client, name: str = "w1") -> None:
+        self._http = http
+        self.info = WorkerInfo(name=name, host="node-1", device="cpu")
+
+    def claim(self, trial_id: str) -> Lease:
+        request = ClaimRequest(claim_id=uuid.uuid4(), trial_id=trial_id, worker=self.info)
+        return Lease.model_validate_json(self._post("claim", request.model_dump_json()).content)
+
+    def renew(self, lease: Lease, *aps: float, log_tail: str = "") -> str:
+        """`aps`: what was measured after each tenth of the training."""
+        request = RenewRequest(
+            trial_id=lease.trial_id,
+            token=lease.token,
+            start=StartEvent(total_iterations=20, environment={"torch": "2.13.0"}),
+            progress=ProgressEvent(iteration=2 * len(aps), total_iterations=20, loss=0.5),
+            evaluations=tuple(
+                EvaluationEvent(iteration=2 * (index + 1), total_iterations=20, metrics=metrics(ap))
+                for index, ap in enumerate(aps)
+            ),
+            log_tail=log_tail,
+        )
+        return str(self._post("renew", request.model_dump_json()).json()["command"])
+
+    def finish(self, lease: Lease, result: JobResult | None = None) -> str:
+        if result is None:
+            reward = reward_of(lease.job)
+            result = JobResult(outcome="succeeded", reward=reward, metrics=metrics(reward), iterations=20, seconds=1)
+        request = ResultRequest(trial_id=lease.trial_id, token=lease.token, result=result)
+        return Accepted.model_validate_json(self._post("result", request.model_dump_json()).content).state
+
+    def run(self, trial_id: str) -> None:
+        lease = self.claim(trial_id)
+        self.renew(lease, 0.1, 0.2)
+        self.finish(lease)
+
+    def _post(self, step: str, body: str) -> httpx.Response:
+        reply = self._http.post(f"/api/v1/leases/{step}", content=body, headers={"Content-Type": "application/json"})
+        return reply.raise_for_status()
+
+
+def run_search(client: Client, worker: PlayedWorker, search_id: str) -> None:
+    """Run whatever the search proposes until it has ended."""
+    while client.get_search(search_id).state == "running":
+        for trial in client.trials(search_id, state="queued"):
+            worker.run(trial.id)
