@@ -26,6 +26,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from trainer.losses.entries import check_logits, select_entries
+
 SMALLEST_DENOMINATOR = 1e-6
 """Floor of B_i, which vanishes where H1 is 0 at the term j = i and no other entry comes near."""
 
@@ -105,12 +107,8 @@ def _check_entries(logits: Tensor, quality: Tensor, targets: Tensor, top_k: int 
     if lowest < -1 or highest > 1 or (targets.is_floating_point() and bool((targets != targets.round()).any())):
         wrong = targets[(targets != 1) & (targets != 0) & (targets != -1)][0].item()
         raise ValueError(f"targets: expected 1, 0 or -1, received {wrong}")
-    # The sum is the cheapest sign of a NaN; infinities of both signs give one too, hence the second look.
-    if logits.detach().sum().isnan() and bool((logits.isnan() & (targets >= 0)).any()):
-        raise ValueError("logits: expected numbers, received NaN")
     is_positive = targets == 1
-    if not bool(logits.detach()[is_positive].isfinite().all()):
-        raise ValueError("logits: expected finite numbers at positives, received an infinity")
+    check_logits(logits, is_positive, targets >= 0)
     of_positives = quality.detach()[is_positive]
     # Negated, so that NaN fails as well.
     if not bool(((of_positives >= -QUALITY_SLACK) & (of_positives <= 1 + QUALITY_SLACK)).all()):
@@ -139,23 +137,14 @@ def _value_and_gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """L, dL/ds and dL/du."""
     grad_logits, grad_quality = torch.zeros_like(logits), torch.zeros_like(quality)
-    if logits.numel() == 0:
-        return logits.new_zeros(()), grad_logits, grad_quality
     is_positive = targets == 1
     is_competitor = targets >= 0
     if top_k is not None and top_k < logits.numel():
         ranked = logits.masked_fill(~is_competitor, -torch.inf).topk(top_k, sorted=False).indices
         is_competitor &= torch.zeros_like(is_competitor).index_fill_(0, ranked, True)
-    # Out of reach of every positive, an entry is no competitor. Rounded down in the logits' dtype; NaN stays, to show.
-    lowest = logits.where(is_positive, torch.inf).amin() - functions.reach
-    is_competitor &= ~(logits <= lowest.nextafter(lowest.new_tensor(-torch.inf)))
-
-    # The only wait for the device: all shapes below follow from these two numbers.
-    positive_count, competitor_count = torch.stack((is_positive.sum(), is_competitor.sum())).tolist()
-    if positive_count == 0:
+    positives, competitors = select_entries(logits, is_positive, is_competitor, functions.reach)
+    if positives.numel() == 0:
         return logits.new_zeros(()), grad_logits, grad_quality
-    positives = _indices(is_positive, positive_count)
-    competitors = _indices(is_competitor, competitor_count)
 
     u = quality.index_select(0, positives).double()
     (i2, i2_slope), (i3, i3_slope), (i1, i1_slope) = functions.i2(u), functions.i3(u), functions.i1(u)
@@ -171,22 +160,16 @@ def _value_and_gradients(
     def weighted_sums(f: PairFunction[S]) -> Tensor:
         return (1 - i2_elsewhere) * f.sums(everyone) - f.sums(corrected)
 
-    normaliser = positive_count + 1e-8
+    normaliser = positives.numel() + 1e-8
     a, b = weighted_sums(h2), h1.sums(everyone).clamp_min(SMALLEST_DENOMINATOR)
     c = i3 / (normaliser * b)
     loss = (1 - i1).sum() / normaliser + (c * a).sum()
 
     slope = h2.derivative()
-    as_competitor = (1 - i2_elsewhere) * slope.transposed_sums(c, everyone)
+    as_competitor = slope.transposed_sums((1 - i2_elsewhere) * c, everyone)
     grad_logits.scatter_(0, competitors, as_competitor.to(logits.dtype))
     as_competitor = (1 - i2) * competes * slope.transposed_sums(c, corrected)
     grad_logits.scatter_(0, positives, (as_competitor - c * weighted_sums(slope)).to(logits.dtype))
     as_competitor = i2_slope * competes * h2.transposed_sums(c, corrected)
     grad_quality.scatter_(0, positives, ((i3_slope * a / b - i1_slope) / normaliser - as_competitor).to(quality.dtype))
     return loss.to(logits.dtype), grad_logits, grad_quality
-
-
-def _indices(mask: Tensor, count: int) -> Tensor:
-    """Where a mask is True, `[count]`; knowing the count, a GPU need not be waited for."""
-    indices = torch.nonzero_static(mask, size=count) if mask.is_cuda else mask.nonzero()
-    return indices.squeeze(1)

@@ -36,7 +36,7 @@ class PlacedScores:
     """Weighted scores s_j among the breakpoints; made by `SortedBreakpoints.place`."""
 
     scores: Tensor
-    """s_j measured from the lowest reference, `[n]`."""
+    """s_j measured from `SortedBreakpoints`' origin, `[n]`."""
     bins: Tensor
     """`[n]` int32."""
     moments: Tensor
@@ -64,9 +64,10 @@ class PairFunction:
     def sums(self, placed: PlacedScores) -> Tensor:
         """sum_j w_j f(s_j - s_i), `[P]`."""
         total = torch.zeros_like(self.breakpoints)
-        for p, coefficient in enumerate(self.coefficients.unbind(1)):
-            for q in range(p + 1):
-                total += coefficient * comb(p, q) * (-self.breakpoints) ** (p - q) * placed.moments[q][self.ranks]
+        for q, moment in enumerate(placed.moments[: self.coefficients.shape[1]]):
+            above = moment.take(self.ranks)
+            for p in range(q, self.coefficients.shape[1]):
+                total += self.coefficients[:, p] * comb(p, q) * (-self.breakpoints) ** (p - q) * above
         return total.sum(1)
 
     def transposed_sums(self, weights: Tensor, placed: PlacedScores) -> Tensor:
@@ -99,13 +100,13 @@ class SortedBreakpoints:
     functions: tuple[PairFunction, ...]
 
     def __init__(self, references: Tensor, functions: Sequence[TruncatedPowers]) -> None:
-        # Measured from the lowest reference: a large offset common to all scores would cost digits in the moments.
-        self._origin = references.min().double()
         offsets = torch.cat([f.offsets for f in functions])
         inclusive = torch.cat([f.inclusive for f in functions])
+        # A large offset common to all scores would cost digits in the moments. From this origin all edges are >= 1.
+        self._origin = references.min().double() + offsets.min() - 1
         breakpoints = (references.double() - self._origin)[:, None] + offsets
         # A score counts if it is above the edge; an edge just below its breakpoint lets equality count too.
-        edges = torch.where(inclusive, breakpoints.nextafter(breakpoints.new_tensor(-torch.inf)), breakpoints)
+        edges = torch.where(inclusive, breakpoints.nextafter(breakpoints.new_full((), -torch.inf)), breakpoints)
         self._edges, order = edges.flatten().sort()
         ranks = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
         self._degree = max(f.degree for f in functions)
@@ -121,14 +122,14 @@ class SortedBreakpoints:
         """Place scores s_j, `[n]` floating, infinite ones included, with weights w_j, `[n]` float64 (1 if None)."""
         centred = scores.double() - self._origin
         # Beyond the last edge every f is at its end, and smaller numbers keep more digits.
-        centred.clamp_(self._edges[0] - 1, self._edges[-1] + 1)
+        centred.clamp_(self._edges.new_zeros(()), self._edges[-1] + 1)
         bins = self._bins(centred)
-        terms = torch.ones_like(centred) if weights is None else weights
+        terms = weights
         sums = centred.new_zeros(self._degree + 1, self._edges.numel() + 1)
         for q in range(self._degree + 1):
             if q > 0:
-                terms = terms * centred
-            sums[q].index_add_(0, bins, terms)
+                terms = centred if terms is None else terms * centred
+            sums[q].index_add_(0, bins, centred.new_ones(()).expand_as(centred) if terms is None else terms)
         return PlacedScores(centred, bins, moments=sums[:, 1:].flip(1).cumsum(1).flip(1))
 
     def _bins(self, scores: Tensor) -> Tensor:
@@ -140,11 +141,10 @@ class SortedBreakpoints:
         cell_count = min(CELLS_PER_EDGE * self._edges.numel(), scores.numel(), MOST_CELLS)
         if scores.device.type != "cpu" or cell_count < self._edges.numel():
             return torch.bucketize(scores, self._edges, out_int32=True)
-        lowest, highest = self._edges[0] - 1, self._edges[-1] + 1
-        cells_per_unit = cell_count / (highest - lowest)
+        cells_per_unit = cell_count / (self._edges[-1] + 1)
 
         def cells(values: Tensor) -> Tensor:
-            return (values - lowest).mul_(cells_per_unit).int().clamp_(0, cell_count - 1)
+            return (values * cells_per_unit).int().clamp_(0, cell_count - 1)
 
         edges_in_cell = torch.bincount(cells(self._edges), minlength=cell_count)
         bin_of_cell = edges_in_cell.cumsum(0, dtype=torch.int32).masked_fill_(edges_in_cell > 0, -1)

@@ -42,7 +42,9 @@ def parameterized_ap_loss(
     Source: Tao et al., "Searching Parameterized AP Loss for Object Detection", NeurIPS 2021, the loss of section 3.
     """
     check_control_points(control_points)
-    rows = [PiecewiseLinear.through(points) for points in control_points.to(logits.device, torch.float64)]
+    rows = [
+        PiecewiseLinear.through(points) for points in control_points.to(logits.device, torch.float64, non_blocking=True)
+    ]
     h2, (i2, i3, i1) = rows[0].of_difference(), rows[1:4]
     h1 = rows[4].of_difference() if len(rows) == 5 else TruncatedPowers.half_sign(logits.device)
     pairs = partial(SortedBreakpoints, functions=(h2, h1))

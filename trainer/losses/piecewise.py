@@ -66,8 +66,8 @@ class TruncatedPowers:
         """clamp(d / (2 half_width) + 1/2, 0, 1)."""
         slope = 0.5 / half_width
         return cls(
-            offsets=torch.tensor([-half_width, half_width], dtype=torch.float64, device=device),
-            coefficients=torch.tensor([[0.0, slope], [0.0, -slope]], dtype=torch.float64, device=device),
+            offsets=_constant([-half_width, half_width], device),
+            coefficients=_constant([[0.0, slope], [0.0, -slope]], device),
             inclusive=torch.zeros(2, dtype=torch.bool, device=device),
         )
 
@@ -75,8 +75,8 @@ class TruncatedPowers:
     def squared_ramp(cls, device: torch.device) -> Self:
         """z^2 = (d + 1)^2 / 4 from d = -1 on, less what exceeds 1 beyond d = 1."""
         return cls(
-            offsets=torch.tensor([-1.0, 1.0], dtype=torch.float64, device=device),
-            coefficients=torch.tensor([[0.0, 0.0, 0.25], [0.0, -1.0, -0.25]], dtype=torch.float64, device=device),
+            offsets=_constant([-1.0, 1.0], device),
+            coefficients=_constant([[0.0, 0.0, 0.25], [0.0, -1.0, -0.25]], device),
             inclusive=torch.zeros(2, dtype=torch.bool, device=device),
         )
 
@@ -86,8 +86,12 @@ class TruncatedPowers:
         return cls(
             offsets=torch.zeros(2, dtype=torch.float64, device=device),
             coefficients=torch.full((2, 1), 0.5, dtype=torch.float64, device=device),
-            inclusive=torch.tensor([True, False], device=device),
+            inclusive=torch.arange(2, device=device) == 0,
         )
+
+
+def _constant(values: list[float] | list[list[float]], device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64).to(device, non_blocking=True)  # else a GPU would be waited for
 
 
 @dataclass(frozen=True)

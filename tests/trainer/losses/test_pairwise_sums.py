@@ -31,18 +31,18 @@ def test_sums_equal_those_over_all_pairs(count: int, references: int, device: to
             torch.testing.assert_close(f.transposed_sums(c, placed), c @ expected, rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("spread", [1e-6, 1.0, 1e4, 1e30])
+@pytest.mark.parametrize("spread", [2.0**-20, 1.0, 2.0**14, 1e30])
 def test_bins_count_the_breakpoints_below(spread: float, device: torch.device) -> None:
     generator = torch.Generator().manual_seed(0)
-    references = torch.randn(40, generator=generator, dtype=torch.float64).to(device)
+    # Multiples of 2^-20 keep every difference exact, so that scores can lie exactly on breakpoints.
+    references = (torch.randn(40, generator=generator, dtype=torch.float64).to(device) * 2**20).round() / 2**20
     references[0] = -spread  # one far from the others leaves most breakpoints in few cells of the grid
-    half_sign, ramp_ = TruncatedPowers.half_sign(device), TruncatedPowers.ramp(1.0, device)
-    pairs = SortedBreakpoints(references, (half_sign, ramp_))
+    functions = (TruncatedPowers.half_sign(device), TruncatedPowers.ramp(1.0, device))
     scores = torch.cat((references, references + 1, references - 1, torch.randn(30000, generator=generator).to(device)))
-    centred, origin = scores - references.min(), references - references.min()
-    b = torch.stack((origin, origin - 1, origin + 1))
-    below = (b[None] < centred[:, None, None]).sum((1, 2)) + (origin <= centred[:, None]).sum(1)
-    torch.testing.assert_close(pairs.place(scores).bins.long(), below)
+    centred, r = scores - references.min(), references - references.min()
+    below = (torch.stack((r, r - 1, r + 1)) < centred[:, None, None]).sum((1, 2)) + (r <= centred[:, None]).sum(1)
+    placed = SortedBreakpoints(references, functions).place(scores)
+    torch.testing.assert_close(placed.bins.long(), below)
 
 
 def test_far_and_infinite_scores_count_as_just_outside() -> None:
