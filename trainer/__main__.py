@@ -1,3 +1,5 @@
+"""Entry point of `python -m trainer`."""
+
 import sys
 
 from trainer.commands import main

@@ -20,5 +20,5 @@ class Attempt:
     """Whether to hand the job back now."""
     checkpoint_seconds: float = 60.0
     """Time between two periodic checkpoints."""
-    loading_processes: int = 0
-    """Processes that load images; 0 loads them between the steps."""
+    loading_processes: int | None = None
+    """Processes that load images, per device; 0 loads them between the steps, None chooses."""

@@ -1,16 +1,18 @@
 """The trainer's command line.
 
-Standard output belongs to the commands' results (of `run`: to its events), logs go to standard error. Modules that
-import torch are loaded late: `synthetic` jobs and `--help` answer in milliseconds.
+Standard output belongs to the results (of `run`: to its events), logs go to standard error. Modules that import torch
+are loaded late: `synthetic` jobs and `--help` answer in milliseconds.
 """
 
 import argparse
+import json
 import logging
 import os
 import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -18,10 +20,12 @@ from jobs.spec import EXIT_HANDED_BACK, JobResult, JobSpec
 from trainer.attempt import Attempt
 from trainer.errors import HandedBack, OutOfMemory, UserError
 from trainer.events import claim_stdout, discard
+from trainer.launch import run_on_gpus
 
 log = logging.getLogger("trainer")
 
 MAX_ERROR_LENGTH = 4000
+USER_ERROR_STATUS = 2
 DEFAULT_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "paploss"
 
 
@@ -29,45 +33,71 @@ def main() -> int:
     """Runs the command that the process was started with; its exit status."""
     arguments = _parser().parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("mmengine").setLevel(logging.WARNING)
     try:
         status: int = arguments.command(arguments)
     except UserError as error:
-        log.error("%s", error)  # noqa: TRY400 - the message says it all
-        return 2
+        sys.stderr.write(f"error: {error}\n")
+        return USER_ERROR_STATUS
     return status
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trainer", description="Train and evaluate detectors.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    cached = argparse.ArgumentParser(add_help=False)
+    cached.add_argument("--data-cache", type=Path, default=DEFAULT_CACHE, help="folder for the embedded data set")
 
-    run = commands.add_parser("run", help="train and evaluate one job; prints events as JSON lines")
-    run.add_argument("job", type=Path, help="JSON file of a JobSpec")
-    run.add_argument("--state", type=Path, required=True, help="folder for this trial's checkpoints")
-    run.add_argument("--data-cache", type=Path, default=DEFAULT_CACHE, help="folder for the embedded data set")
+    run = commands.add_parser("run", parents=[cached], help="train and evaluate one job; prints events as JSON lines")
+    run.add_argument("job", type=Path, help="JSON file of a job")
+    run.add_argument("--state", type=Path, required=True, help="folder for this trial's checkpoints and final weights")
     run.add_argument("--checkpoint-seconds", type=float, default=60.0, help="time between checkpoints")
     run.add_argument("--loading-processes", type=int, default=None, help="processes that load images, per device")
     run.set_defaults(command=_run)
+
+    evaluate = commands.add_parser("evaluate", parents=[cached], help="metrics of final weights, per class too")
+    evaluate.add_argument("--checkpoint", type=Path, required=True, help="detector.pth of a final training")
+    evaluate.add_argument("--split", choices=("val", "test"), default="test")
+    evaluate.add_argument("--job", type=Path, help="JSON file of the job, if not in origin.json beside the checkpoint")
+    evaluate.set_defaults(command=_evaluate)
+
+    split = commands.add_parser("split", help="cut a training set into search_train*.json and search_val*.json")
+    split.add_argument("annotations", type=Path, help="COCO file, e.g. annotations/instances_train2017.json")
+    split.add_argument("--val", type=float, required=True, help="images for validation: a number, or a part below 1")
+    split.add_argument("--seed", type=int, default=0)
+    split.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    split.set_defaults(command=_split)
+
+    config = commands.add_parser("config", parents=[cached], help="a job as a configuration for mmdet's own tools")
+    config.add_argument("job", type=Path, help="JSON file of a job")
+    config.add_argument("--output", type=Path, required=True, help="Python file to write")
+    config.set_defaults(command=_config)
     return parser
 
 
 def _run(arguments: argparse.Namespace) -> int:
     stop_signals: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stop_signals.append(number))
-    is_first = os.environ.get("RANK", "0") == "0"
-    emit = claim_stdout() if is_first else discard
     try:
         spec = _read_job(arguments.job)
         arguments.state.mkdir(parents=True, exist_ok=True)
-        attempt = Attempt(
-            state=arguments.state,
-            data_cache=arguments.data_cache,
-            emit=emit,
-            stop_requested=lambda: bool(stop_signals),
-            checkpoint_seconds=arguments.checkpoint_seconds,
-        )
-        result = _result(spec, attempt)
+    except UserError as error:
+        claim_stdout()(_failed("user", str(error)))
+        return 0
+    in_group = "RANK" in os.environ
+    if spec.gpus > 1 and not in_group:
+        return run_on_gpus(sys.argv[1:], spec.gpus)
+    # cuBLAS reads this when it starts; without it matrix products differ from run to run.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    attempt = Attempt(
+        state=arguments.state,
+        data_cache=arguments.data_cache,
+        emit=discard if in_group and os.environ["RANK"] != "0" else claim_stdout(),
+        stop_requested=lambda: bool(stop_signals),
+        checkpoint_seconds=arguments.checkpoint_seconds,
+        loading_processes=arguments.loading_processes,
+    )
+    try:
+        result = _train(spec, attempt)
     except HandedBack as outcome:
         log.info("%s", outcome)
         return EXIT_HANDED_BACK
@@ -78,18 +108,48 @@ def _run(arguments: argparse.Namespace) -> int:
     except Exception:
         log.exception("crashed")
         result = _failed("crash", traceback.format_exc())
-    emit(result)
+    attempt.emit(result)
+    # A process that gave up alone must not look finished: torchrun then ends the others, which wait for it.
+    return 1 if in_group and result.outcome == "failed" else 0
+
+
+def _train(spec: JobSpec, attempt: Attempt) -> JobResult:
+    if spec.profile == "synthetic":
+        from trainer.synthetic import train_synthetic  # noqa: PLC0415
+
+        return train_synthetic(spec, attempt)
+    from trainer.proxy import train_and_evaluate  # noqa: PLC0415
+
+    return train_and_evaluate(spec, attempt)
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    spec = _read_origin(arguments.checkpoint) if arguments.job is None else _read_job(arguments.job)
+    from trainer.export import evaluate_final  # noqa: PLC0415
+
+    metrics = evaluate_final(arguments.checkpoint, spec, arguments.split, arguments.data_cache)
+    sys.stdout.write(metrics.model_dump_json(indent=2) + "\n")
     return 0
 
 
-def _result(spec: JobSpec, attempt: Attempt) -> JobResult:
-    if spec.profile == "synthetic":
-        from trainer.synthetic import train_synthetic
+def _split(arguments: argparse.Namespace) -> int:
+    from trainer.datasets.split import split_file  # noqa: PLC0415
 
-        return train_synthetic(spec, attempt)
-    from trainer.proxy import train_and_evaluate
+    files = split_file(arguments.annotations, arguments.val, arguments.seed, arguments.overwrite)
+    sys.stdout.write(json.dumps(files._asdict(), default=str) + "\n")
+    return 0
 
-    return train_and_evaluate(spec, attempt)
+
+def _config(arguments: argparse.Namespace) -> int:
+    spec = _read_job(arguments.job)
+    from trainer.config import mmdet_config, write_config  # noqa: PLC0415
+    from trainer.datasets.sources import read_job_data  # noqa: PLC0415
+    from trainer.profiles import recipe_of  # noqa: PLC0415
+
+    data = read_job_data(spec, arguments.data_cache)
+    write_config(mmdet_config(spec, data, recipe_of(spec, data.train)), arguments.output)
+    sys.stdout.write(f"{arguments.output}\n")
+    return 0
 
 
 def _read_job(file: Path) -> JobSpec:
@@ -101,7 +161,15 @@ def _read_job(file: Path) -> JobSpec:
         raise UserError(f"{file}: {error}") from error
 
 
-def _failed(kind: str, message: str) -> JobResult:
-    return JobResult.model_validate(
-        {"outcome": "failed", "error_kind": kind, "error": message[-MAX_ERROR_LENGTH:] or kind}
-    )
+def _read_origin(checkpoint: Path) -> JobSpec:
+    file = checkpoint.with_name("origin.json")
+    try:
+        return JobSpec.model_validate(json.loads(file.read_bytes())["job"])
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror}); name the job with --job") from error
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{file}: expected a key 'job' with a job: {error}") from error
+
+
+def _failed(kind: Literal["user", "out_of_memory", "crash"], message: str) -> JobResult:
+    return JobResult(outcome="failed", error_kind=kind, error=message[-MAX_ERROR_LENGTH:] or kind)

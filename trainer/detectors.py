@@ -10,6 +10,7 @@ import torch
 from mmdet.datasets import transforms  # noqa: F401 - registers the transforms
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 import trainer.heads  # noqa: F401 - registers the heads
@@ -17,15 +18,16 @@ from trainer.profiles.recipe import Config
 from trainer.weights import load_backbone
 
 init_default_scope("mmdet")
+MMLogger.get_instance("mmengine", log_level="WARNING")  # else it prints a line for each layer that it initialises
 
 
-def build_detector(model: Config, seed: int, weights: Path | None = None) -> Any:
+def build_detector(model: Config, seed: int, weights: str | None = None) -> Any:
     """The detector of a recipe, an mmdet module, with its first weights, which follow from the seed.
 
     Args:
         model: mmdet's model configuration.
         seed: for the random weights.
-        weights: pretrained weights of the backbone.
+        weights: file of pretrained backbone weights.
 
     Raises:
         UserError: the weights do not fit.
@@ -36,5 +38,5 @@ def build_detector(model: Config, seed: int, weights: Path | None = None) -> Any
     detector = MODELS.build(ConfigDict(model))  # heads read their settings as attributes
     detector.init_weights()
     if weights is not None:
-        load_backbone(detector, weights)
+        load_backbone(detector, Path(weights))
     return detector

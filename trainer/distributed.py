@@ -6,11 +6,23 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from trainer.errors import UserError
 
-def start() -> torch.device:
-    """Joins the group that torchrun made, if there is one, and gives this process's device."""
+
+def start(gpus: int) -> torch.device:
+    """Joins the group that torchrun made, if there is one, and gives this process's device.
+
+    Args:
+        gpus: how many the job asks for; 0 is content with the CPU.
+
+    Raises:
+        UserError: this machine has fewer.
+    """
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
+    available = torch.cuda.device_count()
+    if gpus > available:
+        raise UserError(f"gpus: the job asks for {gpus}, this machine has {available}")
+    device = torch.device("cuda", local_rank) if available else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if "RANK" in os.environ:
@@ -37,6 +49,13 @@ def maximum(values: Tensor) -> Tensor:
     if dist.is_initialized():
         dist.all_reduce(values, dist.ReduceOp.MAX)
     return values
+
+
+def any_process(flag: bool, device: torch.device) -> bool:
+    """Whether `flag` is set in any of the processes."""
+    if not dist.is_initialized():
+        return flag
+    return bool(maximum(torch.tensor(float(flag), device=device)).item())
 
 
 def gather_rows(rows: Tensor) -> Tensor:

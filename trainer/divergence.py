@@ -35,9 +35,7 @@ class DivergenceWatch:
         self, detector: nn.Module, heads: tuple[Head, ...], total_iterations: int, failures: dict[str, int]
     ) -> None:
         self._heads = heads
-        self._parameters = {
-            head.name: [parameter for parameter in detector.get_submodule(head.module).parameters()] for head in heads
-        }
+        self._parameters = {head.name: list(detector.get_submodule(head.module).parameters()) for head in heads}
         self._patience = patience_of(total_iterations)
         self.failures = failures
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from torch import Tensor, nn
+from torch import Tensor
 
 from jobs.spec import Metrics
 from trainer import distributed
@@ -22,7 +22,7 @@ BATCH_SIZE = 16
 
 
 def evaluate(
-    detector: nn.Module,
+    detector: Any,
     split: CocoSplit,
     pipeline: tuple[Config, ...],
     process_count: int = 0,
@@ -55,7 +55,13 @@ def _rows(detected: Any) -> Tensor:
     found = detected.pred_instances
     boxes = found.bboxes.double().cpu()
     image = torch.full((len(boxes), 1), detected.img_id, dtype=torch.float64)
-    columns = (image, boxes[:, :2], boxes[:, 2:] - boxes[:, :2], found.scores[:, None].cpu(), found.labels[:, None].cpu())
+    columns = (
+        image,
+        boxes[:, :2],
+        boxes[:, 2:] - boxes[:, :2],
+        found.scores[:, None].cpu(),
+        found.labels[:, None].cpu(),
+    )
     return torch.cat([column.double() for column in columns], dim=1)
 
 
@@ -80,7 +86,9 @@ def coco_metrics(split: CocoSplit, detections: NDArray[np.float64]) -> Metrics:
         evaluation.accumulate()
         evaluation.summarize()
     ap, ap50, ap75, ap_small, ap_medium, ap_large = (float(value) for value in evaluation.stats[:6])
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # [IoU threshold, recall, class], all areas, 100 detections
+    precision = evaluation.eval["precision"][
+        :, :, :, 0, -1
+    ]  # [IoU threshold, recall, class], all areas, 100 detections
     per_class = {name: _mean_defined(precision[:, :, label]) for label, name in enumerate(split.classes)}
     return Metrics(
         ap=ap,

@@ -5,44 +5,40 @@ that was interrupted ends with the numbers of one that was not.
 """
 
 import logging
+import math
+import os
 import time
-from pathlib import Path
 from typing import Any
 
-import numpy as np
+import cv2
 import torch
+import torch.utils.deterministic
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from jobs.spec import (
-    CheckpointEvent,
-    EvaluationEvent,
-    JobResult,
-    JobSpec,
-    Metrics,
-    ProgressEvent,
-    StartEvent,
-)
+from jobs.spec import CheckpointEvent, EvaluationEvent, JobResult, JobSpec, Metrics, ProgressEvent, StartEvent
 from trainer import distributed
 from trainer.attempt import Attempt
 from trainer.checkpoint import Progress, load_checkpoint, save_checkpoint
-from trainer.datasets.coco import CocoSplit
+from trainer.config import mmdet_config
 from trainer.datasets.loading import SampleOrder, TrainingSamples, training_loader
-from trainer.datasets.sources import read_job_splits
+from trainer.datasets.sources import JobData, read_job_data
 from trainer.detectors import build_detector
 from trainer.divergence import DivergenceWatch, total_loss
 from trainer.environment import describe_environment
 from trainer.errors import HandedBack, OutOfMemory
 from trainer.evaluation import evaluate
+from trainer.export import keep_final
 from trainer.profiles import recipe_of
 from trainer.profiles.recipe import Recipe
 from trainer.schedule import build_optimizer, learning_rate, total_iterations
-from trainer.weights import save_final
 
 log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 1.0
 """Least time between two progress events."""
+MOST_LOADING_PROCESSES = 8
+"""For one device, unless the attempt says otherwise."""
 
 
 def train_and_evaluate(spec: JobSpec, attempt: Attempt) -> JobResult:
@@ -50,40 +46,48 @@ def train_and_evaluate(spec: JobSpec, attempt: Attempt) -> JobResult:
 
     Raises:
         UserError: the job or its data is wrong.
+        OutOfMemory: the training does not fit.
         HandedBack: the job was asked to stop; a checkpoint is written.
     """
-    train_split, test_split = read_job_splits(spec, attempt.data_cache)
-    recipe = recipe_of(spec, train_split)
-    device = distributed.start()
+    data = read_job_data(spec, attempt.data_cache)
+    recipe = recipe_of(spec, data.train)
+    device = distributed.start(spec.gpus)
+    _make_deterministic()
     try:
-        return _Training(spec, recipe, train_split, test_split, device, attempt).run()
+        return _Training(spec, recipe, data, device, attempt).run()
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise OutOfMemory(str(error)) from error
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" in str(error):
+            raise OutOfMemory(str(error)) from error
+        raise
     finally:
         distributed.stop()
 
 
-class _Training:
-    """The state of one running training. Its methods follow the order in which they are called."""
+def _make_deterministic() -> None:
+    """Asks torch for the same result every time; where it has no such algorithm it warns."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False
+    cv2.setNumThreads(0)  # images are small, and loading has its own processes
 
-    def __init__(
-        self,
-        spec: JobSpec,
-        recipe: Recipe,
-        train_split: CocoSplit,
-        test_split: CocoSplit,
-        device: torch.device,
-        attempt: Attempt,
-    ) -> None:
-        self.spec, self.recipe, self.attempt, self.device = spec, recipe, attempt, device
-        self.train_split, self.test_split = train_split, test_split
-        self.total = total_iterations(recipe.schedule, len(train_split.samples()))
-        self.detector = build_detector(recipe.model, spec.seed, Path(spec.weights) if spec.weights else None).to(device)
+
+class _Training:
+    """One running training: `run` is the loop, the other methods are its steps."""
+
+    def __init__(self, spec: JobSpec, recipe: Recipe, data: JobData, device: torch.device, attempt: Attempt) -> None:
+        self.spec, self.recipe, self.data, self.device, self.attempt = spec, recipe, data, device, attempt
+        self.samples = TrainingSamples(data.train, recipe, spec.seed)
+        self.total = total_iterations(recipe.schedule, len(self.samples))
+        self.detector = build_detector(recipe.model, spec.seed, spec.weights).to(device)
         self.optimizer = build_optimizer(self.detector, recipe.schedule)
         self.progress = Progress(job=job_fingerprint(spec))
         self._restore()
         self.watch = DivergenceWatch(self.detector, recipe.heads, self.total, self.progress.failures)
+        self.environment = describe_environment(device)
         self.started = time.monotonic()
         self.seconds_before = self.progress.seconds
-        self.diverged = False
 
     def _restore(self) -> None:
         found = load_checkpoint(self.attempt.state, self.progress.job)
@@ -95,32 +99,26 @@ class _Training:
         log.info("going on from iteration %d", self.progress.iteration)
 
     def run(self) -> JobResult:
-        self.attempt.emit(
-            StartEvent(
-                total_iterations=self.total,
-                resumed_iteration=self.progress.iteration,
-                environment=describe_environment(self.device),
-            )
+        start = StartEvent(
+            total_iterations=self.total,
+            resumed_iteration=self.progress.iteration,
+            environment=self.environment,
         )
-        if self.device.type == "cuda" and torch.distributed.is_initialized():
-            parallel: nn.Module = DistributedDataParallel(self.detector, device_ids=[self.device.index])
-        elif torch.distributed.is_initialized():
-            parallel = DistributedDataParallel(self.detector)
-        else:
-            parallel = self.detector
+        self.attempt.emit(start)
+        parallel = DistributedDataParallel(self.detector) if distributed.world_size() > 1 else self.detector
         batches = iter(self._loader())
         last_event = last_checkpoint = self.started
         while True:
-            if self._stop_agreed():
+            if distributed.any_process(self.attempt.stop_requested(), self.device):
                 raise self._hand_back()
             if self._evaluation_is_due():
                 metrics = self._evaluate()
                 if self.progress.iteration == self.total or self._is_hopeless(metrics):
                     return self._result(metrics)
-            loss = self._step(parallel, next(batches))
+            loss, diverged = self._step(parallel, next(batches))
+            if diverged:
+                return self._diverged()
             now = time.monotonic()
-            if self.diverged:
-                return self._result(None)
             if now - last_event >= PROGRESS_SECONDS or self.progress.iteration == self.total:
                 self._emit_progress(loss)
                 last_event = now
@@ -129,66 +127,63 @@ class _Training:
                 last_checkpoint = now
 
     def _loader(self) -> Any:
-        samples = TrainingSamples(
-            self.train_split,
-            self.recipe.load_pipeline,
-            self.recipe.augment_pipeline,
-            self.spec.seed,
-            self.recipe.cache_loaded,
-        )
         order = SampleOrder(
-            len(samples),
-            self.recipe.schedule.batch_size,
-            self.spec.seed,
-            self.progress.iteration,
-            self.total,
-            distributed.rank(),
-            distributed.world_size(),
+            image_count=len(self.samples),
+            batch_size=self.recipe.schedule.batch_size,
+            seed=self.spec.seed,
+            start_iteration=self.progress.iteration,
+            total_iterations=self.total,
+            device=distributed.rank(),
+            device_count=distributed.world_size(),
         )
-        return training_loader(samples, order, self.attempt.loading_processes)
+        return training_loader(self.samples, order, self._loading_processes())
 
-    def _step(self, parallel: nn.Module, batch: Any) -> float:
-        """One step, unless it is useless; the loss."""
+    def _loading_processes(self) -> int:
+        if self.attempt.loading_processes is not None:
+            return self.attempt.loading_processes
+        if self.recipe.cache_loaded or self.device.type == "cpu":
+            return 0  # the images are in memory, or the cores are busy training
+        return min(MOST_LOADING_PROCESSES, max(1, (os.cpu_count() or 1) // distributed.world_size()))
+
+    def _step(self, parallel: nn.Module, batch: Any) -> tuple[float, bool]:
+        """One step; its loss, and whether the training has diverged. A step that is not finite changes no weight."""
         iteration, schedule = self.progress.iteration, self.recipe.schedule
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(schedule, iteration, self.total)
         # Samplers inside detectors draw from torch's generator.
-        torch.manual_seed(hash((self.spec.seed, iteration, distributed.rank())) % 2**63)
+        torch.manual_seed((self.spec.seed << 32) + iteration * distributed.world_size() + distributed.rank())
         parallel.train()
         inputs = self.detector.data_preprocessor(batch, training=True)
         losses = parallel(**inputs, mode="loss")
         loss = total_loss([value for name, value in losses.items() if "loss" in name])
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         measured = distributed.maximum(self.watch.measure(losses)).tolist()
-        norm = nn.utils.clip_grad_norm_(self.detector.parameters(), schedule.clip_norm or float("inf"))
-        self.diverged = self.watch.update(measured)
-        if bool(torch.isfinite(norm)) and all(np.isfinite(value) for row in measured for value in row):
+        norm = nn.utils.clip_grad_norm_(self.detector.parameters(), schedule.clip_norm or math.inf)
+        if bool(norm.isfinite()) and all(math.isfinite(value) for row in measured for value in row):
             self.optimizer.step()
         self.progress.iteration += 1
-        return float(loss.detach())
+        return float(loss.detach()), self.watch.update(measured)
 
     def _evaluation_is_due(self) -> bool:
         iteration = self.progress.iteration
+        if iteration == self.total:
+            return True
         fractions = (*self.recipe.evaluation_fractions, *(point.fraction for point in self.spec.prune))
-        due = {self.total, *(round(fraction * self.total) for fraction in fractions)} - {0}
-        done = {evaluation["iteration"] for evaluation in self.progress.evaluations}
-        return iteration in due and (iteration not in done or iteration == self.total)
+        due = {round(fraction * self.total) for fraction in fractions} - {0}
+        return iteration in due and iteration not in (done["iteration"] for done in self.progress.evaluations)
 
     def _evaluate(self) -> Metrics:
         def leave_if_stopped() -> None:
-            if torch.distributed.is_initialized():
-                return  # the processes would have to agree in the middle of their own parts
-            if self.attempt.stop_requested():
+            # Several processes could not agree in the middle of their own parts; they stop after the evaluation.
+            if distributed.world_size() == 1 and self.attempt.stop_requested():
                 raise self._hand_back()
 
-        metrics = evaluate(
-            self.detector, self.test_split, self.recipe.test_pipeline, self.attempt.loading_processes, leave_if_stopped
-        )
-        self.progress.evaluations.append({"iteration": self.progress.iteration, "metrics": metrics.model_dump()})
-        self.attempt.emit(
-            EvaluationEvent(iteration=self.progress.iteration, total_iterations=self.total, metrics=metrics)
-        )
+        pipeline = self.recipe.test_pipeline
+        metrics = evaluate(self.detector, self.data.test, pipeline, self._loading_processes(), leave_if_stopped)
+        iteration = self.progress.iteration
+        self.progress.evaluations.append({"iteration": iteration, "metrics": metrics.model_dump()})
+        self.attempt.emit(EvaluationEvent(iteration=iteration, total_iterations=self.total, metrics=metrics))
         return metrics
 
     def _is_hopeless(self, metrics: Metrics) -> bool:
@@ -197,36 +192,43 @@ class _Training:
             round(point.fraction * self.total) == iteration and metrics.ap < point.min_ap for point in self.spec.prune
         )
 
-    def _result(self, metrics: Metrics | None) -> JobResult:
+    def _result(self, metrics: Metrics) -> JobResult:
         finished = self.progress.iteration == self.total
+        kept = None
+        if finished and self.spec.kind == "final" and distributed.rank() == 0:
+            config = mmdet_config(self.spec, self.data, self.recipe)
+            kept = str(
+                keep_final(
+                    self.attempt.state, self.detector, self.spec, metrics, config=config, environment=self.environment
+                )
+            )
         return JobResult(
-            outcome="succeeded" if finished or self.diverged else "pruned",
-            reward=0.0 if self.diverged or metrics is None else min(1.0, max(0.0, metrics.ap)),
-            diverged=self.diverged,
+            outcome="succeeded" if finished else "pruned",
+            reward=max(0.0, metrics.ap),
             metrics=metrics,
             iterations=self.progress.iteration,
             seconds=self._seconds(),
-            checkpoint=self._keep_weights() if finished and self.spec.kind == "final" else None,
+            checkpoint=kept,
         )
 
-    def _keep_weights(self) -> str | None:
-        if distributed.rank() != 0:
-            return None
-        return str(save_final(self.attempt.state, self.detector, self.spec, self.train_split, self.recipe))
+    def _diverged(self) -> JobResult:
+        log.warning("diverged at iteration %d: %s", self.progress.iteration, self.watch.failures)
+        return JobResult(
+            outcome="succeeded",
+            reward=0.0,
+            diverged=True,
+            iterations=self.progress.iteration,
+            seconds=self._seconds(),
+        )
 
     def _emit_progress(self, loss: float) -> None:
-        self.attempt.emit(
-            ProgressEvent(
-                iteration=self.progress.iteration,
-                total_iterations=self.total,
-                loss=loss if np.isfinite(loss) else None,
-                seconds=time.monotonic() - self.started,
-            )
+        event = ProgressEvent(
+            iteration=self.progress.iteration,
+            total_iterations=self.total,
+            loss=loss if math.isfinite(loss) else None,
+            seconds=time.monotonic() - self.started,
         )
-
-    def _stop_agreed(self) -> bool:
-        flag = torch.tensor([float(self.attempt.stop_requested())], device=self.device)
-        return bool(distributed.maximum(flag).item())
+        self.attempt.emit(event)
 
     def _hand_back(self) -> HandedBack:
         self._save()

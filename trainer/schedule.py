@@ -1,4 +1,4 @@
-"""Optimiser and learning rate of a training, as functions of the iteration alone: there is no scheduler state to keep."""
+"""Optimiser and learning rate of a training. The rate is a function of the iteration: there is no state to keep."""
 
 import math
 
@@ -28,8 +28,7 @@ def learning_rate(schedule: Schedule, iteration: int, total: int) -> float:
     if schedule.decay == "cosine":
         rate *= 0.5 * (1 + math.cos(math.pi * iteration / total))
     elif schedule.decay == "steps":
-        epoch = iteration * schedule.epochs / total
-        rate *= 0.1 ** sum(epoch >= milestone for milestone in schedule.milestones)
+        rate *= 0.1 ** sum(iteration >= milestone * total for milestone in schedule.milestones)
     if iteration < schedule.warmup_iterations:
         progress = iteration / schedule.warmup_iterations
         rate *= schedule.warmup_factor + (1 - schedule.warmup_factor) * progress

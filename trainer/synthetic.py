@@ -9,6 +9,7 @@ Notation: f_r is the function of row r, g_r the one of the hidden optimum (the p
     reward   = 0.5 exp(-distance) + noise, clamped to [0, 1]
 """
 
+import itertools
 import json
 import math
 import os
@@ -120,7 +121,7 @@ def _distance(head: HeadLoss) -> float:
 
 def _interpolate(points: Sequence[tuple[float, float]], x: float) -> float:
     """Value at x of the line through `points`; the left limit where it jumps."""
-    for (x0, y0), (x1, y1) in zip(points[:-1], points[1:], strict=True):
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
         if x <= x1:
             return y0 if x1 <= x0 else y0 + (y1 - y0) * (x - x0) / (x1 - x0)
     return 1.0

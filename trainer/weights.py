@@ -1,4 +1,4 @@
-"""Weight files: pretrained backbones that come in, final detectors that go out. State dicts only, never objects."""
+"""Reading weight files: state dicts only, never objects."""
 
 from pathlib import Path
 from typing import Any
@@ -6,13 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from jobs.spec import JobSpec
-from trainer.checkpoint import write_file
-from trainer.datasets.coco import CocoSplit
 from trainer.errors import UserError
-from trainer.profiles.recipe import Recipe
-
-FINAL_NAME = "detector.pth"
 
 
 def load_backbone(detector: Any, file: Path) -> None:
@@ -30,9 +24,8 @@ def load_backbone(detector: Any, file: Path) -> None:
         raise UserError(f"weights: {file}: has no {missing[0]!r} and {len(missing) - 1} others of this backbone")
     wrong = [name for name in expected if name in own and own[name].shape != expected[name].shape]
     if wrong:
-        raise UserError(
-            f"weights: {file}: {wrong[0]}: expected shape {list(expected[wrong[0]].shape)}, got {list(own[wrong[0]].shape)}"
-        )
+        shapes = list(expected[wrong[0]].shape), list(own[wrong[0]].shape)
+        raise UserError(f"weights: {file}: {wrong[0]}: expected shape {shapes[0]}, got {shapes[1]}")
     backbone.load_state_dict({name: value for name, value in own.items() if name in expected}, strict=False)
 
 
@@ -54,10 +47,3 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise UserError(f"weights: {file}: expected a state dict of tensors")
     return content
-
-
-def save_final(folder: Path, detector: nn.Module, spec: JobSpec, split: CocoSplit, recipe: Recipe) -> Path:
-    """Writes the detector's weights to `folder`; mmdet loads the file as a checkpoint."""
-    path = folder / FINAL_NAME
-    write_file(path, {"state_dict": detector.state_dict(), "meta": {"dataset_meta": {"classes": list(split.classes)}}})
-    return path

@@ -100,7 +100,7 @@ def read_json(annotation_file: Path) -> Json:
         UserError: no such file, not JSON, or a list is missing.
     """
     try:
-        content = json.loads(annotation_file.read_bytes())
+        content: Json = json.loads(annotation_file.read_bytes())
     except OSError as error:
         raise UserError(f"{annotation_file}: cannot be read: {error.strerror}") from error
     except ValueError as error:
@@ -121,7 +121,9 @@ def _checked_images(file: Path, images: list[Json]) -> Iterable[Json]:
                 raise UserError(f"{file}: images[{position}]: expected a key {key!r}")
         if image["id"] in seen:
             raise UserError(f"{file}: image id {image['id']} occurs twice")
-        if not (_is_number(image["width"]) and _is_number(image["height"]) and min(image["width"], image["height"]) > 0):
+        if not (
+            _is_number(image["width"]) and _is_number(image["height"]) and min(image["width"], image["height"]) > 0
+        ):
             raise UserError(
                 f"{file}: image {image['id']}: expected a width and height above 0, "
                 f"got {image['width']} and {image['height']}"

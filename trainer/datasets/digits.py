@@ -67,7 +67,8 @@ def write_digits(root: Path) -> None:
         chosen = positions[(positions % 10 >= first) & (positions % 10 < last) & (source.target < CLASSES)]
         (root / part).mkdir()
         generator = np.random.default_rng((SEED, first))
-        images, annotations = [], []
+        images: list[dict[str, object]] = []
+        annotations: list[dict[str, object]] = []
         for number in range(1, SCENES[part] + 1):
             image, objects = compose_scene(generator, source.images[chosen] / 16, source.target[chosen])
             file_name = f"{number:06d}.png"

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from trainer.datasets.coco import CocoSplit
 from trainer.errors import UserError
-from trainer.profiles.recipe import Config
+from trainer.profiles.recipe import Config, Recipe
 
 CACHE_BYTES = 512 * 2**20
 """Most memory that decoded images may take in one process; images beyond are decoded anew each time."""
@@ -29,42 +29,35 @@ class SampleKey(NamedTuple):
     """Which image, in which pass over the data."""
 
     epoch: int
-    index: int
+    position: int
+    """Of the image in the split."""
 
 
 class TrainingSamples(Dataset[Batch]):
-    """The images of a split, augmented as (seed, epoch, index) says.
+    """The images of a split that show an object, augmented as (seed, epoch, image) says.
 
     Args:
-        split: the images.
-        load_pipeline: transforms without randomness.
-        augment_pipeline: transforms with randomness.
+        split: the images; those without an object are left out, as mmdet does.
+        recipe: the pipelines, and whether to keep the first one's output in memory, up to CACHE_BYTES.
         seed: the job's seed.
-        cache: keep the output of `load_pipeline` in memory, up to CACHE_BYTES.
     """
 
-    def __init__(
-        self,
-        split: CocoSplit,
-        load_pipeline: Sequence[Config],
-        augment_pipeline: Sequence[Config],
-        seed: int,
-        cache: bool,
-    ) -> None:
-        self._samples = split.samples()
-        self._load = build_pipeline(load_pipeline)
-        self._augment = build_pipeline(augment_pipeline)
+    def __init__(self, split: CocoSplit, recipe: Recipe, seed: int) -> None:
+        samples = split.samples()
+        self._samples = [one for one in samples if any(not each["ignore_flag"] for each in one["instances"])]
+        self._load = build_pipeline(recipe.load_pipeline)
+        self._augment = build_pipeline(recipe.augment_pipeline)
         self._seed = seed
         self._cache: dict[int, dict[str, Any]] = {}
-        self._cache_bytes_left = CACHE_BYTES if cache else 0
+        self._cache_bytes_left = CACHE_BYTES if recipe.cache_loaded else 0
 
     def __len__(self) -> int:
         return len(self._samples)
 
     def __getitem__(self, key: SampleKey) -> Batch:
-        loaded = self._loaded(key.index)
+        loaded = self._loaded(key.position)
         # mmdet's transforms draw from the two global generators.
-        state = np.random.SeedSequence((self._seed, key.epoch, key.index)).generate_state(2)
+        state = np.random.SeedSequence((self._seed, key.epoch, key.position)).generate_state(2)
         np.random.seed(state[0])  # noqa: NPY002
         random.seed(int(state[1]))
         sample: Batch = self._augment(loaded)
@@ -105,6 +98,7 @@ class SampleOrder(Sampler[list[SampleKey]]):
 
     def __init__(
         self,
+        *,
         image_count: int,
         batch_size: int,
         seed: int,
@@ -129,7 +123,10 @@ class SampleOrder(Sampler[list[SampleKey]]):
             for position in range(iteration * self._batch_size, (iteration + 1) * self._batch_size):
                 epoch, place = divmod(position, self._image_count)
                 if epoch != order_epoch:
-                    order_epoch, order = epoch, np.random.default_rng((self._seed, epoch)).permutation(self._image_count)
+                    order_epoch, order = (
+                        epoch,
+                        np.random.default_rng((self._seed, epoch)).permutation(self._image_count),
+                    )
                 keys.append(SampleKey(epoch, int(order[place])))
             yield keys[self._device :: self._device_count]
 

@@ -1,5 +1,6 @@
-"""From a job's data set to its two checked splits."""
+"""From a job's data set to its checked splits."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.spec import DatasetSpec, JobSpec, Split
@@ -8,31 +9,45 @@ from trainer.datasets.digits import embedded_digits
 from trainer.errors import UserError
 
 
-def read_job_splits(spec: JobSpec, data_cache: Path) -> tuple[CocoSplit, CocoSplit]:
-    """The training split of a job and the one it is evaluated on.
+@dataclass(frozen=True)
+class JobData:
+    """What a job trains and is evaluated on."""
+
+    dataset: DatasetSpec
+    """With a root, for the embedded data set too."""
+    train: CocoSplit
+    test: CocoSplit
+    """The split that the job is evaluated on, val or test."""
+
+
+def read_job_data(spec: JobSpec, data_cache: Path) -> JobData:
+    """The splits of a job's data set.
+
+    Args:
+        spec: the job.
+        data_cache: folder where the embedded data set is made on first use.
 
     Raises:
         UserError: a split is missing, not COCO's, without objects, or has other classes than the training split.
     """
-    root, dataset = located(spec.dataset, data_cache)
-    train = read_split(root, _named(dataset, "train"))
-    test = read_split(root, _named(dataset, spec.evaluate_split))
+    dataset = spec.dataset if spec.dataset.root else embedded_digits(data_cache)
+    train = read_split(Path(dataset.root), split_of(dataset, "train"))
+    test = read_split(Path(dataset.root), split_of(dataset, spec.evaluate_split))
     if test.categories_by_id != train.categories_by_id:
         raise UserError(f"{test.annotation_file}: categories differ from those of {train.annotation_file}")
     for split in (train, test):
         if not any(annotation["iscrowd"] == 0 for annotation in split.annotations):
             raise UserError(f"{split.annotation_file}: expected at least one object that is not a crowd")
-    return train, test
+    return JobData(dataset, train, test)
 
 
-def located(dataset: DatasetSpec, data_cache: Path) -> tuple[Path, DatasetSpec]:
-    """Root and splits of a data set; the embedded one is made in `data_cache` on first use."""
-    found = dataset if dataset.root else embedded_digits(data_cache)
-    return Path(found.root), found
+def split_of(dataset: DatasetSpec, name: str) -> Split:
+    """The split `name` of a data set.
 
-
-def _named(dataset: DatasetSpec, name: str) -> Split:
+    Raises:
+        UserError: it has none.
+    """
     split: Split | None = getattr(dataset, name)
     if split is None:
-        raise UserError(f"dataset.{name}: expected for a job that evaluates on {name}")
+        raise UserError(f"dataset.{name}: expected, the job needs this split of {dataset.name!r}")
     return split

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from trainer.losses import parameterized_ap_loss
+from trainer.losses import handmade_ap_loss, parameterized_ap_loss
 
 
 def ranking_loss(
@@ -28,7 +28,7 @@ def ranking_loss(
         name: which loss.
         control_points: `[4 | 5, K+2, 2]`, for `parameterized_ap`.
         form: for `handmade_ap`.
-        top_k: for `parameterized_ap`: rank against the so many largest logits only.
+        top_k: if given, only the k largest logits compete.
 
     Raises:
         ValueError: `name` is not known or its parameters are missing.
@@ -37,5 +37,7 @@ def ranking_loss(
         return logits.sum() * torch.nan
     if name == "parameterized_ap" and control_points is not None:
         points = torch.tensor(control_points, dtype=torch.float64, device=logits.device)
-        return parameterized_ap_loss(logits, quality, targets, points, top_k=top_k)
+        return parameterized_ap_loss(logits, quality, targets, points, top_k)
+    if name == "handmade_ap" and form is not None:
+        return handmade_ap_loss(logits, quality, targets, form, top_k)
     raise ValueError(f"ranking: expected parameterized_ap with control_points or handmade_ap with form, got {name!r}")

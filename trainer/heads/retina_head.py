@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from mmdet.models.dense_heads import RetinaHead
@@ -97,5 +97,5 @@ class RankingRetinaHead(RetinaHead):  # type: ignore[misc]
 
 def _flatten_levels(outputs: Sequence[Tensor], channels: int) -> Tensor:
     """Per level `[B, A * channels, H, W]` to `[B * anchors, channels]`, in the order of the anchors."""
-    flat = [cast(Tensor, output.permute(0, 2, 3, 1).reshape(len(output), -1, channels)) for output in outputs]
+    flat = [output.permute(0, 2, 3, 1).reshape(len(output), -1, channels) for output in outputs]
     return torch.cat(flat, dim=1).flatten(0, 1)

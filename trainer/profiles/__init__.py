@@ -6,10 +6,12 @@ from jobs.spec import JobSpec
 from trainer.datasets.coco import CocoSplit
 from trainer.errors import UserError
 from trainer.profiles.recipe import Recipe
+from trainer.profiles.retinanet_r50 import retinanet_r50
 from trainer.profiles.retinanet_tiny import retinanet_tiny
 
 RECIPES: dict[str, Callable[[JobSpec, CocoSplit], Recipe]] = {
     "retinanet-tiny": retinanet_tiny,
+    "retinanet-r50": retinanet_r50,
 }
 """Profile name to a function of (job, training data). `synthetic` has no detector and is not here."""
 

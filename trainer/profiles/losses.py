@@ -1,8 +1,6 @@
 """From a job's loss to the part of a RetinaNet head that depends on it."""
 
-from collections.abc import Mapping
-
-from jobs.spec import HeadLoss, LossName, LossSpec
+from jobs.spec import LossSpec
 from trainer.errors import UserError
 from trainer.profiles.recipe import Config
 
@@ -10,11 +8,6 @@ RANKING_STDS = (0.1, 0.1, 0.2, 0.2)
 """Standard deviations of the box coder for losses on decoded boxes (as published)."""
 
 _FOCAL = {"type": "FocalLoss", "use_sigmoid": True, "gamma": 2.0, "alpha": 0.25, "loss_weight": 1.0}
-
-
-def learning_rate_of(loss: LossName, rates: Mapping[LossName, float], default: float) -> float:
-    """The peak learning rate that suits a loss, from the profile's exceptions."""
-    return rates.get(loss, default)
 
 
 def retina_losses(loss: LossSpec, head: str) -> Config:
@@ -34,7 +27,7 @@ def retina_losses(loss: LossSpec, head: str) -> Config:
     if loss.name == "handmade_ap":
         return _ranking({"name": loss.name, "form": loss.form}, "giou", 1.0)
     check_heads(loss, (head,))
-    parameters: HeadLoss = loss.heads[head]
+    parameters = loss.heads[head]
     points = [[list(point) for point in row] for row in parameters.control_points]
     ranking = {"name": loss.name, "control_points": points}
     return _ranking(ranking, parameters.quality, parameters.gradient_scale)

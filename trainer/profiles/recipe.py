@@ -22,8 +22,8 @@ class Schedule:
     """The rate rises linearly from warmup_factor times the peak to the peak in so many steps."""
     warmup_factor: float
     decay: Literal["constant", "cosine", "steps"]
-    milestones: tuple[int, ...] = ()
-    """Epochs after which the rate falls to a tenth, for `steps`."""
+    milestones: tuple[float, ...] = ()
+    """Parts of the schedule after which the rate falls to a tenth, for `steps`."""
     momentum: float = 0.9
     """Of `sgd`."""
     clip_norm: float | None = None

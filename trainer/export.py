@@ -1,0 +1,62 @@
+"""What outlives a final training: its weights, mmdet's configuration of it, and where it comes from."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from jobs.spec import JobSpec, Metrics
+from trainer.checkpoint import write_file
+from trainer.config import write_config
+from trainer.datasets.sources import read_job_data
+from trainer.detectors import build_detector
+from trainer.errors import UserError
+from trainer.evaluation import evaluate
+from trainer.profiles import recipe_of
+from trainer.profiles.recipe import Config
+from trainer.weights import read_state_dict
+
+FOLDER_NAME = "final"
+WEIGHTS_NAME, CONFIG_NAME, ORIGIN_NAME = "detector.pth", "config.py", "origin.json"
+
+
+def keep_final(
+    state: Path, detector: nn.Module, spec: JobSpec, metrics: Metrics, *, config: Config, environment: dict[str, str]
+) -> Path:
+    """Writes `final/` below `state`: the weights, a config for mmdet, and a JSON file of job, metrics, environment.
+
+    Returns:
+        The file of the weights, a state dict that mmdet loads as a checkpoint. It is written last.
+    """
+    folder = state / FOLDER_NAME
+    folder.mkdir(exist_ok=True)
+    write_config(config, folder / CONFIG_NAME)
+    origin = {
+        "job": spec.model_dump(mode="json"),
+        "metrics": metrics.model_dump(),
+        "environment": environment,
+    }
+    (folder / ORIGIN_NAME).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
+    classes = list(config["train_dataloader"]["dataset"]["metainfo"]["classes"])
+    content = {"state_dict": detector.state_dict(), "meta": {"dataset_meta": {"classes": classes}}}
+    write_file(folder / WEIGHTS_NAME, content)
+    return folder / WEIGHTS_NAME
+
+
+def evaluate_final(weights: Path, spec: JobSpec, split: Literal["val", "test"], data_cache: Path) -> Metrics:
+    """COCO metrics of final weights on a split of their job's data set.
+
+    Raises:
+        UserError: the weights do not fit the job's detector, or its data is wrong.
+    """
+    data = read_job_data(spec.model_copy(update={"evaluate_split": split}), data_cache)
+    recipe = recipe_of(spec, data.train)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    detector = build_detector(recipe.model, spec.seed)
+    try:
+        detector.load_state_dict(read_state_dict(weights))
+    except RuntimeError as error:
+        raise UserError(f"{weights}: does not fit the profile {spec.profile!r}: {error}") from error
+    return evaluate(detector.to(device), data.test, recipe.test_pipeline)
