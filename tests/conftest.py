@@ -1,5 +1,6 @@
 """Fixtures that several packages' tests share: one server of each kind for the session, a clean part of it per test."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,10 +65,39 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(name))
 
 
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with this program's tables, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "template.db"
+    _upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgresServer) -> str:
+    """URL of a PostgreSQL database with this program's tables, to be copied."""
+    url = postgres_server.create_database()
+    _upgrade(url)
+    return url
+
+
+def _upgrade(url: str) -> None:
+    database = Database(url)
+    schema.upgrade(database)
+    database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A database with this program's tables; the test runs once for each kind."""
-    opened = Database(database_url)
-    schema.upgrade(opened)
-    yield opened
-    opened.close()
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "test.db")
+        opened = Database(f"sqlite:///{tmp_path / 'test.db'}")
+        yield opened
+        opened.close()
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        opened = Database(server.create_database(request.getfixturevalue("postgres_template")))
+        yield opened
+        opened.close()
+        server.drop_database(opened.url.render_as_string())

@@ -136,15 +136,14 @@ class PostgresServer:
         self.stop()
         shutil.rmtree(self.folder)
 
-    def create_database(self) -> str:
-        """Make an empty database; returns its URL for SQLAlchemy."""
+    def create_database(self, template_url: str | None = None) -> str:
+        """Make a database, empty or a copy of another one; returns its URL for SQLAlchemy."""
         name = f"test_{uuid.uuid4().hex}"
-        self._execute(f"CREATE DATABASE {name}")
+        self._execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {_name(template_url)}" if template_url else ""))
         return f"postgresql+psycopg://postgres@/{name}?host={self.folder}"
 
     def drop_database(self, url: str) -> None:
-        name = url.partition("?")[0].rpartition("/")[2]
-        self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+        self._execute(f"DROP DATABASE {_name(url)} WITH (FORCE)")
 
     def _execute(self, statement: str) -> None:
         with psycopg.connect(host=str(self.folder), user="postgres", dbname="postgres", autocommit=True) as connection:
@@ -156,3 +155,7 @@ class PostgresServer:
         except psycopg.OperationalError:
             return False
         return True
+
+
+def _name(url: str) -> str:
+    return url.partition("?")[0].rpartition("/")[2]

@@ -102,13 +102,11 @@ def build_job(search: Search, trial: Trial) -> JobSpec:
 def fix_prune_points(session: Session, search: Search, trial: Trial) -> None:
     """Set where a trial is to stop as hopeless, from what the trials before it have measured so far.
 
-    Fixed by the first claim, so that a retry of the trial stops where the first attempt would have.
+    Fixed by the first claim, so that a retry stops where the first attempt would have.
     """
-    if trial.prune is not None:
-        return
-    wanted = trial.kind == "proxy" and parse_search(search).prune
-    points = _prune_points(session, trial) if wanted else []
-    trial.prune = [point.model_dump(mode="json") for point in points]
+    if trial.attempt == 1 and trial.kind == "proxy" and parse_search(search).prune:
+        points = _prune_points(session, trial)
+        trial.prune = [point.model_dump(mode="json") for point in points] or None
 
 
 def _prune_points(session: Session, trial: Trial) -> list[PrunePoint]:

@@ -47,6 +47,8 @@ class Database:
     """One database with its connection pool.
 
     Safe to use from several threads. SQLite is opened by one process only, so writers queue here and not on the file.
+    After a restart of PostgreSQL the first use of the pool fails, and the pool then makes its connections anew: whoever
+    calls retries, as a worker does with any 5xx. That is cheaper than asking the server before each transaction.
     """
 
     def __init__(self, url: str) -> None:
@@ -56,7 +58,7 @@ class Database:
             self.engine = _sqlite_engine(str(url), self.url.database)
         else:
             self.url = self.url.set(drivername="postgresql+psycopg")
-            self.engine = create_engine(self.url, pool_size=10, max_overflow=10, pool_timeout=30, pool_pre_ping=True)
+            self.engine = create_engine(self.url, pool_size=10, max_overflow=10, pool_timeout=30)
         self._reader = self.engine.execution_options(readonly=True)
 
     @property

@@ -17,7 +17,6 @@ EventKind = Literal[
     "round_closed",
     "confirm_started",
     "trials_replaced",
-    "trial_started",
     "trial_succeeded",
     "trial_pruned",
     "trial_failed",

@@ -45,14 +45,18 @@ def claim(session: Session, request: ClaimRequest, lease_seconds: float) -> tupl
         ConflictError: another attempt runs, the search is paused or at its cap of running trials, or the lease that
             this claim_id once got has ended.
     """
-    _remember_worker(session, request.worker)
-    repeated = session.scalar(select(Attempt).where(Attempt.claim_id == str(request.claim_id)))
-    if repeated is not None:
-        return _repeat_claim(session, request, repeated)
-    found = session.execute(select(Trial, Search).join(Search).where(Trial.id == request.trial_id)).one_or_none()
+    found = session.execute(
+        select(Trial, Search, Attempt)
+        .join(Search)
+        .outerjoin(Attempt, Attempt.claim_id == str(request.claim_id))
+        .where(Trial.id == request.trial_id)
+    ).one_or_none()
     if found is None:
         raise NotFoundError(f"no trial {request.trial_id}")
-    trial, search = found
+    trial, search = found.Trial, found.Search
+    repeated: Attempt | None = found.Attempt
+    if repeated is not None:
+        return _repeat_claim(request, search, trial, repeated)
     if search.max_running_trials is not None:
         _check_cap(session, search.id, search.max_running_trials)
     token = secrets.token_hex(16)
@@ -68,15 +72,16 @@ def claim(session: Session, request: ClaimRequest, lease_seconds: float) -> tupl
             worker=request.worker.name,
             started_at=None,
         )
-        .returning(Trial.id)
-        .execution_options(synchronize_session=False)
+        .returning(Trial)
+        .execution_options(synchronize_session=False, populate_existing=True)
     )
-    session.refresh(trial)
     if granted is None:
+        session.refresh(trial)
         repeated = session.scalar(select(Attempt).where(Attempt.claim_id == str(request.claim_id)))
         if repeated is not None:  # the same request, twice at once
-            return _repeat_claim(session, request, repeated)
+            return _repeat_claim(request, search, trial, repeated)
         raise _refusal(session, trial, search)
+    _remember_worker(session, request.worker)
     attempt = Attempt(
         trial_id=trial.id,
         number=trial.attempt,
@@ -119,16 +124,14 @@ def renew(session: Session, request: RenewRequest, lease_seconds: float) -> Comm
         raise GoneError(f"trial {trial.id} is {trial.state}")
     if trial.state == "queued":
         _revive(session, trial)
-    at = read_clock(session)
-    trial.lease_until = at + lease_seconds
+    trial.lease_until = _later(lease_seconds)
     if request.progress is not None:
         trial.iteration = request.progress.iteration
         trial.total_iterations = request.progress.total_iterations
         trial.progress_loss = request.progress.loss
     noted: dict[str, Any] = {}
     if trial.started_at is None:
-        trial.started_at = noted["started_at"] = at
-        record(session, "trial_started", f"started on {trial.worker}", search_id=trial.search_id, trial_id=trial.id)
+        trial.started_at = noted["started_at"] = _later(0)
     if request.start is not None:
         noted["environment"] = request.start.environment
         noted["resumed_iteration"] = request.start.resumed_iteration
@@ -170,7 +173,7 @@ def finish(session: Session, request: ResultRequest) -> TrialState:
         trial.metrics = result.metrics.model_dump(mode="json") if result.metrics else None
         trial.checkpoint = result.checkpoint
         trial.error_kind = trial.error = None
-        trial.finished_at = read_clock(session)
+        trial.finished_at = _later(0)
         how = " (diverged)" if result.diverged else ""
         kind: EventKind = "trial_succeeded" if result.outcome == "succeeded" else "trial_pruned"
         record(session, kind, f"AP {result.reward:.4f}{how}", search_id=trial.search_id, trial_id=trial.id)
@@ -301,6 +304,11 @@ def keep_late_result(session: Session, request: ResultRequest, attempt: int, rea
     )
 
 
+def _later(seconds: float) -> Any:
+    """The database's time in `seconds`, to be assigned to a mapped attribute that is not read again."""
+    return now() + seconds
+
+
 def _remember_worker(session: Session, worker: WorkerInfo) -> None:
     values = {
         "name": worker.name,
@@ -319,13 +327,14 @@ def _insert(session: Session, table: type[Worker] | type[Evaluation]) -> Any:
     return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
 
 
-def _repeat_claim(session: Session, request: ClaimRequest, attempt: Attempt) -> tuple[Search, Trial, Attempt]:
-    trial = session.get_one(Trial, attempt.trial_id, populate_existing=True)
-    if trial.id != request.trial_id:
-        raise ConflictError(f"claim_id {request.claim_id} was used for trial {trial.id}")
+def _repeat_claim(
+    request: ClaimRequest, search: Search, trial: Trial, attempt: Attempt
+) -> tuple[Search, Trial, Attempt]:
+    if attempt.trial_id != trial.id:
+        raise ConflictError(f"claim_id {request.claim_id} was used for trial {attempt.trial_id}")
     if trial.state != "running" or trial.token != attempt.token:
         raise ConflictError(f"trial {trial.id}: the lease of this claim has ended")
-    return session.get_one(Search, trial.search_id), trial, attempt
+    return search, trial, attempt
 
 
 def _check_cap(session: Session, search_id: str, cap: int) -> None:
@@ -356,13 +365,15 @@ def _revive(session: Session, trial: Trial) -> None:
 
 
 def _find_attempt(session: Session, trial_id: str, token: str) -> tuple[Trial, Attempt]:
-    trial = session.scalar(select(Trial).where(Trial.id == trial_id).with_for_update(key_share=True))
-    if trial is None:
-        raise NotFoundError(f"no trial {trial_id}")
-    attempt = session.scalar(select(Attempt).where(Attempt.trial_id == trial_id, Attempt.token == token))
-    if attempt is None:
-        raise NotFoundError(f"trial {trial_id} has no attempt with this token")
-    return trial, attempt
+    found = session.execute(
+        select(Trial, Attempt)
+        .join(Attempt, Attempt.trial_id == Trial.id)
+        .where(Trial.id == trial_id, Attempt.token == token)
+        .with_for_update(of=Trial, key_share=True)
+    ).one_or_none()
+    if found is None:
+        raise NotFoundError(f"trial {trial_id} is unknown, or has no attempt with this token")
+    return found.Trial, found.Attempt
 
 
 def _fail_attempt(session: Session, trial: Trial, result: JobResult) -> None:
@@ -393,7 +404,7 @@ def _charge_preemption(session: Session, trial: Trial) -> None:
 def _give_up(session: Session, trial: Trial, reason: str) -> None:
     trial.state = "failed"
     trial.error = trial.error or reason
-    trial.finished_at = read_clock(session)
+    trial.finished_at = _later(0)
     record(session, "trial_failed", reason, search_id=trial.search_id, trial_id=trial.id, level="error")
 
 

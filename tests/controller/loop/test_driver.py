@@ -52,7 +52,7 @@ def test_a_search_runs_from_start_to_best_loss(platform: Platform, mode: str, al
 
 
 def test_the_policy_learns(platform: Platform) -> None:
-    search = add_search(platform.database, rounds=12, trials_per_round=8)
+    search = add_search(platform.database, rounds=10, trials_per_round=8)
     platform.run(search)
     means = [row.mean_reward for row in platform.rounds(search)[:-1]]
     assert all(mean is not None for mean in means)
@@ -453,10 +453,10 @@ def test_without_redis_results_are_still_used(platform: Platform) -> None:
 
 
 def test_the_queue_holds_no_more_than_workers_take_soon(platform: Platform) -> None:
-    search = add_search(platform.database, trials_per_round=50)
+    search = add_search(platform.database, trials_per_round=20, rounds=1)
     platform.driver.tick()
     assert len(platform.queue.present(0)) == platform.settings.queue_margin
-    assert len(platform.trials(search)) == 50
+    assert len(platform.trials(search)) == 20
     assert platform.run(search).state == "succeeded"
 
 
@@ -472,8 +472,8 @@ def test_each_resource_class_has_its_own_queue(platform: Platform) -> None:
 
 
 def test_searches_share_the_workers_and_priority_goes_first(platform: Platform, settings: Settings) -> None:
-    first = add_search(platform.database, trials_per_round=100)
-    second = add_search(platform.database, trials_per_round=100)
+    first = add_search(platform.database, trials_per_round=50)
+    second = add_search(platform.database, trials_per_round=50)
     served = {first.id: 0, second.id: 0}
     for _ in range(10):
         platform.driver.tick()
@@ -484,7 +484,7 @@ def test_searches_share_the_workers_and_priority_goes_first(platform: Platform, 
             platform.finish(lease)
     assert served == {first.id: 20, second.id: 20}
 
-    urgent = add_search(platform.database, trials_per_round=100, priority=5)
+    urgent = add_search(platform.database, trials_per_round=50, priority=5)
     for _ in range(3):
         platform.driver.tick()
         last = [platform.start() for _ in range(settings.queue_margin)]

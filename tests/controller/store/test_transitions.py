@@ -430,12 +430,7 @@ def test_the_event_log_tells_a_trials_story(database: Database) -> None:
     finish(database, trial_id, token, succeeded())
     with database.read() as session:
         events = queries.list_events(session, trial_id=trial_id).items
-    assert [event.kind for event in events] == [
-        "trial_started",
-        "trial_preempted",
-        "trial_started",
-        "trial_succeeded",
-    ]
+    assert [event.kind for event in events] == ["trial_preempted", "trial_succeeded"]
 
 
 def test_a_search_without_trials_yet_has_nothing_to_expire(database: Database) -> None:
