@@ -31,6 +31,10 @@ PUBLISHED = [
 ]
 CONTROL_POINTS = torch.tensor([[0, 0, *row, 1, 1] for row in PUBLISHED], dtype=torch.float64).view(5, 6, 2)
 
+MODULES = ("entries", "generalised_ap", "pairwise_sums", "parameterized_ap", "piecewise")
+CODE = ("benchmarks/loss.py", *(f"trainer/losses/{module}.py" for module in MODULES))
+"""What the figures depend on."""
+
 Step = Callable[[], object]
 
 
@@ -222,7 +226,7 @@ def main() -> None:
     }
     for line in result["summary"]:
         print(f"{line['what']:60s} {line['measured']:>10} {line.get('goal', '')}")
-    write_record(f"loss-{device.type}", ("trainer/losses", "benchmarks/loss.py"), result)
+    write_record(f"loss-{device.type}", CODE, result)
 
 
 if __name__ == "__main__":

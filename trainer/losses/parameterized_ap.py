@@ -39,7 +39,7 @@ def parameterized_ap_loss(
         ValueError: shapes that do not match; on the CPU also targets other than 1, 0, -1, NaN logits of valid
             entries, quality of a positive outside [0, 1], control points that are not as above.
 
-    Source: Tao et al., "Searching Parameterized AP Loss for Object Detection", NeurIPS 2021, the loss of section 3.
+    Source: Tao et al., "Searching Parameterized AP Loss for Object Detection", NeurIPS 2021.
     """
     check_control_points(control_points)
     rows = [
