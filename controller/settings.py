@@ -34,7 +34,6 @@ class Settings(BaseSettings):
     renew_seconds: float = Field(5, gt=0, description="how often a worker renews its lease")
     leader_lease_seconds: float = Field(15, gt=0, description="a leader that is silent for so long is replaced")
     tick_seconds: float = Field(0.5, gt=0, description="pause between two looks of the leader at its searches")
-    requeue_seconds: float = Field(15, gt=0, description="an entry handed to a worker that never claims is handed on")
     queue_margin: int = Field(8, ge=1, description="trials kept in a queue beyond two for each live worker")
 
     @field_validator("data_roots", "allowed_hosts", mode="before")

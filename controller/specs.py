@@ -79,6 +79,12 @@ class SearchSpec(Request):
     confirm: ConfirmSpec = ConfirmSpec()
 
     @model_validator(mode="after")
+    def _check_mode(self) -> Self:
+        if self.algorithm == "released" and self.mode == "stream":
+            raise ValueError("mode: expected round for the algorithm released, which knows nothing else; got stream")
+        return self
+
+    @model_validator(mode="after")
     def _check_published(self) -> Self:
         if self.confirm.published and PROFILES[self.profile].preset is None:
             raise ValueError(f"confirm.published: no published parameters fit the profile {self.profile!r}")

@@ -1,3 +1,5 @@
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +11,7 @@ from simulation import Platform, outcome, reward_of
 from sqlalchemy import event, update
 
 from controller.loop.confirmation import Report
+from controller.loop.driver import Driver
 from controller.loop.jobs import confirm_seed, decode_loss, proxy_seed
 from controller.settings import Settings
 from controller.store import searches, transitions
@@ -23,9 +26,10 @@ FAILED = JobResult(outcome="failed", error_kind="user", error="no such file")
 # A search from start to end
 
 
-@pytest.mark.parametrize("mode", ["round", "stream"])
-@pytest.mark.parametrize("algorithm", ["ppo", "random"])
-def test_a_search_runs_from_start_to_best_loss(platform: Platform, mode: str, algorithm: str) -> None:
+@pytest.mark.parametrize(
+    ("algorithm", "mode"), [("ppo", "round"), ("ppo", "stream"), ("released", "round"), ("random", "stream")]
+)
+def test_a_search_runs_from_start_to_best_loss(platform: Platform, algorithm: str, mode: str) -> None:
     search = add_search(
         platform.database, mode=mode, algorithm=algorithm, confirm={"candidates": 3, "seeds": 2, "published": True}
     )
@@ -300,6 +304,22 @@ def test_of_two_drivers_one_leads_until_it_falls_silent(platform: Platform) -> N
     assert other.tick()
     assert not platform.driver.tick()
     assert len(platform.trials(search)) == 4
+
+
+def test_a_running_driver_can_be_woken_and_hands_over_when_it_stops(platform: Platform) -> None:
+    patient = Settings(state_dir=platform.settings.state_dir, tick_seconds=3600)
+    driver = Driver(platform.database, platform.queue, patient)
+    thread = threading.Thread(target=driver.run)
+    thread.start()
+    search = add_search(platform.database)
+    deadline = time.monotonic() + 60
+    while not platform.trials(search) and time.monotonic() < deadline:
+        driver.wake()
+        time.sleep(0.01)
+    driver.stop()
+    thread.join()
+    assert len(platform.trials(search)) == 4
+    assert platform.new_driver().tick()
 
 
 def test_a_driver_that_lost_its_term_in_the_middle_of_a_tick_changes_nothing(platform: Platform) -> None:
