@@ -1,4 +1,4 @@
-"""The operator's settings, from the environment (PAPLOSS_...) or passed by the command line; nothing is made on import."""
+"""The operator's settings, from the environment (PAPLOSS_...) or the command line; nothing is made on import."""
 
 import json
 from pathlib import Path
@@ -55,7 +55,8 @@ class Settings(BaseSettings):
     def _check_durations(self) -> Self:
         if self.renew_seconds * 2 > self.lease_seconds:
             raise ValueError(
-                f"renew_seconds: expected at most half of lease_seconds ({self.lease_seconds}), got {self.renew_seconds}"
+                f"renew_seconds: expected at most half of lease_seconds, "
+                f"got {self.renew_seconds} with {self.lease_seconds}"
             )
         return self
 

@@ -127,7 +127,7 @@ class TrainingSpec(Request):
             raise ValueError(f"seeds: expected distinct seeds, got {list(self.seeds)}")
         heads = set(PROFILES[self.profile].heads)
         for choice in self.losses:
-            loss = PRESETS[choice.preset] if choice.preset in PRESETS else choice.loss
+            loss = PRESETS.get(choice.preset or "", choice.loss)
             if loss is not None and loss.heads and set(loss.heads) != heads:
                 raise ValueError(
                     f"losses[{choice.label}]: profile {self.profile!r} has the heads {sorted(heads)}, "

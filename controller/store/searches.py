@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from controller.specs import LossChoice, Request, SearchSpec, TrainingSpec
@@ -243,4 +244,9 @@ def _remember(session: Session, search: Search, idempotency: Idempotency | None)
                 owner=search.owner, key=idempotency.key, fingerprint=idempotency.fingerprint, search_id=search.id
             )
         )
-        session.flush()
+        try:
+            session.flush()
+        except IntegrityError:
+            raise ConflictError(
+                f"Idempotency-Key {idempotency.key!r} is being used by another request at this moment; repeat this one"
+            ) from None

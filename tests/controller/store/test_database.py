@@ -4,6 +4,7 @@ import time
 import pytest
 from scenarios import add_search
 from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 
 from controller.store.database import Database, now, read_clock
 from controller.store.models import Search
@@ -62,6 +63,25 @@ def test_a_reader_does_not_wait_for_a_writer(database: Database) -> None:
         writer.flush()
         with database.read() as reader:
             assert reader.get_one(Search, made.id).name == ""
+
+
+def test_after_its_connections_were_cut_a_pool_fails_once_and_then_works(postgres_url: str) -> None:
+    database, other = Database(postgres_url), Database(postgres_url)
+    cut = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> :own"
+    )
+    with database.read() as first, database.read() as second:  # two connections in the pool
+        read_clock(first)
+        read_clock(second)
+    with other.read() as session:
+        session.execute(cut, {"own": session.execute(text("SELECT pg_backend_pid()")).scalar_one()})
+    with pytest.raises(OperationalError), database.read() as session:
+        read_clock(session)
+    for _ in range(3):
+        with database.read() as session:
+            read_clock(session)
+    database.close()
+    other.close()
 
 
 def test_sqlite_keeps_a_write_ahead_log_and_checks_foreign_keys(sqlite_url: str) -> None:

@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 from scenarios import add_search, add_training, attempts, claim, search, search_spec, training_spec, trial
 from sqlalchemy import func, select
@@ -54,6 +56,29 @@ def test_a_repeated_idempotency_key_makes_nothing_new(database: Database) -> Non
     assert made[0] == made[1] != made[2]
     with pytest.raises(ConflictError, match="k1"), database.write() as session:
         searches.create_search(session, search_spec(), "ann", Idempotency("k1", "b" * 64))
+
+
+def test_the_same_idempotency_key_at_once_makes_one_search(database: Database) -> None:
+    made: list[str] = []
+    refused: list[str] = []
+    barrier = threading.Barrier(4)
+
+    def ask() -> None:
+        barrier.wait()
+        try:
+            with database.write() as session:
+                made.append(searches.create_search(session, search_spec(), "ann", Idempotency("k1", "a" * 64)).id)
+        except ConflictError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(made)) == 1
+    assert len(made) + len(refused) == 4
+    assert all("repeat this one" in message for message in refused)
 
 
 def test_pause_resume_and_cancel_may_be_repeated(database: Database) -> None:
