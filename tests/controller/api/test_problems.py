@@ -84,7 +84,7 @@ def test_a_defect_tells_no_secrets_but_a_reference(controller: RunningController
     reply = http.get(f"/api/v1/searches/{search_id}")
     problem = problem_of(reply, 500)
     assert "defect" in problem["detail"]
-    assert "Error" not in reply.text
+    assert "KeyError" not in reply.text
     assert reply.headers["X-Content-Type-Options"] == "nosniff"
 
 

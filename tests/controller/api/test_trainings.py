@@ -1,0 +1,70 @@
+"""Training requests over HTTP."""
+
+import httpx
+from controllers import PlayedWorker
+
+from controller.client import Client
+from controller.specs import LossChoice, TrainingSpec
+from jobs.spec import LossSpec
+
+COMPARISON = TrainingSpec(
+    name="both",
+    kind="compare",
+    profile="synthetic",
+    losses=(LossChoice(label="published", preset="retinanet"), LossChoice(label="identity", preset="identity")),
+    seeds=(1, 2),
+)
+
+
+def test_a_comparison_from_request_to_results(client: Client, worker: PlayedWorker) -> None:
+    training = client.create_training(COMPARISON)
+    assert (training.kind, training.trials_planned, training.trials) == ("compare", 4, {"queued": 4})
+    for trial in client.trials(training.id):
+        worker.run(trial.id)
+    assert client.wait(training.id, poll_seconds=0.05).state == "succeeded"
+    done = client.get_training(training.id)
+    assert {row.label for row in done.results} == {"published", "identity"}
+    means = [row.mean for row in done.results]
+    assert None not in means
+    assert means == sorted(means, key=lambda mean: -(mean or 0))
+    for row in done.results:
+        assert len(row.rewards) == row.planned == 2
+        assert row.spread is not None
+    assert done.best_ap == means[0]
+    assert [item.id for item in client.list_trainings()] == [training.id]
+
+
+def test_a_search_is_no_training_and_a_training_no_search(client: Client, http: httpx.Client) -> None:
+    training = client.create_training(COMPARISON)
+    search_id = http.post("/api/v1/searches", json={"profile": "synthetic"}).json()["id"]
+    assert http.get(f"/api/v1/searches/{training.id}").status_code == 404
+    assert http.get(f"/api/v1/trainings/{search_id}").status_code == 404
+    assert http.get(f"/api/v1/searches/{training.id}/best").status_code == 404
+    assert [item.id for item in client.list_searches()] == [search_id]
+    assert client.cancel(training.id).state == "cancelled"
+
+
+def test_a_repeated_request_makes_nothing_new(client: Client) -> None:
+    assert client.create_training(COMPARISON, "k").id == client.create_training(COMPARISON, "k").id
+
+
+def test_a_key_of_a_search_is_not_one_of_a_training(client: Client, http: httpx.Client) -> None:
+    client.create_training(COMPARISON, "k")
+    reply = http.post("/api/v1/searches", json={"profile": "synthetic"}, headers={"Idempotency-Key": "k"})
+    assert reply.status_code == 409
+
+
+def test_a_loss_without_functions_has_no_figure_of_them(client: Client, http: httpx.Client) -> None:
+    spec = TrainingSpec(profile="synthetic", losses=(LossChoice(label="focal", loss=LossSpec(name="focal_l1")),))
+    trial = next(client.trials(client.create_training(spec).id))
+    assert http.get(f"/api/v1/trials/{trial.id}/figures/functions").status_code == 404
+    assert http.get(f"/api/v1/trials/{trial.id}/figures/learning").status_code == 200
+
+
+def test_the_best_of_an_unknown_or_unfinished_search_cannot_be_trained(client: Client, http: httpx.Client) -> None:
+    search_id = http.post("/api/v1/searches", json={"profile": "synthetic"}).json()["id"]
+    for asked, status in (("0nothing", 404), (search_id, 409)):
+        losses = [{"label": "found", "search": asked}]
+        reply = http.post("/api/v1/trainings", json={"profile": "synthetic", "losses": losses})
+        assert reply.status_code == status
+        assert "losses[found].search" in reply.json()["detail"]

@@ -1,0 +1,140 @@
+"""Every page, rendered over real data."""
+
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from controllers import PlayedWorker, RunningController, run_search
+
+from controller.client import Client
+from controller.specs import ConfirmSpec, LossChoice, SearchSpec, TrainingSpec
+from jobs.spec import JobResult
+
+SMALL = SearchSpec(
+    name="<b>mine</b>", profile="synthetic", rounds=1, trials_per_round=2, confirm=ConfirmSpec(candidates=1, seeds=2)
+)
+COMPARISON = TrainingSpec(
+    kind="compare", profile="synthetic", losses=(LossChoice(label="identity", preset="identity"),), seeds=(0, 1)
+)
+
+
+@pytest.fixture
+def viewer(controller: RunningController) -> Iterator[httpx.Client]:
+    with controller.http("viewer") as http:
+        yield http
+
+
+def page(http: httpx.Client, path: str) -> str:
+    reply = http.get(path, headers={"Accept": "text/html"})
+    assert reply.status_code == 200, reply.text
+    assert reply.headers["Content-Type"].startswith("text/html")
+    return reply.text
+
+
+def test_without_anything_pages_say_what_to_do(viewer: httpx.Client) -> None:
+    assert "paploss search" in page(viewer, "/")
+    assert "paploss train" in page(viewer, "/trainings")
+    assert "paploss worker" in page(viewer, "/workers")
+
+
+def test_a_search_that_has_just_begun(viewer: httpx.Client, client: Client) -> None:
+    search = client.create_search(SMALL)
+    client.pause(search.id)
+    text = page(viewer, f"/searches/{search.id}")
+    assert "no result yet" in text
+    assert "Nothing has happened" not in text
+    assert "paused" in text
+
+
+def test_a_search_that_has_ended(viewer: httpx.Client, client: Client, worker: PlayedWorker) -> None:
+    search = client.create_search(SMALL)
+    run_search(client, worker, search.id)
+    text = page(viewer, f"/searches/{search.id}")
+    best = client.best(search.id)
+    assert f"{100 * best.ap:.1f}" in text
+    assert "mean of 2 fresh seeds" in text
+    assert "&lt;b&gt;mine&lt;/b&gt;" in text
+    assert "<b>mine</b>" not in text
+    for trial in client.trials(search.id):
+        assert f'href="/trials/{trial.id}"' in text
+    assert f'href="/searches/{search.id}"' in page(viewer, "/")
+
+
+def test_the_trials_are_sorted_as_asked(viewer: httpx.Client, client: Client, worker: PlayedWorker) -> None:
+    search = client.create_search(SMALL)
+    run_search(client, worker, search.id)
+    text = page(viewer, f"/searches/{search.id}?sort=ap&descending=true")
+    table = text[text.index('id="trial-table"') :]
+    shown = [float(ap) for ap in re.findall(r"<b>([\d.]+)</b>", table)]
+    assert shown == sorted(shown, reverse=True)
+    assert len(shown) == len(list(client.trials(search.id)))
+    assert 'aria-sort="descending"><a id="sort-ap"' in table
+    assert viewer.get(f"/searches/{search.id}?sort=nothing").status_code == 422
+
+
+def test_long_tables_come_in_pages(viewer: httpx.Client, client: Client) -> None:
+    training = client.create_training(COMPARISON.model_copy(update={"seeds": tuple(range(60))}))
+    first = page(viewer, f"/trainings/{training.id}")
+    assert "1–25 of 60" in first
+    following = re.search(r'id="next" rel="next" href="([^"#]+)', first)
+    assert following
+    assert "26–50 of 60" in page(viewer, following[1].replace("&amp;", "&"))
+
+
+def test_a_trial_shows_its_error_its_log_and_its_attempts(
+    viewer: httpx.Client, client: Client, worker: PlayedWorker
+) -> None:
+    training = client.create_training(COMPARISON)
+    trial = next(client.trials(training.id))
+    assert "Nothing has been evaluated yet" in page(viewer, f"/trials/{trial.id}")
+    lease = worker.claim(trial.id)
+    worker.renew(lease, 0.1, log_tail="</pre><script>alert(1)</script>")
+    worker.finish(lease, JobResult(outcome="failed", error_kind="user", error="no <i>images</i>"))
+    text = page(viewer, f"/trials/{trial.id}")
+    assert "no &lt;i&gt;images&lt;/i&gt;" in text
+    assert "&lt;/pre&gt;&lt;script&gt;" in text
+    assert "<script>alert" not in text
+    assert "/figures/learning" in text
+    assert "node-1" in text
+
+
+def test_results_of_a_comparison(viewer: httpx.Client, client: Client, worker: PlayedWorker) -> None:
+    training = client.create_training(COMPARISON)
+    for trial in client.trials(training.id):
+        worker.run(trial.id)
+    (row,) = client.get_training(training.id).results
+    assert row.mean is not None
+    assert f"{100 * row.mean:.1f}" in page(viewer, f"/trainings/{training.id}")
+    assert training.id in page(viewer, "/trainings")
+
+
+def test_workers(viewer: httpx.Client, client: Client, worker: PlayedWorker) -> None:
+    trial = next(client.trials(client.create_training(COMPARISON).id))
+    worker.claim(trial.id)
+    text = page(viewer, "/workers")
+    assert "busy" in text
+    assert f"/trials/{trial.id}" in text
+
+
+def test_buttons_are_for_those_who_may_press_them(controller: RunningController, client: Client) -> None:
+    search = client.create_search(SMALL)
+    for role, pause in (("viewer", False), ("user", True), ("admin", True)):
+        with controller.http(role) as http:
+            assert ("/pause" in page(http, f"/searches/{search.id}")) == pause
+    client.cancel(search.id)
+    for role, delete in (("viewer", False), ("user", False), ("admin", True)):
+        with controller.http(role) as http:
+            assert ('data-method="DELETE"' in page(http, f"/searches/{search.id}")) == delete
+
+
+def test_pages_load_nothing_from_elsewhere_and_no_inline_script(viewer: httpx.Client, client: Client) -> None:
+    search = client.create_search(SMALL)
+    for path in ("/", f"/searches/{search.id}", "/workers", "/trainings", "/sign-in"):
+        text = page(viewer, path)
+        assert "http://" not in text
+        assert "https://" not in text
+        assert not re.search(r"<script(?![^>]*\bsrc=)", text)
+        assert not re.search(r"\son\w+=", text)
+        for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', text):
+            assert viewer.get(address).status_code == 200

@@ -1,0 +1,50 @@
+"""Numbers, times and texts as people read them."""
+
+from datetime import UTC, datetime
+
+import pytest
+from jinja2 import UndefinedError
+
+from controller.web.render import Pages, format_ap, format_duration, format_number, format_timestamp
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"), [(0.265, "26.5"), (0.0, "0.0"), (1.0, "100.0"), (None, "–"), (-1.0, "–"), (0.26549, "26.5")]
+)
+def test_ap_is_in_percent_with_one_decimal(fraction: float | None, text: str) -> None:
+    assert format_ap(fraction) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "–"),
+        (0, "0.0 s"),
+        (9.94, "9.9 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (100, "1 min 40 s"),
+        (3600, "1 h"),
+        (4800, "1 h 20 min"),
+        (3659, "1 h"),
+        (200_000, "2 d 7 h"),
+    ],
+)
+def test_durations_have_two_units(seconds: float | None, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+def test_other_numbers_and_times() -> None:
+    assert format_number(12345) == "12\u202f345"
+    assert format_number(None) == "–"
+    assert format_timestamp(datetime(2026, 11, 22, 20, 41, 59, tzinfo=UTC)) == "2026-11-22 20:41 UTC"
+    assert format_timestamp(None) == "–"
+
+
+def test_what_is_filled_in_is_escaped_and_must_be_there() -> None:
+    pages = Pages(lambda name: f"/static/{name}")
+    shown = pages.render("sign_in.html", caller=None, next="/", error="<script>alert(1)</script>")
+    assert "<script>alert" not in shown
+    assert "&lt;script&gt;" in shown
+    with pytest.raises(UndefinedError):
+        pages.render("sign_in.html", caller=None)
