@@ -25,7 +25,6 @@ IMPATIENT = {
     "PAPLOSS_RENEW_SECONDS": "0.3",
     "PAPLOSS_LEADER_LEASE_SECONDS": "2",
     "PAPLOSS_TICK_SECONDS": "0.05",
-    "PAPLOSS_REQUEUE_SECONDS": "1",
 }
 """Settings under which a killed process is missed soon."""
 
@@ -159,9 +158,28 @@ class Stack:
                     run = self.http.get(f"trainings/{search_id}")
             except httpx.TransportError:
                 return None
-            return run.json() if run.is_success and run.json()["state"] in states else None
+            if not run.is_success:
+                return None
+            found: dict[str, Any] = run.json()
+            if found["state"] in ("succeeded", "failed", "cancelled"):
+                assert found["state"] in states, f"{search_id} is {found['state']}: {found['reason']}"
+            return found if found["state"] in states else None
 
-        return dict(wait_until(look, f"{search_id} to be {' or '.join(states)}"))
+        try:
+            return dict(wait_until(look, f"{search_id} to be {' or '.join(states)}"))
+        except AssertionError as error:
+            error.add_note(self.story(search_id))
+            raise
+
+    def story(self, search_id: str) -> str:
+        """What happened, for a test that failed."""
+        lines = self.get(f"searches/{search_id}/log", limit=200)["items"]
+        trials = [
+            [trial[name] for name in ("number", "state", "attempts", "preemptions", "worker", "iteration")]
+            for trial in self.trials(search_id)
+        ]
+        events = [f"{line['at']} {line['trial_id']} {line['kind']}: {line['message']}" for line in lines]
+        return "\n".join([*map(str, trials), *events])
 
     def _is_ready(self) -> bool:
         assert self.controller is not None
