@@ -1,0 +1,1 @@
+"""Speed, memory and results, measured and recorded; `python -m benchmarks` runs them all."""

@@ -1,0 +1,51 @@
+"""Where a result comes from: commit, date, machine; and where it is kept."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def write_record(name: str, paths: tuple[str, ...], result: Mapping[str, Any]) -> Path:
+    """Write benchmarks/results/NAME.json and return its path. `paths`: the code that the result depends on."""
+    record = {"benchmark": name, **provenance(paths), **result}
+    path = RESULTS / f"{name}.json"
+    RESULTS.mkdir(exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    return path
+
+
+def provenance(paths: tuple[str, ...]) -> dict[str, Any]:
+    """The commit (marked where one of `paths` differs from it), the time and the machine."""
+    return {
+        "commit": _commit(paths),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "python": platform.python_version()},
+    }
+
+
+def _commit(paths: tuple[str, ...]) -> str:
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(RESULTS.parents[1]), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", *paths)
+        return git("rev-parse", "HEAD") + (" with changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
