@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from controller.store.database import now, read_clock
@@ -24,7 +23,6 @@ from controller.store.events import EventKind, record
 from controller.store.models import (
     OPEN_TRIAL_STATES,
     Attempt,
-    Evaluation,
     LateResult,
     Outcome,
     Search,
@@ -32,8 +30,9 @@ from controller.store.models import (
     TrialState,
     Worker,
 )
-from jobs.lease import ClaimRequest, Command, ReleaseRequest, RenewRequest, ResultRequest, WorkerInfo
-from jobs.spec import EvaluationEvent, JobResult
+from controller.store.reports import keep_evaluations, remember_worker
+from jobs.lease import ClaimRequest, Command, ReleaseRequest, RenewRequest, ResultRequest
+from jobs.spec import JobResult
 
 
 def claim(session: Session, request: ClaimRequest, lease_seconds: float) -> tuple[Search, Trial, Attempt]:
@@ -81,7 +80,7 @@ def claim(session: Session, request: ClaimRequest, lease_seconds: float) -> tupl
         if repeated is not None:  # the same request, twice at once
             return _repeat_claim(request, search, trial, repeated)
         raise _refusal(session, trial, search)
-    _remember_worker(session, request.worker)
+    remember_worker(session, request.worker)
     attempt = Attempt(
         trial_id=trial.id,
         number=trial.attempt,
@@ -139,7 +138,7 @@ def renew(session: Session, request: RenewRequest, lease_seconds: float) -> Comm
         noted["log_tail"] = request.log_tail
     if noted:
         _update_attempt(session, trial, noted)
-    _keep_evaluations(session, trial.id, request.evaluations)
+    keep_evaluations(session, trial.id, request.evaluations)
     if trial.worker is not None:
         session.execute(update(Worker).where(Worker.name == trial.worker).values(last_seen_at=now()))
     return "pause" if search_state == "paused" else "continue"
@@ -160,7 +159,7 @@ def finish(session: Session, request: ResultRequest) -> TrialState:
         raise LateResultError(f"trial {trial.id}: attempt {trial.attempt} has claimed it since", attempt.number)
     if trial.state not in OPEN_TRIAL_STATES:
         raise LateResultError(f"trial {trial.id} is already {trial.state}", attempt.number)
-    _keep_evaluations(session, trial.id, request.evaluations)
+    keep_evaluations(session, trial.id, request.evaluations)
     result = request.result
     trial.seconds = result.seconds
     trial.iteration = max(trial.iteration, result.iterations)
@@ -309,24 +308,6 @@ def _later(seconds: float) -> Any:
     return now() + seconds
 
 
-def _remember_worker(session: Session, worker: WorkerInfo) -> None:
-    values = {
-        "name": worker.name,
-        "host": worker.host,
-        "gpus": worker.gpus,
-        "device": worker.device,
-        "versions": worker.versions,
-    }
-    statement = _insert(session, Worker).values(**values)
-    session.execute(statement.on_conflict_do_update(index_elements=["name"], set_={**values, "last_seen_at": now()}))
-
-
-def _insert(session: Session, table: type[Worker] | type[Evaluation]) -> Any:
-    """An INSERT that can say ON CONFLICT; both dialects have the same method for it."""
-    dialect = session.get_bind().dialect.name
-    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
-
-
 def _repeat_claim(
     request: ClaimRequest, search: Search, trial: Trial, attempt: Attempt
 ) -> tuple[Search, Trial, Attempt]:
@@ -426,20 +407,3 @@ def _update_attempt(session: Session, trial: Trial, values: dict[str, Any]) -> N
         .values(**values)
         .execution_options(synchronize_session=False)
     )
-
-
-def _keep_evaluations(session: Session, trial_id: str, evaluations: Sequence[EvaluationEvent]) -> None:
-    """Store what is not stored yet: each renewal brings all of them, and a resumed training measures some again."""
-    if not evaluations:
-        return
-    rows = [
-        {
-            "trial_id": trial_id,
-            "iteration": evaluation.iteration,
-            "total_iterations": evaluation.total_iterations,
-            "ap": evaluation.metrics.ap,
-            "metrics": evaluation.metrics.model_dump(mode="json"),
-        }
-        for evaluation in evaluations
-    ]
-    session.execute(_insert(session, Evaluation).values(rows).on_conflict_do_nothing())
