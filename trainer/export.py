@@ -18,19 +18,23 @@ from trainer.profiles import recipe_of
 from trainer.profiles.recipe import Config
 from trainer.weights import read_state_dict
 
-FOLDER_NAME = "final"
 WEIGHTS_NAME, CONFIG_NAME, ORIGIN_NAME = "detector.pth", "config.py", "origin.json"
 
 
 def keep_final(
-    state: Path, detector: nn.Module, spec: JobSpec, metrics: Metrics, *, config: Config, environment: dict[str, str]
+    folder: Path,
+    detector: nn.Module,
+    spec: JobSpec,
+    metrics: Metrics,
+    *,
+    config: Config,
+    environment: dict[str, str],
 ) -> Path:
-    """Writes `final/` below `state`: the weights, a config for mmdet, and a JSON file of job, metrics, environment.
+    """Writes to `folder` the weights, a config for mmdet, and a JSON file of job, metrics and environment.
 
     Returns:
         The file of the weights, a state dict that mmdet loads as a checkpoint. It is written last.
     """
-    folder = state / FOLDER_NAME
     folder.mkdir(exist_ok=True)
     write_config(config, folder / CONFIG_NAME)
     origin = {

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -210,6 +211,11 @@ class _Training:
             seconds=self._seconds(),
             checkpoint=kept,
         )
+
+    def _keep(self, metrics: Metrics) -> Path:
+        config = mmdet_config(self.spec, self.data, self.recipe)
+        folder = self.attempt.state / "final"
+        return keep_final(folder, self.detector, self.spec, metrics, config=config, environment=self.environment)
 
     def _diverged(self) -> JobResult:
         log.warning("diverged at iteration %d: %s", self.progress.iteration, self.watch.failures)

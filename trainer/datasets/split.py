@@ -54,7 +54,7 @@ def split_file(annotation_file: Path, val_amount: float, seed: int, overwrite: b
     content = read_json(annotation_file)
     count = len(content["images"])
     val_count = round(val_amount * count) if 0 < val_amount < 1 else val_amount
-    if val_count != int(val_count) or not 0 < val_count < count:
+    if not 0 < val_count < count or val_count != int(val_count):
         raise UserError(
             f"val: expected a fraction of the {count} images in {annotation_file} or a number of them, "
             f"both parts not empty, got {val_amount}"

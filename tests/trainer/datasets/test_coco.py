@@ -1,0 +1,109 @@
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from jobs.spec import Split
+from trainer.datasets.coco import read_split
+from trainer.errors import UserError
+
+SPLIT = Split(annotations="annotations/instances_train2017.json", images="train2017")
+
+
+def write(root: Path, **changes) -> Path:
+    content = {
+        "images": [{"id": 7, "file_name": "a.jpg", "width": 100, "height": 50}],
+        "annotations": [{"id": 1, "image_id": 7, "category_id": 3, "bbox": [10, 5, 20, 30], "iscrowd": 0}],
+        "categories": [{"id": 9, "name": "dog"}, {"id": 3, "name": "cat"}],
+        **changes,
+    }
+    (root / "annotations").mkdir(exist_ok=True)
+    (root / "train2017").mkdir(exist_ok=True)
+    file = root / SPLIT.annotations
+    file.write_text(json.dumps(content))
+    return file
+
+
+def boxes(*given) -> list[dict]:
+    return [
+        {"id": 40 + place, "image_id": 7, "category_id": 3, "bbox": box, "iscrowd": 0}
+        for place, box in enumerate(given)
+    ]
+
+
+def test_reads_boxes_as_corners_and_classes_by_id(tmp_path):
+    write(tmp_path)
+    split = read_split(tmp_path, SPLIT)
+    assert split.classes == ("cat", "dog")
+    (sample,) = split.samples()
+    assert sample["img_path"] == str(tmp_path / "train2017/a.jpg")
+    assert sample["instances"] == [{"bbox": [10, 5, 30, 35], "bbox_label": 0, "ignore_flag": 0}]
+
+
+def test_crowds_are_marked_for_leaving_out(tmp_path):
+    write(tmp_path, annotations=[{**boxes([1, 1, 5, 5])[0], "iscrowd": 1}])
+    split = read_split(tmp_path, SPLIT)
+    assert split.samples()[0]["instances"][0]["ignore_flag"] == 1
+    assert split.as_coco()["annotations"][0]["iscrowd"] == 1
+
+
+def test_boxes_partly_outside_are_clipped_and_empty_ones_left_out_with_counts(tmp_path, caplog):
+    write(tmp_path, annotations=boxes([-5, 40, 20, 20], [90, 0, 20, 50], [3, 3, 0, 9], [3, 3, 4, 4]))
+    with caplog.at_level(logging.WARNING):
+        split = read_split(tmp_path, SPLIT)
+    assert [one["bbox"] for one in split.annotations] == [[0, 40, 15, 10], [90, 0, 10, 50], [3, 3, 4, 4]]
+    assert "2 boxes reach outside" in caplog.text
+    assert "1 empty boxes" in caplog.text
+
+
+@pytest.mark.parametrize("box", [[100, 0, 5, 5], [-9, 0, 9, 5], [0, 50, 5, 5], [0, -8, 5, 8]])
+def test_a_box_wholly_outside_names_file_and_annotation(tmp_path, box):
+    file = write(tmp_path, annotations=boxes([1, 1, 2, 2], box))
+    with pytest.raises(UserError, match=f"{file}: annotation 41: .*wholly outside"):
+        read_split(tmp_path, SPLIT)
+
+
+@pytest.mark.parametrize("box", [[float("nan"), 0, 5, 5], [0, 0, float("inf"), 5], [1, 2, 3], "box", [0, 0, None, 1]])
+def test_a_box_that_is_not_finite_names_file_and_annotation(tmp_path, box):
+    file = write(tmp_path, annotations=boxes(box))
+    with pytest.raises(UserError, match=f"{file}: annotation 40: expected a bbox of four finite numbers"):
+        read_split(tmp_path, SPLIT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": []}, "at least one image"),
+        ({"categories": []}, "at least one category"),
+        ({"annotations": None}, "a list 'annotations'"),
+        ({"images": [{"id": 7, "file_name": "a.jpg", "width": 0, "height": 5}]}, "width and height above 0"),
+        ({"images": [{"id": 7, "file_name": "a.jpg", "width": 5}]}, r"images\[0\]: expected a key 'height'"),
+        ({"images": [{"id": 7, "file_name": "a.jpg", "width": 5, "height": 5}] * 2}, "image id 7 occurs twice"),
+        ({"categories": [{"id": 3, "name": "cat"}] * 2}, "category id occurs twice"),
+        ({"categories": [{"id": 4, "name": "cat"}]}, "annotation 1: category_id 3"),
+        (
+            {"annotations": [{"id": 5, "image_id": 8, "category_id": 3, "bbox": [0, 0, 1, 1]}]},
+            "annotation 5: image_id 8",
+        ),
+        ({"annotations": [{"id": 5, "image_id": 8, "category_id": 3}]}, "expected a key 'bbox'"),
+    ],
+)
+def test_malformed_files_are_named(tmp_path, changes, message):
+    file = write(tmp_path, **changes)
+    with pytest.raises(UserError, match=message) as caught:
+        read_split(tmp_path, SPLIT)
+    assert str(file) in str(caught.value)
+
+
+def test_missing_and_unreadable_files_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"instances_train2017\.json: cannot be read: No such file"):
+        read_split(tmp_path, SPLIT)
+    file = write(tmp_path)
+    file.write_text("{")
+    with pytest.raises(UserError, match="not JSON"):
+        read_split(tmp_path, SPLIT)
+    write(tmp_path)
+    (tmp_path / "train2017").rmdir()
+    with pytest.raises(UserError, match="train2017: no such folder of images"):
+        read_split(tmp_path, SPLIT)

@@ -1,0 +1,110 @@
+import pytest
+import torch
+
+from jobs.presets import PRESETS, identity
+from jobs.profiles import PROFILES
+from jobs.spec import HeadLoss, LossSpec, Overrides
+from trainer.datasets.sources import read_job_data
+from trainer.detectors import build_detector
+from trainer.errors import UserError
+from trainer.profiles import RECIPES, recipe_of
+
+LOSSES = {
+    "parameterized": PRESETS["retinanet"],
+    "handmade": LossSpec(name="handmade_ap", form="square"),
+    "focal_l1": LossSpec(name="focal_l1"),
+    "focal_giou": LossSpec(name="focal_giou"),
+}
+
+
+@pytest.fixture
+def make_recipe(make_job, tmp_path):
+    def make(**changes):
+        job = make_job(**changes)
+        return recipe_of(job, read_job_data(job, tmp_path).train)
+
+    return make
+
+
+def test_the_controller_knows_the_same_profiles(make_recipe):
+    assert set(PROFILES) == {*RECIPES, "synthetic"}
+    for name in RECIPES:
+        assert PROFILES[name].heads == tuple(head.name for head in make_recipe(profile=name).heads)
+
+
+def test_an_unknown_profile_is_named(make_recipe):
+    with pytest.raises(UserError, match=r"profile: expected one of retinanet-tiny.*got 'yolo'"):
+        make_recipe(profile="yolo")
+
+
+def test_parameters_for_another_head_are_refused(make_recipe):
+    with pytest.raises(UserError, match=r"loss\.heads: expected bbox_head"):
+        make_recipe(loss=PRESETS["faster-rcnn"])
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_every_loss_builds_and_takes_a_step(make_recipe, loss):
+    recipe = make_recipe(loss=loss)
+    detector = build_detector(recipe.model, seed=0)
+    losses = detector.loss(torch.randn(1, 3, 64, 64), [_sample()])
+    total = sum(value if torch.is_tensor(value) else sum(value) for value in losses.values())
+    total.backward()
+    assert all(one.grad.isfinite().all() for one in detector.bbox_head.parameters())
+
+
+def test_box_coders_follow_the_loss(make_recipe):
+    for name, stds in (("parameterized", 0.1), ("handmade", 0.1), ("focal_l1", 1.0), ("focal_giou", 1.0)):
+        assert make_recipe(loss=LOSSES[name]).model["bbox_head"]["bbox_coder"]["target_stds"][0] == stds
+
+
+def test_control_points_quality_and_scale_reach_the_head(make_recipe):
+    points = identity(["bbox_head"]).heads["bbox_head"].control_points
+    head = HeadLoss(control_points=points, gradient_scale=2.5, quality="l1")
+    detector = build_detector(make_recipe(loss=LossSpec(heads={"bbox_head": head})).model, seed=0)
+    assert detector.bbox_head.gradient_scale == 2.5
+    assert detector.bbox_head.quality == "l1"
+    assert detector.bbox_head.ranking_loss.keywords["control_points"][0][1] == [0.2, 0.2]
+
+
+def test_the_seed_fixes_the_first_weights(make_recipe):
+    model = make_recipe().model
+    one, same, other = (build_detector(model, seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_tiny_does_not_enlarge_small_images(make_recipe):
+    assert make_recipe(overrides=Overrides()).load_pipeline[-1]["scale"][1] == 128
+    assert make_recipe(overrides=Overrides(image_size_px=96)).load_pipeline[-1]["scale"][1] == 96
+
+
+def test_r50_has_the_published_schedules(make_recipe):
+    proxy = make_recipe(profile="retinanet-r50", overrides=Overrides()).schedule
+    assert (proxy.epochs, proxy.batch_size, proxy.learning_rate, proxy.decay) == (1, 64, 0.016, "constant")
+    assert (proxy.optimizer, proxy.momentum, proxy.weight_decay, proxy.warmup_iterations) == ("sgd", 0.9, 1e-4, 500)
+    final = make_recipe(profile="retinanet-r50", schedule="final", overrides=Overrides())
+    assert (final.schedule.epochs, final.schedule.decay, final.schedule.milestones) == (100, "steps", (0.6, 0.8))
+    assert final.model["test_cfg"]["nms"]["iou_threshold"] == 0.6
+
+
+def test_r50_scales_the_learning_rate_with_the_batch(make_recipe):
+    assert make_recipe(profile="retinanet-r50", overrides=Overrides(batch_size=16)).schedule.learning_rate == 0.004
+    given = Overrides(batch_size=16, learning_rate=0.1)
+    assert make_recipe(profile="retinanet-r50", overrides=given).schedule.learning_rate == 0.1
+
+
+def test_r50_freezes_the_first_stage_of_pretrained_weights_only(make_recipe):
+    for weights, stages in ((None, -1), ("resnet50.pth", 1)):
+        backbone = make_recipe(profile="retinanet-r50", weights=weights).model["backbone"]
+        assert backbone["frozen_stages"] == stages
+        assert backbone["norm_eval"] == (weights is not None)
+
+
+def _sample():
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+
+    shape = (64, 64)
+    sample = DetDataSample(metainfo={"img_shape": shape, "pad_shape": shape, "batch_input_shape": shape})
+    sample.gt_instances = InstanceData(bboxes=torch.tensor([[4.0, 4.0, 36.0, 40.0]]), labels=torch.tensor([1]))
+    return sample

@@ -1,0 +1,42 @@
+import pytest
+import torch
+
+from trainer.checkpoint import FILE_NAME, Progress, load_checkpoint, save_checkpoint
+from trainer.errors import UserError
+
+
+def test_progress_and_tensors_come_back(tmp_path):
+    progress = Progress("job", 7, 1.5, [{"iteration": 3, "metrics": {"ap": 0.25}}], {"bbox_head": 2})
+    weights = {"weight": torch.randn(3)}
+    path = save_checkpoint(tmp_path, progress, {"model": weights})
+    found, states = load_checkpoint(tmp_path, "job")
+    assert path == tmp_path / FILE_NAME
+    assert found == progress
+    assert torch.equal(states["model"]["weight"], weights["weight"])
+
+
+def test_one_file_is_replaced(tmp_path):
+    for iteration in (1, 2):
+        save_checkpoint(tmp_path, Progress("job", iteration), {})
+    assert [one.name for one in tmp_path.iterdir()] == [FILE_NAME]
+    assert load_checkpoint(tmp_path, "job")[0].iteration == 2
+
+
+def test_a_checkpoint_of_another_job_is_refused(tmp_path):
+    save_checkpoint(tmp_path, Progress("job"), {})
+    with pytest.raises(UserError, match=r"checkpoint\.pt: belongs to another job"):
+        load_checkpoint(tmp_path, "another")
+
+
+def test_no_checkpoint_is_none(tmp_path):
+    assert load_checkpoint(tmp_path, "job") is None
+
+
+def test_objects_in_a_checkpoint_are_not_run(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (exec, ("raise SystemExit",))
+
+    torch.save({"progress": Trap()}, tmp_path / FILE_NAME)
+    with pytest.raises(Exception, match="Weights only load failed"):
+        load_checkpoint(tmp_path, "job")

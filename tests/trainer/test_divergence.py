@@ -1,0 +1,72 @@
+import pytest
+import torch
+from torch import nn
+
+from trainer.divergence import DivergenceWatch, patience_of, total_loss
+from trainer.profiles.recipe import Head
+
+HEADS = (Head("rpn_head", "rpn", "rpn_loss"), Head("bbox_head", "bbox", "loss"))
+
+
+@pytest.fixture
+def detector() -> nn.Module:
+    detector = nn.Module()
+    detector.rpn, detector.bbox = nn.Linear(2, 1), nn.Linear(2, 1)
+    return detector
+
+
+def run(watch: DivergenceWatch, steps: list[tuple[tuple[float, float], tuple[float, float]]]) -> int | None:
+    """Number of the step at which the watch gives up."""
+    for number, measured in enumerate(steps, start=1):
+        if watch.update([list(pair) for pair in measured]):
+            return number
+    return None
+
+
+FINE, STUCK, NOT_FINITE, NO_POSITIVE = (1.0, 0.1), (1.0, 0.0), (float("inf"), float("inf")), (0.0, 0.0)
+
+
+@pytest.mark.parametrize("useless", [STUCK, NOT_FINITE], ids=["stuck", "nan"])
+def test_gives_up_when_one_head_is_useless_for_more_than_50_steps(detector, useless):
+    watch = DivergenceWatch(detector, HEADS, 1000, {})
+    assert run(watch, [(FINE, useless)] * 60) == 51
+
+
+def test_counts_consecutive_steps_of_each_head_by_itself(detector):
+    watch = DivergenceWatch(detector, HEADS, 1000, {})
+    alternating = [(FINE, STUCK), (STUCK, FINE)] * 100
+    assert run(watch, [*([(FINE, STUCK)] * 50), (FINE, FINE), *([(FINE, STUCK)] * 50), *alternating]) is None
+
+
+def test_batches_without_a_positive_count_neither_way(detector):
+    watch = DivergenceWatch(detector, HEADS, 1000, {})
+    assert run(watch, [(NO_POSITIVE, NO_POSITIVE)] * 200) is None
+    assert run(watch, [(FINE, STUCK), (FINE, NO_POSITIVE)] * 60) == 101
+
+
+def test_short_schedules_have_less_patience():
+    assert [patience_of(total) for total in (10, 100, 400, 500, 90_000)] == [5, 10, 40, 50, 50]
+
+
+def test_counts_go_on_from_a_checkpoint(detector):
+    watch = DivergenceWatch(detector, HEADS, 1000, {"rpn_head": 49})
+    assert run(watch, [(STUCK, FINE)] * 5) == 2
+
+
+def test_measures_loss_and_gradient_of_each_head(detector):
+    inputs = torch.tensor([[1.0, -2.0]])
+    losses = {"rpn_loss_rank": detector.rpn(inputs).sum() * 0 + 1, "loss_cls": [3 * detector.bbox(inputs).sum()]}
+    total_loss(list(losses.values())).backward()
+    measured = DivergenceWatch(detector, HEADS, 1000, {}).measure(losses)
+    assert measured[0].tolist() == [1, 0]
+    assert measured[1].tolist() == [pytest.approx(abs(losses["loss_cls"][0].item())), 6]
+
+
+def test_nan_is_measured_as_infinite(detector):
+    losses = {
+        "rpn_loss": detector.rpn(torch.ones(1, 2)).sum(),
+        "loss": detector.bbox(torch.ones(1, 2)).sum() * torch.nan,
+    }
+    total_loss(list(losses.values())).backward()
+    measured = DivergenceWatch(detector, HEADS, 1000, {}).measure(losses)
+    assert measured.isfinite().tolist() == [[True, True], [False, False]]
