@@ -53,16 +53,24 @@ class Released:
         theta = np.stack([s.theta for s in samples])
         old = np.stack([log_density(s.theta, s.proposed_by.mu, s.proposed_by.sigma) for s in samples])
         advantage = advantages(samples)
-        mu = ascend(state.mu, lambda mu: _slope(mu, theta, advantage, old, sigma), LEARNING_RATE)
+        mu = ascend(
+            state.mu, lambda mu: product_slope(mu, theta, advantage, old, sigma=sigma, clip=CLIP), LEARNING_RATE
+        )
         return PolicyState(done, mu, sigma)
 
 
-def _slope(
-    mu: Vector, theta: NDArray[np.float64], advantage: NDArray[np.float64], old: NDArray[np.float64], sigma: float
+def product_slope(
+    mu: Vector,
+    theta: NDArray[np.float64],
+    advantage: NDArray[np.float64],
+    old: NDArray[np.float64],
+    *,
+    sigma: float,
+    clip: float,
 ) -> Vector:
-    """dJ/dmu [D]."""
+    """dJ/dmu [D]. Args: theta [n, D], advantage [n], old log densities [n, D], sigma of the new density, clip."""
     log_ratio = log_density(theta, mu, sigma) - old
-    low, high = np.log1p(-CLIP), np.log1p(CLIP)
+    low, high = np.log1p(-clip), np.log1p(clip)
     product = advantage * np.exp(np.minimum(log_ratio.sum(axis=1), _LARGEST_LOG_RATIO))
     clipped_product = advantage * np.exp(np.clip(log_ratio, low, high).sum(axis=1))
     takes_clipped = (clipped_product < product)[:, None]
