@@ -37,12 +37,14 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _complete_operation(name: str, operation: dict[str, Any]) -> None:
+    description = operation.get("description", "")
+    operation["summary"] = " ".join(description.partition(". ")[0].rstrip(".").split())
     statuses = [400, 413, 422, 500, 503]
     if name not in OPEN:
         statuses += [401, 403]
         roles = ", ".join(sorted(ROLES[name]))
         operation["security"] = [{"key": []}]
-        operation["description"] = f"{operation.get('description', '')}\n\nRoles: {roles}.".strip()
+        operation["description"] = f"{description}\n\nRoles: {roles}.".strip()
     common = {str(status): content for status, content in documented(*statuses).items()}
     specific = {status: content for status, content in operation["responses"].items() if status != "422"}
     operation["responses"] = dict(sorted((common | specific).items()))

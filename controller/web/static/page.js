@@ -34,7 +34,7 @@ async function refresh() {
     }
     if (!reply.ok) throw new Error(`HTTP ${reply.status}`);
     swap(new DOMParser().parseFromString(await reply.text(), "text/html"));
-    await drawFigures();
+    drawFigures();
     if (status?.dataset.state !== "ended") setLink("live", "live");
   } catch {
     setLink("lost", "connection lost, trying again");
@@ -97,9 +97,24 @@ document.addEventListener("visibilitychange", () => document.hidden || soon());
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const drawn = new WeakMap(); // element -> text of the figure that it shows
 
-async function drawFigures() {
+const drawing = new WeakSet(); // elements whose figure is on its way
+const outdated = new WeakSet(); // those that were asked for again meanwhile
+
+function drawFigures() {
   if (!window.Plotly) return;
-  await Promise.all([...document.querySelectorAll("[data-figure]")].map(drawFigure));
+  for (const box of document.querySelectorAll("[data-figure]")) {
+    if (drawing.has(box)) {
+      outdated.add(box);
+      continue;
+    }
+    drawing.add(box);
+    drawFigure(box)
+      .catch(() => {}) // the refresh itself tells of a lost connection
+      .finally(() => {
+        drawing.delete(box);
+        if (outdated.delete(box)) drawFigures();
+      });
+  }
 }
 
 async function drawFigure(box) {
@@ -208,3 +223,4 @@ if (code && fragment.has("code")) {
 tellTimes();
 setInterval(tellTimes, 5000);
 drawFigures();
+document.getElementById("plotly")?.addEventListener("load", drawFigures); // it is large, and nothing else waits for it
