@@ -1,12 +1,13 @@
 """Commands around searches: start one and watch it, list, show, pause, resume, cancel, export."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from controller.api.models import SearchDetail
 from controller.cli.connection import (
@@ -72,11 +73,12 @@ def list_all(
     if as_json:
         typer.echo(json.dumps([run.model_dump(mode="json") for run in runs]))
         return
-    table = Table("id", "name", "profile", "state", "stage", "trials", "best AP", "created", box=None)
+    whole = partial(Column, no_wrap=True)  # an id that is cut short is of no use
+    table = Table(whole("id"), "name", "profile", whole("state"), whole("trials"), whole("AP"), "created", box=None)
     for run in sorted(runs, key=lambda run: run.created_at, reverse=True):
         trials = f"{run.trials_final}/{run.trials_planned}"
         created = f"{run.created_at:%Y-%m-%d %H:%M}"
-        table.add_row(run.id, run.name, run.profile, run.state, run.stage, trials, percent(run.best_ap), created)
+        table.add_row(run.id, run.name, run.profile, run.state, trials, percent(run.best_ap), created)
     Console().print(table)
 
 

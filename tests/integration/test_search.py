@@ -81,7 +81,7 @@ def test_a_search_survives_kill_9(tmp_path, redis_url, undisturbed, strike: Call
         stack.start_worker("w1")
         search_id = stack.submit(**SPEC)
         for finished in (1, ROUNDS * TRIALS_PER_ROUND - 2):  # in the first round and in the last
-            wait_until(lambda: stack.get(f"searches/{search_id}")["trials_final"] >= finished, "the search to get on")
+            wait_until(lambda least=finished: stack.get(f"searches/{search_id}")["trials_final"] >= least, "progress")
             strike(stack)
         stack.wait_for(search_id, "succeeded")
         check_each_trial_counted_once(stack, search_id)

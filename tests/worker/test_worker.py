@@ -69,7 +69,9 @@ def test_pausing_hands_back_uncharged_and_resuming_goes_on_from_the_checkpoint(s
     assert trial["attempt_list"][0]["outcome"] == "paused"
     assert stack.trainers() == []
     stack.post(f"searches/{training}/resume")
-    wait_until(lambda: [one["resumed_iteration"] for one in stack.trial(training)["attempt_list"]][1:] > [9], "a resume")
+    wait_until(
+        lambda: [one["resumed_iteration"] for one in stack.trial(training)["attempt_list"]][1:] > [9], "a resume"
+    )
 
 
 def test_cancelling_ends_the_trainer_and_removes_its_files(stack):

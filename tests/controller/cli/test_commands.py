@@ -8,7 +8,9 @@ from controller.cli.main import app
 
 
 def invoke(*arguments: str, **environment: str):
-    return CliRunner().invoke(app, list(arguments), env={"PAPLOSS_CONTROLLER_URL": None, "PAPLOSS_KEY": None} | environment)
+    return CliRunner().invoke(
+        app, list(arguments), env={"PAPLOSS_CONTROLLER_URL": None, "PAPLOSS_KEY": None} | environment
+    )
 
 
 def test_help_lists_every_command_and_the_exit_statuses():
@@ -59,7 +61,9 @@ def test_bad_settings_of_a_controller_are_named(tmp_path):
 
 
 def test_an_unreachable_redis_is_named(tmp_path):
-    result = invoke("serve", PAPLOSS_REDIS_URL="redis://127.0.0.1:9/0", PAPLOSS_STATE_DIR=str(tmp_path), PAPLOSS_PORT="0")
+    result = invoke(
+        "serve", PAPLOSS_REDIS_URL="redis://127.0.0.1:9/0", PAPLOSS_STATE_DIR=str(tmp_path), PAPLOSS_PORT="0"
+    )
     assert result.exit_code == FAILED
     assert "127.0.0.1:9" in result.stderr
 

@@ -21,8 +21,9 @@ def test_a_busy_port_is_refused_before_anything_is_started(tmp_path):
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(PlatformError, match=f"--port {port}: Address already in use"), run_platform(
-            tmp_path / "state", port, 0
+        with (
+            pytest.raises(PlatformError, match=f"--port {port}: Address already in use"),
+            run_platform(tmp_path / "state", port, 0),
         ):
             pass
     assert not (tmp_path / "state" / "paploss.db").exists()
@@ -31,8 +32,9 @@ def test_a_busy_port_is_refused_before_anything_is_started(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(PlatformError, match="--state .*file/state: Not a directory"), run_platform(
-        tmp_path / "file" / "state", None, 0
+    with (
+        pytest.raises(PlatformError, match=r"--state .*file/state: Not a directory"),
+        run_platform(tmp_path / "file" / "state", None, 0),
     ):
         pass
 
@@ -48,8 +50,9 @@ def test_a_running_platform_is_found_and_holds_its_folder_against_a_second_one(t
     state = tmp_path / "state"
     with run_platform(state, None, 0) as platform:
         assert find_running(state) == platform.address
-        with pytest.raises(PlatformError, match=f"in use by process .*{platform.address.url}"), run_platform(
-            state, None, 0
+        with (
+            pytest.raises(PlatformError, match=f"in use by process .*{platform.address.url}"),
+            run_platform(state, None, 0),
         ):
             pass
         pids = [child.pid for child in platform.children]
