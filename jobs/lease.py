@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from jobs.spec import EvaluationEvent, JobResult, JobSpec, Message, ProgressEvent, StartEvent
+from jobs.spec import EvaluationEvent, JobResult, JobSpec, Message, PlainText, ProgressEvent, StartEvent
 
 Command = Literal["continue", "pause", "cancel"]
 Token = str
@@ -20,10 +20,10 @@ class WorkerInfo(Message):
     """Who asks: shown on the workers page and kept with each attempt."""
 
     name: str = Field(min_length=1, max_length=100, description="stable name of the process, e.g. the pod's name")
-    host: str = Field("", max_length=200)
+    host: PlainText = Field("", max_length=200)
     gpus: int = Field(0, ge=0)
-    device: str = Field("cpu", max_length=200)
-    versions: dict[str, str] = {}
+    device: PlainText = Field("cpu", max_length=200)
+    versions: dict[PlainText, PlainText] = Field(default={})
 
 
 class ClaimRequest(Message):
@@ -53,7 +53,7 @@ class RenewRequest(Message):
     start: StartEvent | None = None
     progress: ProgressEvent | None = None
     evaluations: tuple[EvaluationEvent, ...] = Field((), description="measured since the start, all of them")
-    log_tail: str = Field("", max_length=20_000)
+    log_tail: PlainText = Field("", max_length=20_000)
 
 
 class RenewReply(Message):
@@ -69,7 +69,7 @@ class ResultRequest(Message):
     token: Token
     result: JobResult
     evaluations: tuple[EvaluationEvent, ...] = ()
-    log_tail: str = Field("", max_length=20_000)
+    log_tail: PlainText = Field("", max_length=20_000)
 
 
 class ReleaseRequest(Message):
@@ -78,7 +78,7 @@ class ReleaseRequest(Message):
     trial_id: str
     token: Token
     reason: Literal["preempted", "paused"]
-    log_tail: str = Field("", max_length=20_000)
+    log_tail: PlainText = Field("", max_length=20_000)
 
 
 class Accepted(Message):

@@ -10,7 +10,7 @@ appears here, only the control points that it decodes to. AP and reward are frac
 import math
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION: Final = 1
 
@@ -21,6 +21,14 @@ JobKind = Literal["proxy", "confirm", "compare", "final"]
 Quality = Literal["giou", "iou", "l1"]
 LossName = Literal["parameterized_ap", "handmade_ap", "focal_l1", "focal_giou"]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+def _replace_nul(text: str) -> str:
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+PlainText = Annotated[str, AfterValidator(_replace_nul)]
+"""Text that a program wrote, which may hold any character: NUL is replaced, because PostgreSQL stores none."""
 
 
 class Message(BaseModel):
@@ -160,7 +168,7 @@ class Metrics(Message):
     ap_small: float
     ap_medium: float
     ap_large: float
-    per_class: dict[str, float] = {}
+    per_class: dict[PlainText, float] = {}
 
 
 class StartEvent(Message):
@@ -169,7 +177,7 @@ class StartEvent(Message):
     event: Literal["start"] = "start"
     total_iterations: int
     resumed_iteration: int = 0
-    environment: dict[str, str] = Field(default={}, description="versions, commit, device")
+    environment: dict[PlainText, PlainText] = Field(default={}, description="versions, commit, device")
 
 
 class ProgressEvent(Message):
@@ -208,7 +216,7 @@ class JobResult(Message):
     diverged: bool = False
     metrics: Metrics | None = None
     error_kind: Literal["user", "out_of_memory", "crash", "timeout"] | None = None
-    error: str | None = Field(None, max_length=4000)
+    error: PlainText | None = Field(None, max_length=4000)
     iterations: int = 0
     seconds: float = Field(0.0, ge=0, description="time the training and evaluation took, over all attempts")
     checkpoint: str | None = Field(None, description="the final weights, for job kind final")

@@ -131,3 +131,18 @@ def test_who_waits_at_the_queue_is_a_worker_too(controller: RunningController, c
 def test_leases_parse_as_the_contract_says(lease_http: httpx.Client, worker: PlayedWorker, trial_id: str) -> None:
     lease = Lease.model_validate_json(post(lease_http, "claim", claim_body(worker, trial_id)).content)
     assert lease.renew_seconds * 2 <= lease.lease_seconds
+
+
+def test_a_log_with_a_nul_does_not_cost_the_lease(client: Client, worker: PlayedWorker, trial_id: str) -> None:
+    lease = worker.claim(trial_id)
+    assert worker.renew(lease, 0.1, log_tail="before\x00after") == "continue"
+    assert "before" in client.get_trial(trial_id).attempt_list[0].log_tail
+    assert worker.finish(lease, FAILURE.model_copy(update={"error": "bad byte \x00 in file"})) == "failed"
+
+
+def test_a_name_with_a_nul_is_refused_where_the_database_cannot_hold_it(
+    controller: RunningController, client: Client
+) -> None:
+    with controller.http("user") as http:
+        reply = http.post("/api/v1/searches", json={"profile": "synthetic", "name": "a\x00b"})
+    assert reply.status_code == (201 if controller.services.database.is_sqlite else 422)
