@@ -34,7 +34,7 @@ def test_gives_up_when_one_head_is_useless_for_more_than_50_steps(detector, usel
 
 def test_counts_consecutive_steps_of_each_head_by_itself(detector):
     watch = DivergenceWatch(detector, HEADS, 1000, {})
-    alternating = [(FINE, STUCK), (STUCK, FINE)] * 100
+    alternating = [(STUCK, FINE), (FINE, STUCK)] * 100
     assert run(watch, [*([(FINE, STUCK)] * 50), (FINE, FINE), *([(FINE, STUCK)] * 50), *alternating]) is None
 
 

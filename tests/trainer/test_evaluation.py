@@ -34,7 +34,8 @@ CAT, DOG = (3, 4, [10, 10, 50, 50], 0), (5, 8, [20, 20, 100, 120], 0)
 def test_perfect_detections_score_1():
     detections = np.array([[3, 10, 10, 50, 50, 0.9, 0], [5, 20, 20, 100, 120, 0.8, 1]])
     metrics = coco_metrics(make_split(CAT, DOG), detections)
-    assert metrics.ap == metrics.ap50 == metrics.ap75 == metrics.ap_medium == metrics.ap_large == pytest.approx(1)
+    found = (metrics.ap, metrics.ap50, metrics.ap75, metrics.ap_medium, metrics.ap_large)
+    assert found == pytest.approx((1,) * 5)
     assert metrics.ap_small == -1
     assert metrics.per_class == {"cat": pytest.approx(1), "dog": pytest.approx(1)}
 

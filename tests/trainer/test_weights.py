@@ -32,8 +32,7 @@ def test_weights_of_another_backbone_are_refused(detector, tmp_path):
     torch.save({"conv1.weight": torch.zeros(3)}, file)
     with pytest.raises(UserError, match=r"weights\.pth: has no '0\.weight'"):
         load_backbone(detector, file)
-    state = {name: value for name, value in detector.backbone.state_dict().items()}
-    torch.save({**state, "0.bias": torch.zeros(9)}, file)
+    torch.save({**detector.backbone.state_dict(), "0.bias": torch.zeros(9)}, file)
     with pytest.raises(UserError, match=r"0\.bias: expected shape \[4\], got \[9\]"):
         load_backbone(detector, file)
 

@@ -1,0 +1,133 @@
+"""The trainer as its callers see it: a process with arguments, standard output, signals and an exit status."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+
+from jobs.spec import EXIT_HANDED_BACK, Event, JobResult, SyntheticOptions
+
+EVENTS = TypeAdapter(Event)
+
+
+def trainer(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "trainer", *map(str, arguments)]
+
+
+def run(*arguments: object, **environment: str) -> tuple[int, list, str]:
+    """Exit status, events, standard error."""
+    done = subprocess.run(
+        trainer(*arguments), capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+    return done.returncode, [EVENTS.validate_json(line) for line in done.stdout.splitlines()], done.stderr
+
+
+@pytest.fixture
+def write_job(make_job, tmp_path):
+    def write(**changes) -> Path:
+        file = tmp_path / "job.json"
+        file.write_text(make_job(**changes).model_dump_json())
+        return file
+
+    return write
+
+
+@pytest.fixture
+def synthetic_job(write_job):
+    def write(**options) -> Path:
+        return write_job(profile="synthetic", synthetic=SyntheticOptions(**options))
+
+    return write
+
+
+def test_a_synthetic_job_ends_with_a_result_and_loads_no_torch(synthetic_job, tmp_path):
+    check = (
+        "import sys, trainer.commands as c; c.main(); sys.exit({'torch', 'mmdet', 'numpy'} & set(sys.modules) != set())"
+    )
+    command = [sys.executable, "-c", check, "run", str(synthetic_job()), "--state", str(tmp_path / "state")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert EVENTS.validate_json(done.stdout.splitlines()[-1]).outcome == "succeeded"
+
+
+def test_sigterm_hands_the_job_back_with_a_checkpoint(synthetic_job, tmp_path):
+    arguments = ("run", synthetic_job(iterations=10_000, iteration_seconds=0.01), "--state", tmp_path / "state")
+    with subprocess.Popen(trainer(*arguments), stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if '"progress"' in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read().splitlines()
+    assert process.returncode == EXIT_HANDED_BACK
+    assert EVENTS.validate_json(rest[-1]).event == "checkpoint"
+
+
+def test_a_crash_leaves_no_result(synthetic_job, tmp_path):
+    status, events, _ = run("run", synthetic_job(fault="crash", fault_iteration=3), "--state", tmp_path / "state")
+    assert status not in {0, EXIT_HANDED_BACK}
+    assert not any(isinstance(event, JobResult) for event in events)
+
+
+@pytest.mark.parametrize(("fault", "kind"), [("out_of_memory", "out_of_memory"), ("user_error", "user")])
+def test_failures_are_results(synthetic_job, tmp_path, fault, kind):
+    status, events, _ = run("run", synthetic_job(fault=fault), "--state", tmp_path / "state")
+    assert status == 0
+    assert (events[-1].outcome, events[-1].error_kind) == ("failed", kind)
+
+
+def test_a_hanging_job_is_deaf_to_sigterm(synthetic_job, tmp_path):
+    arguments = ("run", synthetic_job(fault="hang", fault_iteration=1), "--state", tmp_path / "state")
+    with subprocess.Popen(trainer(*arguments), stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if '"progress"' in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "Invalid JSON"), ('{"colour": 1}', "colour"), (None, "cannot be read")]
+)
+def test_a_job_file_that_is_wrong_is_named(tmp_path, text, message):
+    file = tmp_path / "job.json"
+    if text is not None:
+        file.write_text(text)
+    status, events, _ = run("run", file, "--state", tmp_path / "state")
+    assert status == 0
+    assert events[-1].error_kind == "user"
+    assert "job.json" in events[-1].error
+    assert message in events[-1].error
+
+
+def test_a_real_training_owns_stdout_and_its_final_weights_can_be_evaluated(write_job, tmp_path):
+    job = write_job(kind="final")
+    status, events, log = run("run", job, "--state", tmp_path / "state", PAPLOSS_COMMIT="abc123")
+    assert status == 0, log
+    result = events[-1]
+    assert events[0].environment["commit"] == "abc123"
+    weights = Path(result.checkpoint)
+    assert {one.name for one in weights.parent.iterdir()} == {"detector.pth", "config.py", "origin.json"}
+    assert json.loads((weights.parent / "origin.json").read_text())["metrics"]["ap"] == result.reward
+
+    command = trainer("evaluate", "--checkpoint", weights, "--split", "val")
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == result.metrics.model_dump()
+
+
+def test_split_prints_the_files_and_errors_name_them(coco_root, tmp_path):
+    file = tmp_path / "instances_train2017.json"
+    file.write_bytes((coco_root / "annotations" / file.name).read_bytes())
+    command = trainer("split", file, "--val", 0.25)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["val"] == str(tmp_path / "search_val2017.json")
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 2
+    assert again.stderr.startswith(f"error: {tmp_path / 'search_train2017.json'}: exists already")

@@ -1,0 +1,66 @@
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from jobs.presets import PRESETS
+from jobs.spec import LossSpec
+from trainer.config import mmdet_config, write_config
+from trainer.datasets.sources import read_job_data
+from trainer.detectors import MODELS
+from trainer.heads import RankingRetinaHead
+from trainer.profiles import recipe_of
+
+
+@pytest.fixture
+def written(make_job, tmp_path):
+    def write(**changes) -> Config:
+        job = make_job(**changes)
+        data = read_job_data(job, tmp_path)
+        file = tmp_path / "config.py"
+        write_config(mmdet_config(job, data, recipe_of(job, data.train)), file)
+        return Config.fromfile(file)
+
+    return write
+
+
+def test_mmengine_reads_it_and_builds_the_detector(written):
+    config = written()
+    assert config.custom_imports.imports == ["trainer.heads"]
+    detector = MODELS.build(config.model)
+    assert isinstance(detector.bbox_head, RankingRetinaHead)
+    assert detector.bbox_head.gradient_scale == PRESETS["retinanet"].heads["bbox_head"].gradient_scale
+
+
+def test_mmdets_runner_trains_a_step_of_it(written, tmp_path):
+    config = written()
+    config.work_dir = str(tmp_path / "work")
+    for loader in (config.train_dataloader, config.val_dataloader):
+        loader.num_workers, loader.persistent_workers = 0, False
+    runner = Runner.from_cfg(config)
+    loader = runner.build_dataloader(config.train_dataloader)
+    assert len(loader.dataset) == 12
+    wrapper = runner.build_optim_wrapper(config.optim_wrapper)
+    before = [parameter.detach().clone() for parameter in runner.model.parameters()]
+    losses = runner.model.train_step(next(iter(loader)), wrapper)
+    assert losses["loss"].isfinite()
+    assert not all(map(torch.equal, before, runner.model.parameters()))
+
+
+@pytest.mark.parametrize("name", ["focal_l1", "focal_giou"])
+def test_baselines_use_mmdets_own_head(written, name):
+    assert written(loss=LossSpec(name=name)).model.bbox_head.type == "RetinaHead"
+
+
+def test_the_published_final_schedule(written):
+    config = written(profile="retinanet-r50", schedule="final", weights="/weights/resnet50.pth", overrides={})
+    assert config.train_cfg.max_epochs == 100
+    assert config.optim_wrapper.optimizer.to_dict() == {
+        "type": "SGD",
+        "momentum": 0.9,
+        "lr": 0.016,
+        "weight_decay": 1e-4,
+    }
+    assert config.param_scheduler[1].milestones == [60, 80]
+    assert config.model.backbone.init_cfg.checkpoint == "/weights/resnet50.pth"
+    assert config.train_dataloader.batch_size == 64

@@ -1,0 +1,178 @@
+"""Real trainings of `retinanet-tiny` on a dozen small scenes, a few steps each."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from jobs.presets import PRESETS, identity
+from jobs.spec import (
+    CheckpointEvent,
+    EvaluationEvent,
+    HeadLoss,
+    LossSpec,
+    Overrides,
+    ProgressEvent,
+    PrunePoint,
+    StartEvent,
+)
+from trainer import proxy
+from trainer.errors import HandedBack, UserError
+from trainer.proxy import train_and_evaluate
+
+TOTAL = 6
+"""Steps of a job of `make_job`: 2 epochs of 12 images in batches of 4."""
+
+
+def weights_of(attempt) -> dict[str, torch.Tensor]:
+    return torch.load(attempt.state / "checkpoint.pt", weights_only=True)["model"]
+
+
+def stop_after(calls: int):
+    """`stop_requested` that says yes from the n-th question on: one is asked before every step and test batch."""
+    counter = itertools.count(1)
+    return lambda: next(counter) > calls
+
+
+def test_events_tell_the_course_of_a_training(make_job, make_attempt):
+    attempt, events = make_attempt(checkpoint_seconds=0)
+    result = train_and_evaluate(make_job(), attempt)
+    assert isinstance(events[0], StartEvent)
+    assert (events[0].total_iterations, events[0].resumed_iteration) == (TOTAL, 0)
+    assert {"torch", "mmdet", "commit", "device"} <= set(events[0].environment)
+    assert [event.iteration for event in events if isinstance(event, EvaluationEvent)] == [3, 6]
+    assert [event.iteration for event in events if isinstance(event, CheckpointEvent)] == [1, 2, 3, 4, 5, 6]
+    progress = [event for event in events if isinstance(event, ProgressEvent)]
+    assert progress[-1].iteration == TOTAL
+    assert all(math.isfinite(event.loss) for event in progress)
+    assert result.outcome == "succeeded"
+    assert (
+        result.reward == result.metrics.ap == events[-2 if isinstance(events[-1], CheckpointEvent) else -1].metrics.ap
+    )
+    assert set(result.metrics.per_class) == {"digit 0", "digit 1", "digit 2"}
+    assert result.iterations == TOTAL
+    assert result.checkpoint is None
+
+
+def test_the_seed_fixes_the_outcome(make_job, make_attempt):
+    ends = []
+    for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
+        attempt, _ = make_attempt(folder, checkpoint_seconds=0)
+        train_and_evaluate(make_job(seed=seed), attempt)
+        ends.append(weights_of(attempt))
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    assert not all(torch.equal(ends[0][name], ends[2][name]) for name in ends[0])
+
+
+def test_interrupted_in_the_middle_of_an_epoch_it_ends_as_if_undisturbed(make_job, make_attempt):
+    undisturbed, _ = make_attempt("undisturbed", checkpoint_seconds=0)
+    expected = train_and_evaluate(make_job(), undisturbed)
+
+    for _ in range(2):  # before step 3, and in the evaluation after step 3
+        attempt, events = make_attempt("interrupted", stop_requested=stop_after(2), checkpoint_seconds=math.inf)
+        with pytest.raises(HandedBack):
+            train_and_evaluate(make_job(), attempt)
+        assert isinstance(events[-1], CheckpointEvent)
+    attempt, events = make_attempt("interrupted", checkpoint_seconds=0)
+    result = train_and_evaluate(make_job(), attempt)
+    assert events[0].resumed_iteration == 3
+    assert [event.iteration for event in events if isinstance(event, EvaluationEvent)] == [3, 6]
+    assert result.reward == expected.reward
+    assert result.metrics == expected.metrics
+    progress = [event for event in events if isinstance(event, ProgressEvent)]
+    assert result.seconds > progress[-1].seconds  # the earlier attempts count too
+    ends = [weights_of(one) for one in (undisturbed, attempt)]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_a_checkpoint_of_another_job_is_refused(make_job, make_attempt):
+    attempt, _ = make_attempt(stop_requested=lambda: True)
+    with pytest.raises(HandedBack):
+        train_and_evaluate(make_job(), attempt)
+    with pytest.raises(UserError, match="another job"):
+        train_and_evaluate(make_job(seed=5), attempt)
+
+
+@pytest.mark.parametrize(("floor", "outcome", "steps"), [(1.0, "pruned", 2), (0.0, "succeeded", TOTAL)])
+def test_a_trial_below_the_floor_stops_there(make_job, make_attempt, floor, outcome, steps):
+    attempt, events = make_attempt()
+    result = train_and_evaluate(make_job(prune=[PrunePoint(fraction=0.34, min_ap=floor)]), attempt)
+    assert (result.outcome, result.iterations) == (outcome, steps)
+    evaluations = [event for event in events if isinstance(event, EvaluationEvent)]
+    assert result.reward == evaluations[-1].metrics.ap
+    assert evaluations[0].iteration == 2
+
+
+def test_a_loss_without_gradient_stops_early_and_scores_0(make_job, make_attempt):
+    flat = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0))  # 0 up to the end, where it jumps
+    head = HeadLoss(control_points=(flat,) * 5)
+    attempt, _ = make_attempt()
+    job = make_job(
+        loss=LossSpec(heads={"bbox_head": head}), overrides=Overrides(epochs=20, batch_size=2, image_size_px=64)
+    )
+    result = train_and_evaluate(job, attempt)
+    assert (result.outcome, result.reward, result.diverged) == ("succeeded", 0, True)
+    assert result.iterations < 30
+
+
+def test_steps_that_are_not_finite_change_no_weight_and_end_as_diverged(make_job, make_attempt, monkeypatch):
+    build = proxy.build_detector
+    detectors = []
+
+    def build_poisoned(*arguments):
+        detector = build(*arguments)
+        with torch.no_grad():
+            detector.bbox_head.retina_reg.bias[0] = torch.nan
+        detectors.append(detector)
+        return detector
+
+    monkeypatch.setattr(proxy, "build_detector", build_poisoned)
+    job = make_job(overrides=Overrides(epochs=10, batch_size=4, image_size_px=64))
+    before = build_poisoned(proxy.recipe_of(job, proxy.read_job_data(job, None).train).model, job.seed, None)
+    attempt, events = make_attempt()
+    result = train_and_evaluate(job, attempt)
+    assert (result.reward, result.diverged, result.iterations) == (0, True, 6)
+    assert all(
+        torch.equal(*pair)
+        for pair in zip(before.parameters(), detectors[1].parameters(), strict=True)
+        if pair[0].isfinite().all()
+    )
+    assert all(event.loss is None for event in events if isinstance(event, ProgressEvent))
+
+
+@pytest.mark.parametrize("name", ["focal_l1", "focal_giou"])
+def test_baselines_train(make_job, make_attempt, name):
+    attempt, _ = make_attempt()
+    assert train_and_evaluate(make_job(loss=LossSpec(name=name)), attempt).outcome == "succeeded"
+
+
+def test_r50_trains_two_steps_on_small_images(make_job, make_attempt):
+    attempt, _ = make_attempt()
+    job = make_job(
+        profile="retinanet-r50",
+        loss=identity(["bbox_head"]),
+        overrides=Overrides(epochs=1, batch_size=6, image_size_px=64),
+    )
+    result = train_and_evaluate(job, attempt)
+    assert (result.outcome, result.iterations) == ("succeeded", 2)
+
+
+def test_an_evaluation_split_that_is_missing_is_named(make_job, make_attempt):
+    attempt, _ = make_attempt()
+    with pytest.raises(UserError, match=r"dataset\.test: expected"):
+        train_and_evaluate(make_job(evaluate_split="test"), attempt)
+
+
+def test_more_gpus_than_there_are_is_the_users_error(make_job, make_attempt):
+    attempt, _ = make_attempt()
+    with pytest.raises(UserError, match=f"gpus: the job asks for 64, this machine has {torch.cuda.device_count()}"):
+        train_and_evaluate(make_job(gpus=64), attempt)
+
+
+@pytest.mark.slow
+def test_published_parameters_learn_the_scenes(make_job, make_attempt):
+    attempt, _ = make_attempt()
+    overrides = Overrides(epochs=40, batch_size=4, image_size_px=64, learning_rate=4e-3)
+    result = train_and_evaluate(make_job(loss=PRESETS["retinanet"], overrides=overrides), attempt)
+    assert result.metrics.ap50 > 0.02

@@ -1,0 +1,75 @@
+import pytest
+
+from jobs.presets import PRESETS, identity
+from jobs.spec import CheckpointEvent, EvaluationEvent, JobSpec, PrunePoint, SyntheticOptions
+from trainer.errors import HandedBack, OutOfMemory, UserError
+from trainer.synthetic import BEST_REWARD, noisy_reward, smooth_reward, train_synthetic
+
+
+def make_job(**changes) -> JobSpec:
+    given = {"trial_id": "t", "profile": "synthetic", "loss": PRESETS["retinanet"], "synthetic": SyntheticOptions()}
+    return JobSpec.model_validate({**given, **changes})
+
+
+def options(**changes) -> SyntheticOptions:
+    return SyntheticOptions(iterations=10, **changes)
+
+
+def test_the_published_parameters_are_the_optimum():
+    assert smooth_reward(PRESETS["retinanet"]) == BEST_REWARD
+    assert 0.15 < smooth_reward(identity(["bbox_head"])) < 0.35
+    assert smooth_reward(identity(["bbox_head"], knots=2)) == pytest.approx(smooth_reward(identity(["bbox_head"])))
+
+
+def test_noise_is_seeded_and_has_the_asked_size():
+    exact = noisy_reward(make_job(), options(noise=0))
+    assert exact == BEST_REWARD
+    rewards = [noisy_reward(make_job(seed=seed), options(noise=0.02)) for seed in range(200)]
+    assert noisy_reward(make_job(seed=7), options(noise=0.02)) == rewards[7]
+    spread = (sum((reward - exact) ** 2 for reward in rewards) / 200) ** 0.5
+    assert spread == pytest.approx(0.02, rel=0.2)
+
+
+def test_interrupted_it_ends_as_if_undisturbed(make_attempt):
+    job = make_job(synthetic=options())
+    expected = train_synthetic(job, make_attempt("undisturbed")[0])
+    answers = iter([False, False, False, True])
+    attempt, events = make_attempt("interrupted", stop_requested=lambda: next(answers))
+    with pytest.raises(HandedBack):
+        train_synthetic(job, attempt)
+    assert events[-1].iteration == 3
+    attempt, events = make_attempt("interrupted")
+    assert train_synthetic(job, attempt).reward == expected.reward
+    assert events[0].resumed_iteration == 3
+
+
+def test_it_checkpoints_and_evaluates_on_the_way(make_attempt):
+    attempt, events = make_attempt()
+    result = train_synthetic(make_job(synthetic=options()), attempt)
+    assert [event.iteration for event in events if isinstance(event, CheckpointEvent)] == [2, 4, 6, 8, 10]
+    evaluations = [event for event in events if isinstance(event, EvaluationEvent)]
+    assert [event.iteration for event in evaluations] == [5, 10]
+    assert evaluations[0].metrics.ap < evaluations[1].metrics.ap == result.reward
+
+
+def test_hopeless_trials_are_pruned(make_attempt):
+    job = make_job(synthetic=options(), prune=[PrunePoint(fraction=0.3, min_ap=1)])
+    result = train_synthetic(job, make_attempt()[0])
+    assert (result.outcome, result.iterations) == ("pruned", 3)
+    assert 0 < result.reward < BEST_REWARD
+
+
+@pytest.mark.parametrize(("fault", "error"), [("out_of_memory", OutOfMemory), ("user_error", UserError)])
+def test_faults_strike_where_and_as_often_as_told(make_attempt, fault, error):
+    job = make_job(synthetic=options(fault=fault, fault_iteration=4, fault_attempts=2))
+    attempt, events = make_attempt()
+    for _ in range(2):
+        with pytest.raises(error):
+            train_synthetic(job, attempt)
+        assert [event.iteration for event in events if isinstance(event, CheckpointEvent)] == [2, 4]
+    assert train_synthetic(job, attempt).outcome == "succeeded"
+
+
+def test_a_diverged_run_scores_0(make_attempt):
+    result = train_synthetic(make_job(synthetic=options(fault="diverge", fault_iteration=2)), make_attempt()[0])
+    assert (result.outcome, result.reward, result.diverged, result.iterations) == ("succeeded", 0, True, 2)
