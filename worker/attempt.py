@@ -65,7 +65,7 @@ class Attempt:
                 self._report(folder, earlier.model_copy(update={"token": self._lease.token}))
                 return
             training = Training(
-                trainer_command(self._lease.job, folder.job_file, folder.training),
+                trainer_command(folder.job_file, folder.training),
                 folder.log_file,
                 trainer_environment(os.environ),
                 self._wake.set,

@@ -12,7 +12,7 @@ from typing import IO, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from jobs.spec import CheckpointEvent, EvaluationEvent, Event, JobResult, JobSpec, ProgressEvent, StartEvent
+from jobs.spec import CheckpointEvent, EvaluationEvent, Event, JobResult, ProgressEvent, StartEvent
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 _GUARD = Path(__file__).with_name("guard.py")
@@ -21,12 +21,9 @@ _MAX_LINE_BYTES = 1_000_000
 log = logging.getLogger(__name__)
 
 
-def trainer_command(job: JobSpec, job_file: Path, state_dir: Path) -> list[str]:
-    """The command that runs `job`; several GPUs are one process each under torchrun, of which rank 0 prints events."""
-    python = [sys.executable, "-m"]
-    if job.gpus > 1:
-        python += ["torch.distributed.run", "--standalone", f"--nproc-per-node={job.gpus}", "-m"]
-    return [*python, "trainer", "run", str(job_file), "--state", str(state_dir)]
+def trainer_command(job_file: Path, state_dir: Path) -> list[str]:
+    """The command that runs a job; where it needs several GPUs, the trainer starts one process for each itself."""
+    return [sys.executable, "-m", "trainer", "run", str(job_file), "--state", str(state_dir)]
 
 
 class Training:

@@ -6,12 +6,14 @@ searched with, so that `paploss train FILE` needs no more.
 
 import json
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from controller.api.models import Best, SearchDetail
 from controller.cli.failures import CommandError
-from controller.cli.local_training import trainer_command
+from controller.cli.local_training import TRAINER
+from jobs.spec import JobSpec
 
 FORMAT = 1
 
@@ -44,12 +46,27 @@ def write_export(content: dict[str, Any], file: Path) -> None:
         raise CommandError(f"{file}: cannot write: {error.strerror}") from None
 
 
-def write_config(file: Path) -> str:
+def write_config(search: SearchDetail, best: Best, file: Path) -> str:
     """Write a detector config beside an exported file, by the trainer; returns a line that says where, or why not."""
     config = file.with_suffix(".py")
-    command = [*trainer_command(), "config", str(file), "--out", str(config)]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    spec = search.spec
+    job = JobSpec(
+        trial_id=search.id,
+        kind="final",
+        profile=spec.profile,
+        schedule="final",
+        overrides=spec.overrides.model_copy(update={"epochs": None}),
+        dataset=spec.dataset,
+        loss=best.loss,
+        weights=spec.weights,
+        gpus=spec.trial_gpus,
+    )
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as job_file:
+        job_file.write(job.model_dump_json())
+        job_file.flush()
+        command = [*TRAINER, "config", job_file.name, "--output", str(config)]
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)
     if finished.returncode == 0:
         return f"mmdet config: {config}"
     reason = (finished.stderr.strip().splitlines() or ["no reason given"])[-1]
-    return f"mmdet config not written, the parameters are all the same usable: {reason}"
+    return f"mmdet config not written: {reason}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+import typer
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -15,6 +16,8 @@ from controller.cli.children import end_with_parent
 from controller.cli.failures import BAD_INPUT, FAILED, INTERRUPTED, CommandError
 from controller.cli.progress import percent
 from jobs.spec import EXIT_HANDED_BACK, EvaluationEvent, Event, JobResult, JobSpec, ProgressEvent, StartEvent
+
+TRAINER = (sys.executable, "-m", "trainer")
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
@@ -33,7 +36,7 @@ def run_training(job: JobSpec, folder: Path, console: Console) -> JobResult:
     if job_file.exists() and job_file.read_text() != text:
         raise CommandError(f"{job_file}: the folder holds another training; choose another one with --out", BAD_INPUT)
     job_file.write_text(text)
-    command = [*trainer_command(job.gpus), "run", str(job_file), "--state", str(folder)]
+    command = [*TRAINER, "run", str(job_file), "--state", str(folder)]
     with (folder / "trainer.log").open("ab") as log, _bar(console) as bar:
         trainer = _start(command, stdout=subprocess.PIPE, stderr=log)
         try:
@@ -53,30 +56,22 @@ def run_training(job: JobSpec, folder: Path, console: Console) -> JobResult:
     return result
 
 
-def trainer_command(gpus: int = 0) -> list[str]:
-    """The trainer's command line; on several GPUs one process each, under torchrun."""
-    if gpus > 1:
-        return [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            f"--nproc-per-node={gpus}",
-            "-m",
-            "trainer",
-        ]
-    return [sys.executable, "-m", "trainer"]
+def call_trainer(arguments: Sequence[str]) -> str:
+    """Run another command of the trainer, which tells people on this terminal's standard error; its standard output.
 
-
-def run_trainer(arguments: Sequence[str]) -> int:
-    """Run another command of the trainer with this terminal; returns its exit status."""
-    with _start([*trainer_command(), *arguments]) as trainer:
-        try:
-            return trainer.wait()
-        except KeyboardInterrupt:
-            trainer.terminate()
-            trainer.wait()
-            raise
+    Raises:
+        typer.Exit: it failed and has said why.
+    """
+    trainer = _start([*TRAINER, *arguments], stdout=subprocess.PIPE)
+    try:
+        output, _ = trainer.communicate()
+    except KeyboardInterrupt:
+        trainer.terminate()
+        trainer.wait()
+        raise
+    if trainer.returncode:
+        raise typer.Exit(trainer.returncode)
+    return output.decode()
 
 
 def _start(

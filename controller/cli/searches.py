@@ -231,9 +231,9 @@ def _conclude(client: Client, found: SearchDetail, console: Console, state: Path
 
 def _export(client: Client, found: SearchDetail, file: Path) -> list[str]:
     """Write the best loss; what was written, in lines for people."""
-    content = describe_best(found, client.best(found.id))
-    write_export(content, file)
-    return [f"parameters: {file}", write_config(file)]
+    best = client.best(found.id)
+    write_export(describe_best(found, best), file)
+    return [f"parameters: {file}", write_config(found, best, file)]
 
 
 def _export_file(state: Path, search_id: str) -> Path:

@@ -9,18 +9,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from controller.cli.connection import DEFAULT_STATE, KeyFileOption, StateOption, UrlOption, connect
+from controller.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
 from controller.cli.failures import FAILED, CommandError
-from controller.cli.local_training import run_trainer, run_training
+from controller.cli.local_training import call_trainer, run_training
 from controller.cli.progress import percent
 from controller.cli.specifications import read_training
 from controller.cli.watching import watch_training
 from controller.specs import LossChoice, TrainingSpec
 from jobs.profiles import PROFILES
 from jobs.spec import JobSpec, Metrics
-
-PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-"""Settings of a command whose options, `--help` too, are the trainer's."""
 
 
 class Schedule(StrEnum):
@@ -110,14 +107,32 @@ def train(
         console.print(f"next: paploss test {result.checkpoint}", markup=False)
 
 
-def test(context: typer.Context) -> None:
-    """Measure a checkpoint's AP, per class too; `paploss test --help` has the options."""
-    raise typer.Exit(run_trainer(["evaluate", *context.args]))
+def measure(
+    checkpoint: Annotated[Path, typer.Argument(help="Weights of a final training: detector.pth.")],
+    split: Annotated[Split, typer.Option(help="Split to measure AP on.")] = Split.TEST,
+    job: Annotated[
+        Path | None, typer.Option(help="The training's job.json [origin.json beside the weights tells].")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the AP of a checkpoint, per class too."""
+    named = ["--job", str(job)] if job else []
+    output = call_trainer(["evaluate", "--checkpoint", str(checkpoint), "--split", split.value, *named])
+    if as_json:
+        typer.echo(output.strip())
+    else:
+        Console().print(metrics_table(Metrics.model_validate_json(output)))
 
 
-def split(context: typer.Context) -> None:
-    """Cut a training set into search-training and search-validation files; see `paploss split --help`."""
-    raise typer.Exit(run_trainer(["split", *context.args]))
+def split(
+    annotations: Annotated[Path, typer.Argument(help="COCO file, e.g. annotations/instances_train2017.json.")],
+    val: Annotated[float, typer.Option(help="Images for validation: a number, or a part below 1.")],
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+) -> None:
+    """Cut a training set into search-training and search-validation files, stratified by class."""
+    forced = ["--overwrite"] if overwrite else []
+    typer.echo(call_trainer(["split", str(annotations), "--val", str(val), "--seed", str(seed), *forced]).strip())
 
 
 def metrics_table(metrics: Metrics) -> Table:

@@ -36,6 +36,10 @@ def check_each_trial_counted_once(stack: Stack, search_id: str) -> None:
     assert [row["rewards"] for row in rounds] == [TRIALS_PER_ROUND] * ROUNDS
 
 
+def running(stack: Stack, search_id: str) -> list[dict[str, object]]:
+    return list(stack.get(f"searches/{search_id}/trials", state="running")["items"])
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, redis_server) -> list[tuple[object, ...]]:
     """The record of a search that nobody disturbs."""
@@ -87,3 +91,27 @@ def test_a_search_survives_kill_9(tmp_path, redis_url, undisturbed, strike: Call
         check_each_trial_counted_once(stack, search_id)
         assert record(stack, search_id) == undisturbed
         assert stack.get("status")["trials"].get("running", 0) == 0
+
+
+@pytest.mark.slow
+def test_a_search_with_real_trainings_survives_kill_9_with_the_same_rewards(tmp_path, redis_url):
+    spec = {
+        "profile": "retinanet-tiny",
+        "seed": 1,
+        "overrides": {"epochs": 1, "image_size_px": 64},
+        "confirm": {"candidates": 1, "seeds": 1},
+    }
+    records = []
+    for strikes in ((), (kill_a_trainer, kill_a_worker, kill_the_controller)):
+        with Stack(tmp_path / str(len(strikes)), redis_url) as stack:
+            stack.start_controller()
+            stack.start_worker("w0")
+            stack.start_worker("w1")
+            search_id = stack.submit(**spec)
+            for strike in strikes:
+                wait_until(lambda: any(trial["iteration"] > 1 for trial in running(stack, search_id)), "a training")
+                strike(stack)
+            stack.wait_for(search_id, "succeeded")
+            assert {trial["state"] for trial in stack.trials(search_id)} == {"succeeded"}
+            records.append(record(stack, search_id))
+    assert records[0] == records[1]

@@ -11,9 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobs.presets import identity
-from jobs.spec import JobSpec
-from worker.training import Training, trainer_command
+from worker.training import Training
 
 START = 'print(\'{"event": "start", "total_iterations": 3}\', flush=True)\n'
 RESULT = 'print(\'{"event": "result", "outcome": "succeeded", "reward": 0.5}\', flush=True)\n'
@@ -165,15 +163,6 @@ def test_only_the_end_of_a_long_log_is_read(start):
     assert len(tail) <= 100
     assert tail.startswith("line ")
     assert tail.endswith("line 4999\n")
-
-
-def test_several_gpus_are_one_process_each_under_torchrun():
-    job = JobSpec(trial_id="t", profile="synthetic", loss=identity(["bbox_head"]))
-    single = trainer_command(job, Path("job.json"), Path("state"))
-    assert single[1:] == ["-m", "trainer", "run", "job.json", "--state", "state"]
-    several = trainer_command(job.model_copy(update={"gpus": 4}), Path("job.json"), Path("state"))
-    assert several[1:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4"]
-    assert several[5:] == single[1:]
 
 
 def _lives(process: psutil.Process) -> bool:
