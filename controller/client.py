@@ -164,9 +164,16 @@ class Client:
         poll_seconds: float = 1.0,
     ) -> Run:
         """Return once it has ended; `on_change` is called at first and whenever something has changed."""
+        get: Callable[[str], Run] = self.get_search
+        try:
+            get(search_id)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            get = self.get_training
         seen: Run | None = None
         while True:
-            run = self._find_run(search_id)
+            run = get(search_id)
             if on_change is not None and (seen is None or _without_estimate(run) != _without_estimate(seen)):
                 on_change(run)
             if run.state in FINAL_SEARCH_STATES:
@@ -211,14 +218,6 @@ class Client:
     def revoke_key(self, name: str) -> None:
         """End a key's validity."""
         self._send("DELETE", f"keys/{name}")
-
-    def _find_run(self, search_id: str) -> Run:
-        try:
-            return self.get_search(search_id)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            return self.get_training(search_id)
 
     def _create(self, model: type[Model], path: str, spec: BaseModel, idempotency_key: str | None) -> Model:
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
