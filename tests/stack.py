@@ -92,7 +92,8 @@ class Stack:
         self.controller = None
 
     def start_worker(self, name: str = "w0", **settings: str) -> subprocess.Popen[bytes]:
-        given = {"PAPLOSS_CONTROLLER_URL": self.url, "PAPLOSS_KEY": self.worker_key, "PAPLOSS_NAME": name} | settings
+        given = {"PAPLOSS_CONTROLLER_URL": self.url, "PAPLOSS_KEY": self.worker_key, "PAPLOSS_NAME": name}
+        given |= {"PAPLOSS_STATE_DIR": str(self.state)} | settings
         self.workers[name] = self._start(name, ["worker"], given)
         return self.workers[name]
 
@@ -100,6 +101,15 @@ class Stack:
         process = self.workers.pop(name)
         process.send_signal(number)
         return process.wait(WAIT_SECONDS)
+
+    def clear(self) -> None:
+        """End every worker and every open search and training, for the next test."""
+        for name in list(self.workers):
+            self.kill_worker(name)
+        for kind in ("searches", "trainings"):
+            for run in self.get(kind, limit=200)["items"]:
+                if run["state"] in ("running", "paused"):
+                    self.post(f"searches/{run['id']}/cancel")
 
     def trainers(self, name: str = "w0") -> list[psutil.Process]:
         """The trainer processes of a worker, without the guards that stand between."""

@@ -15,8 +15,9 @@ from worker.state import StateVolume
 
 _PULL_SECONDS = 2.0
 """So long a pull waits, and so long a stop may go unnoticed by a slot without work."""
-_TAKEOVER_SECONDS = 30.0
-"""An entry that another worker took and has not acknowledged for so long is worth a claim."""
+_TAKEOVER_SECONDS = 5.0
+"""An entry that another worker took and has not acknowledged for so long is worth a claim: it died between the two, or
+its claim is unanswered, and then ours will be too."""
 _PAUSE_SECONDS = 2.0
 _BROKEN_VOLUME_SECONDS = 15.0
 

@@ -36,8 +36,13 @@ def check_each_trial_counted_once(stack: Stack, search_id: str) -> None:
     assert [row["rewards"] for row in rounds] == [TRIALS_PER_ROUND] * ROUNDS
 
 
-def running(stack: Stack, search_id: str) -> list[dict[str, object]]:
-    return list(stack.get(f"searches/{search_id}/trials", state="running")["items"])
+def wait_for_a_training(stack: Stack, search_id: str) -> None:
+    def trains() -> bool:
+        return any(
+            trial["iteration"] > 1 for trial in stack.get(f"searches/{search_id}/trials", state="running")["items"]
+        )
+
+    wait_until(trains, "a training to get on")
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +114,7 @@ def test_a_search_with_real_trainings_survives_kill_9_with_the_same_rewards(tmp_
             stack.start_worker("w1")
             search_id = stack.submit(**spec)
             for strike in strikes:
-                wait_until(lambda: any(trial["iteration"] > 1 for trial in running(stack, search_id)), "a training")
+                wait_for_a_training(stack, search_id)
                 strike(stack)
             stack.wait_for(search_id, "succeeded")
             assert {trial["state"] for trial in stack.trials(search_id)} == {"succeeded"}

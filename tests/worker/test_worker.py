@@ -10,11 +10,19 @@ LONG = {"iterations": 400, "iteration_seconds": 0.05}
 SHORT = {"iterations": 5}
 
 
-@pytest.fixture
-def stack(tmp_path, redis_url):
-    with Stack(tmp_path, redis_url) as running:
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory, redis_server):
+    """A controller for all tests of this file: starting one takes seconds."""
+    with Stack(tmp_path_factory.mktemp("platform"), redis_server.url) as running:
         running.start_controller()
         yield running
+
+
+@pytest.fixture
+def stack(platform, tmp_path):
+    platform.state = tmp_path / "state"
+    yield platform
+    platform.clear()
 
 
 def wait_for_progress(stack: Stack, training: str, iterations: int = 1) -> None:
