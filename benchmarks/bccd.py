@@ -4,7 +4,8 @@
 
 FOLDER holds the BCCD data set in COCO format: train.json, val.json, test.json and images/. Everything runs through the
 platform (controller, Redis, workers) on this machine; stopped at any point, the same command goes on where it was.
-The record grows in benchmarks/results/: bccd-search.json, bccd-comparison.json with a table, and two plots.
+The record grows in benchmarks/results/: bccd-search.json, bccd-comparison.json with a table, and two plots. Each loss
+is trained for as long as the proxies (4 epochs) and three times as long, on seeds that the search never used.
 """
 
 import argparse
@@ -31,7 +32,7 @@ CODE = ("controller", "jobs", "trainer", "worker")
 PROFILE = "retinanet-tiny"
 FOUND, PUBLISHED = "Parameterized AP, found here", "Parameterized AP, published"
 REFERENCE = FOUND
-COLOURS = {"mean": "#1f5fa8", "best": "#c2571a", "dot": "#9aa7b4", "start": "#6b7280"}
+COLOURS = {"mean": "#1f5fa8", "best": "#c2571a", "dot": "#9aa7b4", "start": "#6b7280", "grid": "#e5e7eb"}
 POLL_SECONDS = 15.0
 
 
@@ -47,10 +48,10 @@ def search_spec(data: Path, rounds: int) -> SearchSpec:
     )
 
 
-def comparison_spec(data: Path, search_id: str, seeds: Sequence[int], epochs: int | None) -> TrainingSpec:
-    """Final trainings with four losses over the same seeds, measured on the test split."""
+def comparison_spec(data: Path, search_id: str, seeds: Sequence[int], epochs: int) -> TrainingSpec:
+    """Trainings with four losses over the same seeds, measured on the test split."""
     return TrainingSpec(
-        name=f"BCCD, RetinaNet tiny: comparison for {search_id}",
+        name=f"BCCD, RetinaNet tiny: {epochs} epochs, for search {search_id}",
         kind="compare",
         profile=PROFILE,
         dataset=dataset_spec(data),
@@ -79,8 +80,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--state", type=Path, default=Path("state/bccd"))
     parser.add_argument("--rounds", type=int, default=12)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--epochs", type=int, help="of the final trainings [the profile's]")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--epochs", type=int, nargs="+", default=[4, 12], help="lengths of the compared trainings")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     data = options.data.resolve(strict=True)
@@ -92,10 +93,11 @@ def main() -> None:
         search_id = next((run.id for run in client.list_searches() if run.name == spec.name), None)
         search_id = search_id or client.create_search(spec).id
         client.wait(search_id, lambda _: record_search(client, search_id), poll_seconds=POLL_SECONDS)
-        comparison = comparison_spec(data, search_id, options.seeds, options.epochs)
-        training_id = next((run.id for run in client.list_trainings() if run.name == comparison.name), None)
-        training_id = training_id or client.create_training(comparison).id
-        client.wait(training_id, lambda _: record_comparison(client, training_id), poll_seconds=POLL_SECONDS)
+        requests = [comparison_spec(data, search_id, options.seeds, epochs) for epochs in options.epochs]
+        known = {run.name: run.id for run in client.list_trainings()}
+        ids = [known.get(request.name) or client.create_training(request).id for request in requests]
+        for training_id in ids:
+            client.wait(training_id, lambda _: record_comparisons(client, ids), poll_seconds=POLL_SECONDS)
 
 
 @contextmanager
@@ -158,23 +160,43 @@ def plot_search(proxies: Sequence[tuple[int, float, str]], best: Mapping[str, An
             axes.axhline(100 * start, color=COLOURS["start"], linestyle="--", linewidth=1, label="identity, confirmed")
         axes.axhline(100 * best["ap"], color=COLOURS["best"], linestyle="--", linewidth=1, label="found, confirmed")
     axes.set(xlabel="round", ylabel="proxy AP on the validation split (%)", xticks=numbers)
-    _finish(figure, axes, "bccd-search.png")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color=COLOURS["grid"], linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    figure.savefig(RESULTS / "bccd-search.png", dpi=150)
+    plt.close(figure)
 
 
-def record_comparison(client: Client, training_id: str) -> None:
+def record_comparisons(client: Client, training_ids: Sequence[str]) -> None:
     """Write the results so far: the numbers, a table, a plot."""
-    training = client.get_training(training_id)
-    trials = [trial for trial in client.trials(training_id) if trial.reward is not None]
-    print(f"comparison: {training.trials_final} of {training.trials_planned} trainings")
-    rewards: dict[str, dict[int, float]] = {choice.label: {} for choice in training.spec.losses}
-    for trial in trials:
-        rewards[trial.label][trial.seed] = 100 * (trial.reward or 0.0)
-    rows = [summarise(label, of_seed, rewards[REFERENCE]) for label, of_seed in rewards.items()]
-    spec = training.spec.model_dump(mode="json", exclude={"dataset": {"root"}})
-    write_record("bccd-comparison", CODE, {"state": training.state, "spec": spec, "ap_percent": rewards, "rows": rows})
-    (RESULTS / "bccd-comparison.md").write_text(as_table(rows))
-    if trials:
-        plot_comparison(rewards)
+    results: dict[int, dict[str, dict[int, float]]] = {}
+    record: dict[str, Any] = {"comparisons": []}
+    for training_id in training_ids:
+        training = client.get_training(training_id)
+        print(f"{training.name}: {training.trials_final} of {training.trials_planned} trainings")
+        rewards: dict[str, dict[int, float]] = {choice.label: {} for choice in training.spec.losses}
+        for trial in client.trials(training_id):
+            if trial.reward is not None:
+                rewards[trial.label][trial.seed] = 100 * trial.reward
+        results[training.spec.overrides.epochs or 0] = rewards
+        record["comparisons"].append(
+            {
+                "state": training.state,
+                "spec": training.spec.model_dump(mode="json", exclude={"dataset": {"root"}}),
+                "ap_percent": rewards,
+                "rows": summarise_all(rewards),
+            }
+        )
+    write_record("bccd-comparison", CODE, record)
+    (RESULTS / "bccd-comparison.md").write_text(as_table(results))
+    if all(any(of_seed.values()) for rewards in results.values() for of_seed in rewards.values()):
+        plot_comparisons(results)
+
+
+def summarise_all(rewards: Mapping[str, Mapping[int, float]]) -> list[dict[str, Any]]:
+    """One row per loss."""
+    return [summarise(label, of_seed, rewards[REFERENCE]) for label, of_seed in rewards.items()]
 
 
 def summarise(label: str, rewards: Mapping[int, float], reference: Mapping[int, float]) -> dict[str, Any]:
@@ -192,36 +214,40 @@ def summarise(label: str, rewards: Mapping[int, float], reference: Mapping[int, 
     }
 
 
-def as_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The summary as a Markdown table."""
-    lines = ["| loss | test AP, mean ± sd | found minus this, 95 % interval |", "|---|---:|---:|"]
-    for row in rows:
-        mean = _signless(row["mean"], row["standard_deviation"])
-        difference = "" if row["found_minus_this"] is None else _signed(row["found_minus_this"], row["interval_reach"])
-        lines.append(f"| {row['label']} | {mean} | {difference} |")
+def as_table(results: Mapping[int, Mapping[str, Mapping[int, float]]]) -> str:
+    """The summaries as a Markdown table: test AP by loss and length of training."""
+    head = [f"{epochs} epochs, mean ± sd | found minus this, 95 % interval" for epochs in results]
+    lines = [f"| loss | {' | '.join(head)} |", "|---|" + "---:|---:|" * len(results)]
+    tables = [summarise_all(rewards) for rewards in results.values()]
+    for rows in zip(*tables, strict=True):
+        cells = [str(rows[0]["label"])]
+        for row in rows:
+            difference = row["found_minus_this"]
+            cells.append(_signless(row["mean"], row["standard_deviation"]))
+            cells.append("" if difference is None else _signed(difference, row["interval_reach"]))
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def plot_comparison(rewards: Mapping[str, Mapping[int, float]]) -> None:
-    """Each seed a dot, each loss's mean a bar's end."""
-    figure, axes = plt.subplots(figsize=(7.2, 2.8), layout="constrained")
-    labels = [label for label, of_seed in rewards.items() if of_seed]
-    for position, label in enumerate(labels):
-        values = list(rewards[label].values())
-        colour = COLOURS["best"] if label == REFERENCE else COLOURS["mean"]
-        axes.plot(values, [position] * len(values), "o", color=colour, alpha=0.55, markersize=6)
-        axes.plot([np.mean(values)], [position], "|", color=colour, markersize=22, markeredgewidth=2.5)
-        axes.annotate(
-            f"{np.mean(values):.1f}",
-            (float(np.mean(values)), position),
-            xytext=(0, 13),
-            textcoords="offset points",
-            ha="center",
-        )
-    axes.set(xlabel="AP on the test split (%); a dot per seed, the bar is the mean", yticks=range(len(labels)))
-    axes.set_yticklabels(labels)
-    axes.set_ylim(len(labels) - 0.5, -0.7)
-    _finish(figure, axes, "bccd-comparison.png", legend=False)
+def plot_comparisons(results: Mapping[int, Mapping[str, Mapping[int, float]]]) -> None:
+    """A panel for each length of training; each seed a dot, each mean a bar."""
+    figure, panels = plt.subplots(1, len(results), figsize=(8.4, 3.0), layout="constrained", sharey=True, squeeze=False)
+    for axes, (epochs, rewards) in zip(panels[0], results.items(), strict=True):
+        for position, (label, of_seed) in enumerate(rewards.items()):
+            values = list(of_seed.values())
+            colour = COLOURS["best"] if label == REFERENCE else COLOURS["mean"]
+            mean = float(np.mean(values))
+            axes.plot(values, [position] * len(values), "o", color=colour, alpha=0.5, markersize=6, markeredgewidth=0)
+            axes.plot([mean], [position], "|", color=colour, markersize=20, markeredgewidth=2.5)
+            axes.annotate(f"{mean:.1f}", (mean, position), xytext=(0, 12), textcoords="offset points", ha="center")
+        axes.set(title=f"{epochs} epochs", xlabel="AP on the test split (%)", yticks=range(len(rewards)))
+        axes.set_yticklabels(list(rewards))
+        axes.set_ylim(len(rewards) - 0.5, -0.7)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color=COLOURS["grid"], linewidth=0.8)
+        axes.set_axisbelow(True)
+    figure.savefig(RESULTS / "bccd-comparison.png", dpi=150)
+    plt.close(figure)
 
 
 def _reach(differences: Sequence[float]) -> float | None:
@@ -239,16 +265,6 @@ def _signless(mean: float | None, spread: float | None) -> str:
 
 def _signed(mean: float, reach: float | None) -> str:
     return f"{mean:+.1f}" if reach is None else f"{mean:+.1f} ± {reach:.1f}"
-
-
-def _finish(figure: Any, axes: Any, name: str, *, legend: bool = True) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="both", color="#e5e7eb", linewidth=0.8)
-    axes.set_axisbelow(True)
-    if legend:
-        axes.legend(frameon=False, fontsize=9, loc="lower right")
-    figure.savefig(RESULTS / name, dpi=150)
-    plt.close(figure)
 
 
 if __name__ == "__main__":

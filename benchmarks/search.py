@@ -172,7 +172,7 @@ def study_algorithms() -> list[dict[str, object]]:
 
 
 def study_selection(confirmations: int = 3, repeats: int = 200) -> list[dict[str, object]]:
-    """True AP of what several rules pick among mu and the two best samples, and how far the reports are off."""
+    """True AP of what several rules pick among the policy mean and the two best samples, and how far the reports are off."""
     rows: list[dict[str, object]] = []
     for objective in (Cliff, Valley):
         for rounds in (12, 40):
@@ -193,8 +193,8 @@ def study_selection(confirmations: int = 3, repeats: int = 200) -> list[dict[str
                     found.append(
                         {
                             "highest mean": truth[choice.index],
-                            "mu unless ahead by a standard error": truth[choice.index if ahead else 0],
-                            "always mu": truth[0],
+                            "the mean unless ahead by a standard error": truth[choice.index if ahead else 0],
+                            "always the mean": truth[0],
                             "always the luckiest sample": truth[1],
                             "best of the candidates": truth.max(),
                             "excess of the reported mean": choice.mean - truth[choice.index],

@@ -30,7 +30,7 @@ class Budgets(Message):
 class ConfirmSpec(Message):
     """How the final parameters are chosen: the best candidates are trained again with seeds the search never used."""
 
-    candidates: int = Field(3, ge=1, le=50, description="the policy's last location and the best samples, together")
+    candidates: int = Field(3, ge=1, le=50, description="the mean of the last policy and the best samples, together")
     seeds: int = Field(3, ge=1, le=50, description="fresh seeds for each candidate, the same for all")
     schedule: Literal["proxy", "final"] = "proxy"
     published: bool = Field(False, description="also measure the published parameters that fit the profile")

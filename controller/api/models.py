@@ -86,7 +86,7 @@ class Best(BaseModel):
     search_id: str
     confirmed: bool
     ap: float = Field(description="mean over the confirming seeds, or the reward of the one trial")
-    source: str = Field(description="mu (the policy's last location) or the trial's id")
+    source: str = Field(description="mean (of the last policy) or the trial's id")
     loss: LossSpec
     report: dict[str, Any] | None = Field(description="every candidate with its confirmations, once confirmed")
 

@@ -22,7 +22,7 @@ from jobs.presets import PRESETS
 from jobs.profiles import PROFILES
 from jobs.spec import LossSpec, Message
 
-IDENTITY, PUBLISHED, LAST_MU = "identity", "published", "mu"
+IDENTITY, PUBLISHED, POLICY_MEAN = "identity", "published", "mean"
 
 
 class Measured(Message):
@@ -37,7 +37,7 @@ class Measured(Message):
 class Report(Message):
     """What a search ends with, stored as `Search.best`."""
 
-    label: str  # the chosen candidate: `mu`, or `trial N` for the sample of that number
+    label: str  # the chosen candidate: `mean` of the last policy, or `trial N` for the sample of that number
     loss: LossSpec
     theta: tuple[float, ...]
     mean: float
@@ -62,7 +62,7 @@ def start_confirmation(session: Session, search: Search, spec: SearchSpec) -> No
     state = PolicyState(last.number, np.asarray(last.mu), last.sigma)
     samples = [Sample(np.asarray(trial.theta), float(trial.reward or 0), state) for trial in best]
     for candidate in selection.candidates(state, samples, spec.confirm.candidates):
-        label = LAST_MU if candidate.sample is None else f"trial {best[candidate.sample].number}"
+        label = POLICY_MEAN if candidate.sample is None else f"trial {best[candidate.sample].number}"
         _propose(session, search, spec, label, theta=candidate.theta.tolist())
     _propose(session, search, spec, IDENTITY, theta=search_space(spec).start().tolist())
     preset = PROFILES[spec.profile].preset

@@ -75,6 +75,12 @@ def log_density_slope(theta: Vector, mu: Vector, sigma: Vector | float) -> Vecto
     return np.asarray((theta - mu) / sigma**2 - edges / (sigma * mass))
 
 
+def mean(state: PolicyState) -> Vector:
+    """Mean [D] of the truncated law: where the trials are. Near an end of [0, 1] it lies well inside of mu."""
+    # The slope of log Z in mu is what truncation adds to the mean, in units of sigma^2.
+    return np.asarray(state.mu - state.sigma**2 * log_density_slope(state.mu, state.mu, state.sigma))
+
+
 def location(m: Vector) -> Vector:
     """mu = sigmoid(m), kept a hair inside (0, 1) so that m stays finite over any number of rounds."""
     return np.asarray(np.clip(expit(m), _LOCATION_MARGIN, 1 - _LOCATION_MARGIN), dtype=np.float64)

@@ -1,13 +1,14 @@
 """Which parameters a search ends with, and how well they are known.
 
 The reward of the best trial is high partly because that trial was lucky: it is the largest of hundreds of noisy
-numbers. So the rewards of the search only nominate. The last mu (what all trials together have taught) and the best
-samples are trained again with seeds that the search has not used, the same ones for all, and only those confirmations
-are compared.
+numbers. So the rewards of the search only nominate. The mean of the last policy (what all trials together have taught)
+and the best samples are trained again with seeds that the search has not used, the same ones for all, and only those
+confirmations are compared. It is the mean of the truncated law and not its location mu: a knot near an end has its mass
+on one side of mu, so mu is a point that no trial was near (on blood cells 14.2 AP, the mean 25.4; DECISIONS.md, 5).
 
-The highest confirmed mean wins. Rules that keep mu unless a sample is clearly ahead were simulated too and end a little
-lower (`benchmarks/search.py`): candidates within the noise of each other cost little either way, and a sample that is
-really better is then given up. At equal means mu wins, for it comes first.
+The highest confirmed mean wins. Rules that keep the policy's mean unless a sample is clearly ahead were simulated too
+and end a little lower (`benchmarks/search.py`): candidates within the noise of each other cost little either way, and a
+sample that is really better is then given up. At equal rewards the policy's mean wins, for it comes first.
 
 What is left of the bias: the mean of the winner among k candidates is still a little high, with 3 candidates and 3
 seeds by two thirds of its standard error. More seeds shrink it.
@@ -20,16 +21,16 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from controller.search.algorithm import Sample
-from controller.search.policy import PolicyState, Vector
+from controller.search.policy import PolicyState, Vector, mean
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A theta [D] that is worth confirming: the policy's last mu, or a sample."""
+    """A theta [D] that is worth confirming: the mean of the last policy, or a sample."""
 
     theta: Vector
     sample: int | None
-    """Index into the samples given to `candidates`; none for mu."""
+    """Index into the samples given to `candidates`; none for the policy's mean."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,14 @@ class Choice:
 
 
 def candidates(state: PolicyState, samples: Sequence[Sample], count: int) -> list[Candidate]:
-    """The policy's last mu and the count - 1 samples of highest reward, the earlier first among equals.
+    """The mean of the last policy and the count - 1 samples of highest reward, the earlier first among equals.
 
     Raises ValueError where count is below 1.
     """
     if count < 1:
         raise ValueError(f"count: expected at least 1, got {count}")
     best = sorted(range(len(samples)), key=lambda index: -samples[index].reward)[: count - 1]
-    return [Candidate(state.mu, None), *(Candidate(samples[index].theta, index) for index in best)]
+    return [Candidate(mean(state), None), *(Candidate(samples[index].theta, index) for index in best)]
 
 
 def choose(confirmations: Sequence[Mapping[int, float]]) -> Choice:

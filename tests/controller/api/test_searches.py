@@ -104,7 +104,7 @@ def test_a_whole_search_through_its_interface(client: Client, http: httpx.Client
     assert [row.rewards for row in rounds] == [2, 2, None]
     trials = list(client.trials(search_id))
     assert [trial.number for trial in trials] == list(range(len(trials)))
-    assert {trial.label for trial in client.trials(search_id, kind="confirm")} >= {"mu", "identity", "published"}
+    assert {trial.label for trial in client.trials(search_id, kind="confirm")} >= {"mean", "identity", "published"}
     assert [trial.round for trial in client.trials(search_id, round=1)] == [1, 1]
     kinds = [line.kind for line in client.log(search_id)]
     assert kinds[0] == "search_started"

@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import kstest, truncnorm
 
-from controller.search.policy import PolicyState, location, log_density, log_density_slope, logit, sample
+from controller.search.policy import PolicyState, location, log_density, log_density_slope, logit, mean, sample
 
 
 def frozen_law(mu: float, sigma: float):
@@ -30,6 +30,12 @@ def test_slope_is_the_derivative_in_mu(mu, sigma):
         2 * step
     )
     np.testing.assert_allclose(log_density_slope(theta, np.array(mu), sigma), numeric, rtol=1e-6, atol=1e-6)
+
+
+def test_mean_is_that_of_the_truncated_law():
+    state = PolicyState(3, np.array([0.02, 0.5, 0.97]), 0.2)
+    np.testing.assert_allclose(mean(state), [frozen_law(mu, 0.2).mean() for mu in state.mu], rtol=1e-10)
+    assert mean(state)[0] > 0.1  # while mu is 0.02
 
 
 def test_samples_follow_the_law_and_stay_in_the_box():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from controller.search.algorithm import Sample
-from controller.search.policy import PolicyState
+from controller.search.policy import PolicyState, mean
 from controller.search.selection import candidates, choose
 
 STATE = PolicyState(4, np.full(3, 0.5), 0.1)
@@ -12,10 +12,10 @@ def samples(*rewards: float) -> list[Sample]:
     return [Sample(np.full(3, 0.1 * index), reward, STATE) for index, reward in enumerate(rewards)]
 
 
-def test_candidates_are_mu_and_the_best_samples_the_earlier_first_among_equals():
+def test_candidates_are_the_policy_mean_and_the_best_samples_the_earlier_first_among_equals():
     found = candidates(STATE, samples(0.2, 0.3, 0.1, 0.3), 3)
     assert [candidate.sample for candidate in found] == [None, 1, 3]
-    np.testing.assert_array_equal(found[0].theta, STATE.mu)
+    np.testing.assert_array_equal(found[0].theta, mean(STATE))
     np.testing.assert_allclose(found[1].theta, 0.1)
 
 
