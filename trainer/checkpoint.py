@@ -1,6 +1,5 @@
 """Where an interrupted training goes on: one file, replaced as a whole."""
 
-import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import torch
 
 from trainer.errors import UserError
+from trainer.files import whole_file
 
 FILE_NAME = "checkpoint.pt"
 
@@ -27,21 +27,6 @@ class Progress:
     """Consecutive useless steps per head."""
 
 
-def write_file(path: Path, content: dict[str, Any]) -> None:
-    """Saves tensors and plain values at `path`: whole or not at all, and on the disk when this returns."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 def save_checkpoint(folder: Path, progress: Progress, states: dict[str, Any]) -> Path:
     """Replaces the checkpoint in `folder`.
 
@@ -51,7 +36,8 @@ def save_checkpoint(folder: Path, progress: Progress, states: dict[str, Any]) ->
         states: state dicts by name ("model", "optimizer").
     """
     path = folder / FILE_NAME
-    write_file(path, {"progress": asdict(progress), **states})
+    with whole_file(path) as file:
+        torch.save({"progress": asdict(progress), **states}, file)
     return path
 
 

@@ -9,6 +9,7 @@ from pprint import pformat
 
 from jobs.spec import JobSpec, Split
 from trainer.datasets.sources import JobData, split_of
+from trainer.files import whole_file
 from trainer.profiles.recipe import Config, Recipe, Schedule
 
 HEADER = (
@@ -47,7 +48,8 @@ def mmdet_config(spec: JobSpec, data: JobData, recipe: Recipe) -> Config:
 def write_config(config: Config, file: Path) -> None:
     """Writes `config` as a Python file that mmengine reads."""
     lines = (f"{name} = {pformat(value, width=118, sort_dicts=False)}\n" for name, value in config.items())
-    file.write_text(HEADER + "\n".join(lines), encoding="utf-8")
+    with whole_file(file) as output:
+        output.write((HEADER + "\n".join(lines)).encode())
 
 
 def _model(recipe: Recipe, spec: JobSpec) -> Config:

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from jobs.spec import JobSpec, Metrics
-from trainer.checkpoint import write_file
 from trainer.config import write_config
 from trainer.datasets.sources import read_job_data
 from trainer.detectors import build_detector
 from trainer.errors import UserError
 from trainer.evaluation import evaluate
+from trainer.files import whole_file
 from trainer.profiles import recipe_of
 from trainer.profiles.recipe import Config
 from trainer.weights import read_state_dict
@@ -42,10 +42,11 @@ def keep_final(
         "metrics": metrics.model_dump(),
         "environment": environment,
     }
-    (folder / ORIGIN_NAME).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
+    with whole_file(folder / ORIGIN_NAME) as file:
+        file.write((json.dumps(origin, indent=2) + "\n").encode())
     classes = list(config["train_dataloader"]["dataset"]["metainfo"]["classes"])
-    content = {"state_dict": detector.state_dict(), "meta": {"dataset_meta": {"classes": classes}}}
-    write_file(folder / WEIGHTS_NAME, content)
+    with whole_file(folder / WEIGHTS_NAME) as file:
+        torch.save({"state_dict": detector.state_dict(), "meta": {"dataset_meta": {"classes": classes}}}, file)
     return folder / WEIGHTS_NAME
 
 

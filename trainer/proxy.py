@@ -27,7 +27,7 @@ from trainer.datasets.sources import JobData, read_job_data
 from trainer.detectors import build_detector
 from trainer.divergence import DivergenceWatch, total_loss
 from trainer.environment import describe_environment
-from trainer.errors import HandedBack, OutOfMemory
+from trainer.errors import HandedBack, OutOfMemory, UserError
 from trainer.evaluation import evaluate
 from trainer.export import keep_final
 from trainer.profiles import recipe_of
@@ -55,6 +55,11 @@ def train_and_evaluate(spec: JobSpec, attempt: Attempt) -> JobResult:
     device = distributed.start(spec.gpus)
     _make_deterministic()
     try:
+        if recipe.schedule.batch_size % distributed.world_size():
+            raise UserError(
+                f"overrides.batch_size: expected a multiple of the {distributed.world_size()} devices, "
+                f"got {recipe.schedule.batch_size}"
+            )
         return _Training(spec, recipe, data, device, attempt).run()
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise OutOfMemory(str(error)) from error

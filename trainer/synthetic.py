@@ -33,6 +33,7 @@ from jobs.spec import (
 )
 from trainer.attempt import Attempt
 from trainer.errors import HandedBack, OutOfMemory, UserError
+from trainer.files import whole_file
 
 BEST_REWARD = 0.5
 OTHER_REWARDS = {"handmade_ap": 0.2, "focal_l1": 0.3, "focal_giou": 0.32}
@@ -159,6 +160,5 @@ def _count_attempt(state: Path) -> int:
 
 
 def _write(path: Path, content: object) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(content))
-    partial.replace(path)
+    with whole_file(path) as file:
+        file.write(json.dumps(content).encode())

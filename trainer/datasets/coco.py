@@ -121,9 +121,7 @@ def _checked_images(file: Path, images: list[Json]) -> Iterable[Json]:
                 raise UserError(f"{file}: images[{position}]: expected a key {key!r}")
         if image["id"] in seen:
             raise UserError(f"{file}: image id {image['id']} occurs twice")
-        if not (
-            _is_number(image["width"]) and _is_number(image["height"]) and min(image["width"], image["height"]) > 0
-        ):
+        if not all(_is_number(image[key]) and image[key] > 0 for key in ("width", "height")):
             raise UserError(
                 f"{file}: image {image['id']}: expected a width and height above 0, "
                 f"got {image['width']} and {image['height']}"

@@ -123,10 +123,8 @@ class SampleOrder(Sampler[list[SampleKey]]):
             for position in range(iteration * self._batch_size, (iteration + 1) * self._batch_size):
                 epoch, place = divmod(position, self._image_count)
                 if epoch != order_epoch:
-                    order_epoch, order = (
-                        epoch,
-                        np.random.default_rng((self._seed, epoch)).permutation(self._image_count),
-                    )
+                    order_epoch = epoch
+                    order = np.random.default_rng((self._seed, epoch)).permutation(self._image_count)
                 keys.append(SampleKey(epoch, int(order[place])))
             yield keys[self._device :: self._device_count]
 
