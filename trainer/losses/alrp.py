@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from trainer.losses.entries import QUALITY_SLACK
 from trainer.losses.error_driven import check_entries, rank_positives, with_gradient
 
 FEWEST_FALSE_POSITIVES = 1e-5
@@ -56,7 +57,7 @@ def alrp_loss(logits: Tensor, targets: Tensor, regression_error: Tensor, delta: 
     Raises:
         ValueError: shapes that do not match (on every device: the number of positives too), a delta that is not above
             0; on the CPU also targets other than 1, 0, -1, NaN logits of valid entries, infinite logits of positives,
-            NaN or negative regression errors.
+            regression errors that are negative (by more than 1e-6) or not finite.
 
     Source: Oksuz et al., "A Ranking-based, Balanced Loss Function Unifying Classification and Localisation in Object
         Detection", NeurIPS 2020.
@@ -73,9 +74,11 @@ def alrp_loss(logits: Tensor, targets: Tensor, regression_error: Tensor, delta: 
         nothing = scores.detach()[:0]
         return ALRP(scores[:0].sum(), box_errors.sum(), nothing, nothing.long())
     detached = box_errors.detach().double()
-    # Negated, so that NaN fails as well.
-    if box_errors.device.type == "cpu" and not bool((detached >= 0).all()):
-        raise ValueError(f"regression_error: expected no negative and no NaN, received {detached.min().item()}")
+    if box_errors.device.type == "cpu":
+        is_wrong = ~((detached >= -QUALITY_SLACK) & (detached < torch.inf))
+        if bool(is_wrong.any()):
+            wrong = detached[is_wrong][0].item()
+            raise ValueError(f"regression_error: expected finite numbers, not negative, received {wrong}")
 
     false_positives, rank = ranking.false_positives, ranking.true_positives + 0.5 + ranking.false_positives
     of_others = ranking.weighted_true_positives(detached) - detached / 2

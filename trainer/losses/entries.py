@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+QUALITY_SLACK = 1e-6
+"""How far rounding may take the quality or the error of a box out of its range."""
+
 
 def check_logits(logits: Tensor, is_positive: Tensor, is_valid: Tensor) -> None:
     """Check logits `[N]` on the CPU; positives and valid entries are `[N]` bool.

@@ -26,13 +26,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from trainer.losses.entries import check_logits, select_entries
+from trainer.losses.entries import QUALITY_SLACK, check_logits, select_entries
 
 SMALLEST_DENOMINATOR = 1e-6
 """Floor of B_i, which vanishes where H1 is 0 at the term j = i and no other entry comes near."""
-
-QUALITY_SLACK = 1e-6
-"""How far rounding may take a quality out of [0, 1]."""
 
 QualityFunction = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Maps qualities to value and derivative, all `[P]` float64."""

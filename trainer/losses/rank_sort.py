@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from trainer.losses.dominance_sums import sums_over_lower
+from trainer.losses.entries import QUALITY_SLACK
 from trainer.losses.error_driven import SMALLEST_COUNT, check_entries, rank_positives, with_gradient
 from trainer.losses.piecewise import TruncatedPowers
 
@@ -46,8 +47,8 @@ def rank_sort_loss(logits: Tensor, targets: Tensor, delta: float = 0.5) -> RankS
 
     Args:
         logits: s, `[N]` floating. Half precision is taken to float32 first.
-        targets: `[N]`: the IoU, in (0, 1], of a positive, 0 for a negative, -1 for an ignored entry. So a positive
-            whose IoU is exactly 0 must be given a small number instead.
+        targets: `[N]`: the IoU of a positive, in (0, 1] (1e-6 beyond is clamped), 0 for a negative, -1 for an ignored
+            entry. So a positive whose IoU is exactly 0 must be given a small number instead.
         delta: half the width of the slope of H, in units of s, above 0.
 
     Returns:
@@ -60,7 +61,9 @@ def rank_sort_loss(logits: Tensor, targets: Tensor, delta: float = 0.5) -> RankS
     Source: Oksuz et al., "Rank & Sort Loss for Object Detection and Instance Segmentation", ICCV 2021.
     """
     is_positive = targets > 0
-    check_entries(logits, targets, is_positive & (targets <= 1), delta, expected="an IoU in (0, 1], 0 or -1")
+    check_entries(
+        logits, targets, is_positive & (targets <= 1 + QUALITY_SLACK), delta, expected="an IoU in (0, 1], 0 or -1"
+    )
     scores = logits if logits.dtype == torch.float64 else logits.float()
     ranking = rank_positives(scores, is_positive, targets == 0, delta)
     if ranking is None:
@@ -69,7 +72,7 @@ def rank_sort_loss(logits: Tensor, targets: Tensor, delta: float = 0.5) -> RankS
     true_positives, false_positives = ranking.true_positives, ranking.false_positives
     ranking_errors = false_positives / (true_positives + false_positives)
 
-    iou = targets.index_select(0, ranking.positives).double()
+    iou = targets.index_select(0, ranking.positives).double().clamp_max(1)
     ramp = TruncatedPowers.ramp(delta, logits.device)
     missorted, missorted_error = sums_over_lower(
         ramp, ranking.scores, iou, torch.stack((torch.ones_like(iou), 1 - iou))
