@@ -1,11 +1,18 @@
 """The operator's settings, from the environment (PAPLOSS_...) or the command line; nothing is made on import."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 
 class Settings(BaseSettings):
@@ -30,11 +37,34 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(1_000_000, ge=1000, description="a larger request is refused")
     session_seconds: float = Field(12 * 3600, gt=0, description="how long a browser stays signed in")
 
+    admin_key: SecretStr | None = Field(
+        None, min_length=20, description="API key of an administrator, installed at start"
+    )
+    worker_key: SecretStr | None = Field(None, min_length=20, description="API key of the workers, installed at start")
+    worker_pools_file: Path | None = Field(
+        None, description="elastic workers: the pools of controller.scaling.pools, as YAML; none where empty"
+    )
+    scaling_seconds: float = Field(5, gt=0, description="pause between two looks at the elastic workers")
+
     lease_seconds: float = Field(60, gt=0, description="a worker that is silent for so long has lost its trial")
     renew_seconds: float = Field(5, gt=0, description="how often a worker renews its lease")
     leader_lease_seconds: float = Field(15, gt=0, description="a leader that is silent for so long is replaced")
     tick_seconds: float = Field(0.5, gt=0, description="pause between two looks of the leader at its searches")
     queue_margin: int = Field(8, ge=1, description="trials kept in a queue beyond two for each live worker")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (not read)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (its folder would be fixed on import)
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options, then the environment, then files named after the variables in the folder PAPLOSS_SECRETS_DIR."""
+        folder = os.environ.get("PAPLOSS_SECRETS_DIR")
+        files = (SecretsSettingsSource(settings_cls, folder),) if folder else ()
+        return (init_settings, env_settings, *files)
 
     @field_validator("data_roots", "allowed_hosts", mode="before")
     @classmethod

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
+from pydantic import SecretStr
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.gzip import GZipMiddleware
 
@@ -29,9 +30,13 @@ from controller.api.guard import Guard, default_hosts
 from controller.api.reference import DescribedApp
 from controller.api.services import Services
 from controller.loop.driver import Driver
+from controller.scaling.pools import read_pools
+from controller.scaling.scaler import Scaler
 from controller.settings import Settings
 from controller.store import schema
 from controller.store.database import Database
+from controller.store.keys import install_key
+from controller.store.models import Role
 from jobs.queue import TrialQueue
 
 logger = logging.getLogger(__name__)
@@ -64,6 +69,8 @@ def create_app(settings: Settings) -> FastAPI:
         SchemaError: the database is newer than this program.
         sqlalchemy.exc.OperationalError: the database cannot be reached.
         QueueError: Redis cannot be reached.
+        PoolsError: the file of the elastic workers is wrong.
+        ClusterError: this process has no access to a cluster.
     """
     services = _connect(settings)
     app = DescribedApp(
@@ -106,26 +113,51 @@ def _connect(settings: Settings) -> Services:
     database = Database(settings.resolved_database_url)
     try:
         schema.upgrade(database)
+        _install_keys(settings, database)
         queue = TrialQueue(settings.redis_url)
         queue.ping()
+        driver = Driver(database, queue, settings)
+        scaler = _make_scaler(settings, database, driver)
     except BaseException:
         database.close()
         raise
-    return Services(settings, database, queue, Driver(database, queue, settings))
+    return Services(settings, database, queue, driver, scaler)
+
+
+def _install_keys(settings: Settings, database: Database) -> None:
+    given: dict[Role, SecretStr | None] = {"admin": settings.admin_key, "worker": settings.worker_key}
+    with database.write() as session:
+        for role, key in given.items():
+            if key is not None:
+                install_key(session, role, key.get_secret_value())
+
+
+def _make_scaler(settings: Settings, database: Database, driver: Driver) -> Scaler | None:
+    if settings.worker_pools_file is None:
+        return None
+    # The Kubernetes client takes long to import: only who scales pays for it.
+    from controller.scaling.cluster import Cluster  # noqa: PLC0415
+
+    pools = read_pools(settings.worker_pools_file)
+    return Scaler(database, Cluster(pools), pools, lambda: driver.leads, settings.scaling_seconds)
 
 
 @asynccontextmanager
 async def _drive(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
-    thread = threading.Thread(target=services.driver.run, name="driver", daemon=True)
-    thread.start()
+    loops: list[Driver | Scaler] = [services.driver, *filter(None, [services.scaler])]
+    threads = [threading.Thread(target=loop.run, name=type(loop).__name__, daemon=True) for loop in loops]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
-        services.driver.stop()
-        await run_in_threadpool(thread.join, STOP_SECONDS)
-        if thread.is_alive():
-            logger.error("the leader's loop did not end within %g s; its term will run out", STOP_SECONDS)
+        for loop in loops:
+            loop.stop()
+        for thread in threads:
+            await run_in_threadpool(thread.join, STOP_SECONDS)
+            if thread.is_alive():
+                logger.error("the %s did not end within %g s; its term will run out", thread.name, STOP_SECONDS)
         services.queue.close()
         services.database.close()
 

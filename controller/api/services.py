@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from controller.loop.driver import Driver
+from controller.scaling.scaler import Scaler
 from controller.settings import Settings
 from controller.store.database import Database
 from jobs.queue import TrialQueue
@@ -13,12 +14,14 @@ from jobs.queue import TrialQueue
 
 @dataclass(frozen=True)
 class Services:
-    """Settings, the connections to the database and to Redis, and the leader's loop; all safe to use from threads."""
+    """Settings, the connections to the database and to Redis, and the loops; all safe to use from threads."""
 
     settings: Settings
     database: Database
     queue: TrialQueue
     driver: Driver
+    scaler: Scaler | None
+    """The loop of the elastic workers; none where the operator keeps the workers."""
 
 
 def get_services(request: Request) -> Services:

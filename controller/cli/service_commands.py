@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 from controller.cli.connection import DEFAULT_STATE, StateOption
 from controller.cli.failures import BAD_INPUT, FAILED, CommandError
 from controller.cli.platform import Platform, PlatformError, count_cores, count_gpus, run_platform
+from controller.scaling.errors import ClusterError, PoolsError
 from controller.settings import Settings
 from controller.store import schema
 from controller.store.database import Database
@@ -71,7 +72,7 @@ def serve(
         try:
             listener = stack.enter_context(bind(settings.host, settings.port))
             server = make_server(create_app(settings))
-        except (AddressError, SchemaError, QueueError) as error:
+        except (AddressError, SchemaError, QueueError, PoolsError, ClusterError) as error:
             raise CommandError(str(error), FAILED) from None
         except OperationalError as error:
             raise CommandError(f"the database cannot be reached: {error.orig}", FAILED) from None

@@ -28,6 +28,8 @@ EventKind = Literal[
     "lease_revived",
     "late_result",
     "leader_changed",
+    "workers_blocked",
+    "workers_unblocked",
 ]
 Level = Literal["info", "warning", "error"]
 

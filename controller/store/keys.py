@@ -3,12 +3,12 @@
 import hashlib
 import secrets
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from controller.store.database import read_clock
 from controller.store.errors import ConflictError, NotFoundError
-from controller.store.models import ApiKey, Role
+from controller.store.models import ApiKey, Role, SignIn
 
 KEY_PREFIX = "paploss_"
 
@@ -25,6 +25,17 @@ def create_key(session: Session, name: str, role: Role) -> str:
     session.add(ApiKey(name=name, role=role, digest=digest_key(key)))
     session.flush()
     return key
+
+
+def install_key(session: Session, role: Role, key: str) -> None:
+    """Make the operator's own key of a role valid; one installed earlier ends, with the browser sessions it opened."""
+    name, digest = f"installed-{role}", digest_key(key)
+    row = session.get(ApiKey, name)
+    if row is None:
+        session.add(ApiKey(name=name, role=role, digest=digest))
+    elif row.digest != digest:
+        row.digest, row.revoked_at = digest, None
+        session.execute(delete(SignIn).where(SignIn.key_name == name))
 
 
 def find_key(session: Session, key: str) -> ApiKey | None:

@@ -6,11 +6,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import func, select
 
 from controller.store.database import Database
 from controller.store.errors import SchemaError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
+_MIGRATION_LOCK = 7_290_417
 
 
 def upgrade(database: Database) -> None:
@@ -22,6 +24,8 @@ def upgrade(database: Database) -> None:
     if _find_revision(database) == _head():
         return
     with database.engine.begin() as connection:
+        if not database.is_sqlite:  # of several replicas that start at once, one migrates and the others wait for it
+            connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

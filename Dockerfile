@@ -1,0 +1,86 @@
+# The two images of the platform. Versions come from requirements.lock by way of deploy/requirements/.
+#
+#   docker build --target controller -t paploss-controller .
+#   docker build --target worker     -t paploss-worker .                       # CUDA 13
+#   docker build --target worker     -t paploss-worker:cpu \
+#     --build-arg BUILD_IMAGE=python:3.11-bookworm --build-arg TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu .
+#
+# The CUDA image serves to compile mmcv's operators and is not shipped: the wheels of torch bring CUDA's libraries, the
+# node brings the driver. Its CUDA must have the major version that the torch wheels were built with.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+ARG BUILD_IMAGE=nvidia/cuda:13.0.1-devel-ubuntu24.04
+
+FROM ${PYTHON_IMAGE} AS python
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+
+
+FROM python AS controller-packages
+RUN python -m venv /opt/venv
+COPY deploy/requirements/controller.txt /tmp/requirements.txt
+RUN /opt/venv/bin/pip install --no-deps --requirement /tmp/requirements.txt
+
+
+FROM ${BUILD_IMAGE} AS worker-packages
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+# What the copied interpreter links to. Versions are those of the base image's release: pinned ones vanish from mirrors.
+# hadolint ignore=DL3008
+RUN apt-get update \
+  && apt-get install --yes --no-install-recommends ca-certificates g++ libexpat1 libffi8 libsqlite3-0 openssl \
+  && rm -rf /var/lib/apt/lists/*
+COPY --from=python /usr/local /usr/local
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN ldconfig && python3.11 -m venv /opt/venv
+COPY requirements.lock /tmp/requirements.lock
+ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cu130
+RUN /opt/venv/bin/pip install --extra-index-url "${TORCH_INDEX_URL}" --constraint /tmp/requirements.lock \
+  torch setuptools wheel ninja psutil
+# Turing to Blackwell; a shorter list builds faster. FORCE_CUDA: no GPU is there while an image is built.
+ARG CUDA_ARCHITECTURES="7.5 8.0 8.6 8.9 9.0 10.0 12.0+PTX"
+ARG MAX_JOBS=4
+RUN if command -v nvcc; then export FORCE_CUDA=1; fi \
+  && grep '^mmcv==' /tmp/requirements.lock > /tmp/mmcv.txt \
+  && MMCV_WITH_OPS=1 TORCH_CUDA_ARCH_LIST="${CUDA_ARCHITECTURES}" \
+  /opt/venv/bin/pip install --no-deps --no-build-isolation --requirement /tmp/mmcv.txt
+COPY deploy/requirements/worker.txt /tmp/requirements.txt
+RUN /opt/venv/bin/pip install --no-deps --requirement /tmp/requirements.txt
+
+
+FROM python AS program
+COPY requirements.lock /tmp/requirements.lock
+RUN grep -E '^(setuptools|wheel)==' /tmp/requirements.lock > /tmp/build.txt \
+  && pip install --requirement /tmp/build.txt
+WORKDIR /source
+COPY pyproject.toml README.md LICENSE ./
+COPY jobs jobs
+COPY controller controller
+COPY worker worker
+COPY trainer trainer
+RUN pip install --no-deps --no-build-isolation --target /opt/program .
+
+
+FROM python AS image
+# /tmp is the one place that a read-only root file system must leave writable; /state is a volume.
+ENV HOME=/tmp PYTHONPATH=/opt/program PATH=/opt/venv/bin:$PATH PAPLOSS_STATE_DIR=/state
+RUN install --directory --owner=10001 --group=10001 /state
+WORKDIR /tmp
+USER 10001:10001
+
+
+FROM image AS controller
+COPY --from=controller-packages /opt/venv /opt/venv
+COPY --from=program /opt/program /opt/program
+ENV PAPLOSS_HOST=0.0.0.0
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
+  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/readyz', timeout=4)"]
+ENTRYPOINT ["python", "-m", "controller.cli"]
+CMD ["serve"]
+
+
+FROM image AS worker
+COPY --from=worker-packages /opt/venv /opt/venv
+COPY --from=program /opt/program /opt/program
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# A worker listens nowhere: its leases tell the controller that it lives. What can break under it is the volume.
+HEALTHCHECK --interval=30s --timeout=10s CMD ["test", "-w", "/state"]
+ENTRYPOINT ["python", "-m", "worker"]

@@ -1,0 +1,9 @@
+"""What can go wrong about elastic workers; every text is for people."""
+
+
+class PoolsError(ValueError):
+    """The file of pools cannot be used; the text names the file and the field."""
+
+
+class ClusterError(Exception):
+    """The cluster cannot be reached, or refuses."""

@@ -1,0 +1,153 @@
+"""What to do about a pool's Jobs, decided from a listing alone: create some, take back some, or wait.
+
+A Job that runs is never touched: a worker without work ends by itself, so the pool shrinks without anybody being
+killed. Only Jobs whose pod has not begun are taken back, when they are too many or of an outdated template.
+
+When something is in the way (a pod cannot be scheduled, an image not be pulled, a worker fails) that is a strike, and
+from then on one Job at a time is tried, after a delay that doubles with each strike. Work that goes well again ends it.
+The first batch is not held back: an autoscaler or a quota manager has to see all that is wanted.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Literal
+
+from controller.scaling.pools import Pool
+
+JobState = Literal["suspended", "waiting", "starting", "running", "succeeded", "failed"]
+
+BURST = 20
+"""Jobs created in one look, at most: the others follow in the next."""
+FIRST_DELAY_SECONDS = 15.0
+LONGEST_DELAY_SECONDS = 600.0
+LASTING_SECONDS = 60.0
+"""A worker that has run for so long shows that the pool works, a Job that has no pod for so long that it does not."""
+NO_POD = "no pod was made for the Job {}; `kubectl describe job` tells why (a quota, an admission rule)"
+
+
+@dataclass(frozen=True)
+class WorkerJob:
+    """A Job of a pool, as the cluster lists it."""
+
+    name: str
+    uid: str
+    resource_version: str
+    ordinal: int
+    template: str
+    """Digest of the manifest that it was made from."""
+    state: JobState
+    """suspended: a quota manager holds it · waiting: its pod has no node, or cannot start · starting: its pod has."""
+    trouble: str = ""
+    """Why its pod cannot begin, or how its worker failed; empty when all is well."""
+    pod: str = ""
+    pod_version: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it counts no more."""
+        return self.state in ("succeeded", "failed")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one look at a pool has led to."""
+
+    create: Sequence[int]
+    """Ordinals of new Jobs."""
+    withdraw: Sequence[WorkerJob]
+    """Jobs to be taken back; their pods have not begun."""
+    trouble: str
+    """What is in the way, for people; empty when nothing is."""
+
+
+@dataclass
+class Patience:
+    """What a pool's Jobs have been through since this process began to lead. Times are of one monotonic clock."""
+
+    strikes: int = 0
+    retry_at: float = 0.0
+    trouble: str = ""
+    _failed: bool = False
+    _ended: set[str] = field(default_factory=set)
+    _since: dict[tuple[str, bool], float] = field(default_factory=dict)
+
+    def observe(self, jobs: Sequence[WorkerJob], time: float) -> None:
+        """Take note of a listing."""
+        news = [job for job in jobs if job.ended and job.uid not in self._ended]
+        self._ended = {job.uid for job in jobs if job.ended}
+        phases = {job.uid: (job.uid, job.state == "running") for job in jobs if not job.ended}
+        self._since = {phase: self._since.get(phase, time) for phase in phases.values()}
+        lasting = [job for job in jobs if not job.ended and time - self._since[phases[job.uid]] >= LASTING_SECONDS]
+        failures = [job.trouble for job in news if job.state == "failed"]
+        obstacles = [job.trouble for job in jobs if job.trouble and not job.ended]
+        obstacles += [NO_POD.format(job.name) for job in lasting if job.state == "waiting" and not job.pod]
+        if failures:
+            self._failed = True
+            self.strike(failures[0], time)
+        elif obstacles:
+            self.trouble = obstacles[0]
+            if not self.strikes:
+                self.strike(obstacles[0], time)
+        elif self._failed and jobs and not any(job.state in ("running", "succeeded") for job in (*lasting, *news)):
+            pass  # one that has only just begun proves nothing after a failure
+        else:
+            self.strikes, self.trouble, self._failed = 0, "", False
+
+    def strike(self, trouble: str, time: float) -> None:
+        """Wait longer than before."""
+        self.trouble = trouble
+        self.retry_at = time + min(FIRST_DELAY_SECONDS * 2**self.strikes, LONGEST_DELAY_SECONDS)
+        self.strikes += 1
+
+    def allow(self, missing: int, time: float) -> int:
+        """How many of the missing Jobs may be created now."""
+        if missing <= 0 or not self.strikes:
+            return max(0, min(missing, BURST))
+        if time < self.retry_at:
+            return 0
+        self.strike(self.trouble, time)
+        return 1
+
+
+def decide(
+    pool: Pool, wanted_trials: int, jobs: Sequence[WorkerJob], *, template: str, patience: Patience, time: float
+) -> Plan:
+    """What to do about one pool.
+
+    Args:
+        pool: its description.
+        wanted_trials: trials that this pool should run at the same time.
+        jobs: all its Jobs that are there, ended ones included.
+        template: digest of the manifest that new ones are made from.
+        patience: what is known from earlier looks; brought up to date here.
+        time: now, in seconds of a monotonic clock.
+    """
+    patience.observe(jobs, time)
+    alive = [job for job in jobs if not job.ended]
+    target = min(max(-(-wanted_trials // pool.slots), pool.minimum), pool.maximum)
+    idle = sorted((job for job in alive if job.state in ("suspended", "waiting")), key=lambda job: -job.ordinal)
+    outdated = [job for job in idle if job.template != template]
+    surplus = [job for job in idle if job.template == template][: max(0, len(alive) - len(outdated) - target)]
+    # A Job that is taken back goes with its pod, after a while: it counts until it is gone, so never more than maximum.
+    missing = target - len(alive)
+    free = _free_ordinals({job.ordinal for job in jobs})
+    return Plan(
+        create=[next(free) for _ in range(patience.allow(missing, time))],
+        withdraw=[*outdated, *surplus],
+        trouble=patience.trouble,
+    )
+
+
+def share_out(pools: Iterable[Pool], wanted: Mapping[int, int]) -> dict[str, int]:
+    """Trials for each pool by name: of several pools of one class the earlier ones are filled first."""
+    left = dict(wanted)
+    shares = {}
+    for pool in pools:
+        shares[pool.name] = min(left.get(pool.gpus, 0), pool.maximum * pool.slots)
+        left[pool.gpus] = left.get(pool.gpus, 0) - shares[pool.name]
+    return shares
+
+
+def _free_ordinals(taken: set[int]) -> Iterator[int]:
+    return (ordinal for ordinal in count() if ordinal not in taken)

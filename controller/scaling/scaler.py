@@ -1,0 +1,119 @@
+"""The loop of the elastic workers: while this process leads, compare what is wanted with what is there, and act."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from controller.scaling.errors import ClusterError
+from controller.scaling.need import count_wanted
+from controller.scaling.plan import Patience, Plan, decide, share_out
+from controller.scaling.pools import Pool, Pools
+from controller.store.database import Database
+from controller.store.events import record
+from controller.store.models import Search
+
+if TYPE_CHECKING:  # the Kubernetes client takes a second to import and 50 MB: only who scales pays for it
+    from controller.scaling.cluster import Cluster
+
+logger = logging.getLogger(__name__)
+
+SETTLED = "nothing is in the way of new workers any more"
+_LONGEST_PAUSE_SECONDS = 60.0
+
+
+class Scaler:
+    """Keeps the pools of one release at what the queue needs."""
+
+    def __init__(
+        self, database: Database, cluster: "Cluster", pools: Pools, leads: Callable[[], bool], pause_seconds: float
+    ) -> None:
+        self._database = database
+        self._cluster = cluster
+        self._pools = pools
+        self._leads = leads
+        self._pause_seconds = pause_seconds
+        self._patience = {pool.name: Patience() for pool in pools.pools}
+        self._told: dict[str, str] = {}
+        self._refusals = 0
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        """Look again and again until `stop` is called; what goes wrong is logged, told, and tried again."""
+        pause = self._pause_seconds
+        while not self._stop.wait(pause):
+            pause = self._pause_seconds
+            if not self._leads():
+                self._patience = {pool.name: Patience() for pool in self._pools.pools}
+                continue
+            try:
+                self.look()
+                self._refusals = 0
+            except (ClusterError, SQLAlchemyError) as error:
+                self._refusals += 1
+                pause = min(self._pause_seconds * 2**self._refusals, max(_LONGEST_PAUSE_SECONDS, self._pause_seconds))
+                logger.warning("the elastic workers: %s", error)
+            except Exception:
+                logger.exception("the loop of the elastic workers met a defect and will try again")
+
+    def stop(self) -> None:
+        """End `run` after the look that it is in."""
+        self._stop.set()
+
+    def look(self) -> None:
+        """One look at everything.
+
+        Raises:
+            ClusterError: the cluster cannot be reached, or refuses; the searches' logs say so.
+        """
+        with self._database.read() as session:
+            wanted = count_wanted(session)
+        shares = share_out(self._pools.pools, wanted)
+        try:
+            jobs = self._cluster.list_jobs()
+        except ClusterError as error:
+            for pool in self._pools.pools:
+                self._tell(pool, str(error))
+            raise
+        for pool in self._pools.pools:
+            patience = self._patience[pool.name]
+            plan = decide(
+                pool,
+                shares[pool.name],
+                jobs[pool.name],
+                template=pool.template,
+                patience=patience,
+                time=time.monotonic(),
+            )
+            try:
+                self._carry_out(pool, plan)
+            except ClusterError as error:
+                self._tell(pool, str(error))
+                raise
+            self._tell(pool, plan.trouble)
+
+    def _carry_out(self, pool: Pool, plan: Plan) -> None:
+        for job in plan.withdraw:
+            logger.info("pool %s: taking back %s, which has not begun", pool.name, job.name)
+            self._cluster.withdraw(job)
+        for ordinal in plan.create:
+            logger.info("pool %s: creating worker %d", pool.name, ordinal)
+            self._cluster.create(pool, ordinal)
+
+    def _tell(self, pool: Pool, trouble: str) -> None:
+        """Write what is in the way to the log of all, and of each search that waits for this pool, when it changes."""
+        if trouble == self._told.get(pool.name, ""):
+            return
+        self._told[pool.name] = trouble
+        message = f"workers of pool {pool.name}: {trouble or SETTLED}"
+        with self._database.write() as session:
+            waiting = session.scalars(select(Search.id).where(Search.state == "running", Search.gpus == pool.gpus))
+            for search_id in (None, *waiting):
+                if trouble:
+                    record(session, "workers_blocked", message, search_id=search_id, level="warning")
+                else:
+                    record(session, "workers_unblocked", message, search_id=search_id)

@@ -1,0 +1,72 @@
+"""Write the pinned requirements of the images: what each needs of requirements.lock, with everything below it.
+
+Run it in the development environment after the lock has changed: `python deploy/make_requirements.py`. The images then
+install exactly these versions, without resolving anything, and hold none of the development tools.
+"""
+
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGES = {"controller": ("controller",), "worker": ("trainer", "worker")}
+"""Extras of pyproject.toml that each image holds."""
+REPLACED = {"opencv-python": "opencv-python-headless"}
+"""What is served by another package: the headless build needs no display library."""
+BUILT_FIRST = {"torch", "mmcv"}
+"""Installed by steps of their own in the Dockerfile."""
+
+
+def read_lock() -> dict[str, str]:
+    """Lines of the lock by canonical name."""
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return {canonicalize_name(line.partition("==")[0]): line for line in lines if line and not line.startswith("#")}
+
+
+def list_requirements(image: str) -> list[str]:
+    """The lock's lines that an image needs, in the lock's order.
+
+    Raises:
+        KeyError: the lock lacks a package that another one needs.
+    """
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    open_ones = [Requirement(line) for extra in IMAGES[image] for line in extras[extra]]
+    needed: set[tuple[str, str]] = set()
+    while open_ones:
+        requirement = open_ones.pop()
+        name = canonicalize_name(REPLACED.get(requirement.name, requirement.name))
+        for extra in ("", *requirement.extras):
+            if (name, extra) in needed:
+                continue
+            needed.add((name, extra))
+            if name == "paploss":
+                open_ones += [Requirement(line) for line in extras.get(extra, ())]
+            else:
+                open_ones += _dependencies(name, extra)
+    lock = read_lock()
+    names = {name for name, _ in needed} - {"paploss"}
+    if missing := names - lock.keys():
+        raise KeyError(f"requirements.lock lacks {sorted(missing)}, which {image} needs")
+    return [line for name, line in lock.items() if name in names]
+
+
+def _dependencies(name: str, extra: str) -> Iterator[Requirement]:
+    for line in distribution(name).requires or ():
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+            yield requirement
+
+
+def render(image: str) -> str:
+    """The text of an image's file."""
+    lines = [line for line in list_requirements(image) if line.partition("==")[0] not in BUILT_FIRST]
+    return "\n".join([f"# Made by deploy/make_requirements.py for the image {image}.", *lines, ""])
+
+
+if __name__ == "__main__":
+    for image in IMAGES:
+        (ROOT / "deploy" / "requirements" / f"{image}.txt").write_text(render(image))
