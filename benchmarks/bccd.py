@@ -134,7 +134,7 @@ def record_search(client: Client, search_id: str) -> None:
     }
     write_record("bccd-search", CODE, result)
     proxies = [
-        (trial.round, trial.reward, trial.state)
+        (trial.round + 1, trial.reward, trial.state)
         for trial in trials
         if trial.kind == "proxy" and trial.round is not None and trial.reward is not None
     ]
@@ -163,7 +163,7 @@ def plot_search(proxies: Sequence[tuple[int, float, str]], best: Mapping[str, An
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color=COLOURS["grid"], linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     figure.savefig(RESULTS / "bccd-search.png", dpi=150)
     plt.close(figure)
 

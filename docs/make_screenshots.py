@@ -25,8 +25,8 @@ FLAGS = [
 def take(browser: Browser, url: str, key: str, search_id: str, folder: Path) -> None:
     """The search's page in light and dark and on a phone, its best trial, the list of searches, and the workers."""
     looks = {
-        "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}},
-        "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}},
+        "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 1180}},
+        "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 1180}},
         "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}, "device_scale_factor": 2},
     }
     for look, options in looks.items():
@@ -48,7 +48,7 @@ def take(browser: Browser, url: str, key: str, search_id: str, folder: Path) -> 
             if name in ("search", "trial"):
                 page.wait_for_selector(".figure .legendtext")
             page.wait_for_timeout(300)
-            page.screenshot(path=folder / f"{name}-{look}.png", full_page=name in ("search", "trial"))
+            page.screenshot(path=folder / f"{name}-{look}.png", full_page=name == "trial")
         page.close()
 
 
