@@ -48,8 +48,10 @@ def write_export(content: dict[str, Any], file: Path) -> None:
 
 def write_config(search: SearchDetail, best: Best, file: Path) -> str:
     """Write a detector config beside an exported file, by the trainer; returns a line that says where, or why not."""
-    config = file.with_suffix(".py")
     spec = search.spec
+    if spec.profile == "synthetic":
+        return "mmdet config: none, the profile synthetic is no detector"
+    config = file.with_suffix(".py")
     job = JobSpec(
         trial_id=search.id,
         kind="final",

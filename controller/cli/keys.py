@@ -76,7 +76,7 @@ def list_all(
     for key in keys:
         revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
         table.add_row(key.name, key.role, f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
-    Console().print(table)
+    Console(highlight=False).print(table)
 
 
 @app.command()

@@ -37,8 +37,11 @@ def run_training(job: JobSpec, folder: Path, console: Console) -> JobResult:
         raise CommandError(f"{job_file}: the folder holds another training; choose another one with --out", BAD_INPUT)
     job_file.write_text(text)
     command = [*TRAINER, "run", str(job_file), "--state", str(folder)]
-    with (folder / "trainer.log").open("ab") as log, _bar(console) as bar:
-        trainer = _start(command, stdout=subprocess.PIPE, stderr=log)
+    with (
+        (folder / "trainer.log").open("ab") as log,
+        _bar(console) as bar,
+        _start(command, stdout=subprocess.PIPE, stderr=log) as trainer,
+    ):
         try:
             result = _follow(trainer, bar)
         except KeyboardInterrupt:
@@ -62,13 +65,12 @@ def call_trainer(arguments: Sequence[str]) -> str:
     Raises:
         typer.Exit: it failed and has said why.
     """
-    trainer = _start([*TRAINER, *arguments], stdout=subprocess.PIPE)
-    try:
-        output, _ = trainer.communicate()
-    except KeyboardInterrupt:
-        trainer.terminate()
-        trainer.wait()
-        raise
+    with _start([*TRAINER, *arguments], stdout=subprocess.PIPE) as trainer:
+        try:
+            output, _ = trainer.communicate()
+        except KeyboardInterrupt:
+            trainer.terminate()
+            raise
     if trainer.returncode:
         raise typer.Exit(trainer.returncode)
     return output.decode()

@@ -51,7 +51,7 @@ def search(
     Interrupted on its own platform, the same command goes on where it was.
     """
     spec = read_search(spec_file, data_root)
-    console = Console(stderr=as_json)
+    console = Console(stderr=as_json, highlight=False)
     if url is not None or find_running(state) is not None:
         with connect(state, url, key_file) as client:
             _search_there(client, spec, console, state, detach=detach, as_json=as_json)
@@ -79,7 +79,7 @@ def list_all(
         trials = f"{run.trials_final}/{run.trials_planned}"
         created = f"{run.created_at:%Y-%m-%d %H:%M}"
         table.add_row(run.id, run.name, run.profile, run.state, trials, percent(run.best_ap), created)
-    Console().print(table)
+    Console(highlight=False).print(table)
 
 
 def show(
@@ -92,7 +92,7 @@ def show(
     key_file: KeyFileOption = None,
 ) -> None:
     """One search with its rounds and its best loss, or one training request with its results."""
-    console = Console(stderr=as_json)
+    console = Console(stderr=as_json, highlight=False)
     with connect(state, url, key_file) as client:
         found = _find_search(client, search_id)
         if found is None:

@@ -40,7 +40,7 @@ def up(
     ] = None,
 ) -> None:
     """Run the whole platform on this machine, until Ctrl-C: what searches it holds go on where they were."""
-    console = Console()
+    console = Console(highlight=False)
     end_on_sigterm()
     try:
         with run_platform(
@@ -82,7 +82,7 @@ def serve(
 def migrate() -> None:
     """Bring the database of PAPLOSS_DATABASE_URL to this program's schema; repeating it is harmless."""
     with open_database():
-        Console().print("the database is up to date")
+        Console(highlight=False).print("the database is up to date")
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def train(
     key_file: KeyFileOption = None,
 ) -> None:
     """Train a detector with a loss: the final training with what a search found, or with any other set."""
-    console = Console()
+    console = Console(highlight=False)
     label = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(loss).stem)[:50] or "loss"
     request = read_training(
         loss, like, profile=profile, data_root=data_root, epochs=epochs, gpus=gpus, schedule=schedule.value
@@ -121,7 +121,7 @@ def measure(
     if as_json:
         typer.echo(output.strip())
     else:
-        Console().print(metrics_table(Metrics.model_validate_json(output)))
+        Console(highlight=False).print(metrics_table(Metrics.model_validate_json(output)))
 
 
 def split(
