@@ -1,0 +1,124 @@
+{{- /* What every pod of ours has in common: pod security `restricted`. Call with the user and group id. */}}
+{{- define "paploss.podSecurity" -}}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: {{ . }}
+  runAsGroup: {{ . }}
+  fsGroup: {{ . }}
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile: {type: RuntimeDefault}
+# Links would come as PAPLOSS_PORT=tcp://..., among the settings.
+enableServiceLinks: false
+{{- end }}
+
+{{- define "paploss.containerSecurity" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- /* A folder of secrets, each a file named as its setting. Call with (list $ dict of file: (list secret key)). */}}
+{{- define "paploss.secretsVolume" -}}
+- name: secrets
+  projected:
+    defaultMode: 0440
+    sources:
+{{- range $file, $source := . }}
+      - secret:
+          name: {{ index $source 0 }}
+          items: [{key: {{ index $source 1 }}, path: {{ $file }}}]
+{{- end }}
+{{- end }}
+
+{{- define "paploss.placement" -}}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end }}
+
+{{- /* Spec of a worker's pod. Call with (list $ pool elastic), elastic "true" or "". */}}
+{{- define "paploss.workerPod" -}}
+{{- $root := index . 0 }}{{- $pool := index . 1 }}{{- $elastic := index . 2 }}{{- $workers := $root.Values.workers }}
+{{- $gpus := dict }}
+{{- if $pool.gpus }}{{- $gpus = dict ($pool.gpuResource | default $workers.gpuResource) ($pool.gpus | toString) }}{{- end }}
+{{- $limits := merge (dict) $gpus (dig "limits" dict $pool.resources) }}
+{{- include "paploss.podSecurity" 10001 }}
+serviceAccountName: {{ include "paploss.name" $root }}-worker
+automountServiceAccountToken: false
+restartPolicy: {{ ternary "Never" "Always" (eq $elastic "true") }}
+terminationGracePeriodSeconds: {{ add $workers.graceSeconds 30 }}
+{{- include "paploss.pullSecrets" $root }}
+{{- with $workers.runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- $placement := pick $workers "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
+{{- with include "paploss.placement" (merge (pick $pool "nodeSelector" "tolerations" "affinity" "priorityClassName") $placement) | trim }}
+{{ . }}
+{{- end }}
+containers:
+  - name: worker
+    {{- include "paploss.image" (list $root "worker") | nindent 4 }}
+    {{- include "paploss.containerSecurity" . | nindent 4 }}
+    env:
+      - {name: PAPLOSS_CONTROLLER_URL, value: {{ include "paploss.url" $root | quote }}}
+      - {name: PAPLOSS_SECRETS_DIR, value: /run/secrets/paploss}
+      - {name: PAPLOSS_STATE_DIR, value: /state}
+      - {name: PAPLOSS_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+      - {name: PAPLOSS_GPUS, value: "[{{ $pool.gpus }}]"}
+      - {name: PAPLOSS_SLOTS, value: {{ $pool.slots | default 1 | quote }}}
+      - {name: PAPLOSS_GRACE_SECONDS, value: {{ $workers.graceSeconds | quote }}}
+      {{- if $elastic }}
+      - {name: PAPLOSS_IDLE_SECONDS, value: {{ $workers.idleSeconds | quote }}}
+      {{- end }}
+      {{- with $workers.extraEnv }}{{- toYaml . | nindent 6 }}{{- end }}
+    resources: {{- toYaml (merge (dict "limits" $limits) ($pool.resources | default dict)) | nindent 6 }}
+    # How it ended goes to the page: the last lines of the log, where it said nothing better.
+    terminationMessagePolicy: FallbackToLogsOnError
+    {{- if not $elastic }}
+    readinessProbe:
+      exec: {command: [test, -w, /state]}
+      periodSeconds: 30
+      timeoutSeconds: 10
+    {{- end }}
+    volumeMounts:
+      - {name: tmp, mountPath: /tmp}
+      - {name: shm, mountPath: /dev/shm}
+      - {name: secrets, mountPath: /run/secrets/paploss, readOnly: true}
+      - {name: state, mountPath: /state}
+      {{- range $name, $volume := $root.Values.data }}
+      - {name: data-{{ $name }}, mountPath: {{ $volume.mountPath }}, readOnly: true}
+      {{- end }}
+      {{- with $workers.extraVolumeMounts }}{{- toYaml . | nindent 6 }}{{- end }}
+  {{- with $workers.sidecars }}{{- toYaml . | nindent 2 }}{{- end }}
+volumes:
+  - name: tmp
+    emptyDir: {}
+  - name: shm
+    emptyDir: {medium: Memory, sizeLimit: {{ $workers.shmSize }}}
+  {{- $secrets := dict "paploss_key" (list (include "paploss.keysSecret" $root) "worker-key") }}
+  {{- $secrets = merge $secrets (dict "paploss_redis_url" (list (include "paploss.redisSecret" $root) "redis-url")) }}
+  {{- include "paploss.secretsVolume" $secrets | nindent 2 }}
+  - name: state
+    {{- if $root.Values.state.ephemeral }}
+    emptyDir: {}
+    {{- else }}
+    persistentVolumeClaim: {claimName: {{ $root.Values.state.existingClaim | default (printf "%s-state" (include "paploss.name" $root)) }}}
+    {{- end }}
+  {{- range $name, $volume := $root.Values.data }}
+  - name: data-{{ $name }}
+    persistentVolumeClaim:
+      claimName: {{ $volume.existingClaim | default (printf "%s-data-%s" (include "paploss.name" $root) $name) }}
+      readOnly: true
+  {{- end }}
+  {{- with $workers.extraVolumes }}{{- toYaml . | nindent 2 }}{{- end }}
+{{- end }}
