@@ -27,7 +27,6 @@ _LOOK_SECONDS = 0.25
 _RELEASE_SECONDS = 5
 """For so long a release is tried; without one the lease runs out by itself."""
 _ERROR_CHARACTERS = 4000
-_SECRETS = ("PAPLOSS_KEY", "PAPLOSS_KEY_FILE", "PAPLOSS_REDIS_URL")
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +146,8 @@ class Attempt:
         elif self._handing_back or training.exit_status == EXIT_HANDED_BACK:
             self._release(self._handing_back or "preempted", training.log_tail())
         else:
-            error = f"the trainer ended without a result ({_ending(training.exit_status)})\n{training.log_tail()}"
+            ending = describe_ending(training.exit_status)
+            error = f"the trainer ended without a result ({ending})\n{training.log_tail()}"
             result = JobResult(
                 outcome="failed",
                 error_kind="crash",
@@ -196,15 +196,20 @@ class Attempt:
 
 
 def trainer_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """`environment` without the worker's secrets."""
-    return {name: value for name, value in environment.items() if name not in _SECRETS}
+    """`environment` without the platform's settings, since keys and passwords are among them; the commit is told."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith("PAPLOSS_") or name == "PAPLOSS_COMMIT"
+    }
 
 
 def _iterations(training: Training) -> int:
     return training.progress.iteration if training.progress else 0
 
 
-def _ending(exit_status: int | None) -> str:
+def describe_ending(exit_status: int | None) -> str:
+    """How a trainer ended, for people."""
     # The guard reports a signal as 128 + its number; a negative status means that the guard itself was killed.
     number = -exit_status if exit_status is not None and exit_status < 0 else (exit_status or 0) - 128
     if number == 9:

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
         None, description="resource classes to take, as GPUs per trial; default: 0 and the number of GPUs found here"
     )
     idle_seconds: float | None = Field(None, gt=0, description="end when nothing came for so long; default: never")
-    grace_seconds: float = Field(25, gt=0, description="time that a trainer has to leave a checkpoint when stopped")
+    grace_seconds: float = Field(20, gt=0, description="time that a trainer has to leave a checkpoint when stopped")
     log_level: str = "info"
 
     @classmethod

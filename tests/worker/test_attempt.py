@@ -1,0 +1,19 @@
+"""What a trainer is given, and how its end is told."""
+
+import pytest
+
+from worker.attempt import describe_ending, trainer_environment
+
+
+def test_a_trainer_never_sees_keys_and_addresses_of_the_platform():
+    needed = {"PATH": "/bin", "PAPLOSS_COMMIT": "abc"}
+    secret = {"PAPLOSS_KEY": "secret", "PAPLOSS_DATABASE_URL": "postgresql://u:secret@db/x"}
+    assert trainer_environment(needed | secret) == needed
+
+
+@pytest.mark.parametrize(
+    ("exit_status", "text"),
+    [(70, "exit status 70"), (128 + 11, "signal 11"), (-15, "signal 15"), (137, "killed, perhaps by the kernel")],
+)
+def test_the_ending_of_a_trainer_is_told_in_words(exit_status, text):
+    assert describe_ending(exit_status).startswith(text)
