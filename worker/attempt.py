@@ -26,7 +26,7 @@ _LOOK_SECONDS = 0.25
 """So long a stop of the worker may go unnoticed."""
 _RELEASE_SECONDS = 5
 """For so long a release is tried; without one the lease runs out by itself."""
-_ERROR_CHARACTERS = 4000
+_LOG_IN_ERROR_BYTES = 3500  # an error has at most 4000 characters
 
 log = logging.getLogger(__name__)
 
@@ -147,13 +147,8 @@ class Attempt:
             self._release(self._handing_back or "preempted", training.log_tail())
         else:
             ending = describe_ending(training.exit_status)
-            error = f"the trainer ended without a result ({ending})\n{training.log_tail()}"
-            result = JobResult(
-                outcome="failed",
-                error_kind="crash",
-                error=error[:_ERROR_CHARACTERS],
-                iterations=_iterations(training),
-            )
+            error = f"the trainer ended without a result ({ending})\n{training.log_tail(_LOG_IN_ERROR_BYTES)}"
+            result = JobResult(outcome="failed", error_kind="crash", error=error, iterations=_iterations(training))
             self._report(folder, self._request(training, result))
         if self._lost == "cancelled":  # where the lease is another's, the files may serve it
             self._volume.prune(self._lease.trial_id)
