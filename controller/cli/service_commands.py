@@ -23,7 +23,6 @@ from controller.settings import Settings
 from controller.store import schema
 from controller.store.database import Database
 from controller.store.errors import SchemaError
-from jobs.queue import QueueError
 
 WorkersOption = Annotated[
     int | None, typer.Option(min=0, help="Worker processes [one per GPU, or per core where there is none].")
@@ -61,9 +60,10 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port [PAPLOSS_PORT, 8080].")] = None,
 ) -> None:
     """Run a controller alone, as in a cluster; its settings are the environment's PAPLOSS_... variables."""
-    # The web framework and scipy take a second to import: no other command needs them.
+    # The web framework, scipy and redis take a second to import: no other command needs them.
     from controller.api.app import create_app  # noqa: PLC0415
     from controller.api.server import AddressError, bind, make_server  # noqa: PLC0415
+    from jobs.queue import QueueError  # noqa: PLC0415
 
     settings = read_settings(host=host, port=port)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
