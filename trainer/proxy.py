@@ -111,6 +111,8 @@ class _Training:
             environment=self.environment,
         )
         self.attempt.emit(start)
+        for done in self.progress.evaluations:  # an attempt that was killed may have had no time to pass them on
+            self._emit_evaluation(done["iteration"], Metrics.model_validate(done["metrics"]))
         parallel = DistributedDataParallel(self.detector) if distributed.world_size() > 1 else self.detector
         batches = iter(self._loader())
         last_event = last_checkpoint = self.started
@@ -189,8 +191,11 @@ class _Training:
         metrics = evaluate(self.detector, self.data.test, pipeline, self._loading_processes(), leave_if_stopped)
         iteration = self.progress.iteration
         self.progress.evaluations.append({"iteration": iteration, "metrics": metrics.model_dump()})
-        self.attempt.emit(EvaluationEvent(iteration=iteration, total_iterations=self.total, metrics=metrics))
+        self._emit_evaluation(iteration, metrics)
         return metrics
+
+    def _emit_evaluation(self, iteration: int, metrics: Metrics) -> None:
+        self.attempt.emit(EvaluationEvent(iteration=iteration, total_iterations=self.total, metrics=metrics))
 
     def _is_hopeless(self, metrics: Metrics) -> bool:
         iteration = self.progress.iteration
@@ -202,12 +207,7 @@ class _Training:
         finished = self.progress.iteration == self.total
         kept = None
         if finished and self.spec.kind == "final" and distributed.rank() == 0:
-            config = mmdet_config(self.spec, self.data, self.recipe)
-            kept = str(
-                keep_final(
-                    self.attempt.state, self.detector, self.spec, metrics, config=config, environment=self.environment
-                )
-            )
+            kept = str(self._keep(metrics))
         return JobResult(
             outcome="succeeded" if finished else "pruned",
             reward=max(0.0, metrics.ap),
@@ -218,8 +218,7 @@ class _Training:
         )
 
     def _keep(self, metrics: Metrics) -> Path:
-        config = mmdet_config(self.spec, self.data, self.recipe)
-        folder = self.attempt.state / "final"
+        config, folder = mmdet_config(self.spec, self.data, self.recipe), self.attempt.state
         return keep_final(folder, self.detector, self.spec, metrics, config=config, environment=self.environment)
 
     def _diverged(self) -> JobResult:

@@ -56,8 +56,8 @@ class Attempt:
         Raises:
             OSError: the state volume cannot be written, or no process started. The lease was released.
         """
-        earlier = self._volume.finished_result(self._lease)
         try:
+            earlier = self._volume.finished_result(self._lease)
             folder = self._volume.open_attempt(self._lease)
             if earlier is not None:
                 log.info("an earlier attempt had reached a result", extra=self._context)

@@ -162,6 +162,8 @@ def _carry_over(source: Path, target: Path) -> bool:
         except FileNotFoundError:  # a predecessor that still runs has just replaced it
             continue
         except OSError:
-            shutil.copy2(path, into)
+            beside = into.with_name(f".{into.name}.{os.getpid()}")
+            shutil.copy2(path, beside)
+            beside.replace(into)  # killed while copying, this attempt must not leave its successor half a checkpoint
         carried = True
     return carried

@@ -7,7 +7,7 @@ where every search starts, and on request the published parameters, are measured
 from collections.abc import Sequence
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from controller.loop.jobs import confirm_seed, decode_loss, search_space
@@ -16,7 +16,7 @@ from controller.search.algorithm import Sample
 from controller.search.policy import PolicyState
 from controller.specs import SearchSpec
 from controller.store.events import record
-from controller.store.models import OPEN_TRIAL_STATES, Round, Search, Trial
+from controller.store.models import Round, Search, Trial
 from controller.store.searches import end_search, new_trial
 from jobs.presets import PRESETS
 from jobs.profiles import PROFILES
@@ -61,7 +61,8 @@ def start_confirmation(session: Session, search: Search, spec: SearchSpec) -> No
     ).all()
     state = PolicyState(last.number, np.asarray(last.mu), last.sigma)
     samples = [Sample(np.asarray(trial.theta), float(trial.reward or 0), state) for trial in best]
-    for candidate in selection.candidates(state, samples, spec.confirm.candidates):
+    candidates = selection.candidates(state, samples, spec.confirm.candidates)
+    for candidate in candidates:
         label = POLICY_MEAN if candidate.sample is None else f"trial {best[candidate.sample].number}"
         _propose(session, search, spec, label, theta=candidate.theta.tolist())
     _propose(session, search, spec, IDENTITY, theta=search_space(spec).start().tolist())
@@ -70,15 +71,8 @@ def start_confirmation(session: Session, search: Search, spec: SearchSpec) -> No
         _propose(session, search, spec, PUBLISHED, loss=PRESETS[preset])
     search.stage = "confirm"
     session.flush()
-    message = f"{spec.confirm.candidates} candidates with {spec.confirm.seeds} fresh seeds each"
+    message = f"{len(candidates)} candidates with {spec.confirm.seeds} fresh seeds each"
     record(session, "confirm_started", message, search_id=search.id)
-
-
-def is_confirmed(session: Session, search: Search) -> bool:
-    """Whether all confirming trials have ended."""
-    return not session.scalar(
-        select(func.count()).select_from(Trial).where(Trial.search_id == search.id, Trial.state.in_(OPEN_TRIAL_STATES))
-    )
 
 
 def conclude(session: Session, search: Search, spec: SearchSpec) -> None:

@@ -86,6 +86,17 @@ def test_interrupted_in_the_middle_of_an_epoch_it_ends_as_if_undisturbed(make_jo
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
+def test_a_resumed_training_tells_again_what_the_attempt_before_it_measured(make_job, make_attempt):
+    job = make_job(overrides=Overrides(epochs=1, batch_size=4, image_size_px=64))
+    told = []
+    for _ in range(2):  # the second one starts from the checkpoint after the last step
+        attempt, events = make_attempt(checkpoint_seconds=0)
+        train_and_evaluate(job, attempt)
+        told.append([event for event in events if isinstance(event, EvaluationEvent)])
+    assert [event.iteration for event in told[1]] == [2, 3]
+    assert told[0] == told[1]
+
+
 def test_a_checkpoint_of_another_job_is_refused(make_job, make_attempt):
     attempt, _ = make_attempt(stop_requested=lambda: True)
     with pytest.raises(HandedBack):

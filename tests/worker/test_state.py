@@ -68,6 +68,23 @@ def test_checkpoints_are_copied_where_the_volume_knows_no_links(volume, monkeypa
     assert (volume.open_attempt(lease(2)).training / "checkpoint.pt").read_text() == "first"
 
 
+def test_a_copy_that_was_broken_off_is_no_checkpoint(volume, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EPERM, "no links here")
+
+    def break_off(_source, target):
+        Path(target).write_text("fi")
+        raise OSError(errno.EIO, "the volume is gone")
+
+    (volume.open_attempt(lease(1)).training / "checkpoint.pt").write_text("first")
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    with monkeypatch.context() as broken:
+        broken.setattr("shutil.copy2", break_off)
+        with pytest.raises(OSError, match="gone"):
+            volume.open_attempt(lease(2))
+    assert (volume.open_attempt(lease(3)).training / "checkpoint.pt").read_text() == "first"
+
+
 def test_half_written_files_are_not_carried_over(volume):
     (volume.open_attempt(lease(1)).training / ".checkpoint.pt.77").write_text("half")
     assert list(volume.open_attempt(lease(2)).training.iterdir()) == []

@@ -5,7 +5,7 @@ A box is `[x, y, width, height]` in pixels in the file, corners `(x1, y1, x2, y2
 
 import json
 import logging
-import math
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +18,15 @@ from trainer.errors import UserError
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
+
+KEYS: dict[str, tuple[str, ...]] = {
+    "images": ("id", "file_name", "width", "height"),
+    "annotations": ("image_id", "category_id", "bbox"),
+    "categories": ("id", "name"),
+}
+"""The lists of a COCO file, and the keys that each of their entries needs."""
+_TYPES = {"id": int, "image_id": int, "category_id": int, "file_name": str, "name": str}
+_MEANINGS = {int: "a whole number", str: "a text"}
 
 
 @dataclass(frozen=True)
@@ -88,16 +97,17 @@ def read_split(root: Path, split: Split) -> CocoSplit:
     if not image_folder.is_dir():
         raise UserError(f"{image_folder}: no such folder of images (named for {annotation_file})")
     images = tuple(_checked_images(annotation_file, content["images"]))
-    categories = tuple(sorted(_checked_categories(annotation_file, content["categories"]), key=lambda one: one["id"]))
+    _check_categories(annotation_file, content["categories"])
+    categories = tuple(sorted(content["categories"], key=lambda one: one["id"]))
     annotations = tuple(_checked_annotations(annotation_file, content["annotations"], images, categories))
     return CocoSplit(annotation_file, image_folder, images, annotations, categories)
 
 
 def read_json(annotation_file: Path) -> Json:
-    """The content of a COCO file with its three lists.
+    """The content of a COCO file with its three lists, whose entries have all the keys that they need.
 
     Raises:
-        UserError: no such file, not JSON, or a list is missing.
+        UserError: no such file, not JSON, or a list or a key of an entry is missing or of another type.
     """
     try:
         content: Json = json.loads(annotation_file.read_bytes())
@@ -105,20 +115,28 @@ def read_json(annotation_file: Path) -> Json:
         raise UserError(f"{annotation_file}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{annotation_file}: not JSON: {error}") from error
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise UserError(f"{annotation_file}: expected a COCO file, an object with a list {key!r}")
+    for name, keys in KEYS.items():
+        if not isinstance(content, dict) or not isinstance(content.get(name), list):
+            raise UserError(f"{annotation_file}: expected a COCO file, an object with a list {name!r}")
+        for position, entry in enumerate(content[name]):
+            _check_keys(f"{annotation_file}: {name}[{position}]", entry, keys)
     return content
+
+
+def _check_keys(where: str, entry: Any, keys: tuple[str, ...]) -> None:
+    for key in keys:
+        if not isinstance(entry, dict) or key not in entry:
+            raise UserError(f"{where}: expected an object with a key {key!r}")
+        expected = _TYPES.get(key)
+        if expected is not None and (not isinstance(entry[key], expected) or isinstance(entry[key], bool)):
+            raise UserError(f"{where}.{key}: expected {_MEANINGS[expected]}, got {entry[key]!r}")
 
 
 def _checked_images(file: Path, images: list[Json]) -> Iterable[Json]:
     if not images:
         raise UserError(f"{file}: expected at least one image, 'images' is empty")
     seen: set[int] = set()
-    for position, image in enumerate(images):
-        for key in ("id", "file_name", "width", "height"):
-            if key not in image:
-                raise UserError(f"{file}: images[{position}]: expected a key {key!r}")
+    for image in images:
         if image["id"] in seen:
             raise UserError(f"{file}: image id {image['id']} occurs twice")
         if not all(_is_number(image[key]) and image[key] > 0 for key in ("width", "height")):
@@ -130,13 +148,9 @@ def _checked_images(file: Path, images: list[Json]) -> Iterable[Json]:
         yield image
 
 
-def _checked_categories(file: Path, categories: list[Json]) -> Iterable[Json]:
+def _check_categories(file: Path, categories: list[Json]) -> None:
     if not categories:
         raise UserError(f"{file}: expected at least one category, 'categories' is empty")
-    for position, category in enumerate(categories):
-        if "id" not in category or "name" not in category:
-            raise UserError(f"{file}: categories[{position}]: expected keys 'id' and 'name'")
-        yield category
     if len({category["id"] for category in categories}) != len(categories):
         raise UserError(f"{file}: a category id occurs twice")
 
@@ -148,14 +162,15 @@ def _checked_annotations(
     category_ids = {category["id"] for category in categories}
     counts: Counter[str] = Counter()
     for position, annotation in enumerate(annotations):
-        for key in ("image_id", "category_id", "bbox"):
-            if key not in annotation:
-                raise UserError(f"{file}: annotations[{position}]: expected a key {key!r}")
         where = f"{file}: annotation {annotation.get('id', f'at position {position}')}"
         if annotation["image_id"] not in image_by_id:
             raise UserError(f"{where}: image_id {annotation['image_id']} is not among the images")
         if annotation["category_id"] not in category_ids:
             raise UserError(f"{where}: category_id {annotation['category_id']} is not among the categories")
+        if annotation.get("iscrowd", 0) not in (0, 1):
+            raise UserError(f"{where}: iscrowd: expected 0 or 1, got {annotation['iscrowd']!r}")
+        if "area" in annotation and not _is_number(annotation["area"]):
+            raise UserError(f"{where}: area: expected a finite number, got {annotation['area']!r}")
         image = image_by_id[annotation["image_id"]]
         box, change = _checked_box(where, annotation["bbox"], image["width"], image["height"])
         counts[change] += 1
@@ -190,4 +205,5 @@ def _checked_box(where: str, box: Any, width: float, height: float) -> tuple[lis
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether `value` is a number that float64 holds, neither infinite nor NaN."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

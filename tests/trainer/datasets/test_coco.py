@@ -64,7 +64,9 @@ def test_a_box_wholly_outside_names_file_and_annotation(tmp_path, box):
         read_split(tmp_path, SPLIT)
 
 
-@pytest.mark.parametrize("box", [[float("nan"), 0, 5, 5], [0, 0, float("inf"), 5], [1, 2, 3], "box", [0, 0, None, 1]])
+@pytest.mark.parametrize(
+    "box", [[float("nan"), 0, 5, 5], [0, 0, float("inf"), 5], [10**400, 0, 5, 5], [1, 2, 3], "box", [0, 0, None, 1]]
+)
 def test_a_box_that_is_not_finite_names_file_and_annotation(tmp_path, box):
     file = write(tmp_path, annotations=boxes(box))
     with pytest.raises(UserError, match=f"{file}: annotation 40: expected a bbox of four finite numbers"):
@@ -78,7 +80,7 @@ def test_a_box_that_is_not_finite_names_file_and_annotation(tmp_path, box):
         ({"categories": []}, "at least one category"),
         ({"annotations": None}, "a list 'annotations'"),
         ({"images": [{"id": 7, "file_name": "a.jpg", "width": 0, "height": 5}]}, "width and height above 0"),
-        ({"images": [{"id": 7, "file_name": "a.jpg", "width": 5}]}, r"images\[0\]: expected a key 'height'"),
+        ({"images": [{"id": 7, "file_name": "a.jpg", "width": 5}]}, r"images\[0\]: expected .* key 'height'"),
         ({"images": [{"id": 7, "file_name": "a.jpg", "width": 5, "height": 5}] * 2}, "image id 7 occurs twice"),
         ({"categories": [{"id": 3, "name": "cat"}] * 2}, "category id occurs twice"),
         ({"categories": [{"id": 4, "name": "cat"}]}, "annotation 1: category_id 3"),
@@ -86,7 +88,23 @@ def test_a_box_that_is_not_finite_names_file_and_annotation(tmp_path, box):
             {"annotations": [{"id": 5, "image_id": 8, "category_id": 3, "bbox": [0, 0, 1, 1]}]},
             "annotation 5: image_id 8",
         ),
-        ({"annotations": [{"id": 5, "image_id": 8, "category_id": 3}]}, "expected a key 'bbox'"),
+        ({"annotations": [{"id": 5, "image_id": 8, "category_id": 3}]}, r"annotations\[0\]: expected .* key 'bbox'"),
+        ({"images": [7]}, r"images\[0\]: expected an object with a key 'id'"),
+        (
+            {"images": [{"id": "7", "file_name": "a.jpg", "width": 5, "height": 5}]},
+            r"images\[0\]\.id: expected a whole number, got '7'",
+        ),
+        (
+            {"images": [{"id": 7, "file_name": 7, "width": 5, "height": 5}]},
+            r"images\[0\]\.file_name: expected a text, got 7",
+        ),
+        (
+            {"annotations": [{"image_id": [7], "category_id": 3, "bbox": [0, 0, 1, 1]}]},
+            r"annotations\[0\]\.image_id: expected a whole number, got \[7\]",
+        ),
+        ({"categories": [{"id": 3, "name": None}]}, r"categories\[0\]\.name: expected a text, got None"),
+        ({"annotations": [{**boxes([0, 0, 1, 1])[0], "iscrowd": None}]}, "annotation 40: iscrowd: expected 0 or 1"),
+        ({"annotations": [{**boxes([0, 0, 1, 1])[0], "area": float("nan")}]}, "annotation 40: area: expected a finite"),
     ],
 )
 def test_malformed_files_are_named(tmp_path, changes, message):
