@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from clusters import Namespace, NoClusterError, Release, find_cluster
 from servers import CannotStartError, PostgresServer, RedisServer
 
 from controller.store import schema
@@ -101,3 +102,29 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         yield opened
         opened.close()
         server.drop_database(opened.url.render_as_string())
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Of a Kubernetes cluster with a node that offers two GPUs."""
+    try:
+        with find_cluster(tmp_path_factory.mktemp("cluster")) as found:
+            yield found
+    except NoClusterError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def namespace(kubeconfig: Path) -> Iterator[Namespace]:
+    """An empty namespace of a cluster."""
+    made = Namespace(kubeconfig)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def release(namespace: Namespace, tmp_path: Path, redis_url: str) -> Iterator[Release]:
+    """The chart in a namespace of a cluster, not installed yet."""
+    made = Release(namespace, tmp_path, redis_url)
+    yield made
+    made.close()

@@ -166,12 +166,15 @@ def show_trial(trial_id: TrialId, services: Injected, caller: SignedIn) -> str:
 def show_workers(services: Injected, caller: SignedIn, cursor: NameCursor = None) -> str:
     """All workers."""
     page = read_workers(services, cursor, 200)
+    with services.database.read() as session:
+        obstacles = [views.log_line(event) for event in queries.latest_obstacles(session)]
     return _render(
         "workers.html",
         caller,
         "Workers",
         workers=page.items,
         next_cursor=page.next_cursor,
+        obstacles=obstacles,
         status=read_status(services),
     )
 

@@ -138,6 +138,14 @@ def latest_events(session: Session, search_id: str | None = None, limit: int = 5
     return session.scalars(query).all()[::-1]
 
 
+def latest_obstacles(session: Session, limit: int = 5) -> Sequence[Event]:
+    """The newest events about elastic workers that cannot begin, newest first."""
+    kinds = ("workers_blocked", "workers_unblocked")
+    return session.scalars(
+        select(Event).where(Event.kind.in_(kinds), Event.search_id.is_(None)).order_by(Event.id.desc()).limit(limit)
+    ).all()
+
+
 def list_workers(session: Session, cursor: str | None = None, limit: int = 200) -> Page[Worker]:
     """Workers by name, whenever they were last seen."""
     query = select(Worker).order_by(Worker.name).limit(limit + 1)

@@ -1,0 +1,199 @@
+"""A Kubernetes API for tests: the one of KUBECONFIG, or a control plane started for the session where one is at hand.
+
+There need be no kubelet: `PlayedNode` does its part for the workers' pods, and runs each worker for real.
+"""
+
+import os
+import secrets
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from charts import CHART
+from helm_python import Config
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from stack import Stack
+
+PROGRAM = Path(__file__).resolve().parents[2] / "shared" / "kubernetes" / "cluster"
+
+_SMALL = {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
+
+
+class NoClusterError(Exception):
+    """There is no cluster to be had; the text says what is missing."""
+
+
+@contextmanager
+def find_cluster(folder: Path) -> Iterator[Path]:
+    """The kubeconfig of a cluster; one that was started is stopped at the end."""
+    if given := os.environ.get("KUBECONFIG"):
+        yield Path(given)
+        return
+    if not PROGRAM.exists():
+        raise NoClusterError("set KUBECONFIG to a cluster whose namespaces tests may make and delete")
+    cache = Path(tempfile.gettempdir()) / "kube-bin-1.20.2"
+    environment = os.environ | {"KUBE_BIN_CACHE": str(cache)}
+    subprocess.run([PROGRAM, "start", folder], env=environment, check=True, capture_output=True, timeout=240)
+    try:
+        yield folder / "kubeconfig"
+    finally:
+        subprocess.run([PROGRAM, "stop", folder], env=environment, check=True, capture_output=True, timeout=60)
+
+
+class Namespace:
+    """A namespace of its own, with an administrator's access to it."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self.kubeconfig = kubeconfig
+        self.connect()
+        self.name = f"paploss-test-{secrets.token_hex(4)}"
+        self.core.create_namespace({"metadata": {"name": self.name}})  # type: ignore[arg-type]
+
+    def connect(self) -> None:
+        """Make the clients, with whatever rights the kubeconfig gives."""
+        api = config.new_client_from_config(str(self.kubeconfig))  # type: ignore[no-untyped-call]
+        self.core = client.CoreV1Api(api)
+        self.batch = client.BatchV1Api(api)
+        self.apps = client.AppsV1Api(api)
+        self.rights = client.RbacAuthorizationV1Api(api)
+
+    def close(self) -> None:
+        """Delete it; its pods go without waiting for a node to confirm."""
+        for pod in self.pods():
+            self.remove(pod)
+        self.core.delete_namespace(self.name)
+
+    def pods(self) -> Sequence[Any]:
+        """The workers' pods."""
+        found: Any = self.core.list_namespaced_pod(self.name, label_selector="app.kubernetes.io/component=worker")
+        return list(found.items)
+
+    def jobs(self) -> Sequence[Any]:
+        """The workers' Jobs."""
+        found: Any = self.batch.list_namespaced_job(self.name, label_selector="app.kubernetes.io/component=worker")
+        return list(found.items)
+
+    def running_jobs(self) -> Sequence[Any]:
+        """Those that have not ended."""
+        return [job for job in self.jobs() if not job.status.conditions]
+
+    def remove(self, pod: Any) -> None:
+        """Delete a pod at once, as a node does in the end."""
+        try:
+            self.core.delete_namespaced_pod(pod.metadata.name, self.name, grace_period_seconds=0)
+        except ApiException as error:
+            if error.status != 404:
+                raise
+
+    def write_access(self, account: str, file: Path, server: str | None = None) -> Path:
+        """A kubeconfig with exactly the rights of a service account; `server` stands in for the cluster's address."""
+        request: Any = {"spec": {"audiences": ["https://kubernetes.default.svc"], "expirationSeconds": 3600}}
+        token: Any = self.core.create_namespaced_service_account_token(account, self.name, request)
+        given = yaml.safe_load(self.kubeconfig.read_text())
+        cluster = given["clusters"][0]
+        if server is not None:
+            cluster["cluster"] = {"server": server}
+        given["users"] = [{"name": account, "user": {"token": token.status.token}}]
+        context = {"cluster": cluster["name"], "user": account, "namespace": self.name}
+        given |= {"contexts": [{"name": "test", "context": context}], "current-context": "test"}
+        file.write_text(yaml.safe_dump(given))
+        return file
+
+    def set_pod_status(self, pod: Any, **status: Any) -> None:
+        """What a kubelet would report."""
+        self.core.patch_namespaced_pod_status(pod.metadata.name, self.name, {"status": status})
+
+
+class PlayedNode:
+    """Does a kubelet's work for the workers' pods of a namespace: each scheduled one becomes a worker process."""
+
+    def __init__(self, namespace: Namespace, stack: Stack) -> None:
+        self._namespace = namespace
+        self._stack = stack
+        self.most_running = 0
+
+    def look(self) -> None:
+        """Start, end and report whatever there is to; call it often."""
+        for pod in self._namespace.pods():
+            name = pod.metadata.name
+            process = self._stack.workers.get(name)
+            if pod.metadata.deletion_timestamp:
+                if process is not None:
+                    process.terminate()
+                    process.wait()
+                    del self._stack.workers[name]
+                self._namespace.remove(pod)
+            elif pod.status.phase == "Pending" and pod.spec.node_name and process is None:
+                self._stack.start_worker(name, **_literal_settings(pod))
+                self._namespace.set_pod_status(pod, phase="Running")
+            elif pod.status.phase == "Running" and process is not None and process.poll() is not None:
+                phase = "Failed" if process.returncode else "Succeeded"
+                self._namespace.set_pod_status(pod, phase=phase, containerStatuses=[_ended(process.returncode)])
+                del self._stack.workers[name]
+        self.most_running = max(self.most_running, len(self._stack.workers))
+
+
+def _literal_settings(pod: Any) -> dict[str, str]:
+    """The pod's own settings; addresses, folders and keys are those of the stack."""
+    return {
+        entry.name: entry.value
+        for entry in pod.spec.containers[0].env
+        if entry.value and not entry.name.endswith(("_URL", "_DIR"))
+    }
+
+
+def _ended(status: int) -> dict[str, Any]:
+    state = {"terminated": {"exitCode": status, "reason": "Error" if status else "Completed"}}
+    return {"name": "worker", "image": "-", "imageID": "", "ready": False, "restartCount": 0, "state": state}
+
+
+class Release:
+    """The chart, installed, with a controller beside the cluster that has the rights of the release's own."""
+
+    def __init__(self, namespace: Namespace, folder: Path, redis_url: str) -> None:
+        self.namespace = namespace
+        self._folder = folder
+        self._redis_url = redis_url
+        self.helm = Config(kubeconfig_path=namespace.kubeconfig, namespace=namespace.name)
+
+    def install(self, **workers: Any) -> None:
+        """Install or upgrade with elastic workers of one pool, which takes trials of one GPU."""
+        pool = {"gpus": 1, "maximum": 3, "resources": {}} | workers.pop("pool", {})
+        # GPU, yet little else, so that the node's two GPUs are what limits.
+        values = {
+            "state": {"ephemeral": True},
+            "migrations": {"enabled": False},
+            "workers": {"idleSeconds": 10, "shmSize": "64Mi", "pools": {"gpu": pool | {"resources": _SMALL}}} | workers,
+        }
+        do = self.helm.upgrade if self.installed else self.helm.install
+        do(str(CHART), "demo", values, namespace=self.namespace.name)
+
+    @property
+    def installed(self) -> bool:
+        return bool(self.helm.list())
+
+    def close(self) -> None:
+        """Uninstall whatever is there."""
+        self.helm.uninstall("demo", ignore_not_found=True)
+        self.helm.close()
+
+    def start(self, server: str | None = None) -> Stack:
+        """A controller as the chart would start it; to be left by the caller."""
+        account = self.namespace.write_access("demo-controller", self._folder / "kubeconfig", server)
+        described: Any = self.namespace.core.read_namespaced_config_map("demo-pools", self.namespace.name)
+        pools_file = self._folder / "pools.yaml"
+        pools_file.write_text(described.data["pools.yaml"])
+        stack = Stack(
+            self._folder / "stack",
+            self._redis_url,
+            KUBECONFIG=str(account),
+            PAPLOSS_WORKER_POOLS_FILE=str(pools_file),
+            PAPLOSS_SCALING_SECONDS="0.2",
+        )
+        stack.start_controller()
+        return stack

@@ -1,0 +1,123 @@
+from typing import Any
+
+import pytest
+
+from controller.scaling.plan import (
+    BURST,
+    FIRST_DELAY_SECONDS,
+    LASTING_SECONDS,
+    LONGEST_DELAY_SECONDS,
+    Patience,
+    Plan,
+    WorkerJob,
+    decide,
+    share_out,
+)
+from controller.scaling.pools import Pool
+
+OBSTACLE = "cannot be scheduled: 0/1 nodes are available"
+
+
+def pool(**changes: Any) -> Pool:
+    return Pool.model_validate({"name": "gpu", "gpus": 1, "maximum": 10, "job": {}} | changes)
+
+
+def job(ordinal: int, state: str = "running", trouble: str = "", template: str = "t") -> WorkerJob:
+    return WorkerJob(
+        name=f"job-{ordinal}",
+        uid=f"uid-{ordinal}",
+        resource_version="1",
+        ordinal=ordinal,
+        template=template,
+        state=state,  # type: ignore[arg-type]
+        trouble=trouble,
+        pod=f"pod-{ordinal}",
+    )
+
+
+def look(wanted: int, *jobs: WorkerJob, patience: Patience | None = None, time: float = 0.0, **changes: Any) -> Plan:
+    return decide(pool(**changes), wanted, jobs, template="t", patience=patience or Patience(), time=time)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "changes", "created"),
+    [
+        (0, {}, 0),
+        (3, {}, 3),
+        (30, {}, 10),
+        (0, {"minimum": 2}, 2),
+        (5, {"slots": 4}, 2),
+        (100, {"maximum": 50}, BURST),
+        (3, {"maximum": 0}, 0),
+    ],
+)
+def test_as_many_workers_as_are_wanted_within_limits(wanted: int, changes: dict[str, Any], created: int) -> None:
+    assert list(look(wanted, **changes).create) == list(range(created))
+
+
+def test_workers_that_are_there_count_whatever_they_do() -> None:
+    plan = look(5, job(0), job(1, "waiting"), job(2, "starting"), job(3, "suspended"))
+    assert list(plan.create) == [4]
+    assert not plan.withdraw
+
+
+def test_ended_workers_do_not_count_but_keep_their_names() -> None:
+    assert list(look(2, job(0, "succeeded"), job(2)).create) == [1]
+
+
+def test_a_worker_that_runs_or_starts_is_never_taken_back() -> None:
+    assert not look(0, job(0), job(1, "starting")).withdraw
+
+
+def test_of_those_that_wait_only_the_surplus_is_taken_back() -> None:
+    plan = look(2, job(0), job(1, "waiting"), job(2, "waiting"), job(3, "suspended"))
+    assert [taken.ordinal for taken in plan.withdraw] == [3, 2]
+
+
+def test_one_that_waits_with_an_outdated_template_is_replaced_when_it_is_gone() -> None:
+    old = job(0, "waiting", template="old")
+    plan = look(1, old)
+    assert list(plan.withdraw) == [old]
+    assert not plan.create
+    assert list(look(1).create) == [0]
+
+
+def test_an_obstacle_holds_new_workers_back_ever_longer() -> None:
+    patience = Patience()
+    blocked = (job(0, "waiting", OBSTACLE), job(1))
+    tries = [time for time in range(3000) if look(10, *blocked, patience=patience, time=float(time)).create]
+    gaps = [after - before for before, after in zip([0, *tries], tries, strict=False)]
+    assert gaps[:4] == [FIRST_DELAY_SECONDS * 2**n for n in range(4)]
+    assert max(gaps) == LONGEST_DELAY_SECONDS
+
+
+def test_the_obstacle_is_told_until_it_is_gone() -> None:
+    patience = Patience()
+    assert look(3, job(0, "waiting", OBSTACLE), patience=patience).trouble == OBSTACLE
+    plan = look(3, job(0), patience=patience, time=1.0)
+    assert plan.trouble == ""
+    assert list(plan.create) == [1, 2]
+
+
+def test_workers_that_fail_at_once_are_tried_one_at_a_time() -> None:
+    patience = Patience()
+    ended = [job(ordinal, "failed", "exit status 2") for ordinal in range(4)]
+    assert not look(4, *ended, patience=patience).create
+    assert list(look(4, *ended, patience=patience, time=FIRST_DELAY_SECONDS).create) == [4]
+    begun = [*ended, job(4)]
+    assert not look(4, *begun, patience=patience, time=FIRST_DELAY_SECONDS + 1).create
+    plan = look(4, *begun, patience=patience, time=FIRST_DELAY_SECONDS + 1 + LASTING_SECONDS)
+    assert len(plan.create) == 3
+    assert plan.trouble == ""
+
+
+def test_a_job_that_gets_no_pod_is_an_obstacle_after_a_while() -> None:
+    patience = Patience()
+    podless = WorkerJob("job-0", "uid", "1", 0, "t", "waiting")
+    assert not look(1, podless, patience=patience).trouble
+    assert "no pod was made for the Job job-0" in look(1, podless, patience=patience, time=LASTING_SECONDS).trouble
+
+
+def test_earlier_pools_of_a_class_are_filled_first() -> None:
+    pools = [pool(maximum=2, slots=2), pool(name="more"), pool(name="other", gpus=8)]
+    assert share_out(pools, {1: 7, 0: 5}) == {"gpu": 4, "more": 3, "other": 0}
