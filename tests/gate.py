@@ -22,9 +22,7 @@ class Gate:
         class Handler(BaseHTTPRequestHandler):
             def handle_one_request(self) -> None:
                 self.raw_requestline = self.rfile.readline()
-                if not self.raw_requestline or not self.parse_request():
-                    self.close_connection = True
-                elif gate.closed:
+                if not self.raw_requestline or not self.parse_request() or gate.closed:
                     self.close_connection = True
                 else:
                     self._answer(*gate._pass(self))

@@ -1,0 +1,73 @@
+"""What lies ready for deployment is complete and up to date."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import make_kustomize
+import make_requirements
+import pytest
+import yaml
+from charts import ROOT
+
+COMPOSE = ROOT / "docker-compose.yml"
+
+
+@pytest.mark.parametrize("image", make_requirements.IMAGES)
+def test_the_images_install_what_the_lock_says(image: str) -> None:
+    file = ROOT / "deploy" / "requirements" / f"{image}.txt"
+    assert file.read_text() == make_requirements.render(image), "run deploy/make_requirements.py"
+
+
+def test_the_controllers_image_holds_no_torch() -> None:
+    names = {line.partition("==")[0] for line in make_requirements.list_requirements("controller")}
+    assert not {"torch", "mmcv", "mmdet", "mmengine", "pytest"} & names
+
+
+def test_the_kustomize_base_is_the_chart() -> None:
+    assert make_kustomize.BASE.read_text() == make_kustomize.render(), "run deploy/make_kustomize.py"
+
+
+@pytest.mark.parametrize(
+    ("tool", "files"),
+    [("hadolint", [ROOT / "Dockerfile"]), ("shellcheck", sorted((ROOT / "deploy").glob("*.sh")))],
+)
+def test_linters_are_content(tool: str, files: list[Path]) -> None:
+    program = Path(sys.executable).with_name(tool)
+    found = subprocess.run([program, *files], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_everything_that_the_dockerfile_copies_is_sent_to_the_builder() -> None:
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    for source in " ".join(copied).split():
+        assert (ROOT / source).exists(), source
+        assert any(source == name or source.startswith(f"{name}/") for name in kept), source
+
+
+def test_compose_stops_on_a_missing_secret() -> None:
+    text = COMPOSE.read_text()
+    for name in ("ADMIN_KEY", "WORKER_KEY", "DATABASE_PASSWORD", "REDIS_PASSWORD"):
+        uses = re.findall(rf"\$\{{PAPLOSS_{name}(.*?)\}}", text)
+        assert uses, name
+        assert all(use.startswith(":?") for use in uses), name
+
+
+def test_compose_services_wait_for_what_they_need() -> None:
+    services: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())["services"]
+    assert services.keys() == {"database", "redis", "migrate", "controller", "worker"}
+    conditions = {
+        (name, needed): how["condition"]
+        for name, service in services.items()
+        for needed, how in service.get("depends_on", {}).items()
+    }
+    assert conditions == {
+        ("migrate", "database"): "service_healthy",
+        ("controller", "migrate"): "service_completed_successfully",
+        ("controller", "redis"): "service_healthy",
+        ("worker", "controller"): "service_healthy",
+    }
+    assert yaml.safe_load((ROOT / "docker-compose.gpu.yml").read_text())["services"].keys() <= services.keys()
