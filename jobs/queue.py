@@ -67,8 +67,11 @@ class TrialQueue:
                 socket_timeout=ANSWER_SECONDS,
                 retry=Retry(NoBackoff(), 1),  # a pooled connection may be stale; whatever lasts is the caller's affair
             )
-        except ValueError as error:
-            raise QueueError(f"redis_url: {error}, got {url!r}") from None
+        except ValueError:  # its text may quote a part of the password
+            raise QueueError(
+                "redis_url: expected redis://HOST:PORT/NUMBER, rediss://... or unix://PATH, a password in it "
+                "percent-encoded (the given one is not shown, for it may hold a password)"
+            ) from None
         self.address = _describe(self._redis)
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ from controller.cli.children import Child, ChildFailedError
 from controller.settings import Settings
 from controller.store import schema
 from controller.store.database import Database
-from controller.store.errors import ConflictError
+from controller.store.errors import ConflictError, SchemaError
 from controller.store.keys import create_key, find_key
 from controller.store.models import Role
 from controller.store.sign_ins import create_code
@@ -91,7 +91,8 @@ def run_platform(
         data_roots: absolute folders that a specification may name beside those of PAPLOSS_DATA_ROOTS.
 
     Raises:
-        PlatformError: the folder is in use or not writable, the port is busy, or a process does not come up.
+        PlatformError: the folder is in use, not writable or of a newer program, the port is busy, or a process does
+            not come up.
     """
     state_dir = state_dir.absolute()
     with ExitStack() as stack:
@@ -109,7 +110,10 @@ def run_platform(
             )
         except OSError as error:
             raise PlatformError(f"--state {state_dir}: {error.strerror}") from error
-        admin_key, code = _prepare_database(settings)
+        try:
+            admin_key, code = _prepare_database(settings)
+        except SchemaError as error:
+            raise PlatformError(f"--state {state_dir}: {error}") from None
         url = f"http://{HOST}:{settings.port}"
         write_private(state_dir / "address.json", json.dumps({"url": url, "pid": os.getpid()}))
         children = stack.enter_context(_run_children(settings, url, workers))

@@ -139,6 +139,8 @@ def test_an_unreachable_redis_is_an_error_that_names_its_address_and_heals() -> 
         server.close()
 
 
-def test_a_url_that_is_not_redis_is_refused() -> None:
-    with pytest.raises(QueueError, match="redis_url"):
-        TrialQueue("http://127.0.0.1:1")
+@pytest.mark.parametrize("url", ["http://:hidden@127.0.0.1:1", "redis://:hidden/word@127.0.0.1:1", "nonsense"])
+def test_a_url_that_is_not_redis_is_refused_without_telling_its_password(url: str) -> None:
+    with pytest.raises(QueueError, match="redis_url: expected redis://") as refusal:
+        TrialQueue(url)
+    assert "hidden" not in str(refusal.value)

@@ -5,8 +5,11 @@ import socket
 import stat
 
 import pytest
+from sqlalchemy import text
 
 from controller.cli.platform import PlatformError, find_running, run_platform, write_private
+from controller.store import schema
+from controller.store.database import Database
 
 
 def test_no_platform_is_found_in_a_folder_that_nobody_holds(tmp_path):
@@ -37,6 +40,22 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         run_platform(tmp_path / "file" / "state", None, 0),
     ):
         pass
+
+
+def test_a_folder_of_a_newer_program_is_left_alone(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'paploss.db'}")
+    try:
+        schema.upgrade(database)
+        with database.write() as session:
+            session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    finally:
+        database.close()
+    with (
+        pytest.raises(PlatformError, match=rf"--state {tmp_path}: .* schema 9999 is newer than this program"),
+        run_platform(tmp_path, None, 0),
+    ):
+        pass
+    assert not list((tmp_path / "keys").iterdir())
 
 
 def test_private_files_are_for_their_owner_alone(tmp_path):

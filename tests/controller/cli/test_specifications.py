@@ -1,6 +1,7 @@
 """Files that people write: faults are told with the file and the key."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from controller.cli.failures import BAD_INPUT, CommandError
 from controller.cli.specifications import find_data_roots, read_search, read_training
 from jobs.presets import PRESETS, identity
 
+EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
 OPTIONS = {"profile": None, "data_root": None, "epochs": None, "gpus": None, "schedule": "final"}
 
 
@@ -26,6 +28,11 @@ def refusal(function, *arguments, **options) -> str:
         function(*arguments, **options)
     assert caught.value.status == BAD_INPUT
     return str(caught.value)
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_every_example_is_a_specification(file):
+    assert read_search(file).name == file.stem
 
 
 def test_a_specification_is_read_with_its_defaults(write):
