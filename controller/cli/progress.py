@@ -1,6 +1,9 @@
 """What people see while a search runs: bars and rounds on a terminal, a line per round anywhere else."""
 
+import shutil
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -18,6 +21,14 @@ FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
 def percent(ap: float | None) -> str:
     """An AP as people read it: percent, one digit."""
     return "–" if ap is None else f"{100 * ap:.1f}"
+
+
+def next_command(*words: object) -> str:
+    """A command of ours to type next; where the shell does not find the program, with the path to it."""
+    program = Path("paploss") if shutil.which("paploss") else Path(sys.executable).with_name("paploss")
+    if program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    return " ".join(map(str, (program, *words)))
 
 
 def duration(seconds: float | None) -> str:

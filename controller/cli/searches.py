@@ -22,7 +22,7 @@ from controller.cli.connection import (
 from controller.cli.exports import describe_best, write_config, write_export
 from controller.cli.failures import FAILED, INTERRUPTED, CommandError
 from controller.cli.platform import PlatformError, find_running, run_platform
-from controller.cli.progress import FINAL_STATES, conclusion, percent, rounds_table
+from controller.cli.progress import FINAL_STATES, conclusion, next_command, percent, rounds_table
 from controller.cli.service_commands import PortOption, WorkersOption, announce, end_on_sigterm, workers_here
 from controller.cli.specifications import find_data_roots, read_search
 from controller.cli.watching import results_table, watch_search
@@ -168,7 +168,8 @@ def _search_there(
     try:
         found = watch_search(client, search_id, console)
     except KeyboardInterrupt:
-        raise CommandError(f"the search goes on: paploss show {search_id} --watch", INTERRUPTED) from None
+        follow = next_command("show", search_id, "--watch")
+        raise CommandError(f"the search goes on: {follow}", INTERRUPTED) from None
     _conclude(client, found, console, state, as_json)
 
 
@@ -226,7 +227,7 @@ def _conclude(client: Client, found: SearchDetail, console: Console, state: Path
     console.print("\n".join(conclusion(best)), style="bold", markup=False)
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
-    console.print(f"next: paploss train {file}", markup=False, soft_wrap=True)
+    console.print(f"next: {next_command('train', file)}", markup=False, soft_wrap=True)
 
 
 def _export(client: Client, found: SearchDetail, file: Path) -> list[str]:

@@ -12,7 +12,7 @@ from rich.table import Table
 from controller.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
 from controller.cli.failures import FAILED, CommandError
 from controller.cli.local_training import call_trainer, run_training
-from controller.cli.progress import percent
+from controller.cli.progress import next_command, percent
 from controller.cli.specifications import read_training
 from controller.cli.watching import watch_training
 from controller.specs import LossChoice, TrainingSpec
@@ -104,7 +104,7 @@ def train(
     console.print(f"AP {percent(result.reward)} on {evaluate_on.value}", style="bold")
     if result.checkpoint:
         console.print(f"weights: {result.checkpoint}", markup=False)
-        console.print(f"next: paploss test {result.checkpoint}", markup=False)
+        console.print(f"next: {next_command('test', result.checkpoint)}", markup=False)
 
 
 def measure(

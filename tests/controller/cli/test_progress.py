@@ -1,13 +1,15 @@
 """What people see of a search."""
 
 import io
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from controller.api.models import Best, RoundSummary, SearchDetail, TrialSummary
-from controller.cli.progress import SearchProgress, conclusion, duration, percent
+from controller.cli.progress import SearchProgress, conclusion, duration, next_command, percent
 from controller.specs import SearchSpec
 from jobs.presets import identity
 
@@ -89,3 +91,17 @@ def test_durations_have_two_units_at_most(seconds, text):
 
 def test_ap_is_shown_in_percent():
     assert (percent(0.3149), percent(0.0), percent(None)) == ("31.5", "0.0", "–")
+
+
+def test_the_next_command_can_be_typed_as_it_stands(tmp_path, monkeypatch):
+    program = tmp_path / "venv" / "bin" / "paploss"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(program.with_name("python")))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    assert next_command("train", Path("a.json")) == "venv/bin/paploss train a.json"
+    monkeypatch.chdir("/")
+    assert next_command("show", "s1") == f"{program} show s1"
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert next_command("show", "s1") == "paploss show s1"
