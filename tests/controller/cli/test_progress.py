@@ -101,7 +101,8 @@ def test_the_next_command_can_be_typed_as_it_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "")
     assert next_command("train", Path("a.json")) == "venv/bin/paploss train a.json"
-    monkeypatch.chdir("/")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     assert next_command("show", "s1") == f"{program} show s1"
     monkeypatch.setenv("PATH", str(program.parent))
     assert next_command("show", "s1") == "paploss show s1"
