@@ -172,7 +172,7 @@ def study_algorithms() -> list[dict[str, object]]:
 
 
 def study_selection(confirmations: int = 3, repeats: int = 200) -> list[dict[str, object]]:
-    """True AP of what several rules pick among the policy mean and the two best samples, and how far the reports are off."""
+    """True AP of what rules pick among the policy mean and the two best samples, and how far the reports are off."""
     rows: list[dict[str, object]] = []
     for objective in (Cliff, Valley):
         for rounds in (12, 40):

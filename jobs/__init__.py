@@ -1,1 +1,1 @@
-"""The contract between controller, worker and trainer: job specifications, lease messages, published presets, the queue."""
+"""The contract between controller, worker and trainer: jobs, lease messages, published presets, the queue."""

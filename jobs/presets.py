@@ -1,4 +1,4 @@
-"""Named parameter sets of the Parameterized AP Loss: the published ones, and the identity that every search starts from.
+"""Named parameter sets of the Parameterized AP Loss: the published ones, and the identity where searches start.
 
 Source of the published numbers: Tao et al., "Searching Parameterized AP Loss for Object Detection", NeurIPS 2021
 (interior knots of the searched functions and gradient scales; quality GIoU).

@@ -8,6 +8,7 @@ appears here, only the control points that it decodes to. AP and reward are frac
 """
 
 import math
+from itertools import pairwise
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -57,7 +58,7 @@ class HeadLoss(Message):
         for name, row in zip(FUNCTION_NAMES, rows, strict=False):
             if len(row) < 2 or row[0] != (0.0, 0.0) or row[-1] != (1.0, 1.0):
                 raise ValueError(f"control_points[{name}]: expected to start at (0, 0) and end at (1, 1), got {row}")
-            for (x0, y0), (x1, y1) in zip(row[:-1], row[1:], strict=True):
+            for (x0, y0), (x1, y1) in pairwise(row):
                 if x1 < x0 or y1 < y0:
                     raise ValueError(f"control_points[{name}]: not monotone: ({x0}, {y0}) is followed by ({x1}, {y1})")
         return self
