@@ -32,3 +32,20 @@ def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, valu
 def test_a_lease_must_allow_for_more_than_one_renewal() -> None:
     with pytest.raises(ValidationError, match="renew_seconds"):
         Settings(lease_seconds=10, renew_seconds=6)
+
+
+def test_secrets_come_from_files_named_after_their_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "paploss_database_url").write_text("postgresql://db/x\n")
+    (tmp_path / "paploss_admin_key").write_text("a" * 40)
+    monkeypatch.setenv("PAPLOSS_SECRETS_DIR", str(tmp_path))
+    settings = Settings()
+    assert settings.resolved_database_url == "postgresql://db/x"
+    assert settings.admin_key is not None
+    assert settings.admin_key.get_secret_value() == "a" * 40
+    monkeypatch.setenv("PAPLOSS_DATABASE_URL", "postgresql://db/y")
+    assert Settings().resolved_database_url == "postgresql://db/y"
+
+
+def test_a_short_key_is_refused() -> None:
+    with pytest.raises(ValidationError, match="worker_key"):
+        Settings(worker_key="short")

@@ -32,3 +32,15 @@ def test_a_name_is_used_once(database: Database) -> None:
 def test_an_unknown_key_cannot_be_revoked(database: Database) -> None:
     with pytest.raises(NotFoundError, match="bob"), database.write() as session:
         keys.revoke_key(session, "bob")
+
+
+def test_the_operators_key_replaces_the_one_installed_earlier(database: Database) -> None:
+    first, second = "first-key-of-the-operator", "second-key-of-the-operator"
+    for key in (first, first, second):
+        with database.write() as session:
+            keys.install_key(session, "admin", key)
+    with database.read() as session:
+        assert keys.find_key(session, first) is None
+        found = keys.find_key(session, second)
+        assert found is not None
+        assert found.role == "admin"
