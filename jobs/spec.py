@@ -23,6 +23,9 @@ Quality = Literal["giou", "iou", "l1"]
 LossName = Literal["parameterized_ap", "handmade_ap", "focal_l1", "focal_giou"]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
+AP = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+"""A COCO metric: a fraction, or -1 where there is nothing to measure."""
+
 
 def _replace_nul(text: str) -> str:
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
@@ -163,13 +166,13 @@ class JobSpec(Message):
 class Metrics(Message):
     """COCO metrics of one evaluation, fractions in [0, 1]; -1 where the data set has no such object."""
 
-    ap: float
-    ap50: float
-    ap75: float
-    ap_small: float
-    ap_medium: float
-    ap_large: float
-    per_class: dict[PlainText, float] = {}
+    ap: AP
+    ap50: AP
+    ap75: AP
+    ap_small: AP
+    ap_medium: AP
+    ap_large: AP
+    per_class: dict[PlainText, AP] = {}
 
 
 class StartEvent(Message):
