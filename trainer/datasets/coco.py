@@ -40,7 +40,8 @@ class CocoSplit:
     annotations: tuple[Json, ...]
     """COCO's `annotations` after clipping, each with `area` and `iscrowd`."""
     categories: tuple[Json, ...]
-    """COCO's `categories` by ascending id; the position is the detector's label."""
+    """COCO's `categories`; the position is the detector's label. In the file's order, as in mmdet's CocoDataset: final
+    weights mean the same to mmdet's own tools."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -98,7 +99,7 @@ def read_split(root: Path, split: Split) -> CocoSplit:
         raise UserError(f"{image_folder}: no such folder of images (named for {annotation_file})")
     images = tuple(_checked_images(annotation_file, content["images"]))
     _check_categories(annotation_file, content["categories"])
-    categories = tuple(sorted(content["categories"], key=lambda one: one["id"]))
+    categories = tuple(content["categories"])
     annotations = tuple(_checked_annotations(annotation_file, content["annotations"], images, categories))
     return CocoSplit(annotation_file, image_folder, images, annotations, categories)
 

@@ -1,6 +1,6 @@
 """From a job's data set to its checked splits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jobs.spec import DatasetSpec, JobSpec, Split
@@ -38,7 +38,8 @@ def read_job_data(spec: JobSpec, data_cache: Path) -> JobData:
     for split in (train, test):
         if not any(annotation["iscrowd"] == 0 for annotation in split.annotations):
             raise UserError(f"{split.annotation_file}: expected at least one object that is not a crowd")
-    return JobData(dataset, train, test)
+    # Labels are positions in the training file's categories; another file may list the same ones in another order.
+    return JobData(dataset, train, replace(test, categories=train.categories))
 
 
 def split_of(dataset: DatasetSpec, name: str) -> Split:

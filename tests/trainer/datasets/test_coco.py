@@ -3,11 +3,14 @@ import logging
 from pathlib import Path
 
 import pytest
+from mmdet.datasets import CocoDataset
 
-from jobs.spec import Split
+from jobs.spec import DatasetSpec, JobSpec, LossSpec, Split
 from trainer.datasets.coco import read_split
+from trainer.datasets.sources import read_job_data
 from trainer.errors import UserError
 
+FOCAL = LossSpec(name="focal_giou")
 SPLIT = Split(annotations="annotations/instances_train2017.json", images="train2017")
 
 
@@ -32,13 +35,37 @@ def boxes(*given) -> list[dict]:
     ]
 
 
-def test_reads_boxes_as_corners_and_classes_by_id(tmp_path):
+def test_reads_boxes_as_corners_and_classes_in_the_files_order(tmp_path):
     write(tmp_path)
     split = read_split(tmp_path, SPLIT)
-    assert split.classes == ("cat", "dog")
+    assert split.classes == ("dog", "cat")
     (sample,) = split.samples()
     assert sample["img_path"] == str(tmp_path / "train2017/a.jpg")
-    assert sample["instances"] == [{"bbox": [10, 5, 30, 35], "bbox_label": 0, "ignore_flag": 0}]
+    assert sample["instances"] == [{"bbox": [10, 5, 30, 35], "bbox_label": 1, "ignore_flag": 0}]
+
+
+def test_labels_are_those_of_mmdet(tmp_path):
+    file = write(tmp_path, annotations=[{**one, "area": 9} for one in boxes([1, 1, 3, 3])])
+    split = read_split(tmp_path, SPLIT)
+    theirs = CocoDataset(
+        ann_file=str(file), data_prefix={"img": ""}, metainfo={"classes": split.classes}, lazy_init=True
+    ).load_data_list()
+    assert [one["bbox_label"] for one in theirs[0]["instances"]] == [
+        one["bbox_label"] for one in split.samples()[0]["instances"]
+    ]
+
+
+def test_labels_are_the_training_files_whatever_the_order_of_the_other(tmp_path):
+    write(tmp_path)
+    train = tmp_path / SPLIT.annotations
+    content = json.loads(train.read_text())
+    content["categories"].reverse()
+    (tmp_path / "annotations" / "val.json").write_text(json.dumps(content))
+    val = Split(annotations="annotations/val.json", images=SPLIT.images)
+    dataset = DatasetSpec(name="mine", root=str(tmp_path), train=SPLIT, val=val)
+    data = read_job_data(JobSpec(trial_id="t", profile="retinanet-tiny", dataset=dataset, loss=FOCAL), tmp_path)
+    assert data.train.classes == data.test.classes == ("dog", "cat")
+    assert data.test.samples()[0]["instances"][0]["bbox_label"] == 1
 
 
 def test_crowds_are_marked_for_leaving_out(tmp_path):
