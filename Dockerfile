@@ -48,14 +48,14 @@ RUN /opt/venv/bin/pip install --no-deps --requirement /tmp/requirements.txt
 FROM python AS program
 COPY requirements.lock /tmp/requirements.lock
 RUN grep -E '^(setuptools|wheel)==' /tmp/requirements.lock > /tmp/build.txt \
-  && pip install --requirement /tmp/build.txt
+  && python -m pip install --requirement /tmp/build.txt
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY jobs jobs
 COPY controller controller
 COPY worker worker
 COPY trainer trainer
-RUN pip install --no-deps --no-build-isolation --target /opt/program .
+RUN python -m pip install --no-deps --no-build-isolation --target /opt/program .
 
 
 FROM python AS image
