@@ -62,7 +62,12 @@ class Controller:
 
     def claim(self, request: ClaimRequest) -> Lease:
         """Claim a trial; a refusal says that it is not to be had."""
-        return self._post("claim", request, Lease)
+        try:
+            return self._post("claim", request, Lease)
+        except RefusedError as error:
+            if error.status == HTTPStatus.UNPROCESSABLE_ENTITY:  # it would be refused for every trial, again and again
+                raise MismatchError(f"claim: a controller of another version: {error}") from error
+            raise
 
     def renew(self, request: RenewRequest) -> RenewReply:
         """Keep a lease and hear what to do."""

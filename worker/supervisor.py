@@ -61,6 +61,15 @@ class Supervisor:
         self._stopping.set()
 
     def _serve(self, info: WorkerInfo) -> None:
+        try:
+            self._pull(info)
+        except Exception as error:
+            # A slot must not vanish in silence: the others hand back what they run, and the process fails visibly.
+            log.exception("slot %s met a defect", info.name)
+            self._error = f"slot {info.name} met a defect: {error!r}"
+            self.stop()
+
+    def _pull(self, info: WorkerInfo) -> None:
         idle_since = time.monotonic()
         while not self._stopping.is_set():
             try:

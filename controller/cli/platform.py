@@ -42,6 +42,7 @@ _READY_SECONDS = 60.0
 _LONGEST_SOCKET_PATH = 100  # the kernel takes 107 bytes
 _WORKER_END_SECONDS = 40.0  # more than a trainer's grace to leave a checkpoint
 _END_SECONDS = 10.0
+_LOCK_SECONDS = 1.0
 _PYTHON = (sys.executable, "-m")
 _KEYS_OF_CLIENTS = ("PAPLOSS_KEY", "PAPLOSS_KEY_FILE")
 
@@ -148,22 +149,32 @@ def write_private(path: Path, text: str) -> None:
 def _hold(state_dir: Path) -> Iterator[None]:
     """Hold the folder's lock, which the kernel lets go of with the process."""
     with (state_dir / "lock").open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _lock(lock.fileno()):
             try:
                 holder = json.loads((state_dir / "address.json").read_bytes())
                 who = f"process {holder['pid']}, {holder['url']}"
             except (OSError, ValueError, KeyError):
                 who = "another process"
-            raise PlatformError(
-                f"--state {state_dir}: in use by {who}; end that first, or name another folder"
-            ) from None
+            raise PlatformError(f"--state {state_dir}: in use by {who}; end that first, or name another folder")
         (state_dir / "address.json").unlink(missing_ok=True)
         try:
             yield
         finally:
             (state_dir / "address.json").unlink(missing_ok=True)
+
+
+def _lock(descriptor: int) -> bool:
+    """Whether the lock could be had; `find_running` of another command may hold it for a moment."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
 
 
 @contextmanager

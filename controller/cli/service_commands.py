@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from sqlalchemy import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from controller.cli.connection import DEFAULT_STATE, StateOption
 from controller.cli.failures import BAD_INPUT, FAILED, CommandError
@@ -74,8 +74,8 @@ def serve(
             server = make_server(create_app(settings))
         except (AddressError, SchemaError, QueueError, PoolsError, ClusterError) as error:
             raise CommandError(str(error), FAILED) from None
-        except OperationalError as error:
-            raise CommandError(f"the database cannot be reached: {error.orig}", FAILED) from None
+        except DatabaseError as error:
+            raise CommandError(f"PAPLOSS_DATABASE_URL: the database cannot be used: {error.orig}", FAILED) from None
         server.run(sockets=[listener])
 
 
@@ -100,8 +100,8 @@ def open_database() -> Iterator[Database]:
             yield database
         except SchemaError as error:
             raise CommandError(str(error), FAILED) from None
-        except OperationalError as error:
-            raise CommandError(f"the database cannot be reached: {error.orig}", FAILED) from None
+        except DatabaseError as error:
+            raise CommandError(f"PAPLOSS_DATABASE_URL: the database cannot be used: {error.orig}", FAILED) from None
         finally:
             database.close()
 
@@ -113,7 +113,13 @@ def hold_database(settings: Settings) -> Iterator[None]:
     Raises:
         CommandError: another process is.
     """
-    path = make_url(settings.resolved_database_url)
+    try:
+        path = make_url(settings.resolved_database_url)
+    except ArgumentError:
+        message = (
+            "PAPLOSS_DATABASE_URL: expected a URL such as postgresql+psycopg://user@host/name or sqlite:///file.db"
+        )
+        raise CommandError(message, BAD_INPUT) from None
     if path.get_backend_name() != "sqlite" or not path.database:
         yield
         return

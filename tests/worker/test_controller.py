@@ -1,0 +1,62 @@
+"""What a worker makes of answers that a controller of its own version never gives."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+
+from jobs.lease import ClaimRequest, WorkerInfo
+from worker.controller import Controller, MismatchError, RefusedError, UnavailableError
+
+CLAIM = ClaimRequest(claim_id=uuid4(), trial_id="trial", worker=WorkerInfo(name="worker"))
+
+
+class Answer(BaseHTTPRequestHandler):
+    """Answers every request with one status and body."""
+
+    status, kind, body = 200, "application/json", b"{}"
+
+    def do_POST(self) -> None:  # noqa: N802 (the name that http.server asks for)
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(self.status)
+        self.send_header("Content-Type", self.kind)
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def answering() -> Iterator[tuple[type[Answer], Controller]]:
+    handler = type("OneAnswer", (Answer,), {})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        with Controller(f"http://127.0.0.1:{server.server_port}", SecretStr("key")) as controller:
+            yield handler, controller
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "error"),
+    [
+        (422, "application/problem+json", MismatchError),  # it would be refused for every trial
+        (401, "application/problem+json", MismatchError),
+        (409, "application/problem+json", RefusedError),
+        (404, "text/html", UnavailableError),  # a proxy in between, while the controller restarts
+        (503, "application/problem+json", UnavailableError),
+        (200, "application/json", MismatchError),  # no lease in it
+    ],
+)
+def test_an_answer_to_a_claim_is_sorted(answering, status, kind, error):
+    handler, controller = answering
+    handler.status, handler.kind, handler.body = status, kind, b'{"detail": "because"}'
+    with pytest.raises(error) as caught:
+        controller.claim(CLAIM)
+    assert type(caught.value) is error
