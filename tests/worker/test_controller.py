@@ -19,7 +19,7 @@ class Answer(BaseHTTPRequestHandler):
 
     status, kind, body = 200, "application/json", b"{}"
 
-    def do_POST(self) -> None:  # noqa: N802 (the name that http.server asks for)
+    def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(self.status)
         self.send_header("Content-Type", self.kind)
