@@ -62,10 +62,10 @@ def alrp_loss(logits: Tensor, targets: Tensor, regression_error: Tensor, delta: 
     Source: Oksuz et al., "A Ranking-based, Balanced Loss Function Unifying Classification and Localisation in Object
         Detection", NeurIPS 2020.
     """
-    is_positive = targets == 1
-    check_entries(logits, targets, is_positive, delta, expected="1, 0 or -1")
+    is_positive, is_negative = targets == 1, targets == 0
+    check_entries(logits, targets, is_positive, is_negative, delta=delta, expected="1, 0 or -1")
     scores, box_errors = (x if x.dtype == torch.float64 else x.float() for x in (logits, regression_error))
-    ranking = rank_positives(scores, is_positive, targets == 0, delta)
+    ranking = rank_positives(scores, is_positive, is_negative, delta)
     count = 0 if ranking is None else ranking.positives.numel()
     if regression_error.shape != (count,):
         received = list(regression_error.shape)
@@ -73,14 +73,15 @@ def alrp_loss(logits: Tensor, targets: Tensor, regression_error: Tensor, delta: 
     if ranking is None:
         nothing = scores.detach()[:0]
         return ALRP(scores[:0].sum(), box_errors.sum(), nothing, nothing.long())
-    detached = box_errors.detach().double()
     if box_errors.device.type == "cpu":
-        is_wrong = ~((detached >= -QUALITY_SLACK) & (detached < torch.inf))
+        is_wrong = ~((box_errors >= -QUALITY_SLACK) & (box_errors < torch.inf))
         if bool(is_wrong.any()):
-            wrong = detached[is_wrong][0].item()
+            wrong = box_errors.detach()[is_wrong][0].item()
             raise ValueError(f"regression_error: expected finite numbers, not negative, received {wrong}")
 
     false_positives, rank = ranking.false_positives, ranking.true_positives + 0.5 + ranking.false_positives
+    ascending_errors = box_errors.double().index_select(0, ranking.order)
+    detached = ascending_errors.detach()
     of_others = ranking.weighted_true_positives(detached) - detached / 2
     errors = ((false_positives + of_others) / rank).where(false_positives > FEWEST_FALSE_POSITIVES, 0.0)
     (classification,) = with_gradient(
@@ -90,10 +91,9 @@ def alrp_loss(logits: Tensor, targets: Tensor, regression_error: Tensor, delta: 
         at_positives=-errors[None] / count,
         at_negatives=ranking.blame_of_negatives(errors / count),
     )
-    order = ranking.scores.argsort(stable=True)
-    descending = order.flip(0)
-    regression = (box_errors.double()[descending].cumsum(0) / rank[descending]).mean()
-    return ALRP(classification, regression.to(box_errors.dtype), rank.to(scores.dtype), order)
+    regression = (ascending_errors.flip(0).cumsum(0) / rank.flip(0)).mean()
+    ranks = torch.empty_like(rank).scatter_(0, ranking.order, rank)
+    return ALRP(classification, regression.to(box_errors.dtype), ranks.to(scores.dtype), ranking.order)
 
 
 class ALRPLoss(torch.nn.Module):

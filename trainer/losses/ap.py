@@ -37,15 +37,14 @@ def ap_loss(logits: Tensor, targets: Tensor, delta: float = 1.0) -> Tensor:
     Source: Chen et al., "Towards Accurate One-Stage Object Detection with AP-Loss", CVPR 2019; with the gradient as
         published with aLRP Loss (Oksuz et al., NeurIPS 2020).
     """
-    is_positive = targets == 1
-    check_entries(logits, targets, is_positive, delta, expected="1, 0 or -1")
+    is_positive, is_negative = targets == 1, targets == 0
+    check_entries(logits, targets, is_positive, is_negative, delta=delta, expected="1, 0 or -1")
     scores = logits if logits.dtype == torch.float64 else logits.float()
-    ranking = rank_positives(scores, is_positive, targets == 0, delta)
+    ranking = rank_positives(scores, is_positive, is_negative, delta)
     if ranking is None:
         return scores[:0].sum()  # 0, with a graph
     share = ranking.false_positives / (ranking.true_positives + 0.5 + ranking.false_positives)
-    order = ranking.scores.argsort()
-    errors = torch.empty_like(share).scatter_(0, order, share[order].cummin(0).values)
+    errors = share.cummin(0).values
     count = errors.numel()
     return with_gradient(
         scores,

@@ -2,18 +2,19 @@
 
 | symbol | meaning                                                              | shape    |
 |--------|----------------------------------------------------------------------|----------|
-| s      | scores                                                               | `[P]`    |
+| s      | scores, ascending                                                    | `[P]`    |
 | y      | heights                                                              | `[P]`    |
-| w      | weights, k sets                                                      | `[k, P]` |
 | f      | continuous piecewise linear function of s_j - s_i, 0 far below 0     |          |
-| b_im   | breakpoint s_i + o_m, right of which term m of f counts              | `[P, M]` |
+| b_mi   | breakpoint s_i + o_m, right of which term m of f counts              | `[M, P]` |
 
-sum over j of w_j f(s_j - s_i) [y_j < y_i] needs the sums of w_j and w_j s_j over the points with s_j > b_im and
-y_j < y_i: dominance sums in two dimensions. With the points in descending order of score, the first condition is a
-prefix, and the second is followed through the bits of the ranks of y, from the highest down: at each bit all points are
-stably parted into those with a 0 and those with a 1 (a wavelet matrix), which keeps every prefix a range. This takes
-O(P log P) time, O(P) memory and no loop but over the bits.
+The sum over the j below i (y_j < y_i) of w_j f(s_j - s_i) needs the sums of w_j and w_j s_j over the points j with
+s_j > b_mi and y_j < y_i. The first condition leaves a range of points that reaches to the last one. The second is
+followed through the bits of the ranks of y, from the highest down: at each bit the points are stably parted into those
+with a 0 and those with a 1 (a wavelet matrix), so that what is left of a range stays a range. O(P log P) time and
+memory, and no loop but over the bits.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,68 +23,85 @@ from torch.nn.functional import pad
 from trainer.losses.piecewise import TruncatedPowers
 
 
-def sums_over_lower(f: TruncatedPowers, scores: Tensor, heights: Tensor, weights: Tensor) -> Tensor:
-    """sum over j with y_j < y_i of w_j f(s_j - s_i), for every i.
+@dataclass(frozen=True)
+class _Level:
+    """One bit. The order of the points changes from level to level."""
 
-    The transposed sums, over the higher i of w_i f(s_j - s_i) for every j, are those of -scores and -heights.
+    is_low: Tensor
+    """Whether the rank of each point has a 0 here, `[P]` bool."""
+    takes_low: Tensor
+    """Whether the bound of each i has a 1 here: then the low points of its ranges are below it, `[P]` bool."""
+    limits: Tensor
+    """The end of the M ranges of each i, common to them, and the first point of each, `[M + 1, P]` int64."""
+    next_places: Tensor
+    """Where each point goes in the next level, `[P]` int64."""
+
+
+class LowerPairs:
+    """A function of s_j - s_i over all pairs with y_j < y_i.
 
     Args:
         f: of degree 1 and without jumps.
-        scores: s, `[P]` float64, P >= 1, finite.
+        scores: s, `[P]` float64, P >= 1, finite, ascending.
         heights: y, `[P]` floating.
-        weights: w, `[k, P]` float64.
-
-    Returns:
-        `[k, P]` float64.
     """
-    slopes = f.coefficients[:, 1]
-    # Measured from the lowest: a large offset common to all scores would cost digits.
-    scores = scores - scores.min()
-    descending, order = scores.sort(descending=True)
-    ascending_heights, by_height = heights.sort()
-    ranks = torch.empty_like(by_height).scatter_(0, by_height, torch.arange(len(by_height), device=scores.device))
-    lower_count = torch.searchsorted(ascending_heights, heights)
-    breakpoints = scores[:, None] + f.offsets
-    above_count = torch.searchsorted(-descending, -breakpoints)
 
-    in_order = weights.T[order]
-    sums = dominance_sums(
-        torch.cat((in_order, in_order * descending[:, None]), dim=1),
-        ranks[order],
-        prefixes=above_count.flatten(),
-        bounds=lower_count[:, None].expand_as(above_count).flatten(),
-    )
-    counts, weighted_scores = sums.view(*breakpoints.shape, 2, -1).unbind(2)
-    return torch.einsum("m,imk->ki", slopes, weighted_scores - breakpoints[..., None] * counts)
+    def __init__(self, f: TruncatedPowers, scores: Tensor, heights: Tensor) -> None:
+        self._slopes = f.coefficients[:, 1]
+        # Measured from the lowest: a large offset common to all scores would cost digits.
+        self._scores = scores - scores[0]
+        self._breakpoints = self._scores + f.offsets[:, None]
+        first = torch.searchsorted(self._scores, self._breakpoints, right=True)
+        ascending, order = heights.sort()
+        ranks = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+        self._levels = _levels(ranks, first, bounds=torch.searchsorted(ascending, heights))
+
+    def sums(self, weights: Tensor) -> Tensor:
+        """sum over j with y_j < y_i of w_j f(s_j - s_i) for every i, `[P, k]`, given w `[P, k]` float64."""
+        values = torch.cat((weights, weights * self._scores[:, None]), dim=1)
+        totals = values.new_zeros(*self._breakpoints.shape, values.shape[1])
+        for level in self._levels:
+            low_sums = pad((values * level.is_low[:, None]).cumsum(0), (0, 0, 1, 0))
+            at_limits = low_sums.index_select(0, level.limits.flatten()).view(-1, *totals.shape[1:])
+            totals += (at_limits[0] - at_limits[1:]) * level.takes_low[:, None]
+            values = torch.empty_like(values).index_copy_(0, level.next_places, values)
+        counts, moments = totals.chunk(2, dim=2)
+        return torch.einsum("m,mik->ik", self._slopes, moments - self._breakpoints[..., None] * counts)
+
+    def transposed_sums(self, weights: Tensor) -> Tensor:
+        """sum over i with y_j < y_i of c_i f(s_j - s_i) for every j, `[P]`, given c `[P]` float64."""
+        slopes = weights * self._slopes[:, None]
+        terms = (slopes, slopes * self._breakpoints)
+        totals = weights.new_zeros(2, len(weights))
+        for level in reversed(self._levels):
+            # Running sums of what starts and ends at a point are sums over the ranges that hold it.
+            changes = totals.new_zeros(2, len(weights) + 1)
+            for change, term in zip(changes, terms, strict=True):
+                taken = term * level.takes_low
+                change.index_add_(0, level.limits.flatten(), torch.cat((-taken.sum(0), taken.flatten())))
+            totals = totals.index_select(1, level.next_places) + changes.cumsum(1)[:, :-1] * level.is_low
+        return totals[0] * self._scores - totals[1]
 
 
-def dominance_sums(values: Tensor, ranks: Tensor, prefixes: Tensor, bounds: Tensor) -> Tensor:
-    """Sums of values over those of the first so many points whose rank is below a bound.
+def _levels(ranks: Tensor, first: Tensor, bounds: Tensor) -> list[_Level]:
+    """The levels, highest bit first.
 
     Args:
-        values: `[n, k]` floating.
-        ranks: `[n]` int64, a permutation of 0 to n - 1.
-        prefixes: how many points are looked at, `[m]` int64, 0 to n.
-        bounds: `[m]` int64, 0 to n.
-
-    Returns:
-        `[m, k]`.
+        ranks: of the points, `[P]` int64, a permutation of 0 to P - 1.
+        first: the first point of each range, `[M, P]` int64, 0 to P.
+        bounds: the rank that points must be below, for each i, `[P]` int64, 0 to P.
     """
+    levels = []
     places = torch.arange(len(ranks), device=ranks.device)
-    total = values.new_zeros(len(prefixes), values.shape[1])
-    ranges = torch.stack((torch.zeros_like(prefixes), prefixes))
+    limits = torch.cat((torch.full_like(first[:1], len(ranks)), first))
     for bit in reversed(range(len(ranks).bit_length())):
         is_low = (ranks >> bit) & 1 == 0
         lows_before = pad(is_low.cumsum(0), (1, 0))
         low_count = lows_before[-1]
-        low_sums = pad((values * is_low[:, None]).cumsum(0), (0, 0, 1, 0))
-        # A bound with a 1 here: all points of its range with a 0 are below it, and the search goes on among the others.
-        is_above = (bounds >> bit) & 1 == 1
-        before_start, before_end = low_sums.index_select(0, ranges.flatten()).view(2, *total.shape)
-        total += (before_end - before_start) * is_above[:, None]
-        lows = lows_before.take(ranges)
-        ranges = torch.where(is_above, low_count + ranges - lows, lows)
-        parted = torch.where(is_low, lows_before[:-1], low_count + places - lows_before[:-1])
-        ranks = torch.empty_like(ranks).index_copy_(0, parted, ranks)
-        values = torch.empty_like(values).index_copy_(0, parted, values)
-    return total
+        next_places = torch.where(is_low, lows_before[:-1], low_count + places - lows_before[:-1])
+        takes_low = (bounds >> bit) & 1 == 1
+        levels.append(_Level(is_low, takes_low, limits, next_places))
+        lows = lows_before.take(limits)
+        limits = torch.where(takes_low, low_count + limits - lows, lows)
+        ranks = torch.empty_like(ranks).scatter_(0, next_places, ranks)
+    return levels

@@ -38,11 +38,13 @@ class Ranking:
     """Where the positives of a batch rank, among each other and among the negatives within their reach."""
 
     positives: Tensor
-    """Indices, `[P]` int64."""
+    """Indices, by ascending score, then index, `[P]` int64. All that follows is in this order."""
+    order: Tensor
+    """Place of each among the positives in the order of index, `[P]` int64."""
     negatives: Tensor
     """Indices of those n negatives that H is not 0 for, `[n]` int64."""
     scores: Tensor
-    """s_i of the positives, `[P]` float64."""
+    """s_i of the positives, ascending, `[P]` float64."""
     true_positives: Tensor
     """R, `[P]` float64."""
     false_positives: Tensor
@@ -79,12 +81,13 @@ def rank_positives(logits: Tensor, is_positive: Tensor, is_negative: Tensor, del
     positives, negatives = select_entries(logits, is_positive, is_negative, reach=delta)
     if positives.numel() == 0:
         return None
-    scores = logits.index_select(0, positives)
+    scores, order = logits.index_select(0, positives).sort(stable=True)
     pairs = SortedBreakpoints(scores, [TruncatedPowers.ramp(delta, logits.device)])
     ramp: PairFunction = pairs.functions[0]
     placed_negatives = pairs.place(logits.index_select(0, negatives))
     return Ranking(
-        positives,
+        positives.index_select(0, order),
+        order,
         negatives,
         scores.double(),
         true_positives=ramp.sums(pairs.place(scores)),
@@ -95,11 +98,14 @@ def rank_positives(logits: Tensor, is_positive: Tensor, is_negative: Tensor, del
     )
 
 
-def check_entries(logits: Tensor, targets: Tensor, is_positive: Tensor, delta: float, expected: str) -> None:
-    """Check shapes, delta and, on the CPU alone, that targets are positive, 0 or -1 and logits are numbers.
+def check_entries(
+    logits: Tensor, targets: Tensor, is_positive: Tensor, is_negative: Tensor, *, delta: float, expected: str
+) -> None:
+    """Check shapes, delta and, on the CPU alone, targets and logits.
 
     Raises:
-        ValueError: says which argument is wrong and what was expected (`expected` for targets).
+        ValueError: a target is neither positive nor negative nor -1 (then `expected` says what it should be), a valid
+            logit is NaN or that of a positive infinite, shapes differ, or delta is not above 0.
     """
     if logits.ndim != 1 or targets.shape != logits.shape:
         raise ValueError(
@@ -109,10 +115,11 @@ def check_entries(logits: Tensor, targets: Tensor, is_positive: Tensor, delta: f
         raise ValueError(f"delta: expected a finite number above 0, received {delta}")
     if logits.device.type != "cpu" or logits.numel() == 0:
         return  # reading values back would stop the device
-    is_known = is_positive | (targets == 0) | (targets == -1)
+    is_valid = is_positive | is_negative
+    is_known = is_valid | (targets == -1)
     if not bool(is_known.all()):
         raise ValueError(f"targets: expected {expected}, received {targets[~is_known][0].item()}")
-    check_logits(logits, is_positive, targets != -1)
+    check_logits(logits, is_positive, is_valid)
 
 
 def with_gradient(

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from trainer.losses.dominance_sums import sums_over_lower
+from trainer.losses.dominance_sums import LowerPairs
 from trainer.losses.entries import QUALITY_SLACK
 from trainer.losses.error_driven import SMALLEST_COUNT, check_entries, rank_positives, with_gradient
 from trainer.losses.piecewise import TruncatedPowers
@@ -60,12 +60,10 @@ def rank_sort_loss(logits: Tensor, targets: Tensor, delta: float = 0.5) -> RankS
 
     Source: Oksuz et al., "Rank & Sort Loss for Object Detection and Instance Segmentation", ICCV 2021.
     """
-    is_positive = targets > 0
-    check_entries(
-        logits, targets, is_positive & (targets <= 1 + QUALITY_SLACK), delta, expected="an IoU in (0, 1], 0 or -1"
-    )
+    is_positive, is_negative = (targets > 0) & (targets <= 1 + QUALITY_SLACK), targets == 0
+    check_entries(logits, targets, is_positive, is_negative, delta=delta, expected="an IoU in (0, 1], 0 or -1")
     scores = logits if logits.dtype == torch.float64 else logits.float()
-    ranking = rank_positives(scores, is_positive, targets == 0, delta)
+    ranking = rank_positives(scores, is_positive, is_negative, delta)
     if ranking is None:
         nothing = scores[:0].sum()  # 0, with a graph
         return RankSortErrors(nothing, nothing)
@@ -73,10 +71,8 @@ def rank_sort_loss(logits: Tensor, targets: Tensor, delta: float = 0.5) -> RankS
     ranking_errors = false_positives / (true_positives + false_positives)
 
     iou = targets.index_select(0, ranking.positives).double().clamp_max(1)
-    ramp = TruncatedPowers.ramp(delta, logits.device)
-    missorted, missorted_error = sums_over_lower(
-        ramp, ranking.scores, iou, torch.stack((torch.ones_like(iou), 1 - iou))
-    )
+    worse = LowerPairs(TruncatedPowers.ramp(delta, logits.device), ranking.scores, iou)
+    missorted, missorted_error = worse.sums(torch.stack((torch.ones_like(iou), 1 - iou), dim=1)).unbind(1)
     is_sorted = missorted < SMALLEST_COUNT
     missorted = missorted.masked_fill(is_sorted, 0.0)
     missorted_error = torch.minimum(missorted_error.clamp_min(0), missorted)  # rounding aside, it is there already
@@ -85,7 +81,7 @@ def rank_sort_loss(logits: Tensor, targets: Tensor, delta: float = 0.5) -> RankS
     sorting_errors = missorted_error - sorted_error * missorted / (true_positives - missorted)
     sorting_errors = sorting_errors / true_positives
     shares = sorting_errors / missorted.masked_fill(is_sorted, 1.0)
-    blame = sums_over_lower(ramp, -ranking.scores, -iou, shares[None])[0]
+    blame = worse.transposed_sums(shares)
 
     count = iou.numel()
     errors = with_gradient(
