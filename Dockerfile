@@ -59,8 +59,8 @@ RUN python -m pip install --no-deps --no-build-isolation --target /opt/program .
 
 
 FROM python AS image
-# /tmp is the one place that a read-only root file system must leave writable; /state is a volume.
-ENV HOME=/tmp PYTHONPATH=/opt/program PATH=/opt/venv/bin:$PATH PAPLOSS_STATE_DIR=/state
+# /tmp is the one place that a read-only root file system must leave writable; /state is the workers' volume.
+ENV HOME=/tmp PYTHONPATH=/opt/program PATH=/opt/venv/bin:$PATH
 RUN install --directory --owner=10001 --group=10001 /state
 WORKDIR /tmp
 USER 10001:10001
@@ -69,10 +69,10 @@ USER 10001:10001
 FROM image AS controller
 COPY --from=controller-packages /opt/venv /opt/venv
 COPY --from=program /opt/program /opt/program
-ENV PAPLOSS_HOST=0.0.0.0
+ENV PAPLOSS_HOST=0.0.0.0 PAPLOSS_PORT=8080 PAPLOSS_STATE_DIR=/tmp/state
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/readyz', timeout=4)"]
+  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PAPLOSS_PORT\"]}/readyz', timeout=4)"]
 ENTRYPOINT ["python", "-m", "controller.cli"]
 CMD ["serve"]
 
@@ -80,7 +80,7 @@ CMD ["serve"]
 FROM image AS worker
 COPY --from=worker-packages /opt/venv /opt/venv
 COPY --from=program /opt/program /opt/program
-ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+ENV PAPLOSS_STATE_DIR=/state NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 # A worker listens nowhere: its leases tell the controller that it lives. What can break under it is the volume.
 HEALTHCHECK --interval=30s --timeout=10s CMD ["test", "-w", "/state"]
 ENTRYPOINT ["python", "-m", "worker"]
