@@ -5,10 +5,11 @@ There need be no kubelet: `PlayedNode` does its part for the workers' pods, and 
 
 import os
 import secrets
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,25 @@ def find_cluster(folder: Path) -> Iterator[Path]:
     if not PROGRAM.exists():
         raise NoClusterError("set KUBECONFIG to a cluster whose namespaces tests may make and delete")
     cache = Path(tempfile.gettempdir()) / "kube-bin-1.20.2"
-    environment = os.environ | {"KUBE_BIN_CACHE": str(cache)}
+    environment = os.environ | {"KUBE_BIN_CACHE": str(cache), "KUBE_PORT_BASE": str(_free_ports())}
     subprocess.run([PROGRAM, "start", folder], env=environment, check=True, capture_output=True, timeout=240)
     try:
         yield folder / "kubeconfig"
     finally:
         subprocess.run([PROGRAM, "stop", folder], env=environment, check=True, capture_output=True, timeout=60)
+
+
+def _free_ports() -> int:
+    """A base from which all ports of a control plane are free, so that several may run on one machine."""
+    for base in range(23790, 33790, 100):
+        with ExitStack() as held:
+            try:
+                for offset in (0, 10, 2653, 2654, 2655):
+                    held.enter_context(socket.socket()).bind(("127.0.0.1", base + offset))
+            except OSError:
+                continue
+            return base
+    raise NoClusterError("no free ports for a control plane")
 
 
 class Namespace:
