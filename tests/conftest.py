@@ -1,6 +1,7 @@
 """Fixtures that several packages' tests share: one server of each kind for the session, a clean part of it per test."""
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from servers import CannotStartError, PostgresServer, RedisServer
 
 from controller.store import schema
 from controller.store.database import Database
+
+# A shell ignores SIGINT for what it starts in the background, as CI may be, and children inherit that: some tests
+# interrupt programs the way Ctrl-C does.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
