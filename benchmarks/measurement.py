@@ -1,6 +1,7 @@
 """What the benchmarks of losses share: inputs, a lean focal loss to compare with, time and memory of a step."""
 
 import argparse
+import ctypes
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
@@ -119,6 +120,7 @@ def peak_bytes(step: Step, device: torch.device) -> int:
     def kilobytes(field: str) -> int:
         return int(Path("/proc/self/status").read_text().split(f"{field}:")[1].split()[0])
 
+    ctypes.CDLL(None).malloc_trim(0)  # memory that was freed but kept would hide what the step needs
     Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
     before = kilobytes("VmRSS")
     step()

@@ -18,7 +18,7 @@ O((n + E) log E) time and O(n + E) memory, exact up to rounding. All of it is fl
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import comb
+from math import comb, sqrt
 from typing import Self
 
 import torch
@@ -26,9 +26,10 @@ from torch import Tensor
 
 from trainer.losses.piecewise import TruncatedPowers
 
-CELLS_PER_EDGE = 64
+GRID_DENSITY = 5.0
+"""Cells of the grid that finds bins, over sqrt(n E): filling a cell, and a search in it, then cost about as much."""
 MOST_CELLS = 2**20
-"""Bounds the grid that finds bins; its 4 MB stay in the cache."""
+"""Bounds that grid; its 4 MB stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class SortedBreakpoints:
         A grid of equal cells spans the edges. The map from score to cell never falls, so all scores of a cell that
         holds no edge lie in one bin, which is looked up; only scores in the other cells search among the edges.
         """
-        cell_count = min(CELLS_PER_EDGE * self._edges.numel(), scores.numel(), MOST_CELLS)
+        cell_count = min(int(GRID_DENSITY * sqrt(scores.numel() * self._edges.numel())), MOST_CELLS)
         if scores.device.type != "cpu" or cell_count < self._edges.numel():
             return torch.bucketize(scores, self._edges, out_int32=True)
         cells_per_unit = cell_count / (self._edges[-1] + 1)
