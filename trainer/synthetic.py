@@ -11,6 +11,7 @@ Notation: f_r is the function of row r, g_r the one of the hidden optimum (the p
 
 import itertools
 import json
+import logging
 import math
 import os
 import random
@@ -34,6 +35,8 @@ from jobs.spec import (
 from trainer.attempt import Attempt
 from trainer.errors import HandedBack, OutOfMemory, UserError
 from trainer.files import whole_file
+
+log = logging.getLogger(__name__)
 
 BEST_REWARD = 0.5
 OTHER_REWARDS = {"handmade_ap": 0.2, "focal_l1": 0.3, "focal_giou": 0.32}
@@ -142,6 +145,7 @@ def _fail(options: SyntheticOptions) -> None:
         case "crash":
             os._exit(CRASH_STATUS)  # as a segmentation fault would: no result, no clean-up
         case "hang":
+            log.warning("synthetic: hanging")
             end = time.monotonic() + HANG_SECONDS
             while time.monotonic() < end:  # deaf to SIGTERM, as a stuck device driver is
                 time.sleep(0.1)

@@ -82,10 +82,9 @@ def test_failures_are_results(synthetic_job, tmp_path, fault, kind):
 
 def test_a_hanging_job_is_deaf_to_sigterm(synthetic_job, tmp_path):
     arguments = ("run", synthetic_job(fault="hang", fault_iteration=1), "--state", tmp_path / "state")
-    with subprocess.Popen(trainer(*arguments), stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            if '"progress"' in line:
-                break
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(trainer(*arguments), **quiet) as process:
+        assert any("hanging" in line for line in process.stderr)
         process.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.5)
