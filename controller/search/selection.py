@@ -6,10 +6,10 @@ and the best samples are trained again with seeds that the search has not used, 
 confirmations are compared. It is the mean of the truncated law and not its location mu: a knot near an end has its mass
 on one side of mu, so mu is a point that no trial was near (on blood cells 14.2 AP, the mean 25.4; DECISIONS.md, 5).
 
-The highest confirmed mean wins. Rules that keep the policy's mean unless a sample is clearly ahead were simulated too and
-end within 0.05 AP of it (`benchmarks/search.py`): candidates within the noise of each other cost little either way. So
-the simplest rule stays, which also finds a sample that is really better. At equal rewards the policy's mean wins, for it
-comes first.
+The highest confirmed mean wins. Rules that keep the policy's mean unless a sample is clearly ahead were simulated too
+and end within 0.05 AP of it (`benchmarks/search.py`): candidates within the noise of each other cost little either way.
+So the simplest rule stays, which also finds a sample that is really better. At equal rewards the policy's mean wins,
+for it comes first.
 
 What is left of the bias: the mean of the winner among k candidates is still a little high, with 3 candidates and 3
 seeds by two thirds of its standard error. More seeds shrink it.
