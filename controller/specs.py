@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from jobs.losses import check_fit
 from jobs.presets import PRESETS
 from jobs.profiles import PROFILES
 from jobs.spec import DatasetSpec, LossSpec, Message, Overrides, Quality, SyntheticOptions
@@ -125,14 +126,13 @@ class TrainingSpec(Request):
             raise ValueError(f"losses: expected distinct labels, got {labels}")
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: expected distinct seeds, got {list(self.seeds)}")
-        heads = set(PROFILES[self.profile].heads)
         for choice in self.losses:
             loss = PRESETS.get(choice.preset or "", choice.loss)
-            if loss is not None and loss.heads and set(loss.heads) != heads:
-                raise ValueError(
-                    f"losses[{choice.label}]: profile {self.profile!r} has the heads {sorted(heads)}, "
-                    f"the loss is for {sorted(loss.heads)}"
-                )
+            if loss is not None:
+                try:
+                    check_fit(loss, self.profile)
+                except ValueError as error:
+                    raise ValueError(f"losses[{choice.label}].{error}") from None
         return self
 
 

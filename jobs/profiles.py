@@ -4,6 +4,10 @@ The detectors themselves are in `trainer/profiles`; a test keeps the two lists e
 """
 
 from dataclasses import dataclass
+from typing import Final, Literal
+
+Detector = Literal["retinanet", "faster-rcnn", "atss"]
+DETECTORS: Final[tuple[Detector, ...]] = ("retinanet", "faster-rcnn", "atss")
 
 
 @dataclass(frozen=True)
@@ -11,6 +15,8 @@ class ProfileCard:
     """A detector with its proxy and final schedules, installed by the operator."""
 
     name: str
+    detector: Detector | None
+    """The family, which decides what losses fit; none takes any."""
     heads: tuple[str, ...]
     """Heads that carry a Parameterized AP Loss; each has five functions and one gradient scale in theta."""
     preset: str | None
@@ -23,8 +29,19 @@ class ProfileCard:
 PROFILES = {
     card.name: card
     for card in (
-        ProfileCard("retinanet-tiny", ("bbox_head",), "retinanet", 0, "RetinaNet for CPUs and small data sets"),
-        ProfileCard("retinanet-r50", ("bbox_head",), "retinanet", 1, "RetinaNet, ResNet-50 + FPN, published schedules"),
-        ProfileCard("synthetic", ("bbox_head",), "retinanet", 0, "no detector: a known function of theta, for tests"),
+        ProfileCard(
+            "retinanet-tiny", "retinanet", ("bbox_head",), "retinanet", 0, "RetinaNet for CPUs and small data sets"
+        ),
+        ProfileCard(
+            "retinanet-r50",
+            "retinanet",
+            ("bbox_head",),
+            "retinanet",
+            1,
+            "RetinaNet, ResNet-50 + FPN, published schedules",
+        ),
+        ProfileCard(
+            "synthetic", None, ("bbox_head",), "retinanet", 0, "no detector: a known function of theta, for tests"
+        ),
     )
 }

@@ -20,7 +20,20 @@ FUNCTION_NAMES = ("H2", "I2", "I3", "I1", "H1")
 
 JobKind = Literal["proxy", "confirm", "compare", "final"]
 Quality = Literal["giou", "iou", "l1"]
-LossName = Literal["parameterized_ap", "handmade_ap", "focal_l1", "focal_giou"]
+LossName = Literal[
+    "parameterized_ap",
+    "handmade_ap",
+    "ap_l1",
+    "alrp",
+    "rank_sort",
+    "focal_l1",
+    "focal_giou",
+    "ce_l1",
+    "ce_giou",
+    "cse_autoloss_a",
+    "cse_autoloss_b",
+]
+"""See `jobs.losses` for what each is and fits."""
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 AP = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]

@@ -9,13 +9,17 @@ from pydantic import BaseModel, Field, ValidationError
 
 from controller.cli.failures import BAD_INPUT, CommandError
 from controller.specs import Request, SearchSpec
+from jobs.losses import LOSSES, check_fit
 from jobs.presets import PRESETS, identity
 from jobs.profiles import PROFILES
 from jobs.spec import DatasetSpec, LossSpec, Message, Overrides
 
 Model = TypeVar("Model", bound=BaseModel)
 
-OTHER_LOSSES: dict[str, LossSpec] = {name: LossSpec(name=name) for name in ("focal_l1", "focal_giou")}
+OTHER_LOSSES: dict[str, LossSpec] = {
+    name: LossSpec(name=name) for name in LOSSES if name not in ("parameterized_ap", "handmade_ap")
+}
+"""Losses that need no parameters."""
 
 
 class TrainingInput(Message):
@@ -76,10 +80,10 @@ def read_training(
     content |= {"profile": profile, "overrides": overrides, "loss": chosen}
     content["gpus"] = default_gpus if gpus is None else gpus
     training = _validate(TrainingInput, content, source)
-    heads, given_heads = sorted(PROFILES[profile].heads), sorted(training.loss.heads)
-    if given_heads and given_heads != heads:
-        message = f"{loss}: loss.heads: profile {profile!r} has {heads}, the loss is for {given_heads}"
-        raise CommandError(message, BAD_INPUT)
+    try:
+        check_fit(training.loss, profile)
+    except ValueError as error:
+        raise CommandError(f"{loss}: {error}", BAD_INPUT) from None
     return training
 
 

@@ -65,7 +65,7 @@ def test_the_published_set_is_confirmed_only_where_there_is_one() -> None:
         ([{"label": "a", "preset": "identity", "search": "x"}], "got preset, search"),
         ([{"label": "a", "preset": "unknown"}], "preset: expected one of"),
         ([{"label": "a", "preset": "identity"}, {"label": "a", "search": "x"}], "distinct labels"),
-        ([{"label": "a", "preset": "faster-rcnn"}], "has the heads"),
+        ([{"label": "a", "preset": "faster-rcnn"}], "losses[a].loss.heads: expected bbox_head"),
     ],
 )
 def test_a_mistake_in_a_training_names_its_field(losses: list[dict[str, Any]], named: str) -> None:

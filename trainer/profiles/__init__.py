@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from jobs.losses import check_fit
 from jobs.spec import JobSpec
 from trainer.datasets.coco import CocoSplit
 from trainer.errors import UserError
@@ -24,4 +25,8 @@ def recipe_of(spec: JobSpec, data: CocoSplit) -> Recipe:
     """
     if spec.profile not in RECIPES:
         raise UserError(f"profile: expected one of {', '.join((*RECIPES, 'synthetic'))}, got {spec.profile!r}")
+    try:
+        check_fit(spec.loss, spec.profile)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     return RECIPES[spec.profile](spec, data)

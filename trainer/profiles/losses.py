@@ -1,7 +1,6 @@
 """From a job's loss to the part of a RetinaNet head that depends on it."""
 
 from jobs.spec import LossSpec
-from trainer.errors import UserError
 from trainer.profiles.recipe import Config
 
 RANKING_STDS = (0.1, 0.1, 0.2, 0.2)
@@ -16,9 +15,6 @@ def retina_losses(loss: LossSpec, head: str) -> Config:
     Args:
         loss: the job's loss.
         head: the head's name in the profile, the key in `loss.heads`.
-
-    Raises:
-        UserError: the loss has no parameters for this head, or for others too.
     """
     if loss.name == "focal_l1":
         return _plain({"type": "L1Loss", "loss_weight": 1.0}, decoded=False)
@@ -26,17 +22,10 @@ def retina_losses(loss: LossSpec, head: str) -> Config:
         return _plain({"type": "GIoULoss", "loss_weight": 2.0}, decoded=True)
     if loss.name == "handmade_ap":
         return _ranking({"name": loss.name, "form": loss.form}, "giou", 1.0)
-    check_heads(loss, (head,))
     parameters = loss.heads[head]
     points = [[list(point) for point in row] for row in parameters.control_points]
     ranking = {"name": loss.name, "control_points": points}
     return _ranking(ranking, parameters.quality, parameters.gradient_scale)
-
-
-def check_heads(loss: LossSpec, heads: tuple[str, ...]) -> None:
-    """Raises UserError unless a Parameterized AP Loss names exactly `heads`."""
-    if loss.name == "parameterized_ap" and set(loss.heads) != set(heads):
-        raise UserError(f"loss.heads: expected {', '.join(heads)} for this profile, got {', '.join(loss.heads)}")
 
 
 def _coder(stds: tuple[float, ...]) -> Config:

@@ -37,9 +37,6 @@ def retinanet(size: Size, class_count: int, loss: LossSpec, frozen_backbone: boo
         loss: decides the head's type, its loss modules and its box coder.
         frozen_backbone: keep the first stage and the batch-normalisation statistics of pretrained weights.
         nms_iou: boxes that overlap a better one by more are dropped in tests.
-
-    Raises:
-        UserError: the loss does not fit the head.
     """
     return {
         "type": "RetinaNet",

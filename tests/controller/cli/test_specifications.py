@@ -140,7 +140,7 @@ def test_a_fault_in_a_loss_file_names_the_row(write):
         ("nothing", "synthetic", "nothing: neither a file nor one of retinanet"),
         ("retinanet", None, "--profile: expected one"),
         ("retinanet", "yolo", "--profile: expected one of"),
-        ("faster-rcnn", "retinanet-tiny", "loss.heads: profile 'retinanet-tiny' has ['bbox_head']"),
+        ("faster-rcnn", "retinanet-tiny", "loss.heads: expected bbox_head for the profile 'retinanet-tiny'"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(loss, profile, expected):

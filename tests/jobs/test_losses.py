@@ -1,0 +1,37 @@
+from typing import get_args
+
+import pytest
+
+from jobs.losses import LOSSES, PUBLISHED_RESULTS, check_fit
+from jobs.presets import PRESETS
+from jobs.profiles import PROFILES
+from jobs.spec import LossName, LossSpec
+
+
+def test_every_loss_name_has_a_card() -> None:
+    assert tuple(LOSSES) == get_args(LossName)
+
+
+def test_every_published_row_can_be_trained_or_says_why_not() -> None:
+    for row in PUBLISHED_RESULTS:
+        if row.loss is None:
+            assert row.remark
+        else:
+            assert row.detector in LOSSES[row.loss].detectors
+
+
+def test_a_loss_for_another_detector_is_refused_with_those_that_fit() -> None:
+    with pytest.raises(ValueError, match=r"loss\.name: expected one of .*focal_l1.*'retinanet-tiny', got 'ce_l1'"):
+        check_fit(LossSpec(name="ce_l1"), "retinanet-tiny")
+
+
+def test_parameters_for_other_heads_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"loss\.heads: expected bbox_head for .*, got rpn_head, bbox_head"):
+        check_fit(PRESETS["faster-rcnn"], "retinanet-tiny")
+
+
+def test_the_profile_without_a_detector_takes_any_loss() -> None:
+    assert PROFILES["synthetic"].detector is None
+    for name in LOSSES:
+        if name not in ("parameterized_ap", "handmade_ap"):
+            check_fit(LossSpec(name=name), "synthetic")
