@@ -10,13 +10,14 @@ from controller.api.services import Injected
 from controller.loop.jobs import trial_loss
 from controller.store import overview, queries
 from controller.web import figures
+from controller.web.style import Figure, Theme
 from jobs.presets import PRESETS
 from jobs.profiles import PROFILES
 from jobs.spec import LossSpec
 
 router = APIRouter(prefix="/api/v1", tags=["figures"])
 
-ThemeChoice = Annotated[figures.Theme, Query(description="colours")]
+ThemeChoice = Annotated[Theme, Query(description="colours")]
 HeadChoice = Annotated[str | None, Query(max_length=100, description="for functions: which head; the first by default")]
 Columns = Annotated[int, Query(ge=1, le=5, description="for functions: how many side by side")]
 
@@ -30,7 +31,7 @@ def draw_search(
     theme: ThemeChoice = "light",
     head: HeadChoice = None,
     columns: Columns = 5,
-) -> figures.Figure:
+) -> Figure:
     """Reward per round, or the functions of the best loss. 404 also while there is no best loss."""
     with services.database.read() as session:
         search = queries.get_search(session, search_id, "search")
@@ -59,7 +60,7 @@ def draw_trial(
     theme: ThemeChoice = "light",
     head: HeadChoice = None,
     columns: Columns = 5,
-) -> figures.Figure:
+) -> Figure:
     """The learning curve, or the functions of the trial's loss. 404 also for a loss without functions."""
     with services.database.read() as session:
         trial = queries.get_trial(session, trial_id)
@@ -72,8 +73,8 @@ def draw_trial(
 
 
 def _draw_functions(
-    loss: LossSpec, profile: str, *, head: str | None, columns: int, theme: figures.Theme, label: str
-) -> figures.Figure:
+    loss: LossSpec, profile: str, *, head: str | None, columns: int, theme: Theme, label: str
+) -> Figure:
     card = PROFILES[profile]
     head = head or card.heads[0]
     if head not in loss.heads:

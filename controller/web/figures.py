@@ -8,15 +8,10 @@ Rewards come in as AP in [0, 1] and are drawn in percent.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
+from controller.web.style import PALETTES, Figure, Palette, Theme, make_axis, make_layout
 from jobs.presets import identity
 from jobs.spec import FUNCTION_NAMES, EvaluationEvent, HeadLoss
-
-Theme = Literal["light", "dark"]
-Figure = dict[str, Any]
-
-_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 FUNCTION_MEANING = {
     "H2": "rank, numerator",
@@ -26,47 +21,6 @@ FUNCTION_MEANING = {
     "H1": "rank, denominator",
 }
 """What each function is of, in the loss 1 - I1(u) + I3(u) * sum H2(z) (1 - I2(u')) / sum H1(z): a few words each."""
-
-
-@dataclass(frozen=True)
-class Palette:
-    """Colours of one theme; series colours keep 3:1 contrast on the surface and differ for colour-blind readers."""
-
-    ink: str
-    muted: str
-    grid: str
-    surface: str
-    trial: str
-    mean: str
-    best: str
-    published: str
-    identity: str
-
-
-PALETTES: dict[Theme, Palette] = {
-    "light": Palette(
-        ink="#1b2430",
-        muted="#5c6675",
-        grid="#e6e9ee",
-        surface="#ffffff",
-        trial="#5b8def",
-        mean="#1d4fb8",
-        best="#c2570c",
-        published="#0f766e",
-        identity="#8a94a3",
-    ),
-    "dark": Palette(
-        ink="#e7ebf1",
-        muted="#9ba6b5",
-        grid="#29313c",
-        surface="#161b22",
-        trial="#5f8fe8",
-        mean="#9fc0ff",
-        best="#f59e56",
-        published="#4cc9b6",
-        identity="#7d8898",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -146,7 +100,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, theme: Theme = "l
             "hovertemplate": "after round %{x}<br><b>%{y:.1f} AP</b><extra>best</extra>",
         }
     )
-    layout = _layout(colours, height_px=340, across="round", up="AP (%)")
+    layout = make_layout(colours, height_px=340, across="round", up="AP (%)")
     last = max([rounds_planned, *labels])
     layout["xaxis"] |= {"range": [0.5, last + 0.5], "tickformat": "d"}
     if last <= 12:
@@ -193,7 +147,7 @@ def functions(
 
     names = FUNCTION_NAMES[: len(head.control_points)]
     inner_px = _CELL_PX * -(-len(names) // columns)
-    layout = _layout(colours, height_px=inner_px + 40, across="", up="")
+    layout = make_layout(colours, height_px=inner_px + 40, across="", up="")
     layout |= {"margin": {"l": 24, "r": 10, "t": 36, "b": 4}, "annotations": []}
     layout["legend"] |= {"y": 1 + 6 / inner_px}
     gap = 0.24 / columns
@@ -203,7 +157,7 @@ def functions(
         row, column = divmod(number, columns)
         left, top = column * (width + gap), 1 - (row * _CELL_PX + _TITLE_PX) / inner_px
         suffix = "" if number == 0 else str(number + 1)
-        axis = _axis(colours) | {
+        axis = make_axis(colours) | {
             "range": [-0.03, 1.03],
             "tickvals": [0, 0.5, 1],
             "fixedrange": True,
@@ -270,34 +224,7 @@ def learning_curve(evaluations: Sequence[EvaluationEvent], theme: Theme = "light
         }
         for name, values, style in measured
     ]
-    layout = _layout(colours, height_px=300, across="iteration", up="AP (%)")
+    layout = make_layout(colours, height_px=300, across="iteration", up="AP (%)")
     if evaluations:
         layout["xaxis"]["range"] = [0, 1.03 * max(evaluation.total_iterations for evaluation in evaluations)]
     return {"data": data, "layout": layout}
-
-
-def _axis(colours: Palette, title: str = "") -> Figure:
-    return {
-        "title": {"text": title, "font": {"color": colours.muted, "size": 12}, "standoff": 8},
-        "gridcolor": colours.grid,
-        "linecolor": colours.grid,
-        "zeroline": False,
-        "ticks": "",
-        "tickfont": {"color": colours.muted, "size": 11},
-        "automargin": True,
-    }
-
-
-def _layout(colours: Palette, *, height_px: int, across: str, up: str) -> Figure:
-    return {
-        "height": height_px,
-        "margin": {"l": 8, "r": 12, "t": 34, "b": 8},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": _FONT, "size": 12, "color": colours.ink},
-        "hoverlabel": {"bgcolor": colours.surface, "bordercolor": colours.grid, "font": {"color": colours.ink}},
-        "hovermode": "closest",
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"color": colours.muted}},
-        "xaxis": _axis(colours, across) | {"rangemode": "tozero"},
-        "yaxis": _axis(colours, up) | {"rangemode": "tozero"},
-    }

@@ -6,7 +6,8 @@ import pytest
 from plotly import graph_objects
 from simulation import metrics
 
-from controller.web.figures import PALETTES, Theme, TrialPoint, functions, learning_curve, rewards
+from controller.web.figures import TrialPoint, functions, learning_curve, rewards
+from controller.web.style import PALETTES, Theme
 from jobs.presets import PRESETS, identity
 from jobs.spec import EvaluationEvent, HeadLoss
 
