@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.spec import LossSpec
+from trainer.profiles.backbone import resnet
 from trainer.profiles.losses import retina_losses
 from trainer.profiles.pipelines import NORMALISATION
 from trainer.profiles.recipe import Config, Head
@@ -41,16 +42,7 @@ def retinanet(size: Size, class_count: int, loss: LossSpec, frozen_backbone: boo
     return {
         "type": "RetinaNet",
         "data_preprocessor": {**NORMALISATION, "pad_size_divisor": 32},
-        "backbone": {
-            "type": "ResNet",
-            "depth": size.depth,
-            "base_channels": size.base_channels,
-            "out_indices": (0, 1, 2, 3),
-            "frozen_stages": 1 if frozen_backbone else -1,
-            "norm_cfg": {"type": "BN", "requires_grad": True},
-            "norm_eval": frozen_backbone,
-            "style": "pytorch",
-        },
+        "backbone": resnet(size.depth, size.base_channels, frozen_backbone),
         "neck": {
             "type": "FPN",
             "in_channels": list(size.stage_channels),
