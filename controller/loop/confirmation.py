@@ -137,6 +137,6 @@ def _measure(label: str, trials: Sequence[Trial]) -> Measured:
 
 
 def _tell(report: Report) -> str:
-    error = "" if report.standard_error is None else f" ± {report.standard_error:.4f}"
-    start = "" if report.identity.mean is None else f"; the identity start reaches {report.identity.mean:.4f}"
-    return f"best: {report.label} with AP {report.mean:.4f}{error} over {report.count} fresh seeds{start}"
+    error = "" if report.standard_error is None else f" ± {100 * report.standard_error:.1f}"
+    start = "" if report.identity.mean is None else f"; the identity start reaches {100 * report.identity.mean:.1f}"
+    return f"best: {report.label} with AP {100 * report.mean:.1f}{error} over {report.count} fresh seeds{start}"

@@ -132,8 +132,8 @@ def _update(session: Session, search: Search, spec: SearchSpec, algorithm: Algor
     search.round = state.version
     session.flush()
     message = (
-        f"round {version.number + 1} of {spec.rounds}: mean AP {version.mean_reward:.4f}, "
-        f"best {version.best_reward:.4f} of {len(rewards)}"
+        f"round {version.number + 1} of {spec.rounds}: mean AP {100 * version.mean_reward:.1f}, "
+        f"best {100 * version.best_reward:.1f} of {len(rewards)}"
     )
     record(session, "round_closed", message, search_id=search.id)
     logger.info("search %s: %s", search.id, message)

@@ -1,4 +1,4 @@
-"""The event log: what happened to a search, in words."""
+"""The event log: what happened to a search, in words. They are for people, so an AP in them is in percent."""
 
 from typing import Literal
 

@@ -175,7 +175,7 @@ def finish(session: Session, request: ResultRequest) -> TrialState:
         trial.finished_at = _later(0)
         how = " (diverged)" if result.diverged else ""
         kind: EventKind = "trial_succeeded" if result.outcome == "succeeded" else "trial_pruned"
-        record(session, kind, f"AP {result.reward:.4f}{how}", search_id=trial.search_id, trial_id=trial.id)
+        record(session, kind, f"AP {100 * (result.reward or 0):.1f}{how}", search_id=trial.search_id, trial_id=trial.id)
     _end_attempt(session, trial, result.outcome, request.log_tail, result)
     return trial.state
 
