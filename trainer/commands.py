@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from jobs.spec import EXIT_HANDED_BACK, JobResult, JobSpec
+from jobs.spec import EXIT_HANDED_BACK, JobResult, JobSpec, LossSpec
 from trainer.attempt import Attempt
 from trainer.errors import HandedBack, OutOfMemory, UserError
 from trainer.events import claim_stdout, discard
@@ -71,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     config.add_argument("job", type=Path, help="JSON file of a job")
     config.add_argument("--output", type=Path, required=True, help="Python file to write")
     config.set_defaults(command=_config)
+
+    module = commands.add_parser("module", help="a loss as a Python file that needs torch alone")
+    module.add_argument("file", type=Path, help="JSON file with a loss under `loss`: a job, or an exported loss")
+    module.add_argument("--origin", default="", help="a line for the file that says where the loss is from")
+    module.add_argument("--output", type=Path, required=True, help="Python file to write")
+    module.set_defaults(command=_module)
     return parser
 
 
@@ -148,6 +154,20 @@ def _config(arguments: argparse.Namespace) -> int:
 
     data = read_job_data(spec, arguments.data_cache)
     write_config(mmdet_config(spec, data, recipe_of(spec, data.train)), arguments.output)
+    sys.stdout.write(f"{arguments.output}\n")
+    return 0
+
+
+def _module(arguments: argparse.Namespace) -> int:
+    from trainer.standalone import write_module  # noqa: PLC0415
+
+    try:
+        loss = LossSpec.model_validate(json.loads(arguments.file.read_bytes())["loss"])
+    except OSError as error:
+        raise UserError(f"{arguments.file}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{arguments.file}: expected a key 'loss' with a loss: {error}") from error
+    write_module(loss, arguments.origin, arguments.output)
     sys.stdout.write(f"{arguments.output}\n")
     return 0
 

@@ -1,0 +1,155 @@
+"""The exported module against the project's own loss, and what cannot be exported."""
+
+import ast
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from jobs.presets import PRESETS, identity
+from jobs.spec import HeadLoss, LossSpec
+from trainer.errors import UserError
+from trainer.losses import parameterized_ap_loss
+from trainer.standalone import render_module, write_module
+
+DEGENERATE = {
+    "jump at 0": [(0.0, 0.5), (0.5, 0.5)],
+    "jumps at 0 and 1": [(0.0, 0.3), (1.0, 0.6)],
+    "several jumps at 1": [(0.5, 0.1), (1.0, 0.2), (1.0, 0.4), (1.0, 0.9)],
+    "jump in the middle": [(0.5, 0.0), (0.5, 1.0)],
+    "zero until 1": [(0.2, 0.0), (0.9, 0.0), (1.0, 0.0)],
+    "one from 0": [(0.0, 1.0), (0.3, 1.0)],
+    "narrower than a jump": [(0.4, 0.2), (0.4 + 5e-8, 0.7)],
+    "vanishing denominator": [(0.6, 0.0), (0.8, 0.5)],
+}
+
+
+def load(loss: LossSpec, folder: Path) -> dict[str, Any]:
+    """What a program gets that runs the exported file."""
+    write_module(loss, "from a test", folder / "exported.py")
+    return runpy.run_path(str(folder / "exported.py"))
+
+
+def loss_of(*rows: list[tuple[float, float]]) -> LossSpec:
+    points = tuple(((0.0, 0.0), *row, (1.0, 1.0)) for row in rows)
+    return LossSpec(heads={"bbox_head": HeadLoss(control_points=points)})
+
+
+def entries(seed: int = 0, count: int = 400, positives: int = 40) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.zeros(count, dtype=torch.int64)
+    targets[:positives], targets[-count // 10 :] = 1, -1
+    logits = torch.randn(count, generator=generator, dtype=torch.float64) + (targets == 1)
+    return logits, torch.rand(count, generator=generator, dtype=torch.float64), targets
+
+
+def assert_equal_to_ours(
+    module: dict[str, Any], loss: LossSpec, logits: Tensor, quality: Tensor, targets: Tensor, *, head: str = "bbox_head"
+) -> None:
+    points = torch.tensor(loss.heads[head].control_points, dtype=torch.float64)
+    exported = module["ParameterizedAPLoss"](head)
+    results = []
+    for compute in (exported, lambda *tensors: parameterized_ap_loss(*tensors, points)):
+        leaves = [tensor.clone().requires_grad_() for tensor in (logits, quality)]
+        value = compute(*leaves, targets)
+        value.backward()
+        results.append([value.detach(), *(leaf.grad for leaf in leaves)])
+    for theirs, ours in zip(*results, strict=True):
+        assert theirs.dtype == ours.dtype
+        torch.testing.assert_close(theirs, ours, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_values_and_gradients_equal_ours_in_every_head(preset, tmp_path):
+    loss = PRESETS[preset]
+    module = load(loss, tmp_path)
+    assert module["HEADS"].keys() == loss.heads.keys()
+    for head, parameters in loss.heads.items():
+        assert module["HEADS"][head][:2] == (parameters.quality, parameters.gradient_scale)
+        assert_equal_to_ours(module, loss, *entries(), head=head)
+        logits, quality, targets = entries(seed=1, count=3000, positives=300)
+        assert_equal_to_ours(module, loss, (4 * logits).round() / 4, (4 * quality).round() / 4, targets, head=head)
+
+
+@pytest.mark.parametrize("interior", DEGENERATE.values(), ids=DEGENERATE.keys())
+def test_degenerate_functions_and_ties_equal_ours(interior, tmp_path):
+    loss = loss_of(*[interior] * 5)
+    module = load(loss, tmp_path)
+    logits, quality, targets = entries()
+    assert_equal_to_ours(module, loss, logits, quality, targets)
+    assert_equal_to_ours(module, loss, (2 * logits).round() / 2, quality.round(), targets)
+
+
+def test_extreme_entries_equal_ours(tmp_path):
+    loss = identity(["bbox_head"])
+    module = load(loss, tmp_path)
+    logits, quality, targets = entries()
+    for given in (torch.zeros_like(targets), torch.full_like(targets, -1), torch.ones_like(targets)):
+        assert_equal_to_ours(module, loss, logits, quality, given)
+    assert_equal_to_ours(module, loss, logits[:0], quality[:0], targets[:0])
+    logits[targets == 0] = torch.tensor([torch.inf, -torch.inf] * 200, dtype=torch.float64)[: int((targets == 0).sum())]
+    assert_equal_to_ours(module, loss, logits, quality, targets)
+    assert_equal_to_ours(module, loss, logits.float(), quality.float(), targets)
+
+
+def test_the_gradient_of_the_box_output_is_scaled(tmp_path):
+    module = load(identity(["bbox_head"]), tmp_path)
+    output = torch.tensor([1.0, -2.0], requires_grad=True)
+    scaled = module["scale_gradient"](output, 3.0)
+    scaled.sum().backward()
+    assert scaled.tolist() == [1.0, -2.0]
+    assert output.grad is not None
+    assert output.grad.tolist() == [3.0, 3.0]
+
+
+def test_shapes_that_differ_are_refused(tmp_path):
+    module = load(identity(["bbox_head"]), tmp_path)
+    with pytest.raises(ValueError, match=r"expected one shape \[N\]"):
+        module["ParameterizedAPLoss"]("bbox_head")(torch.zeros(3), torch.zeros(3), torch.zeros(2))
+
+
+@pytest.mark.parametrize(
+    "origin", ["search 7, AP 24.5", 'a name with """ in it', "back\\slash and\nlines", "größer", ""]
+)
+def test_the_module_is_short_and_imports_torch_alone(origin):
+    text = render_module(PRESETS["faster-rcnn"], origin)
+    assert len(text.splitlines()) < 100
+    imported = {
+        name.partition(".")[0]
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    assert imported == {"torch"}
+    assert text.isascii()
+
+
+def test_other_losses_are_refused():
+    with pytest.raises(UserError, match="expected parameterized_ap"):
+        render_module(LossSpec(name="focal_l1"), "")
+    with pytest.raises(UserError, match="expected 5 functions, got 4"):
+        render_module(loss_of(*[[(0.5, 0.5)]] * 4), "")
+
+
+def test_the_command_takes_a_file_with_a_loss_and_loads_no_torch(tmp_path):
+    file, output = tmp_path / "found.json", tmp_path / "found.py"
+    file.write_text(json.dumps({"loss": PRESETS["retinanet"].model_dump(mode="json")}))
+    check = "import sys, trainer.commands as c; c.main(); sys.exit('torch' in sys.modules)"
+    arguments = ["module", str(file), "--origin", "search 7", "--output", str(output)]
+    done = subprocess.run([sys.executable, "-c", check, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "search 7" in ast.get_docstring(ast.parse(output.read_text()))
+
+
+def test_the_command_names_a_file_without_a_loss(tmp_path):
+    (tmp_path / "found.json").write_text("[]")
+    command = [sys.executable, "-m", "trainer", "module", str(tmp_path / "found.json"), "--output", "x.py"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "found.json: expected a key 'loss'" in done.stderr

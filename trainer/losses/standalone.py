@@ -1,0 +1,71 @@
+"""Parameterized AP Loss (Tao et al., NeurIPS 2021) with fixed parameters. Needs torch and nothing else.
+
+    loss = ParameterizedAPLoss("bbox_head")(logits, quality, targets)
+
+logits: [N], every anchor x class of all images together. targets: [N], 1 positive, 0 negative, -1 ignored. quality:
+[N], in [0, 1] at the positives and read nowhere else: (GIoU + 1) / 2, IoU or l1 of the decoded box, as HEADS says.
+Multiply the gradient that reaches the box output by the head's gradient scale (`scale_gradient`). Value and gradient
+are exact, in O(N log N + P K log N) time and O(N + P K) memory for P positives and K knots.
+"""
+
+import torch
+from torch import Tensor
+
+# Head: quality, gradient scale, interior knots x, y, x, y, ... of the functions H2, I2, I3, I1, H1.
+HEADS = {"bbox_head": ("giou", 1.0, [[0.5, 0.5]] * 5)}
+
+
+class ParameterizedAPLoss(torch.nn.Module):
+    """The loss of one head. A segment narrower than 1e-7 is a jump at its left end; sums are in float64."""
+
+    def __init__(self, head: str) -> None:
+        super().__init__()
+        rows = [[0.0, 0.0, *knots, 1.0, 1.0] for knots in HEADS[head][2]]
+        x, y = torch.tensor(rows, dtype=torch.float64).view(len(rows), -1, 2).unbind(2)
+        x = x.masked_fill(x < 1e-7, 0).masked_fill(x > 1 - 1e-7, 1)
+        width, rise = x.diff(append=x[:, -1:] + 1), y.diff(append=y[:, -1:])  # nothing changes right of the last knot
+        slopes = torch.where(width < 1e-7, 0, rise / width.clamp_min(1e-7))
+        jumps = torch.where(width < 1e-7, rise, 0)
+        self.register_buffer("functions", torch.stack((x, y, slopes, jumps), 1), persistent=False)
+
+    def forward(self, logits: Tensor, quality: Tensor, targets: Tensor) -> Tensor:
+        """A scalar of the logits' dtype, at least float32; 0 without a positive."""
+        if not logits.shape == quality.shape == targets.shape == targets.flatten().shape:
+            raise ValueError(f"expected one shape [N], got {logits.shape}, {quality.shape}, {targets.shape}")
+        h2, i2, i3, i1, h1 = self.get_buffer("functions").unbind()
+        s, positive = logits.double(), targets == 1
+        s_i, u = s[positive], quality[positive].double()
+        loss = s[:0].sum() + u[:0].sum()
+        if len(s_i) > 0:
+            near = (targets >= 0) & ~(s <= s_i.min() - 1)  # to the others, H1 and H2 are 0
+            s_j, order = s[near].clamp(max=s_i.max().detach() + 2).sort()
+            w = torch.ones_like(s).masked_scatter(positive, 1 - _of_quality(i2, u))
+            a = _sums(h2, s_i, s_j, w[near][order])
+            b = _sums(h1, s_i.detach(), s_j.detach(), torch.ones_like(s_j)).clamp_min(1e-6)
+            loss = (1 - _of_quality(i1, u) + _of_quality(i3, u) * a / b).sum() / (len(s_i) + 1e-8)
+        return loss.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def scale_gradient(output: Tensor, factor: float) -> Tensor:
+    """The same values; the gradient that comes back is multiplied by `factor`."""
+    return factor * output + ((1 - factor) * output).detach()
+
+
+def _of_quality(function: Tensor, u: Tensor) -> Tensor:
+    x, y, slopes, jumps = function.unbind()
+    left = (torch.bucketize(u.detach(), x) - 1).clamp_min(0)
+    value = y[left] + jumps[left] + slopes[left] * (u - x[left])
+    exact = value.detach().masked_fill(u <= 0, 0).masked_fill(u >= 1, 1)
+    return value + (exact - value.detach())
+
+
+def _sums(function: Tensor, s_i: Tensor, s_j: Tensor, w_j: Tensor) -> Tensor:
+    """sum_j w_j f(s_j - s_i) for each i, given ascending s_j: f is a sum of steps and ramps, so suffix sums suffice."""
+    x, _, slopes, jumps = function.unbind()
+    at_end = torch.where(x >= 1, jumps, 0).sum()  # due at z = 1 itself, where other jumps are due right of their knot
+    b = s_i[:, None] + (2 * x - 1)
+    first = torch.searchsorted(s_j.detach(), b.detach(), right=True)
+    reached = torch.searchsorted(s_j.detach(), b[:, -1].detach().contiguous())
+    counts, sums = (torch.nn.functional.pad(v.flip(0).cumsum(0).flip(0), (0, 1)) for v in (w_j, w_j * s_j))
+    ramps = slopes.diff(prepend=slopes.new_zeros(1)) / 2 * (sums[first] - b * counts[first])
+    return (jumps.masked_fill(x >= 1, 0) * counts[first] + ramps).sum(1) + at_end * counts[reached]
