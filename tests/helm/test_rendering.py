@@ -1,13 +1,16 @@
 """What the chart renders, by the real Helm library; what a cluster makes of it is in test_release.py."""
 
+import json
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
-from charts import CHART, VALUES, pod_specs, read_values, render, worker_jobs
+from charts import CHART, ROOT, VALUES, pod_specs, read_values, render, worker_jobs
 from helm_python import lint
 from helm_python.errors import HelmError
-from kubernetes_validate import validate
+from kubernetes_validate import SchemaNotFoundError, ValidationError, validate
 
 from controller.scaling.pools import Pools
 
@@ -25,8 +28,9 @@ CASES: dict[str, dict[str, Any]] = {
     },
 }
 ALL = ["default", *VALUES, *CASES]
-CUSTOM = {"ServiceMonitor", "HTTPRoute"}
-"""Kinds of other projects, which no version of Kubernetes itself describes."""
+CUSTOM = {file.stem: json.loads(file.read_text()) for file in Path(__file__).with_name("schemas").glob("*.json")}
+"""Schemas of kinds of other projects, which no version of Kubernetes itself describes."""
+VERSIONS = ["1.29", "1.32", "1.37"]
 
 
 def values_of(name: str) -> dict[str, Any]:
@@ -37,14 +41,55 @@ def objects_of(kind: str, values: dict[str, Any]) -> list[dict[str, Any]]:
     return [found for found in render(values) if found["kind"] == kind]
 
 
-@pytest.mark.parametrize("version", ["1.29", "1.32", "1.37"])
+def check(manifest: dict[str, Any], version: str) -> None:
+    """Holds an object against the schema of its kind; a kind that has none is refused."""
+    if manifest["kind"] in CUSTOM:
+        jsonschema.validate(manifest, CUSTOM[manifest["kind"]])
+    else:
+        validate(manifest, version, strict=True)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", ALL)
 def test_every_object_is_valid(name: str, version: str) -> None:
     objects = render(values_of(name))
     jobs = [job | {"metadata": job["metadata"] | {"name": job.pop("name")}} for job in worker_jobs(objects)]
     for manifest in (*objects, *jobs):
-        if manifest["kind"] not in CUSTOM:
-            validate(manifest, version, strict=True)
+        check(manifest, version)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_kustomize_base_and_the_queues_are_valid(version: str) -> None:
+    for file in ("kustomize/base/paploss.yaml", "kueue/queues.yaml"):
+        for manifest in yaml.safe_load_all((ROOT / "deploy" / file).read_text()):
+            check(manifest, version)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_kind_or_a_field_that_nobody_knows_is_refused(version: str) -> None:
+    with pytest.raises(SchemaNotFoundError):
+        check({"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": {"name": "a"}}, version)
+    with pytest.raises(ValidationError):
+        check({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "datas": {}}, version)
+
+
+@pytest.mark.parametrize("kind", ["ServiceMonitor", "HTTPRoute"])
+def test_a_wrong_field_of_another_projects_kind_is_refused(kind: str) -> None:
+    (manifest,) = objects_of(kind, CASES["everything"])
+    check(manifest, "1.37")
+    with pytest.raises(jsonschema.ValidationError):
+        check(manifest | {"spec": manifest["spec"] | {"endpoint": []}}, "1.37")
+
+
+def test_the_queues_admit_the_workers_that_name_them() -> None:
+    queues = list(yaml.safe_load_all((ROOT / "deploy" / "kueue" / "queues.yaml").read_text()))
+    (local,) = [found for found in queues if found["kind"] == "LocalQueue"]
+    assert local["metadata"]["name"] == read_values("kueue")["workers"]["kueue"]["queueName"]
+    (cluster,) = [found for found in queues if found["kind"] == "ClusterQueue"]
+    covered = set(cluster["spec"]["resourceGroups"][0]["coveredResources"])
+    for job in worker_jobs(render(read_values("kueue"))):
+        resources = job["spec"]["template"]["spec"]["containers"][0]["resources"]
+        assert {*resources["requests"], *resources["limits"]} <= covered
 
 
 @pytest.mark.parametrize("name", ALL)
