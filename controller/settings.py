@@ -1,21 +1,16 @@
 """The operator's settings, from the environment (PAPLOSS_...) or the command line; nothing is made on import."""
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SecretsSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from jobs.settings import ProcessSettings
 
 
-class Settings(BaseSettings):
+class Settings(ProcessSettings):
     """Where the parts of the platform are, and how patient they are with each other. Durations are in seconds."""
 
     model_config = SettingsConfigDict(env_prefix="PAPLOSS_", frozen=True, extra="forbid")
@@ -51,20 +46,6 @@ class Settings(BaseSettings):
     leader_lease_seconds: float = Field(15, gt=0, description="a leader that is silent for so long is replaced")
     tick_seconds: float = Field(0.5, gt=0, description="pause between two looks of the leader at its searches")
     queue_margin: int = Field(8, ge=1, description="trials kept in a queue beyond two for each live worker")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (not read)
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (its folder would be fixed on import)
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Options, then the environment, then files named after the variables in the folder PAPLOSS_SECRETS_DIR."""
-        folder = os.environ.get("PAPLOSS_SECRETS_DIR")
-        files = (SecretsSettingsSource(settings_cls, folder),) if folder else ()
-        return (init_settings, env_settings, *files)
 
     @field_validator("data_roots", "allowed_hosts", mode="before")
     @classmethod

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from jobs.settings import ProcessSettings
 
 
-class Settings(BaseSettings):
+class Settings(ProcessSettings):
     """Runs trials of a Parameterized AP Loss search, one after another."""
 
     model_config = SettingsConfigDict(
@@ -34,20 +36,6 @@ class Settings(BaseSettings):
     idle_seconds: float | None = Field(None, gt=0, description="end when nothing came for so long; default: never")
     grace_seconds: float = Field(20, gt=0, description="time that a trainer has to leave a checkpoint when stopped")
     log_level: str = "info"
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (not read)
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (its folder would be fixed on import)
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Options, then the environment, then files named after the variables in the folder PAPLOSS_SECRETS_DIR."""
-        folder = os.environ.get("PAPLOSS_SECRETS_DIR")
-        files = (SecretsSettingsSource(settings_cls, folder),) if folder else ()
-        return (init_settings, env_settings, *files)
 
     @model_validator(mode="after")
     def _check_key(self) -> Self:
