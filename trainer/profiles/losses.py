@@ -20,12 +20,33 @@ def retina_losses(loss: LossSpec, head: str) -> Config:
         return _plain({"type": "L1Loss", "loss_weight": 1.0}, decoded=False)
     if loss.name == "focal_giou":
         return _plain({"type": "GIoULoss", "loss_weight": 2.0}, decoded=True)
+    return {
+        "type": "RankingRetinaHead",
+        "ranking": ranking(loss, head),
+        "loss_cls": _FOCAL,  # unused, selects sigmoid outputs
+        "bbox_coder": _coder(RANKING_STDS),
+    }
+
+
+def ranking(loss: LossSpec, head: str) -> Config:
+    """Arguments of a head's `RankingObjective`, as plain numbers.
+
+    Args:
+        loss: a ranking loss.
+        head: the head's name in the profile, the key in `loss.heads`.
+    """
     if loss.name == "handmade_ap":
-        return _ranking({"name": loss.name, "form": loss.form}, "giou", 1.0)
+        return {"name": loss.name, "form": loss.form}
+    if loss.name != "parameterized_ap":
+        return {"name": loss.name}
     parameters = loss.heads[head]
     points = [[list(point) for point in row] for row in parameters.control_points]
-    ranking = {"name": loss.name, "control_points": points}
-    return _ranking(ranking, parameters.quality, parameters.gradient_scale)
+    return {
+        "name": loss.name,
+        "control_points": points,
+        "quality": parameters.quality,
+        "gradient_scale": parameters.gradient_scale,
+    }
 
 
 def _coder(stds: tuple[float, ...]) -> Config:
@@ -40,15 +61,4 @@ def _plain(loss_bbox: Config, decoded: bool) -> Config:
         "loss_bbox": loss_bbox,
         "reg_decoded_bbox": decoded,
         "bbox_coder": coder,
-    }
-
-
-def _ranking(ranking: Config, quality: str, gradient_scale: float) -> Config:
-    return {
-        "type": "RankingRetinaHead",
-        "ranking": ranking,
-        "quality": quality,
-        "gradient_scale": gradient_scale,
-        "loss_cls": _FOCAL,  # unused, selects sigmoid outputs
-        "bbox_coder": _coder(RANKING_STDS),
     }

@@ -74,7 +74,8 @@ def test_loss_is_the_formula_over_all_entries_of_all_images():
 def test_gradient_scale_changes_the_gradient_of_the_boxes_alone():
     gradients, losses = [], []
     for scale in (1.0, 4.0):
-        head = build_head(PRESETS["retinanet"], gradient_scale=scale)
+        parameters = PRESETS["retinanet"].heads["bbox_head"].model_copy(update={"gradient_scale": scale})
+        head = build_head(LossSpec(heads={"bbox_head": parameters}))
         scores, deltas = outputs()
         loss = head.loss_by_feat(scores, deltas, instances(*TRUTH), METAS)["loss_rank"]
         loss.backward()

@@ -61,9 +61,10 @@ def test_control_points_quality_and_scale_reach_the_head(make_recipe):
     points = identity(["bbox_head"]).heads["bbox_head"].control_points
     head = HeadLoss(control_points=points, gradient_scale=2.5, quality="l1")
     detector = build_detector(make_recipe(loss=LossSpec(heads={"bbox_head": head})).model, seed=0)
-    assert detector.bbox_head.gradient_scale == 2.5
-    assert detector.bbox_head.quality == "l1"
-    assert detector.bbox_head.ranking_loss.keywords["control_points"][0][1] == [0.2, 0.2]
+    objective = detector.bbox_head.objective
+    assert objective.gradient_scale == 2.5
+    assert objective.quality == "l1"
+    assert objective.control_points[0][1].tolist() == [0.2, 0.2]
 
 
 def test_the_seed_fixes_the_first_weights(make_recipe):
