@@ -1,0 +1,143 @@
+"""The statistics of a comparison: every loss over the same seeds, each beside one reference.
+
+Two losses trained with the same seed share the sample order and the initial weights, so what the seed adds to both
+cancels in their difference. Losses are therefore judged by the mean paired difference d over the shared seeds, with the
+interval d ± t s / sqrt(n), where s is the standard deviation of the n differences and t the 0.975 quantile of Student's
+distribution with n - 1 degrees of freedom. Each interval is for one difference by itself: of twenty losses that are
+truly equal to the reference, one lies outside on average.
+
+What was not measured stays empty: one seed has no spread and no interval, and a failed training has no AP. A diverged
+one has, 0.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import stats
+
+from controller.comparison_report import Difference, RateResult, Row
+from jobs.losses import PUBLISHED_RESULTS
+from jobs.presets import PRESETS
+from jobs.profiles import PROFILES, Detector
+from jobs.spec import LossSpec
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of one loss."""
+
+    label: str
+    loss: LossSpec
+    rewards: Mapping[int, float] = field(default_factory=dict)
+    """AP by seed, of those that have ended with one."""
+    failed: Sequence[int] = ()
+    diverged: Sequence[int] = ()
+    learning_rate_factor: float | None = None
+    rate_check: Sequence[RateResult] = ()
+
+
+def compare(measured: Sequence[Measured], reference: str, profile: str) -> tuple[Row, ...]:
+    """The rows of a comparison, then the published ones that cannot be trained here.
+
+    Args:
+        measured: the losses, in order.
+        reference: the label of one of them.
+        profile: a name in PROFILES, which says what published results are read beside.
+    """
+    rewards = next(one.rewards for one in measured if one.label == reference)
+    rows = [_compare_one(one, None if one.label == reference else rewards, profile) for one in measured]
+    return (*rows, *_untrainable(PROFILES[profile].detector))
+
+
+def paired_difference(rewards: Mapping[int, float], reference: Mapping[int, float]) -> Difference | None:
+    """Mean of rewards - reference over the seeds that both have; none where there is no such seed."""
+    shared = sorted(set(rewards) & set(reference))
+    if not shared:
+        return None
+    differences = [rewards[seed] - reference[seed] for seed in shared]
+    return Difference(mean=float(np.mean(differences)), interval=mean_interval(differences), seeds=len(shared))
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of the mean of independent values, by Student's t; none for fewer than two."""
+    count = len(values)
+    if count < 2:
+        return None
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * np.std(values, ddof=1) / math.sqrt(count)
+    mean = np.mean(values)
+    return float(mean - reach), float(mean + reach)
+
+
+def choose_rate(results: Sequence[RateResult]) -> float:
+    """The factor with the highest AP; of equal ones the one nearest to 1, and 1 where nothing was measured."""
+    rated = [(one.ap, -abs(math.log(one.factor)), one.factor) for one in results if one.ap is not None]
+    return max(rated)[2] if rated else 1.0
+
+
+def _compare_one(one: Measured, reference: Mapping[int, float] | None, profile: str) -> Row:
+    values = list(one.rewards.values())
+    return Row(
+        label=one.label,
+        loss=one.loss.name,
+        rewards=dict(one.rewards),
+        failed=tuple(one.failed),
+        mean=float(np.mean(values)) if values else None,
+        standard_deviation=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        interval=mean_interval(values),
+        difference=None if reference is None else paired_difference(one.rewards, reference),
+        learning_rate_factor=one.learning_rate_factor,
+        rate_check=tuple(one.rate_check),
+        published_ap=_published_ap(one.loss, profile),
+        remark="; ".join(_remarks(one)),
+    )
+
+
+def _remarks(one: Measured) -> list[str]:
+    remarks = []
+    if one.failed:
+        remarks.append(f"no AP with seed {_join(one.failed)}: the training failed")
+    if one.diverged:
+        remarks.append(f"diverged with seed {_join(one.diverged)}: AP 0")
+    if len(one.rewards) == 1:
+        remarks.append("one AP: no spread, no interval")
+    checked = one.learning_rate_factor is not None and one.rate_check
+    if checked and all(result.ap is None for result in one.rate_check):
+        remarks.append("no learning-rate check ended with an AP: trained at the profile's rate")
+    return remarks
+
+
+def _published_ap(loss: LossSpec, profile: str) -> float | None:
+    card = PROFILES[profile]
+    if loss.name == "parameterized_ap" and (card.preset is None or loss != PRESETS[card.preset]):
+        return None  # the published number is of the published parameters alone
+    found = (row.ap for row in PUBLISHED_RESULTS if row.detector == card.detector and row.loss == loss.name)
+    return next(found, None)
+
+
+def _untrainable(detector: Detector | None) -> list[Row]:
+    return [
+        Row(
+            label=row.title,
+            loss=None,
+            rewards={},
+            failed=(),
+            mean=None,
+            standard_deviation=None,
+            interval=None,
+            difference=None,
+            learning_rate_factor=None,
+            rate_check=(),
+            published_ap=row.ap,
+            remark=f"not trained: {row.remark}",
+        )
+        for row in PUBLISHED_RESULTS
+        if row.detector == detector and row.loss is None
+    ]
+
+
+def _join(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))

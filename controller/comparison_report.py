@@ -1,0 +1,59 @@
+"""What a comparison comes to, as the API answers it and the figure draws it. No statistics: clients read it too."""
+
+from jobs.spec import Fraction, LossName, Message
+
+
+class RateResult(Message):
+    """A training of the learning-rate check; no AP where it has not ended, or failed."""
+
+    factor: float
+    ap: Fraction | None
+
+
+class Difference(Message):
+    """Mean of (this loss - the reference) over the seeds that both have, in AP."""
+
+    mean: float
+    interval: tuple[float, float] | None
+    """95 %; none with fewer than two seeds."""
+    seeds: int
+
+
+class Row(Message):
+    """One loss. APs are fractions in [0, 1]."""
+
+    label: str
+    loss: LossName | None
+    """None for a published row that cannot be trained here."""
+    rewards: dict[int, Fraction]
+    """AP by seed."""
+    failed: tuple[int, ...]
+    """Seeds whose training ended without an AP."""
+    mean: float | None
+    standard_deviation: float | None
+    """Over the seeds; none with fewer than two."""
+    interval: tuple[float, float] | None
+    """95 %, of the mean; none with fewer than two seeds."""
+    difference: Difference | None
+    """To the reference; none for itself, and where no seed is shared."""
+    learning_rate_factor: float | None
+    """On the profile's rate, as its trainings have it; none before it is chosen."""
+    rate_check: tuple[RateResult, ...]
+    published_ap: Fraction | None
+    """On COCO, with ResNet-50 and FPN."""
+    remark: str
+
+
+class Comparison(Message):
+    """All losses of a comparison, in the order of the request; published rows that cannot be trained come last."""
+
+    profile: str
+    dataset: str
+    split: str
+    schedule: str
+    seeds: tuple[int, ...]
+    reference: str
+    """Label of the loss that the others are compared with."""
+    rows: tuple[Row, ...]
+    environments: tuple[dict[str, str], ...] = ()
+    """Versions, commit and device of the trainers; each distinct one once."""
