@@ -1,6 +1,8 @@
 """Which controller a command talks to, and with which key."""
 
+import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +10,7 @@ import typer
 
 from controller.cli.failures import BAD_INPUT, UNREACHABLE, CommandError
 from controller.cli.platform import find_running
-from controller.client import Client
+from controller.client import Client, ClientError
 
 DEFAULT_STATE = Path("state")
 
@@ -23,7 +25,22 @@ KeyFileOption = Annotated[
     Path | None, typer.Option(envvar="PAPLOSS_KEY_FILE", help="File with the API key, in place of PAPLOSS_KEY.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of a search, or of a training request.")]
+
+
+def complete_ids(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """Ids that begin so with their names, newest first, for the shell; none where no controller answers."""
+    try:
+        with connect(ctx.params.get("state") or DEFAULT_STATE, ctx.params.get("url"), None) as client:
+            runs = itertools.chain(client.list_searches(), client.list_trainings())
+            yield from ((run.id, f"{run.state} {run.name}") for run in runs if run.id.startswith(incomplete))
+    except (CommandError, ClientError):
+        return
+
+
+IdArgument = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="Id of a search, or of a training request.", autocompletion=complete_ids),
+]
 
 
 def connect(state: Path, url: str | None, key_file: Path | None) -> Client:

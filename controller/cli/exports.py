@@ -1,4 +1,5 @@
-"""A found loss as files that outlive the platform: JSON of its parameters, and a detector config that trains with it.
+"""A found loss as files that outlive the platform: JSON of its parameters, a detector config that trains with it, and a
+Python module that needs torch alone.
 
 The JSON holds the loss as `jobs.spec.LossSpec` says, under `loss`; the rest tells where it comes from and what it was
 searched with, so that `paploss train FILE` needs no more.
@@ -38,20 +39,19 @@ def describe_best(search: SearchDetail, best: Best) -> dict[str, Any]:
 
 
 def write_export(content: dict[str, Any], file: Path) -> None:
-    """Write the JSON file; its folder is made where it is missing."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(content, indent=2) + "\n")
-    except OSError as error:
-        raise CommandError(f"{file}: cannot write: {error.strerror}") from None
+    """Write the JSON file."""
+    file.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def write_config(search: SearchDetail, best: Best, file: Path) -> str:
-    """Write a detector config beside an exported file, by the trainer; returns a line that says where, or why not."""
+def write_config(search: SearchDetail, best: Best, file: Path) -> None:
+    """Write a configuration for mmdet's own tools, by the trainer.
+
+    Raises:
+        CommandError: the profile is no detector, or the trainer refuses, e.g. because it finds no data set here.
+    """
     spec = search.spec
     if spec.profile == "synthetic":
-        return "mmdet config: none, the profile synthetic is no detector"
-    config = file.with_suffix(".py")
+        raise CommandError("the profile synthetic is no detector")
     job = JobSpec(
         trial_id=search.id,
         kind="final",
@@ -63,12 +63,29 @@ def write_config(search: SearchDetail, best: Best, file: Path) -> str:
         weights=spec.weights,
         gpus=spec.trial_gpus,
     )
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as job_file:
-        job_file.write(job.model_dump_json())
-        job_file.flush()
-        command = [*TRAINER, "config", job_file.name, "--output", str(config)]
-        finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    if finished.returncode == 0:
-        return f"mmdet config: {config}"
-    reason = (finished.stderr.strip().splitlines() or ["no reason given"])[-1]
-    return f"mmdet config not written: {reason}"
+    _have_written("config", job.model_dump_json(), file)
+
+
+def write_module(search: SearchDetail, best: Best, file: Path) -> None:
+    """Write a Python module with the loss that needs torch alone, by the trainer.
+
+    Raises:
+        CommandError: the trainer refuses, or is not installed here.
+    """
+    report = best.report or {}
+    error = report.get("standard_error")
+    measured = f"{100 * best.ap:.1f}" + ("" if error is None else f" +- {100 * error:.1f}")
+    origin = (
+        f"Found by search {search.id} {search.name!r} with {search.profile}: {measured} AP on its validation split."
+    )
+    _have_written("module", json.dumps({"loss": best.loss.model_dump(mode="json")}), file, "--origin", origin)
+
+
+def _have_written(command: str, content: str, file: Path, *options: str) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as source:
+        source.write(content)
+        source.flush()
+        arguments = [*TRAINER, command, source.name, "--output", str(file), *options]
+        finished = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        raise CommandError((finished.stderr.strip().splitlines() or ["no reason given"])[-1])

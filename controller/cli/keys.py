@@ -41,6 +41,7 @@ def create(
             help="Write to the database (PAPLOSS_DATABASE_URL) and not over HTTP: for the first key of all.",
         ),
     ] = False,
+    as_json: JsonOption = False,
     state: StateOption = DEFAULT_STATE,
     url: UrlOption = None,
     key_file: KeyFileOption = None,
@@ -56,7 +57,7 @@ def create(
     else:
         with connect(state, url, key_file) as client:
             key = client.create_key(name, role.value).key
-    typer.echo(key)
+    typer.echo(json.dumps({"name": name, "role": role.value, "key": key}) if as_json else key)
 
 
 @app.command("list")
@@ -82,6 +83,7 @@ def list_all(
 @app.command()
 def revoke(
     name: NameArgument,
+    as_json: JsonOption = False,
     state: StateOption = DEFAULT_STATE,
     url: UrlOption = None,
     key_file: KeyFileOption = None,
@@ -89,4 +91,4 @@ def revoke(
     """End a key's validity, and every browser session that was opened with it."""
     with connect(state, url, key_file) as client:
         client.revoke_key(name)
-    typer.echo(f"revoked {name}")
+    typer.echo(json.dumps({"name": name, "revoked": True}) if as_json else f"revoked {name}")

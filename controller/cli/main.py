@@ -2,7 +2,7 @@
 
 import typer
 
-from controller.cli import keys, searches, service_commands, trainings
+from controller.cli import keys, results, searches, service_commands, trainings
 from controller.cli.failures import EXIT_STATUSES, Group
 
 app = typer.Typer(
@@ -19,7 +19,7 @@ app.command()(searches.show)
 app.command()(searches.pause)
 app.command()(searches.resume)
 app.command()(searches.cancel)
-app.command()(searches.export)
+app.command()(results.export)
 app.command()(trainings.train)
 app.command("test")(trainings.measure)
 app.command()(trainings.split)

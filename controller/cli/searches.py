@@ -1,4 +1,4 @@
-"""Commands around searches: start one and watch it, list, show, pause, resume, cancel, export."""
+"""Commands around searches: start one and watch it, list, show, pause, resume, cancel."""
 
 import json
 from functools import partial
@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from controller.api.models import SearchDetail
+from controller.api.models import Run, SearchDetail
 from controller.cli.connection import (
     DEFAULT_STATE,
     IdArgument,
@@ -19,13 +19,14 @@ from controller.cli.connection import (
     UrlOption,
     connect,
 )
-from controller.cli.exports import describe_best, write_config, write_export
+from controller.cli.exports import describe_best
 from controller.cli.failures import FAILED, INTERRUPTED, CommandError
 from controller.cli.platform import PlatformError, find_running, run_platform
 from controller.cli.progress import FINAL_STATES, conclusion, next_command, percent, rounds_table
+from controller.cli.results import ExportFormat, default_file, describe_files, export_files, write_files
 from controller.cli.service_commands import PortOption, WorkersOption, announce, end_on_sigterm, workers_here
 from controller.cli.specifications import find_data_roots, read_search
-from controller.cli.watching import results_table, watch_search
+from controller.cli.watching import results_table, watch_search, watch_training
 from controller.client import ApiError, Client
 from controller.specs import SearchSpec
 
@@ -96,10 +97,10 @@ def show(
     with connect(state, url, key_file) as client:
         found = _find_search(client, search_id)
         if found is None:
-            training = client.get_training(search_id)
+            training = watch_training(client, search_id, console) if watch else client.get_training(search_id)
             if as_json:
                 typer.echo(training.model_dump_json())
-            else:
+            elif not watch:
                 console.print(f"{training.id} {training.name}: {training.state} {training.reason}", markup=False)
                 console.print(results_table(training))
             return
@@ -119,42 +120,43 @@ def show(
 
 
 def pause(
-    search_id: IdArgument, state: StateOption = DEFAULT_STATE, url: UrlOption = None, key_file: KeyFileOption = None
-) -> None:
-    """Let nothing more be started; running trials are handed back with a checkpoint."""
-    with connect(state, url, key_file) as client:
-        typer.echo(f"{search_id} is {client.pause(search_id).state}")
-
-
-def resume(
-    search_id: IdArgument, state: StateOption = DEFAULT_STATE, url: UrlOption = None, key_file: KeyFileOption = None
-) -> None:
-    """Go on after a pause."""
-    with connect(state, url, key_file) as client:
-        typer.echo(f"{search_id} is {client.resume(search_id).state}")
-
-
-def cancel(
-    search_id: IdArgument, state: StateOption = DEFAULT_STATE, url: UrlOption = None, key_file: KeyFileOption = None
-) -> None:
-    """End a search and all its open trials, for good."""
-    with connect(state, url, key_file) as client:
-        typer.echo(f"{search_id} is {client.cancel(search_id).state}")
-
-
-def export(
     search_id: IdArgument,
-    out: Annotated[
-        Path | None, typer.Option(help="File for the parameters [STATE/exports/ID.json]; the config lies beside it.")
-    ] = None,
+    as_json: JsonOption = False,
     state: StateOption = DEFAULT_STATE,
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Write the best loss as JSON, and a ready mmdet config that trains with it."""
+    """Let nothing more be started; running trials are handed back with a checkpoint."""
     with connect(state, url, key_file) as client:
-        for line in _export(client, client.get_search(search_id), out or _export_file(state, search_id)):
-            typer.echo(line)
+        _tell(client.pause(search_id), as_json)
+
+
+def resume(
+    search_id: IdArgument,
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Go on after a pause."""
+    with connect(state, url, key_file) as client:
+        _tell(client.resume(search_id), as_json)
+
+
+def cancel(
+    search_id: IdArgument,
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """End a search and all its open trials, for good."""
+    with connect(state, url, key_file) as client:
+        _tell(client.cancel(search_id), as_json)
+
+
+def _tell(run: Run, as_json: bool) -> None:
+    typer.echo(run.model_dump_json() if as_json else f"{run.id} is {run.state}")
 
 
 def _search_there(
@@ -218,24 +220,14 @@ def _conclude(client: Client, found: SearchDetail, console: Console, state: Path
     if found.state != "succeeded":
         raise CommandError(f"search {found.id} {found.state}: {found.reason}", FAILED)
     best = client.best(found.id)
-    file = _export_file(state, found.id)
-    lines = _export(client, found, file)
+    files = export_files(default_file(state, found.id))
+    written, refused = write_files(found, best, files, list(ExportFormat))
+    file = str(files[ExportFormat.JSON])
     if as_json:
-        typer.echo(json.dumps(describe_best(found, best) | {"file": str(file)}))
+        typer.echo(json.dumps(describe_best(found, best) | {"file": file}))
         return
     console.print()
     console.print("\n".join(conclusion(best)), style="bold", markup=False)
-    for line in lines:
+    for line in describe_files(written, refused):
         console.print(line, markup=False, soft_wrap=True)
     console.print(f"next: {next_command('train', file)}", markup=False, soft_wrap=True)
-
-
-def _export(client: Client, found: SearchDetail, file: Path) -> list[str]:
-    """Write the best loss; what was written, in lines for people."""
-    best = client.best(found.id)
-    write_export(describe_best(found, best), file)
-    return [f"parameters: {file}", write_config(found, best, file)]
-
-
-def _export_file(state: Path, search_id: str) -> Path:
-    return state / "exports" / f"{search_id}.json"

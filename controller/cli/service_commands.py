@@ -1,6 +1,7 @@
 """Commands that are a controller, or keep its database: `up`, `serve`, `migrate`."""
 
 import fcntl
+import json
 import logging
 import signal
 import time
@@ -15,7 +16,7 @@ from rich.console import Console
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
-from controller.cli.connection import DEFAULT_STATE, StateOption
+from controller.cli.connection import DEFAULT_STATE, JsonOption, StateOption
 from controller.cli.failures import BAD_INPUT, FAILED, CommandError
 from controller.cli.platform import Platform, PlatformError, count_cores, count_gpus, run_platform
 from controller.scaling.errors import ClusterError, PoolsError
@@ -37,14 +38,17 @@ def up(
     data: Annotated[
         list[Path] | None, typer.Option(help="Folder whose data sets and weights a search may name; repeatable.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Run the whole platform on this machine, until Ctrl-C: what searches it holds go on where they were."""
-    console = Console(highlight=False)
+    console = Console(stderr=as_json, highlight=False)
     end_on_sigterm()
     try:
         with run_platform(
             state, port or 8080, workers_here(workers), [folder.resolve() for folder in data or ()]
         ) as platform:
+            if as_json:
+                typer.echo(json.dumps({"url": platform.address.url, "sign_in_url": platform.sign_in_url}))
             announce(platform, console)
             console.print("Start a search from another terminal: paploss search SPEC.yaml", markup=False)
             try:
@@ -79,10 +83,10 @@ def serve(
         server.run(sockets=[listener])
 
 
-def migrate() -> None:
+def migrate(as_json: JsonOption = False) -> None:
     """Bring the database of PAPLOSS_DATABASE_URL to this program's schema; repeating it is harmless."""
     with open_database():
-        Console(highlight=False).print("the database is up to date")
+        typer.echo(json.dumps({"up_to_date": True}) if as_json else "the database is up to date")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Commands that train and measure: on this machine through the trainer, or as jobs of the platform."""
 
+import json
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -56,12 +57,13 @@ def train(
     gpus: Annotated[int | None, typer.Option(min=0, help="Several train under torchrun.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for weights, log and result [trainings/LOSS-SEED].")] = None,
     submit: Annotated[bool, typer.Option("--submit", help="Run it as a job of the platform, not here.")] = False,
+    as_json: JsonOption = False,
     state: StateOption = DEFAULT_STATE,
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
     """Train a detector with a loss: the final training with what a search found, or with any other set."""
-    console = Console(highlight=False)
+    console = Console(stderr=as_json, highlight=False)
     label = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(loss).stem)[:50] or "loss"
     request = read_training(
         loss, like, profile=profile, data_root=data_root, epochs=epochs, gpus=gpus, schedule=schedule.value
@@ -81,7 +83,9 @@ def train(
             evaluate_split=evaluate_on.value,
         )
         with connect(state, url, key_file) as client:
-            watch_training(client, client.create_training(spec).id, console)
+            training = watch_training(client, client.create_training(spec).id, console)
+        if as_json:
+            typer.echo(training.model_dump_json())
         return
     job = JobSpec(
         trial_id=f"{label}-{seed}",
@@ -99,6 +103,9 @@ def train(
     result = run_training(job, out or Path("trainings") / job.trial_id, console)
     if result.outcome == "failed":
         raise CommandError(f"the training failed ({result.error_kind}): {result.error}", FAILED)
+    if as_json:
+        typer.echo(result.model_dump_json())
+        return
     if result.metrics is not None:
         console.print(metrics_table(result.metrics))
     console.print(f"AP {percent(result.reward)} on {evaluate_on.value}", style="bold")
@@ -129,10 +136,16 @@ def split(
     val: Annotated[float, typer.Option(help="Images for validation: a number, or a part below 1.")],
     seed: Annotated[int, typer.Option(min=0)] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Cut a training set into search-training and search-validation files, stratified by class."""
     forced = ["--overwrite"] if overwrite else []
-    typer.echo(call_trainer(["split", str(annotations), "--val", str(val), "--seed", str(seed), *forced]).strip())
+    output = call_trainer(["split", str(annotations), "--val", str(val), "--seed", str(seed), *forced]).strip()
+    if as_json:
+        typer.echo(output)
+        return
+    for name, value in json.loads(output).items():
+        typer.echo(f"{name}: {value}")
 
 
 def metrics_table(metrics: Metrics) -> Table:
