@@ -45,7 +45,7 @@ TIMEOUT = httpx.Timeout(30, connect=5)
 PAGE = 200
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 0.25
-_PASSING = frozenset({502, 503, 504})
+_PASSING = frozenset({429, 502, 503, 504})
 
 
 class ClientError(Exception):

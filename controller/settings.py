@@ -30,6 +30,9 @@ class Settings(ProcessSettings):
         "loopback's names when the controller listens there, else any",
     )
     max_body_bytes: int = Field(1_000_000, ge=1000, description="a larger request is refused")
+    requests_per_second: float = Field(100, gt=0, description="of one API key and the browsers it opened")
+    worker_requests_per_second: float = Field(2000, gt=0, description="of one worker key, which all workers may share")
+    stranger_requests_per_second: float = Field(20, gt=0, description="of one address without a valid key")
     session_seconds: float = Field(12 * 3600, gt=0, description="how long a browser stays signed in")
 
     admin_key: SecretStr | None = Field(

@@ -5,16 +5,18 @@ browser sends cookies whichever page makes it ask, a request that changes someth
 origin (the cookie is SameSite=Strict too: two independent defences).
 """
 
-from dataclasses import dataclass
+import math
+import time
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
+from controller.api.callers import Caller, Callers
 from controller.api.problems import ProblemError
-from controller.store.keys import find_key
-from controller.store.models import ApiKey, Role
-from controller.store.sign_ins import find_session
+from controller.api.rates import RateLimit
+from controller.api.services import Injected
+from controller.store.models import Role
 
 SESSION_COOKIE = "paploss_session"
 
@@ -77,30 +79,32 @@ OPEN = frozenset(
 """Routes for everyone, with a key or without."""
 
 
-@dataclass(frozen=True)
-class Caller:
-    """Who a request comes from."""
-
-    name: str
-    role: Role
+UNCOUNTED = frozenset({"GET /healthz", "GET /readyz"})
+"""Probes: whoever is told to slow down there takes the controller for dead."""
 
 
-def authorize(request: Request) -> Caller | None:
+async def authorize(request: Request, services: Injected) -> Caller | None:
     """Let the request through, or refuse it by the table above. Runs before every handler; none for open routes.
 
     Raises:
-        ProblemError: 401 without a valid key or session, 403 with one that may not do this.
+        ProblemError: 401 without a valid key or session, 403 with one that may not do this, 429 for too many requests.
     """
     operation = f"{request.method} {request.scope['route'].path}"
+    rates = services.rates
+    address = request.client.host if request.client else ""
     if operation in OPEN:
+        if operation not in UNCOUNTED:
+            _count(rates.strangers, address)
         return None
-    caller = identify(request)
+    caller = await _identify(request, services.callers)
     if caller is None:
+        _count(rates.strangers, address)
         raise ProblemError(
             401,
             "expected a valid API key as 'Authorization: Bearer <key>', or a signed-in browser",
             headers={"WWW-Authenticate": "Bearer"},
         )
+    _count(rates.workers if caller.role == "worker" else rates.callers, caller.name)
     able = ROLES.get(operation, frozenset())
     if caller.role not in able:
         raise ProblemError(
@@ -110,24 +114,16 @@ def authorize(request: Request) -> Caller | None:
     return caller
 
 
-def identify(request: Request) -> Caller | None:
-    """The owner of the request's key or session, none without a valid one.
-
-    Keys and session secrets are looked up by their SHA-256: what a comparison's duration could tell is about the
-    digest of a guess, from which nothing about the secret follows.
-    """
+async def _identify(request: Request, callers: Callers) -> Caller | None:
+    """The owner of the request's key or session, none without a valid one."""
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    secret = request.cookies.get(SESSION_COOKIE)
     if scheme:
-        if scheme.lower() != "bearer":
-            return None
-        with request.app.state.services.database.read() as session:
-            return _caller(find_key(session, credentials.strip()))
+        return await callers.find_by_key(credentials.strip()) if scheme.lower() == "bearer" else None
+    secret = request.cookies.get(SESSION_COOKIE)
     if secret is None:
         return None
     check_same_origin(request)
-    with request.app.state.services.database.read() as session:
-        return _caller(find_session(session, secret))
+    return await callers.find_by_session(secret)
 
 
 def check_same_origin(request: Request) -> None:
@@ -143,8 +139,14 @@ def check_same_origin(request: Request) -> None:
         raise ProblemError(403, f"Origin: expected a page of this controller, got {origin or 'none'}")
 
 
-def _caller(key: ApiKey | None) -> Caller | None:
-    return None if key is None else Caller(key.name, key.role)
+def _count(limit: RateLimit, name: str) -> None:
+    wait_seconds = limit.admit(name, time.monotonic())
+    if wait_seconds > 0:
+        raise ProblemError(
+            429,
+            f"too many requests from {name!r}; try again in {wait_seconds:.1f} s",
+            headers={"Retry-After": str(math.ceil(wait_seconds))},
+        )
 
 
 SignedIn = Annotated[Caller, Depends(authorize)]

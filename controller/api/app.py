@@ -26,7 +26,9 @@ from controller.api import (
     workers,
 )
 from controller.api.access import OPEN, ROLES, authorize
+from controller.api.callers import Callers
 from controller.api.guard import Guard, default_hosts
+from controller.api.rates import Rates
 from controller.api.reference import DescribedApp
 from controller.api.services import Services
 from controller.loop.driver import Driver
@@ -121,7 +123,7 @@ def _connect(settings: Settings) -> Services:
     except BaseException:
         database.close()
         raise
-    return Services(settings, database, queue, driver, scaler)
+    return Services(settings, database, queue, Callers(database), Rates(settings), driver, scaler)
 
 
 def _install_keys(settings: Settings, database: Database) -> None:

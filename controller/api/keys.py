@@ -34,3 +34,4 @@ def revoke(name: str, services: Injected) -> None:
     """End a key's validity, and every browser session that was opened with it."""
     with services.database.write() as session:
         revoke_key(session, name)
+    services.callers.forget()

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from controller.api.access import OPEN, ROLES
+from controller.api.access import OPEN, ROLES, UNCOUNTED
 from controller.api.problems import Problem, documented
 
 _SCHEME = {"type": "http", "scheme": "bearer", "description": "An API key, made with `paploss keys create`."}
@@ -40,6 +40,8 @@ def _complete_operation(name: str, operation: dict[str, Any]) -> None:
     description = operation.get("description", "")
     operation["summary"] = " ".join(description.partition(". ")[0].rstrip(".").split())
     statuses = [400, 413, 422, 500, 503]
+    if name not in UNCOUNTED:
+        statuses += [429]
     if name not in OPEN:
         statuses += [401, 403]
         roles = ", ".join(sorted(ROLES[name]))

@@ -5,6 +5,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from controller.api.callers import Callers
+from controller.api.rates import Rates
 from controller.loop.driver import Driver
 from controller.scaling.scaler import Scaler
 from controller.settings import Settings
@@ -14,17 +16,20 @@ from jobs.queue import TrialQueue
 
 @dataclass(frozen=True)
 class Services:
-    """Settings, the connections to the database and to Redis, and the loops; all safe to use from threads."""
+    """Settings, the connections to the database and to Redis, who asks and how often, and the loops. All but `callers`
+    and `rates` are safe to use from threads."""
 
     settings: Settings
     database: Database
     queue: TrialQueue
+    callers: Callers
+    rates: Rates
     driver: Driver
     scaler: Scaler | None
     """The loop of the elastic workers; none where the operator keeps the workers."""
 
 
-def get_services(request: Request) -> Services:
+async def get_services(request: Request) -> Services:  # asynchronous, or FastAPI would call it in a thread
     """The app's services."""
     services: Services = request.app.state.services
     return services

@@ -63,6 +63,7 @@ def sign_out(request: Request, services: Injected) -> RedirectResponse:
     if secret is not None:
         with services.database.write() as session:
             end_session(session, secret)
+        services.callers.forget()
     response = RedirectResponse("/sign-in", 303)
     response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="strict")
     return response

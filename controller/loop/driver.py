@@ -6,7 +6,8 @@ point, and another one goes on.
 
 import logging
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,6 +28,10 @@ from controller.store.searches import end_search, lock_search
 from jobs.queue import QueueError, TrialQueue
 
 logger = logging.getLogger(__name__)
+
+REST = 3.0
+"""The loop rests so many times as long as its tick took, at most `tick_seconds`: many results a second wake it without
+end, and the processor is for their requests too."""
 
 LIVE_CONSUMER_SECONDS = 60.0
 """A worker that has not asked for a trial for so long, and runs none, is not counted on."""
@@ -52,12 +57,15 @@ class Driver:
     def run(self) -> None:
         """Tick until `stop` is called; what goes wrong is logged and tried again."""
         while not self._stop.is_set():
+            started_at = time.monotonic()
             try:
                 self.tick()
             except (SQLAlchemyError, LeadershipLostError) as error:
                 logger.warning("the leader's loop will try again: %s", error)
             except Exception:
                 logger.exception("the leader's loop met a defect and will try again")
+            took_seconds = time.monotonic() - started_at
+            self._stop.wait(min(REST * took_seconds, self._settings.tick_seconds))
             self._wake.wait(self._settings.tick_seconds)
             self._wake.clear()
         self._resign()
@@ -85,11 +93,12 @@ class Driver:
         with self._database.read() as session:
             searches = session.scalars(select(Search).where(Search.state == "running").order_by(Search.id)).all()
         classes = sorted({search.gpus for search in searches})
-        workers = {gpus: self._count_workers(gpus) for gpus in classes}
+        waiting = self._ask_who_waits(classes)
+        workers = {gpus: self._count_workers(gpus, (waiting or {}).get(gpus, set())) for gpus in classes}
         for search in searches:
             self._advance(self._term, search, workers[search.gpus])
-        for gpus in classes:
-            self._feed(gpus, workers[gpus])
+        if waiting is not None:
+            self._feed(workers)
         return True
 
     def _resign(self) -> None:
@@ -141,31 +150,41 @@ class Driver:
                 return not isinstance(rounds.next_action(session, search, parse_search(search), workers), Wait)
             return _has_ended(session, search)
 
-    def _count_workers(self, gpus: int) -> int:
-        """Workers of a resource class: those that have asked for a trial lately, and those that run one."""
-        with self._database.read() as session:
-            names = set(
-                session.scalars(select(Trial.worker).join(Search).where(Trial.state == "running", Search.gpus == gpus))
-            )
+    def _ask_who_waits(self, classes: Sequence[int]) -> Mapping[int, set[str]] | None:
+        """Names of the workers that have asked for a trial lately, by resource class; none without Redis."""
         try:
-            consumers = self._queue.consumers(gpus)
-        except QueueError as error:
+            return {
+                gpus: {c.name for c in self._queue.consumers(gpus) if c.idle_seconds < LIVE_CONSUMER_SECONDS}
+                for gpus in classes
+            }
+        except QueueError as error:  # searches advance without it, and no tick waits for its silence twice
             logger.warning("%s", error)
-            return len(names)
-        return len(names | {c.name for c in consumers if c.idle_seconds < LIVE_CONSUMER_SECONDS})
+            return None
 
-    def _feed(self, gpus: int, workers: int) -> None:
+    def _count_workers(self, gpus: int, waiting: set[str]) -> int:
+        """Workers of a resource class: those that wait for a trial, and those that run one."""
+        with self._database.read() as session:
+            running = session.scalars(
+                select(Trial.worker).join(Search).where(Trial.state == "running", Search.gpus == gpus)
+            )
+            return len(waiting.union(name for name in running if name))
+
+    def _feed(self, workers: Mapping[int, int]) -> None:
         try:
-            present = self._queue.present(gpus)
-            count = 2 * workers + self._settings.queue_margin - len(present)
-            if count <= 0:
-                return
-            with self._database.read() as session:
-                waiting = feed.find_waiting(session, gpus, present, count)
-            if chosen := feed.choose_next(waiting, count):
-                self._queue.put(gpus, chosen)
+            for gpus, count in workers.items():
+                self._feed_class(gpus, count)
         except QueueError as error:
             logger.warning("%s", error)
+
+    def _feed_class(self, gpus: int, workers: int) -> None:
+        present = self._queue.present(gpus)
+        count = 2 * workers + self._settings.queue_margin - len(present)
+        if count <= 0:
+            return
+        with self._database.read() as session:
+            waiting = feed.find_waiting(session, gpus, present, count)
+        if chosen := feed.choose_next(waiting, count):
+            self._queue.put(gpus, chosen)
 
 
 def _act(session: Session, search: Search, workers: int) -> None:

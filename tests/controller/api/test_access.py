@@ -6,6 +6,7 @@ import httpx
 import pytest
 from controllers import ROLES, RunningController
 from fastapi.routing import APIRoute
+from stack import wait_until
 
 from controller.api.access import OPEN
 from controller.api.access import ROLES as ROLES_OF
@@ -71,9 +72,17 @@ def test_a_workers_key_opens_the_lease_protocol_alone() -> None:
 def test_a_revoked_key_is_refused_at_once(controller: RunningController) -> None:
     with controller.http("viewer") as http:
         assert http.get("/api/v1/searches").status_code == 200
+        with controller.client("admin") as admin:
+            admin.revoke_key("viewer")
+        assert http.get("/api/v1/searches").status_code == 401
+
+
+def test_a_key_that_was_revoked_elsewhere_is_refused_soon(controller: RunningController) -> None:
+    with controller.http("viewer") as http:
+        assert http.get("/api/v1/searches").status_code == 200
         with controller.services.database.write() as session:
             revoke_key(session, "viewer")
-        assert http.get("/api/v1/searches").status_code == 401
+        wait_until(lambda: http.get("/api/v1/searches").status_code == 401, "the key to be refused")
 
 
 def test_keys_are_made_listed_and_revoked_over_http(controller: RunningController) -> None:

@@ -32,7 +32,7 @@ def test_every_operation_of_the_interface_is_described(document: dict[str, Any])
 
 def test_every_operation_says_how_it_can_fail_and_for_whom_it_is(document: dict[str, Any]) -> None:
     for name, operation in operations(document).items():
-        expected = {"400", "413", "422", "500", "503"} | (set() if name in OPEN else {"401", "403"})
+        expected = {"400", "413", "422", "500", "503"} | (set() if name in OPEN else {"401", "403", "429"})
         assert set(operation["responses"]) >= expected, name
         for status, response in operation["responses"].items():
             if int(status) >= 400:

@@ -7,7 +7,6 @@ import pytest
 from controllers import RunningController
 
 from controller.api.access import SESSION_COOKIE
-from controller.store.keys import revoke_key
 from controller.store.sign_ins import create_code
 
 
@@ -117,6 +116,7 @@ def test_signing_out_ends_the_session_at_the_server(controller: RunningControlle
 
 def test_a_session_ends_with_its_key(controller: RunningController, browser: httpx.Client) -> None:
     sign_in(browser, controller.keys["viewer"])
-    with controller.services.database.write() as session:
-        revoke_key(session, "viewer")
+    assert browser.get("/api/v1/status").status_code == 200
+    with controller.client("admin") as admin:
+        admin.revoke_key("viewer")
     assert browser.get("/api/v1/status").status_code == 401
