@@ -46,7 +46,7 @@ class DivergenceWatch:
         """
         rows = []
         for head in self._heads:
-            own = [value for name, value in losses.items() if name.startswith(head.loss_prefix)]
+            own = [value for name, value in losses.items() if name.startswith(head.loss_prefixes)]
             gradients = [one.grad.abs().amax() for one in self._parameters[head.name] if one.grad is not None]
             rows.append(torch.stack((total_loss(own).detach().abs(), torch.stack(gradients).amax())))
         return torch.stack(rows).nan_to_num(nan=torch.inf)

@@ -5,7 +5,7 @@ from torch import nn
 from trainer.divergence import DivergenceWatch, patience_of, total_loss
 from trainer.profiles.recipe import Head
 
-HEADS = (Head("rpn_head", "rpn", "rpn_loss"), Head("bbox_head", "bbox", "loss"))
+HEADS = (Head("rpn_head", "rpn", ("loss_rpn",)), Head("bbox_head", "bbox", ("loss_cls", "loss_bbox")))
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_counts_go_on_from_a_checkpoint(detector):
 
 def test_measures_loss_and_gradient_of_each_head(detector):
     inputs = torch.tensor([[1.0, -2.0]])
-    losses = {"rpn_loss_rank": detector.rpn(inputs).sum() * 0 + 1, "loss_cls": [3 * detector.bbox(inputs).sum()]}
+    losses = {"loss_rpn_rank": detector.rpn(inputs).sum() * 0 + 1, "loss_cls": [3 * detector.bbox(inputs).sum()]}
     total_loss(list(losses.values())).backward()
     measured = DivergenceWatch(detector, HEADS, 1000, {}).measure(losses)
     assert measured[0].tolist() == [1, 0]
@@ -64,8 +64,8 @@ def test_measures_loss_and_gradient_of_each_head(detector):
 
 def test_nan_is_measured_as_infinite(detector):
     losses = {
-        "rpn_loss": detector.rpn(torch.ones(1, 2)).sum(),
-        "loss": detector.bbox(torch.ones(1, 2)).sum() * torch.nan,
+        "loss_rpn_cls": detector.rpn(torch.ones(1, 2)).sum(),
+        "loss_cls": detector.bbox(torch.ones(1, 2)).sum() * torch.nan,
     }
     total_loss(list(losses.values())).backward()
     measured = DivergenceWatch(detector, HEADS, 1000, {}).measure(losses)

@@ -24,7 +24,7 @@ def retina_losses(loss: LossSpec, head: str) -> Config:
         "type": "RankingRetinaHead",
         "ranking": ranking(loss, head),
         "loss_cls": _FOCAL,  # unused, selects sigmoid outputs
-        "bbox_coder": _coder(RANKING_STDS),
+        "bbox_coder": box_coder(RANKING_STDS),
     }
 
 
@@ -49,12 +49,13 @@ def ranking(loss: LossSpec, head: str) -> Config:
     }
 
 
-def _coder(stds: tuple[float, ...]) -> Config:
+def box_coder(stds: tuple[float, ...]) -> Config:
+    """mmdet's coder of boxes as deltas, normalised by `stds` (dx, dy, dw, dh)."""
     return {"type": "DeltaXYWHBBoxCoder", "target_means": (0.0, 0.0, 0.0, 0.0), "target_stds": stds}
 
 
 def _plain(loss_bbox: Config, decoded: bool) -> Config:
-    coder = _coder((1.0, 1.0, 1.0, 1.0))
+    coder = box_coder((1.0, 1.0, 1.0, 1.0))
     return {
         "type": "RetinaHead",
         "loss_cls": _FOCAL,

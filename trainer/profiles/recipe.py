@@ -37,7 +37,7 @@ class Head:
     name: str
     module: str
     """Path of the module in the detector."""
-    loss_prefix: str
+    loss_prefixes: tuple[str, ...]
     """How the names of its losses begin in the detector's output."""
 
 

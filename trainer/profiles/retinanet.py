@@ -9,7 +9,7 @@ from trainer.profiles.losses import retina_losses
 from trainer.profiles.pipelines import NORMALISATION
 from trainer.profiles.recipe import Config, Head
 
-RETINANET_HEADS = (Head("bbox_head", "bbox_head", "loss_"),)
+RETINANET_HEADS = (Head("bbox_head", "bbox_head", ("loss_",)),)
 
 
 @dataclass(frozen=True)
