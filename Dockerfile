@@ -30,15 +30,15 @@ RUN apt-get update \
 COPY --from=python /usr/local /usr/local
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN ldconfig && python3.11 -m venv /opt/venv
-COPY requirements.lock /tmp/requirements.lock
+# What is heavy has a list of its own each, so that other packages may change without it.
+COPY deploy/requirements/torch.txt /tmp/torch.txt
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cu130
-RUN /opt/venv/bin/pip install --extra-index-url "${TORCH_INDEX_URL}" --constraint /tmp/requirements.lock \
-  torch setuptools wheel ninja psutil
+RUN /opt/venv/bin/pip install --extra-index-url "${TORCH_INDEX_URL}" --requirement /tmp/torch.txt
+COPY deploy/requirements/mmcv.txt /tmp/mmcv.txt
 # Turing to Blackwell; a shorter list builds faster. FORCE_CUDA: no GPU is there while an image is built.
 ARG CUDA_ARCHITECTURES="7.5 8.0 8.6 8.9 9.0 10.0 12.0+PTX"
 ARG MAX_JOBS=4
 RUN if command -v nvcc; then export FORCE_CUDA=1; fi \
-  && grep '^mmcv==' /tmp/requirements.lock > /tmp/mmcv.txt \
   && MMCV_WITH_OPS=1 TORCH_CUDA_ARCH_LIST="${CUDA_ARCHITECTURES}" \
   /opt/venv/bin/pip install --no-deps --no-build-isolation --requirement /tmp/mmcv.txt
 COPY deploy/requirements/worker.txt /tmp/requirements.txt
@@ -46,8 +46,8 @@ RUN /opt/venv/bin/pip install --no-deps --requirement /tmp/requirements.txt
 
 
 FROM python AS program
-COPY requirements.lock /tmp/requirements.lock
-RUN grep -E '^(setuptools|wheel)==' /tmp/requirements.lock > /tmp/build.txt \
+COPY deploy/requirements/torch.txt /tmp/torch.txt
+RUN grep -E '^(setuptools|wheel)==' /tmp/torch.txt > /tmp/build.txt \
   && python -m pip install --requirement /tmp/build.txt
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
