@@ -41,6 +41,22 @@ PROFILES = {
             "RetinaNet, ResNet-50 + FPN, published schedules",
         ),
         ProfileCard(
+            "faster-rcnn-tiny",
+            "faster-rcnn",
+            ("rpn_head", "bbox_head"),
+            "faster-rcnn",
+            0,
+            "Faster R-CNN for CPUs and small data sets",
+        ),
+        ProfileCard(
+            "faster-rcnn-r50",
+            "faster-rcnn",
+            ("rpn_head", "bbox_head"),
+            "faster-rcnn",
+            1,
+            "Faster R-CNN, ResNet-50 + FPN, published schedules",
+        ),
+        ProfileCard(
             "synthetic", None, ("bbox_head",), "retinanet", 0, "no detector: a known function of theta, for tests"
         ),
     )

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from mmdet.models.dense_heads import RetinaHead
 from mmdet.registry import MODELS
 from torch import Tensor
 
+from trainer.heads.anchor_ranking import rank_anchors
 from trainer.heads.objective import RankingObjective
 
 
@@ -35,36 +35,7 @@ class RankingRetinaHead(RetinaHead):  # type: ignore[misc]
         batch_img_metas: Sequence[dict[str, Any]],
         batch_gt_instances_ignore: Sequence[Any] | None = None,
     ) -> dict[str, Tensor]:
-        """The losses of a batch.
-
-        Args:
-            cls_scores: per level `[B, A * C, H, W]` logits.
-            bbox_preds: per level `[B, A * 4, H, W]` deltas.
-            batch_gt_instances: per image `bboxes [n, 4]` in pixels and `labels [n]`.
-            batch_img_metas: per image mmdet's meta information.
-            batch_gt_instances_ignore: per image `bboxes` of crowds; anchors inside them are left out.
-
-        Returns:
-            What the objective returns: named scalars.
-        """
-        featmap_sizes = [scores.shape[-2:] for scores in cls_scores]
-        anchors, valid_flags = self.get_anchors(featmap_sizes, batch_img_metas, device=cls_scores[0].device)
-        labels, label_weights, bbox_targets, _, _ = self.get_targets(
-            anchors, valid_flags, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
+        """The losses of a batch; see `rank_anchors`."""
+        return rank_anchors(
+            self, cls_scores, bbox_preds, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
         )
-        losses: dict[str, Tensor] = self.objective(
-            flatten_levels(cls_scores, self.cls_out_channels),
-            torch.cat(labels, dim=1).flatten(),
-            torch.cat(label_weights, dim=1).flatten(),
-            flatten_levels(bbox_preds, 4),
-            torch.cat(bbox_targets, dim=1).flatten(0, 1),
-            means=self.bbox_coder.means,
-            stds=self.bbox_coder.stds,
-        )
-        return losses
-
-
-def flatten_levels(outputs: Sequence[Tensor], channels: int) -> Tensor:
-    """Per level `[B, A * channels, H, W]` to `[B * anchors, channels]`, in the order of the anchors."""
-    flat = [output.permute(0, 2, 3, 1).reshape(len(output), -1, channels) for output in outputs]
-    return torch.cat(flat, dim=1).flatten(0, 1)

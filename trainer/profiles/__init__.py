@@ -1,11 +1,14 @@
 """The detectors that can be trained, by name."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from jobs.losses import check_fit
 from jobs.spec import JobSpec
 from trainer.datasets.coco import CocoSplit
 from trainer.errors import UserError
+from trainer.profiles.faster_rcnn_r50 import faster_rcnn_r50
+from trainer.profiles.faster_rcnn_tiny import faster_rcnn_tiny
 from trainer.profiles.recipe import Recipe
 from trainer.profiles.retinanet_r50 import retinanet_r50
 from trainer.profiles.retinanet_tiny import retinanet_tiny
@@ -13,6 +16,8 @@ from trainer.profiles.retinanet_tiny import retinanet_tiny
 RECIPES: dict[str, Callable[[JobSpec, CocoSplit], Recipe]] = {
     "retinanet-tiny": retinanet_tiny,
     "retinanet-r50": retinanet_r50,
+    "faster-rcnn-tiny": faster_rcnn_tiny,
+    "faster-rcnn-r50": faster_rcnn_r50,
 }
 """Profile name to a function of (job, training data). `synthetic` has no detector and is not here."""
 
@@ -29,4 +34,6 @@ def recipe_of(spec: JobSpec, data: CocoSplit) -> Recipe:
         check_fit(spec.loss, spec.profile)
     except ValueError as error:
         raise UserError(str(error)) from None
-    return RECIPES[spec.profile](spec, data)
+    recipe = RECIPES[spec.profile](spec, data)
+    learning_rate = spec.learning_rate_factor * recipe.schedule.learning_rate
+    return replace(recipe, schedule=replace(recipe.schedule, learning_rate=learning_rate))

@@ -2,9 +2,9 @@
 
 from jobs.spec import JobSpec
 from trainer.datasets.coco import CocoSplit
-from trainer.profiles.pipelines import flip_and_pack, load_images, test_images
-from trainer.profiles.recipe import Recipe, Schedule
+from trainer.profiles.recipe import Recipe
 from trainer.profiles.retinanet import RETINANET_HEADS, Size, retinanet
+from trainer.profiles.tiny import tiny_recipe
 
 SIZE = Size(
     depth=18,
@@ -14,38 +14,9 @@ SIZE = Size(
     stacked_convs=1,
     strides=(8, 16, 32, 64),
 )
-SHORT_SIDE_PX = 192
-EPOCHS = {"proxy": 4, "final": 24}
-BATCH_SIZE, LEARNING_RATE = 8, 1e-3
-DIGITS_BATCH_SIZE, DIGITS_LEARNING_RATE = 4, 2e-3
-"""The embedded scenes are easy: small, quick steps learn them in fewer seconds."""
 
 
 def retinanet_tiny(spec: JobSpec, data: CocoSplit) -> Recipe:
     """ResNet-18 with 16 base channels from random weights, FPN of 32 channels, one convolution in each branch."""
-    # Small images are not enlarged: the embedded scenes stay as they are.
-    largest = max(min(image["width"], image["height"]) for image in data.images)
-    short_side = spec.overrides.image_size_px or min(SHORT_SIDE_PX, largest)
-    # The long side is bounded far away: only the short one decides.
-    resize = {"type": "Resize", "scale": (8 * short_side, short_side), "keep_ratio": True}
-    embedded = not spec.dataset.root
-    schedule = Schedule(
-        epochs=spec.overrides.epochs or EPOCHS[spec.schedule],
-        batch_size=spec.overrides.batch_size or (DIGITS_BATCH_SIZE if embedded else BATCH_SIZE),
-        learning_rate=spec.overrides.learning_rate or (DIGITS_LEARNING_RATE if embedded else LEARNING_RATE),
-        optimizer="adamw",
-        weight_decay=1e-4,
-        warmup_iterations=50,
-        warmup_factor=0.001,
-        decay="cosine",
-        clip_norm=10.0,
-    )
-    return Recipe(
-        model=retinanet(SIZE, len(data.classes), spec.loss, frozen_backbone=False),
-        heads=RETINANET_HEADS,
-        load_pipeline=load_images(resize),
-        augment_pipeline=flip_and_pack(),
-        test_pipeline=test_images(resize),
-        schedule=schedule,
-        cache_loaded=True,
-    )
+    model = retinanet(SIZE, len(data.classes), spec.loss, frozen_backbone=False)
+    return tiny_recipe(spec, data, model, RETINANET_HEADS)

@@ -1,0 +1,49 @@
+"""What the tiny profiles share: a few hundred small images on CPU cores, in a minute or two."""
+
+from jobs.spec import JobSpec
+from trainer.datasets.coco import CocoSplit
+from trainer.profiles.pipelines import flip_and_pack, load_images, test_images
+from trainer.profiles.recipe import Config, Head, Recipe, Schedule
+
+SHORT_SIDE_PX = 192
+EPOCHS = {"proxy": 4, "final": 24}
+BATCH_SIZE, LEARNING_RATE = 8, 1e-3
+DIGITS_BATCH_SIZE, DIGITS_LEARNING_RATE = 4, 2e-3
+"""The embedded scenes are easy: small, quick steps learn them in fewer seconds."""
+
+
+def tiny_recipe(spec: JobSpec, data: CocoSplit, model: Config, heads: tuple[Head, ...]) -> Recipe:
+    """The recipe of a small detector: images of SHORT_SIDE_PX, kept in memory, mirrored at random; AdamW and a cosine.
+
+    Args:
+        spec: the job.
+        data: its training images.
+        model: mmdet's configuration of the detector.
+        heads: the heads to watch.
+    """
+    # Small images are not enlarged: the embedded scenes stay as they are.
+    largest = max(min(image["width"], image["height"]) for image in data.images)
+    short_side = spec.overrides.image_size_px or min(SHORT_SIDE_PX, largest)
+    # The long side is bounded far away: only the short one decides.
+    resize = {"type": "Resize", "scale": (8 * short_side, short_side), "keep_ratio": True}
+    embedded = not spec.dataset.root
+    schedule = Schedule(
+        epochs=spec.overrides.epochs or EPOCHS[spec.schedule],
+        batch_size=spec.overrides.batch_size or (DIGITS_BATCH_SIZE if embedded else BATCH_SIZE),
+        learning_rate=spec.overrides.learning_rate or (DIGITS_LEARNING_RATE if embedded else LEARNING_RATE),
+        optimizer="adamw",
+        weight_decay=1e-4,
+        warmup_iterations=50,
+        warmup_factor=0.001,
+        decay="cosine",
+        clip_norm=10.0,
+    )
+    return Recipe(
+        model=model,
+        heads=heads,
+        load_pipeline=load_images(resize),
+        augment_pipeline=flip_and_pack(),
+        test_pipeline=test_images(resize),
+        schedule=schedule,
+        cache_loaded=True,
+    )
