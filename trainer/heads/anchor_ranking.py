@@ -11,9 +11,10 @@ def rank_anchors(
     head: Any,
     cls_scores: Sequence[Tensor],
     bbox_preds: Sequence[Tensor],
-    batch_gt_instances: Sequence[Any],
-    batch_img_metas: Sequence[dict[str, Any]],
-    batch_gt_instances_ignore: Sequence[Any] | None,
+    *,
+    objects: Sequence[Any],
+    crowds: Sequence[Any] | None,
+    metas: Sequence[dict[str, Any]],
 ) -> dict[str, Tensor]:
     """The losses of a batch.
 
@@ -21,18 +22,16 @@ def rank_anchors(
         head: mmdet's AnchorHead with a `RankingObjective` as `objective`.
         cls_scores: per level `[B, A * C, H, W]` logits.
         bbox_preds: per level `[B, A * 4, H, W]` deltas.
-        batch_gt_instances: per image `bboxes [n, 4]` in pixels and `labels [n]`.
-        batch_img_metas: per image mmdet's meta information.
-        batch_gt_instances_ignore: per image `bboxes` of crowds; anchors inside them are left out.
+        objects: per image `bboxes [n, 4]` in pixels and `labels [n]`.
+        crowds: per image `bboxes` of regions whose anchors are left out.
+        metas: per image mmdet's meta information.
 
     Returns:
         What the objective returns: named scalars.
     """
     featmap_sizes = [scores.shape[-2:] for scores in cls_scores]
-    anchors, valid_flags = head.get_anchors(featmap_sizes, batch_img_metas, device=cls_scores[0].device)
-    labels, label_weights, bbox_targets, _, _ = head.get_targets(
-        anchors, valid_flags, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
-    )
+    anchors, valid_flags = head.get_anchors(featmap_sizes, metas, device=cls_scores[0].device)
+    labels, label_weights, bbox_targets, _, _ = head.get_targets(anchors, valid_flags, objects, metas, crowds)
     losses: dict[str, Tensor] = head.objective(
         flatten_levels(cls_scores, head.cls_out_channels),
         torch.cat(labels, dim=1).flatten(),

@@ -23,7 +23,7 @@ class CSEAutoLossBBoxHead(Shared2FCBBoxHead):  # type: ignore[misc]
             loss_cls={"type": "CSEAutoLossAClassification"}, loss_bbox=loss_bbox, reg_decoded_bbox=True, **head
         )
 
-    def loss(
+    def loss(  # noqa: PLR0917 (mmdet passes by position)
         self,
         cls_score: Tensor,
         bbox_pred: Tensor,
@@ -50,7 +50,7 @@ class CSEAutoLossBBoxHead(Shared2FCBBoxHead):  # type: ignore[misc]
             `loss_cls` and `loss_bbox`, scalars.
         """
         positives = (labels < self.num_classes).nonzero().squeeze(1)
-        boxes = self.bbox_coder.decode(rois[:, 1:], bbox_pred).unflatten(1, (self.num_classes, 4))
+        boxes = self.bbox_coder.decode(rois[:, 1:], bbox_pred).reshape(-1, self.num_classes, 4)
         own, targets = boxes[positives, labels[positives]], bbox_targets[positives]
         iou = label_weights.new_ones(len(labels)).index_copy(0, positives, detached_iou(own, targets))
         return {

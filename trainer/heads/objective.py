@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from jobs.spec import Quality
+from trainer.distributed import gather_with_gradient
 from trainer.heads.gradient import scale_gradient
 from trainer.heads.quality import EPSILON, box_quality, decode_unit
 from trainer.losses import ALRPLoss, ap_loss, handmade_ap_loss, parameterized_ap_loss, rank_sort_loss
@@ -72,6 +73,8 @@ class RankingObjective(nn.Module):
         gradient_scale: factor on the gradient that reaches the box outputs; the values stay.
         positive_iou: tau, for `alrp`.
         weight: factor on every loss.
+        gather_scores: rank the entries of all devices together, as one device with all their images would; else those
+            of each device by themselves, and training takes the mean of the devices' gradients.
 
     Raises:
         ValueError: `name` is not known, or its parameters are missing.
@@ -88,6 +91,7 @@ class RankingObjective(nn.Module):
         gradient_scale: float = 1.0,
         positive_iou: float = 0.5,
         weight: float = 1.0,
+        gather_scores: bool = False,
     ) -> None:
         super().__init__()
         if name not in LOSS_PARTS:
@@ -104,6 +108,7 @@ class RankingObjective(nn.Module):
         self.gradient_scale = gradient_scale
         self.positive_iou = positive_iou
         self.weight = weight
+        self.gather_scores = gather_scores
         if name == "alrp":
             self.alrp = ALRPLoss()
 
@@ -135,13 +140,15 @@ class RankingObjective(nn.Module):
         """
         # Ties every output into the graph, also those without a positive: parallel training waits for each gradient.
         tie = logits.sum() + deltas.sum()
-        batch = self._gather(logits, labels, label_weights, deltas, delta_targets, means=means, stds=stds)
-        if not (tie + batch.quality.detach().sum()).isfinite():
+        batch = self._collect(logits, labels, label_weights, deltas, delta_targets, means=means, stds=stds)
+        if self.gather_scores:
+            batch = _of_all_devices(batch)
+        if not (tie + batch.logits.detach().sum() + batch.quality.detach().sum()).isfinite():
             return dict.fromkeys(LOSS_PARTS[self.name], tie * torch.nan)
         values = self._losses(batch)
         return {part: self.weight * value + 0 * tie for part, value in zip(LOSS_PARTS[self.name], values, strict=True)}
 
-    def _gather(
+    def _collect(
         self,
         logits: Tensor,
         labels: Tensor,
@@ -192,3 +199,23 @@ class RankingObjective(nn.Module):
             return handmade_ap_loss(batch.logits, quality, batch.targets, self.form, self.top_k)
         points = cast(Tensor, self.control_points).to(batch.logits.device)
         return parameterized_ap_loss(batch.logits, quality, batch.targets, points, self.top_k)
+
+
+def _of_all_devices(batch: _Batch) -> _Batch:
+    """The batches of all devices as one, in the order of the ranks; the gradient flows back to this device's part.
+
+    Sent are 5 bytes for each entry and 40 for each positive, in float32. Collective: every device calls it, also one
+    without a positive.
+    """
+    targets = gather_with_gradient(batch.targets.to(torch.int8)).to(batch.targets.dtype)
+    boxes = (batch.deltas, batch.delta_targets, batch.quality[:, None], batch.iou[:, None])
+    deltas, delta_targets, quality, iou = gather_with_gradient(torch.cat(boxes, dim=1)).split([4, 4, 1, 1], dim=1)
+    return _Batch(
+        logits=gather_with_gradient(batch.logits),
+        targets=targets,
+        entries=(targets == 1).nonzero().squeeze(1),
+        deltas=deltas,
+        delta_targets=delta_targets,
+        quality=quality.squeeze(1),
+        iou=iou.squeeze(1).detach(),
+    )

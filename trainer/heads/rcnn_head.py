@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead
 from mmdet.registry import MODELS
 from torch import Tensor, nn
@@ -44,27 +43,26 @@ class RankingBBoxHead(Shared2FCBBoxHead):  # type: ignore[misc]
         self,
         cls_score: Tensor,
         bbox_pred: Tensor,
-        rois: Tensor,
+        _rois: Tensor,
         labels: Tensor,
         label_weights: Tensor,
         bbox_targets: Tensor,
         *_: Any,
         **__: Any,
     ) -> dict[str, Tensor]:
-        """The losses of M proposals of all images.
+        """The losses of M proposals of all images, whose boxes are measured relative to the proposals.
 
         Args:
             cls_score: `[M, C]` logits.
             bbox_pred: `[M, C * 4]` deltas, or `[M, 4]` with `reg_class_agnostic`.
-            rois: `[M, 5]`, unused, since qualities are measured relative to the proposals.
             labels: `[M]`; C is background.
             label_weights: `[M]`.
             bbox_targets: `[M, 4]` deltas.
 
         Returns:
-            What the objective returns: named scalars. mmdet's further arguments, box weights and reduction, are unused.
+            What the objective returns: named scalars. What else mmdet passes is unused.
         """
-        deltas = bbox_pred if self.reg_class_agnostic else bbox_pred.unflatten(1, (self.num_classes, 4))
+        deltas = bbox_pred if self.reg_class_agnostic else bbox_pred.reshape(-1, self.num_classes, 4)
         losses: dict[str, Tensor] = self.objective(
             cls_score,
             labels,

@@ -37,5 +37,10 @@ class RankingRetinaHead(RetinaHead):  # type: ignore[misc]
     ) -> dict[str, Tensor]:
         """The losses of a batch; see `rank_anchors`."""
         return rank_anchors(
-            self, cls_scores, bbox_preds, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
+            self,
+            cls_scores,
+            bbox_preds,
+            objects=batch_gt_instances,
+            crowds=batch_gt_instances_ignore,
+            metas=batch_img_metas,
         )

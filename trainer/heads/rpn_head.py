@@ -38,8 +38,13 @@ class RankingRPNHead(RPNHead):  # type: ignore[misc]
         batch_img_metas: Sequence[dict[str, Any]],
         batch_gt_instances_ignore: Sequence[Any] | None = None,
     ) -> dict[str, Tensor]:
-        """The losses of a batch, named `loss_rpn_*`; arguments as in `rank_anchors`, all labels 0."""
+        """The losses of a batch, named `loss_rpn_*`; see `rank_anchors`; all labels are 0."""
         losses = rank_anchors(
-            self, cls_scores, bbox_preds, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
+            self,
+            cls_scores,
+            bbox_preds,
+            objects=batch_gt_instances,
+            crowds=batch_gt_instances_ignore,
+            metas=batch_img_metas,
         )
         return {name.replace("loss_", "loss_rpn_"): value for name, value in losses.items()}
