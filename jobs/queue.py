@@ -24,8 +24,7 @@ GROUP = "workers"
 FIELD = b"trial"
 
 CONNECT_SECONDS = 5
-ANSWER_SECONDS = 15
-"""A Redis that is silent for so long counts as unreachable."""
+ANSWER_SECONDS = 15.0
 MAX_BLOCK_SECONDS = 10.0
 FORGET_CONSUMER_SECONDS = 3600.0
 
@@ -58,14 +57,18 @@ class TrialQueue:
     Every method raises QueueError where Redis cannot be reached or refuses.
     """
 
-    def __init__(self, url: str) -> None:
-        """Prepare the connection pool; the first connection is made on first use."""
+    def __init__(self, url: str, answer_seconds: float = ANSWER_SECONDS) -> None:
+        """Prepare the connection pool; the first connection is made on first use.
+
+        `answer_seconds`: a Redis that is silent for so long counts as unreachable; more than any `block_seconds`.
+        """
         try:
             self._redis: redis.Redis = redis.Redis.from_url(
                 url,
-                socket_connect_timeout=CONNECT_SECONDS,
-                socket_timeout=ANSWER_SECONDS,
-                retry=Retry(NoBackoff(), 1),  # a pooled connection may be stale; whatever lasts is the caller's affair
+                socket_connect_timeout=min(CONNECT_SECONDS, answer_seconds),
+                socket_timeout=answer_seconds,
+                # A pooled connection may be stale; whatever lasts is the caller's affair, and so is silence.
+                retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
             )
         except ValueError:  # its text may quote a part of the password
             raise QueueError(

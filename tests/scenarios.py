@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from controller.specs import SearchSpec, TrainingSpec
 from controller.store import searches, transitions
 from controller.store.database import Database, now
-from controller.store.models import Attempt, Leader, Search, Trial
+from controller.store.models import OPEN_TRIAL_STATES, REWARDED_STATES, Attempt, Leader, Round, Search, Trial
 from jobs.lease import ClaimRequest, ReleaseRequest, RenewRequest, ResultRequest, WorkerInfo
 from jobs.spec import EvaluationEvent, JobResult, Metrics, ProgressEvent
 
@@ -118,3 +118,40 @@ def metrics(ap: float) -> Metrics:
 
 def evaluation(iteration: int, ap: float) -> EvaluationEvent:
     return EvaluationEvent(iteration=iteration, total_iterations=20, metrics=metrics(ap))
+
+
+def outcome(database: Database, search_id: str) -> dict[str, Any]:
+    """Everything about a search that two runs of the same request must agree in, row by row."""
+    with database.read() as session:
+        found = session.get_one(Search, search_id)
+        trials = session.scalars(select(Trial).where(Trial.search_id == search_id).order_by(Trial.number)).all()
+        rounds = session.scalars(select(Round).where(Round.search_id == search_id).order_by(Round.number)).all()
+    return {
+        "state": found.state,
+        "best": found.best,
+        "trials": [
+            (t.number, t.kind, t.label, t.round, t.index, t.consumed_round, t.theta, t.seed, t.state, t.reward)
+            for t in trials
+        ],
+        "rounds": [(r.number, r.mu, r.sigma, r.proposed, r.mean_reward, r.best_reward, r.rewards) for r in rounds],
+    }
+
+
+def check_ended(database: Database, search_id: str) -> None:
+    """Of a search that has ended: no trial was lost, none counted twice, and nothing is open."""
+    with database.read() as session:
+        found = session.get_one(Search, search_id)
+        trials = session.scalars(select(Trial).where(Trial.search_id == search_id).order_by(Trial.number)).all()
+        rounds = session.scalars(select(Round).where(Round.search_id == search_id).order_by(Round.number)).all()
+    assert [trial.number for trial in trials] == list(range(found.next_number))
+    assert not [trial.id for trial in trials if trial.state in OPEN_TRIAL_STATES]
+    for trial in trials:
+        tries = attempts(database, trial.id)
+        assert [one.number for one in tries] == list(range(1, trial.attempt + 1))
+        outcomes = [one.outcome for one in tries]
+        assert None not in outcomes, (trial.id, outcomes)
+        counted = [one for one in outcomes if one in REWARDED_STATES]
+        assert counted == ([trial.state] if trial.reward is not None else []), (trial.id, outcomes)
+    for closed in (row for row in rounds if row.closed_at is not None):
+        consumed = [t for t in trials if t.consumed_round == closed.number and t.reward is not None]
+        assert len(consumed) == closed.rewards

@@ -122,20 +122,3 @@ class Platform:
 
 def metrics(ap: float) -> Metrics:
     return Metrics(ap=ap, ap50=ap, ap75=ap, ap_small=-1, ap_medium=ap, ap_large=ap)
-
-
-def outcome(platform: Platform, search: Search) -> dict[str, Any]:
-    """Everything about a search that two runs of the same request must agree in."""
-    found = platform.search(search.id)
-    return {
-        "state": found.state,
-        "best": found.best,
-        "trials": [
-            (t.number, t.kind, t.label, t.round, t.index, t.consumed_round, t.theta, t.seed, t.state, t.reward)
-            for t in platform.trials(search)
-        ],
-        "rounds": [
-            (r.number, r.mu, r.sigma, r.proposed, r.mean_reward, r.best_reward, r.rewards)
-            for r in platform.rounds(search)
-        ],
-    }

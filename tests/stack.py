@@ -23,7 +23,7 @@ WAIT_SECONDS = 120
 IMPATIENT = {
     "PAPLOSS_LEASE_SECONDS": "3",
     "PAPLOSS_RENEW_SECONDS": "0.3",
-    "PAPLOSS_LEADER_LEASE_SECONDS": "2",
+    "PAPLOSS_LEADER_LEASE_SECONDS": "3",
     "PAPLOSS_TICK_SECONDS": "0.05",
 }
 """Settings under which a killed process is missed soon."""
@@ -58,15 +58,15 @@ class Stack:
             "OMP_NUM_THREADS": "1",
             **settings,
         }
-        database = Database(self.environment["PAPLOSS_DATABASE_URL"])
-        schema.upgrade(database)
-        with database.write() as session:
+        self.database = Database(self.environment["PAPLOSS_DATABASE_URL"])
+        schema.upgrade(self.database)
+        with self.database.write() as session:
             self.admin_key = create_key(session, "test-admin", "admin")
             self.worker_key = create_key(session, "test-worker", "worker")
-        database.close()
         self.logs = folder / "logs"
         self.logs.mkdir()
         self.controller: subprocess.Popen[bytes] | None = None
+        self.replicas: dict[str, subprocess.Popen[bytes]] = {}
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self.http = httpx.Client(
             base_url=f"{self.url}/api/v1", headers={"Authorization": f"Bearer {self.admin_key}"}, timeout=30
@@ -77,12 +77,13 @@ class Stack:
 
     def __exit__(self, *_: object) -> None:
         self.http.close()
-        for process in (*self.workers.values(), *filter(None, [self.controller])):
+        for process in (*self.workers.values(), *self.replicas.values(), *filter(None, [self.controller])):
             process.kill()
             process.wait()
+        self.database.close()
 
-    def start_controller(self) -> None:
-        self.controller = self._start("controller", ["controller.cli", "serve"], {})
+    def start_controller(self, **settings: str) -> None:
+        self.controller = self._start("controller", ["controller.cli", "serve"], settings)
         wait_until(self._is_ready, "the controller to be ready")
 
     def kill_controller(self, number: int = signal.SIGKILL) -> None:
@@ -90,6 +91,11 @@ class Stack:
         self.controller.send_signal(number)
         self.controller.wait(WAIT_SECONDS)
         self.controller = None
+
+    def start_replica(self, name: str, port: int, **settings: str) -> None:
+        """Another controller over the same database and Redis."""
+        given = {"PAPLOSS_PORT": str(port)} | settings
+        self.replicas[name] = self._start(name, ["controller.cli", "serve"], given)
 
     def start_worker(self, name: str = "w0", **settings: str) -> subprocess.Popen[bytes]:
         given = {"PAPLOSS_CONTROLLER_URL": self.url, "PAPLOSS_KEY": self.worker_key, "PAPLOSS_NAME": name}
@@ -145,7 +151,7 @@ class Stack:
     def submit_training(self, **spec: object) -> str:
         """Start one synthetic training with the identity; returns its id."""
         losses = [{"label": "identity", "preset": "identity"}]
-        given = {"profile": "synthetic", "kind": "compare", "losses": losses} | spec
+        given = {"profile": "synthetic", "kind": "compare", "losses": losses, "seeds": [0], "learning_rates": []} | spec
         return str(self.post("trainings", given)["id"])
 
     def trials(self, search_id: str) -> list[dict[str, Any]]:

@@ -135,6 +135,9 @@ class Attempt:
             training.terminate()
 
     def _conclude(self, folder: AttemptFolder, training: Training, timed_out: bool) -> None:
+        failed = training.result is None or training.result.outcome == "failed"
+        if failed and not self._lost and self._handing_back is None:
+            self._blame_volume(training)
         if training.result is not None:
             self._report(folder, self._request(training, training.result))
         elif self._lost:
@@ -152,6 +155,18 @@ class Attempt:
             self._report(folder, self._request(training, result))
         if self._lost == "cancelled":  # where the lease is another's, the files may serve it
             self._volume.prune(self._lease.trial_id)
+
+    def _blame_volume(self, training: Training) -> None:
+        """A training that fails where no file can be written is not to blame: it is handed back.
+
+        Raises:
+            OSError: so it is.
+        """
+        try:
+            self._volume.check()
+        except OSError:
+            self._release("preempted", training.log_tail())
+            raise
 
     def _request(self, training: Training, result: JobResult) -> ResultRequest:
         return ResultRequest(

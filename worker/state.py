@@ -15,6 +15,7 @@ which a restored database can bring about, differ by their token.
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from jobs.lease import Lease, ResultRequest
 from jobs.spec import JobSpec
 
 FINAL_STATES = frozenset({"succeeded", "pruned", "failed", "cancelled"})
+
+_PROBE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,13 @@ class StateVolume:
         self._trials = root / "trials"
         self._trials.mkdir(parents=True, exist_ok=True)
 
+    def check(self) -> None:
+        """Write something, which nobody sees. Raises OSError where that is not possible now: full, or read-only."""
+        with tempfile.TemporaryFile(dir=self._trials) as file:
+            file.write(bytes(_PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+
     def open_attempt(self, lease: Lease) -> AttemptFolder:
         """Make the attempt's folder, with its job and with its predecessor's checkpoint where there is one."""
         name = f"{lease.attempt:04d}-{lease.token[:8]}"
@@ -134,11 +144,14 @@ class StateVolume:
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that any reader, also after a power cut, sees all of it or nothing."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _same_training(one: JobSpec | None, other: JobSpec) -> bool:

@@ -19,7 +19,8 @@ _TAKEOVER_SECONDS = 5.0
 """An entry that another worker took and has not acknowledged for so long is worth a claim: it died between the two, or
 its claim is unanswered, and then ours will be too."""
 _PAUSE_SECONDS = 2.0
-_BROKEN_VOLUME_SECONDS = 15.0
+_REPAIR_SECONDS = 5.0
+"""So often a state volume that could not be written is tried again."""
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +97,18 @@ class Supervisor:
             attempt.run()
         except OSError as error:
             log.error("this worker cannot run trainings now: %s", error, extra={"trial": lease.trial_id})
-            self._stopping.wait(_BROKEN_VOLUME_SECONDS)
+            self._await_volume()
         return True
+
+    def _await_volume(self) -> None:
+        """Wait until files can be written again: whoever claimed now would only take trials from other workers."""
+        while not self._stopping.wait(_REPAIR_SECONDS):
+            try:
+                self._volume.check()
+            except OSError as error:
+                log.warning("still no use of the state volume: %s", error)
+            else:
+                return
 
     def _claim(self, entry: Entry, info: WorkerInfo) -> Lease | None:
         """The lease, or none where the trial is not to be had or the worker stops; acknowledges definite answers."""

@@ -17,6 +17,7 @@ from controller.api import (
     health,
     keys,
     leases,
+    metrics,
     pages,
     problems,
     searches,
@@ -52,6 +53,7 @@ ROUTERS: Sequence[APIRouter] = (
     leases.router,
     keys.router,
     health.router,
+    metrics.router,
     pages.router,
     sign_in.router,
     assets.router,
@@ -112,11 +114,12 @@ def list_operations() -> list[str]:
 def _connect(settings: Settings) -> Services:
     if undeclared := set(list_operations()) - ROLES.keys() - OPEN:
         raise RuntimeError(f"routes without declared roles in controller.api.access: {sorted(undeclared)}")
-    database = Database(settings.resolved_database_url)
+    database = Database(settings.resolved_database_url, silent_seconds=2 * settings.leader_lease_seconds)
     try:
         schema.upgrade(database)
         _install_keys(settings, database)
-        queue = TrialQueue(settings.redis_url)
+        # A term must outlast the silence of a Redis that hangs.
+        queue = TrialQueue(settings.redis_url, answer_seconds=settings.leader_lease_seconds / 3)
         queue.ping()
         driver = Driver(database, queue, settings)
         scaler = _make_scaler(settings, database, driver)

@@ -25,6 +25,12 @@ MEDIA_TYPE = "application/problem+json"
 RETRY = {"Retry-After": "5"}
 STATUSES: dict[type[Exception], int] = {NotFoundError: 404, ConflictError: 409, GoneError: 410, SchemaError: 503}
 """What the store's refusals are in HTTP."""
+DATABASE_TROUBLE: tuple[type[Exception], ...] = (
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.InternalError,  # the server has ended a transaction whose client was silent for too long
+    sqlalchemy.exc.InterfaceError,
+    sqlalchemy.exc.TimeoutError,
+)
 
 
 class FieldError(BaseModel):
@@ -117,8 +123,8 @@ def install(app: FastAPI, render_problem: PageRenderer) -> None:
     app.add_exception_handler(PathRefusedError, _on_refused_path)
     for refusal in STATUSES:
         app.add_exception_handler(refusal, _on_refusal)
-    app.add_exception_handler(sqlalchemy.exc.OperationalError, _on_database_error)
-    app.add_exception_handler(sqlalchemy.exc.TimeoutError, _on_database_error)
+    for trouble in DATABASE_TROUBLE:
+        app.add_exception_handler(trouble, _on_database_error)
     app.add_exception_handler(sqlalchemy.exc.DataError, _on_unstorable)
     app.add_exception_handler(QueueError, _on_queue_error)
 
@@ -158,7 +164,7 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
         position = broken[0]["loc"][-1]
         reason = broken[0].get("ctx", {}).get("error", "syntax error")
         return response(request, 400, f"the body is not valid JSON: {reason} at character {position}")
-    errors = [_describe(item) for item in found]
+    errors = [_describe(item["loc"], item) for item in found]
     detail = "; ".join(f"{item.pointer.lstrip('/') or item.location}: {item.message}" for item in errors[:3])
     if len(errors) > 3:
         detail += f"; and {len(errors) - 3} more"
@@ -169,9 +175,14 @@ _NAMED_FIELD = re.compile(r"^([a-z_]+(?:\.[a-z_]+)*)(?:\[[^\]]*\])?: ")
 """How the models' own checks, which see several fields at once, begin their messages."""
 
 
-def _describe(item: Mapping[str, Any]) -> FieldError:
+def describe_errors(found: Sequence[Mapping[str, Any]]) -> list[FieldError]:
+    """What pydantic's `ValidationError.errors()` found in a request's body."""
+    return [_describe(("body", *item["loc"]), item) for item in found]
+
+
+def _describe(place: Sequence[str | int], item: Mapping[str, Any]) -> FieldError:
     """Pydantic's words, with the given value where it is short, since a person has to find it in their file."""
-    location, *path = item["loc"]
+    location, *path = place
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "value_error" and (named := _NAMED_FIELD.match(message)):
         path += named[1].split(".")

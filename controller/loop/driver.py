@@ -13,11 +13,10 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from controller.loop import confirmation, feed, rounds
+from controller.loop import confirmation, feed, rounds, trainings
 from controller.loop.jobs import parse_search
 from controller.search.scheduling import Wait
 from controller.settings import Settings
-from controller.specs import TrainingSpec
 from controller.store import transitions
 from controller.store.database import Database, now
 from controller.store.errors import LeadershipLostError
@@ -196,8 +195,10 @@ def _act(session: Session, search: Search, workers: int) -> None:
         return
     elif search.stage == "confirm":
         confirmation.conclude(session, search, parse_search(search))
+    elif search.stage == "rates":
+        trainings.choose_rates(session, search)
     else:
-        _end_training(session, search)
+        trainings.end_trainings(session, search)
 
 
 def _has_ended(session: Session, search: Search) -> bool:
@@ -222,19 +223,6 @@ def _fail(session: Session, search: Search) -> None:
     )
     end_search(session, search, "failed", reason)
     record(session, "search_failed", reason, search_id=search.id, level="error")
-
-
-def _end_training(session: Session, search: Search) -> None:
-    spec = TrainingSpec.model_validate(search.spec)
-    total = len(spec.losses) * len(spec.seeds)
-    rewarded = _count(session, search, ("succeeded", "pruned"))
-    if rewarded == 0:
-        reason = "no training ended with a result; see the trials' errors"
-        end_search(session, search, "failed", reason)
-        record(session, "search_failed", reason, search_id=search.id, level="error")
-    else:
-        end_search(session, search, "succeeded")
-        record(session, "search_succeeded", f"{rewarded} of {total} trainings have a result", search_id=search.id)
 
 
 def _count(session: Session, search: Search, states: Sequence[str]) -> int:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Float, create_engine, event, make_url, select
+from sqlalchemy import URL, Connection, Engine, Float, create_engine, event, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
@@ -18,6 +18,14 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 
 BUSY_TIMEOUT_SECONDS = 30
+_PATIENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
+"""When a connection to PostgreSQL over a broken network is given up: libpq waits for hours. A URL may say other."""
 
 
 class now(FunctionElement[float]):  # noqa: N801 (reads as the SQL function that it is)
@@ -51,14 +59,18 @@ class Database:
     calls retries, as a worker does with any 5xx. That is cheaper than asking the server before each transaction.
     """
 
-    def __init__(self, url: str) -> None:
-        """Prepare the engine; the first connection is made on first use. `url` is an SQLAlchemy URL."""
+    def __init__(self, url: str, silent_seconds: float = 30) -> None:
+        """Prepare the engine; the first connection is made on first use. `url` is an SQLAlchemy URL.
+
+        `silent_seconds`: a transaction whose client says nothing for so long is ended by PostgreSQL. A controller that
+        froze or was cut off in the middle of one would else hold its locks, the leader's row among them, for hours.
+        """
         self.url = make_url(url)
         if self.url.get_backend_name() == "sqlite":
             self.engine = _sqlite_engine(str(url), self.url.database)
         else:
             self.url = self.url.set(drivername="postgresql+psycopg")
-            self.engine = create_engine(self.url, pool_size=10, max_overflow=10, pool_timeout=30)
+            self.engine = _postgres_engine(self.url, silent_seconds)
         self._reader = self.engine.execution_options(readonly=True)
 
     @property
@@ -81,6 +93,21 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def _postgres_engine(url: URL, silent_seconds: float) -> Engine:
+    patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
+    engine = create_engine(url, connect_args=patience, pool_size=10, max_overflow=10, pool_timeout=30)
+
+    @event.listens_for(engine, "connect")
+    def limit_silence(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        # By a statement, because connection poolers refuse such options when they are connected to.
+        cursor = connection.cursor()
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {round(silent_seconds * 1000)}")
+        cursor.close()
+        connection.commit()
+
+    return engine
 
 
 def _sqlite_engine(url: str, path: str | None) -> Engine:

@@ -195,9 +195,9 @@ def release(session: Session, request: ReleaseRequest) -> TrialState:
         raise ConflictError(f"trial {trial.id}: attempt {trial.attempt} has claimed it since")
     if trial.state not in OPEN_TRIAL_STATES:
         raise GoneError(f"trial {trial.id} is {trial.state}")
-    if trial.state == "running" and request.reason == "preempted":
+    if trial.state == "running" and request.reason == "preempted" and trial.started_at is not None:
         _charge_preemption(session, trial)
-    else:  # pausing is charged to no budget, and what had expired was charged then
+    else:  # what never started and what pauses is charged to no budget, and what had expired was charged then
         trial.state = "queued"
     trial.token = None
     trial.lease_until = None
@@ -376,8 +376,10 @@ def _fail_attempt(session: Session, trial: Trial, result: JobResult) -> None:
 
 def _charge_preemption(session: Session, trial: Trial) -> None:
     trial.preemptions += 1
-    if trial.preemptions > session.get_one(Search, trial.search_id).budgets.max_preemptions:
-        _give_up(session, trial, f"taken away {trial.preemptions} times")
+    budget = session.get_one(Search, trial.search_id).budgets.max_preemptions
+    if trial.preemptions > budget:
+        trial.error_kind = trial.error = None  # of an attempt that failed earlier
+        _give_up(session, trial, f"taken away {trial.preemptions} times, more than max_preemptions ({budget}) allows")
     else:
         trial.state = "queued"
 

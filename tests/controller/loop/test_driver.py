@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import redis
-from scenarios import add_search, add_training, pass_grace, pass_lease, pass_term, search_spec
-from simulation import Platform, outcome, reward_of
+from scenarios import add_search, add_training, outcome, pass_grace, pass_lease, pass_term, search_spec
+from servers import RedisServer
+from simulation import Platform, reward_of
 from sqlalchemy import event, update
+from wire import Wire
 
 from controller.loop.confirmation import Report
 from controller.loop.driver import Driver
@@ -75,7 +77,7 @@ def test_trials_of_one_version_share_a_seed_that_no_confirmation_uses(platform: 
 
 def test_the_same_request_gives_the_same_search_again(platform: Platform) -> None:
     first, second = (platform.run(add_search(platform.database, seed=5)) for _ in range(2))
-    assert outcome(platform, first) == outcome(platform, second)
+    assert outcome(platform.database, first.id) == outcome(platform.database, second.id)
 
 
 def test_the_log_tells_the_story_of_a_search(platform: Platform) -> None:
@@ -326,7 +328,7 @@ def test_a_driver_that_lost_its_term_in_the_middle_of_a_tick_changes_nothing(pla
     search = add_search(platform.database)
     platform.driver.tick()
     platform.work()
-    before = outcome(platform, search)
+    before = outcome(platform.database, search.id)
 
     def depose(_session: object, *_more: object) -> None:
         pass_term(platform.database)
@@ -335,7 +337,7 @@ def test_a_driver_that_lost_its_term_in_the_middle_of_a_tick_changes_nothing(pla
         pass_grace(platform.database)
         with pytest.raises(Exception, match="no longer leads"):
             platform.driver.tick()
-    assert outcome(platform, search) == before
+    assert outcome(platform.database, search.id) == before
     assert platform.new_driver().tick()
     assert platform.search(search.id).round == 1
 
@@ -383,7 +385,7 @@ def _killed_at(database: Database, statement_number: int) -> Iterator[None]:
 @pytest.mark.parametrize("mode", ["round", "stream"])
 def test_a_controller_killed_between_any_two_statements_comes_to_the_same_end(platform: Platform, mode: str) -> None:
     request = {"rounds": 2, "trials_per_round": 3, "mode": mode, "confirm": {"candidates": 2, "seeds": 1}, "seed": 3}
-    undisturbed = outcome(platform, platform.run(add_search(platform.database, **request)))
+    undisturbed = outcome(platform.database, platform.run(add_search(platform.database, **request)).id)
 
     search = add_search(platform.database, **request)
     kills = 0
@@ -404,7 +406,7 @@ def test_a_controller_killed_between_any_two_statements_comes_to_the_same_end(pl
             break
         platform.work()
     assert kills > 30
-    assert outcome(platform, search) == undisturbed
+    assert outcome(platform.database, search.id) == undisturbed
 
 
 # Pause, cancel
@@ -470,6 +472,24 @@ def test_without_redis_results_are_still_used(platform: Platform) -> None:
         pass_term(platform.database)
         assert platform.new_driver().tick()
     assert platform.search(search.id).round == 1
+
+
+def test_while_redis_is_silent_results_are_still_used_and_afterwards_it_is_filled(
+    platform: Platform, redis_server: RedisServer
+) -> None:
+    search = add_search(platform.database)
+    platform.driver.tick()
+    platform.work()
+    with Wire(("127.0.0.1", redis_server.port)) as wire, TrialQueue(wire.redis_url, answer_seconds=0.1) as silent:
+        platform.queue = silent
+        platform.driver = platform.new_driver()
+        pass_term(platform.database)
+        wire.hold()
+        assert platform.driver.tick()
+        assert platform.search(search.id).round == 1
+        wire.mend()
+        platform.driver.tick()
+        assert platform.queue.present(0) == {trial.id for trial in platform.trials(search, state="queued")}
 
 
 def test_the_queue_holds_no_more_than_workers_take_soon(platform: Platform) -> None:

@@ -4,8 +4,9 @@ import time
 import pytest
 from scenarios import add_search
 from sqlalchemy import select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InternalError, OperationalError
 
+from controller.store import leadership, schema
 from controller.store.database import Database, now, read_clock
 from controller.store.models import Search
 
@@ -81,6 +82,19 @@ def test_after_its_connections_were_cut_a_pool_fails_once_and_then_works(postgre
         with database.read() as session:
             read_clock(session)
     database.close()
+    other.close()
+
+
+def test_a_transaction_whose_client_falls_silent_is_ended_and_its_locks_are_free(postgres_url: str) -> None:
+    frozen, other = Database(postgres_url, silent_seconds=0.2), Database(postgres_url)
+    schema.upgrade(other)
+    with frozen.write() as holder, other.write() as successor:
+        leadership.acquire(holder, "frozen", 60)
+        assert leadership.acquire(successor, "other", 60) is not None  # waits until the server has ended the first
+        with pytest.raises(InternalError, match="idle-in-transaction"):
+            read_clock(holder)
+        holder.rollback()
+    frozen.close()
     other.close()
 
 

@@ -387,10 +387,28 @@ def test_preemptions_have_a_budget_of_their_own(database: Database) -> None:
     trial_id = add_trial(database, budgets={"max_preemptions": 2, "max_failed_attempts": 1})
     for state in ("queued", "queued", "failed"):
         token = claim(database, trial_id)
+        renew(database, trial_id, token)
         assert release(database, trial_id, token, "preempted") == state
         assert release(database, trial_id, token, "preempted") == state
     row = trial(database, trial_id)
-    assert (row.preemptions, row.failed_attempts, row.error) == (3, 0, "taken away 3 times")
+    assert (row.preemptions, row.failed_attempts, row.error_kind) == (3, 0, None)
+    assert row.error == "taken away 3 times, more than max_preemptions (2) allows"
+
+
+def test_the_reason_of_a_trial_taken_away_too_often_is_not_an_earlier_crash(database: Database) -> None:
+    trial_id = add_trial(database, budgets={"max_preemptions": 0, "max_failed_attempts": 2})
+    finish(database, trial_id, claim(database, trial_id), failed("crash", "it broke"))
+    token = claim(database, trial_id)
+    renew(database, trial_id, token)
+    assert expire(database, trial_id) == "failed"
+    row = trial(database, trial_id)
+    assert (row.error_kind, row.error) == (None, "taken away 1 times, more than max_preemptions (0) allows")
+
+
+def test_an_attempt_that_never_started_is_handed_back_uncharged(database: Database) -> None:
+    trial_id = add_trial(database, budgets={"max_preemptions": 0})
+    assert release(database, trial_id, claim(database, trial_id), "preempted") == "queued"
+    assert trial(database, trial_id).preemptions == 0
 
 
 def test_a_paused_hand_back_is_charged_to_nobody(database: Database) -> None:
