@@ -48,6 +48,7 @@ ROLES: dict[str, frozenset[Role]] = {
     "GET /api/v1/trials/{trial_id}/figures/{name}": READERS,
     "GET /api/v1/workers": READERS,
     "GET /api/v1/status": READERS,
+    "GET /metrics": READERS,
     "POST /api/v1/leases/claim": WORKERS,
     "POST /api/v1/leases/renew": WORKERS,
     "POST /api/v1/leases/result": WORKERS,

@@ -1,5 +1,7 @@
 """The workers: what they last told the controller, and who waits at the queue."""
 
+from collections.abc import Iterator
+
 from sqlalchemy import select
 
 from controller.api import models, views
@@ -31,6 +33,16 @@ def read_workers(services: Services, cursor: str | None, limit: int) -> models.P
         newcomers = sorted(waiting.keys() - known)
         items += [_newcomer(name, clock - waiting[name]) for name in newcomers]
     return models.Page(items=items, next_cursor=page.next_cursor)
+
+
+def read_all_workers(services: Services) -> Iterator[models.WorkerSummary]:
+    """All workers, page by page."""
+    cursor = None
+    while True:
+        page = read_workers(services, cursor, 200)
+        yield from page.items
+        if (cursor := page.next_cursor) is None:
+            return
 
 
 def count_workers(services: Services) -> tuple[int, int]:
