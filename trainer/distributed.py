@@ -1,6 +1,7 @@
 """The processes of one training: one per GPU, started by torchrun, or a single one."""
 
 import os
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -51,6 +52,14 @@ def maximum(values: Tensor) -> Tensor:
     return values
 
 
+def average(values: Tensor) -> Tensor:
+    """Elementwise mean over the processes, in place."""
+    if dist.is_initialized():
+        dist.all_reduce(values)
+        values /= world_size()
+    return values
+
+
 def any_process(flag: bool, device: torch.device) -> bool:
     """Whether `flag` is set in any of the processes."""
     if not dist.is_initialized():
@@ -63,11 +72,41 @@ def gather_rows(rows: Tensor) -> Tensor:
     if not dist.is_initialized():
         return rows
     device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else rows.device
-    counts = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(world_size())]
-    dist.all_gather(counts, torch.tensor([len(rows)], device=device))
+    return torch.cat(_gather(rows.to(device))).cpu()
+
+
+def gather_with_gradient(rows: Tensor) -> Tensor:
+    """The rows `[n_rank, ...]` of all processes, `[sum n, ...]`, in the order of the ranks, with a way back.
+
+    For a value that every process computes alike from all rows. What comes back to a process's own rows is multiplied
+    by the number of processes, because training averages the gradients that they bring: the mean is then the gradient
+    of that one value. Nothing is sent on the way back.
+    """
+    if not dist.is_initialized():
+        return rows
+    return cast(Tensor, _GatheredRows.apply(rows))  # type: ignore[no-untyped-call]
+
+
+class _GatheredRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        parts = _gather(rows)
+        start = sum(len(part) for part in parts[: rank()])
+        ctx.own = slice(start, start + len(rows))
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0][ctx.own] * world_size()
+
+
+def _gather(rows: Tensor) -> list[Tensor]:
+    """The rows `[n_rank, ...]` of each process, which may differ in number."""
+    counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(world_size())]
+    dist.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
     longest = max(int(count) for count in counts)
-    padded = rows.new_zeros(longest, rows.shape[1], device=device)
-    padded[: len(rows)] = rows.to(device)
-    parts = [torch.empty_like(padded) for _ in range(world_size())]
+    padded = rows.new_zeros(longest, *rows.shape[1:])
+    padded[: len(rows)] = rows.detach()
+    parts = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(parts, padded)
-    return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)]).cpu()
+    return [part[: int(count)] for part, count in zip(parts, counts, strict=True)]
