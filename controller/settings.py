@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from jobs.logs import LogFormat
 from jobs.settings import ProcessSettings
 
 
@@ -33,6 +34,8 @@ class Settings(ProcessSettings):
     requests_per_second: float = Field(100, gt=0, description="of one API key and the browsers it opened")
     worker_requests_per_second: float = Field(2000, gt=0, description="of one worker key, which all workers may share")
     stranger_requests_per_second: float = Field(20, gt=0, description="of one address without a valid key")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: LogFormat = Field("text", description="json: one object a line, with ids of search, trial and worker")
     session_seconds: float = Field(12 * 3600, gt=0, description="how long a browser stays signed in")
 
     admin_key: SecretStr | None = Field(

@@ -6,9 +6,9 @@ import sys
 
 from pydantic import ValidationError
 
+from jobs.logs import start_logging
 from jobs.queue import QueueError, TrialQueue
 from worker.controller import Controller
-from worker.logs import start_logging
 from worker.machine import describe
 from worker.settings import Settings
 from worker.state import StateVolume
@@ -21,9 +21,9 @@ def main() -> int:
         settings = Settings(_cli_parse_args=True)
     except ValidationError as error:
         return _refuse("; ".join(_describe(problem["loc"], problem["msg"]) for problem in error.errors()))
-    start_logging(settings.log_level)
     info = describe(settings.name)
-    logging.getLogger(__name__).info("worker started", extra={"worker": info.model_dump(), "slots": settings.slots})
+    start_logging(settings.log_level, settings.log_format, worker=info.name)
+    logging.getLogger(__name__).info("worker started", extra={"machine": info.model_dump(), "slots": settings.slots})
     try:
         queue = TrialQueue(settings.redis_url)
         volume = StateVolume(settings.state_dir)

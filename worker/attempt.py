@@ -42,7 +42,8 @@ class Attempt:
         self._controller = controller
         self._volume = volume
         self._grace_seconds = grace_seconds
-        self._context = {"trial": lease.trial_id, "attempt": lease.attempt}
+        search_id = lease.trial_id.rpartition("-")[0]
+        self._context = {"search": search_id, "trial": lease.trial_id, "attempt": lease.attempt}
         self._wake = threading.Event()
         self._stopping = stopping
         self._handing_back: Reason | None = None

@@ -3,11 +3,12 @@
 import os
 import socket
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from jobs.logs import LogFormat
 from jobs.settings import ProcessSettings
 
 
@@ -35,7 +36,8 @@ class Settings(ProcessSettings):
     )
     idle_seconds: float | None = Field(None, gt=0, description="end when nothing came for so long; default: never")
     grace_seconds: float = Field(20, gt=0, description="time that a trainer has to leave a checkpoint when stopped")
-    log_level: str = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: LogFormat = "json"
 
     @model_validator(mode="after")
     def _check_key(self) -> Self:

@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import logging
 import signal
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from controller.settings import Settings
 from controller.store import schema
 from controller.store.database import Database
 from controller.store.errors import SchemaError
+from jobs.logs import start_logging
 
 WorkersOption = Annotated[
     int | None, typer.Option(min=0, help="Worker processes [one per GPU, or per core where there is none].")
@@ -70,7 +70,7 @@ def serve(
     from jobs.queue import QueueError  # noqa: PLC0415
 
     settings = read_settings(host=host, port=port)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    start_logging(settings.log_level, settings.log_format)
     with ExitStack() as stack:
         stack.enter_context(hold_database(settings))
         try:

@@ -119,9 +119,7 @@ class Driver:
             expired = transitions.find_expired(session)
         for trial_id in expired:
             with drive(self._database, term) as session:
-                state = transitions.expire(session, trial_id)
-            if state is not None:
-                logger.warning("trial %s: its worker fell silent, now %s", trial_id, state)
+                transitions.expire(session, trial_id)
 
     def _advance(self, term: Term, search: Search, workers: int) -> None:
         """Advance one search until it has to wait; an error in it must not hold up the others."""
@@ -138,7 +136,7 @@ class Driver:
         except (LeadershipLostError, SQLAlchemyError):
             raise
         except Exception:
-            logger.exception("search %s could not be advanced", search.id)
+            logger.exception("the search could not be advanced", extra={"search": search.id})
 
     def _is_due(self, search: Search, workers: int) -> bool:
         """A look without a lock, because most looks find nothing to do."""

@@ -1,5 +1,7 @@
 """The lease protocol, as the API serves it: each call is one transaction."""
 
+import logging
+
 from controller.loop.jobs import build_job, fix_prune_points
 from controller.settings import Settings
 from controller.store import transitions
@@ -7,13 +9,15 @@ from controller.store.database import Database
 from controller.store.errors import LateResultError
 from jobs.lease import Accepted, ClaimRequest, Lease, ReleaseRequest, RenewReply, RenewRequest, ResultRequest
 
+logger = logging.getLogger(__name__)
+
 
 def claim(database: Database, settings: Settings, request: ClaimRequest) -> Lease:
     """Grant a trial to a worker. Raises as `transitions.claim`: each of its errors is a definite answer."""
     with database.write() as session:
         search, trial, attempt = transitions.claim(session, request, settings.lease_seconds)
         fix_prune_points(session, search, trial)
-        return Lease(
+        lease = Lease(
             trial_id=trial.id,
             attempt=attempt.number,
             token=attempt.token,
@@ -21,6 +25,9 @@ def claim(database: Database, settings: Settings, request: ClaimRequest) -> Leas
             renew_seconds=settings.renew_seconds,
             job=build_job(search, trial),
         )
+    fields = {"search": search.id, "trial": trial.id, "attempt": attempt.number, "worker": request.worker.name}
+    logger.info("claimed", extra=fields)
+    return lease
 
 
 def renew(database: Database, settings: Settings, request: RenewRequest) -> RenewReply:

@@ -5,7 +5,6 @@ carried out. Everything random follows from (seed, version, index), and an updat
 that follow from it, so a controller killed at any point comes to the same rows when it starts again.
 """
 
-import logging
 from collections.abc import Mapping
 
 import numpy as np
@@ -23,8 +22,6 @@ from controller.store.database import read_clock
 from controller.store.events import record
 from controller.store.models import OPEN_TRIAL_STATES, REWARDED_STATES, Round, Search, Trial
 from controller.store.searches import end_search, new_trial
-
-logger = logging.getLogger(__name__)
 
 
 def next_action(session: Session, search: Search, spec: SearchSpec, workers: int) -> Action:
@@ -136,7 +133,6 @@ def _update(session: Session, search: Search, spec: SearchSpec, algorithm: Algor
         f"best {100 * version.best_reward:.1f} of {len(rewards)}"
     )
     record(session, "round_closed", message, search_id=search.id)
-    logger.info("search %s: %s", search.id, message)
 
 
 def _current_version(session: Session, search: Search, spec: SearchSpec, algorithm: Algorithm) -> Round:

@@ -1,8 +1,9 @@
 """The event log: what happened to a search, in words. They are for people, so an AP in them is in percent."""
 
+import logging
 from typing import Literal
 
-from sqlalchemy import insert
+from sqlalchemy import event, insert
 from sqlalchemy.orm import Session
 
 from controller.store.models import Event
@@ -16,6 +17,7 @@ EventKind = Literal[
     "search_succeeded",
     "round_closed",
     "confirm_started",
+    "rates_chosen",
     "trials_replaced",
     "trial_succeeded",
     "trial_pruned",
@@ -33,6 +35,8 @@ EventKind = Literal[
 ]
 Level = Literal["info", "warning", "error"]
 
+logger = logging.getLogger(__name__)
+
 
 def record(
     session: Session,
@@ -41,9 +45,16 @@ def record(
     *,
     search_id: str | None = None,
     trial_id: str | None = None,
+    worker: str | None = None,
     level: Level = "info",
 ) -> None:
-    """Add a line to the log, as part of the transaction that it tells of."""
+    """Add a line to the log, as part of the transaction that it tells of; the process's own log has it afterwards."""
+    fields = {"event": kind, "search": search_id, "trial": trial_id, "worker": worker}
+
+    @event.listens_for(session, "after_commit", once=True)
+    def tell(_session: Session) -> None:
+        logger.log(logging.getLevelNamesMapping()[level.upper()], "%s", message, extra=fields)
+
     session.execute(
         insert(Event).values(kind=kind, message=message, search_id=search_id, trial_id=trial_id, level=level)
     )

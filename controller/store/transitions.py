@@ -175,7 +175,14 @@ def finish(session: Session, request: ResultRequest) -> TrialState:
         trial.finished_at = _later(0)
         how = " (diverged)" if result.diverged else ""
         kind: EventKind = "trial_succeeded" if result.outcome == "succeeded" else "trial_pruned"
-        record(session, kind, f"AP {100 * (result.reward or 0):.1f}{how}", search_id=trial.search_id, trial_id=trial.id)
+        record(
+            session,
+            kind,
+            f"AP {100 * (result.reward or 0):.1f}{how}",
+            search_id=trial.search_id,
+            trial_id=trial.id,
+            worker=trial.worker,
+        )
     _end_attempt(session, trial, result.outcome, request.log_tail, result)
     return trial.state
 
@@ -208,6 +215,7 @@ def release(session: Session, request: ReleaseRequest) -> TrialState:
         f"handed back by {trial.worker} at iteration {trial.iteration}",
         search_id=trial.search_id,
         trial_id=trial.id,
+        worker=trial.worker,
     )
     _end_attempt(session, trial, request.reason, request.log_tail)
     return trial.state
@@ -236,6 +244,7 @@ def expire(session: Session, trial_id: str) -> TrialState | None:
         f"{trial.worker} fell silent",
         search_id=trial.search_id,
         trial_id=trial.id,
+        worker=trial.worker,
         level="warning",
     )
     return trial.state
@@ -266,7 +275,7 @@ def cancel_trial(session: Session, trial_id: str) -> Trial:
         _update_attempt(session, trial, {"outcome": "cancelled", "ended_at": now()})
     trial.state = "cancelled"
     trial.finished_at = read_clock(session)
-    record(session, "trial_cancelled", "cancelled", search_id=trial.search_id, trial_id=trial.id)
+    record(session, "trial_cancelled", "cancelled", search_id=trial.search_id, trial_id=trial.id, worker=trial.worker)
     return trial
 
 
@@ -342,7 +351,14 @@ def _revive(session: Session, trial: Trial) -> None:
         trial.preemptions -= 1
     trial.state = "running"
     _update_attempt(session, trial, {"outcome": None, "ended_at": None})
-    record(session, "lease_revived", f"{trial.worker} is back", search_id=trial.search_id, trial_id=trial.id)
+    record(
+        session,
+        "lease_revived",
+        f"{trial.worker} is back",
+        search_id=trial.search_id,
+        trial_id=trial.id,
+        worker=trial.worker,
+    )
 
 
 def _find_attempt(session: Session, trial_id: str, token: str) -> tuple[Trial, Attempt]:
@@ -371,7 +387,15 @@ def _fail_attempt(session: Session, trial: Trial, result: JobResult) -> None:
     else:
         trial.state = "queued"
         message = f"attempt {trial.attempt} failed ({result.error_kind}), will be retried: {result.error}"
-        record(session, "trial_retried", message, search_id=trial.search_id, trial_id=trial.id, level="warning")
+        record(
+            session,
+            "trial_retried",
+            message,
+            search_id=trial.search_id,
+            trial_id=trial.id,
+            worker=trial.worker,
+            level="warning",
+        )
 
 
 def _charge_preemption(session: Session, trial: Trial) -> None:
@@ -388,7 +412,15 @@ def _give_up(session: Session, trial: Trial, reason: str) -> None:
     trial.state = "failed"
     trial.error = trial.error or reason
     trial.finished_at = _later(0)
-    record(session, "trial_failed", reason, search_id=trial.search_id, trial_id=trial.id, level="error")
+    record(
+        session,
+        "trial_failed",
+        reason,
+        search_id=trial.search_id,
+        trial_id=trial.id,
+        worker=trial.worker,
+        level="error",
+    )
 
 
 def _end_attempt(

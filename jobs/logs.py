@@ -1,0 +1,61 @@
+"""Log lines of the long-running processes: text for people, or one JSON object a line for machines.
+
+Whatever a record has in its `extra` is part of the line; by convention `search`, `trial` and `worker` are ids. Fields
+that hold for all of a process are given once, at its start.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Literal
+
+LogFormat = Literal["text", "json"]
+
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class TextLines(logging.Formatter):
+    """Time, level, module and message, with the record's own fields behind."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the library's name)
+        """The line without its traceback."""
+        fields = "".join(f" {name}={value}" for name, value in _own_fields(record).items())
+        return super().formatMessage(record) + fields
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object with time, level, logger, message and the fields of the process and of the record."""
+
+    def __init__(self, process_fields: Mapping[str, object]) -> None:
+        super().__init__()
+        self._process_fields = dict(process_fields)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line."""
+        fields: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        fields |= self._process_fields | _own_fields(record)
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, default=str)
+
+
+def start_logging(level: str, log_format: LogFormat, **process_fields: object) -> None:
+    """Send every record of `level` and above to standard error; JSON lines carry `process_fields` as well."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines(process_fields) if log_format == "json" else TextLines())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs a line for every renewal
+
+
+def _own_fields(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD_FIELDS and value is not None}
