@@ -1,0 +1,58 @@
+"""What a ranking loss sees on two devices: its own entries, or those of both, in two processes over gloo."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import two_devices
+from two_devices import NAMES, POSITIVES, Model, gradients, make_inputs
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """Value on the first device and averaged gradients by (loss, case, gathered or not)."""
+    file = tmp_path_factory.mktemp("devices") / "found.pt"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    root = Path(two_devices.__file__).parents[1]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+    subprocess.run([*command, two_devices.__file__, str(file)], check=True, env=environment, capture_output=True)
+    return torch.load(file)
+
+
+def alone(name, inputs):
+    model = Model(name, gather_scores=False)
+    value = model(*inputs)
+    value.backward()
+    return value.detach(), gradients(model)
+
+
+@pytest.mark.parametrize("case", POSITIVES)
+@pytest.mark.parametrize("name", NAMES)
+def test_gathered_scores_give_the_gradient_of_one_device_with_all_images(measured, name, case):
+    together = [torch.cat(parts) for parts in zip(*(make_inputs(case, device) for device in range(2)), strict=True)]
+    value, gradient = alone(name, together)
+    found_value, found_gradient = measured[name, case, True]
+    torch.testing.assert_close(found_value, value, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(found_gradient, gradient, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("case", POSITIVES)
+@pytest.mark.parametrize("name", NAMES)
+def test_otherwise_each_device_ranks_its_own_entries_and_gradients_are_averaged(measured, name, case):
+    (value, first), (_, second) = (alone(name, make_inputs(case, device)) for device in range(2))
+    found_value, found_gradient = measured[name, case, False]
+    torch.testing.assert_close(found_value, value)
+    torch.testing.assert_close(found_gradient, (first + second) / 2, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_two_are_not_the_same(measured, name):
+    assert not torch.allclose(measured[name, "both", True][1], measured[name, "both", False][1], rtol=1e-2)
+
+
+def test_on_one_device_gathering_changes_nothing():
+    values = [Model("parameterized_ap", gather)(*make_inputs("both", 0)) for gather in (True, False)]
+    assert values[0] == values[1]

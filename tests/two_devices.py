@@ -1,0 +1,81 @@
+"""The ranking objective on two devices, as programs of torchrun's: writes what each case's averaged gradients are.
+
+    python -m torch.distributed.run --standalone --nproc-per-node=2 tests/two_devices.py FILE
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from jobs.presets import PRESETS
+from trainer.heads.objective import LOSS_PARTS, RankingObjective
+
+CLASSES = 3
+PARAMETERS = {
+    "parameterized_ap": {"control_points": PRESETS["retinanet"].heads["bbox_head"].control_points},
+    "handmade_ap": {"form": "sigmoid"},
+}
+NAMES = tuple(LOSS_PARTS)
+POSITIVES = {"both": (5, 2), "one": (5, 0), "none": (0, 0)}
+"""Positive candidates of each device, by case."""
+CANDIDATES = (40, 23)
+"""Of each device: images differ in size."""
+
+
+def make_inputs(case: str, device: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Features `[M, 4]`, labels `[M]`, weights `[M]` and box targets `[M, 4]` of a device, in float64."""
+    generator = torch.Generator().manual_seed(device + 1)
+    count, positives = CANDIDATES[device], POSITIVES[case][device]
+    labels = torch.full((count,), CLASSES)
+    labels[:positives] = torch.randint(CLASSES, (positives,), generator=generator)
+    weights = torch.ones(count)
+    weights[-3:] = 0
+    features, targets = (torch.randn(count, 4, generator=generator, dtype=torch.float64) for _ in range(2))
+    return features, labels, weights, targets
+
+
+class Model(nn.Module):
+    """A linear head: enough to have a weight that every candidate shares."""
+
+    def __init__(self, name: str, gather_scores: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.classes = nn.Linear(4, CLASSES, dtype=torch.float64)
+        self.boxes = nn.Linear(4, 4, dtype=torch.float64)
+        self.objective = RankingObjective(name=name, **PARAMETERS.get(name, {}), gather_scores=gather_scores)
+
+    def forward(self, features: Tensor, labels: Tensor, weights: Tensor, targets: Tensor) -> Tensor:
+        losses = self.objective(
+            self.classes(features), labels, weights, self.boxes(features), targets, means=(0.0,) * 4, stds=(0.5,) * 4
+        )
+        return torch.stack(list(losses.values())).sum()
+
+
+def gradients(model: nn.Module) -> Tensor:
+    """All of them in one row."""
+    return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+
+
+def main(file: Path) -> None:
+    dist.init_process_group("gloo")
+    device = dist.get_rank()
+    found = {}
+    for name in NAMES:
+        for case in POSITIVES:
+            for gather in (True, False):
+                model = Model(name, gather)
+                parallel = DistributedDataParallel(model)  # kept: what averages the gradients goes with it
+                value = parallel(*make_inputs(case, device))
+                value.backward()
+                found[name, case, gather] = value.detach(), gradients(model)
+    if device == 0:
+        torch.save(found, file)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
