@@ -22,7 +22,8 @@ from scipy.stats import t as student_t
 from benchmarks.record import RESULTS, write_record
 from controller.cli.platform import Address, find_running, run_platform
 from controller.client import Client
-from controller.specs import ConfirmSpec, LossChoice, SearchSpec, TrainingSpec
+from controller.loss_choice import LossChoice
+from controller.specs import ConfirmSpec, SearchSpec, TrainingSpec
 from jobs.spec import DatasetSpec, LossSpec, Overrides, Split
 
 matplotlib.use("Agg")
@@ -64,6 +65,7 @@ def comparison_spec(data: Path, search_id: str, seeds: Sequence[int], epochs: in
             LossChoice(label=FOUND, search=search_id),
         ),
         seeds=tuple(seeds),
+        learning_rates=(),
         evaluate_split="test",
     )
 

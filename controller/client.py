@@ -35,6 +35,7 @@ from controller.api.models import (
     TrialSummary,
     WorkerSummary,
 )
+from controller.comparison_report import Comparison
 from controller.specs import SearchSpec, TrainingSpec
 from controller.store.models import FINAL_SEARCH_STATES, Role, SearchState, TrialState
 from jobs.spec import JobKind
@@ -194,6 +195,10 @@ class Client:
     def get_training(self, training_id: str) -> TrainingDetail:
         """One training request with its results by loss."""
         return self._get(TrainingDetail, f"trainings/{training_id}")
+
+    def comparison(self, training_id: str) -> Comparison:
+        """The losses of a training request beside each other, as far as they have got."""
+        return self._get(Comparison, f"trainings/{training_id}/comparison")
 
     # The platform.
 

@@ -1,5 +1,8 @@
 """What a comparison comes to, as the API answers it and the figure draws it. No statistics: clients read it too."""
 
+import csv
+import io
+
 from jobs.spec import Fraction, LossName, Message
 
 
@@ -57,3 +60,34 @@ class Comparison(Message):
     rows: tuple[Row, ...]
     environments: tuple[dict[str, str], ...] = ()
     """Versions, commit and device of the trainers; each distinct one once."""
+
+
+_COLUMNS = (
+    *("label", "loss", "mean", "standard_deviation", "low", "high"),
+    *("difference", "difference_low", "difference_high", "difference_seeds"),
+    *("learning_rate_factor", "published_ap"),
+)
+
+
+def write_csv(comparison: Comparison) -> str:
+    """One line a loss; APs are fractions, and what was not measured is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([*_COLUMNS, *(f"ap_seed_{seed}" for seed in comparison.seeds), "remark"])
+    for row in comparison.rows:
+        difference: tuple[float | None, ...] = (None, None, None, None)
+        if row.difference is not None:
+            difference = (row.difference.mean, *_ends(row.difference.interval), row.difference.seeds)
+        writer.writerow(
+            [
+                *(row.label, row.loss, row.mean, row.standard_deviation, *_ends(row.interval), *difference),
+                *(row.learning_rate_factor, row.published_ap),
+                *(row.rewards.get(seed) for seed in comparison.seeds),
+                row.remark,
+            ]
+        )
+    return text.getvalue()
+
+
+def _ends(interval: tuple[float, float] | None) -> tuple[float | None, float | None]:
+    return interval or (None, None)

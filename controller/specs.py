@@ -5,14 +5,14 @@ Both are validated whole before anything is stored; an unknown key is an error t
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from controller.loss_choice import LossEntry, every_loss
 from jobs.losses import check_fit
-from jobs.presets import PRESETS
 from jobs.profiles import PROFILES
-from jobs.spec import DatasetSpec, LossSpec, Message, Overrides, Quality, SyntheticOptions
+from jobs.spec import DatasetSpec, Message, Overrides, Quality, RateFactor, SyntheticOptions
 
 AlgorithmName = Literal["ppo", "released", "random"]
 Mode = Literal["round", "stream"]
@@ -92,48 +92,68 @@ class SearchSpec(Request):
         return self
 
 
-class LossChoice(Message):
-    """One loss to train with: a published set (or `identity`), the best of a finished search, or given in full."""
-
-    label: Label
-    preset: str | None = None
-    search: str | None = Field(None, max_length=64, description="id of a search whose best loss is meant")
-    loss: LossSpec | None = None
-
-    @model_validator(mode="after")
-    def _check_one(self) -> Self:
-        given = [field for field in ("preset", "search", "loss") if getattr(self, field) is not None]
-        if len(given) != 1:
-            raise ValueError(f"expected exactly one of preset, search, loss, got {', '.join(given) or 'none'}")
-        if self.preset is not None and self.preset not in (*PRESETS, "identity"):
-            raise ValueError(f"preset: expected one of {', '.join(PRESETS)}, identity; got {self.preset!r}")
-        return self
-
-
 class TrainingSpec(Request):
     """Trainings with given losses, each over the same seeds: a comparison of several, or final trainings."""
 
     kind: Literal["compare", "final"] = "final"
     schedule: Literal["proxy", "final"] = "final"
-    losses: tuple[LossChoice, ...] = Field(min_length=1, max_length=100)
-    seeds: tuple[Seed, ...] = Field((0,), min_length=1, max_length=1000)
+    losses: tuple[LossEntry, ...] = Field(
+        (), max_length=100, description="for a comparison by default every loss that fits the profile"
+    )
+    seeds: tuple[Seed, ...] = Field(
+        (0,), min_length=1, max_length=1000, description="for a comparison by default 0, 1, 2"
+    )
     evaluate_split: Literal["val", "test"] = "val"
+    reference: Label | None = Field(
+        None, description="label of the loss that the others are compared with; the first by default"
+    )
+    learning_rates: tuple[RateFactor, ...] = Field(
+        (),
+        max_length=20,
+        description="factors on the profile's learning rate: before its trainings each loss is trained once with each, "
+        "as long as a proxy and measured on the split `val`, and keeps the best; none: no such check. "
+        "For a comparison by default 0.5, 1, 2",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_comparison(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("kind") != "compare":
+            return given
+        losses = every_loss(given["profile"]) if given.get("profile") in list(PROFILES) else ()
+        return {"losses": losses, "seeds": (0, 1, 2), "learning_rates": (0.5, 1.0, 2.0), **given}
 
     @model_validator(mode="after")
     def _check_losses(self) -> Self:
+        if not self.losses:
+            raise ValueError("losses: expected at least one, got none")
         labels = [choice.label for choice in self.losses]
-        if len(set(labels)) != len(labels):
-            raise ValueError(f"losses: expected distinct labels, got {labels}")
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"seeds: expected distinct seeds, got {list(self.seeds)}")
+        for field, values in (("losses", labels), ("seeds", self.seeds), ("learning_rates", self.learning_rates)):
+            if len(set(values)) != len(values):
+                raise ValueError(f"{field}: expected distinct {_DISTINCT[field]}, got {list(values)}")
+        if self.reference is not None and self.reference not in labels:
+            raise ValueError(f"reference: expected one of {', '.join(labels)}; got {self.reference!r}")
         for choice in self.losses:
-            loss = PRESETS.get(choice.preset or "", choice.loss)
-            if loss is not None:
-                try:
+            try:
+                if (loss := choice.find_loss(self.profile)) is not None:
                     check_fit(loss, self.profile)
-                except ValueError as error:
-                    raise ValueError(f"losses[{choice.label}].{error}") from None
+            except ValueError as error:
+                raise ValueError(f"losses[{choice.label}].{error}") from None
         return self
+
+    @model_validator(mode="after")
+    def _check_split(self) -> Self:
+        if self.evaluate_split == "test" and self.dataset.root and self.dataset.test is None:
+            raise ValueError("evaluate_split: expected val for a data set without dataset.test, got test")
+        return self
+
+    @property
+    def reference_label(self) -> str:
+        """The label of the loss that the others are compared with."""
+        return self.reference or self.losses[0].label
+
+
+_DISTINCT = {"losses": "labels", "seeds": "seeds", "learning_rates": "factors"}
 
 
 class PathRefusedError(ValueError):

@@ -18,7 +18,7 @@ SCHEMA_VERSION: Final = 1
 FUNCTION_NAMES = ("H2", "I2", "I3", "I1", "H1")
 """Row order of a control point array (SPEC of the loss: H2 ranks with gradient, H1 without, I1..I3 act on quality)."""
 
-JobKind = Literal["proxy", "confirm", "compare", "final"]
+JobKind = Literal["proxy", "confirm", "rate_check", "compare", "final"]
 Quality = Literal["giou", "iou", "l1"]
 LossName = Literal[
     "parameterized_ap",
@@ -35,6 +35,9 @@ LossName = Literal[
 ]
 """See `jobs.losses` for what each is and fits."""
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+RateFactor = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+"""A factor on the learning rate that a profile, or a request, has set."""
 
 AP = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 """A COCO metric: a fraction, or -1 where there is nothing to measure."""
@@ -149,9 +152,11 @@ class SyntheticOptions(Message):
     iterations: int = Field(20, ge=1)
     iteration_seconds: float = Field(0.0, ge=0)
     noise: float = Field(0.01, ge=0, description="standard deviation of the seeded noise on the reward")
+    best_learning_rate_factor: RateFactor = 1.0
     fault: Literal["none", "crash", "hang", "diverge", "out_of_memory", "user_error"] = "none"
     fault_iteration: int = Field(0, ge=0, description="where the fault strikes")
     fault_attempts: int = Field(1_000_000, ge=0, description="only the first so many attempts have the fault")
+    fault_below: Fraction = Field(1.0, description="only trainings whose reward would be lower have the fault")
 
 
 class JobSpec(Message):
@@ -163,6 +168,7 @@ class JobSpec(Message):
     profile: str
     schedule: Literal["proxy", "final"] = "proxy"
     overrides: Overrides = Overrides()
+    learning_rate_factor: RateFactor = 1.0
     dataset: DatasetSpec = DatasetSpec()
     evaluate_split: Literal["val", "test"] = "val"
     loss: LossSpec

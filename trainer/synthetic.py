@@ -6,7 +6,7 @@ everything around trainings is tested with real processes in milliseconds. It mu
 Notation: f_r is the function of row r, g_r the one of the hidden optimum (the published RetinaNet parameters).
 
     distance = mean over rows r and x in a grid of (f_r(x) - g_r(x))^2 / 0.06 + (log10(lambda / lambda*))^2 / 2
-    reward   = 0.5 exp(-distance) + noise, clamped to [0, 1]
+    reward   = 0.5 exp(-distance - (ln(f / f*))^2) + noise, clamped to [0, 1], where f is the learning-rate factor
 """
 
 import itertools
@@ -58,8 +58,9 @@ def smooth_reward(loss: LossSpec) -> float:
 
 def noisy_reward(spec: JobSpec, options: SyntheticOptions) -> float:
     """The reward of a job, in [0, 1]; the noise follows from the seed and the loss."""
+    rate_error = math.log(spec.learning_rate_factor / options.best_learning_rate_factor)
     noise = random.Random(f"{spec.seed} {spec.loss.model_dump_json()}").gauss(0, options.noise)
-    return min(1.0, max(0.0, smooth_reward(spec.loss) + noise))
+    return min(1.0, max(0.0, smooth_reward(spec.loss) * math.exp(-(rate_error**2)) + noise))
 
 
 def train_synthetic(spec: JobSpec, attempt: Attempt) -> JobResult:
@@ -74,15 +75,19 @@ def train_synthetic(spec: JobSpec, attempt: Attempt) -> JobResult:
     checkpoint = attempt.state / "checkpoint.json"
     stored = json.loads(checkpoint.read_bytes()) if checkpoint.exists() else {"iteration": 0, "seconds": 0.0}
     start, seconds_before = int(stored["iteration"]), float(stored["seconds"])
-    faulty = options.fault != "none" and _count_attempt(attempt.state) <= options.fault_attempts
+    faulty = options.fault != "none" and reward < options.fault_below and _count_attempt(attempt.state) <= options.fault_attempts
     started = time.monotonic()
 
     def seconds() -> float:
         return seconds_before + time.monotonic() - started
 
     def save(iteration: int) -> None:
-        _write(checkpoint, {"iteration": iteration, "seconds": seconds()})
-        attempt.emit(CheckpointEvent(iteration=iteration, path=str(checkpoint)))
+        try:
+            _write(checkpoint, {"iteration": iteration, "seconds": seconds()})
+        except OSError as error:
+            log.warning("no checkpoint at iteration %d: %s", iteration, error)
+        else:
+            attempt.emit(CheckpointEvent(iteration=iteration, path=str(checkpoint)))
 
     attempt.emit(StartEvent(total_iterations=total, resumed_iteration=start, environment={"device": "synthetic"}))
     due = {round(fraction * total) for fraction in (0.5, *(point.fraction for point in spec.prune))} - {0, total}

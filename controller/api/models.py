@@ -115,6 +115,7 @@ class TrialSummary(BaseModel):
     label: str = Field(description="which candidate or loss; empty for a proxy")
     round: int | None
     seed: int
+    learning_rate_factor: float = Field(description="on the rate of the profile, or of the overrides")
     state: TrialState
     reward: float | None = Field(description="COCO AP; 0 if the training diverged")
     diverged: bool

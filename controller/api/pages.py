@@ -201,7 +201,7 @@ def _trial_table(session: Session, run: Run, *, order: TrialOrder, descending: b
         order=order,
         descending=descending,
         offset=offset,
-        columns=_TRAINING_COLUMNS if run.stage == "trainings" else _COLUMNS,
+        columns=_TRAINING_COLUMNS if run.stage in ("rates", "trainings") else _COLUMNS,
     )
 
 

@@ -1,18 +1,24 @@
 """Trainings with given losses over HTTP. Pause, resume, cancel, delete, trials, CSV, log and events are those of
 searches: both kinds of request have ids of one kind."""
 
-from fastapi import APIRouter, Response, status
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response, status
 
 from controller.api import problems, views
 from controller.api.access import SignedIn
+from controller.api.comparisons import read_comparison
 from controller.api.idempotency import IdempotencyHeader, identify_request
 from controller.api.models import Page, TrainingDetail, TrainingSummary
 from controller.api.parameters import IdCursor, Limit, SearchId
 from controller.api.services import Injected
+from controller.comparison_report import Comparison, write_csv
 from controller.specs import TrainingSpec, check_paths
 from controller.store import queries
 from controller.store.models import SearchState
 from controller.store.searches import create_training
+from controller.web.comparisons import draw_comparison
+from controller.web.style import Figure, Theme
 
 router = APIRouter(prefix="/api/v1/trainings", tags=["trainings"])
 
@@ -25,7 +31,10 @@ def create(
     response: Response,
     idempotency_key: IdempotencyHeader = None,
 ) -> TrainingDetail:
-    """Train with given losses, each over the same seeds: a comparison, or final trainings."""
+    """Train with given losses, each over the same seeds: a comparison, or final trainings.
+
+    A loss is an object, or a name: `published`, `identity`, `focal_l1` and so on.
+    """
     check_paths(spec, services.settings.data_roots)
     with services.database.write() as session:
         idempotency = identify_request(idempotency_key, "training", spec)
@@ -51,3 +60,31 @@ def get(search_id: SearchId, services: Injected) -> TrainingDetail:
     """One training request with its results by loss."""
     with services.database.read() as session:
         return views.training_detail(session, queries.get_search(session, search_id, "training"))
+
+
+@router.get("/{search_id}/comparison", responses=problems.documented(404))
+def get_comparison(search_id: SearchId, services: Injected) -> Comparison:
+    """The losses beside each other: mean and spread over the seeds, paired difference to the reference with its 95 %
+    interval, and the published result. What has not been measured yet is null."""
+    with services.database.read() as session:
+        return read_comparison(session, queries.get_search(session, search_id, "training"))
+
+
+@router.get(
+    "/{search_id}/comparison.csv",
+    response_class=Response,
+    responses=problems.documented(404) | {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+)
+def download_comparison(search_id: SearchId, services: Injected) -> Response:
+    """The comparison as CSV."""
+    text = write_csv(get_comparison(search_id, services))
+    headers = {"Content-Disposition": f'attachment; filename="comparison-{search_id}.csv"'}
+    return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+@router.get("/{search_id}/figures/comparison", responses=problems.documented(404))
+def draw(
+    search_id: SearchId, services: Injected, theme: Annotated[Theme, Query(description="colours")] = "light"
+) -> Figure:
+    """The comparison as a figure: means with their intervals, a dot for each seed, the published AP beside them."""
+    return draw_comparison(get_comparison(search_id, services), theme)

@@ -229,7 +229,7 @@ def _search(session: Session, search: Search, counts: dict[TrialState, int]) -> 
 def _planned(search: Search) -> int:
     if search.kind == "training":
         spec = TrainingSpec.model_validate(search.spec)
-        return len(spec.losses) * len(spec.seeds)
+        return len(spec.losses) * (len(spec.seeds) + len(spec.learning_rates))
     asked = parse_search(search)
     confirmed = asked.confirm.candidates + 1 + asked.confirm.published  # and the identity
     return asked.rounds * asked.trials_per_round + confirmed * asked.confirm.seeds
@@ -261,6 +261,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
         "label": trial.label,
         "round": trial.round,
         "seed": trial.seed,
+        "learning_rate_factor": trial.learning_rate_factor,
         "state": trial.state,
         "reward": trial.reward,
         "diverged": trial.diverged,

@@ -16,7 +16,8 @@ from controller.cli.local_training import call_trainer, run_training
 from controller.cli.progress import next_command, percent
 from controller.cli.specifications import read_training
 from controller.cli.watching import watch_training
-from controller.specs import LossChoice, TrainingSpec
+from controller.loss_choice import LossChoice
+from controller.specs import TrainingSpec
 from jobs.profiles import PROFILES
 from jobs.spec import JobSpec, Metrics
 

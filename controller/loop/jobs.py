@@ -24,6 +24,11 @@ def parse_search(search: Search) -> SearchSpec:
     return SearchSpec.model_validate(search.spec)
 
 
+def parse_training(search: Search) -> TrainingSpec:
+    """The training request that a row came from."""
+    return TrainingSpec.model_validate(search.spec)
+
+
 def search_space(spec: SearchSpec) -> Space:
     """The space that a search moves in."""
     return Space(PROFILES[spec.profile].heads, spec.knots)
@@ -76,7 +81,9 @@ def build_job(search: Search, trial: Trial) -> JobSpec:
     """The job of a trial that has been claimed."""
     spec: SearchSpec | TrainingSpec
     if search.kind == "training":
-        spec = TrainingSpec.model_validate(search.spec)
+        spec = parse_training(search)
+        if trial.kind == "rate_check":
+            spec = shorten(spec)
         schedule, split = spec.schedule, spec.evaluate_split
     else:
         spec = parse_search(search)
@@ -87,6 +94,7 @@ def build_job(search: Search, trial: Trial) -> JobSpec:
         profile=spec.profile,
         schedule=schedule,
         overrides=spec.overrides,
+        learning_rate_factor=trial.learning_rate_factor,
         dataset=spec.dataset,
         evaluate_split=split,
         loss=trial_loss(search, trial),
@@ -97,6 +105,16 @@ def build_job(search: Search, trial: Trial) -> JobSpec:
         timeout_seconds=spec.timeout_seconds,
         synthetic=spec.synthetic,
     )
+
+
+def shorten(spec: TrainingSpec) -> TrainingSpec:
+    """As its learning-rate check trains: as long as a proxy, measured on `val`.
+
+    A number of epochs that was given is that of the request's own schedule.
+    """
+    epochs = spec.overrides.epochs if spec.schedule == "proxy" else None
+    overrides = spec.overrides.model_copy(update={"epochs": epochs})
+    return spec.model_copy(update={"schedule": "proxy", "overrides": overrides, "evaluate_split": "val"})
 
 
 def fix_prune_points(session: Session, search: Search, trial: Trial) -> None:

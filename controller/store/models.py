@@ -11,10 +11,11 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from controller.specs import Budgets
 from controller.store.database import now
+from jobs.spec import JobKind
 
 SearchState = Literal["running", "paused", "succeeded", "failed", "cancelled"]
 TrialState = Literal["queued", "running", "succeeded", "pruned", "failed", "cancelled"]
-Stage = Literal["rounds", "confirm", "trainings"]
+Stage = Literal["rounds", "confirm", "rates", "trainings"]
 Outcome = Literal["succeeded", "pruned", "failed", "preempted", "paused", "expired", "cancelled"]
 Role = Literal["viewer", "user", "worker", "admin"]
 
@@ -93,7 +94,7 @@ class Trial(Base):
     id: Mapped[str] = mapped_column(String(64), primary_key=True)  # search id and number
     search_id: Mapped[str] = mapped_column(ForeignKey("searches.id", ondelete="CASCADE"))
     number: Mapped[int]  # counts up within the search, over all kinds
-    kind: Mapped[Literal["proxy", "confirm", "compare", "final"]] = mapped_column(String(16))
+    kind: Mapped[JobKind] = mapped_column(String(16))
     label: Mapped[str] = mapped_column(default="")  # confirm and trainings: which candidate or loss
     round: Mapped[int | None]  # proxy: the policy version that proposed it
     index: Mapped[int | None]  # proxy: which of that version's samples
@@ -101,6 +102,7 @@ class Trial(Base):
     theta: Mapped[list[float] | None] = mapped_column(JSON(none_as_null=True))  # [D] in [0, 1]
     loss: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # LossSpec where there is no theta
     seed: Mapped[int]
+    learning_rate_factor: Mapped[float] = mapped_column(default=1.0, server_default=text("1.0"))
     prune: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # PrunePoints, fixed by the first claim
 
     state: Mapped[TrialState] = mapped_column(String(16), default="queued")

@@ -61,7 +61,7 @@ def read_label_rewards(session: Session, search_id: str) -> Sequence[LabelReward
     """Confirmations or trainings of a search by label, the highest mean first; labels without a reward last."""
     rows = session.execute(
         select(Trial.label, Trial.reward)
-        .where(Trial.search_id == search_id, Trial.kind != "proxy")
+        .where(Trial.search_id == search_id, Trial.kind.not_in(("proxy", "rate_check")))
         .order_by(Trial.number)
     )
     rewards: dict[str, list[float]] = {}

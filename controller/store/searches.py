@@ -6,6 +6,7 @@ The leader's own transitions (a round closed, confirmed, too many failures) are 
 search's row lock first, so they never interleave.
 """
 
+import itertools
 import secrets
 import time
 from collections.abc import Sequence
@@ -15,13 +16,13 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from controller.specs import LossChoice, Request, SearchSpec, TrainingSpec
+from controller.loss_choice import LossChoice
+from controller.specs import Request, SearchSpec, TrainingSpec
 from controller.store.database import read_clock
 from controller.store.errors import ConflictError, NotFoundError
 from controller.store.events import record
 from controller.store.models import FINAL_SEARCH_STATES, IdempotencyKey, Search, Trial
 from controller.store.transitions import cancel_open_trials
-from jobs.presets import PRESETS, identity
 from jobs.profiles import PROFILES
 from jobs.spec import LossSpec
 
@@ -54,7 +55,7 @@ def create_search(session: Session, spec: SearchSpec, owner: str, idempotency: I
 
 
 def create_training(session: Session, spec: TrainingSpec, owner: str, idempotency: Idempotency | None = None) -> Search:
-    """Store a training request with all its trials, one for each loss and seed.
+    """Store a training request with its first trials: those of the learning-rate check, or one for each loss and seed.
 
     Raises:
         NotFoundError: a loss names a search that does not exist.
@@ -65,16 +66,36 @@ def create_training(session: Session, spec: TrainingSpec, owner: str, idempotenc
         return known
     losses = [(choice.label, _resolve_loss(session, choice, spec.profile)) for choice in spec.losses]
     search = _new_search("training", spec, owner)
-    search.stage = "trainings"
+    search.stage = "rates" if spec.learning_rates else "trainings"
     session.add(search)
     session.flush()
-    for label, loss in losses:
-        for seed in spec.seeds:
-            session.add(new_trial(search, kind=spec.kind, label=label, loss=loss, seed=seed))
+    if spec.learning_rates:
+        seed = rate_check_seed(spec.seeds)
+        for (label, loss), factor in itertools.product(losses, spec.learning_rates):
+            trial = new_trial(search, kind="rate_check", label=label, loss=loss, seed=seed, learning_rate_factor=factor)
+            session.add(trial)
+    else:
+        add_trainings(session, search, spec, [(label, loss, 1.0) for label, loss in losses])
     session.flush()
     _remember(session, search, idempotency)
     record(session, "search_started", f"{len(losses)} losses with {len(spec.seeds)} seeds each", search_id=search.id)
     return search
+
+
+def add_trainings(
+    session: Session, search: Search, spec: TrainingSpec, losses: Sequence[tuple[str, LossSpec, float]]
+) -> None:
+    """Add a trial for each loss and seed; `losses`: label, loss and learning-rate factor.
+
+    All losses have their first seed before any has its second, so that an unfinished comparison is a fair one too.
+    """
+    for seed, (label, loss, factor) in itertools.product(spec.seeds, losses):
+        session.add(new_trial(search, kind=spec.kind, label=label, loss=loss, seed=seed, learning_rate_factor=factor))
+
+
+def rate_check_seed(seeds: Sequence[int]) -> int:
+    """The one seed of a request's learning-rate check: none of its own, which are to measure what the rate is worth."""
+    return next(seed for seed in itertools.count() if seed not in seeds)
 
 
 def new_trial(
@@ -87,6 +108,7 @@ def new_trial(
     loss: LossSpec | None = None,
     round: int | None = None,  # noqa: A002 (the term of the design)
     index: int | None = None,
+    learning_rate_factor: float = 1.0,
 ) -> Trial:
     """The search's next trial, queued, with the next number; to be added to the session by the caller."""
     number = search.next_number
@@ -100,6 +122,7 @@ def new_trial(
         theta=None if theta is None else list(theta),
         loss=None if loss is None else loss.model_dump(mode="json"),
         seed=seed,
+        learning_rate_factor=learning_rate_factor,
         round=round,
         index=index,
     )
@@ -212,10 +235,8 @@ def _new_search(kind: str, spec: Request, owner: str) -> Search:
 
 
 def _resolve_loss(session: Session, choice: LossChoice, profile: str) -> LossSpec:
-    if choice.loss is not None:
-        return choice.loss
-    if choice.preset is not None:
-        return PRESETS[choice.preset] if choice.preset in PRESETS else identity(PROFILES[profile].heads)
+    if (loss := choice.find_loss(profile)) is not None:
+        return loss
     search = session.get(Search, choice.search)
     if search is None or search.kind != "search":
         raise NotFoundError(f"losses[{choice.label}].search: no search {choice.search}")

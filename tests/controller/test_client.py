@@ -9,7 +9,8 @@ from controllers import PlayedWorker, RunningController
 from controller.api.models import Run
 from controller.api.server import bind
 from controller.client import PAGE, ApiError, Client, UnreachableError
-from controller.specs import LossChoice, SearchSpec, TrainingSpec
+from controller.loss_choice import LossChoice
+from controller.specs import SearchSpec, TrainingSpec
 
 TWO_SEEDS = TrainingSpec(profile="synthetic", losses=(LossChoice(label="a", preset="identity"),), seeds=(0, 1))
 

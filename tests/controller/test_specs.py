@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from controller.specs import ConfirmSpec, LossChoice, PathRefusedError, SearchSpec, TrainingSpec, check_paths
+from controller.loss_choice import LossChoice
+from controller.specs import ConfirmSpec, PathRefusedError, SearchSpec, TrainingSpec, check_paths
 from jobs.profiles import PROFILES
 
 ROOTS = (Path("/data"), Path("/more/data"))

@@ -8,7 +8,8 @@ import httpx
 from controllers import PlayedWorker
 
 from controller.client import Client
-from controller.specs import LossChoice, TrainingSpec
+from controller.loss_choice import LossChoice
+from controller.specs import TrainingSpec
 
 SPEC = TrainingSpec(profile="synthetic", losses=(LossChoice(label="identity", preset="identity"),), seeds=(0, 1))
 

@@ -9,7 +9,8 @@ import pytest
 from controllers import PlayedWorker, RunningController
 
 from controller.client import Client
-from controller.specs import LossChoice, TrainingSpec
+from controller.loss_choice import LossChoice
+from controller.specs import TrainingSpec
 from jobs.lease import ClaimRequest, Lease, ReleaseRequest, RenewRequest
 from jobs.spec import JobResult
 

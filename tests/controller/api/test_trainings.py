@@ -4,7 +4,8 @@ import httpx
 from controllers import PlayedWorker
 
 from controller.client import Client
-from controller.specs import LossChoice, TrainingSpec
+from controller.loss_choice import LossChoice
+from controller.specs import TrainingSpec
 from jobs.spec import LossSpec
 
 COMPARISON = TrainingSpec(
@@ -13,6 +14,7 @@ COMPARISON = TrainingSpec(
     profile="synthetic",
     losses=(LossChoice(label="published", preset="retinanet"), LossChoice(label="identity", preset="identity")),
     seeds=(1, 2),
+    learning_rates=(),
 )
 
 

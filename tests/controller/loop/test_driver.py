@@ -190,7 +190,7 @@ def test_a_training_ends_when_all_its_trials_have(platform: Platform) -> None:
     search = add_training(platform.database, seeds=[1, 2])
     assert platform.run(search).state == "succeeded"
     jobs = platform.trials(search)
-    assert [(job.label, job.seed) for job in jobs] == [("published", 1), ("published", 2), ("start", 1), ("start", 2)]
+    assert [(job.label, job.seed) for job in jobs] == [("published", 1), ("start", 1), ("published", 2), ("start", 2)]
 
 
 def test_a_training_without_any_result_fails(platform: Platform) -> None:

@@ -8,14 +8,19 @@ import pytest
 from controllers import PlayedWorker, RunningController, run_search
 
 from controller.client import Client
-from controller.specs import ConfirmSpec, LossChoice, SearchSpec, TrainingSpec
+from controller.loss_choice import LossChoice
+from controller.specs import ConfirmSpec, SearchSpec, TrainingSpec
 from jobs.spec import JobResult
 
 SMALL = SearchSpec(
     name="<b>mine</b>", profile="synthetic", rounds=1, trials_per_round=2, confirm=ConfirmSpec(candidates=1, seeds=2)
 )
 COMPARISON = TrainingSpec(
-    kind="compare", profile="synthetic", losses=(LossChoice(label="identity", preset="identity"),), seeds=(0, 1)
+    kind="compare",
+    profile="synthetic",
+    losses=(LossChoice(label="identity", preset="identity"),),
+    seeds=(0, 1),
+    learning_rates=(),
 )
 
 
