@@ -32,6 +32,7 @@ from controller.api.guard import Guard, default_hosts
 from controller.api.rates import Rates
 from controller.api.reference import DescribedApp
 from controller.api.services import Services
+from controller.api.tracing import start_tracing
 from controller.loop.driver import Driver
 from controller.scaling.pools import read_pools
 from controller.scaling.scaler import Scaler
@@ -75,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
         QueueError: Redis cannot be reached.
         PoolsError: the file of the elastic workers is wrong.
         ClusterError: this process has no access to a cluster.
+        TracingError: traces are asked for and cannot be made.
     """
     services = _connect(settings)
     app = DescribedApp(
@@ -97,6 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
         allowed_hosts=settings.allowed_hosts or default_hosts(settings.host),
         max_body_bytes=settings.max_body_bytes,
     )
+    app.state.end_tracing = start_tracing(app, services.database.engine)
     return app
 
 
@@ -163,6 +166,7 @@ async def _drive(app: FastAPI) -> AsyncIterator[None]:
             await run_in_threadpool(thread.join, STOP_SECONDS)
             if thread.is_alive():
                 logger.error("the %s did not end within %g s; its term will run out", thread.name, STOP_SECONDS)
+        await run_in_threadpool(app.state.end_tracing)
         services.queue.close()
         services.database.close()
 

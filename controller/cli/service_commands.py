@@ -67,6 +67,7 @@ def serve(
     # The web framework, scipy and redis take a second to import: no other command needs them.
     from controller.api.app import create_app  # noqa: PLC0415
     from controller.api.server import AddressError, bind, make_server  # noqa: PLC0415
+    from controller.api.tracing import TracingError  # noqa: PLC0415
     from jobs.queue import QueueError  # noqa: PLC0415
 
     settings = read_settings(host=host, port=port)
@@ -76,7 +77,7 @@ def serve(
         try:
             listener = stack.enter_context(bind(settings.host, settings.port))
             server = make_server(create_app(settings))
-        except (AddressError, SchemaError, QueueError, PoolsError, ClusterError) as error:
+        except (AddressError, SchemaError, QueueError, PoolsError, ClusterError, TracingError) as error:
             raise CommandError(str(error), FAILED) from None
         except DatabaseError as error:
             raise CommandError(f"PAPLOSS_DATABASE_URL: the database cannot be used: {error.orig}", FAILED) from None
