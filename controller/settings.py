@@ -42,6 +42,7 @@ class Settings(ProcessSettings):
         None, min_length=20, description="API key of an administrator, installed at start"
     )
     worker_key: SecretStr | None = Field(None, min_length=20, description="API key of the workers, installed at start")
+    viewer_key: SecretStr | None = Field(None, min_length=20, description="API key of who scrapes /metrics, likewise")
     worker_pools_file: Path | None = Field(
         None, description="elastic workers: the pools of controller.scaling.pools, as YAML; none where empty"
     )

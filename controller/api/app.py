@@ -133,7 +133,11 @@ def _connect(settings: Settings) -> Services:
 
 
 def _install_keys(settings: Settings, database: Database) -> None:
-    given: dict[Role, SecretStr | None] = {"admin": settings.admin_key, "worker": settings.worker_key}
+    given: dict[Role, SecretStr | None] = {
+        "admin": settings.admin_key,
+        "viewer": settings.viewer_key,
+        "worker": settings.worker_key,
+    }
     with database.write() as session:
         for role, key in given.items():
             if key is not None:
