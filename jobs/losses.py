@@ -27,7 +27,7 @@ LOSSES: Final = {
         LossCard("ap_l1", "AP Loss + L1", DETECTORS),
         LossCard("alrp", "aLRP", DETECTORS),
         LossCard("rank_sort", "Rank & Sort", DETECTORS),
-        LossCard("focal_l1", "Focal + L1", _ONE_STAGE),
+        LossCard("focal_l1", "Focal + L1", ("retinanet",)),
         LossCard("focal_giou", "Focal + GIoU", _ONE_STAGE),
         LossCard("ce_l1", "CE + L1", ("faster-rcnn",)),
         LossCard("ce_giou", "CE + GIoU", ("faster-rcnn",)),

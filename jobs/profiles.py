@@ -56,6 +56,8 @@ PROFILES = {
             1,
             "Faster R-CNN, ResNet-50 + FPN, published schedules",
         ),
+        ProfileCard("atss-tiny", "atss", ("bbox_head",), "retinanet", 0, "ATSS for CPUs and small data sets"),
+        ProfileCard("atss-r50", "atss", ("bbox_head",), "retinanet", 1, "ATSS, ResNet-50 + FPN, published schedules"),
         ProfileCard(
             "synthetic", None, ("bbox_head",), "retinanet", 0, "no detector: a known function of theta, for tests"
         ),

@@ -41,6 +41,7 @@ def mmdet_config(spec: JobSpec, data: JobData, recipe: Recipe) -> Config:
         "test_cfg": {"type": "TestLoop"},
         "optim_wrapper": _optimizer(schedule),
         "param_scheduler": _rates(schedule),
+        "custom_hooks": [{"type": "BalancingHook"}],
         "randomness": {"seed": spec.seed},
     }
 

@@ -1,6 +1,7 @@
 """Building detectors: everything that registers something with mmdet is imported here."""
 
 import random
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,11 @@ def build_detector(model: Config, seed: int, weights: str | None = None) -> Any:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - mmengine initialises from the global generators
     torch.manual_seed(seed)
-    detector = MODELS.build(ConfigDict(model))  # heads read their settings as attributes
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="DeprecationWarning: `num_anchors`"
+        )  # mmdet's ATSSHead still reads it
+        detector = MODELS.build(ConfigDict(model))  # heads read their settings as attributes
     detector.init_weights()
     if weights is not None:
         load_backbone(detector, Path(weights))

@@ -30,9 +30,10 @@ from trainer.environment import describe_environment
 from trainer.errors import HandedBack, OutOfMemory, UserError
 from trainer.evaluation import evaluate
 from trainer.export import keep_final
+from trainer.heads.balancing import balance
 from trainer.profiles import recipe_of
 from trainer.profiles.recipe import Recipe
-from trainer.schedule import build_optimizer, learning_rate, total_iterations
+from trainer.schedule import build_optimizer, ends_epoch, learning_rate, total_iterations
 
 log = logging.getLogger(__name__)
 
@@ -170,6 +171,7 @@ class _Training:
         norm = nn.utils.clip_grad_norm_(self.detector.parameters(), schedule.clip_norm or math.inf)
         if bool(norm.isfinite()) and all(math.isfinite(value) for row in measured for value in row):
             self.optimizer.step()
+        balance(self.detector, epoch_ended=ends_epoch(schedule, iteration, self.total))
         self.progress.iteration += 1
         return float(loss.detach()), self.watch.update(measured)
 
@@ -249,8 +251,12 @@ class _Training:
             return
         self.progress.seconds = self._seconds()
         states = {"model": self.detector.state_dict(), "optimizer": self.optimizer.state_dict()}
-        path = save_checkpoint(self.attempt.state, self.progress, states)
-        self.attempt.emit(CheckpointEvent(iteration=self.progress.iteration, path=str(path)))
+        try:
+            path = save_checkpoint(self.attempt.state, self.progress, states)
+        except (OSError, RuntimeError) as error:  # torch makes the one of the other; the training needs no checkpoint
+            log.warning("no checkpoint at iteration %d: %s", self.progress.iteration, error)
+        else:
+            self.attempt.emit(CheckpointEvent(iteration=self.progress.iteration, path=str(path)))
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started

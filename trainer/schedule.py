@@ -22,6 +22,11 @@ def total_iterations(schedule: Schedule, image_count: int) -> int:
     return max(1, round(schedule.epochs * image_count / schedule.batch_size))
 
 
+def ends_epoch(schedule: Schedule, iteration: int, total: int) -> bool:
+    """Whether an epoch is over after step `iteration` (counted from 0) of `total`."""
+    return (iteration + 1) * schedule.epochs // total > iteration * schedule.epochs // total
+
+
 def learning_rate(schedule: Schedule, iteration: int, total: int) -> float:
     """Rate of step `iteration` (counted from 0) of `total`."""
     rate = schedule.learning_rate

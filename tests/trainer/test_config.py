@@ -29,7 +29,7 @@ def test_mmengine_reads_it_and_builds_the_detector(written):
     assert config.custom_imports.imports == ["trainer.heads"]
     detector = MODELS.build(config.model)
     assert isinstance(detector.bbox_head, RankingRetinaHead)
-    assert detector.bbox_head.gradient_scale == PRESETS["retinanet"].heads["bbox_head"].gradient_scale
+    assert detector.bbox_head.objective.gradient_scale == PRESETS["retinanet"].heads["bbox_head"].gradient_scale
 
 
 def test_mmdets_runner_trains_a_step_of_it(written, tmp_path):

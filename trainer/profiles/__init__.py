@@ -7,6 +7,8 @@ from jobs.losses import check_fit
 from jobs.spec import JobSpec
 from trainer.datasets.coco import CocoSplit
 from trainer.errors import UserError
+from trainer.profiles.atss_r50 import atss_r50
+from trainer.profiles.atss_tiny import atss_tiny
 from trainer.profiles.faster_rcnn_r50 import faster_rcnn_r50
 from trainer.profiles.faster_rcnn_tiny import faster_rcnn_tiny
 from trainer.profiles.recipe import Recipe
@@ -18,6 +20,8 @@ RECIPES: dict[str, Callable[[JobSpec, CocoSplit], Recipe]] = {
     "retinanet-r50": retinanet_r50,
     "faster-rcnn-tiny": faster_rcnn_tiny,
     "faster-rcnn-r50": faster_rcnn_r50,
+    "atss-tiny": atss_tiny,
+    "atss-r50": atss_r50,
 }
 """Profile name to a function of (job, training data). `synthetic` has no detector and is not here."""
 

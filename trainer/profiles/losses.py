@@ -1,4 +1,4 @@
-"""From a job's loss to the part of a RetinaNet head that depends on it."""
+"""From a job's loss to the part of a one-stage head that depends on it."""
 
 from jobs.spec import LossSpec
 from trainer.profiles.recipe import Config
@@ -7,6 +7,11 @@ RANKING_STDS = (0.1, 0.1, 0.2, 0.2)
 """Standard deviations of the box coder for losses on decoded boxes (as published)."""
 
 _FOCAL = {"type": "FocalLoss", "use_sigmoid": True, "gamma": 2.0, "alpha": 0.25, "loss_weight": 1.0}
+_GIOU = {"type": "GIoULoss", "loss_weight": 2.0}
+_CSE_B = {
+    "loss_cls": {"type": "CSEAutoLossBClassification", "use_sigmoid": True},
+    "loss_bbox": {"type": "CSEAutoLossBox", "variant": "b"},
+}
 
 
 def retina_losses(loss: LossSpec, head: str) -> Config:
@@ -19,13 +24,29 @@ def retina_losses(loss: LossSpec, head: str) -> Config:
     if loss.name == "focal_l1":
         return _plain({"type": "L1Loss", "loss_weight": 1.0}, decoded=False)
     if loss.name == "focal_giou":
-        return _plain({"type": "GIoULoss", "loss_weight": 2.0}, decoded=True)
+        return _plain(_GIOU, decoded=True)
+    if loss.name == "cse_autoloss_b":
+        return {**_plain({}, decoded=True), **_CSE_B, "type": "CSEAutoLossRetinaHead"}
     return {
         "type": "RankingRetinaHead",
         "ranking": ranking(loss, head),
         "loss_cls": _FOCAL,  # unused, selects sigmoid outputs
         "bbox_coder": box_coder(RANKING_STDS),
     }
+
+
+def atss_losses(loss: LossSpec, head: str) -> Config:
+    """Keys of mmdet's ATSSHead that follow from the loss: type and loss modules.
+
+    Args:
+        loss: the job's loss.
+        head: the head's name in the profile, the key in `loss.heads`.
+    """
+    if loss.name == "focal_giou":
+        return {"type": "ATSSHead", "loss_cls": _FOCAL, "loss_bbox": _GIOU}
+    if loss.name == "cse_autoloss_b":
+        return {"type": "CSEAutoLossATSSHead", **_CSE_B}
+    return {"type": "RankingATSSHead", "ranking": ranking(loss, head)}
 
 
 def ranking(loss: LossSpec, head: str) -> Config:

@@ -1,6 +1,8 @@
 """`retinanet-r50`: RetinaNet with ResNet-50 and FPN on the published schedules."""
 
-from jobs.spec import JobSpec
+from typing import Final
+
+from jobs.spec import JobSpec, LossName
 from trainer.datasets.coco import CocoSplit
 from trainer.profiles.published import Rate, published_recipe
 from trainer.profiles.recipe import Recipe
@@ -14,7 +16,17 @@ SIZE = Size(
     stacked_convs=4,
     strides=(8, 16, 32, 64, 128),
 )
-RATE = Rate(peak=0.016, batch_size=64)
+RATES: Final[dict[LossName, Rate]] = {
+    "parameterized_ap": Rate(0.016, 64),
+    "handmade_ap": Rate(0.016, 64),  # the same formula
+    "ap_l1": Rate(0.002, 32),
+    "alrp": Rate(0.008, 32),
+    "rank_sort": Rate(0.008, 32),  # published for ATSS
+    "focal_l1": Rate(0.016, 64),
+    "focal_giou": Rate(0.016, 64),
+    "cse_autoloss_b": Rate(0.016, 64),  # as Focal + GIoU, whose place it takes; published for ATSS and FCOS
+}
+"""Sources: Tao et al. and, for AP, aLRP and Rank & Sort Loss, the configurations released with the last two."""
 MILESTONES = (0.6, 0.8)
 
 
@@ -31,4 +43,4 @@ def retinanet_r50(spec: JobSpec, data: CocoSplit) -> Recipe:
         frozen_backbone=spec.weights is not None,
         nms_iou=0.6 if spec.schedule == "final" else 0.5,
     )
-    return published_recipe(spec, model, RETINANET_HEADS, rate=RATE, milestones=MILESTONES)
+    return published_recipe(spec, model, RETINANET_HEADS, rate=RATES[spec.loss.name], milestones=MILESTONES)

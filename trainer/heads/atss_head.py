@@ -1,0 +1,63 @@
+"""ATSS's head with a loss that ranks every (anchor, class) entry of a device's images together."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmcv.cnn import Scale
+from mmdet.models.dense_heads import ATSSHead
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from trainer.heads.anchor_ranking import rank_anchors
+from trainer.heads.objective import RankingObjective
+
+
+@MODELS.register_module()
+class RankingATSSHead(ATSSHead):  # type: ignore[misc]
+    """An ATSSHead whose loss covers classification and localisation of all levels and images at once.
+
+    It has no centerness branch. ATSS multiplies scores with it in tests, and would so undo the order that the loss has
+    made; how well a box fits is part of that order already.
+
+    Args:
+        ranking: arguments of `RankingObjective`.
+        **head: arguments of mmdet's ATSSHead, without its losses.
+    """
+
+    def __init__(self, *, ranking: dict[str, Any], **head: Any) -> None:
+        super().__init__(reg_decoded_bbox=False, **head)
+        self.objective = RankingObjective(**ranking)
+
+    def _init_layers(self) -> None:
+        super()._init_layers()
+        del self.atss_centerness
+
+    def forward_single(self, x: Tensor, scale: Scale) -> tuple[Tensor, Tensor]:
+        """Logits `[B, A * C, H, W]` and deltas `[B, A * 4, H, W]` of one level's features `[B, channels, H, W]`."""
+        class_features = box_features = x
+        for class_layer, box_layer in zip(self.cls_convs, self.reg_convs, strict=True):
+            class_features, box_features = class_layer(class_features), box_layer(box_features)
+        return self.atss_cls(class_features), scale(self.atss_reg(box_features))
+
+    def get_targets(self, *arguments: Any, **options: Any) -> tuple[Any, ...]:
+        """As in mmdet's AnchorHead, from which ATSSHead's differs by the anchors in front."""
+        targets: tuple[Any, ...] = super().get_targets(*arguments, **options)
+        return targets[1:]
+
+    def loss_by_feat(
+        self,
+        cls_scores: Sequence[Tensor],
+        bbox_preds: Sequence[Tensor],
+        batch_gt_instances: Sequence[Any],
+        batch_img_metas: Sequence[dict[str, Any]],
+        batch_gt_instances_ignore: Sequence[Any] | None = None,
+    ) -> dict[str, Tensor]:
+        """The losses of a batch; see `rank_anchors`."""
+        return rank_anchors(
+            self,
+            cls_scores,
+            bbox_preds,
+            objects=batch_gt_instances,
+            crowds=batch_gt_instances_ignore,
+            metas=batch_img_metas,
+        )
