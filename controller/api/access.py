@@ -15,7 +15,7 @@ from fastapi import Depends, Request
 from controller.api.callers import Caller, Callers
 from controller.api.problems import ProblemError
 from controller.api.rates import RateLimit
-from controller.api.services import Injected
+from controller.api.services import get_services
 from controller.store.models import Role
 
 SESSION_COOKIE = "paploss_session"
@@ -60,7 +60,10 @@ ROLES: dict[str, frozenset[Role]] = {
     "GET /api/v1/keys": ADMINS,
     "DELETE /api/v1/keys/{name}": ADMINS,
     "GET /": READERS,
+    "GET /searches/new": EDITORS,
+    "POST /searches/new": EDITORS,
     "GET /searches/{search_id}": READERS,
+    "GET /compare": READERS,
     "GET /trainings": READERS,
     "GET /trainings/{search_id}": READERS,
     "GET /trials/{trial_id}": READERS,
@@ -87,12 +90,13 @@ UNCOUNTED = frozenset({"GET /healthz", "GET /readyz"})
 """Probes: whoever is told to slow down there takes the controller for dead."""
 
 
-async def authorize(request: Request, services: Injected) -> Caller | None:
+async def authorize(request: Request) -> Caller | None:
     """Let the request through, or refuse it by the table above. Runs before every handler; none for open routes.
 
     Raises:
         ProblemError: 401 without a valid key or session, 403 with one that may not do this, 429 for too many requests.
     """
+    services = await get_services(request)  # not injected: this runs for every renewal, and FastAPI's way costs
     operation = f"{request.method} {request.scope['route'].path}"
     rates = services.rates
     address = request.client.host if request.client else ""

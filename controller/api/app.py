@@ -22,6 +22,7 @@ from controller.api import (
     problems,
     searches,
     sign_in,
+    starting,
     trainings,
     trials,
     workers,
@@ -55,6 +56,7 @@ ROUTERS: Sequence[APIRouter] = (
     keys.router,
     health.router,
     metrics.router,
+    starting.router,  # before the pages: "new" is no search's id
     pages.router,
     sign_in.router,
     assets.router,

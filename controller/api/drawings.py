@@ -1,15 +1,19 @@
 """Figures over HTTP, as plotly JSON."""
 
+from itertools import accumulate
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
+from sqlalchemy.orm import Session
 
 from controller.api import problems, views
 from controller.api.parameters import SearchId, TrialId
 from controller.api.services import Injected
-from controller.loop.jobs import trial_loss
-from controller.store import overview, queries
-from controller.web import figures
+from controller.loop.jobs import parse_search, search_space, trial_loss
+from controller.search import importance
+from controller.store import gpu_use, overview, queries
+from controller.store.models import Search
+from controller.web import figures, search_figures
 from controller.web.style import Figure, Theme
 from jobs.presets import PRESETS
 from jobs.profiles import PROFILES
@@ -22,58 +26,159 @@ HeadChoice = Annotated[str | None, Query(max_length=100, description="for functi
 Columns = Annotated[int, Query(ge=1, le=5, description="for functions: how many side by side")]
 
 
+OtherSearch = Annotated[
+    str | None,
+    Query(pattern=r"^[0-9a-z]{1,32}$", description="for rewards and functions: a second search to draw beside it"),
+]
+SearchFigure = Literal["rewards", "functions", "policy", "importance", "gpus"]
+TrialFigure = Literal["learning", "functions", "breakdown"]
+
+USE_LABELS: dict[search_figures.Use, str] = {
+    "busy": "busy",
+    "preempted": "lost to preemption",
+    "failed": "failed",
+    "elsewhere": "other searches",
+    "idle": "idle",
+}
+
+
 @router.get("/searches/{search_id}/figures/{name}", responses=problems.documented(404))
 def draw_search(
     search_id: SearchId,
-    name: Literal["rewards", "functions"],
+    name: SearchFigure,
     services: Injected,
     *,
     theme: ThemeChoice = "light",
     head: HeadChoice = None,
     columns: Columns = 5,
+    other: OtherSearch = None,
 ) -> Figure:
-    """Reward per round, or the functions of the best loss. 404 also while there is no best loss."""
+    """A figure of a search: reward per round, the functions of the best loss, how the policy moved, which dimensions
+    matter, what the GPUs did. 404 also while there is nothing to draw."""
     with services.database.read() as session:
         search = queries.get_search(session, search_id, "search")
-        if name == "functions":
-            return _draw_functions(
-                views.best(session, search).loss,
-                search.profile,
-                label="best loss",
-                head=head,
-                columns=columns,
-                theme=theme,
-            )
-        points = [
-            figures.TrialPoint(row.trial_id, row.number, row.round, row.reward, row.state == "pruned")
-            for row in overview.read_rewards(session, search_id)
-        ]
-        return figures.rewards(points, search.spec["rounds"], theme)
+        beside = None if other is None else queries.get_search(session, other, "search")
+        match name:
+            case "rewards":
+                return _draw_rewards(session, search, beside, theme)
+            case "functions":
+                best = views.best(session, search).loss
+                label, second = "best loss", None
+                if beside is not None:
+                    label, second = _label(search), (_label(beside), views.best(session, beside).loss)
+                return _draw_functions(
+                    best, search.profile, label=label, other=second, head=head, columns=columns, theme=theme
+                )
+            case "policy":
+                return _draw_policy(session, search, theme)
+            case "importance":
+                return _draw_importance(session, search, theme)
+            case "gpus":
+                return _draw_gpus(session, search, theme)
 
 
 @router.get("/trials/{trial_id}/figures/{name}", responses=problems.documented(404))
 def draw_trial(
     trial_id: TrialId,
-    name: Literal["learning", "functions"],
+    name: TrialFigure,
     services: Injected,
     *,
     theme: ThemeChoice = "light",
     head: HeadChoice = None,
     columns: Columns = 5,
 ) -> Figure:
-    """The learning curve, or the functions of the trial's loss. 404 also for a loss without functions."""
+    """The learning curve, the functions of the trial's loss, or its last AP by threshold, size and class. 404 also for
+    a loss without functions, and before the first evaluation."""
     with services.database.read() as session:
         trial = queries.get_trial(session, trial_id)
+        evaluations = views.evaluation_events(session, trial_id)
         if name == "functions":
             search = queries.get_search(session, trial.search_id)
             return _draw_functions(
                 trial_loss(search, trial), search.profile, label="this trial", head=head, columns=columns, theme=theme
             )
-        return figures.learning_curve(views.evaluation_events(session, trial_id), theme)
+    if name == "learning":
+        return figures.learning_curve(evaluations, theme)
+    metrics = views.last_metrics(trial, evaluations)
+    if metrics is None:
+        raise problems.ProblemError(404, f"trial {trial_id} has not been evaluated yet")
+    return figures.breakdown(metrics, theme)
+
+
+def _draw_rewards(session: Session, search: Search, beside: Search | None, theme: Theme) -> Figure:
+    if beside is not None:
+        return search_figures.two_searches(_curve(session, search), _curve(session, beside), theme)
+    points = [
+        figures.TrialPoint(row.trial_id, row.number, row.round, row.reward, row.state == "pruned")
+        for row in overview.read_rewards(session, search.id)
+    ]
+    return figures.rewards(points, search.spec["rounds"], theme)
+
+
+def _curve(session: Session, search: Search) -> search_figures.RewardCurve:
+    closed = overview.read_closed_rounds(session, search.id)
+    return search_figures.RewardCurve(
+        label=_label(search),
+        rounds=[row.number + 1 for row in closed],
+        means=[row.mean for row in closed],
+        bests=list(accumulate((row.best for row in closed), max)),
+    )
+
+
+def _draw_policy(session: Session, search: Search, theme: Theme) -> Figure:
+    steps = overview.read_policy(session, search.id)
+    if not steps:
+        raise problems.ProblemError(404, f"search {search.id} has no policy yet")
+    names = search_space(parse_search(search)).names
+    mu, sigma = [step.mu for step in steps], [step.sigma for step in steps]
+    return search_figures.policy(names, [step.number for step in steps], mu, sigma, theme)
+
+
+def _draw_importance(session: Session, search: Search, theme: Theme) -> Figure:
+    found = measure_importance(session, search)
+    names = search_space(parse_search(search)).names
+    return search_figures.importance(names, found.shift.tolist(), found.correlation.tolist(), found.noise, theme=theme)
+
+
+def measure_importance(session: Session, search: Search) -> importance.Importance:
+    """Which dimensions matter in a search, from its newest trials and its first and newest policy.
+
+    Raises:
+        ProblemError: 404, the search has no policy yet.
+    """
+    steps = overview.read_policy(session, search.id, most=2)
+    if not steps:
+        raise problems.ProblemError(404, f"search {search.id} has no policy yet")
+    samples = overview.read_samples(session, search.id)
+    return importance.measure(
+        [sample.theta for sample in samples],
+        [sample.reward for sample in samples],
+        [sample.round for sample in samples],
+        first=steps[0].mu,
+        newest=steps[-1].mu,
+        sigma=steps[0].sigma,
+    )
+
+
+def _draw_gpus(session: Session, search: Search, theme: Theme) -> Figure:
+    found = gpu_use.read_gpu_use(session, search)
+    bands = {
+        use: search_figures.Band(label, (found.idle if use == "idle" else found.uses[use]).tolist(), found.share(use))
+        for use, label in USE_LABELS.items()
+    }
+    unit = "GPUs" if search.gpus else "workers"
+    return search_figures.gpu_use(found.edges.tolist(), bands, unit, theme)
 
 
 def _draw_functions(
-    loss: LossSpec, profile: str, *, head: str | None, columns: int, theme: Theme, label: str
+    loss: LossSpec,
+    profile: str,
+    *,
+    head: str | None,
+    columns: int,
+    theme: Theme,
+    label: str,
+    other: tuple[str, LossSpec] | None = None,
 ) -> Figure:
     card = PROFILES[profile]
     head = head or card.heads[0]
@@ -81,4 +186,9 @@ def _draw_functions(
         names = ", ".join(loss.heads) or "none"
         raise problems.ProblemError(404, f"head: the loss {loss.name} has functions for {names}, asked was {head!r}")
     published = PRESETS[card.preset].heads.get(head) if card.preset else None
-    return figures.functions(loss.heads[head], published, label=label, columns=columns, theme=theme)
+    second = None if other is None or head not in other[1].heads else (other[0], other[1].heads[head])
+    return figures.functions(loss.heads[head], published, label=label, other=second, columns=columns, theme=theme)
+
+
+def _label(search: Search) -> str:
+    return search.name or search.id

@@ -1,26 +1,31 @@
 """The pages' addresses: each reads what it shows and fills a template. What buttons do goes through the API."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
-from urllib.parse import quote
+from typing import Annotated, Any, cast, get_args
+from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from controller.api import views
-from controller.api.access import Caller, SignedIn
+from controller.api.access import SignedIn
 from controller.api.assets import asset_url
+from controller.api.callers import Caller
 from controller.api.fleet import read_workers
 from controller.api.health import read_status
-from controller.api.models import LogLine, Run, TrialSummary
+from controller.api.models import Best, LogLine, Run, SearchDetail, TrialSummary
 from controller.api.parameters import IdCursor, NameCursor, SearchId, TrialId
-from controller.api.problems import Problem
+from controller.api.problems import Problem, ProblemError
 from controller.api.services import Injected
 from controller.store import overview, queries
-from controller.store.overview import TrialOrder
-from controller.web.render import Pages
+from controller.store.failures import read_failures
+from controller.store.models import TrialState
+from controller.store.overview import TrialFilter, TrialOrder
+from controller.web.render import Pages, draw_sparkline
+from jobs.profiles import PROFILES
+from jobs.spec import JobKind
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -29,6 +34,9 @@ pages = Pages(asset_url)
 ROWS = 50
 TRIAL_ROWS = 25
 LOG_LINES = 60
+CHOICES = 200
+TRIAL_STATES: tuple[TrialState, ...] = get_args(TrialState)
+TRIAL_KINDS: tuple[JobKind, ...] = get_args(JobKind)
 
 _COLUMNS = (
     ("number", "trial", False),
@@ -44,24 +52,57 @@ _TRAINING_COLUMNS = (_COLUMNS[0], ("label", "loss", False), *_COLUMNS[2:])
 
 Sort = Annotated[TrialOrder, Query()]
 Offset = Annotated[int, Query(ge=0, lt=2**31)]
+SearchChoice = Annotated[str, Query(pattern=r"^[0-9a-z]{0,32}$")]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two searches that are compared."""
+
+    search: SearchDetail
+    best: Best | None
+
+
+def read_filter(state: str = "", kind: str = "", worker: Annotated[str, Query(max_length=100)] = "") -> TrialFilter:
+    """Which trials a table is to show. A form sends an empty text where nothing is chosen.
+
+    Raises:
+        ProblemError: 422, no such state or kind.
+    """
+    for name, value, known in (("state", state, TRIAL_STATES), ("kind", kind, TRIAL_KINDS)):
+        if value and value not in known:
+            raise ProblemError(422, f"{name}: expected one of {', '.join(known)}, got {value!r}")
+    return TrialFilter(cast("TrialState | None", state or None), cast("JobKind | None", kind or None), worker or None)
+
+
+Filter = Annotated[TrialFilter, Depends(read_filter)]
 
 
 @dataclass(frozen=True)
 class TrialTable:
-    """One page of the trials table, as it was sorted."""
+    """One page of the trials table, as it was sorted and filtered."""
 
     trials: list[TrialSummary]
     total: int
     order: TrialOrder
     descending: bool
     offset: int
+    only: TrialFilter
     columns: tuple[tuple[str, str, bool], ...]
+    kinds: tuple[str, ...]
+    states: tuple[str, ...] = TRIAL_STATES
     limit: int = TRIAL_ROWS
 
     @property
-    def query(self) -> str:
-        """Query string of the same order, for the links to other pages."""
-        return f"sort={self.order}&descending={str(self.descending).lower()}"
+    def filter_query(self) -> dict[str, str]:
+        """The filter as parameters of an address."""
+        given = {"state": self.only.state, "kind": self.only.kind, "worker": self.only.worker}
+        return {name: value for name, value in given.items() if value}
+
+    def query(self, **changes: str | int) -> str:
+        """Query string of this table with some parameters changed, for its links."""
+        shown = {"sort": self.order, "descending": str(self.descending).lower()}
+        return urlencode(self.filter_query | shown | changes)
 
 
 @router.get("/")
@@ -70,11 +111,13 @@ def show_searches(services: Injected, caller: SignedIn, cursor: IdCursor = None)
     with services.database.read() as session:
         page = queries.list_searches(session, kind="search", cursor=cursor, limit=ROWS)
         searches = views.search_summaries(session, page.items)
+        means = overview.mean_rewards(session, [search.id for search in searches])
     return _render(
         "searches.html",
         caller,
         "Searches",
         searches=searches,
+        sparklines={search_id: draw_sparkline(values) for search_id, values in means.items()},
         cursor=cursor,
         next_cursor=page.next_cursor,
         status=read_status(services),
@@ -86,6 +129,7 @@ def show_search(
     search_id: SearchId,
     services: Injected,
     caller: SignedIn,
+    only: Filter,
     *,
     sort: Sort = "number",
     descending: bool = True,
@@ -97,6 +141,7 @@ def show_search(
         detail = views.search_detail(session, search)
         rounds = queries.list_rounds(session, search_id, limit=1).items
         running = queries.list_trials(session, search_id, state="running", limit=ROWS).items
+        failures = read_failures(session, search_id)
         return _render(
             "search.html",
             caller,
@@ -105,8 +150,10 @@ def show_search(
             best=views.best(session, search) if detail.best_ap is not None else None,
             start_mean=rounds[0].mean_reward if rounds else None,
             confirmations=views.label_results(session, search_id),
-            table=_trial_table(session, detail, order=sort, descending=descending, offset=offset),
+            heads=PROFILES[detail.profile].heads,
+            table=_trial_table(session, detail, only, order=sort, descending=descending, offset=offset),
             running=[views.trial_summary(trial) for trial in running],
+            failures=[(failure, views.moment(failure.last_at)) for failure in failures],
             events=_events(session, search_id),
         )
 
@@ -127,6 +174,7 @@ def show_training(
     search_id: SearchId,
     services: Injected,
     caller: SignedIn,
+    only: Filter,
     *,
     sort: Sort = "number",
     descending: bool = False,
@@ -135,7 +183,7 @@ def show_training(
     """One training request."""
     with services.database.read() as session:
         detail = views.training_detail(session, queries.get_search(session, search_id, "training"))
-        table = _trial_table(session, detail, order=sort, descending=descending, offset=offset)
+        table = _trial_table(session, detail, only, order=sort, descending=descending, offset=offset)
         events = _events(session, search_id)
     return _render("training.html", caller, "Trainings", training=detail, table=table, events=events)
 
@@ -168,6 +216,7 @@ def show_workers(services: Injected, caller: SignedIn, cursor: NameCursor = None
     page = read_workers(services, cursor, 200)
     with services.database.read() as session:
         obstacles = [views.log_line(event) for event in queries.latest_obstacles(session)]
+        queue = [(row, views.moment(row.oldest_at)) for row in overview.read_waiting(session)]
     return _render(
         "workers.html",
         caller,
@@ -175,7 +224,39 @@ def show_workers(services: Injected, caller: SignedIn, cursor: NameCursor = None
         workers=page.items,
         next_cursor=page.next_cursor,
         obstacles=obstacles,
+        queue=queue,
         status=read_status(services),
+    )
+
+
+@router.get("/compare")
+def show_comparison(services: Injected, caller: SignedIn, first: SearchChoice = "", second: SearchChoice = "") -> str:
+    """Two searches side by side, and the way to the comparisons of losses."""
+    with services.database.read() as session:
+        choices = queries.list_searches(session, kind="search", limit=CHOICES).items
+        trainings = queries.list_searches(session, kind="training", limit=ROWS).items
+        chosen = [queries.get_search(session, search_id, "search") for search_id in (first, second) if search_id]
+        known = {search.id for search in choices}
+        sides = [
+            Side(detail, views.best(session, search) if detail.best_ap is not None else None)
+            for search, detail in zip(chosen, views.search_details(session, chosen), strict=True)
+        ]
+        losses = [row for row in views.training_summaries(session, trainings) if row.kind == "compare"]
+    heads = [
+        head
+        for head in (PROFILES[sides[0].search.profile].heads if sides else ())
+        if all(side.best is not None and head in side.best.loss.heads for side in sides)
+    ]
+    return _render(
+        "compare.html",
+        caller,
+        "Compare",
+        choices=[*choices, *(search for search in chosen if search.id not in known)],
+        first=first,
+        second=second,
+        sides=sides,
+        heads=heads,
+        losses=losses,
     )
 
 
@@ -193,15 +274,22 @@ def render_problem(request: Request, problem: Problem) -> Response:
     return HTMLResponse(pages.render("error.html", caller=None, problem=problem), problem.status)
 
 
-def _trial_table(session: Session, run: Run, *, order: TrialOrder, descending: bool, offset: int) -> TrialTable:
-    trials = overview.sort_trials(session, run.id, order=order, descending=descending, offset=offset, limit=TRIAL_ROWS)
+def _trial_table(
+    session: Session, run: Run, only: TrialFilter, *, order: TrialOrder, descending: bool, offset: int
+) -> TrialTable:
+    trials, total = overview.sort_trials(
+        session, run.id, order=order, descending=descending, offset=offset, limit=TRIAL_ROWS, only=only
+    )
+    is_training = run.stage in ("rates", "trainings")
     return TrialTable(
         trials=[views.trial_summary(trial) for trial in trials],
-        total=sum(run.trials.values()),
+        total=total,
         order=order,
         descending=descending,
         offset=offset,
-        columns=_TRAINING_COLUMNS if run.stage in ("rates", "trainings") else _COLUMNS,
+        only=only,
+        columns=_TRAINING_COLUMNS if is_training else _COLUMNS,
+        kinds=() if is_training else ("proxy", "confirm"),
     )
 
 

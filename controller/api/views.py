@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,39 +42,47 @@ def moment_or_none(seconds: float | None) -> datetime | None:
 
 def run(session: Session, search: Search) -> models.Run:
     """What a search and a training request have in common."""
-    return models.Run.model_validate(_run(session, search, queries.count_trials(session, [search.id])[search.id]))
+    return models.Run.model_validate(_run(search, _facts(session, [search])[search.id]))
 
 
 def search_summaries(session: Session, searches: Sequence[Search]) -> list[models.SearchSummary]:
-    """Searches for a list."""
-    counts = queries.count_trials(session, [search.id for search in searches])
-    return [models.SearchSummary.model_validate(_search(session, search, counts[search.id])) for search in searches]
+    """Searches for a list, with the same few queries for any number of them."""
+    facts = _facts(session, searches)
+    return [models.SearchSummary.model_validate(_search(search, facts[search.id])) for search in searches]
 
 
 def search_detail(session: Session, search: Search) -> models.SearchDetail:
     """One search with its spec."""
-    counts = queries.count_trials(session, [search.id])[search.id]
-    return models.SearchDetail.model_validate(_search(session, search, counts) | {"spec": search.spec})
+    return search_details(session, [search])[0]
+
+
+def search_details(session: Session, searches: Sequence[Search]) -> list[models.SearchDetail]:
+    """Searches with their specs."""
+    facts = _facts(session, searches)
+    return [
+        models.SearchDetail.model_validate(_search(search, facts[search.id]) | {"spec": search.spec})
+        for search in searches
+    ]
 
 
 def training_summaries(session: Session, trainings: Sequence[Search]) -> list[models.TrainingSummary]:
-    """Training requests for a list."""
-    counts = queries.count_trials(session, [training.id for training in trainings])
+    """Training requests for a list, with the same few queries for any number of them."""
+    facts = _facts(session, trainings)
     return [
-        models.TrainingSummary.model_validate(_run(session, row, counts[row.id]) | {"kind": row.spec["kind"]})
+        models.TrainingSummary.model_validate(_run(row, facts[row.id]) | {"kind": row.spec["kind"]})
         for row in trainings
     ]
 
 
 def training_detail(session: Session, training: Search) -> models.TrainingDetail:
     """One training request with its spec and its results by loss."""
-    counts = queries.count_trials(session, [training.id])[training.id]
+    facts = _facts(session, [training])[training.id]
     extra = {
         "kind": training.spec["kind"],
         "spec": training.spec,
         "results": label_results(session, training.id),
     }
-    return models.TrainingDetail.model_validate(_run(session, training, counts) | extra)
+    return models.TrainingDetail.model_validate(_run(training, facts) | extra)
 
 
 def label_results(session: Session, search_id: str) -> list[models.LabelResult]:
@@ -156,6 +165,13 @@ def evaluation_events(session: Session, trial_id: str) -> list[EvaluationEvent]:
     ]
 
 
+def last_metrics(trial: Trial, evaluations: Sequence[EvaluationEvent]) -> Metrics | None:
+    """What a trial measured last: its result's, or the newest of its learning curve; none before the first."""
+    if trial.metrics is not None:
+        return Metrics.model_validate(trial.metrics)
+    return evaluations[-1].metrics if evaluations else None
+
+
 def log_line(event: Event) -> models.LogLine:
     """One line of the event log."""
     return models.LogLine(
@@ -197,10 +213,32 @@ def key_summary(key: ApiKey) -> models.KeySummary:
     )
 
 
-def _run(session: Session, search: Search, counts: dict[TrialState, int]) -> dict[str, Any]:
-    total = sum(counts.values())
-    final = total - sum(count for state, count in counts.items() if state in OPEN_TRIAL_STATES)
+@dataclass(frozen=True)
+class _Facts:
+    """What is counted about a search."""
+
+    counts: dict[TrialState, int]
+    best_ap: float | None
+    seconds_per_trial: float | None
+
+
+def _facts(session: Session, searches: Sequence[Search]) -> dict[str, _Facts]:
+    """By the searches' ids, with a fixed number of queries."""
+    ids = [search.id for search in searches]
+    counts = queries.count_trials(session, ids)
+    best = {search.id: float(search.best["mean"]) for search in searches if search.best is not None}
+    unconfirmed = [search.id for search in searches if search.best is None and search.kind == "search"]
+    best |= overview.best_rewards(session, unconfirmed)
+    best |= overview.best_label_means(session, [row.id for row in searches if row.kind == "training"])
+    paces = overview.seconds_per_trial(session, [row.id for row in searches if row.state == "running"])
+    return {row: _Facts(counts[row], best.get(row), paces.get(row)) for row in ids}
+
+
+def _run(search: Search, facts: _Facts) -> dict[str, Any]:
+    total = sum(facts.counts.values())
+    final = total - sum(count for state, count in facts.counts.items() if state in OPEN_TRIAL_STATES)
     planned = total if search.state in FINAL_SEARCH_STATES else max(total, _planned(search))
+    pace = facts.seconds_per_trial
     return {
         "id": search.id,
         "name": search.name,
@@ -211,19 +249,19 @@ def _run(session: Session, search: Search, counts: dict[TrialState, int]) -> dic
         "profile": search.profile,
         "gpus": search.gpus,
         "priority": search.priority,
-        "trials": counts,
+        "trials": facts.counts,
         "trials_planned": planned,
         "trials_final": final,
-        "best_ap": _best_ap(session, search),
-        "seconds_left": _seconds_left(session, search, planned - final),
+        "best_ap": facts.best_ap,
+        "seconds_left": None if pace is None else pace * (planned - final),
         "created_at": moment(search.created_at),
         "finished_at": moment_or_none(search.finished_at),
     }
 
 
-def _search(session: Session, search: Search, counts: dict[TrialState, int]) -> dict[str, Any]:
+def _search(search: Search, facts: _Facts) -> dict[str, Any]:
     extra = {"round": search.round, "rounds": search.spec["rounds"], "confirmed": search.best is not None}
-    return _run(session, search, counts) | extra
+    return _run(search, facts) | extra
 
 
 def _planned(search: Search) -> int:
@@ -233,23 +271,6 @@ def _planned(search: Search) -> int:
     asked = parse_search(search)
     confirmed = asked.confirm.candidates + 1 + asked.confirm.published  # and the identity
     return asked.rounds * asked.trials_per_round + confirmed * asked.confirm.seeds
-
-
-def _best_ap(session: Session, search: Search) -> float | None:
-    if search.best is not None:
-        return Report.model_validate(search.best).mean
-    if search.kind == "training":
-        means = [row.mean for row in label_results(session, search.id) if row.mean is not None]
-        return max(means, default=None)
-    trial = queries.best_trial(session, search.id)
-    return None if trial is None else trial.reward
-
-
-def _seconds_left(session: Session, search: Search, trials_left: int) -> float | None:
-    if search.state != "running":
-        return None
-    pace = overview.seconds_per_trial(session, search.id)
-    return None if pace is None else pace * trials_left
 
 
 def _trial(trial: Trial) -> dict[str, Any]:

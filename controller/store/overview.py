@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from controller.store.models import REWARDED_STATES, Search, Trial, TrialState
+from controller.store.models import REWARDED_STATES, Round, Search, Trial, TrialState
+from jobs.spec import JobKind
 
 TrialOrder = Literal["number", "round", "state", "ap", "iteration", "seconds", "worker", "label"]
 
@@ -73,18 +74,45 @@ def read_label_rewards(session: Session, search_id: str) -> Sequence[LabelReward
     return sorted(found, key=lambda row: -sum(row.rewards) / len(row.rewards) if row.rewards else 1.0)
 
 
+@dataclass(frozen=True)
+class TrialFilter:
+    """Which trials a table shows; none of the conditions where nothing is given."""
+
+    state: TrialState | None = None
+    kind: JobKind | None = None
+    worker: str | None = None
+
+    def conditions(self, search_id: str) -> list[ColumnElement[bool]]:
+        """The WHERE clauses."""
+        given = ((Trial.state, self.state), (Trial.kind, self.kind), (Trial.worker, self.worker))
+        return [Trial.search_id == search_id, *(column == value for column, value in given if value)]
+
+
 def sort_trials(
-    session: Session, search_id: str, *, order: TrialOrder, descending: bool, offset: int, limit: int
-) -> Sequence[Trial]:
-    """One page of a search's trials by any column; rows without a value come last in both directions."""
+    session: Session,
+    search_id: str,
+    *,
+    order: TrialOrder,
+    descending: bool,
+    offset: int,
+    limit: int,
+    only: TrialFilter = TrialFilter(),
+) -> tuple[Sequence[Trial], int]:
+    """One page of a search's trials by any column, and how many there are; rows without a value come last in both
+    directions."""
     column = _COLUMNS[order]
-    return session.scalars(
-        select(Trial)
-        .where(Trial.search_id == search_id)
+    conditions = only.conditions(search_id)
+    # Only ids are sorted: a row has a theta, and a sort would carry it along.
+    ids = session.scalars(
+        select(Trial.id)
+        .where(*conditions)
         .order_by(column.is_(None), column.desc() if descending else column, Trial.number)
         .offset(offset)
         .limit(limit)
     ).all()
+    rows = {trial.id: trial for trial in session.scalars(select(Trial).where(Trial.id.in_(ids)))}
+    total = session.scalar(select(func.count()).select_from(Trial).where(*conditions))
+    return [rows[trial_id] for trial_id in ids], total or 0
 
 
 def open_classes(session: Session) -> set[int]:
@@ -92,17 +120,141 @@ def open_classes(session: Session) -> set[int]:
     return set(session.scalars(select(Search.gpus).where(Search.state.in_(("running", "paused"))).distinct()))
 
 
-def seconds_per_trial(session: Session, search_id: str, window: int = 24) -> float | None:
-    """Time between the ends of a search's last `window` trials, on average: what a trial takes with the workers at
-    hand. None until three have ended."""
+def seconds_per_trial(session: Session, search_ids: Sequence[str], window: int = 24) -> dict[str, float]:
+    """Time between the ends of each search's last `window` trials, on average: what a trial takes with the workers at
+    hand. A search has no entry until three of its trials have ended."""
+    place = func.row_number().over(partition_by=Trial.search_id, order_by=Trial.finished_at.desc())
     ends = (
-        select(Trial.finished_at)
-        .where(Trial.search_id == search_id, Trial.finished_at.is_not(None))
-        .order_by(Trial.finished_at.desc())
-        .limit(window)
+        select(Trial.search_id, Trial.finished_at, place.label("place"))
+        .where(Trial.search_id.in_(search_ids), Trial.finished_at.is_not(None))
         .subquery()
     )
-    first, last, count = session.execute(
-        select(func.min(ends.c.finished_at), func.max(ends.c.finished_at), func.count())
-    ).one()
-    return (last - first) / (count - 1) if count >= 3 else None
+    rows = session.execute(
+        select(ends.c.search_id, func.min(ends.c.finished_at), func.max(ends.c.finished_at), func.count())
+        .where(ends.c.place <= window)
+        .group_by(ends.c.search_id)
+    )
+    return {search_id: (last - first) / (count - 1) for search_id, first, last, count in rows if count >= 3}
+
+
+def best_rewards(session: Session, search_ids: Sequence[str]) -> dict[str, float]:
+    """The highest reward of each search's proxies; no entry without any."""
+    rows = session.execute(
+        select(Trial.search_id, func.max(Trial.reward))
+        .where(Trial.search_id.in_(search_ids), Trial.kind == "proxy", Trial.reward.is_not(None))
+        .group_by(Trial.search_id)
+    )
+    return {search_id: best for search_id, best in rows if best is not None}
+
+
+def best_label_means(session: Session, search_ids: Sequence[str]) -> dict[str, float]:
+    """The highest mean over the seeds of one loss, of each training request; no entry without any reward."""
+    means = (
+        select(Trial.search_id, func.avg(Trial.reward).label("mean"))
+        .where(Trial.search_id.in_(search_ids), Trial.kind.not_in(("proxy", "rate_check")), Trial.reward.is_not(None))
+        .group_by(Trial.search_id, Trial.label)
+        .subquery()
+    )
+    rows = session.execute(select(means.c.search_id, func.max(means.c.mean)).group_by(means.c.search_id))
+    return {search_id: best for search_id, best in rows if best is not None}
+
+
+def mean_rewards(session: Session, search_ids: Sequence[str]) -> dict[str, list[float]]:
+    """The mean reward of each closed round, in order, for each search: what a sparkline shows."""
+    means: dict[str, list[float]] = {search_id: [] for search_id in search_ids}
+    rows = session.execute(
+        select(Round.search_id, Round.mean_reward)
+        .where(Round.search_id.in_(search_ids), Round.mean_reward.is_not(None))
+        .order_by(Round.search_id, Round.number)
+    )
+    for search_id, mean in rows:
+        if mean is not None:
+            means[search_id].append(mean)
+    return means
+
+
+@dataclass(frozen=True)
+class ClosedRound:
+    """The rewards of one round that the policy has been updated with."""
+
+    number: int
+    mean: float
+    best: float
+
+
+def read_closed_rounds(session: Session, search_id: str) -> Sequence[ClosedRound]:
+    """The closed rounds of a search in order."""
+    rows = session.execute(
+        select(Round.number, Round.mean_reward, Round.best_reward)
+        .where(Round.search_id == search_id, Round.mean_reward.is_not(None))
+        .order_by(Round.number)
+    )
+    return [ClosedRound(number, mean or 0.0, best or 0.0) for number, mean, best in rows]
+
+
+@dataclass(frozen=True)
+class PolicyStep:
+    """One policy version: where it proposes from."""
+
+    number: int
+    mu: list[float]
+    sigma: float
+
+
+def read_policy(session: Session, search_id: str, most: int = 200) -> Sequence[PolicyStep]:
+    """The policy versions of a search in order; of more than `most`, evenly chosen ones with the first and the last."""
+    numbers = session.scalars(select(Round.number).where(Round.search_id == search_id).order_by(Round.number)).all()
+    if len(numbers) > most:
+        numbers = [numbers[round(index * (len(numbers) - 1) / (most - 1))] for index in range(most)]
+    rows = session.execute(
+        select(Round.number, Round.mu, Round.sigma)
+        .where(Round.search_id == search_id, Round.number.in_(numbers))
+        .order_by(Round.number)
+    )
+    return [PolicyStep(number, mu, sigma) for number, mu, sigma in rows]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A rewarded proxy: what was proposed, by which policy version, and what it was worth."""
+
+    theta: list[float]
+    round: int
+    reward: float
+
+
+def read_samples(session: Session, search_id: str, newest: int = 2000) -> Sequence[Sample]:
+    """The newest rewarded proxies of a search, `newest` at most, newest first."""
+    rows = session.execute(
+        select(Trial.theta, Trial.round, Trial.reward)
+        .where(Trial.search_id == search_id, Trial.kind == "proxy", Trial.reward.is_not(None))
+        .order_by(Trial.number.desc())
+        .limit(newest)
+    )
+    return [
+        Sample(theta, number, reward)
+        for theta, number, reward in rows
+        if theta is not None and number is not None and reward is not None
+    ]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The queued trials of one search."""
+
+    search: Search
+    trials: int
+    oldest_at: float
+    """When the first of them was proposed, seconds since 1970."""
+
+
+def read_waiting(session: Session) -> Sequence[Waiting]:
+    """Searches and training requests with trials that wait for a worker, in the order in which they are served."""
+    rows = session.execute(
+        select(Search, func.count(), func.min(Trial.created_at))
+        .join(Trial, Trial.search_id == Search.id)
+        .where(Trial.state == "queued", Search.state.in_(("running", "paused")))
+        .group_by(Search.id)
+        .order_by(Search.priority.desc(), Search.id)
+    )
+    return [Waiting(*row) for row in rows]

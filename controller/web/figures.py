@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from controller.web.style import PALETTES, Figure, Palette, Theme, make_axis, make_layout
 from jobs.presets import identity
-from jobs.spec import FUNCTION_NAMES, EvaluationEvent, HeadLoss
+from jobs.spec import FUNCTION_NAMES, EvaluationEvent, HeadLoss, Metrics
 
 FUNCTION_MEANING = {
     "H2": "rank, numerator",
@@ -34,8 +34,12 @@ class TrialPoint:
     pruned: bool = False
 
 
+MOST_DOTS = 2000
+"""A browser draws so many without effort; of more trials, evenly chosen ones are drawn, and the best."""
+
+
 def rewards(trials: Sequence[TrialPoint], rounds_planned: int, theme: Theme = "light") -> Figure:
-    """Reward per round: every trial a dot, the mean of each round, and the best so far.
+    """Reward per round: every trial a dot (up to `MOST_DOTS`), the mean of each round, and the best so far.
 
     Args:
         trials: the finished trials, in any order; rounds count from 0 and are drawn from 1.
@@ -52,9 +56,12 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, theme: Theme = "l
     for number in numbers:
         best.append(max([*best[-1:], *by_round[number]]))
 
+    dots = trials
+    if len(trials) > MOST_DOTS:
+        dots = [*trials[:: -(-len(trials) // MOST_DOTS)], max(trials, key=lambda trial: trial.reward)]
     data: list[Figure] = []
     for pruned, label in ((False, "trial"), (True, "pruned")):
-        chosen = [trial for trial in trials if trial.pruned == pruned]
+        chosen = [trial for trial in dots if trial.pruned == pruned]
         if not chosen:
             continue
         data.append(
@@ -122,6 +129,7 @@ def functions(
     published: HeadLoss | None = None,
     *,
     label: str = "this search",
+    other: tuple[str, HeadLoss] | None = None,
     columns: int = 5,
     theme: Theme = "light",
 ) -> Figure:
@@ -131,6 +139,7 @@ def functions(
         head: control points [4 or 5, K+2, 2].
         published: the published set of the same head, if there is one.
         label: what the legend calls `head`.
+        other: a second loss of the same head to lay over it, with what the legend calls it.
         columns: small multiples side by side, 1 to 5; the rest goes on below.
         theme: colours.
     """
@@ -142,6 +151,8 @@ def functions(
         ("identity", line, {"color": colours.identity, "width": 1.5, "dash": "dot"}, "lines"),
         (label, head, {"color": colours.best, "width": 2.5}, "lines+markers"),
     ]
+    if other is not None:
+        series.insert(1, (*other, {"color": colours.mean, "width": 2.5}, "lines+markers"))
     if published is not None:
         series.insert(1, ("published", published, {"color": colours.published, "width": 2, "dash": "dash"}, "lines"))
 
@@ -200,6 +211,55 @@ def _title(name: str, left: float, top: float, colours: Palette) -> Figure:
         "showarrow": False,
         "font": {"size": 12, "color": colours.ink},
     }
+
+
+def breakdown(metrics: Metrics, theme: Theme = "light") -> Figure:
+    """The AP of one evaluation by IoU threshold, by size of the objects, and by class.
+
+    What the data set has no object for is left out; of the classes the 20 with the highest AP and the lowest are shown.
+    """
+    colours = PALETTES[theme]
+    classes = sorted(metrics.per_class.items(), key=lambda item: -item[1])
+    if len(classes) > 40:
+        classes = [*classes[:20], *classes[-20:]]
+    groups: list[tuple[str, list[tuple[str, float]], str]] = [
+        ("all", [("AP", metrics.ap), ("AP50", metrics.ap50), ("AP75", metrics.ap75)], colours.best),
+        (
+            "size",
+            [("small", metrics.ap_small), ("medium", metrics.ap_medium), ("large", metrics.ap_large)],
+            colours.mean,
+        ),
+        ("class", classes, colours.published),
+    ]
+    data: list[Figure] = []
+    for group, values, colour in groups:
+        known = [(label, 100 * value) for label, value in values if value >= 0]
+        data.append(
+            {
+                "type": "bar",
+                "orientation": "h",
+                "name": group,
+                "y": [[group] * len(known), [label for label, _ in known]],
+                "x": [round(value, 2) for _, value in known],
+                "text": [f"{value:.1f}" for _, value in known],
+                "textposition": "outside",
+                "cliponaxis": False,
+                "marker": {"color": colour},
+                "hovertemplate": f"%{{y}}<br><b>%{{x:.1f}} AP</b><extra>{group}</extra>",
+            }
+        )
+    rows = sum(len(series["x"]) for series in data)
+    layout = make_layout(colours, height_px=60 + 24 * rows, across="AP (%)", up="")
+    layout |= {"showlegend": False, "bargap": 0.35, "margin": {"l": 8, "r": 40, "t": 8, "b": 8}}
+    layout["yaxis"] = make_axis(colours) | {
+        "type": "multicategory",
+        "autorange": "reversed",
+        "showgrid": False,
+        "fixedrange": True,
+        "dividercolor": colours.grid,
+    }
+    layout["xaxis"]["fixedrange"] = True
+    return {"data": data, "layout": layout}
 
 
 def learning_curve(evaluations: Sequence[EvaluationEvent], theme: Theme = "light") -> Figure:

@@ -1,6 +1,6 @@
 """HTML from templates. Everything that is filled in is escaped: log tails and errors come from other machines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -36,6 +36,21 @@ class Pages:
 def format_ap(fraction: float | None, digits: int = 1) -> str:
     """An AP in [0, 1] in percent, as people write it: 0.265 is "26.5". A dash where there is none."""
     return "–" if fraction is None or fraction < 0 else f"{100 * fraction:.{digits}f}"
+
+
+SPARKLINE_WIDTH_PX, SPARKLINE_HEIGHT_PX, SPARKLINE_POINTS = 96, 24, 48
+
+
+def draw_sparkline(values: Sequence[float]) -> str:
+    """The points of an SVG polyline (96 x 24) through `values`, thinned to 48; empty for fewer than two."""
+    if len(values) < 2:
+        return ""
+    count = min(len(values), SPARKLINE_POINTS)
+    chosen = [values[round(index * (len(values) - 1) / (count - 1))] for index in range(count)]
+    low, reach = min(chosen), (max(chosen) - min(chosen)) or 1.0
+    across, up = SPARKLINE_WIDTH_PX - 4, SPARKLINE_HEIGHT_PX - 4
+    points = ((2 + across * i / (count - 1), 2 + up * (1 - (value - low) / reach)) for i, value in enumerate(chosen))
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
 def format_duration(seconds: float | None) -> str:

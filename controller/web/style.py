@@ -23,6 +23,9 @@ class Palette:
     best: str
     published: str
     identity: str
+    bad: str
+    middle: str
+    """Of a scale with two ends: nothing has moved."""
 
 
 PALETTES: dict[Theme, Palette] = {
@@ -36,6 +39,8 @@ PALETTES: dict[Theme, Palette] = {
         best="#c2570c",
         published="#0f766e",
         identity="#8a94a3",
+        bad="#b3261e",
+        middle="#f1f3f6",
     ),
     "dark": Palette(
         ink="#e7ebf1",
@@ -47,6 +52,8 @@ PALETTES: dict[Theme, Palette] = {
         best="#f59e56",
         published="#4cc9b6",
         identity="#7d8898",
+        bad="#ff8d85",
+        middle="#1f2731",
     ),
 }
 

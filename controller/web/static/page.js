@@ -15,7 +15,12 @@ function setLink(state, text) {
 // ---- refresh -------------------------------------------------------------------------------------------------
 
 const rendered = new Map(); // id -> the HTML as the server sent it, before times and figures are filled in
-for (const part of document.querySelectorAll("[data-live]")) rendered.set(part.id, part.innerHTML);
+for (const part of document.querySelectorAll("[data-live]")) rendered.set(part.id, content(part));
+
+// A part whose figures alone have news is not replaced: the figures stay and are drawn anew.
+function content(part) {
+  return part.innerHTML.replaceAll(/ data-key="[^"]*"/g, "");
+}
 
 let refreshing = false;
 let wanted = false;
@@ -50,9 +55,9 @@ async function refresh() {
 function swap(fresh) {
   for (const part of document.querySelectorAll("[data-live]")) {
     const next = fresh.getElementById(part.id);
-    if (!next || rendered.get(part.id) === next.innerHTML) continue;
+    if (!next || rendered.get(part.id) === content(next)) continue;
     if (part.contains(document.getSelection()?.anchorNode) && !document.getSelection().isCollapsed) continue;
-    rendered.set(part.id, next.innerHTML);
+    rendered.set(part.id, content(next));
     const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
     const scrolled = [...part.querySelectorAll("[data-keep-scroll]")].map((box) => [box.scrollTop, box.scrollLeft]);
     part.replaceChildren(...next.childNodes);
@@ -60,6 +65,10 @@ function swap(fresh) {
       [box.scrollTop, box.scrollLeft] = scrolled[number] ?? [0, 0];
     });
     if (focused) document.getElementById(focused)?.focus();
+  }
+  for (const figure of document.querySelectorAll("[data-figure]")) {
+    const next = fresh.getElementById(figure.id);
+    if (next) figure.dataset.key = next.dataset.key;
   }
   tellTimes();
 }
@@ -96,7 +105,7 @@ document.addEventListener("visibilitychange", () => document.hidden || soon());
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const drawn = new WeakMap(); // element -> text of the figure that it shows
-
+const asked = new WeakMap(); // element -> address and key of that figure: with the same ones it is not asked for again
 const drawing = new WeakSet(); // elements whose figure is on its way
 const outdated = new WeakSet(); // those that were asked for again meanwhile
 
@@ -124,12 +133,20 @@ async function drawFigure(box) {
     const columns = Math.floor(box.clientWidth / Number(box.dataset.columnWidth));
     address.searchParams.set("columns", String(Math.min(5, Math.max(1, columns))));
   }
+  const question = `${address} ${box.dataset.key}`;
+  if (asked.get(box) === question) return;
   const reply = await fetch(address);
+  if (reply.status === 404) showEmpty(box, "There is nothing to draw yet.");
   if (!reply.ok) return;
+  asked.set(box, question);
   const text = await reply.text();
   if (drawn.get(box) === text) return;
   drawn.set(box, text);
   const figure = JSON.parse(text);
+  if (box.classList.contains("empty")) {
+    box.classList.remove("empty");
+    box.textContent = "";
+  }
   const options = { displayModeBar: false, responsive: true };
   await window.Plotly.react(box, figure.data, { ...figure.layout, uirevision: "kept" }, options);
   if (!box.dataset.clickable) {
@@ -139,6 +156,12 @@ async function drawFigure(box) {
       if (trial) location.assign(`/trials/${encodeURIComponent(trial)}`);
     });
   }
+}
+
+function showEmpty(box, text) {
+  if (drawn.has(box)) return;
+  box.textContent = text;
+  box.classList.add("empty");
 }
 
 dark.addEventListener("change", drawFigures);

@@ -1,0 +1,134 @@
+"""A form for any of our requests, made from its JSON schema, so that the form always asks for what the request has.
+
+A field's name is the path of its key (`confirm.seeds`). What a person typed stays text until the request's own model
+reads it: nothing is lost when the form comes back with errors.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Schema = Mapping[str, Any]
+Typed = Mapping[str, str]
+"""What is in the fields, by path; a field without an entry is empty."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One input."""
+
+    path: str
+    label: str
+    kind: Literal["text", "number", "choice", "switch"]
+    help: str
+    default: str
+    """As text; empty where the schema has none, or null."""
+    required: bool
+    optional_group: bool
+    """Whether it belongs to an object that may be left out as a whole: its default is then shown, not filled in."""
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    step: Literal["1", "any"] = "any"
+
+    @property
+    def id(self) -> str:
+        """The input's id in the page."""
+        return self.path.replace(".", "-")
+
+
+def list_fields(schema: Schema) -> list[Field]:
+    """The inputs of an object's schema (as `model_json_schema` gives it) in order, those of nested objects too."""
+    return list(_walk(schema, schema.get("$defs", {}), prefix="", default={}, optional=False))
+
+
+def default_values(fields: Sequence[Field]) -> dict[str, str]:
+    """What an untouched form holds."""
+    return {field.path: field.default for field in fields if not field.optional_group}
+
+
+def flatten(document: Mapping[str, Any]) -> dict[str, str]:
+    """A request as a form holds it: text by path, without what is null."""
+    found: dict[str, str] = {}
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            found |= {f"{key}.{path}": text for path, text in flatten(value).items()}
+        elif value is not None:
+            found[key] = str(value).lower() if isinstance(value, bool) else str(value)
+    return found
+
+
+def read_values(fields: Sequence[Field], typed: Typed) -> dict[str, Any]:
+    """The request that was typed, for its model to check: nested, without what was left empty.
+
+    Whole numbers become numbers here, because a choice among numbers takes no text; any other text stays as it is.
+    """
+    document: dict[str, Any] = {}
+    for field in fields:
+        text = typed.get(field.path, "").strip()
+        if text == "":
+            continue
+        *parents, key = field.path.split(".")
+        place = document
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[key] = _read(text, field)
+    return document
+
+
+def _read(text: str, field: Field) -> str | int | bool:
+    if field.kind == "switch":
+        return text == "true"
+    is_whole = field.step == "1" and text.removeprefix("-").isdecimal() and len(text) < 19
+    return int(text) if is_whole else text
+
+
+def _walk(
+    schema: Schema, definitions: Schema, *, prefix: str, default: Mapping[str, Any], optional: bool
+) -> Iterator[Field]:
+    required = schema.get("required", ())
+    for name, raw in schema["properties"].items():
+        kind, nullable = _resolve(raw, definitions)
+        preset = default.get(name, raw.get("default"))
+        path = prefix + name
+        if "properties" in kind:
+            inner = preset if isinstance(preset, Mapping) else {}
+            is_optional = optional or nullable
+            yield from _walk(kind, definitions, prefix=f"{path}.", default=inner, optional=is_optional)
+        else:
+            yield _field(path, kind, raw, preset, required=name in required and not optional, optional=optional)
+
+
+def _field(path: str, kind: Schema, raw: Schema, preset: Any, *, required: bool, optional: bool) -> Field:
+    is_number = kind.get("type") in ("integer", "number")
+    choices = tuple(str(choice) for choice in kind.get("enum", ()))
+    is_switch = kind.get("type") == "boolean" and not optional
+    shape: Literal["text", "number", "choice", "switch"] = "number" if is_number else "text"
+    if choices:
+        shape = "choice"
+    if is_switch:
+        shape = "switch"
+    return Field(
+        path=path,
+        label=path.rpartition(".")[2].replace("_", " "),
+        kind=shape,
+        help=raw.get("description", ""),
+        default="" if preset is None else str(preset).lower() if isinstance(preset, bool) else str(preset),
+        required=required,
+        optional_group=optional,
+        choices=choices,
+        minimum=kind.get("minimum", kind.get("exclusiveMinimum")),
+        maximum=kind.get("maximum", kind.get("exclusiveMaximum")),
+        step="1" if kind.get("type") == "integer" or (choices and all(c.isdecimal() for c in choices)) else "any",
+    )
+
+
+def _resolve(raw: Schema, definitions: Schema) -> tuple[Schema, bool]:
+    """The schema behind a reference or beside null, and whether null is allowed."""
+    nullable = False
+    if "anyOf" in raw:
+        nullable = any(part.get("type") == "null" for part in raw["anyOf"])
+        raw = next(part for part in raw["anyOf"] if part.get("type") != "null")
+    if "$ref" in raw:
+        raw = definitions[raw["$ref"].rpartition("/")[2]]
+    return raw, nullable
