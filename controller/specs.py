@@ -46,6 +46,9 @@ class Request(Message):
     weights: str | None = Field(None, max_length=1000, description="file of pretrained backbone weights")
     overrides: Overrides = Overrides()
     gpus: int | None = Field(None, ge=0, le=64, description="GPUs of one trial; the profile's own number by default")
+    gather_scores: bool = Field(
+        False, description="on several GPUs, rank the entries of all of them together instead of each GPU's own"
+    )
     priority: int = Field(0, ge=-100, le=100, description="higher goes first; equal ones share the workers fairly")
     max_running_trials: int | None = Field(None, ge=1, le=100_000)
     timeout_seconds: float | None = Field(None, gt=0, le=1e8, description="a training that takes longer has failed")

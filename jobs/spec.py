@@ -178,6 +178,9 @@ class JobSpec(Message):
     gpus: int = Field(
         0, ge=0, le=64, description="GPUs of this training; 0 trains on the CPU or one GPU if there is one"
     )
+    gather_scores: bool = Field(
+        False, description="on several GPUs, rank the entries of all of them together instead of each GPU's own"
+    )
     timeout_seconds: float | None = Field(None, gt=0)
     synthetic: SyntheticOptions | None = None
 

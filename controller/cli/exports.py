@@ -62,6 +62,7 @@ def write_config(search: SearchDetail, best: Best, file: Path) -> None:
         loss=best.loss,
         weights=spec.weights,
         gpus=spec.trial_gpus,
+        gather_scores=spec.gather_scores,
     )
     _have_written("config", job.model_dump_json(), file)
 

@@ -30,6 +30,7 @@ class TrainingInput(Message):
     weights: str | None = None
     overrides: Overrides = Overrides()
     gpus: int = Field(0, ge=0, le=64)
+    gather_scores: bool = False
     loss: LossSpec
 
 
@@ -75,7 +76,7 @@ def read_training(
     if epochs is not None or schedule == "final":
         overrides["epochs"] = epochs
     chosen: Any = loss_content.get("loss", loss_content) if loss_content else _named_loss(loss, profile)
-    content = {name: given[name] for name in ("dataset", "weights") if given.get(name)}
+    content = {name: given[name] for name in ("dataset", "weights", "gather_scores") if given.get(name)}
     default_gpus = given.get("gpus") if given.get("gpus") is not None else PROFILES[profile].gpus
     content |= {"profile": profile, "overrides": overrides, "loss": chosen}
     content["gpus"] = default_gpus if gpus is None else gpus

@@ -78,6 +78,7 @@ def train(
             weights=request.weights,
             overrides=request.overrides,
             gpus=request.gpus,
+            gather_scores=request.gather_scores,
             schedule=schedule.value,
             losses=(choice,),
             seeds=(seed,),
@@ -100,6 +101,7 @@ def train(
         seed=seed,
         weights=request.weights,
         gpus=request.gpus,
+        gather_scores=request.gather_scores,
     )
     result = run_training(job, out or Path("trainings") / job.trial_id, console)
     if result.outcome == "failed":

@@ -102,6 +102,7 @@ def build_job(search: Search, trial: Trial) -> JobSpec:
         weights=spec.weights,
         prune=tuple(PrunePoint.model_validate(point) for point in trial.prune or ()),
         gpus=spec.trial_gpus,
+        gather_scores=spec.gather_scores,
         timeout_seconds=spec.timeout_seconds,
         synthetic=spec.synthetic,
     )

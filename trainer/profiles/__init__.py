@@ -11,7 +11,7 @@ from trainer.profiles.atss_r50 import atss_r50
 from trainer.profiles.atss_tiny import atss_tiny
 from trainer.profiles.faster_rcnn_r50 import faster_rcnn_r50
 from trainer.profiles.faster_rcnn_tiny import faster_rcnn_tiny
-from trainer.profiles.recipe import Recipe
+from trainer.profiles.recipe import Config, Recipe
 from trainer.profiles.retinanet_r50 import retinanet_r50
 from trainer.profiles.retinanet_tiny import retinanet_tiny
 
@@ -39,5 +39,19 @@ def recipe_of(spec: JobSpec, data: CocoSplit) -> Recipe:
     except ValueError as error:
         raise UserError(str(error)) from None
     recipe = RECIPES[spec.profile](spec, data)
+    if spec.gather_scores:
+        recipe = replace(recipe, model=_with_gathered_scores(recipe.model))
     learning_rate = spec.learning_rate_factor * recipe.schedule.learning_rate
     return replace(recipe, schedule=replace(recipe.schedule, learning_rate=learning_rate))
+
+
+def _with_gathered_scores(model: Config) -> Config:
+    """The model with every `RankingObjective` over the entries of all devices."""
+    return {
+        key: {**part, "gather_scores": True}
+        if key == "ranking"
+        else _with_gathered_scores(part)
+        if isinstance(part, dict)
+        else part
+        for key, part in model.items()
+    }
