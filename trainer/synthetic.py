@@ -75,7 +75,8 @@ def train_synthetic(spec: JobSpec, attempt: Attempt) -> JobResult:
     checkpoint = attempt.state / "checkpoint.json"
     stored = json.loads(checkpoint.read_bytes()) if checkpoint.exists() else {"iteration": 0, "seconds": 0.0}
     start, seconds_before = int(stored["iteration"]), float(stored["seconds"])
-    faulty = options.fault != "none" and reward < options.fault_below and _count_attempt(attempt.state) <= options.fault_attempts
+    has_fault = options.fault != "none" and reward < options.fault_below
+    faulty = has_fault and _count_attempt(attempt.state) <= options.fault_attempts
     started = time.monotonic()
 
     def seconds() -> float:
