@@ -2,7 +2,7 @@
 
 import typer
 
-from controller.cli import keys, results, searches, service_commands, trainings
+from controller.cli import comparisons, keys, results, searches, service_commands, trainings
 from controller.cli.failures import EXIT_STATUSES, Group
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command()(searches.pause)
 app.command()(searches.resume)
 app.command()(searches.cancel)
 app.command()(results.export)
+app.command()(comparisons.compare)
 app.command()(trainings.train)
 app.command("test")(trainings.measure)
 app.command()(trainings.split)

@@ -8,18 +8,14 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from controller.cli.failures import BAD_INPUT, CommandError
-from controller.specs import Request, SearchSpec
-from jobs.losses import LOSSES, check_fit
+from controller.loss_choice import NAMED_LOSSES
+from controller.specs import Request, SearchSpec, TrainingSpec
+from jobs.losses import check_fit
 from jobs.presets import PRESETS, identity
 from jobs.profiles import PROFILES
 from jobs.spec import DatasetSpec, LossSpec, Message, Overrides
 
 Model = TypeVar("Model", bound=BaseModel)
-
-OTHER_LOSSES: dict[str, LossSpec] = {
-    name: LossSpec(name=name) for name in LOSSES if name not in ("parameterized_ap", "handmade_ap")
-}
-"""Losses that need no parameters."""
 
 
 class TrainingInput(Message):
@@ -45,6 +41,22 @@ def read_search(file: Path, data_root: Path | None = None) -> SearchSpec:
     return _validate(SearchSpec, _read_request(file, data_root), str(file))
 
 
+def read_comparison(file: Path, data_root: Path | None = None) -> TrainingSpec:
+    """The comparison that `file` describes, as `read_search`.
+
+    A loss may be given as `{file: PATH}` too: what `paploss export` writes, or a LossSpec; relative paths as above.
+
+    Raises:
+        CommandError: names the file and the key.
+    """
+    content = _read_request(file, data_root)
+    if content.setdefault("kind", "compare") != "compare":
+        raise CommandError(f"{file}: kind: expected compare, got {content['kind']!r}", BAD_INPUT)
+    if isinstance(content.get("losses"), list):
+        content["losses"] = [_read_choice(choice, file.parent) for choice in content["losses"]]
+    return _validate(TrainingSpec, content, str(file))
+
+
 def read_training(
     loss: str,
     like: Path | None,
@@ -62,7 +74,7 @@ def read_training(
     Raises:
         CommandError: names the file or the option.
     """
-    loss_content = None if loss in (*PRESETS, *OTHER_LOSSES, "identity") else _read_loss_file(Path(loss))
+    loss_content = None if loss in (*PRESETS, *NAMED_LOSSES, "identity") else _read_loss_file(Path(loss))
     source = str(like or loss)
     given = _read_request(like, data_root) if like else dict(loss_content or {})
     if data_root is not None:
@@ -94,15 +106,24 @@ def find_data_roots(request: Request) -> list[Path]:
     return roots + ([Path(request.weights).parent] if request.weights else [])
 
 
+def _read_choice(choice: Any, folder: Path) -> Any:
+    if not isinstance(choice, dict) or "file" not in choice:
+        return choice
+    file = folder / str(choice["file"])
+    content = _read_mapping(file)
+    rest = {name: value for name, value in choice.items() if name != "file"}
+    return {"label": file.stem, **rest, "loss": content.get("loss", content)}
+
+
 def _named_loss(name: str, profile: str) -> LossSpec:
     if name == "identity":
         return identity(PROFILES[profile].heads)
-    return PRESETS.get(name) or OTHER_LOSSES[name]
+    return PRESETS.get(name) or NAMED_LOSSES[name]
 
 
 def _read_loss_file(file: Path) -> dict[str, Any]:
     if not file.exists():
-        names = ", ".join((*PRESETS, "identity", *OTHER_LOSSES))
+        names = ", ".join((*PRESETS, "identity", *NAMED_LOSSES))
         raise CommandError(f"{file}: neither a file nor one of {names}", BAD_INPUT)
     return _read_mapping(file)
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -12,38 +13,56 @@ from controller.cli.failures import FAILED, CommandError
 from controller.cli.progress import FINAL_STATES, SearchProgress, percent
 from controller.client import ApiError, Client, UnreachableError
 
+RunType = TypeVar("RunType", bound=Run)
+
 _POLL_SECONDS = 1.0
 _PATIENCE_SECONDS = 120.0
 """A controller that restarts is waited for."""
 
 
-def watch_search(
-    client: Client, search_id: str, console: Console, keep_up: Callable[[], list[str]] | None = None
-) -> SearchDetail:
-    """Show a search until it has ended. `keep_up` is called at every look and returns what there is to tell.
+KeepUp = Callable[[], list[str]]
+"""Starts again what has ended of a platform of one's own; returns the names. Called at every look."""
+
+
+def watch_search(client: Client, search_id: str, console: Console, keep_up: KeepUp | None = None) -> SearchDetail:
+    """Show a search until it has ended.
+
+    Raises:
+        UnreachableError, ApiError: the controller stays away, or refuses.
+    """
+    with SearchProgress(console) as progress:
+
+        def look() -> SearchDetail:
+            search = client.get_search(search_id)
+            rounds = list(client.rounds(search_id))
+            running = list(client.trials(search_id, state="running"))
+            progress.update(search, rounds, running)
+            return search
+
+        return follow(look, progress.say, keep_up)
+
+
+def follow(look: Callable[[], RunType], say: Callable[[str], None], keep_up: KeepUp | None = None) -> RunType:
+    """Look until what is seen has ended; a controller that is away for a while is waited for.
 
     Raises:
         UnreachableError, ApiError: the controller stays away, or refuses.
     """
     answered_at = time.monotonic()
-    with SearchProgress(console) as progress:
-        while True:
-            for name in keep_up() if keep_up else ():
-                progress.say(f"{name} had ended and was started again")
-            try:
-                search = client.get_search(search_id)
-                rounds = list(client.rounds(search_id))
-                running = list(client.trials(search_id, state="running"))
-            except (UnreachableError, ApiError) as error:
-                passing = isinstance(error, UnreachableError) or error.status >= 500
-                if not passing or time.monotonic() - answered_at > _PATIENCE_SECONDS:
-                    raise
-            else:
-                answered_at = time.monotonic()
-                progress.update(search, rounds, running)
-                if search.state in FINAL_STATES:
-                    return search
-            time.sleep(_POLL_SECONDS)
+    while True:
+        for name in keep_up() if keep_up else ():
+            say(f"{name} had ended and was started again")
+        try:
+            run = look()
+        except (UnreachableError, ApiError) as error:
+            passing = isinstance(error, UnreachableError) or error.status >= 500
+            if not passing or time.monotonic() - answered_at > _PATIENCE_SECONDS:
+                raise
+        else:
+            answered_at = time.monotonic()
+            if run.state in FINAL_STATES:
+                return run
+        time.sleep(_POLL_SECONDS)
 
 
 def watch_training(client: Client, training_id: str, console: Console) -> TrainingDetail:
