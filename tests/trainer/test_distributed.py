@@ -27,8 +27,43 @@ def start(job, state) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
-def test_the_gradient_is_the_mean_over_the_processes_of_the_loss_of_each(make_job, tmp_path):
-    spec = make_job(overrides=Overrides(epochs=1, batch_size=12, image_size_px=64))
+def device_batches(spec, recipe, folder):
+    """What each of two devices trains on in the first step, as mmdet collates it."""
+    samples = TrainingSamples(read_job_data(spec, folder).train, recipe, spec.seed)
+    order = {"image_count": 12, "batch_size": 12, "seed": 0, "start_iteration": 0, "total_iterations": 1}
+    for device in range(2):
+        (keys,) = SampleOrder(**order, device=device, device_count=2)
+        yield pseudo_collate([samples[key] for key in keys])
+
+
+def mean_of_each(spec, recipe, folder):
+    """Gradients of the mean over the devices of the loss of each."""
+    gradients = []
+    for batch in device_batches(spec, recipe, folder):
+        detector = build_detector(recipe.model, spec.seed)
+        detector(**detector.data_preprocessor(batch, training=True), mode="loss")["loss_rank"].backward()
+        gradients.append([parameter.grad for parameter in detector.parameters()])
+    return [torch.stack(each).mean(0) for each in zip(*gradients, strict=True)]
+
+
+def of_one_loss(spec, recipe, folder):
+    """Gradients of one loss over the outputs of both devices, on each of which the batch is normalised by itself."""
+    detector, given = build_detector(recipe.model, spec.seed), []
+    objective = detector.bbox_head.objective
+    objective.register_forward_pre_hook(lambda _, tensors, options: given.append((tensors, options)), with_kwargs=True)
+    for batch in device_batches(spec, recipe, folder):
+        detector(**detector.data_preprocessor(batch, training=True), mode="loss")
+    (first, options), (second, _) = given
+    objective(*(torch.cat(pair) for pair in zip(first, second, strict=True)), **options)["loss_rank"].backward()
+    return [parameter.grad for parameter in detector.parameters()]
+
+
+@pytest.mark.parametrize(
+    ("gather_scores", "expect"), [(True, of_one_loss), pytest.param(False, mean_of_each, marks=pytest.mark.slow)]
+)
+def test_the_gradient_is_of_one_loss_over_all_devices_or_the_mean_of_each(make_job, tmp_path, gather_scores, expect):
+    overrides = Overrides(epochs=1, batch_size=12, image_size_px=64)
+    spec = make_job(overrides=overrides, gather_scores=gather_scores)
     job = tmp_path / "job.json"
     job.write_text(spec.model_dump_json())
     with start(job, tmp_path / "state") as process:
@@ -37,19 +72,10 @@ def test_the_gradient_is_the_mean_over_the_processes_of_the_loss_of_each(make_jo
     assert [type(event) for event in events].count(JobResult) == 1
     assert (events[-1].outcome, events[-1].iterations) == ("succeeded", 1)
 
-    data = read_job_data(spec, tmp_path)
-    recipe = recipe_of(spec, data.train)
-    samples = TrainingSamples(data.train, recipe, spec.seed)
-    gradients = []
-    for device in range(2):
-        detector = build_detector(recipe.model, spec.seed)
-        order = {"image_count": 12, "batch_size": 12, "seed": 0, "start_iteration": 0, "total_iterations": 1}
-        (keys,) = SampleOrder(**order, device=device, device_count=2)
-        batch = detector.data_preprocessor(pseudo_collate([samples[key] for key in keys]), training=True)
-        detector(**batch, mode="loss")["loss_rank"].backward()
-        gradients.append([parameter.grad for parameter in detector.parameters()])
-    for parameter, *each in zip(detector.parameters(), *gradients, strict=True):
-        parameter.grad = torch.stack(each).mean(0)
+    recipe = recipe_of(spec, read_job_data(spec, tmp_path).train)
+    detector = build_detector(recipe.model, spec.seed)
+    for parameter, gradient in zip(detector.parameters(), expect(spec, recipe, tmp_path), strict=True):
+        parameter.grad = gradient
     nn.utils.clip_grad_norm_(detector.parameters(), recipe.schedule.clip_norm)
     state = torch.load(tmp_path / "state" / "checkpoint.pt", weights_only=True)["optimizer"]["state"]
     for number, parameter in enumerate(detector.parameters()):
