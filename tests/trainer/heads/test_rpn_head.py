@@ -40,12 +40,8 @@ def outputs() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
 
 def objects(boxes=BOXES) -> list[InstanceData]:
     """As mmdet hands them to an RPN: every label is 0."""
-    return [
-        InstanceData(
-            bboxes=torch.tensor(each, dtype=torch.float32).reshape(-1, 4), labels=torch.zeros(len(each)).long()
-        )
-        for each in boxes
-    ]
+    corners = [torch.tensor(each, dtype=torch.float32).reshape(-1, 4) for each in boxes]
+    return [InstanceData(bboxes=each, labels=torch.zeros(len(each)).long()) for each in corners]
 
 
 def test_loss_is_that_of_every_anchor_by_its_overlap_and_none_is_drawn():
@@ -56,8 +52,7 @@ def test_loss_is_that_of_every_anchor_by_its_overlap_and_none_is_drawn():
     (anchors, _), _ = head.get_anchors([score.shape[-2:] for score in scores], METAS, device="cpu")
     anchors = torch.cat(anchors)
     labels, weights, targets = [], [], []
-    for boxes in BOXES:
-        boxes = torch.tensor(boxes, dtype=torch.float32)
+    for boxes in (each.bboxes for each in objects()):
         overlap = bbox_overlaps(anchors, boxes)
         best = overlap.max(dim=0).values
         is_best = ((overlap == best) & (best >= 0.3)).any(dim=1)  # an object that nothing overlaps by 0.7
