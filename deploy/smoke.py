@@ -60,6 +60,7 @@ def main() -> int:
         check_image(CONTROLLER)
         check_image(worker)
         check_controller_is_small()
+        check_operators_work(worker)
         check_a_change_of_code_rebuilds_one_layer(CONTROLLER, "controller", options.build_option)
         check_a_change_of_code_rebuilds_one_layer(worker, "worker", [*variant, *options.build_option])
         Compose(files, options.port).check()
@@ -92,6 +93,18 @@ def check_controller_is_small() -> None:
         "import importlib.util as u; print([name for name in ('torch', 'mmcv', 'mmdet') if u.find_spec(name)])",
     )
     expect("packages of a trainer in the controller's image", "[]", found.strip())
+
+
+def check_operators_work(tag: str) -> None:
+    """mmcv's compiled operators and our heads load on a read-only root, and one operator computes."""
+    script = (
+        "import torch, trainer.heads; from mmcv.ops import nms; "
+        "boxes = torch.tensor([[0., 0, 9, 9], [0, 0, 9, 8]]); "
+        "print(len(nms(boxes, torch.tensor([.9, .8]), .5)[0]))"
+    )
+    limits = ("--network=none", "--read-only", "--tmpfs=/tmp", "--entrypoint=python")
+    found = output("docker", "run", "--rm", *limits, tag, "-c", script)
+    expect(f"boxes that mmcv's operator keeps in {tag}", "1", found.split()[-1])
 
 
 def check_a_change_of_code_rebuilds_one_layer(tag: str, target: str, build_options: Sequence[str]) -> None:
