@@ -8,7 +8,7 @@ from jobs.spec import LossSpec
 from trainer.config import mmdet_config, write_config
 from trainer.datasets.sources import read_job_data
 from trainer.detectors import MODELS
-from trainer.heads import RankingRetinaHead
+from trainer.heads import BalancingHook, RankingRetinaHead
 from trainer.profiles import recipe_of
 
 
@@ -38,6 +38,7 @@ def test_mmdets_runner_trains_a_step_of_it(written, tmp_path):
     for loader in (config.train_dataloader, config.val_dataloader):
         loader.num_workers, loader.persistent_workers = 0, False
     runner = Runner.from_cfg(config)
+    assert any(isinstance(hook, BalancingHook) for hook in runner.hooks)
     loader = runner.build_dataloader(config.train_dataloader)
     assert len(loader.dataset) == 12
     wrapper = runner.build_optim_wrapper(config.optim_wrapper)

@@ -19,6 +19,7 @@ from jobs.spec import (
 )
 from trainer import proxy
 from trainer.errors import HandedBack, UserError
+from trainer.losses.alrp import FIRST_BOX_WEIGHT
 from trainer.proxy import train_and_evaluate
 
 TOTAL = 6
@@ -84,6 +85,25 @@ def test_interrupted_in_the_middle_of_an_epoch_it_ends_as_if_undisturbed(make_jo
     assert result.seconds > progress[-1].seconds  # the earlier attempts count too
     ends = [weights_of(one) for one in (undisturbed, attempt)]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_the_balance_of_alrp_is_set_after_each_epoch_and_kept_over_an_interruption(make_job, make_attempt):
+    job = make_job(loss=LossSpec(name="alrp"))
+    weights = []
+    for stops in ([], [3], [4]):  # an epoch has 3 steps
+        folder = f"stopped at {stops}"
+        for calls in stops:
+            attempt, _ = make_attempt(folder, stop_requested=stop_after(calls))
+            with pytest.raises(HandedBack):
+                train_and_evaluate(job, attempt)
+        attempt, _ = make_attempt(folder, checkpoint_seconds=0)
+        train_and_evaluate(job, attempt)
+        weights.append(weights_of(attempt))
+    balance = "bbox_head.objective.alrp."
+    assert weights[0][balance + "box_weight"] != FIRST_BOX_WEIGHT
+    assert not weights[0][balance + "epoch_sums"].any()
+    for other in weights[1:]:
+        assert all(torch.equal(weights[0][name], other[name]) for name in other)
 
 
 def test_a_resumed_training_tells_again_what_the_attempt_before_it_measured(make_job, make_attempt):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trainer.profiles.recipe import Schedule
-from trainer.schedule import build_optimizer, learning_rate, total_iterations
+from trainer.schedule import build_optimizer, ends_epoch, learning_rate, total_iterations
 
 SCHEDULE = Schedule(
     epochs=10,
@@ -47,3 +47,10 @@ def test_frozen_parameters_are_not_optimised(name, kind):
     optimizer = build_optimizer(model, dataclasses.replace(SCHEDULE, optimizer=name))
     assert isinstance(optimizer, kind)
     assert [parameter.shape for parameter in optimizer.param_groups[0]["params"]] == [(2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("total", "ends"), [(100, list(range(9, 100, 10))), (25, [2, 4, 7, 9, 12, 14, 17, 19, 22, 24])]
+)
+def test_an_epoch_ends_with_the_step_that_completes_it(total, ends):
+    assert [step for step in range(total) if ends_epoch(SCHEDULE, step, total)] == ends

@@ -1,0 +1,66 @@
+"""CSE-AutoLoss-B in the one-stage heads against the formulas, on targets that mmdet's own heads assign."""
+
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from jobs.spec import LossSpec
+from trainer.detectors import build_detector
+from trainer.heads.cse_autoloss import areas_of_pairs, classification_b, detached_iou, regression_b
+from trainer.profiles.atss import atss
+from trainer.profiles.retinanet import retinanet
+from trainer.profiles.retinanet_tiny import SIZE
+
+CLASSES = 3
+ANCHORS = torch.tensor([[0.0, 0, 16, 16], [8, 0, 24, 16], [0, 8, 16, 24], [8, 8, 24, 24]])
+LABELS = torch.tensor([1, CLASSES, CLASSES, 0])
+WEIGHTS = torch.tensor([1.0, 1, 0, 1])
+TARGETS = torch.tensor([[2.0, 1, 18, 15], [0, 0, 0, 0], [0, 0, 0, 0], [6, 8, 20, 20]])
+POSITIVES = [0, 3]
+
+
+def level(channels: int, seed: int) -> torch.Tensor:
+    return torch.randn(1, channels, 2, 2, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+
+
+def flat(output: torch.Tensor) -> torch.Tensor:
+    return output[0].flatten(1).T
+
+
+@pytest.fixture
+def outputs():
+    return level(CLASSES, 0), level(4, 1), level(1, 2)
+
+
+def expected_classification(head, scores, deltas):
+    boxes = head.bbox_coder.decode(ANCHORS, flat(deltas))
+    iou = detached_iou(boxes, TARGETS)
+    return boxes, iou, (classification_b(flat(scores), LABELS, iou) * WEIGHTS[:, None]).sum()
+
+
+def test_retinanet_averages_over_positives(outputs):
+    model = retinanet(SIZE, CLASSES, LossSpec(name="cse_autoloss_b"), frozen_backbone=False)
+    head = build_detector(model, seed=0).bbox_head
+    scores, deltas, _ = outputs
+    box_weights = torch.zeros(1, 4, 4)
+    box_weights[0, POSITIVES] = 1
+    targets = (LABELS[None], WEIGHTS[None], TARGETS[None], box_weights, 2.0)
+    found = head.loss_by_feat_single(scores, deltas, ANCHORS[None], *targets)
+    boxes, _, classification = expected_classification(head, scores, deltas)
+    box = regression_b(areas_of_pairs(boxes[POSITIVES], TARGETS[POSITIVES])).mean()
+    torch.testing.assert_close(found, (classification / 2, box))
+
+
+def test_atss_weighs_boxes_by_their_iou_and_learns_it(outputs):
+    model = atss(SIZE, CLASSES, LossSpec(name="cse_autoloss_b"), frozen_backbone=False, normalised_groups=8)
+    head = build_detector(model, seed=0).bbox_head
+    scores, deltas, fits = outputs
+    targets = (LABELS[None], WEIGHTS[None], TARGETS[None], 2.0)
+    found = head.loss_by_feat_single(ANCHORS[None], scores, deltas, fits, *targets)
+    boxes, iou, classification = expected_classification(head, scores, deltas)
+    iou = iou[POSITIVES]
+    box = (regression_b(areas_of_pairs(boxes[POSITIVES], TARGETS[POSITIVES])) * iou).sum()
+    fit = binary_cross_entropy_with_logits(flat(fits)[POSITIVES, 0], iou, reduction="sum") / 2
+    torch.testing.assert_close(found, (classification / 2, box, fit, iou.sum()))
+    sum(found).backward()
+    assert all(output.grad.isfinite().all() and output.grad.any() for output in outputs)
