@@ -58,9 +58,10 @@ def read_status(services: Services) -> Status:
 
 
 def check_readiness(services: Services) -> Readiness:
-    """Look at everything that the controller needs; never raises."""
+    """Look at everything that the controller needs, and at what keeps its workers from starting; never raises."""
     checks = [_check_database(services), _check_redis(services), _check_leader(services)]
-    return Readiness(ready=all(check.ok for check in checks), checks=checks)
+    # Without workers searches wait, yet people need the page, and the probe must not take it away from them.
+    return Readiness(ready=all(check.ok for check in checks), checks=[*checks, _check_workers(services)])
 
 
 def program_version() -> str:
@@ -96,6 +97,15 @@ def _check_leader(services: Services) -> Check:
     if leader is None:
         return Check(name="leader", ok=False, detail="no controller drives the searches")
     return Check(name="leader", ok=True, detail=leader.holder)
+
+
+def _check_workers(services: Services) -> Check:
+    try:
+        with services.database.read() as session:
+            obstacles = queries.standing_obstacles(session)
+    except SQLAlchemyError as error:
+        return Check(name="workers", ok=False, detail=_first_line(error))
+    return Check(name="workers", ok=not obstacles, detail="; ".join(obstacles) or "nothing keeps workers from starting")
 
 
 def _first_line(error: Exception) -> str:

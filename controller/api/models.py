@@ -201,9 +201,9 @@ class WorkerSummary(BaseModel):
 
 
 class Check(BaseModel):
-    """One condition for serving."""
+    """One condition for serving; `workers`, what keeps elastic ones from starting, decides nothing about readiness."""
 
-    name: Literal["database", "redis", "leader"]
+    name: Literal["database", "redis", "leader", "workers"]
     ok: bool
     detail: str
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from controller.cli import comparisons, keys, results, searches, service_commands, trainings
+from controller.cli import checks, comparisons, keys, results, searches, service_commands, trainings
 from controller.cli.failures import EXIT_STATUSES, Group
 
 app = typer.Typer(
@@ -27,4 +27,5 @@ app.command()(trainings.split)
 app.command()(service_commands.up)
 app.command()(service_commands.serve)
 app.command()(service_commands.migrate)
+app.command()(checks.check)
 app.add_typer(keys.app, name="keys")

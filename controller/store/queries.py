@@ -146,6 +146,14 @@ def latest_obstacles(session: Session, limit: int = 5) -> Sequence[Event]:
     ).all()
 
 
+def standing_obstacles(session: Session) -> list[str]:
+    """What keeps elastic workers from starting now, a line for each pool that is concerned."""
+    newest: dict[str, Event] = {}
+    for event in latest_obstacles(session, limit=50):
+        newest.setdefault(event.message.partition(": ")[0], event)  # messages begin with the pool
+    return [event.message for event in newest.values() if event.kind == "workers_blocked"]
+
+
 def list_workers(session: Session, cursor: str | None = None, limit: int = 200) -> Page[Worker]:
     """Workers by name, whenever they were last seen."""
     query = select(Worker).order_by(Worker.name).limit(limit + 1)

@@ -107,7 +107,8 @@ def test_readiness_names_what_is_missing(mortal_redis: RedisServer, sqlite_url: 
     with RunningController(sqlite_url, mortal_redis.url, tmp_path) as controller, controller.http() as http:
         while http.get("/readyz").status_code != 200:
             pass  # until the first tick has made a leader
-        assert {check["name"] for check in http.get("/readyz").json()["checks"]} == {"database", "redis", "leader"}
+        names = {check["name"] for check in http.get("/readyz").json()["checks"]}
+        assert names == {"database", "redis", "leader", "workers"}
         mortal_redis.stop()
         problem = problem_of(http.get("/readyz"), 503)
         assert [fault["pointer"] for fault in problem["errors"]] == ["/redis"]
