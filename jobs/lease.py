@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from jobs.spec import EvaluationEvent, JobResult, JobSpec, Message, PlainText, ProgressEvent, StartEvent
+from jobs.spec import EvaluationEvent, Fraction, JobResult, JobSpec, Message, PlainText, ProgressEvent, StartEvent
 
 Command = Literal["continue", "pause", "cancel"]
 Token = str
@@ -24,6 +24,14 @@ class WorkerInfo(Message):
     gpus: int = Field(0, ge=0)
     device: PlainText = Field("cpu", max_length=200)
     versions: dict[PlainText, PlainText] = Field(default={})
+
+
+class GpuUse(Message):
+    """What one GPU's driver says of it at this moment."""
+
+    memory_used_bytes: int = Field(ge=0)
+    memory_total_bytes: int = Field(ge=0)
+    utilisation: Fraction | None = Field(None, description="share of the time that it computes; null if not known")
 
 
 class ClaimRequest(Message):
@@ -54,6 +62,7 @@ class RenewRequest(Message):
     progress: ProgressEvent | None = None
     evaluations: tuple[EvaluationEvent, ...] = Field((), description="measured since the start, all of them")
     log_tail: PlainText = Field("", max_length=20_000)
+    gpu_use: tuple[GpuUse, ...] = Field((), max_length=64, description="of the worker's GPUs; empty if not known")
 
 
 class RenewReply(Message):

@@ -15,6 +15,7 @@ from jobs.lease import Lease, ReleaseRequest, RenewRequest, ResultRequest
 from jobs.spec import EXIT_HANDED_BACK, JobResult
 from worker.controller import Controller, RefusedError, UnavailableError
 from worker.delivery import deliver
+from worker.gpus import GpuWatch
 from worker.state import AttemptFolder, StateVolume
 from worker.training import Training, trainer_command
 
@@ -35,12 +36,20 @@ class Attempt:
     """Runs one leased job in the calling thread."""
 
     def __init__(
-        self, lease: Lease, controller: Controller, volume: StateVolume, grace_seconds: float, stopping: threading.Event
+        self,
+        lease: Lease,
+        controller: Controller,
+        volume: StateVolume,
+        gpus: GpuWatch,
+        *,
+        grace_seconds: float,
+        stopping: threading.Event,
     ) -> None:
         """`grace_seconds`: time that the trainer has to leave a checkpoint, when told so or when `stopping` is set."""
         self._lease = lease
         self._controller = controller
         self._volume = volume
+        self._gpus = gpus
         self._grace_seconds = grace_seconds
         search_id = lease.trial_id.rpartition("-")[0]
         self._context = {"search": search_id, "trial": lease.trial_id, "attempt": lease.attempt}
@@ -108,6 +117,7 @@ class Attempt:
             progress=training.progress,
             evaluations=training.evaluations,
             log_tail=log_tail if log_tail != self._sent_log_tail else "",
+            gpu_use=self._gpus.use,
         )
         try:
             command = self._controller.renew(request).command

@@ -10,6 +10,7 @@ from jobs.queue import Entry, QueueError, TrialQueue
 from worker.attempt import Attempt
 from worker.controller import Controller, MismatchError, RefusedError, UnavailableError
 from worker.delivery import deliver_left_over
+from worker.gpus import GpuWatch
 from worker.settings import Settings
 from worker.state import StateVolume
 
@@ -34,6 +35,7 @@ class Supervisor:
         self._queue = queue
         self._controller = controller
         self._volume = volume
+        self._gpus = GpuWatch()
         self._idle_seconds = settings.idle_seconds
         self._grace_seconds = settings.grace_seconds
         self._classes = settings.gpus if settings.gpus is not None else tuple({info.gpus: None, 0: None})
@@ -92,7 +94,14 @@ class Supervisor:
         lease = self._claim(entry, info)
         if lease is None:
             return False
-        attempt = Attempt(lease, self._controller, self._volume, self._grace_seconds, self._stopping)
+        attempt = Attempt(
+            lease,
+            self._controller,
+            self._volume,
+            self._gpus,
+            grace_seconds=self._grace_seconds,
+            stopping=self._stopping,
+        )
         try:
             attempt.run()
         except OSError as error:

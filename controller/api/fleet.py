@@ -80,6 +80,7 @@ def _newcomer(name: str, seen_at: float) -> models.WorkerSummary:
         search_id=None,
         iteration=None,
         total_iterations=None,
+        gpu_use=[],
         first_seen_at=None,
         last_seen_at=views.moment(seen_at),
     )

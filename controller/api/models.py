@@ -10,9 +10,13 @@ from pydantic import BaseModel, Field
 
 from controller.specs import SearchSpec, TrainingSpec
 from controller.store.models import Outcome, Role, SearchState, Stage, TrialState
+from jobs.lease import GpuUse
 from jobs.spec import JobKind, LossSpec, Metrics
 
 Item = TypeVar("Item")
+
+SearchFigure = Literal["rewards", "functions", "policy", "importance", "gpus"]
+TrialFigure = Literal["learning", "functions", "breakdown"]
 
 
 class Page(BaseModel, Generic[Item]):
@@ -196,6 +200,7 @@ class WorkerSummary(BaseModel):
     search_id: str | None
     iteration: int | None
     total_iterations: int | None
+    gpu_use: list[GpuUse] = Field(description="of its GPUs, as of the last renewal; empty while it waits")
     first_seen_at: datetime | None = Field(description="its first claim; null before that")
     last_seen_at: datetime
 

@@ -27,6 +27,7 @@ from controller.store.models import (
     TrialState,
     Worker,
 )
+from jobs.lease import GpuUse
 from jobs.spec import EvaluationEvent, Metrics
 
 
@@ -198,6 +199,7 @@ def worker_summary(worker: Worker, trial: Trial | None, seen_at: float, live: bo
         search_id=None if trial is None else trial.search_id,
         iteration=None if trial is None else trial.iteration,
         total_iterations=None if trial is None else trial.total_iterations,
+        gpu_use=[] if trial is None else [GpuUse.model_validate(use) for use in worker.gpu_use or ()],
         first_seen_at=moment(worker.first_seen_at),
         last_seen_at=moment(seen_at),
     )

@@ -180,6 +180,8 @@ class Attempt(Base):
     error: Mapped[str | None]
     log_tail: Mapped[str] = mapped_column(default="")
 
+    __table_args__ = (Index("ix_attempts_worker", "worker", "claimed_at"),)
+
 
 class Evaluation(Base):
     """An AP measured during a training."""
@@ -232,6 +234,7 @@ class Worker(Base):
     gpus: Mapped[int]
     device: Mapped[str]
     versions: Mapped[JsonObject]
+    gpu_use: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # jobs.lease.GpuUse, as last told
     first_seen_at: Mapped[float] = mapped_column(default=now())
     last_seen_at: Mapped[float] = mapped_column(default=now(), index=True)
 

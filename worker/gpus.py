@@ -1,0 +1,63 @@
+"""How this machine's GPUs are used, asked from the driver's tool every few seconds.
+
+A thread of its own asks, because a broken GPU can make the tool hang, and a renewal must not wait for it.
+"""
+
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Mapping
+
+from jobs.lease import GpuUse
+
+_PAUSE_SECONDS = 5.0
+_ANSWER_SECONDS = 20.0
+_MEBIBYTE = 2**20
+
+_QUERY = ("--query-gpu=memory.used,memory.total,utilization.gpu", "--format=csv,noheader,nounits")
+
+
+class GpuWatch:
+    """The use of the visible GPUs as last read; empty without GPUs, without the tool, or while it does not answer."""
+
+    def __init__(self) -> None:
+        self._use: tuple[GpuUse, ...] = ()
+        self._tool = shutil.which("nvidia-smi")
+        if self._tool is not None:
+            threading.Thread(target=self._watch, args=(self._tool,), name="gpus", daemon=True).start()
+
+    @property
+    def use(self) -> tuple[GpuUse, ...]:
+        """What was read last; never waits."""
+        return self._use
+
+    def _watch(self, tool: str) -> None:
+        pause = threading.Event()  # never set: the thread ends with the process
+        while True:
+            self._use = read_gpu_use(tool, os.environ)
+            pause.wait(_PAUSE_SECONDS)
+
+
+def read_gpu_use(tool: str, environment: Mapping[str, str]) -> tuple[GpuUse, ...]:
+    """Ask `tool` (nvidia-smi) for the GPUs that a trainer sees; empty where it does not answer or answers oddly."""
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and not visible.strip():
+        return ()
+    chosen = () if visible is None else ("-i", visible)
+    try:
+        listing = subprocess.run(
+            [tool, *chosen, *_QUERY], capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=True
+        ).stdout
+        return tuple(_parse(line) for line in listing.splitlines() if line.strip())
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return ()
+
+
+def _parse(line: str) -> GpuUse:
+    used, total, utilisation = (part.strip() for part in line.split(","))
+    return GpuUse(
+        memory_used_bytes=int(used) * _MEBIBYTE,
+        memory_total_bytes=int(total) * _MEBIBYTE,
+        utilisation=int(utilisation) / 100 if utilisation.isdecimal() else None,  # "[N/A]" on a part of a GPU
+    )
