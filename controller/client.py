@@ -1,21 +1,23 @@
 """A typed client of the controller's REST interface, for programs and for the command line.
 
+Made from `controller.async_client` by `deploy/make_client.py`.
+
     with Client("http://127.0.0.1:8080", key) as client:
         search = client.create_search(SearchSpec(profile="retinanet-tiny"))
         client.wait(search.id, lambda run: print(run.trials_final, run.best_ap))
         print(client.best(search.id).ap)
 
-Requests are repeated where the controller cannot be reached or is not ready, and that is safe: what creates something
-carries an Idempotency-Key.
+Lists go on over pages by themselves. Requests are repeated where the controller cannot be reached or is not ready, and
+that is safe: what creates something carries an Idempotency-Key.
 """
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Self
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from controller.api.models import (
     Best,
@@ -27,54 +29,44 @@ from controller.api.models import (
     RoundSummary,
     Run,
     SearchDetail,
+    SearchFigure,
     SearchSummary,
     Status,
     TrainingDetail,
     TrainingSummary,
     TrialDetail,
+    TrialFigure,
     TrialSummary,
     WorkerSummary,
 )
 from controller.comparison_report import Comparison
+from controller.replies import (
+    ApiError,
+    ClientError,
+    Model,
+    UnreachableError,
+    check,
+    has_changed,
+    is_passing,
+    parse,
+    pause_after,
+)
 from controller.specs import SearchSpec, TrainingSpec
 from controller.store.models import FINAL_SEARCH_STATES, Role, SearchState, TrialState
+from controller.web.style import Figure, Theme
 from jobs.spec import JobKind
 
-Model = TypeVar("Model", bound=BaseModel)
+__all__ = ["ApiError", "Client", "ClientError", "UnreachableError"]
 
 TIMEOUT = httpx.Timeout(30, connect=5)
 PAGE = 200
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 0.25
-_PASSING = frozenset({429, 502, 503, 504})
-
-
-class ClientError(Exception):
-    """What goes wrong with a request; the text is for people."""
-
-
-class ApiError(ClientError):
-    """The controller refuses. `fields` has, for each field at fault, its JSON pointer and what is wrong with it."""
-
-    def __init__(self, status: int, title: str, detail: str, fields: Mapping[str, str]) -> None:
-        super().__init__(detail or title)
-        self.status = status
-        self.title = title
-        self.detail = detail
-        self.fields = dict(fields)
-
-    @property
-    def field(self) -> str | None:
-        """JSON pointer of the first field at fault, e.g. "/confirm/seeds"."""
-        return next(iter(self.fields), None)
-
-
-class UnreachableError(ClientError):
-    """The controller cannot be reached, or what answers there is not one."""
+PATIENCE_SECONDS = 120.0
 
 
 class Client:
-    """One connection to a controller. Safe to use from several threads.
+    """Connections to one controller. Safe to use from several threads.
 
     Every method raises ApiError where the controller refuses, and UnreachableError where it does not answer.
     """
@@ -149,13 +141,46 @@ class Client:
     def log(self, search_id: str, after: int = 0) -> Iterator[LogLine]:
         """The event log, oldest line first, from the line after the one with the id `after`."""
         cursor = str(after)
-        while lines := self._get(Page[LogLine], f"searches/{search_id}/log", cursor=cursor, limit=PAGE).items:
-            yield from lines
-            cursor = str(lines[-1].id)
+        while True:
+            page = self._get(Page[LogLine], f"searches/{search_id}/log", cursor=cursor, limit=PAGE)
+            if not page.items:
+                return
+            yield from page.items
+            cursor = str(page.items[-1].id)
 
     def get_trial(self, trial_id: str) -> TrialDetail:
         """One trial with its loss, learning curve and attempts."""
         return self._get(TrialDetail, f"trials/{trial_id}")
+
+    def search_figure(
+        self,
+        search_id: str,
+        name: SearchFigure,
+        *,
+        theme: Theme = "light",
+        head: str | None = None,
+        columns: int = 5,
+        other: str | None = None,
+    ) -> Figure:
+        """A figure of a search as plotly JSON: `plotly.graph_objects.Figure(figure)` shows it in a notebook.
+
+        Args:
+            search_id: of a search; ApiError 404 also while there is nothing to draw.
+            name: what to draw.
+            theme: colours.
+            head: for functions: which head of the detector, the first by default.
+            columns: for functions: how many side by side, 1 to 5.
+            other: for rewards and functions: id of a second search to draw beside it.
+        """
+        options = {"theme": theme, "head": head, "columns": columns, "other": other}
+        return self._get_json(f"searches/{search_id}/figures/{name}", options)
+
+    def trial_figure(
+        self, trial_id: str, name: TrialFigure, *, theme: Theme = "light", head: str | None = None, columns: int = 5
+    ) -> Figure:
+        """A figure of a trial, as `search_figure`."""
+        options = {"theme": theme, "head": head, "columns": columns}
+        return self._get_json(f"trials/{trial_id}/figures/{name}", options)
 
     def wait(
         self,
@@ -163,23 +188,38 @@ class Client:
         on_change: Callable[[Run], None] | None = None,
         *,
         poll_seconds: float = 1.0,
+        patience_seconds: float = PATIENCE_SECONDS,
+        timeout_seconds: float | None = None,
     ) -> Run:
-        """Return once it has ended; `on_change` is called at first and whenever something has changed."""
-        get: Callable[[str], Run] = self.get_search
-        try:
-            get(search_id)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            get = self.get_training
+        """Return once it has ended.
+
+        Args:
+            search_id: of a search or a training request.
+            on_change: called at first and whenever something has changed.
+            poll_seconds: pause between two looks.
+            patience_seconds: how long a controller may stay away, as while it restarts.
+            timeout_seconds: how long to wait at most.
+
+        Raises:
+            TimeoutError: it has not ended within `timeout_seconds`; it goes on.
+        """
+        started_at = answered_at = time.monotonic()
         seen: Run | None = None
         while True:
-            run = get(search_id)
-            if on_change is not None and (seen is None or _without_estimate(run) != _without_estimate(seen)):
-                on_change(run)
-            if run.state in FINAL_SEARCH_STATES:
-                return run
-            seen = run
+            try:
+                run = self._get_run(search_id)
+            except ClientError as error:
+                if not is_passing(error) or time.monotonic() - answered_at > patience_seconds:
+                    raise
+            else:
+                answered_at = time.monotonic()
+                if on_change is not None and has_changed(run, seen):
+                    on_change(run)
+                if run.state in FINAL_SEARCH_STATES:
+                    return run
+                seen = run
+            if timeout_seconds is not None and time.monotonic() - started_at > timeout_seconds:
+                raise TimeoutError(f"{search_id} has not ended after {timeout_seconds:g} s")
             time.sleep(poll_seconds)
 
     # Trainings.
@@ -214,11 +254,12 @@ class Client:
         """Make an API key; the reply is the only place where it is ever shown."""
         request = KeyRequest(name=name, role=role)
         # Not repeated: the first reply, if it was lost, held a key that nobody can ask for again.
-        return _parse(NewKey, self._send_once("POST", "keys", json=request.model_dump(mode="json")))
+        return parse(NewKey, self._send_once("POST", "keys", json=request.model_dump(mode="json")))
 
     def list_keys(self) -> list[KeySummary]:
         """All API keys, without the keys."""
-        return self._get(Page[KeySummary], "keys").items
+        page = self._get(Page[KeySummary], "keys")
+        return page.items
 
     def revoke_key(self, name: str) -> None:
         """End a key's validity."""
@@ -226,13 +267,27 @@ class Client:
 
     def _create(self, model: type[Model], path: str, spec: BaseModel, idempotency_key: str | None) -> Model:
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        return _parse(model, self._send("POST", path, json=spec.model_dump(mode="json"), headers=headers))
+        return parse(model, self._send("POST", path, json=spec.model_dump(mode="json"), headers=headers))
 
     def _act(self, search_id: str, action: str) -> Run:
-        return _parse(Run, self._send("POST", f"searches/{search_id}/{action}"))
+        return parse(Run, self._send("POST", f"searches/{search_id}/{action}"))
 
     def _get(self, model: type[Model], path: str, **params: Any) -> Model:
-        return _parse(model, self._send("GET", path, params=params))
+        return parse(model, self._send("GET", path, params=params))
+
+    def _get_json(self, path: str, params: dict[str, Any]) -> dict[str, Any]:
+        asked = {name: value for name, value in params.items() if value is not None}
+        found: dict[str, Any] = self._send("GET", path, params=asked).json()
+        return found
+
+    def _get_run(self, search_id: str) -> Run:
+        """What a search and a training request have in common."""
+        try:
+            return self.get_search(search_id)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return self.get_training(search_id)
 
     def _list(self, model: type[Model], path: str, **params: Any) -> Iterator[Model]:
         asked = {name: value for name, value in params.items() if value is not None} | {"limit": PAGE}
@@ -250,45 +305,15 @@ class Client:
         for left in reversed(range(self._attempts)):
             try:
                 return self._send_once(method, path, **request)
-            except UnreachableError:
-                if left == 0:
+            except ClientError as error:
+                if left == 0 or not is_passing(error):
                     raise
-            except ApiError as error:
-                if left == 0 or error.status not in _PASSING:
-                    raise
-            time.sleep(pause_seconds)
+                time.sleep(pause_after(error, pause_seconds))
             pause_seconds *= 2
         raise ValueError(f"attempts: expected at least 1, got {self._attempts}")
 
     def _send_once(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:
-            response = self._http.request(method, path, **request)
+            return check(self._http.request(method, path, **request))
         except httpx.TransportError as error:
             raise UnreachableError(f"no controller answers at {self.url}: {error}") from error
-        if response.is_success:
-            return response
-        raise _refusal(response)
-
-
-def _refusal(response: httpx.Response) -> ApiError:
-    try:
-        problem = response.json()
-        fields = {fault["pointer"]: fault["message"] for fault in problem.get("errors", ())}
-        return ApiError(response.status_code, problem["title"], problem["detail"], fields)
-    except (ValueError, KeyError, TypeError, AttributeError):  # a proxy's page, not a problem document
-        detail = f"{response.status_code} {response.reason_phrase} from {response.url}"
-        return ApiError(response.status_code, response.reason_phrase, detail, {})
-
-
-def _parse(model: type[Model], response: httpx.Response) -> Model:
-    try:
-        return model.model_validate_json(response.content)
-    except ValidationError as error:
-        raise UnreachableError(
-            f"what answers at {response.url} is not a controller of this version: {error}"
-        ) from error
-
-
-def _without_estimate(run: Run) -> dict[str, Any]:
-    """What counts as a change: the estimate of the time left moves with every look."""
-    return run.model_dump(exclude={"seconds_left"})

@@ -1,12 +1,13 @@
 """Figures over HTTP, as plotly JSON."""
 
 from itertools import accumulate
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from sqlalchemy.orm import Session
 
 from controller.api import problems, views
+from controller.api.models import SearchFigure, TrialFigure
 from controller.api.parameters import SearchId, TrialId
 from controller.api.services import Injected
 from controller.loop.jobs import parse_search, search_space, trial_loss
@@ -30,8 +31,6 @@ OtherSearch = Annotated[
     str | None,
     Query(pattern=r"^[0-9a-z]{1,32}$", description="for rewards and functions: a second search to draw beside it"),
 ]
-SearchFigure = Literal["rewards", "functions", "policy", "importance", "gpus"]
-TrialFigure = Literal["learning", "functions", "breakdown"]
 
 USE_LABELS: dict[search_figures.Use, str] = {
     "busy": "busy",
