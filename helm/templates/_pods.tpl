@@ -18,7 +18,8 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end }}
 
-{{- /* A folder of secrets, each a file named as its setting. Call with (list $ dict of file: (list secret key)). */}}
+{{- /* A folder of secrets, each a file named as its setting. Call with a dict of file: (list secret key), and a third
+  item, true, for one that a pod can start without. */}}
 {{- define "paploss.secretsVolume" -}}
 - name: secrets
   projected:
@@ -28,6 +29,9 @@ securityContext:
       - secret:
           name: {{ index $source 0 }}
           items: [{key: {{ index $source 1 }}, path: {{ $file }}}]
+          {{- if gt (len $source) 2 }}
+          optional: {{ index $source 2 }}
+          {{- end }}
 {{- end }}
 {{- end }}
 

@@ -218,3 +218,30 @@ def test_volumes_that_pods_may_not_name_become_volumes_of_the_cluster() -> None:
     }
     assert volumes["ml-demo-data-coco"]["nfs"] == {"server": "files.internal", "path": "/exports/coco"}
     assert volumes["ml-demo-state"]["accessModes"] == ["ReadWriteMany"]
+
+
+def test_prometheus_has_a_viewers_key_that_the_controller_installs() -> None:
+    (monitor,) = objects_of("ServiceMonitor", CASES["everything"])
+    (endpoint,) = monitor["spec"]["endpoints"]
+    credentials = endpoint["authorization"]["credentials"]
+    assert (endpoint["port"], endpoint["path"], credentials["key"]) == ("http", "/metrics", "viewer-key")
+    assert secret_files(CASES["everything"], "demo")["paploss_viewer_key"] == (credentials["name"], "viewer-key", False)
+    assert "paploss_viewer_key" not in secret_files({"keys": {"existingSecret": "mine"}}, "demo")
+
+
+def test_the_test_pod_starts_without_secrets_so_that_it_can_name_them() -> None:
+    of_test, of_controller = (secret_files({}, holder) for holder in ("demo-test", "demo"))
+    for file in ("paploss_admin_key", "paploss_database_url", "paploss_redis_url"):
+        assert of_test[file] == (*of_controller[file][:2], True)
+        assert not of_controller[file][2]
+
+
+def secret_files(values: dict[str, Any], holder: str) -> dict[str, tuple[str, str, bool]]:
+    """Secret, key, and whether the pod can do without it, by file in the folder of secrets."""
+    spec = dict(pod_specs(render(values)))[holder]
+    (volume,) = (volume for volume in spec["volumes"] if volume["name"] == "secrets")
+    return {
+        item["path"]: (source["secret"]["name"], item["key"], source["secret"].get("optional", False))
+        for source in volume["projected"]["sources"]
+        for item in source["secret"]["items"]
+    }
