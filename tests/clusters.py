@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -152,6 +153,52 @@ class PlayedNode:
         self.most_running = max(self.most_running, len(self._stack.workers))
 
 
+class PlayedTest:
+    """Does a kubelet's work for the pod of `helm test`: runs its program with the files that it would have mounted."""
+
+    def __init__(self, namespace: Namespace, stack: Stack, folder: Path) -> None:
+        self._namespace = namespace
+        self._stack = stack
+        self._folder = folder
+        self._process: subprocess.Popen[str] | None = None
+        self.log = ""
+
+    def look(self) -> None:
+        """Start, end and report whatever there is to; call it often."""
+        found: Any = self._namespace.core.list_namespaced_pod(
+            self._namespace.name, label_selector="app.kubernetes.io/component=test"
+        )
+        for pod in found.items:
+            if pod.status.phase == "Pending" and pod.spec.node_name and self._process is None:
+                self._process = self._start(pod)
+            elif pod.status.phase == "Pending" and self._process is not None and self._process.poll() is not None:
+                self.log = "".join(self._process.communicate())
+                status = self._process.returncode
+                phase = "Failed" if status else "Succeeded"
+                self._namespace.set_pod_status(pod, phase=phase, containerStatuses=[_ended(status)])
+
+    def _start(self, pod: Any) -> subprocess.Popen[str]:
+        container = pod.spec.containers[0]
+        for volume in pod.spec.volumes:
+            if volume.config_map:
+                described: Any = self._namespace.core.read_namespaced_config_map(
+                    volume.config_map.name, self._namespace.name
+                )
+                for name, content in described.data.items():
+                    (self._folder / name).write_text(content)
+        (mounted,) = (mount.mount_path for mount in container.volume_mounts if mount.name == "spec")
+        arguments = [argument.replace(mounted, str(self._folder)) for argument in container.args]
+        arguments[arguments.index("--url") + 1] = self._stack.url
+        environment = self._stack.environment | {"PAPLOSS_ADMIN_KEY": self._stack.admin_key}
+        return subprocess.Popen(
+            [sys.executable, "-m", "controller.cli", *arguments],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
 def _literal_settings(pod: Any) -> dict[str, str]:
     """The pod's own settings; addresses, folders and keys are those of the stack."""
     return {
@@ -175,13 +222,14 @@ class Release:
         self._redis_url = redis_url
         self.helm = Config(kubeconfig_path=namespace.kubeconfig, namespace=namespace.name)
 
-    def install(self, **workers: Any) -> None:
+    def install(self, test_seconds: int = 100, **workers: Any) -> None:
         """Install or upgrade with elastic workers of one pool, which takes trials of one GPU."""
         pool = {"gpus": 1, "maximum": 3, "resources": {}} | workers.pop("pool", {})
         # GPU, yet little else, so that the node's two GPUs are what limits.
         values = {
             "state": {"ephemeral": True},
             "migrations": {"enabled": False},
+            "test": {"timeoutSeconds": test_seconds},
             "workers": {"idleSeconds": 10, "shmSize": "64Mi", "pools": {"gpu": pool | {"resources": _SMALL}}} | workers,
         }
         do = self.helm.upgrade if self.installed else self.helm.install

@@ -3,13 +3,14 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from charts import CHART, VALUES, read_values
-from clusters import Namespace, Release
+from clusters import Namespace, PlayedNode, PlayedTest, Release
 from helm_python.errors import HelmError
-from stack import wait_until
+from stack import Stack, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -88,3 +89,47 @@ def test_the_server_takes_every_ready_value_file(release: Release, name: str) ->
     release.helm.install(str(CHART), "demo", values, namespace=release.namespace.name)
     found: Any = wait_until(lambda: release.namespace.core.list_namespaced_pod(release.namespace.name).items, "pods")
     assert found
+
+
+def run_helm_test(release: Release, stack: Stack, folder: Path) -> str:
+    """Plays the node until `helm test` has ended; what its pod said.
+
+    Raises:
+        HelmError: the test failed; its pod's words are in the message.
+    """
+    folder.mkdir()
+    node, test = PlayedNode(release.namespace, stack), PlayedTest(release.namespace, stack, folder)
+    failures: list[HelmError] = []
+
+    def ask() -> None:
+        try:
+            release.helm.test("demo", timeout=200)
+        except HelmError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while thread.is_alive():
+        node.look()
+        test.look()
+        thread.join(0.1)
+    if failures:
+        raise HelmError(f"{failures[0]}\n{test.log}")
+    return test.log
+
+
+def test_helm_test_runs_a_search_through_elastic_workers(release: Release, tmp_path: Path) -> None:
+    release.install()
+    with release.start() as stack:
+        assert "a search through the workers: ok" in run_helm_test(release, stack, tmp_path / "test")
+
+
+def test_helm_test_names_a_wrong_gpu_resource_as_readiness_does(release: Release, tmp_path: Path) -> None:
+    release.install(test_seconds=5, gpuResource="example.com/gpu")
+    with release.start() as stack:
+        stack.submit(gpus=1)  # goes on waiting when the test's own search has been cancelled
+        with pytest.raises(HelmError, match=r"workers: the search did not end .*Insufficient example\.com/gpu"):
+            run_helm_test(release, stack, tmp_path / "test")
+        checks = {check["name"]: check for check in stack.get("status")["readiness"]["checks"]}
+        assert "Insufficient example.com/gpu" in checks["workers"]["detail"]
+        assert stack.get("status")["readiness"]["ready"]
