@@ -1,41 +1,48 @@
 """The worker protocol over HTTP; `jobs/lease.py` says what its messages mean.
 
 The answer to a claim or a result may free or need a trial, so the leader is asked to look at once.
+
+The answers are written out here: FastAPI would validate each of ours again, in a thread, for every renewal.
 """
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from controller.api import problems
 from controller.api.services import Injected
 from controller.loop import leases
 from jobs.lease import Accepted, ClaimRequest, Lease, ReleaseRequest, RenewReply, RenewRequest, ResultRequest
+from jobs.spec import Message
 
 router = APIRouter(prefix="/api/v1/leases", tags=["worker protocol"], responses=problems.documented(404, 409, 410))
 
 
-@router.post("/claim")
-def claim(request: ClaimRequest, services: Injected) -> Lease:
+@router.post("/claim", response_model=Lease)
+def claim(request: ClaimRequest, services: Injected) -> Response:
     """Claim a trial. 404 and 410: drop its queue entry; 409: another attempt holds it, or its search is paused."""
-    return leases.claim(services.database, services.settings, request)
+    return _answer(leases.claim(services.database, services.settings, request))
 
 
-@router.post("/renew")
-def renew(request: RenewRequest, services: Injected) -> RenewReply:
+@router.post("/renew", response_model=RenewReply)
+def renew(request: RenewRequest, services: Injected) -> Response:
     """Keep the lease and report progress. 409 and 410: end the training, the trial is another's or has ended."""
-    return leases.renew(services.database, services.settings, request)
+    return _answer(leases.renew(services.database, services.settings, request))
 
 
-@router.post("/result")
-def deliver(request: ResultRequest, services: Injected) -> Accepted:
+@router.post("/result", response_model=Accepted)
+def deliver(request: ResultRequest, services: Injected) -> Response:
     """Deliver the result. 409: another attempt had claimed the trial; the result is kept for audit, not counted."""
     accepted = leases.finish(services.database, request)
     services.driver.wake()
-    return accepted
+    return _answer(accepted)
 
 
-@router.post("/release")
-def release(request: ReleaseRequest, services: Injected) -> Accepted:
+@router.post("/release", response_model=Accepted)
+def release(request: ReleaseRequest, services: Injected) -> Response:
     """Hand the trial back, with a checkpoint in the state volume where there is one."""
     accepted = leases.release(services.database, request)
     services.driver.wake()
-    return accepted
+    return _answer(accepted)
+
+
+def _answer(message: Message) -> Response:
+    return Response(message.model_dump_json(), media_type="application/json")

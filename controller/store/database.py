@@ -7,12 +7,12 @@ the database, never from a process: machines' clocks may differ by hours.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import URL, Connection, Engine, Float, create_engine, event, make_url, select
+from sqlalchemy import URL, Connection, Engine, Float, Table, create_engine, event, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
@@ -49,6 +49,12 @@ def _now_sqlite(_element: now, _compiler: SQLCompiler, **_options: Any) -> str:
 def read_clock(session: Session) -> float:
     """The database's time at this moment: seconds since 1970, UTC."""
     return session.execute(select(now())).scalar_one()
+
+
+def table_of(model: type[DeclarativeBase]) -> Table:
+    """The bare table of a model, for statements that the ORM has no part in: what it does about an INSERT or UPDATE
+    costs more than the statement."""
+    return cast(Table, model.__table__)
 
 
 class Database:

@@ -6,6 +6,7 @@ from typing import Literal
 from sqlalchemy import event, insert
 from sqlalchemy.orm import Session
 
+from controller.store.database import table_of
 from controller.store.models import Event
 
 EventKind = Literal[
@@ -37,6 +38,10 @@ Level = Literal["info", "warning", "error"]
 
 logger = logging.getLogger(__name__)
 
+_ADD = insert(table_of(Event))
+_UNTOLD = "untold"
+"""Key in a session's info: lines for the process's own log, told once they are committed."""
+
 
 def record(
     session: Session,
@@ -50,11 +55,13 @@ def record(
 ) -> None:
     """Add a line to the log, as part of the transaction that it tells of; the process's own log has it afterwards."""
     fields = {"event": kind, "search": search_id, "trial": trial_id, "worker": worker}
-
-    @event.listens_for(session, "after_commit", once=True)
-    def tell(_session: Session) -> None:
-        logger.log(logging.getLevelNamesMapping()[level.upper()], "%s", message, extra=fields)
-
+    session.info.setdefault(_UNTOLD, []).append((level, message, fields))
     session.execute(
-        insert(Event).values(kind=kind, message=message, search_id=search_id, trial_id=trial_id, level=level)
+        _ADD, {"kind": kind, "message": message, "search_id": search_id, "trial_id": trial_id, "level": level}
     )
+
+
+@event.listens_for(Session, "after_commit")
+def _tell(session: Session) -> None:
+    for level, message, fields in session.info.pop(_UNTOLD, ()):
+        logger.log(logging.getLevelNamesMapping()[level.upper()], "%s", message, extra=fields)

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from controller.store.database import now
+from controller.store.database import now, table_of
 from controller.store.models import Evaluation, Worker
 from jobs.lease import WorkerInfo
 from jobs.spec import EvaluationEvent
@@ -39,10 +39,10 @@ def keep_evaluations(session: Session, trial_id: str, evaluations: Sequence[Eval
         }
         for evaluation in evaluations
     ]
-    session.execute(_insert(session, Evaluation).values(rows).on_conflict_do_nothing())
+    session.execute(_insert(session, Evaluation).on_conflict_do_nothing(), rows)
 
 
 def _insert(session: Session, table: type[Worker] | type[Evaluation]) -> Any:
     """An INSERT that can say ON CONFLICT; both dialects have the same method for it."""
     dialect = session.get_bind().dialect.name
-    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    return sqlite.insert(table_of(table)) if dialect == "sqlite" else postgresql.insert(table_of(table))

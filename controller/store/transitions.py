@@ -14,10 +14,10 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
-from controller.store.database import now, read_clock
+from controller.store.database import now, read_clock, table_of
 from controller.store.errors import ConflictError, GoneError, LateResultError, NotFoundError
 from controller.store.events import EventKind, record
 from controller.store.models import (
@@ -34,6 +34,26 @@ from controller.store.reports import keep_evaluations, remember_worker
 from jobs.lease import ClaimRequest, Command, ReleaseRequest, RenewRequest, ResultRequest
 from jobs.spec import JobResult
 
+# What every claim, renewal and answer begins with. Made once: building a statement costs as much as running it.
+_CLAIMED = (
+    select(Trial, Search, Attempt)
+    .join(Search)
+    .outerjoin(Attempt, Attempt.claim_id == bindparam("claim_id"))
+    .where(Trial.id == bindparam("trial_id"))
+)
+_RENEWED = (
+    select(Trial, Search.state)
+    .join(Search)
+    .where(Trial.id == bindparam("trial_id"))
+    .with_for_update(of=Trial, key_share=True)
+)
+_ANSWERED = (
+    select(Trial, Attempt)
+    .join(Attempt, Attempt.trial_id == Trial.id)
+    .where(Trial.id == bindparam("trial_id"), Attempt.token == bindparam("token"))
+    .with_for_update(of=Trial, key_share=True)
+)
+
 
 def claim(session: Session, request: ClaimRequest, lease_seconds: float) -> tuple[Search, Trial, Attempt]:
     """Give the trial to a worker, once. The same claim_id gets the same attempt again while that attempt lasts.
@@ -44,12 +64,8 @@ def claim(session: Session, request: ClaimRequest, lease_seconds: float) -> tupl
         ConflictError: another attempt runs, the search is paused or at its cap of running trials, or the lease that
             this claim_id once got has ended.
     """
-    found = session.execute(
-        select(Trial, Search, Attempt)
-        .join(Search)
-        .outerjoin(Attempt, Attempt.claim_id == str(request.claim_id))
-        .where(Trial.id == request.trial_id)
-    ).one_or_none()
+    asked = {"trial_id": request.trial_id, "claim_id": str(request.claim_id)}
+    found = session.execute(_CLAIMED, asked).one_or_none()
     if found is None:
         raise NotFoundError(f"no trial {request.trial_id}")
     trial, search = found.Trial, found.Search
@@ -106,12 +122,7 @@ def renew(session: Session, request: RenewRequest, lease_seconds: float) -> Comm
         ConflictError: the token is not the one that may answer.
         GoneError: the trial has ended otherwise than by being cancelled.
     """
-    found = session.execute(
-        select(Trial, Search.state)
-        .join(Search)
-        .where(Trial.id == request.trial_id)
-        .with_for_update(of=Trial, key_share=True)
-    ).one_or_none()
+    found = session.execute(_RENEWED, {"trial_id": request.trial_id}).one_or_none()
     if found is None:
         raise NotFoundError(f"no trial {request.trial_id}")
     trial, search_state = found
@@ -140,7 +151,10 @@ def renew(session: Session, request: RenewRequest, lease_seconds: float) -> Comm
         _update_attempt(session, trial, noted)
     keep_evaluations(session, trial.id, request.evaluations)
     if trial.worker is not None:
-        session.execute(update(Worker).where(Worker.name == trial.worker).values(last_seen_at=now()))
+        seen: dict[str, Any] = {"last_seen_at": now()}
+        if request.gpu_use:
+            seen["gpu_use"] = [gpu.model_dump(mode="json") for gpu in request.gpu_use]
+        session.execute(update(table_of(Worker)).where(Worker.name == trial.worker).values(**seen))
     return "pause" if search_state == "paused" else "continue"
 
 
@@ -362,12 +376,7 @@ def _revive(session: Session, trial: Trial) -> None:
 
 
 def _find_attempt(session: Session, trial_id: str, token: str) -> tuple[Trial, Attempt]:
-    found = session.execute(
-        select(Trial, Attempt)
-        .join(Attempt, Attempt.trial_id == Trial.id)
-        .where(Trial.id == trial_id, Attempt.token == token)
-        .with_for_update(of=Trial, key_share=True)
-    ).one_or_none()
+    found = session.execute(_ANSWERED, {"trial_id": trial_id, "token": token}).one_or_none()
     if found is None:
         raise NotFoundError(f"trial {trial_id} is unknown, or has no attempt with this token")
     return found.Trial, found.Attempt
@@ -436,7 +445,7 @@ def _end_attempt(
 
 def _update_attempt(session: Session, trial: Trial, values: dict[str, Any]) -> None:
     session.execute(
-        update(Attempt)
+        update(table_of(Attempt))
         .where(Attempt.trial_id == trial.id, Attempt.number == trial.attempt)
         .values(**values)
         .execution_options(synchronize_session=False)
