@@ -99,9 +99,9 @@ def _compare_one(one: Measured, reference: Mapping[int, float] | None, profile: 
 def _remarks(one: Measured) -> list[str]:
     remarks = []
     if one.failed:
-        remarks.append(f"no AP with seed {_join(one.failed)}: the training failed")
+        remarks.append(f"{_name_seeds(one.failed)} ended without an AP")
     if one.diverged:
-        remarks.append(f"diverged with seed {_join(one.diverged)}: AP 0")
+        remarks.append(f"diverged with {_name_seeds(one.diverged)}: AP 0")
     if len(one.rewards) == 1:
         remarks.append("one AP: no spread, no interval")
     checked = one.learning_rate_factor is not None and one.rate_check
@@ -139,5 +139,5 @@ def _untrainable(detector: Detector | None) -> list[Row]:
     ]
 
 
-def _join(seeds: Sequence[int]) -> str:
-    return ", ".join(map(str, seeds))
+def _name_seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"

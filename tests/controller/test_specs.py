@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from controller.loss_choice import LossChoice
+from controller.loss_choice import every_loss
 from controller.specs import ConfirmSpec, PathRefusedError, SearchSpec, TrainingSpec, check_paths
 from jobs.profiles import PROFILES
 
@@ -75,9 +75,37 @@ def test_a_mistake_in_a_training_names_its_field(losses: list[dict[str, Any]], n
     assert named in str(caught.value)
 
 
-def test_the_same_seed_twice_is_refused() -> None:
-    with pytest.raises(ValidationError, match="distinct seeds"):
-        TrainingSpec(profile="retinanet-tiny", losses=(LossChoice(label="a", preset="identity"),), seeds=(1, 1))
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seeds": (1, 1)}, "seeds: expected distinct seeds, got [1, 1]"),
+        ({"seeds": ()}, "seeds"),
+        ({"learning_rates": (1, 1.0)}, "learning_rates: expected distinct factors, got [1.0, 1.0]"),
+        ({"learning_rates": (0,)}, "learning_rates.0"),
+        ({"losses": ("focal_l2",)}, "got 'focal_l2'"),
+        ({"losses": ("focal_l1", "focal_l1")}, "losses: expected distinct labels"),
+        ({"losses": ("ce_l1",)}, "losses[CE + L1].loss.name: expected one of"),
+        ({"reference": "nothing"}, "reference: expected one of Focal + L1, Focal + GIoU"),
+        ({"evaluate_split": "test", "dataset": COCO}, "evaluate_split: expected val for a data set without"),
+    ],
+)
+def test_a_mistake_in_a_comparison_names_its_field(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        TrainingSpec.model_validate({"kind": "compare", "profile": "retinanet-tiny", **changes})
+    assert named in str(caught.value)
+
+
+def test_a_comparison_is_of_every_loss_over_three_seeds_with_a_check_of_the_rate() -> None:
+    spec = TrainingSpec(kind="compare", profile="retinanet-tiny")
+    assert spec.losses == every_loss("retinanet-tiny")
+    assert (spec.seeds, spec.learning_rates) == ((0, 1, 2), (0.5, 1, 2))
+    assert spec.reference_label == spec.losses[0].label == "Focal + L1"
+    assert TrainingSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_final_trainings_have_no_check_of_the_rate() -> None:
+    spec = TrainingSpec.model_validate({"profile": "retinanet-tiny", "losses": ["published"]})
+    assert (spec.seeds, spec.learning_rates) == ((0,), ())
 
 
 def test_paths_beneath_a_data_root_are_accepted() -> None:

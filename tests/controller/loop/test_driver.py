@@ -382,15 +382,10 @@ def _killed_at(database: Database, statement_number: int) -> Iterator[None]:
         event.remove(database.engine, "before_cursor_execute", die)
 
 
-@pytest.mark.parametrize("mode", ["round", "stream"])
-def test_a_controller_killed_between_any_two_statements_comes_to_the_same_end(platform: Platform, mode: str) -> None:
-    request = {"rounds": 2, "trials_per_round": 3, "mode": mode, "confirm": {"candidates": 2, "seeds": 1}, "seed": 3}
-    undisturbed = outcome(platform.database, platform.run(add_search(platform.database, **request)).id)
-
-    search = add_search(platform.database, **request)
+def _run_killed(platform: Platform, search: Search) -> int:
+    """Run a search to its end; before every tick that succeeds, one dies at each of its statements. How many died."""
     kills = 0
     for _ in range(1000):
-        # Before every tick that succeeds, one dies at each of its statements.
         statement_number = 1
         while True:
             platform.driver = platform.new_driver()
@@ -405,7 +400,23 @@ def test_a_controller_killed_between_any_two_statements_comes_to_the_same_end(pl
         if platform.search(search.id).state != "running":
             break
         platform.work()
-    assert kills > 30
+    return kills
+
+
+@pytest.mark.parametrize("mode", ["round", "stream"])
+def test_a_controller_killed_between_any_two_statements_comes_to_the_same_end(platform: Platform, mode: str) -> None:
+    request = {"rounds": 2, "trials_per_round": 3, "mode": mode, "confirm": {"candidates": 2, "seeds": 1}, "seed": 3}
+    undisturbed = outcome(platform.database, platform.run(add_search(platform.database, **request)).id)
+    search = add_search(platform.database, **request)
+    assert _run_killed(platform, search) > 30
+    assert outcome(platform.database, search.id) == undisturbed
+
+
+def test_a_comparison_survives_a_controller_killed_between_any_two_statements(platform: Platform) -> None:
+    request = {"kind": "compare", "seeds": [1, 2], "learning_rates": [0.5, 1]}
+    undisturbed = outcome(platform.database, platform.run(add_training(platform.database, **request)).id)
+    search = add_training(platform.database, **request)
+    assert _run_killed(platform, search) > 15
     assert outcome(platform.database, search.id) == undisturbed
 
 
