@@ -140,6 +140,11 @@ def _checked_images(file: Path, images: list[Json]) -> Iterable[Json]:
     for image in images:
         if image["id"] in seen:
             raise UserError(f"{file}: image id {image['id']} occurs twice")
+        if Path(image["file_name"]).is_absolute() or ".." in Path(image["file_name"]).parts:
+            raise UserError(
+                f"{file}: image {image['id']}: file_name: expected a path inside the folder of images, "
+                f"got {image['file_name']!r}"
+            )
         if not all(_is_number(image[key]) and image[key] > 0 for key in ("width", "height")):
             raise UserError(
                 f"{file}: image {image['id']}: expected a width and height above 0, "

@@ -152,3 +152,18 @@ def test_missing_and_unreadable_files_are_named(tmp_path):
     (tmp_path / "train2017").rmdir()
     with pytest.raises(UserError, match="train2017: no such folder of images"):
         read_split(tmp_path, SPLIT)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../train2017/a.jpg", "sub/../../secret.png", ".."])
+def test_an_image_outside_its_folder_is_refused(tmp_path, name):
+    file = write(tmp_path, images=[{"id": 7, "file_name": name, "width": 100, "height": 50}])
+    with pytest.raises(UserError) as refusal:
+        read_split(tmp_path, SPLIT)
+    expected = f"{file}: image 7: file_name: expected a path inside the folder of images, got {name!r}"
+    assert str(refusal.value) == expected
+
+
+@pytest.mark.parametrize("name", ["sub/a.jpg", "a..b.jpg", "...jpg"])
+def test_an_image_in_a_folder_below_is_found(tmp_path, name):
+    write(tmp_path, images=[{"id": 7, "file_name": name, "width": 100, "height": 50}])
+    assert read_split(tmp_path, SPLIT).samples()[0]["img_path"] == str(tmp_path / "train2017" / name)
