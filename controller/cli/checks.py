@@ -108,8 +108,9 @@ def _run(client: Client, spec: SearchSpec, timeout_seconds: float) -> None:
     try:
         run = client.wait(search.id, timeout_seconds=timeout_seconds)
     except TimeoutError:
-        warnings = [line.message for line in client.log(search.id) if line.level != "info"]
-        reason = "; ".join(warnings) or f"{client.status().workers_live} workers live, none has finished its trials"
+        status = client.status()
+        faults = [check.detail for check in status.readiness.checks if not check.ok]
+        reason = "; ".join(faults) or f"{status.workers_live} workers live"
         client.cancel(search.id)
         raise CommandError(f"workers: the search did not end within {timeout_seconds:g} s: {reason}", FAILED) from None
     if run.state != "succeeded":

@@ -3,7 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -26,6 +27,14 @@ SETTLED = "nothing is in the way of new workers any more"
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
+@dataclass(frozen=True)
+class _Told:
+    """What was last said about a pool, and which searches have it in their logs."""
+
+    trouble: str = ""
+    searches: Set[str] = frozenset()
+
+
 class Scaler:
     """Keeps the pools of one release at what the queue needs."""
 
@@ -38,7 +47,7 @@ class Scaler:
         self._leads = leads
         self._pause_seconds = pause_seconds
         self._patience = {pool.name: Patience() for pool in pools.pools}
-        self._told: dict[str, str] = {}
+        self._told: dict[str, _Told] = {}
         self._refusals = 0
         self._stop = threading.Event()
 
@@ -105,15 +114,21 @@ class Scaler:
             self._cluster.create(pool, ordinal)
 
     def _tell(self, pool: Pool, trouble: str) -> None:
-        """Write what is in the way to the log of all, and of each search that waits for this pool, when it changes."""
-        if trouble == self._told.get(pool.name, ""):
+        """Write what is in the way to the log of all when it changes, and to that of each search that waits for it."""
+        told = self._told.setdefault(pool.name, _Told())
+        changed = trouble != told.trouble
+        if not changed and not trouble:
             return
-        self._told[pool.name] = trouble
+        with self._database.read() as session:
+            waiting = set(session.scalars(select(Search.id).where(Search.state == "running", Search.gpus == pool.gpus)))
+        late = sorted(waiting if changed else waiting - told.searches)
+        uninformed = [None, *late] if changed else late
         message = f"workers of pool {pool.name}: {trouble or SETTLED}"
-        with self._database.write() as session:
-            waiting = session.scalars(select(Search.id).where(Search.state == "running", Search.gpus == pool.gpus))
-            for search_id in (None, *waiting):
-                if trouble:
-                    record(session, "workers_blocked", message, search_id=search_id, level="warning")
-                else:
-                    record(session, "workers_unblocked", message, search_id=search_id)
+        if uninformed:
+            with self._database.write() as session:
+                for search_id in uninformed:
+                    if trouble:
+                        record(session, "workers_blocked", message, search_id=search_id, level="warning")
+                    else:
+                        record(session, "workers_unblocked", message, search_id=search_id)
+        self._told[pool.name] = _Told(trouble, waiting)

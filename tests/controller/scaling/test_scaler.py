@@ -72,7 +72,10 @@ def test_a_wrong_gpu_resource_is_told_and_not_tried_endlessly(release: Release) 
         assert "Insufficient example.com/gpu" in messages(stack, search_id)[0]
         assert "Insufficient example.com/gpu" in stack.http.get(f"{stack.url}/workers").text
         assert len(namespace.jobs()) == 3
-        stack.http.post(f"/searches/{search_id}/cancel").raise_for_status()
+        later_id = start_search(stack)
+        wait_until(lambda: messages(stack, later_id), "the reason on the page of a search that came later")
+        for waiting in (search_id, later_id):
+            stack.http.post(f"/searches/{waiting}/cancel").raise_for_status()
         wait_until(lambda: not namespace.running_jobs(), "workers that nobody waits for to be taken back")
 
 
