@@ -112,6 +112,7 @@ async def authorize(request: Request) -> Caller | None:
             "expected a valid API key as 'Authorization: Bearer <key>', or a signed-in browser",
             headers={"WWW-Authenticate": "Bearer"},
         )
+    request.state.caller = caller  # an error's page is for the same person
     _count(rates.workers if caller.role == "worker" else rates.callers, caller.name)
     able = ROLES.get(operation, frozenset())
     if caller.role not in able:

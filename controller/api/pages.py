@@ -13,6 +13,7 @@ from controller.api import views
 from controller.api.access import SignedIn
 from controller.api.assets import asset_url
 from controller.api.callers import Caller
+from controller.api.comparisons import read_comparison
 from controller.api.fleet import read_workers
 from controller.api.health import read_status
 from controller.api.models import Best, LogLine, Run, SearchDetail, TrialSummary
@@ -150,7 +151,6 @@ def show_search(
             best=views.best(session, search) if detail.best_ap is not None else None,
             start_mean=rounds[0].mean_reward if rounds else None,
             confirmations=views.label_results(session, search_id),
-            heads=PROFILES[detail.profile].heads,
             table=_trial_table(session, detail, only, order=sort, descending=descending, offset=offset),
             running=[views.trial_summary(trial) for trial in running],
             failures=[(failure, views.moment(failure.last_at)) for failure in failures],
@@ -182,10 +182,14 @@ def show_training(
 ) -> str:
     """One training request."""
     with services.database.read() as session:
-        detail = views.training_detail(session, queries.get_search(session, search_id, "training"))
+        training = queries.get_search(session, search_id, "training")
+        detail = views.training_detail(session, training)
+        comparison = read_comparison(session, training)
         table = _trial_table(session, detail, only, order=sort, descending=descending, offset=offset)
         events = _events(session, search_id)
-    return _render("training.html", caller, "Trainings", training=detail, table=table, events=events)
+    return _render(
+        "training.html", caller, "Trainings", training=detail, comparison=comparison, table=table, events=events
+    )
 
 
 @router.get("/trials/{trial_id}")
@@ -271,7 +275,13 @@ def render_problem(request: Request, problem: Problem) -> Response:
     if problem.status == 401 and request.method == "GET":
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/sign-in?next={quote(target)}", 303)
-    return HTMLResponse(pages.render("error.html", caller=None, problem=problem), problem.status)
+    if problem.status == 422 and any(error.location == "path" for error in problem.errors):
+        problem = problem.model_copy(
+            update={"status": 404, "title": "Not Found", "detail": f"there is nothing at {request.url.path}"}
+        )
+    caller: Caller | None = getattr(request.state, "caller", None)
+    page = pages.render("error.html", caller=caller, section="", problem=problem)
+    return HTMLResponse(page, problem.status)
 
 
 def _trial_table(

@@ -41,7 +41,7 @@ def get_search(session: Session, search_id: str, kind: str | None = None) -> Sea
     """
     search = session.get(Search, search_id)
     if search is None or (kind is not None and search.kind != kind):
-        raise NotFoundError(f"no {kind or 'search'} {search_id}")
+        raise NotFoundError(f"there is no {kind or 'search'} {search_id}")
     return search
 
 
@@ -53,7 +53,7 @@ def get_trial(session: Session, trial_id: str) -> Trial:
     """
     trial = session.get(Trial, trial_id)
     if trial is None:
-        raise NotFoundError(f"no trial {trial_id}")
+        raise NotFoundError(f"there is no trial {trial_id}")
     return trial
 
 

@@ -110,7 +110,7 @@ def _field(path: str, kind: Schema, raw: Schema, preset: Any, *, required: bool,
         shape = "switch"
     return Field(
         path=path,
-        label=path.rpartition(".")[2].replace("_", " "),
+        label=_label(path),
         kind=shape,
         help=raw.get("description", ""),
         default="" if preset is None else str(preset).lower() if isinstance(preset, bool) else str(preset),
@@ -121,6 +121,12 @@ def _field(path: str, kind: Schema, raw: Schema, preset: Any, *, required: bool,
         maximum=kind.get("maximum", kind.get("exclusiveMaximum")),
         step="1" if kind.get("type") == "integer" or (choices and all(c.isdecimal() for c in choices)) else "any",
     )
+
+
+def _label(path: str) -> str:
+    """`dataset.train.images` as "Train images": without the group, whose heading says it."""
+    words = " ".join(path.split(".")[1:] or [path]).replace("_", " ").replace("gpus", "GPUs")
+    return words[0].upper() + words[1:]
 
 
 def _resolve(raw: Schema, definitions: Schema) -> tuple[Schema, bool]:

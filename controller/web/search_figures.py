@@ -92,7 +92,7 @@ def importance(
     correlation: Sequence[float],
     noise: float,
     *,
-    most: int = 14,
+    most: int = 20,
     theme: Theme = "light",
 ) -> Figure:
     """The dimensions that matter most: how far mu has moved, and how theta goes with the reward.
@@ -112,8 +112,8 @@ def importance(
     chosen = sorted(range(len(names)), key=lambda d: -weight[d])[:most]
     shown = [labels[d] for d in chosen]
     panels = (
-        ("shift of mu, in first sigmas", [shift[d] for d in chosen], colours.mean, ".2f", [0.0, 0.46]),
-        ("rank correlation with AP", [correlation[d] for d in chosen], colours.best, ".2f", [0.54, 1.0]),
+        ("shift of mu (σ₀)", [shift[d] for d in chosen], colours.mean, ".2f", [0.0, 0.46]),
+        ("correlation", [correlation[d] for d in chosen], colours.best, ".2f", [0.54, 1.0]),
     )
     layout = make_layout(colours, height_px=_BAR_ROW_PX * len(chosen) + 70, across="", up="")
     layout |= {"margin": {"l": 8, "r": 8, "t": 8, "b": 8}, "showlegend": False, "bargap": 0.35}
