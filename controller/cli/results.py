@@ -20,6 +20,7 @@ from controller.cli.connection import (
 )
 from controller.cli.exports import describe_best, write_config, write_export, write_module
 from controller.cli.failures import CommandError
+from controller.report import ImagesError, gather, render, write_images
 
 
 class ExportFormat(StrEnum):
@@ -66,6 +67,37 @@ def export(
         return
     for line in describe_files(written, refused):
         typer.echo(line)
+
+
+def report(
+    search_id: IdArgument,
+    *,
+    out: Annotated[Path | None, typer.Option(help="HTML file to write [STATE/reports/ID.html].")] = None,
+    png: Annotated[
+        bool, typer.Option("--png", help="The figures as PNGs too, in a folder beside it; needs a Chromium.")
+    ] = False,
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Tell the whole story of a search in one HTML file that needs nothing else."""
+    with connect(state, url, key_file) as client:
+        story = gather(client, search_id)
+    file = out or state / "reports" / f"{search_id}.html"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(render(story))
+        images = write_images(story.figures, file.with_suffix("")) if png else []
+    except OSError as error:
+        raise CommandError(f"{file}: cannot write: {error.strerror}") from None
+    except ImagesError as error:
+        raise CommandError(f"{file} is written; --png: {error}") from None
+    if as_json:
+        typer.echo(json.dumps({"file": str(file), "images": [str(image) for image in images]}))
+        return
+    for written in (file, *images):
+        typer.echo(written)
 
 
 def default_file(state: Path, search_id: str) -> Path:

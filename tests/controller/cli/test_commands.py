@@ -1,10 +1,20 @@
 """Commands that need no platform: help, and refusals with their exit status."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
+from controllers import RunningController
+from typer.main import get_command
 from typer.testing import CliRunner
 
-from controller.cli.failures import BAD_INPUT, FAILED, UNREACHABLE
+from controller.cli.failures import BAD_INPUT, FAILED, REFUSED, UNREACHABLE
 from controller.cli.main import app
+from controller.client import Client
+from controller.specs import SearchSpec
 
 
 def invoke(*arguments: str, **environment: str):
@@ -15,7 +25,7 @@ def invoke(*arguments: str, **environment: str):
 
 def test_help_lists_every_command_and_the_exit_statuses():
     output = invoke("--help").output
-    commands = "search list show pause resume cancel export train test split up serve migrate keys"
+    commands = "search list show pause resume cancel export report train test split up serve migrate keys"
     assert all(command in output for command in commands.split())
     assert "Exit status: 0 done" in output
 
@@ -79,3 +89,49 @@ def test_the_first_key_is_made_in_the_database_itself(tmp_path):
 def test_migrating_twice_is_harmless(tmp_path):
     for _ in range(2):
         assert invoke("migrate", PAPLOSS_STATE_DIR=str(tmp_path)).exit_code == 0
+
+
+def list_commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from list_commands(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
+
+
+def test_every_command_that_ends_can_print_json():
+    commands = dict(list_commands(get_command(app)))
+    without = [name for name, command in commands.items() if not any("--json" in p.opts for p in command.params)]
+    assert without == ["serve"]
+
+
+def test_a_refusal_of_the_controller_has_its_own_status(controller: RunningController):
+    result = invoke("cancel", "nothing", "--url", controller.url, PAPLOSS_KEY=controller.keys["viewer"])
+    assert result.exit_code == REFUSED
+    assert "is for the roles admin, user" in result.stderr
+
+
+@pytest.mark.parametrize(("line", "expected"), [("paploss ex", "export"), ("paploss keys re", "revoke")])
+def test_the_shell_completes_commands(line, expected):
+    assert expected in complete(line).split()
+
+
+def test_the_shell_completes_ids_of_the_controller_at_hand(controller: RunningController, client: Client):
+    search_id = client.create_search(SearchSpec(profile="synthetic")).id
+    there = {"PAPLOSS_CONTROLLER_URL": controller.url, "PAPLOSS_KEY": controller.keys["viewer"]}
+    assert complete("paploss show ", **there).split() == [search_id]
+    assert complete("paploss show ", **there | {"PAPLOSS_KEY": "wrong"}).split() == []
+
+
+def complete(line: str, **environment: str) -> str:
+    """What bash would be offered at the end of a line."""
+    asked = {"_PAPLOSS_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+    done = subprocess.run(
+        [sys.executable, "-m", "controller.cli"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | asked | environment,
+    )
+    assert done.stderr == ""
+    return done.stdout
