@@ -5,8 +5,8 @@ from typing import Final
 from jobs.spec import JobSpec, LossName
 from trainer.datasets.coco import CocoSplit
 from trainer.profiles.faster_rcnn import FASTER_RCNN_HEADS, Size, faster_rcnn
-from trainer.profiles.published import Rate, published_recipe
-from trainer.profiles.recipe import Recipe
+from trainer.profiles.published import published_recipe
+from trainer.profiles.recipe import Rate, Recipe
 
 SIZE = Size(
     depth=50,

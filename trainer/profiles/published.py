@@ -3,23 +3,13 @@
 Source: Tao et al., "Searching Parameterized AP Loss for Object Detection", NeurIPS 2021, and its released program.
 """
 
-from dataclasses import dataclass
-
 from jobs.spec import JobSpec
 from trainer.profiles.pipelines import distort_crop_flip_and_pack, load_images, test_images
-from trainer.profiles.recipe import Config, Head, Recipe, Schedule
+from trainer.profiles.recipe import Config, Head, Rate, Recipe, Schedule
 
 TRAIN_SIDE_PX = 512
 TEST_SCALE_PX = (833, 500)
 """Bounds of the long and the short side in tests, for TRAIN_SIDE_PX."""
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A published learning rate; another batch size scales it."""
-
-    peak: float
-    batch_size: int
 
 
 def published_recipe(
@@ -31,7 +21,7 @@ def published_recipe(
         spec: the job.
         model: mmdet's configuration of the detector.
         heads: the heads to watch.
-        rate: of the job's loss on this detector.
+        rate: of the job's loss on this detector; another batch size scales it.
         milestones: parts of the final schedule after which the rate falls to a tenth.
     """
     final = spec.schedule == "final"

@@ -8,6 +8,14 @@ Config = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Rate:
+    """A learning rate and the batch size that it is for."""
+
+    peak: float
+    batch_size: int
+
+
+@dataclass(frozen=True)
 class Schedule:
     """How long and how fast a detector learns."""
 

@@ -4,8 +4,8 @@ from typing import Final
 
 from jobs.spec import JobSpec, LossName
 from trainer.datasets.coco import CocoSplit
-from trainer.profiles.published import Rate, published_recipe
-from trainer.profiles.recipe import Recipe
+from trainer.profiles.published import published_recipe
+from trainer.profiles.recipe import Rate, Recipe
 from trainer.profiles.retinanet import RETINANET_HEADS, Size, retinanet
 
 SIZE = Size(

@@ -3,16 +3,15 @@
 from jobs.spec import JobSpec
 from trainer.datasets.coco import CocoSplit
 from trainer.profiles.pipelines import flip_and_pack, load_images, test_images
-from trainer.profiles.recipe import Config, Head, Recipe, Schedule
+from trainer.profiles.recipe import Config, Head, Rate, Recipe, Schedule
 
 SHORT_SIDE_PX = 192
 EPOCHS = {"proxy": 4, "final": 24}
-BATCH_SIZE, LEARNING_RATE = 8, 1e-3
-DIGITS_BATCH_SIZE, DIGITS_LEARNING_RATE = 4, 2e-3
+RATE, QUICK_RATE = Rate(1e-3, 8), Rate(2e-3, 4)
 """The embedded scenes are easy: small, quick steps learn them in fewer seconds."""
 
 
-def tiny_recipe(spec: JobSpec, data: CocoSplit, model: Config, heads: tuple[Head, ...]) -> Recipe:
+def tiny_recipe(spec: JobSpec, data: CocoSplit, model: Config, heads: tuple[Head, ...], rate: Rate = RATE) -> Recipe:
     """The recipe of a small detector: images of SHORT_SIDE_PX, kept in memory, mirrored at random; AdamW and a cosine.
 
     Args:
@@ -20,17 +19,19 @@ def tiny_recipe(spec: JobSpec, data: CocoSplit, model: Config, heads: tuple[Head
         data: its training images.
         model: mmdet's configuration of the detector.
         heads: the heads to watch.
+        rate: on any data but the embedded scenes, which take QUICK_RATE. It is not scaled with the batch.
     """
     # Small images are not enlarged: the embedded scenes stay as they are.
     largest = max(min(image["width"], image["height"]) for image in data.images)
     short_side = spec.overrides.image_size_px or min(SHORT_SIDE_PX, largest)
     # The long side is bounded far away: only the short one decides.
     resize = {"type": "Resize", "scale": (8 * short_side, short_side), "keep_ratio": True}
-    embedded = not spec.dataset.root
+    if not spec.dataset.root:
+        rate = QUICK_RATE
     schedule = Schedule(
         epochs=spec.overrides.epochs or EPOCHS[spec.schedule],
-        batch_size=spec.overrides.batch_size or (DIGITS_BATCH_SIZE if embedded else BATCH_SIZE),
-        learning_rate=spec.overrides.learning_rate or (DIGITS_LEARNING_RATE if embedded else LEARNING_RATE),
+        batch_size=spec.overrides.batch_size or rate.batch_size,
+        learning_rate=spec.overrides.learning_rate or rate.peak,
         optimizer="adamw",
         weight_decay=1e-4,
         warmup_iterations=50,
