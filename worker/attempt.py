@@ -5,7 +5,6 @@ computes or prints without end cannot lose a lease, and a controller that does n
 """
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Mapping
@@ -42,14 +41,26 @@ class Attempt:
         volume: StateVolume,
         gpus: GpuWatch,
         *,
+        environment: Mapping[str, str],
         grace_seconds: float,
         stopping: threading.Event,
     ) -> None:
-        """`grace_seconds`: time that the trainer has to leave a checkpoint, when told so or when `stopping` is set."""
+        """Prepare it; nothing is started.
+
+        Args:
+            lease: the claim that was granted.
+            controller: whom to tell.
+            volume: where the attempt's files go.
+            gpus: what is known of this machine's GPUs.
+            environment: of the trainer; the platform's own settings are left out.
+            grace_seconds: time that the trainer has to leave a checkpoint, when told so or when `stopping` is set.
+            stopping: set when this worker is to end.
+        """
         self._lease = lease
         self._controller = controller
         self._volume = volume
         self._gpus = gpus
+        self._environment = environment
         self._grace_seconds = grace_seconds
         search_id = lease.trial_id.rpartition("-")[0]
         self._context = {"search": search_id, "trial": lease.trial_id, "attempt": lease.attempt}
@@ -76,7 +87,7 @@ class Attempt:
             training = Training(
                 trainer_command(folder.job_file, folder.training),
                 folder.log_file,
-                trainer_environment(os.environ),
+                trainer_environment(self._environment),
                 self._wake.set,
             )
         except OSError:

@@ -24,6 +24,25 @@ def describe(name: str) -> WorkerInfo:
     )
 
 
+def share_gpus(slot: int, wanted: int, found: int, visible: str | None) -> dict[str, str]:
+    """What a trainer's environment needs so that it sees its slot's part of this machine's GPUs, and no more.
+
+    Slots take the parts in turn, and share them where there are more slots than parts.
+
+    Args:
+        slot: number of the slot, from 0.
+        wanted: GPUs of the trial; one that asks for none uses one where there is one.
+        found: GPUs that this worker sees.
+        visible: CUDA_VISIBLE_DEVICES of this worker, if it is set.
+    """
+    each = max(1, wanted)
+    if found <= each:
+        return {}
+    names = list(map(str, range(found))) if visible is None else [name for name in visible.split(",") if name.strip()]
+    first = slot % (found // each) * each
+    return {"CUDA_VISIBLE_DEVICES": ",".join(names[first : first + each])}
+
+
 def _gpu_models() -> list[str]:
     tool = shutil.which("nvidia-smi")
     if tool is None:

@@ -1,6 +1,7 @@
 """The worker's main loop: pull a trial's id, claim it, run it, and again; once per slot."""
 
 import logging
+import os
 import threading
 import time
 from uuid import uuid4
@@ -11,6 +12,7 @@ from worker.attempt import Attempt
 from worker.controller import Controller, MismatchError, RefusedError, UnavailableError
 from worker.delivery import deliver_left_over
 from worker.gpus import GpuWatch
+from worker.machine import share_gpus
 from worker.settings import Settings
 from worker.state import StateVolume
 
@@ -42,8 +44,8 @@ class Supervisor:
         # To the controller and to Redis each slot is a worker of its own.
         names = [info.name] if settings.slots == 1 else [f"{info.name}/{slot}" for slot in range(settings.slots)]
         self._slots = [
-            threading.Thread(target=self._serve, args=(info.model_copy(update={"name": name}),), name=name)
-            for name in names
+            threading.Thread(target=self._serve, args=(info.model_copy(update={"name": name}), slot), name=name)
+            for slot, name in enumerate(names)
         ]
         self._stopping = threading.Event()
         self._error: str | None = None
@@ -63,16 +65,16 @@ class Supervisor:
         """Read nothing more, hand back what runs. Callable from a signal handler."""
         self._stopping.set()
 
-    def _serve(self, info: WorkerInfo) -> None:
+    def _serve(self, info: WorkerInfo, slot: int) -> None:
         try:
-            self._pull(info)
+            self._pull(info, slot)
         except Exception as error:
             # A slot must not vanish in silence: the others hand back what they run, and the process fails visibly.
             log.exception("slot %s met a defect", info.name)
             self._error = f"slot {info.name} met a defect: {error!r}"
             self.stop()
 
-    def _pull(self, info: WorkerInfo) -> None:
+    def _pull(self, info: WorkerInfo, slot: int) -> None:
         idle_since = time.monotonic()
         while not self._stopping.is_set():
             try:
@@ -83,22 +85,24 @@ class Supervisor:
                 log.warning("no queue: %s", error)
                 self._stopping.wait(_PAUSE_SECONDS)
                 continue
-            if entry is not None and self._run(entry, info):
+            if entry is not None and self._run(entry, info, slot):
                 idle_since = time.monotonic()
             elif self._idle_seconds is not None and time.monotonic() - idle_since >= self._idle_seconds:
                 log.info("nothing to do for %g s, ending", self._idle_seconds)
                 return
 
-    def _run(self, entry: Entry, info: WorkerInfo) -> bool:
+    def _run(self, entry: Entry, info: WorkerInfo, slot: int) -> bool:
         """Claim the entry's trial and run it; returns whether it was to be had."""
         lease = self._claim(entry, info)
         if lease is None:
             return False
+        own_gpus = share_gpus(slot, lease.job.gpus, info.gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
         attempt = Attempt(
             lease,
             self._controller,
             self._volume,
             self._gpus,
+            environment={**os.environ, **own_gpus},
             grace_seconds=self._grace_seconds,
             stopping=self._stopping,
         )
