@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from jinja2 import UndefinedError
 
-from controller.web.render import Pages, format_ap, format_duration, format_number, format_timestamp
+from controller.web.render import Pages, draw_sparkline, format_ap, format_duration, format_number, format_timestamp
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,11 @@ def test_what_is_filled_in_is_escaped_and_must_be_there() -> None:
     assert "&lt;script&gt;" in shown
     with pytest.raises(UndefinedError):
         pages.render("sign_in.html", caller=None)
+
+
+def test_a_sparkline_rises_to_the_right_and_keeps_its_ends() -> None:
+    assert draw_sparkline([0.1]) == ""
+    assert draw_sparkline([0.1, 0.3, 0.2]) == "2.0,22.0 48.0,2.0 94.0,12.0"
+    assert draw_sparkline([0.2, 0.2]) == "2.0,22.0 94.0,22.0"
+    points = draw_sparkline([number / 1000 for number in range(1000)]).split()
+    assert (len(points), points[0], points[-1]) == (48, "2.0,22.0", "94.0,2.0")

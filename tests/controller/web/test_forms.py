@@ -1,0 +1,89 @@
+"""A form made from a schema asks for all that the request has, and gives back what was typed."""
+
+import pytest
+from pydantic import ValidationError
+
+from controller.api.problems import describe_errors
+from controller.specs import SearchSpec
+from controller.web.forms import Field, default_values, flatten, list_fields, read_values
+
+FIELDS = list_fields(SearchSpec.model_json_schema())
+BY_PATH = {field.path: field for field in FIELDS}
+FULL = SearchSpec.model_validate(
+    {
+        "name": "mine",
+        "profile": "synthetic",
+        "dataset": {
+            "name": "cells",
+            "root": "/data/cells",
+            "train": {"annotations": "train.json", "images": "images"},
+            "val": {"annotations": "val.json", "images": "images"},
+        },
+        "overrides": {"learning_rate": 0.02},
+        "knots": 6,
+        "prune": False,
+        "gpus": 2,
+        "priority": -3,
+        "timeout_seconds": 90.5,
+        "confirm": {"published": True},
+        "synthetic": {"noise": 0.0, "fault": "crash"},
+    }
+)
+
+
+def field(path: str) -> Field:
+    return BY_PATH[path]
+
+
+def test_every_key_of_the_request_has_a_field() -> None:
+    """Whatever a request holds, a form that is filled in with it holds too."""
+    assert flatten(FULL.model_dump(mode="json")).keys() <= BY_PATH.keys()
+
+
+def test_a_clone_asks_for_the_same() -> None:
+    typed = default_values(FIELDS) | flatten(FULL.model_dump(mode="json"))
+    assert SearchSpec.model_validate(read_values(FIELDS, typed)) == FULL
+
+
+def test_an_untouched_form_is_the_default_request() -> None:
+    typed = default_values(FIELDS) | {"profile": "synthetic"}
+    assert SearchSpec.model_validate(read_values(FIELDS, typed)) == SearchSpec(profile="synthetic")
+
+
+def test_fields_tell_their_kind_range_and_help() -> None:
+    assert (field("rounds").kind, field("rounds").minimum, field("rounds").maximum) == ("number", 1, 10_000)
+    assert field("knots").choices == ("2", "4", "6")
+    assert field("prune").kind == "switch"
+    assert field("profile").required
+    assert field("dataset.train.images").label == "Train images"
+    assert field("overrides.epochs").default == ""
+    assert "fairly" in field("priority").help
+
+
+def test_what_may_be_left_out_as_a_whole_is_not_filled_in() -> None:
+    assert field("synthetic.iterations").optional_group
+    assert field("synthetic.iterations").default == "20"
+    assert "synthetic.iterations" not in default_values(FIELDS)
+    assert "synthetic" not in read_values(FIELDS, {"synthetic.iterations": "  "})
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "complaint"),
+    [
+        ("rounds", "many", "valid integer"),
+        ("rounds", "0", "greater than or equal to 1"),
+        ("overrides.learning_rate", "-1", "greater than 0"),
+        ("knots", "5", "2, 4 or 6"),
+        ("dataset.train.images", "images", "Field required"),
+        ("seed", "99999999999999999999999", "less than"),
+    ],
+)
+def test_a_wrong_value_is_told_at_its_field(path: str, text: str, complaint: str) -> None:
+    typed = {"profile": "synthetic", path: text}
+    with pytest.raises(ValidationError) as caught:
+        SearchSpec.model_validate(read_values(FIELDS, typed))
+    (error,) = describe_errors(caught.value.errors())
+    shown = error.pointer.strip("/").replace("/", ".")
+    assert shown == ("dataset.train.annotations" if path == "dataset.train.images" else path)
+    assert shown in BY_PATH
+    assert complaint in error.message
