@@ -38,7 +38,7 @@ def share_gpus(slot: int, wanted: int, found: int, visible: str | None) -> dict[
     each = max(1, wanted)
     if found <= each:
         return {}
-    names = list(map(str, range(found))) if visible is None else [name for name in visible.split(",") if name.strip()]
+    names = (visible or ",".join(map(str, range(found)))).replace(" ", "").split(",")
     first = slot % (found // each) * each
     return {"CUDA_VISIBLE_DEVICES": ",".join(names[first : first + each])}
 

@@ -169,6 +169,21 @@ def test_several_slots_run_several_trials_at_a_time(stack):
     wait_until(lambda: {trial["worker"] for trial in stack.trials(training)} == {"w0/0", "w0/1"}, "two at a time")
 
 
+def test_slots_that_share_a_machine_have_their_own_gpus(stack, tmp_path):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nfor number in 0 1 2; do echo 'a model'; done\n")
+    tool.chmod(0o755)
+    path = f"{tmp_path}:{stack.environment['PATH']}"
+    stack.start_worker(PAPLOSS_SLOTS="4", PAPLOSS_GPUS="[1]", PATH=path)
+    stack.submit_training(synthetic=LONG, gpus=1, seeds=[0, 1, 2, 3])
+
+    def visible() -> list[str]:
+        return sorted(trainer.environ()["CUDA_VISIBLE_DEVICES"] for trainer in stack.trainers())
+
+    wait_until(lambda: len(stack.trainers()) == 4, "four at a time")
+    assert visible() == ["0", "0", "1", "2"]  # the fourth slot shares the first GPU
+
+
 def test_a_worker_without_work_ends_after_its_idle_time(stack):
     process = stack.start_worker(PAPLOSS_IDLE_SECONDS="0.5")
     assert process.wait(60) == 0
