@@ -1,4 +1,4 @@
-"""Real trainings of `retinanet-tiny` on a dozen small scenes, a few steps each."""
+"""Real trainings, most of `retinanet-tiny`, on a dozen small scenes, a few steps each."""
 
 import itertools
 import math
@@ -104,6 +104,22 @@ def test_the_balance_of_alrp_is_set_after_each_epoch_and_kept_over_an_interrupti
     assert not weights[0][balance + "epoch_sums"].any()
     for other in weights[1:]:
         assert all(torch.equal(weights[0][name], other[name]) for name in other)
+
+
+def test_examples_drawn_at_random_are_drawn_again_after_an_interruption(make_job, make_attempt):
+    job = make_job(profile="faster-rcnn-tiny", loss=LossSpec(name="ce_l1"))
+    undisturbed, _ = make_attempt("undisturbed", checkpoint_seconds=0)
+    expected = train_and_evaluate(job, undisturbed)
+
+    attempt, _ = make_attempt("interrupted", stop_requested=stop_after(2), checkpoint_seconds=math.inf)
+    with pytest.raises(HandedBack):
+        train_and_evaluate(job, attempt)
+    torch.rand(7)  # what another process has drawn before does not matter
+    attempt, events = make_attempt("interrupted", checkpoint_seconds=0)
+    assert train_and_evaluate(job, attempt).metrics == expected.metrics
+    assert events[0].resumed_iteration == 2
+    ends = [weights_of(one) for one in (undisturbed, attempt)]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
 def test_a_resumed_training_tells_again_what_the_attempt_before_it_measured(make_job, make_attempt):
