@@ -23,6 +23,12 @@ FIRST_DELAY_SECONDS = 15.0
 LONGEST_DELAY_SECONDS = 600.0
 LASTING_SECONDS = 60.0
 """A worker that has run for so long shows that the pool works, a Job that has no pod for so long that it does not."""
+SLOW_START_SECONDS = 600.0
+"""A pod that has had a node for so long and does not run is told: large images take minutes, hardly more."""
+SLOW_START = (
+    "{} has a node and has not begun for 10 minutes; `kubectl describe pod` tells why (a volume or a Secret that cannot "
+    "be mounted, a large image)"
+)
 NO_POD = "no pod was made for the Job {}; `kubectl describe job` tells why (a quota, an admission rule)"
 
 
@@ -70,18 +76,24 @@ class Patience:
     trouble: str = ""
     _failed: bool = False
     _ended: set[str] = field(default_factory=set)
-    _since: dict[tuple[str, bool], float] = field(default_factory=dict)
+    _since: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def observe(self, jobs: Sequence[WorkerJob], time: float) -> None:
         """Take note of a listing."""
         news = [job for job in jobs if job.ended and job.uid not in self._ended]
         self._ended = {job.uid for job in jobs if job.ended}
-        phases = {job.uid: (job.uid, job.state == "running") for job in jobs if not job.ended}
+        phases = {job.uid: (job.uid, _phase(job)) for job in jobs if not job.ended}
         self._since = {phase: self._since.get(phase, time) for phase in phases.values()}
-        lasting = [job for job in jobs if not job.ended and time - self._since[phases[job.uid]] >= LASTING_SECONDS]
+        ages = [(job, time - self._since[phases[job.uid]]) for job in jobs if not job.ended]
+        lasting = [job for job, seconds in ages if seconds >= LASTING_SECONDS]
         failures = [job.trouble for job in news if job.state == "failed"]
         obstacles = [job.trouble for job in jobs if job.trouble and not job.ended]
         obstacles += [NO_POD.format(job.name) for job in lasting if job.state == "waiting" and not job.pod]
+        obstacles += [
+            SLOW_START.format(job.pod)
+            for job, seconds in ages
+            if job.state == "starting" and job.pod and seconds >= SLOW_START_SECONDS
+        ]
         if failures:
             self._failed = True
             self.strike(failures[0], time)
@@ -108,6 +120,10 @@ class Patience:
             return 0
         self.strike(self.trouble, time)
         return 1
+
+
+def _phase(job: WorkerJob) -> str:
+    return job.state if job.state in ("starting", "running") else "waiting"
 
 
 def decide(

@@ -7,6 +7,7 @@ from controller.scaling.plan import (
     FIRST_DELAY_SECONDS,
     LASTING_SECONDS,
     LONGEST_DELAY_SECONDS,
+    SLOW_START_SECONDS,
     Patience,
     Plan,
     WorkerJob,
@@ -116,6 +117,21 @@ def test_a_job_that_gets_no_pod_is_an_obstacle_after_a_while() -> None:
     podless = WorkerJob("job-0", "uid", "1", 0, "t", "waiting")
     assert not look(1, podless, patience=patience).trouble
     assert "no pod was made for the Job job-0" in look(1, podless, patience=patience, time=LASTING_SECONDS).trouble
+
+
+def test_a_pod_that_has_a_node_and_does_not_begin_is_told_after_minutes() -> None:
+    patience = Patience()
+    assert not look(1, job(0, "starting"), patience=patience).trouble
+    assert not look(1, job(0, "starting"), patience=patience, time=SLOW_START_SECONDS - 1).trouble
+    trouble = look(1, job(0, "starting"), patience=patience, time=SLOW_START_SECONDS).trouble
+    assert trouble.startswith("pod-0 has a node and has not begun")
+    assert not look(1, job(0), patience=patience, time=SLOW_START_SECONDS + 1).trouble
+
+
+def test_the_wait_for_a_node_is_not_counted_as_a_slow_start() -> None:
+    patience = Patience()
+    look(1, job(0, "waiting"), patience=patience)
+    assert not look(1, job(0, "starting"), patience=patience, time=SLOW_START_SECONDS).trouble
 
 
 def test_earlier_pools_of_a_class_are_filled_first() -> None:
