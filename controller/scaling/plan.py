@@ -26,8 +26,8 @@ LASTING_SECONDS = 60.0
 SLOW_START_SECONDS = 600.0
 """A pod that has had a node for so long and does not run is told: large images take minutes, hardly more."""
 SLOW_START = (
-    "{} has a node and has not begun for 10 minutes; `kubectl describe pod` tells why (a volume or a Secret that cannot "
-    "be mounted, a large image)"
+    "{} has a node and has not begun for 10 minutes; `kubectl describe pod` tells why (a volume or a Secret that "
+    "cannot be mounted, a large image)"
 )
 NO_POD = "no pod was made for the Job {}; `kubectl describe job` tells why (a quota, an admission rule)"
 
