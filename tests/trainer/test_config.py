@@ -32,8 +32,19 @@ def test_mmengine_reads_it_and_builds_the_detector(written):
     assert detector.bbox_head.objective.gradient_scale == PRESETS["retinanet"].heads["bbox_head"].gradient_scale
 
 
-def test_mmdets_runner_trains_a_step_of_it(written, tmp_path):
-    config = written()
+def test_both_heads_of_a_faster_rcnn_keep_their_own_parameters(written):
+    config = written(profile="faster-rcnn-tiny", loss=PRESETS["faster-rcnn"])
+    detector = MODELS.build(config.model)
+    for name, head in (("rpn_head", detector.rpn_head), ("bbox_head", detector.roi_head.bbox_head)):
+        parameters = PRESETS["faster-rcnn"].heads[name]
+        assert head.objective.gradient_scale == parameters.gradient_scale
+        points = [[list(point) for point in row] for row in parameters.control_points]
+        assert head.objective.control_points.tolist() == points
+
+
+@pytest.mark.parametrize(("profile", "preset"), [("retinanet-tiny", "retinanet"), ("faster-rcnn-tiny", "faster-rcnn")])
+def test_mmdets_runner_trains_a_step_of_it(written, tmp_path, profile, preset):
+    config = written(profile=profile, loss=PRESETS[preset])
     config.work_dir = str(tmp_path / "work")
     for loader in (config.train_dataloader, config.val_dataloader):
         loader.num_workers, loader.persistent_workers = 0, False
