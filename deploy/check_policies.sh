@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Holds what the chart renders, for its own values and each ready value file, against checkov's policies.
+# Holds what the chart renders, for its own values and each ready value file, and the Dockerfile against checkov's
+# policies.
 #   VENV     development environment (.venv)
 #   CHECKOV  checkov's program; without it one is installed into a folder of its own, because of its many dependencies
 set -euo pipefail
@@ -26,5 +27,6 @@ for name in ("default", *VALUES):
         objects.append(job | {"metadata": job["metadata"] | {"name": f"worker-{pool}"}})
     (Path(sys.argv[1]) / f"{name}.yaml").write_text(yaml.safe_dump_all(objects))
 PYTHON
+cp Dockerfile "$rendered/manifests"
 "$CHECKOV" --config-file deploy/checkov.yaml --directory "$rendered/manifests"
 echo "checkov has nothing to say"
