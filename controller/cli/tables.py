@@ -1,31 +1,23 @@
 """Tables for people on a terminal."""
 
+from rich.markup import escape
 from rich.table import Table
 
 from controller.comparison_report import Comparison, Difference, Row
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """The losses beside each other; AP in percent."""
+    """The losses beside each other; AP in percent, differences are to the reference."""
     reference = comparison.reference
-    table = Table(
-        "loss",
-        f"AP ± sd, {comparison.split}",
-        "seeds",
-        f"minus {reference} (95 %)",
-        "rate",
-        "COCO",
-        box=None,
-        padding=(0, 2),
-        header_style="dim",
-    )
+    columns = ("loss", f"AP ± sd, {comparison.split}", "seeds", "difference (95 %)", "rate", "COCO")
+    table = Table(*columns, box=None, padding=(0, 2), header_style="dim")
     for row in comparison.rows:
         rate = "" if row.learning_rate_factor is None else f"x {row.learning_rate_factor:g}"
         published = "" if row.published_ap is None else f"{100 * row.published_ap:.1f}"
         difference = "reference" if row.label == reference else _signed(row.difference)
         seeds = f"{len(row.rewards)}/{len(comparison.seeds)}" if row.loss else ""
         style = "bold" if row.label == reference else ""
-        table.add_row(row.label, _measured(row), seeds, difference, rate, published, style=style)
+        table.add_row(escape(row.label), _measured(row), seeds, difference, rate, published, style=style)
     return table
 
 
@@ -38,7 +30,7 @@ def rate_table(comparison: Comparison) -> Table:
         aps = {result.factor: result.ap for result in row.rate_check}
         if aps:
             chosen = "–" if row.learning_rate_factor is None else f"x {row.learning_rate_factor:g}"
-            table.add_row(row.label, *(_percent(aps.get(factor)) for factor in factors), chosen)
+            table.add_row(escape(row.label), *(_percent(aps.get(factor)) for factor in factors), chosen)
     return table
 
 

@@ -30,6 +30,12 @@ def test_noise_is_seeded_and_has_the_asked_size():
     assert spread == pytest.approx(0.02, rel=0.2)
 
 
+def test_the_reward_is_highest_at_the_best_learning_rate():
+    exact = options(noise=0, best_learning_rate_factor=2.0)
+    at_half, at_one, at_two = (noisy_reward(make_job(learning_rate_factor=factor), exact) for factor in (0.5, 1, 2))
+    assert at_half < at_one < at_two == BEST_REWARD
+
+
 def test_interrupted_it_ends_as_if_undisturbed(make_attempt):
     job = make_job(synthetic=options())
     expected = train_synthetic(job, make_attempt("undisturbed")[0])

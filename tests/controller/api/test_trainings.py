@@ -1,7 +1,13 @@
 """Training requests over HTTP."""
 
+import csv
+import io
+
 import httpx
+import pytest
 from controllers import PlayedWorker
+from plotly import graph_objects
+from stack import wait_until
 
 from controller.client import Client
 from controller.loss_choice import LossChoice
@@ -70,3 +76,62 @@ def test_the_best_of_an_unknown_or_unfinished_search_cannot_be_trained(client: C
         reply = http.post("/api/v1/trainings", json={"profile": "synthetic", "losses": losses})
         assert reply.status_code == status
         assert "losses[found].search" in reply.json()["detail"]
+
+
+def test_a_comparison_with_its_check_of_the_rate_as_json_csv_and_figure(
+    client: Client, http: httpx.Client, worker: PlayedWorker
+) -> None:
+    spec = {"kind": "compare", "profile": "synthetic", "losses": ["published", "identity"], "learning_rates": [1, 2]}
+    training = client.create_training(TrainingSpec.model_validate(spec))
+    assert (training.stage, training.trials, training.trials_planned) == ("rates", {"queued": 4}, 2 * (2 + 3))
+    empty = client.comparison(training.id)
+    assert [(row.mean, row.learning_rate_factor, len(row.rate_check)) for row in empty.rows] == [(None, None, 2)] * 2
+
+    checks = list(client.trials(training.id, kind="rate_check"))
+    assert [trial.learning_rate_factor for trial in checks] == [1, 2, 1, 2]
+    for trial in checks:
+        worker.run(trial.id)
+    trainings = wait_until(lambda: list(client.trials(training.id, kind="compare")), "the trainings")
+    for trial in trainings:
+        worker.run(trial.id)
+    assert client.wait(training.id, poll_seconds=0.05).state == "succeeded"
+
+    done = client.comparison(training.id)
+    published, start = done.rows
+    assert (done.reference, done.seeds) == (published.label, (0, 1, 2))
+    assert set(published.rewards) == set(start.rewards) == {0, 1, 2}
+    assert published.difference is None
+    assert start.difference is not None
+    assert start.difference.mean == pytest.approx((start.mean or 0) - (published.mean or 0))
+    assert start.difference.interval is not None
+    assert [result.ap for result in start.rate_check] == [trial.reward for trial in client.trials(training.id)][2:4]
+    assert done.environments == ({"torch": "2.13.0"},)
+
+    table = http.get(f"/api/v1/trainings/{training.id}/comparison.csv")
+    assert table.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(table.text)))
+    assert [row["label"] for row in rows] == [published.label, start.label]
+    assert float(rows[1]["difference"]) == start.difference.mean
+    assert float(rows[1]["ap_seed_2"]) == start.rewards[2]
+    assert rows[0]["difference"] == rows[0]["published_ap"] == ""
+    figure = http.get(f"/api/v1/trainings/{training.id}/figures/comparison", params={"theme": "dark"})
+    graph_objects.Figure(figure.json())
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer", "told"),
+    [
+        ({"losses": ["focal"]}, "/losses/0", "got 'focal'"),
+        ({"losses": ["alrp", "alrp"]}, "/losses", "distinct labels"),
+        ({"losses": ["ce_l1"]}, "", "losses[CE + L1].loss.name: expected one of"),
+        ({"seeds": [1, 1]}, "/seeds", "expected distinct seeds"),
+    ],
+)
+def test_a_mistake_in_a_comparison_is_told(
+    http: httpx.Client, changes: dict[str, object], pointer: str, told: str
+) -> None:
+    reply = http.post("/api/v1/trainings", json={"kind": "compare", "profile": "retinanet-tiny"} | changes)
+    assert reply.status_code == 422
+    (fault,) = reply.json()["errors"]
+    assert fault["pointer"] == pointer
+    assert told in fault["message"]

@@ -1,12 +1,18 @@
+import json
+
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from scenarios import training_spec
 from sqlalchemy import inspect, text
 
+from controller.loop.jobs import parse_training
 from controller.store import schema
 from controller.store.database import Database
 from controller.store.errors import SchemaError
-from controller.store.models import Base
+from controller.store.models import Base, Search
 
 
 def test_models_and_migrations_agree(database: Database) -> None:
@@ -55,3 +61,27 @@ def test_a_database_of_a_newer_schema_is_refused_and_left_alone(database: Databa
     for act in (schema.check, schema.upgrade):
         with pytest.raises(SchemaError, match="9999 is newer than this program"):
             act(database)
+
+
+def test_comparisons_from_before_the_check_of_learning_rates_keep_having_none(database_url: str) -> None:
+    database = Database(database_url)
+    config = Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        spec = training_spec(kind="compare").model_dump(mode="json", exclude={"learning_rates"})
+        for row_id, kind in (("t1", "training"), ("s1", "search")):
+            connection.execute(
+                text(
+                    "INSERT INTO searches (id, kind, name, owner, state, stage, reason, spec, profile, gpus, priority, "
+                    "round, next_number, created_at) VALUES (:id, :kind, '', 'ann', 'running', 'trainings', '', :spec, "
+                    "'synthetic', 0, 0, 0, 1, 0)"
+                ),
+                {"id": row_id, "kind": kind, "spec": json.dumps(spec)},
+            )
+    schema.upgrade(database)
+    with database.read() as session:
+        assert parse_training(session.get_one(Search, "t1")).learning_rates == ()
+        assert "learning_rates" not in session.get_one(Search, "s1").spec
+    database.close()

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -84,6 +86,14 @@ def test_r50_scales_the_learning_rate_with_the_batch(make_recipe):
     assert make_recipe(profile="retinanet-r50", overrides=Overrides(batch_size=16)).schedule.learning_rate == 0.004
     given = Overrides(batch_size=16, learning_rate=0.1)
     assert make_recipe(profile="retinanet-r50", overrides=given).schedule.learning_rate == 0.1
+
+
+def test_a_factor_is_on_the_rate_that_the_profile_or_the_request_set(make_recipe):
+    given = Overrides(learning_rate=0.1)
+    for changes in ({}, {"overrides": given}, {"profile": "retinanet-r50"}):
+        plain = make_recipe(**changes).schedule
+        doubled = make_recipe(learning_rate_factor=2.0, **changes).schedule
+        assert doubled == replace(plain, learning_rate=2 * plain.learning_rate)
 
 
 def test_r50_freezes_the_first_stage_of_pretrained_weights_only(make_recipe):

@@ -1,0 +1,52 @@
+"""The figure of a comparison is valid for plotly and shows what was given."""
+
+import pytest
+from plotly import graph_objects
+
+from controller.comparison import Measured, compare
+from controller.comparison_report import Comparison
+from controller.web.comparisons import draw_comparison
+from controller.web.style import PALETTES, Theme
+from jobs.spec import LossSpec
+
+LOSSES = (
+    Measured("CE", LossSpec(name="ce_l1"), {1: 0.2, 2: 0.22}),
+    Measured("aLRP", LossSpec(name="alrp"), {1: 0.3}),
+    Measured("A", LossSpec(name="cse_autoloss_a")),
+)
+
+
+def report(profile: str = "faster-rcnn-tiny") -> Comparison:
+    return Comparison(
+        profile=profile,
+        dataset="cells",
+        split="test",
+        schedule="final",
+        seeds=(1, 2),
+        reference="CE",
+        rows=compare(LOSSES, "CE", profile),
+    )
+
+
+@pytest.mark.parametrize("theme", list(PALETTES))
+def test_plotly_accepts_it(theme: Theme) -> None:
+    graph_objects.Figure(draw_comparison(report(), theme))
+    graph_objects.Figure(draw_comparison(report("synthetic"), theme))
+
+
+def test_every_row_has_its_line_its_seeds_its_mean_and_its_published_ap() -> None:
+    figure = draw_comparison(report())
+    seeds, means, published = figure["data"]
+    assert figure["layout"]["yaxis"]["ticktext"] == ["<b>CE</b>", "aLRP", "A", "AutoLoss-Zero"]
+    assert (seeds["x"], seeds["y"]) == ([20.0, 22.0, 30.0], [0, 0, 1])
+    assert (means["x"], means["y"]) == ([21.0, 30.0], [0, 1])
+    reach, none = means["error_x"]["array"]
+    assert reach == pytest.approx(12.7062 * 1.0, rel=1e-4)  # t(0.975; 1) * sqrt(2) / sqrt(2)
+    assert none is None  # one seed has no interval
+    assert (published["x"], published["y"]) == ([39.0, 40.7, 40.4, 39.3], [0, 1, 2, 3])
+
+
+def test_without_published_results_there_is_one_panel() -> None:
+    figure = draw_comparison(report("synthetic"))
+    assert len(figure["data"]) == 2
+    assert "xaxis2" not in figure["layout"]
