@@ -9,7 +9,8 @@ from controller.cli.failures import BAD_INPUT, CommandError
 from controller.cli.specifications import find_data_roots, read_search, read_training
 from jobs.presets import PRESETS, identity
 
-EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
+EXAMPLES = Path(__file__).parents[3] / "examples"
+SEARCHES = sorted(file for file in EXAMPLES.glob("*.yaml") if not file.stem.startswith("compare-"))
 OPTIONS = {"profile": None, "data_root": None, "epochs": None, "gpus": None, "schedule": "final"}
 
 
@@ -30,7 +31,7 @@ def refusal(function, *arguments, **options) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", SEARCHES, ids=lambda file: file.stem)
 def test_every_example_is_a_specification(file):
     assert read_search(file).name == file.stem
 
