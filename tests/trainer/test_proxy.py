@@ -9,6 +9,7 @@ import torch
 from jobs.presets import PRESETS, identity
 from jobs.spec import (
     CheckpointEvent,
+    DatasetSpec,
     EvaluationEvent,
     HeadLoss,
     LossSpec,
@@ -215,6 +216,13 @@ def test_more_gpus_than_there_are_is_the_users_error(make_job, make_attempt):
     attempt, _ = make_attempt()
     with pytest.raises(UserError, match=f"gpus: the job asks for 64, this machine has {torch.cuda.device_count()}"):
         train_and_evaluate(make_job(gpus=64), attempt)
+
+
+@pytest.mark.slow
+def test_atss_learns_the_embedded_scenes(make_job, make_attempt):
+    attempt, _ = make_attempt()
+    job = make_job(profile="atss-tiny", dataset=DatasetSpec(), overrides=Overrides())
+    assert train_and_evaluate(job, attempt).reward > 0.05
 
 
 @pytest.mark.slow

@@ -1,0 +1,33 @@
+"""What the README shows of the losses runs, and its table says what the cards say."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from jobs.losses import LOSSES, PUBLISHED_RESULTS
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+NUMBERS = re.compile(r"AP (\S+), IoU (\d\.\d+)")
+
+
+def test_the_example_learns_to_rank_and_to_fit_boxes(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(example, "README.md", "exec"), {})  # noqa: S102
+    lines = [tuple(map(float, pair)) for pair in NUMBERS.findall(capsys.readouterr().out)]
+    (first_ap, first_iou), (last_ap, last_iou) = lines[0], lines[-1]
+    assert first_ap < 0.1
+    assert last_ap > 0.95
+    assert last_iou > first_iou + 0.4
+    (shown,) = NUMBERS.findall(README.split("The last line it prints")[1])
+    assert (last_ap, last_iou) == pytest.approx(tuple(map(float, shown)), abs=0.05)
+
+
+def test_the_table_of_losses_is_that_of_the_cards() -> None:
+    published = {(row.detector, row.loss): f"{100 * row.ap:.1f}" for row in PUBLISHED_RESULTS}
+    for card in LOSSES.values():
+        cells = [
+            published.get((detector, card.name), "✓") if detector in card.detectors else ""
+            for detector in ("retinanet", "atss", "faster-rcnn")
+        ]
+        assert f"| `{card.name}` | {card.title} | {' | '.join(cells)} |" in README
