@@ -55,7 +55,8 @@ def fill(database: Database, spec: SearchSpec, *, rounds: int | None = None, own
         past.write(is_over=rounds is None)
         for table, rows in past.rows.items():
             if rows:
-                session.execute(insert(table), rows)
+                columns = dict.fromkeys(column for row in rows for column in row)
+                session.execute(insert(table.__table__), [columns | row for row in rows])
         if rounds is not None:
             session.execute(update(Worker).where(Worker.name.in_(past.running)).values(gpu_use=[GPU_USE]))
         session.execute(update(Search).where(Search.id == search_id).values(**past.search))
@@ -196,6 +197,7 @@ class _Past:
             error=error,
             seconds=seconds,
             created_at=claimed_at - 60,
+            started_at=claimed_at + 2,
             finished_at=ended_at,
         )
         kind_of_event = {"succeeded": "trial_succeeded", "pruned": "trial_pruned", "failed": "trial_failed"}[outcome]
