@@ -34,7 +34,7 @@ class Size:
     anchor_scale: int
     """Side of a square anchor, in strides of its level."""
     smallest_roi_px: int
-    """Proposals of less than twice this side are read from the finest level, of twice that from the next."""
+    """Proposals up to twice this side are read from the finest level, up to four times from the next, and so on."""
     training_candidates: int
     """Anchors per level, by score, from which proposals are made in training."""
     test_candidates: int
