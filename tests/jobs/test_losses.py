@@ -30,6 +30,18 @@ def test_parameters_for_other_heads_are_refused() -> None:
         check_fit(PRESETS["faster-rcnn"], "retinanet-tiny")
 
 
+@pytest.mark.parametrize("profile", [name for name, card in PROFILES.items() if card.detector])
+def test_every_pair_of_loss_and_detector_fits_or_is_refused(profile: str) -> None:
+    for name, card in LOSSES.items():
+        form = "linear" if name == "handmade_ap" else None
+        loss = PRESETS[PROFILES[profile].preset or ""] if name == "parameterized_ap" else LossSpec(name=name, form=form)
+        if PROFILES[profile].detector in card.detectors:
+            check_fit(loss, profile)
+        else:
+            with pytest.raises(ValueError, match=rf"expected one of parameterized_ap, .* '{profile}', got '{name}'"):
+                check_fit(loss, profile)
+
+
 def test_the_profile_without_a_detector_takes_any_loss() -> None:
     assert PROFILES["synthetic"].detector is None
     for name in LOSSES:

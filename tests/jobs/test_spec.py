@@ -29,6 +29,12 @@ def test_control_points_that_are_no_functions_are_refused(rows, message):
         HeadLoss(control_points=rows)
 
 
+def test_a_knot_outside_the_unit_square_is_told_with_its_place_and_value():
+    row = ((0.0, 0.0), (0.5, 1.5), (1.0, 1.0))
+    with pytest.raises(ValidationError, match=r"(?s)heads\.rpn_head\.control_points\.0\.1\.1.*input_value=1\.5"):
+        LossSpec(heads={"rpn_head": {"control_points": (row,) * 5}})
+
+
 @pytest.mark.parametrize("given", [{"heads": {}}, {"name": "focal_l1", "form": "linear"}, {"name": "handmade_ap"}])
 def test_a_loss_has_the_parameters_of_its_name_and_no_others(given):
     with pytest.raises(ValidationError, match=r"(heads|form): expected for"):
