@@ -9,7 +9,7 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup search test test-cluster test-all check lint bench clean
+.PHONY: help setup search test test-cluster test-all check lint docs bench clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,10 @@ lint: $(READY)  ## formatting, lint, types, import directions
 	$(BIN)/lint-imports --no-cache
 
 check: lint test  ## what CI runs
+
+docs: $(READY)  ## build the documentation into build/docs; a dead link or an unknown reference fails
+	$(BIN)/python docs/make_reference.py
+	$(BIN)/sphinx-build -W --keep-going -n -q -b html -d build/doctrees docs build/docs
 
 bench: $(READY)  ## run every benchmark and record its results
 	$(BIN)/python -m benchmarks

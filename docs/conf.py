@@ -8,11 +8,9 @@ copyright = author  # noqa: A001 (Sphinx's name)
 version = release = installed_version("paploss")
 
 extensions = ["myst_parser"]
-myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 4
 exclude_patterns = ["build"]
 nitpicky = True
-suppress_warnings = ["myst.header"]  # included pages begin with their own level
 
 html_theme = "furo"
 html_title = "paploss"
