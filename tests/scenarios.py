@@ -120,6 +120,23 @@ def evaluation(iteration: int, ap: float) -> EvaluationEvent:
     return EvaluationEvent(iteration=iteration, total_iterations=20, metrics=metrics(ap))
 
 
+_AGREED_OF_TRIAL = [
+    "number",
+    "kind",
+    "label",
+    "round",
+    "index",
+    "consumed_round",
+    "theta",
+    "seed",
+    "learning_rate_factor",
+    "state",
+    "reward",
+    "diverged",
+]
+_AGREED_OF_ROUND = ["number", "mu", "sigma", "proposed", "mean_reward", "best_reward", "rewards"]
+
+
 def outcome(database: Database, search_id: str) -> dict[str, Any]:
     """Everything about a search that two runs of the same request must agree in, row by row."""
     with database.read() as session:
@@ -129,11 +146,8 @@ def outcome(database: Database, search_id: str) -> dict[str, Any]:
     return {
         "state": found.state,
         "best": found.best,
-        "trials": [
-            (t.number, t.kind, t.label, t.round, t.index, t.consumed_round, t.theta, t.seed, t.state, t.reward)
-            for t in trials
-        ],
-        "rounds": [(r.number, r.mu, r.sigma, r.proposed, r.mean_reward, r.best_reward, r.rewards) for r in rounds],
+        "trials": [{name: getattr(trial, name) for name in _AGREED_OF_TRIAL} for trial in trials],
+        "rounds": [{name: getattr(row, name) for name in _AGREED_OF_ROUND} for row in rounds],
     }
 
 

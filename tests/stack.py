@@ -84,13 +84,22 @@ class Stack:
 
     def start_controller(self, **settings: str) -> None:
         self.controller = self._start("controller", ["controller.cli", "serve"], settings)
-        wait_until(self._is_ready, "the controller to be ready")
+        wait_until(self.is_ready, "the controller to be ready")
 
     def kill_controller(self, number: int = signal.SIGKILL) -> None:
         assert self.controller is not None
         self.controller.send_signal(number)
         self.controller.wait(WAIT_SECONDS)
         self.controller = None
+
+    def is_ready(self) -> bool:
+        """Whether the controller can do its work."""
+        assert self.controller is not None
+        assert self.controller.poll() is None, self.log("controller")
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5).is_success
+        except httpx.TransportError:
+            return False
 
     def start_replica(self, name: str, port: int, **settings: str) -> None:
         """Another controller over the same database and Redis."""
@@ -196,14 +205,6 @@ class Stack:
         ]
         events = [f"{line['at']} {line['trial_id']} {line['kind']}: {line['message']}" for line in lines]
         return "\n".join([*map(str, trials), *events])
-
-    def _is_ready(self) -> bool:
-        assert self.controller is not None
-        assert self.controller.poll() is None, self.log("controller")
-        try:
-            return httpx.get(f"{self.url}/readyz", timeout=5).is_success
-        except httpx.TransportError:
-            return False
 
     def _start(self, name: str, module: list[str], settings: dict[str, str]) -> subprocess.Popen[bytes]:
         with (self.logs / f"{name}.log").open("ab") as log:

@@ -75,21 +75,21 @@ class Wire:
                 return
             server = None if self._cut else self._connect()
             if server is None:
-                _break(client)
+                client.close()
                 continue
             with self._lock:
                 self._open |= {client, server}
             _Connection(self, client, server).start()
 
     def _connect(self) -> socket.socket | None:
+        is_path = isinstance(self.target, Path)
+        server = socket.socket(socket.AF_UNIX if is_path else socket.AF_INET)
         try:
-            if isinstance(self.target, Path):
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(str(self.target))
-                return server
-            return socket.create_connection(self.target)
+            server.connect(str(self.target) if is_path else self.target)
         except OSError:
+            server.close()
             return None
+        return server
 
     def _await_passage(self) -> None:
         time.sleep(self.delay_seconds)

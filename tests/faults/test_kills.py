@@ -1,0 +1,124 @@
+"""kill -9 of a trainer, a worker or the controller, wherever it strikes: the search ends as if nothing had happened."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from disturbances import HASTY, SEARCH, TRIALS, await_ended, await_trainer, expect_same
+from scenarios import add_search, outcome, pass_term
+from simulation import Platform
+from sqlalchemy import Engine, event
+from stack import Stack, wait_until
+
+from controller.loop.driver import Driver
+from controller.settings import Settings
+from controller.store.database import Database
+from jobs.queue import TrialQueue
+
+Outcome = Mapping[str, Any]
+
+
+def kill_a_trainer(stack: Stack) -> None:
+    def strike() -> bool:
+        for trainer in stack.trainers("w0"):
+            try:
+                trainer.kill()
+            except psutil.NoSuchProcess:
+                continue
+            return True
+        return False
+
+    wait_until(strike, "a trainer to kill")
+
+
+def kill_a_worker(stack: Stack) -> None:
+    await_trainer(stack, "w0")
+    stack.kill_worker("w0", signal.SIGKILL)
+    stack.start_worker("w0")
+
+
+def kill_the_controller(stack: Stack) -> None:
+    stack.kill_controller(signal.SIGKILL)
+    stack.start_controller()
+
+
+@pytest.mark.parametrize("strike", [kill_a_trainer, kill_a_worker, kill_the_controller])
+def test_a_search_survives_kill_9(
+    tmp_path: Path, redis_url: str, undisturbed: Outcome, strike: Callable[[Stack], None]
+) -> None:
+    with Stack(tmp_path, redis_url, **HASTY) as stack:
+        stack.start_controller()
+        for name in ("w0", "w1"):
+            stack.start_worker(name)
+        search_id = stack.submit(**SEARCH)
+        for ended in (1, TRIALS - 4):  # in the first round, and in the last
+            await_ended(stack, search_id, ended)
+            strike(stack)
+        expect_same(stack, search_id, undisturbed)
+        assert stack.get("status")["trials"].get("running", 0) == 0
+
+
+def tick_in_child(database_url: str, redis_url: str, settings: Settings, kill_at: int) -> bool:
+    """A controller process that takes over, makes one tick, and dies by SIGKILL at its so-manieth step.
+
+    Steps are the statements and the commits, each before and after it. Returns whether it came to the tick's end.
+    """
+    pid = os.fork()
+    if pid == 0:
+        try:
+            steps = 0
+
+            def step(*_: object) -> None:
+                nonlocal steps
+                steps += 1
+                if steps == kill_at:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            database = Database(database_url)
+            with _watched(database.engine, step):
+                Driver(database, TrialQueue(redis_url), settings).tick()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    status = os.waitpid(pid, 0)[1]
+    assert status in (0, signal.SIGKILL)
+    return status == 0
+
+
+@contextmanager
+def _watched(engine: Engine, step: Callable[..., None]) -> Iterator[None]:
+    for moment in ("before_cursor_execute", "after_cursor_execute", "commit"):
+        event.listen(engine, moment, step)
+    yield
+
+
+def test_a_controller_process_killed_at_any_step_of_a_round_update(
+    database: Database, redis_url: str, tmp_path: Path
+) -> None:
+    request = {"rounds": 1, "trials_per_round": 2, "confirm": {"candidates": 1, "seeds": 1}, "seed": 3}
+    settings = Settings(state_dir=tmp_path)
+    with TrialQueue(redis_url) as queue:
+        platform = Platform(database, queue, settings)
+        undisturbed = outcome(database, platform.run(add_search(database, **request)).id)
+
+        search = add_search(database, **request)
+        url = database.url.render_as_string(hide_password=False)
+        kills = 0
+        while platform.search(search.id).state == "running":
+            database.close()  # a connection of this process must not be shared with its children
+            queue.close()
+            kill_at = 1
+            pass_term(database)
+            while not tick_in_child(url, redis_url, settings, kill_at):
+                kills += 1
+                kill_at += 1
+                pass_term(database)
+                database.close()
+            platform.work()
+        assert kills > 50
+        assert outcome(database, search.id) == undisturbed

@@ -1,0 +1,193 @@
+"""Whatever befalls a worker, or its connection to the controller, the search ends as if nothing had."""
+
+import resource
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from breakable import Breakable
+from disturbances import (
+    SEARCH,
+    await_trainer,
+    await_trials,
+    expect_same,
+    family,
+    read_trials,
+    resume,
+    suspend,
+)
+from scenarios import attempts, outcome
+from sqlalchemy import func, select
+from stack import Stack, wait_until
+
+from controller.store.models import LateResult
+from jobs.queue import TrialQueue
+
+Outcome = Mapping[str, Any]
+
+
+def late_results(stack: Stack, trial_id: str) -> int:
+    with stack.database.read() as session:
+        query = select(func.count()).select_from(LateResult).where(LateResult.trial_id == trial_id)
+        return session.execute(query).scalar_one()
+
+
+@pytest.mark.parametrize("whole_machine", [False, True], ids=["the worker", "with its trainer"])
+def test_a_worker_frozen_for_longer_than_a_lease_and_then_woken(
+    platform: Breakable, undisturbed: Outcome, whole_machine: bool
+) -> None:
+    stack = platform.stack
+    for name in ("w0", "w1"):
+        platform.start_worker(name)
+    search_id = stack.submit(**SEARCH)
+    _, trial_id = await_trainer(stack, "w0")
+    members = family(stack.workers["w0"].pid)
+    frozen = members if whole_machine else members[:1]
+    suspend(frozen)
+    await_trials(stack, search_id, lambda trials: "w1" in {t.worker for t in trials if t.id == trial_id}, "a successor")
+    resume(frozen)
+    expect_same(stack, search_id, undisturbed)
+    assert attempts(stack.database, trial_id)[0].outcome == "expired"
+
+
+@pytest.mark.parametrize("fault", ["cut", "hold"])
+def test_a_network_cut_for_longer_than_a_lease_while_two_workers_train_one_trial(
+    platform: Breakable, undisturbed: Outcome, fault: str
+) -> None:
+    stack = platform.stack
+    platform.start_worker("w0")
+    stack.start_worker("w1")
+    search_id = stack.submit(**SEARCH)
+    trainer, trial_id = await_trainer(stack, "w0")
+    suspend([trainer])  # so that both train at the same time, however slow this machine is
+    getattr(platform.to_controller, fault)()
+    await_trainer(stack, "w1", trial_id)
+    assert trainer.is_running()  # the first worker has heard nothing and holds on
+    resume([trainer])
+    platform.to_controller.mend()
+    expect_same(stack, search_id, undisturbed)
+    assert attempts(stack.database, trial_id)[0].outcome == "expired"
+
+
+def test_of_two_workers_that_finish_the_same_trial_the_one_that_claimed_last_counts(
+    platform: Breakable, undisturbed: Outcome
+) -> None:
+    stack = platform.stack
+    platform.start_worker("w0")
+    stack.start_worker("w1")
+    search_id = stack.submit(**SEARCH)
+    first, trial_id = await_trainer(stack, "w0")
+    suspend([first])
+    platform.to_controller.cut()
+    second, _ = await_trainer(stack, "w1", trial_id)
+    suspend([second])
+    resume([first])
+    wait_until(lambda: list((stack.state / "trials" / trial_id).glob("*/result.json")), "the first to finish")
+    platform.to_controller.mend()
+    wait_until(lambda: late_results(stack, trial_id), "its result to arrive")
+    resume([second])
+    expect_same(stack, search_id, undisturbed)
+    assert attempts(stack.database, trial_id)[0].outcome == "expired"
+
+
+def test_replies_to_claims_renewals_and_results_that_are_lost(platform: Breakable, undisturbed: Outcome) -> None:
+    stack = platform.stack
+    for request in ("claim", "renew", "result"):
+        platform.to_controller.rob(f"POST /api/v1/leases/{request}".encode(), times=3)
+    for name in ("w0", "w1"):
+        platform.start_worker(name)
+    search_id = stack.submit(**SEARCH)
+    expect_same(stack, search_id, undisturbed)
+    assert list(platform.to_controller.robbed.values()) == [3, 3, 3]
+
+
+def test_a_full_disk_at_the_worker(platform: Breakable, undisturbed: Outcome) -> None:
+    stack = platform.stack
+    platform.start_worker("w0")
+    search_id = stack.submit(**SEARCH)
+    await_trainer(stack, "w0")
+    limit_files(stack, 0)
+    # The training that runs needs no disk to end. The next one cannot start and is handed back; then the worker waits.
+    await_trials(
+        stack,
+        search_id,
+        lambda trials: any(one.outcome == "preempted" for t in trials for one in attempts(stack.database, t.id)),
+        "a trial to be handed back",
+    )
+    limit_files(stack, resource.RLIM_INFINITY)
+    expect_same(stack, search_id, undisturbed)
+    assert {trial.failed_attempts for trial in read_trials(stack, search_id)} == {0}
+
+
+def limit_files(stack: Stack, size_bytes: int) -> None:
+    """A quota on the files of the worker and its trainers: what they write beyond it fails."""
+    for process in family(stack.workers["w0"].pid):
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
+
+
+@pytest.fixture
+def fake_clock() -> Path:
+    """The library that gives a process another time than its machine's."""
+    libfaketime = pytest.importorskip("libfaketime", reason="the package libfaketime is not installed")
+    (found,) = Path(libfaketime.__file__).parent.rglob("libfaketime.so*")
+    return found
+
+
+def test_clocks_an_hour_apart(
+    tmp_path: Path, redis_url: str, postgres_url: str, undisturbed: Outcome, fake_clock: Path
+) -> None:
+    def off(hours: int) -> dict[str, str]:
+        return {"LD_PRELOAD": str(fake_clock), "FAKETIME": f"{hours:+d}h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+    with Stack(tmp_path, redis_url, postgres_url) as stack:
+        stack.start_controller(**off(1))
+        stack.start_worker("w0", **off(-1))
+        stack.start_worker("w1", **off(1))
+        search_id = stack.submit(**SEARCH)
+        _, trial_id = await_trainer(stack, "w0")
+        stack.kill_worker("w0")  # only a clock tells that it is gone
+        expect_same(stack, search_id, undisturbed)
+        assert attempts(stack.database, trial_id)[0].outcome == "expired"
+
+
+def test_a_poison_trial_spends_its_budget_and_the_search_goes_on(platform: Breakable, undisturbed: Outcome) -> None:
+    stack = platform.stack
+    for name in ("w0", "w1"):
+        platform.start_worker(name)
+    first_round = [row for row in undisturbed["trials"] if row["round"] == 0]
+    rewards = sorted(row["reward"] for row in first_round)
+    poison = SEARCH["synthetic"] | {"fault": "crash", "fault_below": (rewards[0] + rewards[1]) / 2}
+    search_id = stack.submit(**SEARCH | {"synthetic": poison})
+    stack.wait_for(search_id, "succeeded")
+    failed = [trial for trial in read_trials(stack, search_id) if trial.state == "failed"]
+    assert failed
+    for trial in failed:
+        assert (trial.error_kind, trial.failed_attempts, trial.attempt) == ("crash", 3, 3)
+        assert trial.reward is None
+    spared = [row for row in outcome(stack.database, search_id)["trials"] if row["round"] == 0 and row["reward"]]
+    assert spared == [row for row in first_round if row["reward"] > rewards[0]]
+
+
+def test_trials_that_all_crash_stop_the_search_with_advice(platform: Breakable) -> None:
+    stack = platform.stack
+    for name in ("w0", "w1"):
+        platform.start_worker(name)
+    crash = {"fault": "crash", "iterations": 2}
+    budgets = {"max_failed_attempts": 1, "max_failed_trials": 3}
+    search_id = stack.submit(**SEARCH | {"synthetic": crash, "budgets": budgets})
+    found = stack.wait_for(search_id, "failed")
+    assert "4 trials failed, more than max_failed_trials allows" in found["reason"]
+    assert "exit status 70" in found["reason"]
+    assert "start the search again, or allow more failures" in found["reason"]
+
+
+def test_an_entry_that_was_delivered_and_never_claimed(platform: Breakable, undisturbed: Outcome) -> None:
+    stack = platform.stack
+    with TrialQueue(platform.redis.url) as queue:
+        search_id = stack.submit(**SEARCH)
+        entry = wait_until(lambda: queue.take([0], "ghost", block_seconds=1, takeover_seconds=60), "an entry")
+    for name in ("w0", "w1"):
+        platform.start_worker(name)
+    expect_same(stack, search_id, undisturbed)
+    assert entry.trial_id in {trial.id for trial in read_trials(stack, search_id)}
