@@ -22,6 +22,8 @@ NAMED_LOSSES: Final[dict[str, LossSpec]] = {
 }
 """Losses that a name says whole."""
 
+LOSS_NAMES: Final = (*PRESET_NAMES, *NAMED_LOSSES)
+
 
 class LossChoice(Message):
     """One loss to train with: a published set (or `identity`), the best of a finished search, or given in full."""
@@ -75,10 +77,10 @@ def choose_by_name(given: Any) -> Any:
         return LossChoice(preset=given)
     if given in NAMED_LOSSES:
         return LossChoice(loss=NAMED_LOSSES[given])
-    raise ValueError(f"expected one of {', '.join((*PRESET_NAMES, *NAMED_LOSSES))}, got {given!r}")
+    raise ValueError(f"expected one of {', '.join(LOSS_NAMES)}, got {given!r}")
 
 
-_Name = Annotated[str, Field(json_schema_extra={"enum": [*PRESET_NAMES, *NAMED_LOSSES]})]
+_Name = Annotated[str, Field(json_schema_extra={"enum": list(LOSS_NAMES)})]
 LossEntry = Annotated[LossChoice, BeforeValidator(choose_by_name, json_schema_input_type=LossChoice | _Name)]
 """A loss in a request, where a name may stand for it."""
 

@@ -1,25 +1,25 @@
 """From the trials of a training request to its comparison."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from controller.comparison import Measured, compare
-from controller.comparison_report import Comparison
+from controller.comparison_report import Comparison, RateResult
 from controller.loop.jobs import parse_training
-from controller.loop.trainings import rate_results
-from controller.store.models import OPEN_TRIAL_STATES, Attempt, Search, Trial
-from jobs.spec import LossSpec
+from controller.store.models import OPEN_TRIAL_STATES, Attempt, Search, Trial, TrialState
+from jobs.spec import JobKind, LossSpec
 
 
 def read_comparison(session: Session, training: Search) -> Comparison:
     """The losses of a training request beside each other, as far as they have got."""
     spec = parse_training(training)
-    trials = session.scalars(select(Trial).where(Trial.search_id == training.id).order_by(Trial.number)).all()
-    measured = [
-        _measure(choice.label, [trial for trial in trials if trial.label == choice.label]) for choice in spec.losses
-    ]
+    trials = _read_trials(session, training)
+    losses = _read_losses(session, training)
+    measured = [_measure(choice.label, losses[choice.label], trials[choice.label]) for choice in spec.losses]
     return Comparison(
         profile=spec.profile,
         dataset=spec.dataset.name,
@@ -32,17 +32,45 @@ def read_comparison(session: Session, training: Search) -> Comparison:
     )
 
 
-def _measure(label: str, trials: Sequence[Trial]) -> Measured:
+class _Trial(NamedTuple):
+    label: str
+    kind: JobKind
+    state: TrialState
+    seed: int
+    learning_rate_factor: float
+    reward: float | None
+    diverged: bool
+
+
+def _read_trials(session: Session, training: Search) -> Mapping[str, list[_Trial]]:
+    """By label; whole rows would bring every trial's loss and metrics."""
+    columns = [getattr(Trial, name) for name in _Trial._fields]
+    by_label: dict[str, list[_Trial]] = defaultdict(list)
+    for row in session.execute(select(*columns).where(Trial.search_id == training.id).order_by(Trial.number)):
+        by_label[row.label].append(_Trial(*row))
+    return by_label
+
+
+def _read_losses(session: Session, training: Search) -> Mapping[str, LossSpec]:
+    """By label: what the first trial of each has, as all its others do."""
+    first = select(func.min(Trial.number)).where(Trial.search_id == training.id).group_by(Trial.label)
+    rows = session.execute(
+        select(Trial.label, Trial.loss).where(Trial.search_id == training.id, Trial.number.in_(first))
+    )
+    return {label: LossSpec.model_validate(loss) for label, loss in rows}
+
+
+def _measure(label: str, loss: LossSpec, trials: Sequence[_Trial]) -> Measured:
     checks = [trial for trial in trials if trial.kind == "rate_check"]
     trainings = [trial for trial in trials if trial.kind != "rate_check"]
     return Measured(
         label=label,
-        loss=LossSpec.model_validate(trials[0].loss),
+        loss=loss,
         rewards={trial.seed: trial.reward for trial in trainings if trial.reward is not None},
         failed=[trial.seed for trial in trainings if trial.reward is None and trial.state not in OPEN_TRIAL_STATES],
         diverged=[trial.seed for trial in trainings if trial.diverged],
         learning_rate_factor=trainings[0].learning_rate_factor if trainings else None,
-        rate_check=rate_results(checks),
+        rate_check=[RateResult(factor=trial.learning_rate_factor, ap=trial.reward) for trial in checks],
     )
 
 

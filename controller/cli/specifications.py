@@ -8,10 +8,9 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from controller.cli.failures import BAD_INPUT, CommandError
-from controller.loss_choice import NAMED_LOSSES
+from controller.loss_choice import LOSS_NAMES, choose_by_name
 from controller.specs import Request, SearchSpec, TrainingSpec
 from jobs.losses import check_fit
-from jobs.presets import PRESETS, identity
 from jobs.profiles import PROFILES
 from jobs.spec import DatasetSpec, LossSpec, Message, Overrides
 
@@ -74,7 +73,7 @@ def read_training(
     Raises:
         CommandError: names the file or the option.
     """
-    loss_content = None if loss in (*PRESETS, *NAMED_LOSSES, "identity") else _read_loss_file(Path(loss))
+    loss_content = None if loss in LOSS_NAMES else _read_loss_file(Path(loss))
     source = str(like or loss)
     given = _read_request(like, data_root) if like else dict(loss_content or {})
     if data_root is not None:
@@ -87,7 +86,12 @@ def read_training(
     overrides = dict(given.get("overrides") or {})
     if epochs is not None or schedule == "final":
         overrides["epochs"] = epochs
-    chosen: Any = loss_content.get("loss", loss_content) if loss_content else _named_loss(loss, profile)
+    try:
+        chosen: Any = (
+            loss_content.get("loss", loss_content) if loss_content else choose_by_name(loss).find_loss(profile)
+        )
+    except ValueError as error:
+        raise CommandError(f"{loss}: {error}", BAD_INPUT) from None
     content = {name: given[name] for name in ("dataset", "weights", "gather_scores") if given.get(name)}
     default_gpus = given.get("gpus") if given.get("gpus") is not None else PROFILES[profile].gpus
     content |= {"profile": profile, "overrides": overrides, "loss": chosen}
@@ -115,16 +119,9 @@ def _read_choice(choice: Any, folder: Path) -> Any:
     return {"label": file.stem, **rest, "loss": content.get("loss", content)}
 
 
-def _named_loss(name: str, profile: str) -> LossSpec:
-    if name == "identity":
-        return identity(PROFILES[profile].heads)
-    return PRESETS.get(name) or NAMED_LOSSES[name]
-
-
 def _read_loss_file(file: Path) -> dict[str, Any]:
     if not file.exists():
-        names = ", ".join((*PRESETS, "identity", *NAMED_LOSSES))
-        raise CommandError(f"{file}: neither a file nor one of {names}", BAD_INPUT)
+        raise CommandError(f"{file}: neither a file nor one of {', '.join(LOSS_NAMES)}", BAD_INPUT)
     return _read_mapping(file)
 
 

@@ -40,8 +40,8 @@ def train(
     loss: Annotated[
         str,
         typer.Argument(
-            help="A file, from `paploss export` or with a LossSpec written by hand, or a name: retinanet, faster-rcnn "
-            "(published), identity, focal_l1, focal_giou."
+            help="A file, from `paploss export` or with a LossSpec written by hand, or a name: published, identity, "
+            "focal_l1, alrp and so on; a wrong one is answered with all."
         ),
     ],
     *,

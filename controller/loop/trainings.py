@@ -4,8 +4,6 @@ The choice, the trainings that follow from it and the new stage are one transact
 controller killed at any point comes to the same rows when it starts again.
 """
 
-from collections.abc import Sequence
-
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -28,7 +26,11 @@ def choose_rates(session: Session, search: Search) -> None:
     for trial in checks:
         by_label.setdefault(trial.label, []).append(trial)
     chosen = [
-        (label, LossSpec.model_validate(trials[0].loss), choose_rate(rate_results(trials)))
+        (
+            label,
+            LossSpec.model_validate(trials[0].loss),
+            choose_rate([RateResult(factor=t.learning_rate_factor, ap=t.reward) for t in trials]),
+        )
         for label, trials in by_label.items()
     ]
     add_trainings(session, search, spec, chosen)
@@ -51,8 +53,3 @@ def end_trainings(session: Session, search: Search) -> None:
     else:
         end_search(session, search, "succeeded")
         record(session, "search_succeeded", f"{rewarded} of {total} trainings have a result", search_id=search.id)
-
-
-def rate_results(trials: Sequence[Trial]) -> tuple[RateResult, ...]:
-    """What the learning-rate check of one loss has come to."""
-    return tuple(RateResult(factor=trial.learning_rate_factor, ap=trial.reward) for trial in trials)

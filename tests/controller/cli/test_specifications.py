@@ -138,7 +138,7 @@ def test_a_fault_in_a_loss_file_names_the_row(write):
 @pytest.mark.parametrize(
     ("loss", "profile", "expected"),
     [
-        ("nothing", "synthetic", "nothing: neither a file nor one of retinanet"),
+        ("nothing", "synthetic", "nothing: neither a file nor one of published"),
         ("retinanet", None, "--profile: expected one"),
         ("retinanet", "yolo", "--profile: expected one of"),
         ("faster-rcnn", "retinanet-tiny", "loss.heads: expected bbox_head for the profile 'retinanet-tiny'"),
