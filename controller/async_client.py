@@ -58,6 +58,7 @@ from jobs.spec import JobKind
 __all__ = ["ApiError", "AsyncClient", "ClientError", "UnreachableError"]
 
 TIMEOUT = httpx.Timeout(30, connect=5)
+FILE_TIMEOUT = httpx.Timeout(600, connect=5)
 PAGE = 200
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 0.25
@@ -117,6 +118,16 @@ class AsyncClient:
     async def delete(self, search_id: str) -> None:
         """Delete it with all that belongs to it, once it has ended."""
         await self._send("DELETE", f"searches/{search_id}")
+
+    async def dump(self, search_id: str) -> bytes:
+        """A search or a training request with all that belongs to it, as the content of a file for `load`."""
+        return (await self._send("GET", f"searches/{search_id}/dump", timeout=FILE_TIMEOUT)).content
+
+    async def load(self, content: bytes) -> Run:
+        """Store what `dump` gave; one that had not ended is paused."""
+        # Not repeated: the second time, what the first had stored would be refused.
+        reply = await self._send_once("POST", "searches/load", content=content, timeout=FILE_TIMEOUT)
+        return parse(Run, reply)
 
     async def best(self, search_id: str) -> Best:
         """The best loss so far; ApiError 404 until a trial has a reward."""

@@ -31,6 +31,13 @@ class Settings(ProcessSettings):
         "loopback's names when the controller listens there, else any",
     )
     max_body_bytes: int = Field(1_000_000, ge=1000, description="a larger request is refused")
+    keep_files_days: float = Field(
+        7, ge=0, description="checkpoints and logs of trials that have ended stay so long in the workers' state folder"
+    )
+    keep_details_days: float = Field(
+        180, ge=0, description="log lines, log tails and learning curves of searches that have ended stay so long"
+    )
+    max_load_bytes: int = Field(500_000_000, ge=1000, description="a larger file of `paploss load` is refused")
     requests_per_second: float = Field(100, gt=0, description="of one API key and the browsers it opened")
     worker_requests_per_second: float = Field(2000, gt=0, description="of one worker key, which all workers may share")
     stranger_requests_per_second: float = Field(20, gt=0, description="of one address without a valid key")

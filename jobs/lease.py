@@ -10,7 +10,17 @@ from uuid import UUID
 
 from pydantic import Field
 
-from jobs.spec import EvaluationEvent, Fraction, JobResult, JobSpec, Message, PlainText, ProgressEvent, StartEvent
+from jobs.spec import (
+    EvaluationEvent,
+    Fraction,
+    JobResult,
+    JobSpec,
+    Message,
+    PlainText,
+    ProgressEvent,
+    StartEvent,
+    TrialId,
+)
 
 Command = Literal["continue", "pause", "cancel"]
 Token = str
@@ -94,3 +104,15 @@ class Accepted(Message):
     """The answer to a result or a release that counted, now or earlier."""
 
     state: str
+
+
+class FilesRequest(Message):
+    """Ask which of these trials' files nobody needs any more."""
+
+    trial_ids: tuple[TrialId, ...] = Field(max_length=500)
+
+
+class FilesReply(Message):
+    """Those that have ended some days ago, and whose files are not what was wanted of them."""
+
+    trial_ids: tuple[str, ...]

@@ -51,6 +51,11 @@ PlainText = Annotated[str, AfterValidator(_replace_nul)]
 """Text that a program wrote, which may hold any character: NUL is replaced, because PostgreSQL stores none."""
 
 
+TRIAL_ID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$"
+TrialId = Annotated[str, Field(pattern=TRIAL_ID_PATTERN)]
+"""A trial's id, which is a folder's name too."""
+
+
 class Message(BaseModel):
     """Base of every message: immutable, and an unknown key is an error that names it."""
 
@@ -163,7 +168,7 @@ class JobSpec(Message):
     """One training with its evaluation. The same spec and software on the same machine gives the same reward."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    trial_id: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
+    trial_id: TrialId
     kind: JobKind = "proxy"
     profile: str
     schedule: Literal["proxy", "final"] = "proxy"

@@ -11,7 +11,17 @@ from typing import Self, TypeVar
 import httpx
 from pydantic import SecretStr, ValidationError
 
-from jobs.lease import Accepted, ClaimRequest, Lease, ReleaseRequest, RenewReply, RenewRequest, ResultRequest
+from jobs.lease import (
+    Accepted,
+    ClaimRequest,
+    FilesReply,
+    FilesRequest,
+    Lease,
+    ReleaseRequest,
+    RenewReply,
+    RenewRequest,
+    ResultRequest,
+)
 from jobs.spec import Message
 
 _TIMEOUT = httpx.Timeout(10, connect=3)
@@ -80,6 +90,10 @@ class Controller:
     def release(self, request: ReleaseRequest) -> Accepted:
         """Hand a lease back."""
         return self._post("release", request, Accepted)
+
+    def find_needless_files(self, request: FilesRequest) -> FilesReply:
+        """Ask which trials' files may be removed."""
+        return self._post("files", request, FilesReply)
 
     def _post(self, path: str, request: Message, reply: type[Reply]) -> Reply:
         try:

@@ -14,6 +14,7 @@ which a restored database can bring about, differ by their token.
 """
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -23,8 +24,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from jobs.lease import Lease, ResultRequest
-from jobs.spec import JobSpec
+from jobs.spec import TRIAL_ID_PATTERN, JobSpec
 
+_TRIAL_ID = re.compile(TRIAL_ID_PATTERN)
 FINAL_STATES = frozenset({"succeeded", "pruned", "failed", "cancelled"})
 
 _PROBE_BYTES = 1 << 16
@@ -129,6 +131,10 @@ class StateVolume:
             for folder in self._attempts(trial.name):
                 if folder.result_file.exists() and not folder.answer_file.exists():
                     yield folder
+
+    def trial_ids(self) -> list[str]:
+        """Trials that have files here."""
+        return sorted(path.name for path in self._trials.iterdir() if path.is_dir() and _TRIAL_ID.match(path.name))
 
     def prune(self, trial_id: str) -> None:
         """Remove all that a trial left here. For a trial in a final state whose files nobody needs."""

@@ -13,6 +13,7 @@ from worker.controller import Controller, MismatchError, RefusedError, Unavailab
 from worker.delivery import deliver_left_over
 from worker.gpus import GpuWatch
 from worker.machine import share_gpus
+from worker.retention import keep_clear
 from worker.settings import Settings
 from worker.state import StateVolume
 
@@ -53,6 +54,8 @@ class Supervisor:
     def run(self) -> int:
         """Serve to the end; returns the exit status: 0, or 1 where this worker and the controller do not fit."""
         deliver_left_over(self._controller, self._volume, self._stopping)
+        cleaning = (self._controller, self._volume, self._stopping)
+        threading.Thread(target=keep_clear, args=cleaning, name="retention", daemon=True).start()
         for thread in self._slots:
             thread.start()
         for thread in self._slots:

@@ -14,6 +14,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from controller.api import (
     assets,
     drawings,
+    dumps,
     health,
     keys,
     leases,
@@ -48,6 +49,7 @@ logger = logging.getLogger(__name__)
 
 ROUTERS: Sequence[APIRouter] = (
     searches.router,
+    dumps.router,
     trainings.router,
     trials.router,
     drawings.router,
@@ -100,6 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
         Guard,
         allowed_hosts=settings.allowed_hosts or default_hosts(settings.host),
         max_body_bytes=settings.max_body_bytes,
+        larger_bodies={dumps.LOAD_PATH: settings.max_load_bytes},
     )
     app.state.end_tracing = start_tracing(app, services.database.engine)
     return app

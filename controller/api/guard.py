@@ -2,7 +2,7 @@
 resort where a handler fails."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
@@ -38,11 +38,14 @@ class Guard:
     resolves to it (DNS rebinding).
     """
 
-    def __init__(self, app: ASGIApp, *, allowed_hosts: Sequence[str], max_body_bytes: int) -> None:
-        """`allowed_hosts`: names without port; empty allows any."""
+    def __init__(
+        self, app: ASGIApp, *, allowed_hosts: Sequence[str], max_body_bytes: int, larger_bodies: Mapping[str, int]
+    ) -> None:
+        """`allowed_hosts`: names without port; empty allows any. `larger_bodies`: paths with a limit of their own."""
         self._app = app
         self._allowed_hosts = frozenset(name.lower() for name in allowed_hosts)
         self._max_body_bytes = max_body_bytes
+        self._larger_bodies = dict(larger_bodies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -68,7 +71,7 @@ class Guard:
             await response(scope, receive, send_with_headers)
             return
         try:
-            await self._app(scope, self._limited(receive), send_with_headers)
+            await self._app(scope, self._limited(receive, self._limit(scope)), send_with_headers)
         except Exception as error:
             if has_started:  # the status is sent already: the server can only break the connection
                 raise
@@ -82,11 +85,14 @@ class Guard:
         length = headers.get("content-length", "0")
         if not length.isdecimal():
             return 400, f"Content-Length: expected a number, got {length!r}"
-        if int(length) > self._max_body_bytes:
-            return 413, self._too_large()
+        if int(length) > self._limit(scope):
+            return 413, _too_large(self._limit(scope))
         return None
 
-    def _limited(self, receive: Receive) -> Receive:
+    def _limit(self, scope: Scope) -> int:
+        return self._larger_bodies.get(scope["path"], self._max_body_bytes)
+
+    def _limited(self, receive: Receive, max_bytes: int) -> Receive:
         """Count what really arrives: a chunked request announces no length."""
         received = 0
 
@@ -94,14 +100,11 @@ class Guard:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_body_bytes:
-                raise HTTPException(413, self._too_large())  # FastAPI hands on no other kind from here
+            if received > max_bytes:
+                raise HTTPException(413, _too_large(max_bytes))  # FastAPI hands on no other kind from here
             return message
 
         return receive_counted
-
-    def _too_large(self) -> str:
-        return f"the request is larger than {self._max_body_bytes} bytes"
 
 
 def default_hosts(bind_host: str) -> tuple[str, ...]:
@@ -119,3 +122,7 @@ def _name(host: str) -> str:
     """The Host header without its port, lower case; an IPv6 address keeps its brackets."""
     end = host.find("]") + 1 if host.startswith("[") else host.rfind(":")
     return (host[:end] if end > 0 else host).lower()
+
+
+def _too_large(max_bytes: int) -> str:
+    return f"the request is larger than {max_bytes} bytes"

@@ -10,7 +10,18 @@ from fastapi import APIRouter, Response
 from controller.api import problems
 from controller.api.services import Injected
 from controller.loop import leases
-from jobs.lease import Accepted, ClaimRequest, Lease, ReleaseRequest, RenewReply, RenewRequest, ResultRequest
+from controller.store import retention
+from jobs.lease import (
+    Accepted,
+    ClaimRequest,
+    FilesReply,
+    FilesRequest,
+    Lease,
+    ReleaseRequest,
+    RenewReply,
+    RenewRequest,
+    ResultRequest,
+)
 from jobs.spec import Message
 
 router = APIRouter(prefix="/api/v1/leases", tags=["worker protocol"], responses=problems.documented(404, 409, 410))
@@ -42,6 +53,14 @@ def release(request: ReleaseRequest, services: Injected) -> Response:
     accepted = leases.release(services.database, request)
     services.driver.wake()
     return _answer(accepted)
+
+
+@router.post("/files", response_model=FilesReply)
+def find_needless_files(request: FilesRequest, services: Injected) -> Response:
+    """Ask which trials' files in the state volume may be removed: those that ended `keep_files_days` ago."""
+    with services.database.read() as session:
+        found = retention.find_needless_files(session, request.trial_ids, services.settings.keep_files_days)
+    return _answer(FilesReply(trial_ids=tuple(found)))
 
 
 def _answer(message: Message) -> Response:

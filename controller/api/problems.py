@@ -16,14 +16,20 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from controller.specs import PathRefusedError
-from controller.store.errors import ConflictError, GoneError, NotFoundError, SchemaError
+from controller.store.errors import ConflictError, DumpError, GoneError, NotFoundError, SchemaError
 from jobs.queue import QueueError
 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY = {"Retry-After": "5"}
-STATUSES: dict[type[Exception], int] = {NotFoundError: 404, ConflictError: 409, GoneError: 410, SchemaError: 503}
+STATUSES: dict[type[Exception], int] = {
+    NotFoundError: 404,
+    ConflictError: 409,
+    GoneError: 410,
+    DumpError: 422,
+    SchemaError: 503,
+}
 """What the store's refusals are in HTTP."""
 DATABASE_TROUBLE: tuple[type[Exception], ...] = (
     sqlalchemy.exc.OperationalError,

@@ -2,7 +2,7 @@
 
 import typer
 
-from controller.cli import checks, comparisons, keys, results, searches, service_commands, trainings
+from controller.cli import backups, checks, comparisons, keys, results, searches, service_commands, trainings
 from controller.cli.failures import EXIT_STATUSES, Group
 
 app = typer.Typer(
@@ -19,6 +19,8 @@ app.command()(searches.show)
 app.command()(searches.pause)
 app.command()(searches.resume)
 app.command()(searches.cancel)
+app.command()(backups.dump)
+app.command()(backups.load)
 app.command()(results.export)
 app.command()(results.report)
 app.command()(comparisons.compare)

@@ -1,7 +1,7 @@
 """The leader's loop: expire leases, advance every search, keep the queues filled; then the same again.
 
-Nothing is kept between two ticks but who leads: each tick reads where things stand, so a driver may be killed at any
-point, and another one goes on.
+Nothing that matters is kept between two ticks but who leads: each tick reads where things stand, so a driver may be
+killed at any point, and another one goes on.
 """
 
 import logging
@@ -17,7 +17,7 @@ from controller.loop import confirmation, feed, rounds, trainings
 from controller.loop.jobs import parse_search
 from controller.search.scheduling import Wait
 from controller.settings import Settings
-from controller.store import transitions
+from controller.store import retention, transitions
 from controller.store.database import Database, now
 from controller.store.errors import LeadershipLostError
 from controller.store.events import record
@@ -32,6 +32,9 @@ REST = 3.0
 """The loop rests so many times as long as its tick took, at most `tick_seconds`: many results a second wake it without
 end, and the processor is for their requests too."""
 
+CLEAR_SECONDS = 3600.0
+"""So often the leader looks for what was kept long enough."""
+
 LIVE_CONSUMER_SECONDS = 60.0
 """A worker that has not asked for a trial for so long, and runs none, is not counted on."""
 
@@ -45,6 +48,7 @@ class Driver:
         self._settings = settings
         self._holder = new_holder()
         self._term: Term | None = None
+        self._clear_at = 0.0
         self._wake = threading.Event()
         self._stop = threading.Event()
 
@@ -98,6 +102,7 @@ class Driver:
             self._advance(self._term, search, workers[search.gpus])
         if waiting is not None:
             self._feed(workers)
+        self._clear_old(self._term)
         return True
 
     def _resign(self) -> None:
@@ -120,6 +125,16 @@ class Driver:
         for trial_id in expired:
             with drive(self._database, term) as session:
                 transitions.expire(session, trial_id)
+
+    def _clear_old(self, term: Term) -> None:
+        """Clear what was kept long enough: one search a tick, and when there is none left, nothing for an hour."""
+        if time.monotonic() < self._clear_at:
+            return
+        days = self._settings.keep_details_days
+        with drive(self._database, term) as session:
+            if retention.clear_details(session, days) is None:
+                retention.clear_platform(session, days)
+                self._clear_at = time.monotonic() + CLEAR_SECONDS
 
     def _advance(self, term: Term, search: Search, workers: int) -> None:
         """Advance one search until it has to wait; an error in it must not hold up the others."""

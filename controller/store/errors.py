@@ -31,3 +31,7 @@ class LeadershipLostError(StoreError):
 
 class SchemaError(StoreError):
     """The database's schema is not the one this program was written for."""
+
+
+class DumpError(StoreError):
+    """A file does not hold a search that this program can load (422)."""

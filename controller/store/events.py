@@ -33,6 +33,7 @@ EventKind = Literal[
     "leader_changed",
     "workers_blocked",
     "workers_unblocked",
+    "details_cleared",
 ]
 Level = Literal["info", "warning", "error"]
 

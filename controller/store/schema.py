@@ -15,20 +15,32 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 _MIGRATION_LOCK = 7_290_417
 
 
-def upgrade(database: Database) -> None:
+def newest() -> str:
+    """The schema that this program works with."""
+    return _script().get_current_head() or ""
+
+
+def is_known(revision: str) -> bool:
+    """Whether this program can bring that schema up to date."""
+    return revision in {script.revision for script in _script().walk_revisions()}
+
+
+def upgrade(database: Database, revision: str = "head") -> None:
     """Create the tables, or bring them to this program's version; nothing is done where they are there already.
+
+    `revision`: another schema to stop at, for what was written by an older program.
 
     Raises:
         SchemaError: the database is newer than this program.
     """
-    if _find_revision(database) == _head():
+    if _find_revision(database) == newest():
         return
     with database.engine.begin() as connection:
         if not database.is_sqlite:  # of several replicas that start at once, one migrates and the others wait for it
             connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         config = _config()
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
 
 
 def check(database: Database) -> None:
@@ -38,30 +50,26 @@ def check(database: Database) -> None:
         SchemaError: says whether the program or the database is the older one, and what to do.
     """
     found = _find_revision(database)
-    if found != _head():
+    if found != newest():
         raise SchemaError(
             f"database {database.url.render_as_string()}: schema {found or 'empty'} is older than this program's "
-            f"({_head()}); upgrade it first"
+            f"({newest()}); upgrade it first"
         )
 
 
 def _find_revision(database: Database) -> str | None:
     with database.engine.connect() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if found is not None and found not in known:
+    if found is not None and not is_known(found):
         raise SchemaError(
             f"database {database.url.render_as_string()}: schema {found} is newer than this program "
-            f"({_head()}); install the newer program, or restore a backup"
+            f"({newest()}); install the newer program, or restore a backup"
         )
     return found
 
 
-def _head() -> str:
-    heads = ScriptDirectory.from_config(_config()).get_heads()
-    if len(heads) != 1:
-        raise SchemaError(f"migrations: expected one newest, got {heads}")
-    return heads[0]
+def _script() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
 
 
 def _config() -> Config:

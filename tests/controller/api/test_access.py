@@ -66,7 +66,7 @@ def test_a_wrong_key_is_refused(controller: RunningController, header: str) -> N
 
 def test_a_workers_key_opens_the_lease_protocol_alone() -> None:
     opened = {operation for operation in ROLES_OF if "worker" in ROLES_OF[operation]}
-    assert opened == {f"POST /api/v1/leases/{step}" for step in ("claim", "renew", "result", "release")}
+    assert opened == {f"POST /api/v1/leases/{step}" for step in ("claim", "renew", "result", "release", "files")}
 
 
 def test_a_revoked_key_is_refused_at_once(controller: RunningController) -> None:

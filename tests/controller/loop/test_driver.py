@@ -577,3 +577,12 @@ def test_the_reward_of_the_simulation_depends_on_the_loss(platform: Platform) ->
     assert second is not None
     assert reward_of(first.job) != reward_of(second.job)
     assert search.id in first.trial_id
+
+
+def test_the_leader_clears_what_was_kept_long_enough(platform: Platform) -> None:
+    training = add_training(platform.database)
+    with platform.database.write() as session:
+        searches.cancel_search(session, training.id)
+        session.execute(update(Search).values(finished_at=1.0))
+    platform.driver.tick()
+    assert platform.events(training) == ["details_cleared"]

@@ -1,0 +1,44 @@
+"""Backup and restore of a search: `paploss dump`, `paploss load`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from controller.cli.connection import DEFAULT_STATE, IdArgument, KeyFileOption, StateOption, UrlOption, connect
+from controller.cli.failures import BAD_INPUT, CommandError
+
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The file, by custom ID.jsonl.gz.")]
+
+
+def dump(
+    search_id: IdArgument,
+    file: FileArgument,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Write a search with its rounds, trials, attempts, results and log to a file; needs an administrator's key."""
+    with connect(state, url, key_file) as client:
+        content = client.dump(search_id)
+    beside = file.with_name(f".{file.name}.part")
+    try:
+        beside.write_bytes(content)
+        beside.replace(file)  # an older backup is replaced by a whole one only
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise CommandError(f"{file}: {error.strerror}", BAD_INPUT) from None
+    typer.echo(f"{file}: {len(content)} bytes")
+
+
+def load(
+    file: FileArgument, state: StateOption = DEFAULT_STATE, url: UrlOption = None, key_file: KeyFileOption = None
+) -> None:
+    """Store the search of a file, on SQLite or PostgreSQL whichever it came from; needs an administrator's key."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise CommandError(f"{file}: {error.strerror}", BAD_INPUT) from None
+    with connect(state, url, key_file) as client:
+        run = client.load(content)
+    typer.echo(f"{run.id} is {run.state}")

@@ -1,0 +1,222 @@
+"""One search as a file, with everything that belongs to it, to be loaded into any database of this program.
+
+    gzip of JSON lines:   {"paploss": "search", "schema": "0003", "search": "0kx..."}
+                          {"table": "searches", "row": {...}}     then rounds, trials, attempts, ... in order
+
+Columns have their names in the database. Only the log's and the late results' ids are new after loading: they count
+over all searches of a database. A file of an older schema goes through the migrations, in a scratch database.
+"""
+
+import gzip
+import json
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import groupby, islice
+from pathlib import Path
+from typing import IO, Any, get_args, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from sqlalchemy import Column, MetaData, Select, insert, null, select
+from sqlalchemy.exc import DataError, IntegrityError, StatementError
+from sqlalchemy.orm import Session
+
+from controller.specs import SearchSpec, TrainingSpec, check_paths
+from controller.store import schema
+from controller.store.database import Database, table_of
+from controller.store.errors import ConflictError, DumpError
+from controller.store.models import (
+    FINAL_SEARCH_STATES,
+    Attempt,
+    Base,
+    Evaluation,
+    Event,
+    LateResult,
+    Round,
+    Search,
+    Trial,
+)
+from controller.store.queries import get_search
+
+MODELS: Sequence[type[Base]] = (Search, Round, Trial, Attempt, Evaluation, LateResult, Event)
+"""What belongs to a search, in an order in which nothing refers to what comes later."""
+_BY_TABLE = {model.__tablename__: model for model in MODELS}
+_NUMBERED = (LateResult, Event)
+"""Tables whose ids mean nothing outside their database."""
+_LONGEST_LINE_BYTES = 50_000_000
+_ROWS_AT_ONCE = 500
+
+Row = tuple[str, dict[str, Any]]
+"""Table and values by column."""
+
+
+def dump(database: Database, search_id: str, file: IO[bytes]) -> None:
+    """Write a search, as it is at one moment, to `file`.
+
+    Raises:
+        NotFoundError: no such search.
+    """
+    with database.read() as session, gzip.GzipFile(fileobj=file, mode="wb", compresslevel=5, mtime=0) as packed:
+        if not database.is_sqlite:  # SQLite shows one transaction one moment by itself
+            session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        get_search(session, search_id)
+        _write(packed, {"paploss": "search", "schema": schema.newest(), "search": search_id})
+        for model in MODELS:
+            for row in session.execute(_rows_of(model, search_id), execution_options={"yield_per": _ROWS_AT_ONCE}):
+                _write(packed, {"table": model.__tablename__, "row": dict(row._mapping)})
+
+
+def load(database: Database, file: IO[bytes], data_roots: Sequence[Path]) -> str:
+    """Store the search of a file, all of it or nothing; returns its id.
+
+    One that had not ended is paused: it may be running elsewhere. What was running there is queued again once its lease
+    is over, and a result that its worker still delivers here counts, as after any silence of a controller.
+
+    Raises:
+        ConflictError: there is a search of this id.
+        DumpError: the file is damaged, no dump, or of a newer program; names the line.
+        PathRefusedError: a search that is to go on names a path outside `data_roots`.
+    """
+    try:
+        with gzip.GzipFile(fileobj=file, mode="rb") as packed:
+            search_id, revision = _read_header(packed)
+            rows = _read_rows(packed)
+            if revision == schema.newest():
+                return _store(database, search_id, rows, data_roots)
+            with tempfile.TemporaryDirectory(prefix="paploss-load-") as folder:
+                return _store(database, search_id, _migrated(rows, revision, Path(folder)), data_roots)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DumpError(f"the file cannot be unpacked: {error}") from error
+    except (DataError, IntegrityError, StatementError, OverflowError) as error:
+        reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        raise DumpError(f"a row cannot be stored: {reason}") from error
+
+
+def _columns(model: type[Base]) -> list[Column[Any]]:
+    return [column for column in table_of(model).c if not (model in _NUMBERED and column.primary_key)]
+
+
+def _all_rows(model: type[Base]) -> Select[Any]:
+    return select(*_columns(model)).order_by(*table_of(model).primary_key.columns)
+
+
+def _rows_of(model: type[Base], search_id: str) -> Select[Any]:
+    table, query = table_of(model), _all_rows(model)
+    if model is Search:
+        return query.where(table.c.id == search_id)
+    if "search_id" in table.c:
+        return query.where(table.c.search_id == search_id)
+    return query.where(table.c.trial_id.in_(select(Trial.id).where(Trial.search_id == search_id)))
+
+
+def _write(file: gzip.GzipFile, line: dict[str, Any]) -> None:
+    file.write(json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode() + b"\n")
+
+
+def _read_header(file: gzip.GzipFile) -> tuple[str, str]:
+    header = _parse(1, file.readline(_LONGEST_LINE_BYTES))
+    if header.get("paploss") != "search" or not all(isinstance(header.get(key), str) for key in ("schema", "search")):
+        raise DumpError("line 1: expected the first line of a file that `paploss dump` wrote")
+    if not schema.is_known(header["schema"]):
+        raise DumpError(
+            f"line 1: schema {header['schema']} is newer than this program ({schema.newest()}); use the newer program"
+        )
+    return header["search"], header["schema"]
+
+
+def _read_rows(file: gzip.GzipFile) -> Iterator[Row]:
+    number = 1
+    while content := file.readline(_LONGEST_LINE_BYTES):
+        number += 1
+        line = _parse(number, content)
+        if line.get("table") not in _BY_TABLE or not isinstance(line.get("row"), dict):
+            raise DumpError(f"line {number}: expected a row of {', '.join(_BY_TABLE)}")
+        yield line["table"], line["row"]
+
+
+def _parse(number: int, content: bytes) -> dict[str, Any]:
+    try:
+        line = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DumpError(f"line {number}: not JSON, or longer than {_LONGEST_LINE_BYTES} bytes: {error}") from error
+    if not isinstance(line, dict):
+        raise DumpError(f"line {number}: expected an object")
+    return line
+
+
+def _store(database: Database, search_id: str, rows: Iterator[Row], data_roots: Sequence[Path]) -> str:
+    with database.write() as session:
+        if session.get(Search, search_id) is not None:
+            raise ConflictError(f"there is a search {search_id} already")
+        _store_search(session, search_id, rows, data_roots)
+        while batch := list(islice(rows, _ROWS_AT_ONCE)):
+            for (table, _), group in groupby(batch, key=lambda row: (row[0], tuple(row[1]))):
+                checked = [_check(search_id, table, values) for _, values in group]
+                session.execute(insert(table_of(_BY_TABLE[table])), checked)
+    return search_id
+
+
+def _store_search(session: Session, search_id: str, rows: Iterator[Row], data_roots: Sequence[Path]) -> None:
+    table, row = next(rows, ("", {}))
+    if table != "searches":
+        raise DumpError("expected the row of the search first")
+    values = _check(search_id, table, row)
+    try:
+        spec = (SearchSpec if values["kind"] == "search" else TrainingSpec).model_validate(values["spec"])
+    except ValidationError as error:
+        raise DumpError(f"spec: {error}") from error
+    if values["state"] not in FINAL_SEARCH_STATES:
+        check_paths(spec, data_roots)
+        values["state"] = "paused"
+    session.execute(insert(table_of(Search)), values)
+
+
+def _check(search_id: str, table: str, row: dict[str, Any]) -> dict[str, Any]:
+    """The values of a row, with the types that the models say: SQLite would store any."""
+    try:
+        values = _model_of(table).model_validate(row).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise DumpError(f"{table}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
+    trial_id = values.get("id") if table == "trials" else values.get("trial_id")
+    owner = values["id"] if table == "searches" else values.get("search_id", search_id)
+    stem, _, number = (trial_id or f"{search_id}-0").rpartition("-")
+    if owner != search_id or stem != search_id or not number.isdecimal():
+        raise DumpError(f"{table}: a row belongs to another search than {search_id}")
+    return values
+
+
+@cache
+def _model_of(table: str) -> type[BaseModel]:
+    """The rows of a table as their model declares them; what may be left out has a default in the database."""
+    model = _BY_TABLE[table]
+    hints = get_type_hints(model)
+    fields: dict[str, Any] = {}
+    for column in _columns(model):
+        (kind,) = get_args(hints[column.name])
+        fields[column.name] = (kind, None if column.default is not None or column.nullable else ...)
+    return create_model(table, __config__=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), **fields)
+
+
+def _migrated(rows: Iterator[Row], revision: str, folder: Path) -> Iterator[Row]:
+    """The rows after the migrations since `revision`."""
+    scratch = Database(f"sqlite:///{folder / 'scratch.db'}")
+    try:
+        schema.upgrade(scratch, revision)
+        then = MetaData()
+        then.reflect(scratch.engine)
+        with scratch.write() as session:
+            for table, row in rows:
+                known = then.tables[table].c
+                if unknown := row.keys() - known.keys():
+                    raise DumpError(f"{table}: schema {revision} has no columns {', '.join(sorted(unknown))}")
+                values = {name: null() if value is None else value for name, value in row.items()}
+                session.execute(insert(then.tables[table]).values(values))
+        schema.upgrade(scratch)
+        with scratch.read() as session:
+            for model in MODELS:
+                for found in session.execute(_all_rows(model)):
+                    yield model.__tablename__, dict(found._mapping)
+    finally:
+        scratch.close()

@@ -1,0 +1,76 @@
+"""What is not kept for ever. Settings say how many days; times are the database's.
+
+Searches, rounds, trials and attempts stay: they are what was found, and small. What goes are log lines, log tails,
+learning curves and late results of searches that ended long ago.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, exists, select, update
+from sqlalchemy.orm import Session
+
+from controller.store.database import now
+from controller.store.events import record
+from controller.store.models import (
+    FINAL_SEARCH_STATES,
+    OPEN_TRIAL_STATES,
+    Attempt,
+    Evaluation,
+    Event,
+    IdempotencyKey,
+    LateResult,
+    Search,
+    Trial,
+    Worker,
+)
+
+DAY_SECONDS = 86_400.0
+_IDEMPOTENCY_DAYS = 2.0
+"""Nobody repeats a request whose reply was lost later than this."""
+
+
+def find_needless_files(session: Session, trial_ids: Sequence[str], days: float) -> Sequence[str]:
+    """Those of the trials that ended more than `days` ago and whose files are not their product.
+
+    The weights of a final training are; and of a trial that is not in this database nothing is known.
+    """
+    is_product = (Trial.kind == "final") & (Trial.state == "succeeded")
+    return session.scalars(
+        select(Trial.id)
+        .where(Trial.id.in_(trial_ids), Trial.state.not_in(OPEN_TRIAL_STATES), ~is_product)
+        .where(Trial.finished_at < now() - days * DAY_SECONDS)
+        .order_by(Trial.id)
+    ).all()
+
+
+def clear_details(session: Session, days: float) -> str | None:
+    """Clear the details of one search that ended more than `days` ago; returns its id, none where none is left."""
+    search_id = session.scalar(
+        select(Search.id)
+        .where(Search.state.in_(FINAL_SEARCH_STATES), Search.finished_at < now() - days * DAY_SECONDS)
+        .where(exists().where(Event.search_id == Search.id, Event.kind != "details_cleared"))
+        .order_by(Search.id)
+        .limit(1)
+    )
+    if search_id is None:
+        return None
+    its_trials = select(Trial.id).where(Trial.search_id == search_id)
+    session.execute(delete(Evaluation).where(Evaluation.trial_id.in_(its_trials)))
+    session.execute(delete(LateResult).where(LateResult.trial_id.in_(its_trials)))
+    session.execute(delete(Event).where(Event.search_id == search_id))
+    session.execute(update(Attempt).where(Attempt.trial_id.in_(its_trials), Attempt.log_tail != "").values(log_tail=""))
+    record(
+        session,
+        "details_cleared",
+        f"log, log tails and learning curves cleared {days:g} days after the end",
+        search_id=search_id,
+    )
+    return search_id
+
+
+def clear_platform(session: Session, days: float) -> None:
+    """Clear what belongs to no search: old log lines, workers long gone, idempotency keys."""
+    limit = now() - days * DAY_SECONDS
+    session.execute(delete(Event).where(Event.search_id.is_(None), Event.at < limit))
+    session.execute(delete(Worker).where(Worker.last_seen_at < limit))
+    session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now() - _IDEMPOTENCY_DAYS * DAY_SECONDS))

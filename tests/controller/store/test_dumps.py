@@ -1,0 +1,200 @@
+"""A search as a file, and back, across databases."""
+
+import gzip
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scenarios import add_search, add_trial, attempts, claim, evaluation, failed, finish, renew, succeeded, trial
+from scenarios import search as read_search
+from servers import PostgresServer
+from simulation import Platform
+from sqlalchemy import select
+
+from controller.settings import Settings
+from controller.specs import PathRefusedError
+from controller.store import dumps, schema, searches, transitions
+from controller.store.database import Database
+from controller.store.errors import ConflictError, DumpError, NotFoundError
+from controller.store.models import Base, Search
+from jobs.lease import ResultRequest
+from jobs.queue import TrialQueue
+
+
+@pytest.fixture
+def other(
+    database: Database, sqlite_template: Path, postgres_server: PostgresServer, postgres_template: str, tmp_path: Path
+) -> Iterator[Database]:
+    """An empty database of the other kind."""
+    if database.is_sqlite:
+        opened = Database(postgres_server.create_database(postgres_template))
+        yield opened
+        opened.close()
+        postgres_server.drop_database(opened.url.render_as_string())
+    else:
+        shutil.copy(sqlite_template, tmp_path / "other.db")
+        opened = Database(f"sqlite:///{tmp_path / 'other.db'}")
+        yield opened
+        opened.close()
+
+
+def dumped(database: Database, search_id: str) -> bytes:
+    file = io.BytesIO()
+    dumps.dump(database, search_id, file)
+    return file.getvalue()
+
+
+def loaded(database: Database, content: bytes, *data_roots: Path) -> str:
+    return dumps.load(database, io.BytesIO(content), data_roots)
+
+
+def lines_of(content: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in gzip.decompress(content).splitlines()]
+
+
+def packed(lines: list[dict[str, Any]]) -> bytes:
+    return gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode())
+
+
+def test_all_that_belongs_to_a_search_is_dumped() -> None:
+    def belongs(name: str) -> bool:
+        targets = {key.column.table.name for key in Base.metadata.tables[name].foreign_keys}
+        return name == "searches" or bool(targets & {"searches", "trials"})
+
+    expected = {name for name in Base.metadata.tables if belongs(name)}
+    # An Idempotency-Key belongs to a client and its request, and a day later to nobody.
+    assert {model.__tablename__ for model in dumps.MODELS} == expected - {"idempotency_keys"}
+
+
+def test_a_finished_search_comes_back_whole_in_the_other_kind_of_database(
+    database: Database, other: Database, redis_url: str, tmp_path: Path
+) -> None:
+    with TrialQueue(redis_url) as queue:
+        platform = Platform(database, queue, Settings(state_dir=tmp_path))
+        search = platform.run(add_search(database, rounds=2, trials_per_round=2, confirm={"seeds": 1}))
+    assert search.state == "succeeded"
+    content = dumped(database, search.id)
+    assert {line["table"] for line in lines_of(content)[1:]} >= {"searches", "rounds", "trials", "attempts", "events"}
+    assert loaded(other, content) == search.id
+    assert lines_of(dumped(other, search.id)) == lines_of(content)
+    assert loaded_state(other, search.id) == "succeeded"
+
+
+def loaded_state(database: Database, search_id: str) -> str:
+    return read_search(database, search_id).state
+
+
+def test_learning_curves_failures_and_late_results_come_back_too(database: Database, other: Database) -> None:
+    trial_id = add_trial(database)
+    search_id = trial(database, trial_id).search_id
+    token = claim(database, trial_id)
+    renew(database, trial_id, token, evaluations=(evaluation(2, 0.1), evaluation(4, 1 / 3)), log_tail="ünïcode ✓ \x1b")
+    finish(database, trial_id, token, failed("crash", 'it "broke"\n'))
+    finish(database, trial_id, claim(database, trial_id), succeeded(0.1 + 0.2))
+    with database.write() as session:
+        request = ResultRequest(trial_id=trial_id, token=token, result=succeeded(0.9))
+        transitions.keep_late_result(session, request, 1, "late")
+        searches.pause_search(session, search_id)
+    content = dumped(database, search_id)
+    tables = [line["table"] for line in lines_of(content)[1:]]
+    assert {name: tables.count(name) for name in ("attempts", "evaluations", "late_results")} == {
+        "attempts": 2,
+        "evaluations": 2,
+        "late_results": 1,
+    }
+    loaded(other, content)
+    assert lines_of(dumped(other, search_id)) == lines_of(content)
+    assert trial(other, trial_id).reward == 0.1 + 0.2
+
+
+def test_a_search_that_runs_is_paused_and_goes_on_where_it_was(database: Database, other: Database) -> None:
+    trial_id = add_trial(database)
+    search_id = trial(database, trial_id).search_id
+    token = claim(database, trial_id)
+    loaded(other, dumped(database, search_id))
+    assert loaded_state(other, search_id) == "paused"
+    # The worker's token fences here as well: its result counts, once.
+    assert finish(other, trial_id, token, succeeded(0.5)) == "succeeded"
+    assert finish(other, trial_id, token, succeeded(0.5)) == "succeeded"
+    assert len(attempts(other, trial_id)) == 1
+    with other.write() as session:
+        assert searches.resume_search(session, search_id).state == "running"
+
+
+def test_a_search_that_is_there_is_not_overwritten(database: Database) -> None:
+    search = add_search(database)
+    with pytest.raises(ConflictError, match=f"there is a search {search.id} already"):
+        loaded(database, dumped(database, search.id))
+    with pytest.raises(NotFoundError):
+        dumped(database, "0nothing")
+
+
+def test_a_file_of_a_newer_program_is_refused_and_of_an_older_one_migrated(database: Database, other: Database) -> None:
+    trial_id = add_trial(database)
+    search_id = trial(database, trial_id).search_id
+    header, *rows = lines_of(dumped(database, search_id))
+    with pytest.raises(DumpError, match="schema 9999 is newer than this program"):
+        loaded(other, packed([header | {"schema": "9999"}, *rows]))
+    for line in rows:  # as the first schema had it
+        line["row"].pop("learning_rate_factor", None)
+        if line["table"] == "searches":
+            line["row"]["spec"].pop("learning_rates", None)
+    loaded(other, packed([header | {"schema": "0001"}, *rows]))
+    assert trial(other, trial_id).learning_rate_factor == 1.0
+    assert trial(other, trial_id).theta is None
+    assert read_search(other, search_id).spec["learning_rates"] == []
+    assert lines_of(dumped(other, search_id))[0]["schema"] == schema.newest()
+
+
+def with_search(lines: list[dict[str, Any]], **changes: Any) -> bytes:
+    header, search, *_ = lines
+    return packed([header, {"table": "searches", "row": search["row"] | changes}])
+
+
+def with_trial(lines: list[dict[str, Any]], **changes: Any) -> bytes:
+    header, search, trial_line, *_ = lines
+    return packed([header, search, {"table": "trials", "row": trial_line["row"] | changes}])
+
+
+BROKEN: dict[str, Callable[[list[dict[str, Any]]], bytes]] = {
+    "cannot be unpacked: Not a gzipped file": lambda _lines: b"hello",
+    "cannot be unpacked: Compressed file ended": lambda lines: packed(lines)[:-20],
+    "line 1: expected the first line": lambda lines: packed(lines[1:]),
+    "the row of the search first": lambda lines: packed([lines[0], *lines[2:]]),
+    "line 3: expected a row of searches": lambda lines: packed([*lines[:2], {"table": "api_keys", "row": {}}]),
+    "searches: colour": lambda lines: with_search(lines, colour="red"),
+    "searches: gpus": lambda lines: with_search(lines, gpus="many"),
+    "searches: state": lambda lines: with_search(lines, state="asleep"),
+    "spec: ": lambda lines: with_search(lines, spec={"profile": "yolo"}),
+    "a row cannot be stored": lambda lines: packed([*lines[:2], lines[1]]),
+    "a row belongs to another search": lambda lines: with_trial(lines, search_id="0other"),
+    "trials: a row belongs to another": lambda lines: with_trial(lines, id=f"{lines[0]['search']}-../../x"),
+}
+
+
+def test_a_broken_file_stores_nothing(database: Database) -> None:
+    trial_id = add_trial(database)
+    search_id = trial(database, trial_id).search_id
+    lines = lines_of(dumped(database, search_id))
+    with database.write() as session:
+        searches.cancel_search(session, search_id)
+        searches.delete_search(session, search_id)
+    for words, breaks in BROKEN.items():
+        with pytest.raises(DumpError, match=words):
+            loaded(database, breaks(lines))
+    with database.read() as session:
+        assert session.scalars(select(Search)).all() == []
+
+
+def test_a_search_that_is_to_go_on_must_keep_to_the_data_roots(database: Database, other: Database) -> None:
+    split = {"annotations": "a.json", "images": "i"}
+    dataset = {"name": "mine", "root": "/data/mine", "train": split, "val": split}
+    search = add_search(database, dataset=dataset)
+    content = dumped(database, search.id)
+    with pytest.raises(PathRefusedError, match="data roots"):
+        loaded(other, content)
+    assert loaded(other, content, Path("/data")) == search.id

@@ -1,0 +1,82 @@
+"""What is cleared after some days, and what stays."""
+
+from typing import Any
+
+from scenarios import add_trial, attempts, claim, evaluation, finish, renew, search, search_spec, succeeded, trial
+from sqlalchemy import func, select, update
+
+from controller.store import queries, retention, searches
+from controller.store.database import Database, now
+from controller.store.events import record
+from controller.store.models import Base, Evaluation, Event, IdempotencyKey, Search, Worker
+from controller.store.searches import Idempotency, create_search
+
+DAYS = 30.0
+
+
+def count(database: Database, model: type[Base], *conditions: Any) -> int:
+    with database.read() as session:
+        return session.scalar(select(func.count()).select_from(model).where(*conditions)) or 0
+
+
+def end(database: Database, search_id: str, days_ago: float) -> None:
+    with database.write() as session:
+        searches.cancel_search(session, search_id)
+        ended_at = now() - days_ago * retention.DAY_SECONDS
+        session.execute(update(Search).where(Search.id == search_id).values(finished_at=ended_at))
+
+
+def clear(database: Database) -> list[str]:
+    cleared = []
+    while True:
+        with database.write() as session:
+            search_id = retention.clear_details(session, DAYS)
+        if search_id is None:
+            return cleared
+        cleared.append(search_id)
+
+
+def run_trial(database: Database) -> str:
+    trial_id = add_trial(database)
+    token = claim(database, trial_id)
+    renew(database, trial_id, token, evaluations=(evaluation(2, 0.1),), log_tail="many lines")
+    finish(database, trial_id, token, succeeded(0.25))
+    return trial_id
+
+
+def test_details_of_old_searches_go_and_their_results_stay(database: Database) -> None:
+    old, young, open_one = run_trial(database), run_trial(database), run_trial(database)
+    old_search, young_search = old.partition("-")[0], young.partition("-")[0]
+    end(database, old_search, DAYS + 1)
+    end(database, young_search, DAYS - 1)
+    assert clear(database) == [old_search]
+    assert clear(database) == []
+    assert (trial(database, old).reward, search(database, old_search).state) == (0.25, "cancelled")
+    assert [attempt.log_tail for attempt in attempts(database, old)] == [""]
+    assert count(database, Evaluation, Evaluation.trial_id == old) == 0
+    with database.read() as session:
+        assert [event.kind for event in queries.latest_events(session, old_search)] == ["details_cleared"]
+    for kept in (young, open_one):
+        assert [attempt.log_tail for attempt in attempts(database, kept)] == ["many lines"]
+        assert count(database, Evaluation, Evaluation.trial_id == kept) == 1
+        assert count(database, Event, Event.trial_id == kept) == 1
+
+
+def test_old_lines_lost_workers_and_spent_idempotency_keys_go(database: Database) -> None:
+    run_trial(database)
+    with database.write() as session:
+        create_search(session, search_spec(), "ann", Idempotency("once", "0" * 64))
+        record(session, "leader_changed", "somebody leads")
+    with database.write() as session:
+        retention.clear_platform(session, DAYS)
+    assert (count(database, Worker), count(database, IdempotencyKey)) == (1, 1)
+    assert count(database, Event, Event.search_id.is_(None)) == 1
+    long_ago = now() - (DAYS + 1) * retention.DAY_SECONDS
+    with database.write() as session:
+        session.execute(update(Worker).values(last_seen_at=long_ago))
+        session.execute(update(IdempotencyKey).values(created_at=long_ago))
+        session.execute(update(Event).where(Event.search_id.is_(None)).values(at=long_ago))
+        retention.clear_platform(session, DAYS)
+    assert (count(database, Worker), count(database, IdempotencyKey)) == (0, 0)
+    assert count(database, Event, Event.search_id.is_(None)) == 0
+    assert count(database, Search) == 2
