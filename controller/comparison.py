@@ -104,10 +104,19 @@ def _remarks(one: Measured) -> list[str]:
         remarks.append(f"diverged with {_name_seeds(one.diverged)}: AP 0")
     if len(one.rewards) == 1:
         remarks.append("one AP: no spread, no interval")
-    checked = one.learning_rate_factor is not None and one.rate_check
-    if checked and all(result.ap is None for result in one.rate_check):
-        remarks.append("no learning-rate check ended with an AP: trained at the profile's rate")
+    if one.learning_rate_factor is not None and one.rate_check:
+        remarks += _rate_remarks(one.learning_rate_factor, one.rate_check)
     return remarks
+
+
+def _rate_remarks(chosen: float, check: Sequence[RateResult]) -> list[str]:
+    measured = [result.factor for result in check if result.ap is not None]
+    if not measured:
+        return ["no learning-rate check ended with an AP: trained at the profile's rate"]
+    ends = {min(measured): "smallest", max(measured): "largest"}
+    if len(ends) == 2 and chosen in ends:
+        return [f"its learning rate is the {ends[chosen]} that was tried: a better one may lie beyond"]
+    return []
 
 
 def _published_ap(loss: LossSpec, profile: str) -> float | None:

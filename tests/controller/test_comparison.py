@@ -101,3 +101,22 @@ def test_a_check_without_a_result_is_told() -> None:
     check = (RateResult(factor=1, ap=None), RateResult(factor=2, ap=None))
     (row,) = compare([Measured("a", FOCAL, FIRST, learning_rate_factor=1.0, rate_check=check)], "a", "retinanet-tiny")
     assert row.remark == "no learning-rate check ended with an AP: trained at the profile's rate"
+
+
+@pytest.mark.parametrize(
+    ("aps", "chosen", "remark"),
+    [
+        ({1: 0.1, 2: 0.3, 4: 0.2}, 2, ""),
+        ({1: 0.1, 2: 0.2, 4: 0.3}, 4, "its learning rate is the largest that was tried: a better one may lie beyond"),
+        ({1: 0.3, 2: 0.2, 4: None}, 1, "its learning rate is the smallest that was tried: a better one may lie beyond"),
+        ({1: 0.3}, 1, ""),
+    ],
+)
+def test_a_rate_at_the_end_of_what_was_tried_is_told(
+    aps: dict[float, float | None], chosen: float, remark: str
+) -> None:
+    check = [RateResult(factor=factor, ap=ap) for factor, ap in aps.items()]
+    (row,) = compare(
+        [Measured("a", FOCAL, FIRST, learning_rate_factor=chosen, rate_check=check)], "a", "retinanet-tiny"
+    )
+    assert row.remark == remark
