@@ -1,14 +1,18 @@
 """Pause, resume and cancel at any moment."""
 
 import random
+import signal
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from breakable import Breakable
-from disturbances import ITERATIONS, SEARCH, TRIALS, await_iterations, expect_same, read_trials
+from disturbances import ITERATIONS, SEARCH, TRIALS, await_iterations, expect_same, family, read_trials
 from scenarios import check_ended
-from stack import wait_until
+from stack import Stack, wait_until
 
 Outcome = Mapping[str, Any]
 
@@ -50,3 +54,37 @@ def test_cancelling_at_any_moment(platform: Breakable, undisturbed: Outcome, mom
         ended = [trial for trial in read_trials(stack, search_id) if trial.state != "cancelled"]
         assert {(trial.number, trial.reward) for trial in ended} <= rows
         wait_until(lambda: not stack.trainers("w0") + stack.trainers("w1"), "the trainers to be killed")
+
+
+DEFAULTS = {"PAPLOSS_LEASE_SECONDS": "60", "PAPLOSS_RENEW_SECONDS": "5"}
+DEAF = {"fault": "hang", "fault_iteration": 2, "iterations": 5}
+"""A trainer that hears no SIGTERM, as one in a stuck device driver."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("order", "limit_seconds"), [("cancel", 10), ("SIGTERM", 30)])
+def test_with_the_default_settings_a_deaf_training_is_ended_in_time(
+    tmp_path: Path, redis_url: str, order: str, limit_seconds: float
+) -> None:
+    with Stack(tmp_path, redis_url, **DEFAULTS) as stack:
+        stack.start_controller()
+        worker = stack.start_worker()
+        training = stack.submit_training(synthetic=DEAF)
+        wait_until(lambda: stack.trial(training)["iteration"] == 2, "the trainer to hang")
+        members = family(worker.pid)[1:]
+        ordered_at = time.monotonic()
+        if order == "cancel":
+            stack.post(f"searches/{training}/cancel")
+            wait_until(lambda: not any(map(lives, members)), "the end of the process group")
+        else:
+            assert stack.kill_worker(number=signal.SIGTERM) == 0
+            assert not any(map(lives, members))
+            assert stack.trial(training)["state"] == "queued"
+        assert time.monotonic() - ordered_at < limit_seconds
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

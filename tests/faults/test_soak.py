@@ -1,0 +1,180 @@
+"""Many faults at once, in an order that a seed fixes; PAPLOSS_SOAK_SECONDS says for how long."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psutil
+import pytest
+from breakable import Breakable
+from disturbances import SEARCH, expect_same, family, left_behind, resume, suspend
+from scenarios import check_ended
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from stack import Stack, wait_until
+
+from controller.store.models import Search, Trial
+
+WORKERS = ("w0", "w1", "w2")
+FORGIVING = {"max_failed_attempts": 100, "max_preemptions": 10_000}
+"""A soak kills more than any operator would forgive."""
+
+Outcome = Mapping[str, Any]
+
+
+class Soak:
+    """Strikes at random, remembers what is broken, and mends it at the next strike."""
+
+    def __init__(self, platform: Breakable, seed: int) -> None:
+        self._platform = platform
+        self._random = random.Random(seed)
+        self._mending: list[Callable[[], None]] = []
+        self.strikes: list[str] = []
+
+    def strike(self) -> None:
+        """Break one thing more, or mend what is broken."""
+        strikes = [
+            self.kill_trainer,
+            self.kill_worker,
+            self.stop_worker,
+            self.freeze_worker,
+            self.kill_controller,
+            self.kill_redis,
+            self.restart_postgres,
+            self.cut_network,
+            self.hold_network,
+            self.slow_redis,
+            self.lose_replies,
+        ]
+        chosen = self._random.choice(strikes)
+        self.strikes.append(chosen.__name__)
+        if len(self._mending) > 2:
+            self.mend()
+        chosen()
+
+    def mend(self) -> None:
+        """Make everything whole again."""
+        while self._mending:
+            self._mending.pop()()
+        self._platform.mend()
+
+    def kill_trainer(self) -> None:
+        for trainer in self._platform.stack.trainers(self._random.choice(WORKERS))[:1]:
+            with suppress(psutil.NoSuchProcess):
+                trainer.kill()
+
+    def kill_worker(self) -> None:
+        self._end_worker(signal.SIGKILL)
+
+    def stop_worker(self) -> None:
+        self._end_worker(signal.SIGTERM)
+
+    def freeze_worker(self) -> None:
+        members = family(self._platform.stack.workers[self._random.choice(WORKERS)].pid)
+        frozen = members[: self._random.choice([1, len(members)])]
+        suspend(frozen)
+        self._mending.append(lambda: resume(frozen))
+
+    def kill_controller(self) -> None:
+        self.mend()  # it starts only where it finds its servers
+        self._platform.stack.kill_controller()
+        self._platform.start_controller()
+
+    def kill_redis(self) -> None:
+        self._platform.redis.stop(signal.SIGKILL)
+        self._platform.redis.start()
+
+    def restart_postgres(self) -> None:
+        self._platform.postgres.stop(self._random.choice([signal.SIGINT, signal.SIGQUIT]))
+        self._platform.stack.database.close()
+        self._platform.postgres.start()
+
+    def cut_network(self) -> None:
+        self._wire().cut()
+
+    def hold_network(self) -> None:
+        self._wire().hold()
+
+    def slow_redis(self) -> None:
+        self._platform.to_redis.delay_seconds = 0.1
+
+    def lose_replies(self) -> None:
+        request = self._random.choice([b"claim", b"renew", b"result", b"release"])
+        self._platform.to_controller.rob(b"POST /api/v1/leases/" + request, times=2)
+
+    def _wire(self) -> Any:
+        platform = self._platform
+        wire = self._random.choice([platform.to_controller, platform.to_redis, platform.to_postgres])
+        self._mending.append(wire.mend)
+        return wire
+
+    def _end_worker(self, number: signal.Signals) -> None:
+        self.mend()  # a frozen worker hears no SIGTERM
+        name = self._random.choice(WORKERS)
+        self._platform.stack.kill_worker(name, number)
+        self._platform.start_worker(name)
+
+
+def submit(stack: Stack, **changes: Any) -> str:
+    """Start a search, once, at a controller that may still be finding its servers again."""
+    given = {"profile": "synthetic", "prune": False, "budgets": FORGIVING} | SEARCH | changes
+    headers = {"Idempotency-Key": uuid4().hex}
+
+    def ask() -> str | None:
+        with suppress(httpx.TransportError):
+            reply = stack.http.post("searches", json=given, headers=headers)
+            return str(reply.json()["id"]) if reply.is_success else None
+        return None
+
+    return str(wait_until(ask, "a search to be started"))
+
+
+def is_running(stack: Stack, search_ids: list[str]) -> bool:
+    try:
+        with stack.database.read() as session:
+            states = session.scalars(select(Search.state).where(Search.id.in_(search_ids))).all()
+    except SQLAlchemyError:
+        return True
+    return "running" in states
+
+
+def soak_seconds(default: float) -> float:
+    return float(os.environ.get("PAPLOSS_SOAK_SECONDS", default))
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seconds", [10, pytest.param(240, marks=pytest.mark.slow)])
+def test_many_faults_at_once(platform: Breakable, undisturbed: Outcome, seconds: float) -> None:
+    stack = platform.stack
+    for name in WORKERS:
+        platform.start_worker(name, PAPLOSS_GRACE_SECONDS="3")
+    soak = Soak(platform, seed=11)
+    pause = random.Random(12)
+    started, end = [], time.monotonic() + soak_seconds(seconds)
+    try:
+        while time.monotonic() < end:
+            soak.mend()
+            pair = [submit(stack), submit(stack, mode="stream", rounds=3, prune=True)]
+            started += pair
+            while is_running(stack, pair) and time.monotonic() < end:
+                soak.strike()
+                next_strike = time.monotonic() + pause.uniform(0.2, 2.0)
+                wait_until(lambda at=next_strike: time.monotonic() >= at, "the next strike")
+    finally:
+        soak.mend()
+    for index, search_id in enumerate(started):
+        stack.wait_for(search_id, "succeeded")
+        if index % 2 == 0:  # in stream mode, who ends first decides what comes next
+            expect_same(stack, search_id, undisturbed)
+        check_ended(stack.database, search_id)
+    with stack.database.read() as session:
+        assert not session.scalars(select(Trial.id).where(Trial.state == "running")).all()
+    for name in WORKERS:
+        assert stack.kill_worker(name, signal.SIGTERM) == 0
+    wait_until(lambda: not left_behind(stack), "the end of every process")
