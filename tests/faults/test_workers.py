@@ -1,5 +1,6 @@
 """Whatever befalls a worker, or its connection to the controller, the search ends as if nothing had."""
 
+import importlib.util
 import resource
 from collections.abc import Mapping
 from pathlib import Path
@@ -129,8 +130,10 @@ def limit_files(stack: Stack, size_bytes: int) -> None:
 @pytest.fixture
 def fake_clock() -> Path:
     """The library that gives a process another time than its machine's."""
-    libfaketime = pytest.importorskip("libfaketime", reason="the package libfaketime is not installed")
-    (found,) = Path(libfaketime.__file__).parent.rglob("libfaketime.so*")
+    spec = importlib.util.find_spec("libfaketime")  # of which only the library is wanted
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("the package libfaketime is not installed")
+    (found,) = Path(spec.submodule_search_locations[0]).rglob("libfaketime.so*")
     return found
 
 
