@@ -17,8 +17,8 @@ from controller.store import schema
 from controller.store.database import Database
 from controller.store.keys import create_key
 
-WAIT_SECONDS = 120
-"""Patience, not a requirement: tests run on busy machines."""
+WAIT_SECONDS = 240
+"""Patience, not a requirement: tests run on busy machines, where starting a process may take half a minute."""
 
 IMPATIENT = {
     "PAPLOSS_LEASE_SECONDS": "3",

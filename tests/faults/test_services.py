@@ -26,6 +26,8 @@ from stack import Stack, wait_until
 
 from controller.store.leadership import find_leader
 
+pytestmark = pytest.mark.timeout(900)  # patience with busy machines
+
 Outcome = Mapping[str, Any]
 
 

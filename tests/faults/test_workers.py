@@ -25,6 +25,8 @@ from stack import Stack, wait_until
 from controller.store.models import LateResult
 from jobs.queue import TrialQueue
 
+pytestmark = pytest.mark.timeout(900)  # patience with busy machines
+
 Outcome = Mapping[str, Any]
 
 
