@@ -25,7 +25,7 @@ SEARCH: dict[str, Any] = {
 TRIALS = ROUNDS * TRIALS_PER_ROUND + 2  # one candidate and the identity are confirmed
 
 HASTY = {"PAPLOSS_LEASE_SECONDS": "1.5", "PAPLOSS_RENEW_SECONDS": "0.3"}
-"""Settings under which a fault that lasts longer than a lease costs a test two seconds (beside those of every `Stack`)."""
+"""Settings under which a fault that lasts longer than a lease costs a test two seconds; others are those of `Stack`."""
 
 
 def expect_same(stack: Stack, search_id: str, undisturbed: object) -> None:
