@@ -10,6 +10,12 @@ import torch
 import two_devices
 from two_devices import NAMES, POSITIVES, Model, gradients, make_inputs
 
+from jobs.spec import LossSpec
+from trainer.datasets.sources import read_job_data
+from trainer.detectors import build_detector
+from trainer.heads.objective import RankingObjective
+from trainer.profiles import recipe_of
+
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
@@ -56,3 +62,11 @@ def test_the_two_are_not_the_same(measured, name):
 def test_on_one_device_gathering_changes_nothing():
     values = [Model("parameterized_ap", gather)(*make_inputs("both", 0)) for gather in (True, False)]
     assert values[0] == values[1]
+
+
+@pytest.mark.parametrize(("profile", "heads"), [("retinanet-tiny", 1), ("faster-rcnn-tiny", 2), ("atss-tiny", 1)])
+def test_a_job_sets_it_in_every_ranking_head(make_job, tmp_path, profile, heads):
+    spec = make_job(profile=profile, loss=LossSpec(name="ap_l1"), gpus=2, gather_scores=True)
+    detector = build_detector(recipe_of(spec, read_job_data(spec, tmp_path).train).model, seed=0)
+    found = [module.gather_scores for module in detector.modules() if isinstance(module, RankingObjective)]
+    assert found == [True] * heads
