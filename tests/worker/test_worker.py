@@ -100,14 +100,15 @@ def test_a_deaf_trainer_is_killed_after_the_grace_when_the_worker_is_stopped(sta
     assert stack.trial(training)["state"] == "queued"
 
 
-def test_a_crash_is_reported_with_its_log_and_retried_within_the_budget(stack):
+@pytest.mark.parametrize(("kind", "words"), [("crash", "exit status 70"), ("out_of_memory", "out of memory")])
+def test_a_crash_is_reported_with_its_log_and_retried_within_the_budget(stack, kind, words):
     stack.start_worker()
-    fault = {"fault": "crash", "fault_iteration": 1, "fault_attempts": 1, "iterations": 5}
+    fault = {"fault": kind, "fault_iteration": 1, "fault_attempts": 1, "iterations": 5}
     training = stack.submit_training(synthetic=fault)
     stack.wait_for(training, "succeeded")
     first, second = stack.trial(training)["attempt_list"]
-    assert first["error_kind"] == "crash"
-    assert "exit status 70" in first["error"]
+    assert first["error_kind"] == kind
+    assert words in first["error"]
     assert second["outcome"] == "succeeded"
 
 
