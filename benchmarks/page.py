@@ -25,6 +25,7 @@ from controller.api.app import create_app
 from controller.api.server import bind, make_server
 from controller.settings import Settings
 from controller.specs import SearchSpec
+from controller.store.database import Database
 from controller.store.keys import create_key
 
 CODE = ("controller/api", "controller/web", "controller/store", "benchmarks/filled_database.py", "benchmarks/page.py")
@@ -32,8 +33,8 @@ ROUNDS, REPEATS = 1250, 7
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """A controller over a filled database: its address, a key, and the id of the search with 10,000 trials."""
+def serve(folder: Path) -> Iterator[tuple[str, str, Database]]:
+    """A controller whose leader rests, over a database to be filled: its address, an administrator's key, and that."""
     redis = Redis(str(folder / "redis.rdb"))
     settings = Settings(
         database_url=f"sqlite:///{folder / 'page.db'}",
@@ -45,13 +46,12 @@ def serve(folder: Path) -> Iterator[tuple[str, str, str]]:
     database = app.state.services.database
     with database.write() as session:
         key = create_key(session, "benchmark", "admin")
-    search_id = fill(database, SearchSpec(name="10,000 trials", profile="retinanet-tiny", rounds=ROUNDS))
     listener = bind("127.0.0.1", 0)
     server = make_server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", key, search_id
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", key, database
     finally:
         server.should_exit = True
         thread.join()
@@ -110,7 +110,8 @@ def measure_first_content(url: str, key: str, path: str) -> float | None:
 
 def main() -> None:
     """Measure, print, and record."""
-    with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as (url, key, search_id):
+    with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as (url, key, database):
+        search_id = fill(database, SearchSpec(name="10,000 trials", profile="retinanet-tiny", rounds=ROUNDS))
         with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60) as http:
             paths = ["/", f"/searches/{search_id}", f"/trials/{search_id}-005000", "/workers", "/trainings"]
             paths.append(f"/compare?first={search_id}&second={search_id}")

@@ -1,67 +1,109 @@
-"""Takes the screenshots of docs/images from a running controller.
+"""Takes the screenshots of docs/images: `python -m docs.make_screenshots [FOLDER]`.
 
-    python docs/make_screenshots.py URL KEY SEARCH_ID [FOLDER]
-
-Needs playwright (an extra of `dev`) and a Chromium; CHROMIUM names its executable if it is not /usr/bin/chromium.
+Serves a controller over a database that is filled as two searches would have left it, and opens every page in light, in
+dark, and on a phone. Needs playwright (an extra of `dev`) and a Chromium; CHROMIUM names its executable if it is not
+/usr/bin/chromium.
 """
 
 import os
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+from sqlalchemy import select, update
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from benchmarks.filled_database import fill
+from benchmarks.page import serve
+from controller.loss_choice import LossChoice
+from controller.specs import ConfirmSpec, SearchSpec, TrainingSpec
+from controller.store.database import Database
+from controller.store.models import Trial
+from controller.store.searches import create_training
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 1000}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 1000}},
+    "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
+}
+LONG = ("search", "trial", "training", "compare")
+"""Pages that are kept whole, not only what is in view."""
+COLOURS = 64
+"""A palette of so many keeps an image small; the page has few colours."""
 
 
-def take(browser: Browser, url: str, key: str, search_id: str, folder: Path) -> None:
-    """The search's page in light and dark and on a phone, its best trial, the list of searches, and the workers."""
-    looks = {
-        "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 1180}},
-        "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 1180}},
-        "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}, "device_scale_factor": 2},
+def fill_example(database: Database) -> dict[str, str]:
+    """Every page by name: a finished search, a running one, and a comparison. Their rewards are made up."""
+    confirm = ConfirmSpec(candidates=3, seeds=3)
+    finished = fill(database, SearchSpec(name="Example", profile="retinanet-tiny", rounds=40, confirm=confirm))
+    running = SearchSpec(name="Example, more trials", profile="retinanet-tiny", rounds=40, trials_per_round=12, seed=1)
+    unfinished = fill(database, running, rounds=23, owner="ben")
+    losses = [LossChoice(label="identity", preset="identity"), LossChoice(label="published", preset="retinanet")]
+    with database.write() as session:
+        spec = TrainingSpec(
+            name="Identity and published",
+            kind="compare",
+            profile="retinanet-tiny",
+            losses=tuple(losses),
+            seeds=tuple(range(5)),
+            learning_rates=(),
+        )
+        training = create_training(session, spec, "ann").id
+        session.flush()
+        for trial in session.scalars(select(Trial).where(Trial.search_id == training)).all():
+            reward = (0.17 if trial.label == "identity" else 0.235) + 0.004 * (trial.seed * 7 % 5 - 2)
+            session.execute(
+                update(Trial).where(Trial.id == trial.id).values(state="succeeded", reward=reward, seconds=210.0)
+            )
+    return {
+        "searches": "/",
+        "search": f"/searches/{finished}",
+        "trial": f"/trials/{finished}-000300",
+        "training": f"/trainings/{training}",
+        "start": "/searches/new?example=bccd",
+        "compare": f"/compare?first={finished}&second={unfinished}",
+        "workers": "/workers",
     }
-    for look, options in looks.items():
+
+
+def take(browser: Browser, url: str, key: str, pages: dict[str, str], folder: Path) -> None:
+    """Every page in every look, and the sign-in page."""
+    for look, options in LOOKS.items():
         page = browser.new_page(**options)
         page.goto(f"{url}/sign-in")
-        page.screenshot(path=folder / f"sign-in-{look}.png")
+        _take(page, folder / f"sign-in-{look}.png")
         page.fill("#key", key)
         page.click("button.primary")
-        trials = page.request.get(f"{url}/api/v1/searches/{search_id}/trials?state=succeeded&limit=1").json()
-        paths = {
-            "searches": "/",
-            "search": f"/searches/{search_id}",
-            "trial": f"/trials/{trials['items'][0]['id']}",
-            "workers": "/workers",
-            "trainings": "/trainings",
-        }
-        for name, path in paths.items():
-            page.goto(url + path)
-            if name in ("search", "trial"):
-                page.wait_for_selector(".figure .legendtext")
-            page.wait_for_timeout(300)
-            page.screenshot(path=folder / f"{name}-{look}.png", full_page=name == "trial")
+        page.wait_for_url(f"{url}/")
+        for name, path in pages.items():
+            page.goto(url + path, wait_until="networkidle")
+            for figure in page.locator(".figure").all():
+                figure.locator(".main-svg").first.wait_for()
+            _take(page, folder / f"{name}-{look}.png", whole=name in LONG and look != "phone")
         page.close()
 
 
+def _take(page: Page, path: Path, *, whole: bool = False) -> None:
+    page.screenshot(path=path, full_page=whole)
+    with Image.open(path) as image:
+        small = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
+
+
 def main() -> None:
-    """Read the arguments and take the screenshots."""
-    url, key, search_id, *rest = sys.argv[1:]
-    folder = Path(rest[0] if rest else "docs/images")
+    """Read the argument and take the screenshots."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images")
     folder.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        executable = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
-        take(browser, url.rstrip("/"), key, search_id, folder)
-        browser.close()
+    executable = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+    with tempfile.TemporaryDirectory() as state, serve(Path(state)) as (url, key, database):
+        pages = fill_example(database)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+            take(browser, url, key, pages, folder)
+            browser.close()
 
 
 if __name__ == "__main__":

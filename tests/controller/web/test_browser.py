@@ -1,72 +1,42 @@
-"""The page in a real browser, over a real controller: live, usable by keyboard, without errors in the console."""
-
-import os
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
+"""The page in a real browser, over a real controller: live, usable by keyboard, for each role what it may do."""
 
 import pytest
+from browsers import Site, Visitor, sync_api
 from controllers import PlayedWorker, RunningController
 
 from controller.client import Client
 from controller.specs import ConfirmSpec, SearchSpec
+from controller.store.models import Role
 from controller.store.sign_ins import create_code
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 pytestmark = pytest.mark.browser
 
 SPEC = SearchSpec(
     name="Seen live", profile="synthetic", rounds=2, trials_per_round=2, confirm=ConfirmSpec(candidates=1, seeds=1)
 )
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator["sync_api.Browser"]:
-    """A headless Chromium; CHROMIUM names its executable where it is not on the path."""
-    executable = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if executable is None or not Path(executable).exists():
-        pytest.skip("no Chromium: install it, or name its executable in CHROMIUM")
-    sync_api.expect.set_options(timeout=60_000)  # patience, not a demand: a busy machine draws slowly
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(chromium: "sync_api.Browser", controller: RunningController) -> Iterator["sync_api.Page"]:
-    """A page of a signed-in administrator that fails the test if the console holds an error."""
-    with controller.services.database.write() as session:
-        code = create_code(session, "admin")
-    opened = chromium.new_page()
-    errors: list[str] = []
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    opened.goto(f"{controller.url}/sign-in#code={code}")
-    opened.wait_for_url(f"{controller.url}/")
-    yield opened
-    opened.close()
-    assert errors == []
-
-
-def test_a_search_moves_without_reloading(
-    page: "sync_api.Page", controller: RunningController, client: Client, worker: PlayedWorker
+def test_a_search_started_from_the_form_moves_without_reloading(
+    visitor: Visitor, controller: RunningController, client: Client, worker: PlayedWorker
 ) -> None:
-    search_id = client.create_search(SPEC).id
     expect = sync_api.expect
-    page.get_by_role("link", name="Seen live").click()  # the list has found it by itself
-    expect(page.get_by_role("heading", level=1)).to_have_text("Seen live")
+    page = visitor.sign_in(controller, "user")
+    page.get_by_role("link", name="Start a search").click()
+    page.get_by_label("Name", exact=True).first.fill("Typed by hand")
+    page.get_by_label("Profile").select_option("synthetic")
+    page.get_by_label("Rounds", exact=True).fill("two")
+    page.get_by_role("button", name="Start the search").click()
+    visitor.errors[:] = [error for error in visitor.errors if "422" not in error]  # the browser tells of the refusal
+    expect(page.get_by_role("alert").first).to_contain_text("rounds")
+    expect(page.locator("#rounds-error")).to_contain_text("valid integer")
+    expect(page.get_by_label("Name", exact=True).first).to_have_value("Typed by hand")
+    page.get_by_label("Rounds", exact=True).fill("1")
+    page.get_by_label("Trials per round").fill("2")
+    page.get_by_role("button", name="Start the search").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Typed by hand")
+
     page.evaluate("window.stayed = true")
+    search_id = page.url.rpartition("/")[2]
     while not (queued := list(client.trials(search_id, state="queued"))):
         pass
     worker.run(queued[0].id)
@@ -74,16 +44,24 @@ def test_a_search_moves_without_reloading(
     assert ap is not None
     expect(page.locator("#numbers .best")).to_have_text(f"{100 * ap:.1f}")
     expect(page.locator("[data-figure$='rewards'] .legendtext").first).to_be_visible()
-    expect(page.locator("#functions .legendtext", has_text="published")).to_be_visible()
+    for published in page.locator("#functions .legendtext", has_text="published").all():
+        expect(published).to_be_visible()
     expect(page.locator("#trial-table")).to_contain_text("succeeded")
     assert page.evaluate("window.stayed") is True
+    page.locator("#trial-table tr", has_text="succeeded").get_by_role("link").click()
+    expect(page.locator("#figure-breakdown .xtick").first).to_be_visible()
+    page.get_by_role("link", name="Typed by hand").click()
+    page.get_by_role("link", name="Clone").click()
+    expect(page.get_by_label("Trials per round")).to_have_value("2")
 
 
-def test_pause_resume_and_cancel_by_keyboard(
-    page: "sync_api.Page", controller: RunningController, client: Client
-) -> None:
+def test_pause_resume_and_cancel_by_keyboard(visitor: Visitor, controller: RunningController, client: Client) -> None:
     search_id = client.create_search(SPEC).id
     expect = sync_api.expect
+    with controller.services.database.write() as session:
+        code = create_code(session, "admin")
+    page = visitor.open(f"{controller.url}/sign-in#code={code}")
+    page.wait_for_url(f"{controller.url}/")
     page.goto(f"{controller.url}/searches/{search_id}")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -97,27 +75,67 @@ def test_pause_resume_and_cancel_by_keyboard(
     page.get_by_role("dialog").get_by_role("button", name="Cancel").press("Enter")
     expect(page.locator("#head .state")).to_have_text("cancelled")
     expect(page.locator("#link-state")).to_have_text("ended")
+    page.get_by_role("button", name="Delete").press("Enter")
+    page.get_by_role("dialog").get_by_role("button", name="Delete").press("Enter")
+    page.wait_for_url(f"{controller.url}/")
 
 
-def test_a_phone_never_scrolls_sideways(
-    page: "sync_api.Page", controller: RunningController, client: Client, worker: PlayedWorker
+@pytest.mark.parametrize(
+    ("role", "buttons"),
+    [
+        ("viewer", {"Compare"}),
+        ("user", {"Pause", "Cancel", "Clone", "Compare"}),
+        ("admin", {"Pause", "Cancel", "Clone", "Compare"}),
+    ],
+)
+def test_each_role_signs_in_sees_what_it_may_do_and_signs_out(
+    site: Site, visitor: Visitor, role: Role, buttons: set[str]
 ) -> None:
-    search_id = client.create_search(SPEC).id
-    while not (queued := list(client.trials(search_id, state="queued"))):
-        pass
-    worker.run(queued[0].id)
-    page.set_viewport_size({"width": 360, "height": 740})
-    for path in ("/", f"/searches/{search_id}", f"/trials/{queued[0].id}", "/workers", "/trainings"):
-        page.goto(controller.url + path)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
-
-
-def test_the_reference_is_drawn_and_signing_out_closes_the_pages(
-    page: "sync_api.Page", controller: RunningController
-) -> None:
-    page.goto(f"{controller.url}/docs")
-    sync_api.expect(page.get_by_text("/api/v1/searches", exact=True).first).to_be_visible()
-    page.goto(controller.url)
+    url = site.running.url
+    page = visitor.sign_in(site.running, role)
+    page.get_by_role("link", name="Running").click()
+    shown = page.locator("#head .actions > *")
+    assert set(shown.all_inner_texts()) == buttons
+    page.goto(f"{url}/searches/new")
+    may_start = page.get_by_role("button", name="Start the search").count() == 1
+    assert may_start == (role != "viewer")
     page.get_by_role("button", name="Sign out").click()
-    page.goto(f"{controller.url}/workers")
-    assert page.url == f"{controller.url}/sign-in?next=/workers"
+    page.goto(f"{url}/workers")
+    assert page.url == f"{url}/sign-in?next=/workers"
+    visitor.errors[:] = [error for error in visitor.errors if "403" not in error]
+
+
+def test_without_signing_in_there_is_only_the_sign_in_page(site: Site, visitor: Visitor) -> None:
+    url = site.running.url
+    page = visitor.open(f"{url}/searches/{site.finished}?sort=ap")
+    assert page.url.startswith(f"{url}/sign-in?next=/searches/{site.finished}")
+    page.get_by_label("API key").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    sync_api.expect(page.get_by_role("alert").first).to_contain_text("not a valid API key")
+    visitor.errors[:] = [error for error in visitor.errors if "401" not in error]
+
+
+def test_the_form_works_without_a_script(visitor: Visitor, controller: RunningController) -> None:
+    page = visitor.sign_in(controller, "user", java_script_enabled=False)
+    page.goto(f"{controller.url}/searches/new?example=digits")
+    page.get_by_label("Name", exact=True).first.fill("Plain")
+    page.get_by_label("Profile").select_option("synthetic")
+    page.get_by_role("button", name="Start the search").click()
+    sync_api.expect(page.get_by_role("heading", level=1)).to_have_text("Plain")
+
+
+def test_a_lost_connection_shows_and_recovers(site: Site, visitor: Visitor) -> None:
+    page = visitor.sign_in(site.running, "viewer")
+    page.goto(f"{site.running.url}/workers")
+    state = page.locator("#link-state")
+    sync_api.expect(state).to_have_text("live")
+    page.context.set_offline(True)
+    sync_api.expect(state).to_contain_text("connection lost")
+    page.context.set_offline(False)
+    sync_api.expect(state).to_have_text("live")
+    visitor.errors[:] = [error for error in visitor.errors if "ERR_INTERNET_DISCONNECTED" not in error]
+
+
+def test_the_reference_is_drawn(site: Site, visitor: Visitor) -> None:
+    page = visitor.open(f"{site.running.url}/docs")
+    sync_api.expect(page.get_by_text("/api/v1/searches", exact=True).first).to_be_visible()

@@ -1,0 +1,52 @@
+"""Every page in both colour schemes passes axe's rules (WCAG A and AA among them) and fits a phone."""
+
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+from browsers import Site, Visitor, sync_api
+
+pytestmark = pytest.mark.browser
+
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+RUN = """async only => {
+  // A figure is an image with a name to assistive technology; what plotly draws inside is not theirs.
+  const context = { exclude: [[".plot-container"]] };
+  const found = await axe.run(context, { resultTypes: ["violations"], ...(only ? { runOnly: only } : {}) });
+  return found.violations
+    .filter((one) => ["serious", "critical"].includes(one.impact))
+    .map((one) => `${one.id}: ${one.nodes.map((node) => node.html.slice(0, 160)).join(" | ")}`);
+}"""
+
+
+def scan(page: "sync_api.Page") -> list[str]:
+    """Serious and critical findings: all rules in the light scheme, and contrast again in the dark one."""
+    page.evaluate(AXE)
+    found = page.evaluate(RUN, None)
+    page.emulate_media(color_scheme="dark")
+    dark = page.evaluate(RUN, ["color-contrast"])
+    page.emulate_media(color_scheme="light")
+    return [*found, *(f"dark: {finding}" for finding in dark)]
+
+
+def test_no_page_has_a_serious_finding(site: Site, visitor: Visitor) -> None:
+    # The pages' policy forbids inline scripts, of which axe is one here.
+    page = visitor.sign_in(site.running, "admin", color_scheme="light", bypass_csp=True)
+    found = {}
+    for name, path in site.pages.items():
+        page.goto(site.running.url + path)
+        found[name] = scan(page)
+    page.get_by_role("button", name="Sign out").click()
+    found["sign-in"] = scan(page)
+    assert {name: findings for name, findings in found.items() if findings} == {}
+    visitor.errors[:] = [error for error in visitor.errors if "404" not in error]  # the unknown page is one
+
+
+def test_a_phone_never_scrolls_sideways(site: Site, visitor: Visitor) -> None:
+    page = visitor.sign_in(site.running, "user", viewport={"width": 360, "height": 740})
+    for name, path in site.pages.items():
+        page.goto(site.running.url + path)
+        if name == "search":
+            page.locator(".figure .legendtext").first.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, name
+    visitor.errors[:] = [error for error in visitor.errors if "404" not in error]

@@ -1,0 +1,111 @@
+"""Starting a search from the form: what is wrong is told at its field, and what was typed is kept."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from controllers import RunningController
+
+from controller.api.examples import EXAMPLES
+from controller.client import Client
+from controller.specs import SearchSpec
+
+FILLED = {"profile": "synthetic", "name": "<i>mine</i>", "rounds": "3", "trials_per_round": "2", "prune": "false"}
+
+
+@pytest.fixture
+def http(controller: RunningController) -> Iterator[httpx.Client]:
+    """A browser of a user's, as far as HTTP goes."""
+    with controller.http("user") as opened:
+        opened.headers["Accept"] = "text/html"
+        yield opened
+
+
+def read_form(text: str) -> dict[str, str]:
+    """What the form would send, untouched."""
+    typed = dict(re.findall(r'<input(?! type="checkbox")[^>]*? name="([^"]+)" value="([^"]*)"', text))
+    for name, options in re.findall(r'<select[^>]*? name="([^"]+)".*?>(.*?)</select>', text, re.DOTALL):
+        chosen = re.search(r'<option(?: value="([^"]*)")? selected>([^<]*)', options)
+        typed[name] = (chosen[1] if chosen[1] is not None else chosen[2]) if chosen else ""
+    for name in re.findall(r'<input type="checkbox"[^>]*name="([^"]+)" value="true" checked', text):
+        typed[name] = "true"
+    return typed
+
+
+def test_a_valid_form_starts_what_was_asked_for_once(http: httpx.Client, client: Client) -> None:
+    typed = read_form(http.get("/searches/new").text) | FILLED
+    reply = http.post("/searches/new", data=typed)
+    assert reply.status_code == 303
+    search = client.get_search(reply.headers["Location"].rpartition("/")[2])
+    assert (search.spec.rounds, search.spec.prune, search.name, search.owner) == (3, False, "<i>mine</i>", "user")
+    assert http.post("/searches/new", data=typed).headers["Location"] == reply.headers["Location"]  # a double click
+    assert http.post("/searches/new", data=typed | {"seed": "1"}).headers["Location"] != reply.headers["Location"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "complaint"),
+    [
+        ({"rounds": "many"}, "rounds", "valid integer"),
+        ({"profile": ""}, "profile", "Field required"),
+        ({"profile": "yolo"}, "profile", "expected one of"),
+        ({"dataset.root": "/etc"}, "dataset.root", "beneath one of the data roots"),
+        ({"algorithm": "released", "mode": "stream"}, "mode", "expected round"),
+        ({"overrides.epochs": "0"}, "overrides.epochs", "greater than or equal to 1"),
+    ],
+)
+def test_what_is_wrong_is_told_at_its_field_and_kept(
+    http: httpx.Client, client: Client, changes: dict[str, str], field: str, complaint: str
+) -> None:
+    if "dataset.root" in changes:
+        files = {"annotations": "a.json", "images": "images"}
+        changes |= {f"dataset.{split}.{key}": value for split in ("train", "val") for key, value in files.items()}
+    reply = http.post("/searches/new", data=FILLED | changes)
+    assert reply.status_code == 422
+    identity = field.replace(".", "-")
+    assert re.search(rf'<p class="error" id="{identity}-error">[^<]*{re.escape(complaint)}', reply.text)
+    assert f'aria-describedby="{identity}-error' in reply.text
+    assert f'<a href="#{identity}">' in reply.text
+    assert "&lt;i&gt;mine&lt;/i&gt;" in reply.text
+    kept = read_form(reply.text)
+    for name, value in changes.items():
+        if value != "yolo":  # no option of the list
+            assert kept[name] == value
+    assert list(client.list_searches()) == []
+
+
+def test_a_clone_is_filled_in_like_its_search(http: httpx.Client, client: Client) -> None:
+    spec = SearchSpec(name="first", profile="synthetic", rounds=7, prune=False, knots=6, priority=-2)
+    search = client.create_search(spec)
+    typed = read_form(http.get(f"/searches/new?clone={search.id}").text)
+    reply = http.post("/searches/new", data=typed)
+    assert reply.status_code == 303, reply.text
+    clone = client.get_search(reply.headers["Location"].rpartition("/")[2])
+    assert clone.spec == spec.model_copy(update={"name": "first (copy)"})
+    assert http.get("/searches/new?clone=0nothing").status_code == 404
+
+
+@pytest.mark.parametrize("name", list(EXAMPLES))
+def test_examples_are_those_of_the_repository(http: httpx.Client, name: str) -> None:
+    written = yaml.safe_load((Path(__file__).parents[3] / "examples" / f"{name}.yaml").read_text())
+    root = written["dataset"].pop("root", None)
+    assert SearchSpec.model_validate(EXAMPLES[name] | {"seed": 0, "dataset": {"name": "digits"}}) == (
+        SearchSpec.model_validate(written | {"dataset": {"name": "digits"}})
+    )
+    assert EXAMPLES[name]["dataset"] == written["dataset"]
+    typed = read_form(http.get(f"/searches/new?example={name}").text)
+    assert typed["dataset.root"] == (f"/data/{name}" if root else "")
+    assert http.post("/searches/new", data=typed).status_code == 303
+
+
+def test_viewers_start_nothing_and_other_sites_neither(controller: RunningController) -> None:
+    with controller.http("viewer") as http:
+        assert http.get("/searches/new").status_code == 403
+        assert http.post("/searches/new", data=FILLED).status_code == 403
+    with controller.http() as http:
+        http.post("/sign-in", data={"key": controller.keys["user"]}, headers={"Origin": controller.url})
+        foreign = http.post("/searches/new", data=FILLED, headers={"Origin": "http://elsewhere.example"})
+        assert foreign.status_code == 403
+        assert http.post("/searches/new", data=FILLED, headers={"Origin": controller.url}).status_code == 303
