@@ -18,9 +18,6 @@ Item = TypeVar("Item")
 SearchFigure = Literal["rewards", "functions", "policy", "importance", "gpus"]
 TrialFigure = Literal["learning", "functions", "breakdown"]
 
-SearchFigure = Literal["rewards", "functions", "policy", "importance", "gpus"]
-TrialFigure = Literal["learning", "functions", "breakdown"]
-
 
 class Page(BaseModel, Generic[Item]):
     """A part of a list. Ask again with `cursor=next_cursor` for the next one; null on the last."""
