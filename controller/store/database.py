@@ -103,7 +103,9 @@ class Database:
 
 def _postgres_engine(url: URL, silent_seconds: float) -> Engine:
     patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
-    engine = create_engine(url, connect_args=patience, pool_size=10, max_overflow=10, pool_timeout=30)
+    engine = create_engine(
+        url, hide_parameters=True, connect_args=patience, pool_size=10, max_overflow=10, pool_timeout=30
+    )
 
     @event.listens_for(engine, "connect")
     def limit_silence(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
@@ -120,7 +122,9 @@ def _sqlite_engine(url: str, path: str | None) -> Engine:
     if not path or path == ":memory:":
         raise ValueError(f"database_url: expected a file for SQLite, got {url!r}")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, pool_size=20, max_overflow=20)
+    engine = create_engine(
+        url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, pool_size=20, max_overflow=20
+    )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -1,0 +1,197 @@
+"""Simulated workers: the real lease protocol over HTTP and Redis, and no training.
+
+They run in processes of their own. Their HTTP is the standard library's and not the worker's: in a cluster it would not
+be these cores that pay for it.
+"""
+
+import asyncio
+import multiprocessing
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from multiprocessing.connection import Connection
+from typing import TypeVar
+
+import aiohttp
+
+from benchmarks.load_platform import LoadedPlatform
+from jobs.lease import Accepted, ClaimRequest, Lease, RenewReply, RenewRequest, ResultRequest, WorkerInfo
+from jobs.queue import TrialQueue
+from jobs.spec import EvaluationEvent, JobResult, Message, Metrics, ProgressEvent, StartEvent
+
+ITERATIONS = 100
+METRICS = Metrics(ap=0.25, ap50=0.4, ap75=0.2, ap_small=-1, ap_medium=0.25, ap_large=0.3, per_class={"dot": 0.25})
+ENVIRONMENT = {"torch": "2.13.0", "mmdet": "3.3.0", "python": "3.11", "device": "simulated"}
+LOG_TAIL = "iteration 100 of 100, loss 0.5\n" * 20
+
+Reply = TypeVar("Reply", bound=Message)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a process of workers needs to know."""
+
+    urls: tuple[str, ...]
+    key: str
+    redis_url: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """A trial whose result was accepted."""
+
+    search_id: str
+    at: float
+    """Monotonic seconds, the same clock in all processes of a machine."""
+
+
+class LeaseClient:
+    """One worker's connection to a controller."""
+
+    def __init__(self, target: Target, index: int) -> None:
+        self._connection = HTTPConnection(target.urls[index % len(target.urls)].removeprefix("http://"))
+        self._headers = {"Authorization": f"Bearer {target.key}", "Content-Type": "application/json"}
+
+    def ask(self, step: str, request: Message, reply: type[Reply]) -> Reply | None:
+        """The answer; none where the controller refuses.
+
+        Raises:
+            RuntimeError: any other answer.
+        """
+        self._connection.request("POST", f"/api/v1/leases/{step}", request.model_dump_json(), self._headers)
+        response = self._connection.getresponse()
+        content = response.read()
+        if response.status == 200:
+            return reply.model_validate_json(content)
+        if response.status in (404, 409, 410):
+            return None
+        raise RuntimeError(f"{step}: {response.status} {content[:500]!r}")
+
+
+def run_trials(platform: LoadedPlatform, *, processes: int, threads: int, seconds: float) -> list[Done]:
+    """`processes` x `threads` workers run trials for so long; what they finished, by time."""
+    context = multiprocessing.get_context("spawn")
+    pipes, started = [], []
+    for number in range(processes):
+        ours, theirs = context.Pipe(duplex=False)
+        names = [f"load-{number}-{index}" for index in range(threads)]
+        process = context.Process(target=_run_process, args=(theirs, _target(platform), names, seconds))
+        process.start()
+        pipes.append(ours)
+        started.append(process)
+    done = [each for pipe in pipes for each in pipe.recv()]
+    for process in started:
+        process.join()
+    return sorted(done, key=lambda each: each.at)
+
+
+def renew_leases(
+    platform: LoadedPlatform, leases: Sequence[tuple[str, str]], *, seconds: float, renew_seconds: float
+) -> list[float]:
+    """One worker on a connection of its own for each lease (trial id, token) renews it for so long. Returns how many
+    seconds after it was due each renewal was answered; a refused one raises."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    arguments = (theirs, _target(platform), list(leases), seconds, renew_seconds)
+    process = context.Process(target=_renew_process, args=arguments)
+    process.start()
+    durations: list[float] = ours.recv()
+    process.join()
+    return durations
+
+
+def claim_all(platform: LoadedPlatform, trial_ids: Sequence[str]) -> list[tuple[str, str]]:
+    """Claim each trial as another worker's; returns trial ids with tokens."""
+    client = LeaseClient(_target(platform), 0)
+    leases = [client.ask("claim", _claim(trial, f"renewer-{index}"), Lease) for index, trial in enumerate(trial_ids)]
+    return [(lease.trial_id, lease.token) for lease in leases if lease is not None]
+
+
+def _target(platform: LoadedPlatform) -> Target:
+    return Target(tuple(platform.urls), platform.worker_key, platform.redis_url)
+
+
+def _run_process(pipe: Connection, target: Target, names: list[str], seconds: float) -> None:
+    done: list[Done] = []
+    stop_at = time.monotonic() + seconds
+    workers = [
+        threading.Thread(target=_run_worker, args=(target, index, name, stop_at, done))
+        for index, name in enumerate(names)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    pipe.send(done)
+
+
+def _run_worker(target: Target, index: int, name: str, stop_at: float, done: list[Done]) -> None:
+    client = LeaseClient(target, index)
+    with TrialQueue(target.redis_url) as queue:
+        while time.monotonic() < stop_at:
+            entry = queue.take([0], name, block_seconds=1, takeover_seconds=5)
+            if entry is None:
+                continue
+            lease = client.ask("claim", _claim(entry.trial_id, name), Lease)
+            queue.acknowledge(entry)
+            if lease is None:
+                continue
+            client.ask("renew", _renewal(lease.trial_id, lease.token), RenewReply)
+            if client.ask("result", _result(lease.trial_id, lease.token), Accepted) is not None:
+                done.append(Done(lease.trial_id.rpartition("-")[0], time.monotonic()))
+
+
+def _renew_process(
+    pipe: Connection, target: Target, leases: list[tuple[str, str]], seconds: float, renew_seconds: float
+) -> None:
+    pipe.send(asyncio.run(_renew_all(target, leases, seconds, renew_seconds)))
+
+
+async def _renew_all(
+    target: Target, leases: list[tuple[str, str]], seconds: float, renew_seconds: float
+) -> list[float]:
+    durations: list[float] = []
+    start = time.monotonic() + 1
+    headers = {"Authorization": f"Bearer {target.key}", "Content-Type": "application/json"}
+    async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0)) as http:
+
+        async def renew(index: int) -> None:
+            trial_id, token = leases[index]
+            url = f"{target.urls[index % len(target.urls)]}/api/v1/leases/renew"
+            body = _renewal(trial_id, token).model_dump_json()
+            due = start + renew_seconds * index / len(leases)
+            while due < start + seconds:
+                await asyncio.sleep(max(0, due - time.monotonic()))
+                # From when it was due, so that a slow answer is not hidden by the next request's being late.
+                async with http.post(url, data=body) as reply:
+                    await reply.read()
+                    reply.raise_for_status()
+                durations.append(time.monotonic() - due)
+                due += renew_seconds
+
+        await asyncio.gather(*(renew(index) for index in range(len(leases))))
+    return durations
+
+
+def _claim(trial_id: str, name: str) -> ClaimRequest:
+    info = WorkerInfo(name=name, host="load", device="simulated", versions=ENVIRONMENT)
+    return ClaimRequest(claim_id=uuid.uuid4(), trial_id=trial_id, worker=info)
+
+
+def _renewal(trial_id: str, token: str) -> RenewRequest:
+    return RenewRequest(
+        trial_id=trial_id,
+        token=token,
+        start=StartEvent(total_iterations=ITERATIONS, environment=ENVIRONMENT),
+        progress=ProgressEvent(iteration=1, total_iterations=ITERATIONS, loss=0.5),
+        log_tail=LOG_TAIL,
+    )
+
+
+def _result(trial_id: str, token: str) -> ResultRequest:
+    result = JobResult(outcome="succeeded", reward=METRICS.ap, metrics=METRICS, iterations=ITERATIONS, seconds=1)
+    evaluation = EvaluationEvent(iteration=ITERATIONS, total_iterations=ITERATIONS, metrics=METRICS)
+    return ResultRequest(trial_id=trial_id, token=token, result=result, evaluations=(evaluation,), log_tail=LOG_TAIL)
