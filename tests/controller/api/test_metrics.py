@@ -1,5 +1,7 @@
 """What Prometheus reads, over a controller that runs."""
 
+from pathlib import Path
+
 import httpx
 import pytest
 from controllers import PlayedWorker, RunningController
@@ -85,3 +87,13 @@ def test_only_readers_may_look(controller: RunningController) -> None:
 def test_nothing_secret_is_told(controller: RunningController, viewer: httpx.Client) -> None:
     text = viewer.get("/metrics").text
     assert not any(key in text for key in controller.keys.values())
+
+
+def test_the_operators_viewer_key_scrapes_and_changes_nothing(sqlite_url: str, redis_url: str, tmp_path: Path) -> None:
+    headers = {"Authorization": f"Bearer {'v' * 40}"}
+    with (
+        RunningController(sqlite_url, redis_url, tmp_path, viewer_key="v" * 40) as running,
+        httpx.Client(base_url=running.url, headers=headers) as http,
+    ):
+        assert ("paploss_ready", "workers") in scrape(http)
+        assert http.post("/api/v1/searches", json={"profile": "synthetic"}).status_code == 403
