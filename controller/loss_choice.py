@@ -13,12 +13,9 @@ from jobs.spec import LossName, LossSpec, Message
 PUBLISHED, IDENTITY = "published", "identity"
 PRESET_NAMES: Final = (PUBLISHED, IDENTITY, *PRESETS)
 
-_SHORT_NAMES: Final[dict[LossName, str]] = {"parameterized_ap": PUBLISHED, "handmade_ap": "handmade_sigmoid"}
-"""What stands for a loss with parameters where every loss is meant."""
-
 NAMED_LOSSES: Final[dict[str, LossSpec]] = {
     **{f"handmade_{form}": LossSpec(name="handmade_ap", form=form) for form in ("sigmoid", "linear", "square")},
-    **{name: LossSpec(name=name) for name in LOSSES if name not in _SHORT_NAMES},
+    **{name: LossSpec(name=name) for name in LOSSES if name not in ("parameterized_ap", "handmade_ap")},
 }
 """Losses that a name says whole."""
 
@@ -86,16 +83,19 @@ LossEntry = Annotated[LossChoice, BeforeValidator(choose_by_name, json_schema_in
 
 
 def every_loss(profile: str) -> tuple[LossChoice, ...]:
-    """Every loss that fits the profile, in the order of the published tables; those that they do not have come last."""
+    """Every loss that fits the profile, in the order of the published tables; those that they do not have come last.
+
+    Hand-made AP must be asked for: it has no row in any table, and its sigmoid form takes time of order P N.
+    """
     card = PROFILES[profile]
     published = [row.loss for row in PUBLISHED_RESULTS if row.detector == card.detector and row.loss is not None]
     names = [name for name in dict.fromkeys((*published, *LOSSES)) if _fits(name, profile)]
-    return tuple(choose_by_name(_SHORT_NAMES.get(name, name)) for name in names)
+    return tuple(choose_by_name(PUBLISHED if name == "parameterized_ap" else name) for name in names)
 
 
 def _fits(name: LossName, profile: str) -> bool:
     card = PROFILES[profile]
-    if name == "parameterized_ap" and card.preset is None:
+    if name == "handmade_ap" or (name == "parameterized_ap" and card.preset is None):
         return False
     return card.detector is None or card.detector in LOSSES[name].detectors
 
