@@ -48,7 +48,7 @@ class _Platform(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every metric, in the order of docs/reference/metrics.md."""
         yield InfoMetricFamily("paploss", "The controller.", {"version": program_version()})
-        ready = _gauge("paploss_ready", "Whether a part works: 1 or 0; workers: whether elastic ones can start.", "part")
+        ready = _gauge("paploss_ready", "Whether a part works: 1 or 0; workers: elastic ones can start.", "part")
         for check in check_readiness(self._services).checks:
             ready.add_metric([check.name], check.ok)
         yield ready
