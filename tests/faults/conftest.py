@@ -12,7 +12,7 @@ from servers import CannotStartError, PostgresServer, RedisServer
 from stack import Stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> dict[str, Any]:
     """The outcome of `SEARCH`, run by the same programs on SQLite, with no fault."""
     with Stack(tmp_path_factory.mktemp("undisturbed"), redis_server.url) as stack:
@@ -26,9 +26,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisSer
     return found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def own_redis() -> Iterator[RedisServer]:
-    """A redis-server that a file's tests may kill."""
+    """A redis-server that these tests may kill."""
     try:
         server = RedisServer()
         server.start()
@@ -38,9 +38,9 @@ def own_redis() -> Iterator[RedisServer]:
     server.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def own_postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL that a file's tests may kill."""
+    """A PostgreSQL that these tests may kill."""
     try:
         server = PostgresServer()
         server.start()
@@ -50,18 +50,18 @@ def own_postgres() -> Iterator[PostgresServer]:
     server.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def breakable(
     tmp_path_factory: pytest.TempPathFactory, own_redis: RedisServer, own_postgres: PostgresServer
 ) -> Iterator[Breakable]:
-    """One platform for all tests of a file: starting one takes seconds."""
+    """One platform for all of them: starting one takes seconds."""
     with breakable_platform(tmp_path_factory.mktemp("breakable"), own_redis, own_postgres) as platform:
         yield platform
 
 
 @pytest.fixture
 def platform(breakable: Breakable, tmp_path: Path) -> Iterator[Breakable]:
-    """The file's platform, whole and without workers, with an empty state volume."""
+    """The platform, whole and without workers, with an empty state volume."""
     breakable.stack.state = tmp_path / "state"
     yield breakable
     breakable.mend()

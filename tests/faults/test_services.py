@@ -48,6 +48,7 @@ def test_redis_killed_and_started_again_empty(platform: Breakable, undisturbed: 
     expect_same(platform.stack, search_id, undisturbed)
 
 
+@pytest.mark.slow
 def test_redis_that_answers_slowly(platform: Breakable, undisturbed: Outcome) -> None:
     platform.to_redis.delay_seconds = 0.1
     search_id = start_search(platform)
@@ -65,7 +66,9 @@ def test_while_redis_is_silent_the_leader_goes_on(platform: Breakable, undisturb
     assert read_leader(platform.stack)[1] == epoch
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT], ids=["restart", "crash"])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGQUIT, marks=pytest.mark.slow)], ids=["restart", "crash"]
+)
 def test_postgresql_restarted(platform: Breakable, undisturbed: Outcome, number: signal.Signals) -> None:
     search_id = start_search(platform)
     platform.postgres.stop(number)
@@ -96,7 +99,7 @@ def replica(platform: Breakable) -> Iterator[int]:
         process.wait()
 
 
-@pytest.mark.parametrize("fault", ["cut off from its database", "frozen"])
+@pytest.mark.parametrize("fault", ["cut off from its database", pytest.param("frozen", marks=pytest.mark.slow)])
 def test_a_leader_that_falls_silent_is_followed_and_comes_back(
     platform: Breakable, undisturbed: Outcome, fault: str
 ) -> None:
@@ -154,6 +157,7 @@ def test_a_full_disk_at_sqlite(tmp_path: Path, redis_url: str, undisturbed: Outc
             survive_a_full_disk(stack, disk, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_full_disk_at_postgresql(
     tmp_path: Path, redis_url: str, undisturbed: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:

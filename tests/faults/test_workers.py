@@ -36,7 +36,9 @@ def late_results(stack: Stack, trial_id: str) -> int:
         return session.execute(query).scalar_one()
 
 
-@pytest.mark.parametrize("whole_machine", [False, True], ids=["the worker", "with its trainer"])
+@pytest.mark.parametrize(
+    "whole_machine", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["the worker", "with its trainer"]
+)
 def test_a_worker_frozen_for_longer_than_a_lease_and_then_woken(
     platform: Breakable, undisturbed: Outcome, whole_machine: bool
 ) -> None:
@@ -54,7 +56,7 @@ def test_a_worker_frozen_for_longer_than_a_lease_and_then_woken(
     assert attempts(stack.database, trial_id)[0].outcome == "expired"
 
 
-@pytest.mark.parametrize("fault", ["cut", "hold"])
+@pytest.mark.parametrize("fault", ["cut", pytest.param("hold", marks=pytest.mark.slow)])
 def test_a_network_cut_for_longer_than_a_lease_while_two_workers_train_one_trial(
     platform: Breakable, undisturbed: Outcome, fault: str
 ) -> None:
@@ -139,6 +141,7 @@ def fake_clock() -> Path:
     return found
 
 
+@pytest.mark.slow
 def test_clocks_an_hour_apart(
     tmp_path: Path, redis_url: str, postgres_url: str, undisturbed: Outcome, fake_clock: Path
 ) -> None:
