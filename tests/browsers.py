@@ -21,6 +21,10 @@ FLAGS = [
 ]
 
 
+PATIENCE_MS = 120_000
+"""Not a demand: a busy machine is slow."""
+
+
 class Visitor:
     """Opens pages in browsers of their own, and fails the test if a console holds an error."""
 
@@ -33,6 +37,7 @@ class Visitor:
         """A browser without any past, at `url`; `options` are those of a Playwright context."""
         context = self._browser.new_context(**options)
         self._contexts.append(context)
+        context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsers import FLAGS, Site, Visitor, sync_api
+from browsers import FLAGS, PATIENCE_MS, Site, Visitor, sync_api
 from controllers import RunningController
 from servers import RedisServer
 
@@ -21,7 +21,7 @@ def chromium() -> Iterator["sync_api.Browser"]:
     executable = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if executable is None or not Path(executable).exists():
         pytest.skip("no Chromium: install it, or name its executable in CHROMIUM")
-    sync_api.expect.set_options(timeout=60_000)  # patience, not a demand: a busy machine draws slowly
+    sync_api.expect.set_options(timeout=PATIENCE_MS)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
         yield browser
