@@ -28,7 +28,7 @@ PROJECT = "paploss-smoke"
 CONTROLLER = "paploss-controller"
 SECRETS = ("PAPLOSS_ADMIN_KEY", "PAPLOSS_WORKER_KEY", "PAPLOSS_DATABASE_PASSWORD", "PAPLOSS_REDIS_PASSWORD")
 USER = "10001:10001"
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 900.0
 CPU_BUILD = ("BUILD_IMAGE=python:3.11-bookworm", "TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu")
 SEARCH = {
     "name": "smoke test",
