@@ -34,6 +34,14 @@ def test_a_key_opens_a_session(controller: RunningController, browser: httpx.Cli
     assert browser.get("/api/v1/searches").status_code == 200
 
 
+def test_behind_a_proxy_with_tls_the_cookie_is_for_https_alone(
+    controller: RunningController, browser: httpx.Client
+) -> None:
+    assert "Secure" not in sign_in(browser, controller.keys["viewer"]).headers["Set-Cookie"]
+    browser.headers["X-Forwarded-Proto"] = "https"
+    assert "Secure" in sign_in(browser, controller.keys["viewer"]).headers["Set-Cookie"]
+
+
 def test_who_is_not_signed_in_is_sent_to_the_form_and_then_back(
     controller: RunningController, browser: httpx.Client
 ) -> None:
