@@ -2,16 +2,12 @@
 
 from jobs.spec import LossSpec
 from trainer.profiles.backbone import resnet
-from trainer.profiles.losses import RANKING_STDS, atss_losses, box_coder
+from trainer.profiles.losses import LOW_SCORE_THRESHOLD, RANKING_STDS, atss_losses, box_coder
 from trainer.profiles.pipelines import NORMALISATION
 from trainer.profiles.recipe import Config, Head
 from trainer.profiles.retinanet import Size
 
 ATSS_HEADS = (Head("bbox_head", "bbox_head", ("loss_",)),)
-
-SCORE_THRESHOLD = 0.01
-"""Detections below are dropped in tests. A ranking loss orders scores and gives them no level: after a short training
-good detections score less than the usual 0.05, from a prior of 0.01."""
 
 
 def atss(size: Size, class_count: int, loss: LossSpec, frozen_backbone: bool, normalised_groups: int) -> Config:
@@ -62,7 +58,7 @@ def atss(size: Size, class_count: int, loss: LossSpec, frozen_backbone: bool, no
         "test_cfg": {
             "nms_pre": 1000,
             "min_bbox_size": 0,
-            "score_thr": SCORE_THRESHOLD,
+            "score_thr": LOW_SCORE_THRESHOLD,
             "nms": {"type": "nms", "iou_threshold": 0.6},
             "max_per_img": 100,
         },

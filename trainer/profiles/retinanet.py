@@ -29,7 +29,15 @@ class Size:
     """Of the pyramid's levels, in pixels."""
 
 
-def retinanet(size: Size, class_count: int, loss: LossSpec, frozen_backbone: bool, nms_iou: float = 0.5) -> Config:
+def retinanet(
+    size: Size,
+    class_count: int,
+    loss: LossSpec,
+    frozen_backbone: bool,
+    *,
+    nms_iou: float = 0.5,
+    score_threshold: float = 0.05,
+) -> Config:
     """mmdet's configuration of a RetinaNet with 2 scales per octave and 3 ratios of anchors.
 
     Args:
@@ -38,6 +46,7 @@ def retinanet(size: Size, class_count: int, loss: LossSpec, frozen_backbone: boo
         loss: decides the head's type, its loss modules and its box coder.
         frozen_backbone: keep the first stage and the batch-normalisation statistics of pretrained weights.
         nms_iou: boxes that overlap a better one by more are dropped in tests.
+        score_threshold: boxes that score less are dropped in tests.
     """
     return {
         "type": "RetinaNet",
@@ -76,7 +85,7 @@ def retinanet(size: Size, class_count: int, loss: LossSpec, frozen_backbone: boo
         "test_cfg": {
             "nms_pre": 1000,
             "min_bbox_size": 0,
-            "score_thr": 0.05,
+            "score_thr": score_threshold,
             "nms": {"type": "nms", "iou_threshold": nms_iou},
             "max_per_img": 100,
         },

@@ -2,6 +2,7 @@
 
 from jobs.spec import JobSpec
 from trainer.datasets.coco import CocoSplit
+from trainer.profiles.losses import LOW_SCORE_THRESHOLD
 from trainer.profiles.recipe import Recipe
 from trainer.profiles.retinanet import RETINANET_HEADS, Size, retinanet
 from trainer.profiles.tiny import tiny_recipe
@@ -18,5 +19,5 @@ SIZE = Size(
 
 def retinanet_tiny(spec: JobSpec, data: CocoSplit) -> Recipe:
     """ResNet-18 with 16 base channels from random weights, FPN of 32 channels, one convolution in each branch."""
-    model = retinanet(SIZE, len(data.classes), spec.loss, frozen_backbone=False)
+    model = retinanet(SIZE, len(data.classes), spec.loss, frozen_backbone=False, score_threshold=LOW_SCORE_THRESHOLD)
     return tiny_recipe(spec, data, model, RETINANET_HEADS)

@@ -68,6 +68,11 @@ def test_the_seed_fixes_the_first_weights(make_recipe):
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_short_trainings_are_measured_on_low_scores_too(make_recipe):
+    assert make_recipe(profile="retinanet-tiny").model["test_cfg"]["score_thr"] == 0.01
+    assert make_recipe(profile="retinanet-r50").model["test_cfg"]["score_thr"] == 0.05
+
+
 def test_tiny_does_not_enlarge_small_images(make_recipe):
     assert make_recipe(overrides=Overrides()).load_pipeline[-1]["scale"][1] == 128
     assert make_recipe(overrides=Overrides(image_size_px=96)).load_pipeline[-1]["scale"][1] == 96
