@@ -1,11 +1,20 @@
 """Backup and restore of a search: `paploss dump`, `paploss load`."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from controller.cli.connection import DEFAULT_STATE, IdArgument, KeyFileOption, StateOption, UrlOption, connect
+from controller.cli.connection import (
+    DEFAULT_STATE,
+    IdArgument,
+    JsonOption,
+    KeyFileOption,
+    StateOption,
+    UrlOption,
+    connect,
+)
 from controller.cli.failures import BAD_INPUT, CommandError
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The file, by custom ID.jsonl.gz.")]
@@ -14,6 +23,8 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The file, by
 def dump(
     search_id: IdArgument,
     file: FileArgument,
+    *,
+    as_json: JsonOption = False,
     state: StateOption = DEFAULT_STATE,
     url: UrlOption = None,
     key_file: KeyFileOption = None,
@@ -28,11 +39,16 @@ def dump(
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise CommandError(f"{file}: {error.strerror}", BAD_INPUT) from None
-    typer.echo(f"{file}: {len(content)} bytes")
+    told = {"file": str(file), "bytes": len(content)}
+    typer.echo(json.dumps(told) if as_json else f"{file}: {len(content)} bytes")
 
 
 def load(
-    file: FileArgument, state: StateOption = DEFAULT_STATE, url: UrlOption = None, key_file: KeyFileOption = None
+    file: FileArgument,
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
 ) -> None:
     """Store the search of a file, on SQLite or PostgreSQL whichever it came from; needs an administrator's key."""
     try:
@@ -41,4 +57,4 @@ def load(
         raise CommandError(f"{file}: {error.strerror}", BAD_INPUT) from None
     with connect(state, url, key_file) as client:
         run = client.load(content)
-    typer.echo(f"{run.id} is {run.state}")
+    typer.echo(run.model_dump_json() if as_json else f"{run.id} is {run.state}")

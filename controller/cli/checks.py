@@ -1,5 +1,6 @@
 """`paploss check`: whether a deployment works, part by part; what `helm test` runs."""
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import typer
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
+from controller.cli.connection import JsonOption
 from controller.cli.failures import FAILED, CommandError
 from controller.cli.service_commands import read_settings
 from controller.cli.specifications import read_search
@@ -36,10 +38,11 @@ def check(
     ] = "http://127.0.0.1:8080",
     patience_seconds: Annotated[float, typer.Option(help="How long parts may take to come up.")] = 120,
     timeout_seconds: Annotated[float, typer.Option(help="How long the search may take, workers included.")] = 900,
+    as_json: JsonOption = False,
 ) -> None:
     """Tell which part of a deployment does not work, with a controller's own settings and secrets, and why."""
     spec = None if spec_file is None else read_search(spec_file)
-    console = Console(highlight=False)
+    console = Console(stderr=as_json, highlight=False)
     settings = read_settings()
     give_up_at = time.monotonic() + patience_seconds
     while faults := list(find_faults(settings, url)):
@@ -52,6 +55,8 @@ def check(
         with Client(url, key) as client:
             _run(client, spec, timeout_seconds)
         console.print("a search through the workers: ok")
+    if as_json:
+        typer.echo(json.dumps({"parts_ok": True, "search_ok": None if spec is None else True}))
 
 
 def find_faults(settings: Settings, url: str) -> Iterator[str]:
