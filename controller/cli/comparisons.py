@@ -1,8 +1,6 @@
 """The command that compares losses: one start, or another look at what it started before."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,12 +8,12 @@ import typer
 from rich.console import Console
 
 from controller.api.models import TrainingDetail, TrialSummary
-from controller.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
+from controller.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption
 from controller.cli.failures import FAILED, INTERRUPTED, CommandError
-from controller.cli.platform import PlatformError, find_running, run_platform
+from controller.cli.own_platform import use_platform
 from controller.cli.progress import duration, percent
-from controller.cli.service_commands import PortOption, WorkersOption, announce, end_on_sigterm, workers_here
-from controller.cli.specifications import find_data_roots, read_comparison
+from controller.cli.service_commands import PortOption, WorkersOption
+from controller.cli.specifications import read_comparison
 from controller.cli.tables import comparison_table, rate_table
 from controller.cli.watching import KeepUp, follow
 from controller.client import Client
@@ -49,9 +47,10 @@ def compare(
     """
     spec = read_comparison(spec_file, data_root)
     console = Console(stderr=as_json, highlight=False)
-    if detach and url is None and find_running(state) is None:
-        raise CommandError("--detach: expected a running platform (`paploss up`, or --url)", FAILED)
-    with _use_platform(spec, console, state, url, key_file, workers=workers, port=port) as (client, keep_up):
+    with use_platform(spec, console, state, url, key_file, workers=workers, port=port, detach=detach) as (
+        client,
+        keep_up,
+    ):
         training_id = _find_started(client, spec) or client.create_training(spec).id
         if detach:
             typer.echo(json.dumps({"id": training_id}) if as_json else training_id)
@@ -73,32 +72,6 @@ def compare(
         console.print(rate_table(comparison))
     for line in (*(f"{row.label}: {row.remark}" for row in comparison.rows if row.remark), *lines):
         console.print(line, markup=False, soft_wrap=True)
-
-
-@contextmanager
-def _use_platform(
-    spec: TrainingSpec,
-    console: Console,
-    state: Path,
-    url: str | None,
-    key_file: Path | None,
-    *,
-    workers: int | None,
-    port: int | None,
-) -> Iterator[tuple[Client, KeepUp | None]]:
-    """A client of the running platform; or of one that ends with the context, and what keeps that one up."""
-    if url is not None or find_running(state) is not None:
-        with connect(state, url, key_file) as client:
-            yield client, None
-        return
-    end_on_sigterm()
-    try:
-        with run_platform(state, port, workers_here(workers), find_data_roots(spec)) as platform:
-            announce(platform, console)
-            with Client(platform.address.url, platform.address.key) as client:
-                yield client, platform.revive
-    except PlatformError as error:
-        raise CommandError(str(error), FAILED) from None
 
 
 def _find_started(client: Client, spec: TrainingSpec) -> str | None:

@@ -21,11 +21,11 @@ from controller.cli.connection import (
 )
 from controller.cli.exports import describe_best
 from controller.cli.failures import FAILED, INTERRUPTED, CommandError
-from controller.cli.platform import PlatformError, find_running, run_platform
+from controller.cli.own_platform import use_platform
 from controller.cli.progress import FINAL_STATES, conclusion, next_command, percent, rounds_table
 from controller.cli.results import ExportFormat, default_file, describe_files, export_files, write_files
-from controller.cli.service_commands import PortOption, WorkersOption, announce, end_on_sigterm, workers_here
-from controller.cli.specifications import find_data_roots, read_search
+from controller.cli.service_commands import PortOption, WorkersOption
+from controller.cli.specifications import read_search
 from controller.cli.watching import results_table, watch_search, watch_training
 from controller.client import ApiError, Client
 from controller.specs import SearchSpec
@@ -53,13 +53,26 @@ def search(
     """
     spec = read_search(spec_file, data_root)
     console = Console(stderr=as_json, highlight=False)
-    if url is not None or find_running(state) is not None:
-        with connect(state, url, key_file) as client:
-            _search_there(client, spec, console, state, detach=detach, as_json=as_json)
-    elif detach:
-        raise CommandError("--detach: expected a running platform (`paploss up`, or --url)", FAILED)
-    else:
-        _search_here(spec, console, state, workers=workers, port=port, as_json=as_json)
+    with use_platform(spec, console, state, url, key_file, workers=workers, port=port, detach=detach) as (
+        client,
+        keep_up,
+    ):
+        # On a platform that stays, the same command again means another search.
+        unfinished = _find_unfinished(client, spec) if keep_up else None
+        search_id = unfinished or client.create_search(spec).id
+        if detach:
+            typer.echo(json.dumps({"id": search_id}) if as_json else search_id)
+            return
+        console.print(f"search {search_id}{' goes on' if unfinished else ''}", markup=False)
+        try:
+            found = watch_search(client, search_id, console, keep_up)
+        except KeyboardInterrupt:
+            if keep_up is None:
+                follow = next_command("show", search_id, "--watch")
+                raise CommandError(f"the search goes on: {follow}", INTERRUPTED) from None
+            console.print("running trials leave a checkpoint ...")
+            raise CommandError("interrupted; the same command goes on", INTERRUPTED) from None
+        _conclude(client, found, console, state, as_json)
 
 
 def list_all(
@@ -157,43 +170,6 @@ def cancel(
 
 def _tell(run: Run, as_json: bool) -> None:
     typer.echo(run.model_dump_json() if as_json else f"{run.id} is {run.state}")
-
-
-def _search_there(
-    client: Client, spec: SearchSpec, console: Console, state: Path, *, detach: bool, as_json: bool
-) -> None:
-    search_id = client.create_search(spec).id
-    if detach:
-        typer.echo(json.dumps({"id": search_id}) if as_json else search_id)
-        return
-    console.print(f"search {search_id}", markup=False)
-    try:
-        found = watch_search(client, search_id, console)
-    except KeyboardInterrupt:
-        follow = next_command("show", search_id, "--watch")
-        raise CommandError(f"the search goes on: {follow}", INTERRUPTED) from None
-    _conclude(client, found, console, state, as_json)
-
-
-def _search_here(
-    spec: SearchSpec, console: Console, state: Path, *, workers: int | None, port: int | None, as_json: bool
-) -> None:
-    end_on_sigterm()
-    try:
-        with run_platform(state, port, workers_here(workers), find_data_roots(spec)) as platform:
-            announce(platform, console)
-            with Client(platform.address.url, platform.address.key) as client:
-                unfinished = _find_unfinished(client, spec)
-                search_id = unfinished or client.create_search(spec).id
-                console.print(f"search {search_id}{' goes on' if unfinished else ''}", markup=False)
-                try:
-                    found = watch_search(client, search_id, console, platform.revive)
-                except KeyboardInterrupt:
-                    console.print("running trials leave a checkpoint ...")
-                    raise CommandError("interrupted; the same command goes on", INTERRUPTED) from None
-                _conclude(client, found, console, state, as_json)
-    except PlatformError as error:
-        raise CommandError(str(error), FAILED) from None
 
 
 def _find_unfinished(client: Client, spec: SearchSpec) -> str | None:
