@@ -41,6 +41,7 @@ def serve(folder: Path) -> Iterator[tuple[str, str, Database]]:
         redis_url=f"unix://{redis.socket_file}",
         state_dir=folder,
         tick_seconds=3600.0,
+        data_roots=(Path("/data"),),
     )
     app = create_app(settings)
     database = app.state.services.database
