@@ -6,7 +6,7 @@ The runs on real images need their data and hours, and are started by themselves
 import subprocess
 import sys
 
-BENCHMARKS = ("first_search", "loss", "page", "proxy", "ranking_losses", "scheduling", "search")
+BENCHMARKS = ("first_search", "load", "loss", "page", "proxy", "ranking_losses", "scheduling", "search")
 
 
 def main() -> int:

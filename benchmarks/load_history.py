@@ -32,7 +32,7 @@ _FILL = (
     """
     INSERT INTO attempts (trial_id, number, claim_id, token, worker, host, device, environment, resumed_iteration,
         claimed_at, started_at, ended_at, outcome, answer, log_tail)
-    SELECT id, 1, 'claim-' || token, token, worker, 'past', 'simulated', CAST('{}' AS json), 0, created_at,
+    SELECT id, 1, token, token, worker, 'past', 'simulated', CAST('{}' AS json), 0, created_at,
         started_at, finished_at, 'succeeded', 'succeeded', repeat('iteration of a training that ended ', 20)
     FROM trials WHERE search_id LIKE 'past%'
     """,

@@ -21,7 +21,7 @@ from controller.store.keys import create_key
 from tests.servers import PostgresServer, RedisServer
 
 FIRST_PORT = 18_700
-READY_SECONDS = 60
+READY_SECONDS = 300
 
 
 @dataclass

@@ -23,6 +23,12 @@ LastEventId = Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$", description
 
 router = APIRouter(prefix="/api/v1/searches", tags=["searches"])
 
+_EVENT = {
+    "type": "object",
+    "description": "one of the events",
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+}
+
 
 def _text(media_type: str) -> dict[int | str, dict[str, Any]]:
     """The `responses=` of a route that answers with text of another kind than JSON."""
@@ -167,7 +173,7 @@ def read_log(search_id: SearchId, services: Injected, cursor: NumberCursor = Non
 @router.get(
     "/{search_id}/events",
     response_class=StreamingResponse,
-    responses=_text(EVENT_STREAM) | problems.documented(404),
+    responses=problems.documented(404) | {200: {"content": {EVENT_STREAM: {"schema": _EVENT}}}},
 )
 def follow(search_id: SearchId, services: Injected, last_event_id: LastEventId = None) -> StreamingResponse:
     """Live events (server-sent): every new line of the log, `progress` when the trials' states have changed, `end`
