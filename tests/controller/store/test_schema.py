@@ -6,13 +6,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from scenarios import training_spec
-from sqlalchemy import inspect, text
+from sqlalchemy import MetaData, insert, inspect, text
 
 from controller.loop.jobs import parse_training
+from controller.specs import TrainingSpec
 from controller.store import schema
 from controller.store.database import Database
 from controller.store.errors import SchemaError
-from controller.store.models import Base, Search
+from controller.store.models import Base, Search, Trial
 
 
 def test_models_and_migrations_agree(database: Database) -> None:
@@ -84,4 +85,29 @@ def test_comparisons_from_before_the_check_of_learning_rates_keep_having_none(da
     with database.read() as session:
         assert parse_training(session.get_one(Search, "t1")).learning_rates == ()
         assert "learning_rates" not in session.get_one(Search, "s1").spec
+    database.close()
+
+
+def test_data_of_every_older_schema_is_upgraded(database_url: str) -> None:
+    # As the first schema's program wrote it: later programs add columns and change what is in them.
+    search = {"id": "old", "kind": "training", "name": "", "owner": "ann", "state": "running", "stage": "trainings"}
+    search |= {"reason": "", "profile": "synthetic", "gpus": 0, "priority": 0, "round": 0, "next_number": 1}
+    spec = {"profile": "synthetic", "losses": [{"label": "start", "preset": "identity"}]}
+    trial = {"id": "old-000000", "search_id": "old", "number": 0, "kind": "compare", "label": "start", "seed": 0}
+    trial |= {"state": "succeeded", "attempt": 1, "failed_attempts": 0, "preemptions": 0, "iteration": 20}
+    trial |= {"reward": 0.25, "diverged": False, "created_at": 1.0, "finished_at": 3.0}
+    database = Database(database_url)
+    schema.upgrade(database, "0001")
+    then = MetaData()
+    then.reflect(database.engine)
+    with database.engine.begin() as connection:
+        connection.execute(insert(then.tables["searches"]).values(search | {"spec": spec, "created_at": 1.0}))
+        connection.execute(insert(then.tables["trials"]).values(trial))
+    schema.upgrade(database)
+    schema.check(database)
+    with database.read() as session:
+        TrainingSpec.model_validate(session.get_one(Search, "old").spec)
+        found = session.get_one(Trial, "old-000000")
+        assert (found.reward, found.state, found.finished_at) == (0.25, "succeeded", 3.0)
+        assert found.learning_rate_factor == 1.0
     database.close()
