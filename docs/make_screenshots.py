@@ -1,8 +1,8 @@
 """Takes the screenshots of docs/images: `python -m docs.make_screenshots [FOLDER]`.
 
-Serves a controller over a database that is filled as two searches would have left it, and opens every page, and the one
-of a search also in dark and on a phone. Needs playwright (an extra of `dev`) and a Chromium; CHROMIUM names its executable if it is not
-/usr/bin/chromium.
+Serves a controller over a database that is filled as two searches would have left it (the rewards are made up), and
+opens every page, and that of a search also in dark and on a phone. Needs playwright and Pillow, which the extra `dev`
+brings, and a Chromium; CHROMIUM names its executable if it is not /usr/bin/chromium.
 """
 
 import os
@@ -31,7 +31,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 MOST_PX = 2000
 """Of a longer page the beginning is kept."""
-COLOURS = 80
+COLOURS = 160
 """A palette of so many keeps an image small; the page has few colours."""
 PATIENCE_MS = 120_000
 
@@ -77,7 +77,8 @@ def take(browser: Browser, url: str, key: str, *, look: str, pages: dict[str, st
     page = browser.new_page(**LOOKS[look])
     page.set_default_timeout(PATIENCE_MS)
     page.goto(f"{url}/sign-in")
-    _take(page, folder / f"sign-in-{look}.png")
+    if look == "light":
+        _take(page, folder / "sign-in-light.png")
     page.fill("#key", key)
     page.click("button.primary")
     page.wait_for_url(f"{url}/")
