@@ -1,5 +1,6 @@
 """Commands that need no platform: help, and refusals with their exit status."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -15,6 +16,16 @@ from controller.cli.failures import BAD_INPUT, FAILED, REFUSED, UNREACHABLE
 from controller.cli.main import app
 from controller.client import Client
 from controller.specs import SearchSpec
+
+
+@pytest.fixture(autouse=True)
+def keep_the_log_of_this_process() -> Iterator[None]:
+    """A command that serves starts a log of its own, on the standard error of that one call."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def invoke(*arguments: str, **environment: str):
