@@ -1,6 +1,6 @@
 """The ranking objective on two devices, as programs of torchrun's: writes what each case's averaged gradients are.
 
-    python -m torch.distributed.run --standalone --nproc-per-node=2 tests/two_devices.py FILE
+python -m torch.distributed.run --standalone --nproc-per-node=2 tests/two_devices.py FILE
 """
 
 import sys

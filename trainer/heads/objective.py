@@ -209,13 +209,13 @@ def _of_all_devices(batch: _Batch) -> _Batch:
     """
     targets = gather_with_gradient(batch.targets.to(torch.int8)).to(batch.targets.dtype)
     boxes = (batch.deltas, batch.delta_targets, batch.quality[:, None], batch.iou[:, None])
-    deltas, delta_targets, quality, iou = gather_with_gradient(torch.cat(boxes, dim=1)).split([4, 4, 1, 1], dim=1)
+    rows = gather_with_gradient(torch.cat(boxes, dim=1))
     return _Batch(
         logits=gather_with_gradient(batch.logits),
         targets=targets,
         entries=(targets == 1).nonzero().squeeze(1),
-        deltas=deltas,
-        delta_targets=delta_targets,
-        quality=quality.squeeze(1),
-        iou=iou.squeeze(1).detach(),
+        deltas=rows[:, :4],
+        delta_targets=rows[:, 4:8],
+        quality=rows[:, 8],
+        iou=rows[:, 9].detach(),
     )
