@@ -1,8 +1,9 @@
 """Takes the screenshots of docs/images: `python -m docs.make_screenshots [FOLDER]`.
 
-Serves a controller over a database that is filled as two searches would have left it (the rewards are made up), and
-opens every page, and that of a search also in dark and on a phone. Needs playwright and Pillow, which the extra `dev`
-brings, and a Chromium; CHROMIUM names its executable if it is not /usr/bin/chromium.
+Serves a controller over a database, and opens every page, and that of a search also in dark and on a phone. The search,
+its trial and the comparison are real, from the records in benchmarks/results; two searches beside them are made up.
+Needs playwright and Pillow, which the extra `dev` brings, and a Chromium; CHROMIUM names its executable if it is not
+/usr/bin/chromium.
 """
 
 import os
@@ -13,15 +14,13 @@ from typing import Any
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
-from sqlalchemy import select, update
 
 from benchmarks.filled_database import fill
 from benchmarks.page import serve
-from controller.loss_choice import LossChoice
-from controller.specs import ConfirmSpec, SearchSpec, TrainingSpec
+from benchmarks.record import RESULTS
+from controller.specs import ConfirmSpec, SearchSpec
 from controller.store.database import Database
-from controller.store.models import Trial
-from controller.store.searches import create_training
+from controller.store.dumps import load
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 LOOKS: dict[str, dict[str, Any]] = {
@@ -37,39 +36,26 @@ PATIENCE_MS = 120_000
 
 
 def fill_example(database: Database) -> dict[str, str]:
-    """Every page by name: a finished search, a running one, and a comparison. Their rewards are made up."""
+    """Every page by name, with two searches whose rewards are made up beside the recorded one and its comparison."""
+    search, comparison = (_load(database, name) for name in ("bccd-search", "bccd-comparison"))
     confirm = ConfirmSpec(candidates=3, seeds=3)
     finished = fill(database, SearchSpec(name="Example", profile="retinanet-tiny", rounds=40, confirm=confirm))
     running = SearchSpec(name="Example, more trials", profile="retinanet-tiny", rounds=40, trials_per_round=12, seed=1)
     unfinished = fill(database, running, rounds=23, owner="ben")
-    losses = [LossChoice(label="identity", preset="identity"), LossChoice(label="published", preset="retinanet")]
-    with database.write() as session:
-        spec = TrainingSpec(
-            name="Identity and published",
-            kind="compare",
-            profile="retinanet-tiny",
-            losses=tuple(losses),
-            seeds=tuple(range(5)),
-            learning_rates=(),
-        )
-        training = create_training(session, spec, "ann").id
-        session.flush()
-        for trial in session.scalars(select(Trial).where(Trial.search_id == training)).all():
-            reward = (0.17 if trial.label == "identity" else 0.235) + 0.003 * (
-                (trial.seed * 7 + trial.number * 3) % 5 - 2
-            )
-            session.execute(
-                update(Trial).where(Trial.id == trial.id).values(state="succeeded", reward=reward, seconds=210.0)
-            )
     return {
         "searches": "/",
-        "search": f"/searches/{finished}",
-        "trial": f"/trials/{finished}-000300",
-        "training": f"/trainings/{training}",
+        "search": f"/searches/{search}",
+        "trial": f"/trials/{search}-000068",
+        "training": f"/trainings/{comparison}",
         "start": "/searches/new?example=bccd",
         "compare": f"/compare?first={finished}&second={unfinished}",
         "workers": "/workers",
     }
+
+
+def _load(database: Database, name: str) -> str:
+    with (RESULTS / f"{name}.jsonl.gz").open("rb") as file:
+        return load(database, file, data_roots=[Path("/data")])
 
 
 def take(browser: Browser, url: str, key: str, *, look: str, pages: dict[str, str], folder: Path) -> None:
