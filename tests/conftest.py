@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 from clusters import Namespace, NoClusterError, Release, find_cluster
-from servers import CannotStartError, PostgresServer, RedisServer
+from servers import PostgresServer, RedisServer, serving
 
 from controller.store import schema
 from controller.store.database import Database
@@ -21,25 +21,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A running PostgreSQL."""
-    try:
-        server = PostgresServer()
-        server.start()
-    except CannotStartError as error:
-        pytest.skip(str(error))
-    yield server
-    server.close()
+    yield from serving(PostgresServer)
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """A running redis-server."""
-    try:
-        server = RedisServer()
-        server.start()
-    except CannotStartError as error:
-        pytest.skip(str(error))
-    yield server
-    server.close()
+    yield from serving(RedisServer)
 
 
 @pytest.fixture

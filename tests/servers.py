@@ -10,11 +10,12 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
+import pytest
 
 START_SECONDS = 30
 
@@ -162,3 +163,17 @@ class PostgresServer:
 
 def _name(url: str) -> str:
     return url.partition("?")[0].rpartition("/")[2]
+
+
+Server = TypeVar("Server", RedisServer, PostgresServer)
+
+
+def serving(make: Callable[[], Server]) -> Iterator[Server]:
+    """A running server, for as long as a fixture lives; skips the test where it cannot be started."""
+    try:
+        server = make()
+        server.start()
+    except CannotStartError as error:
+        pytest.skip(str(error))
+    yield server
+    server.close()

@@ -8,7 +8,7 @@ import pytest
 from breakable import Breakable, breakable_platform
 from disturbances import SEARCH, expect_same
 from scenarios import outcome
-from servers import CannotStartError, PostgresServer, RedisServer
+from servers import PostgresServer, RedisServer, serving
 from stack import Stack
 
 
@@ -29,25 +29,13 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisSer
 @pytest.fixture(scope="package")
 def own_redis() -> Iterator[RedisServer]:
     """A redis-server that these tests may kill."""
-    try:
-        server = RedisServer()
-        server.start()
-    except CannotStartError as error:
-        pytest.skip(str(error))
-    yield server
-    server.close()
+    yield from serving(RedisServer)
 
 
 @pytest.fixture(scope="package")
 def own_postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL that these tests may kill."""
-    try:
-        server = PostgresServer()
-        server.start()
-    except CannotStartError as error:
-        pytest.skip(str(error))
-    yield server
-    server.close()
+    yield from serving(PostgresServer)
 
 
 @pytest.fixture(scope="package")
