@@ -9,7 +9,7 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup search test test-cluster test-all check lint docs bench clean
+.PHONY: help setup search test test-faults test-cluster test-all check lint docs bench clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,7 +24,10 @@ search: $(READY)  ## search a loss on the embedded data set and show the result
 	@$(BIN)/paploss search $(SEARCH) --workers $(WORKERS)
 
 test: $(READY)  ## the default test suite
-	$(BIN)/python -m pytest -m "not slow and not cluster"
+	$(BIN)/python -m pytest -m "not slow and not faults and not cluster"
+
+test-faults: $(READY)  ## searches whose processes, servers and networks are broken
+	$(BIN)/python -m pytest -m "faults and not slow"
 
 test-cluster: $(READY)  ## the tests against a Kubernetes API (KUBECONFIG)
 	$(BIN)/python -m pytest -m cluster

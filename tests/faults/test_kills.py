@@ -20,7 +20,7 @@ from controller.settings import Settings
 from controller.store.database import Database
 from jobs.queue import TrialQueue
 
-pytestmark = pytest.mark.timeout(900)  # patience with busy machines
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # patience with busy machines
 
 Outcome = Mapping[str, Any]
 

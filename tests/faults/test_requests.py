@@ -14,7 +14,7 @@ from disturbances import ITERATIONS, SEARCH, TRIALS, await_iterations, expect_sa
 from scenarios import check_ended
 from stack import Stack, wait_until
 
-pytestmark = pytest.mark.timeout(900)  # patience with busy machines
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # patience with busy machines
 
 Outcome = Mapping[str, Any]
 

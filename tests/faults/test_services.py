@@ -26,7 +26,7 @@ from stack import Stack, wait_until
 
 from controller.store.leadership import find_leader
 
-pytestmark = pytest.mark.timeout(900)  # patience with busy machines
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # patience with busy machines
 
 Outcome = Mapping[str, Any]
 

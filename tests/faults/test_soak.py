@@ -148,6 +148,7 @@ def soak_seconds(default: float) -> float:
     return float(os.environ.get("PAPLOSS_SOAK_SECONDS", default))
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seconds", [10, pytest.param(240, marks=pytest.mark.slow)])
 def test_many_faults_at_once(platform: Breakable, undisturbed: Outcome, seconds: float) -> None:

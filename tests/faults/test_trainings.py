@@ -13,7 +13,7 @@ from scenarios import attempts, outcome
 from servers import RedisServer
 from stack import Stack
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SEARCH: dict[str, Any] = {
     "profile": "retinanet-tiny",

@@ -25,7 +25,7 @@ from stack import Stack, wait_until
 from controller.store.models import LateResult
 from jobs.queue import TrialQueue
 
-pytestmark = pytest.mark.timeout(900)  # patience with busy machines
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # patience with busy machines
 
 Outcome = Mapping[str, Any]
 
