@@ -58,8 +58,8 @@ def test_redis_that_answers_slowly(platform: Breakable, undisturbed: Outcome) ->
 def test_while_redis_is_silent_the_leader_goes_on(platform: Breakable, undisturbed: Outcome) -> None:
     search_id = start_search(platform)
     epoch = read_leader(platform.stack)[1]
+    trainer, _ = await_trainer(platform.stack, "w0")  # first: once Redis is silent, nobody gets a trial any more
     platform.to_redis.hold()
-    trainer, _ = await_trainer(platform.stack, "w0")
     wait_until(lambda: not trainer.is_running(), "a training to end")
     platform.to_redis.mend()
     expect_same(platform.stack, search_id, undisturbed)
