@@ -36,8 +36,9 @@ def closed_round(number: int) -> RoundSummary:
 def trial() -> TrialSummary:
     return TrialSummary(
         id="s1-9", search_id="s1", number=9, kind="proxy", label="", round=1, seed=0, state="running", reward=None,
-        diverged=False, learning_rate_factor=1.0, worker="w0", attempts=1, failed_attempts=0, preemptions=0, iteration=30, total_iterations=60,
-        seconds=None, error_kind=None, error=None, created_at=NOW, started_at=NOW, finished_at=None,
+        diverged=False, learning_rate_factor=1.0, worker="w0", attempts=1, failed_attempts=0, preemptions=0,
+        iteration=30, total_iterations=60, seconds=None, error_kind=None, error=None,
+        created_at=NOW, started_at=NOW, finished_at=None,
     )  # fmt: skip
 
 
