@@ -46,10 +46,12 @@ def fill_example(database: Database) -> dict[str, str]:
         "searches": "/",
         "search": f"/searches/{search}",
         "trial": f"/trials/{search}-000068",
+        "trainings": "/trainings",
         "training": f"/trainings/{comparison}",
         "start": "/searches/new?example=bccd",
         "compare": f"/compare?first={finished}&second={unfinished}",
         "workers": "/workers",
+        "unknown": "/searches/unknown",
     }
 
 

@@ -170,7 +170,7 @@ def test_every_parameter_vector_is_finite_and_agrees_with_the_oracle(
     lists = st.lists(st.sampled_from([1, 0, -1]), min_size=count, max_size=count)
     targets = torch.tensor(data.draw(lists))
     quality = torch.tensor(data.draw(st.lists(coordinates, min_size=count, max_size=count)), dtype=torch.float64)
-    logits = torch.tensor(levels, dtype=torch.float64) / 7  # many ties, no difference but 0 and +-1 at a knot
+    logits = torch.tensor(levels, dtype=torch.float64) / 8  # many ties, and differences that are exact where knots are
     results = value_and_gradients(parameterized_ap_loss, logits, quality, targets, points)
     expected = value_and_gradients(pairwise_parameterized_ap_loss, logits, quality, targets, points)
     assert all(bool(result.isfinite().all()) for result in results)
