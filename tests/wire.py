@@ -22,7 +22,7 @@ class Wire:
         self.delay_seconds = 0.0
         """How long each piece travels, either way."""
         self.robbed: Counter[bytes] = Counter()
-        """How many replies were lost, by what their requests began with."""
+        """How many replies were lost since `rob`, by what their requests began with."""
         self._robbing: dict[bytes, int] = {}
         self._passing = threading.Event()
         self._passing.set()
@@ -66,6 +66,7 @@ class Wire:
         """The next `times` requests that begin with these bytes arrive, and their replies do not."""
         with self._lock:
             self._robbing[request] = times
+            self.robbed[request] = 0
 
     def _accept(self) -> None:
         while True:
