@@ -9,7 +9,7 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup search test test-faults test-cluster test-all check lint docs bench clean
+.PHONY: help setup search test test-faults test-slow test-cluster test-all check lint docs bench clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ test: $(READY)  ## the default test suite
 
 test-faults: $(READY)  ## searches whose processes, servers and networks are broken
 	$(BIN)/python -m pytest -m "faults and not slow"
+
+test-slow: $(READY)  ## real trainings and long runs, but those of the faults
+	$(BIN)/python -m pytest -m "slow and not faults"
 
 test-cluster: $(READY)  ## the tests against a Kubernetes API (KUBECONFIG)
 	$(BIN)/python -m pytest -m cluster
