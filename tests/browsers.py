@@ -32,6 +32,8 @@ class Visitor:
         self._browser = browser
         self._contexts: list[Any] = []
         self.errors: list[str] = []
+        self.expected: tuple[str, ...] = ()
+        """Parts of errors that the test brings about."""
 
     def open(self, url: str, **options: Any) -> "sync_api.Page":
         """A browser without any past, at `url`; `options` are those of a Playwright context."""
