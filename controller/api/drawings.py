@@ -90,12 +90,12 @@ def draw_trial(
     a loss without functions, and before the first evaluation."""
     with services.database.read() as session:
         trial = queries.get_trial(session, trial_id)
-        evaluations = views.evaluation_events(session, trial_id)
         if name == "functions":
             search = queries.get_search(session, trial.search_id)
             return _draw_functions(
                 trial_loss(search, trial), search.profile, label="this trial", head=head, columns=columns, theme=theme
             )
+        evaluations = views.evaluation_events(session, trial_id)
     if name == "learning":
         return figures.learning_curve(evaluations, theme)
     metrics = views.last_metrics(trial, evaluations)

@@ -16,6 +16,7 @@ from controller.cli.connection import (
     connect,
 )
 from controller.cli.failures import BAD_INPUT, CommandError
+from controller.cli.progress import tell_state
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The file, by custom ID.jsonl.gz.")]
 
@@ -56,5 +57,4 @@ def load(
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}", BAD_INPUT) from None
     with connect(state, url, key_file) as client:
-        run = client.load(content)
-    typer.echo(run.model_dump_json() if as_json else f"{run.id} is {run.state}")
+        tell_state(client.load(content), as_json)

@@ -10,7 +10,7 @@ from rich.console import Console
 from controller.api.models import TrainingDetail, TrialSummary
 from controller.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption
 from controller.cli.failures import FAILED, INTERRUPTED, CommandError
-from controller.cli.own_platform import use_platform
+from controller.cli.own_platform import DataRootOption, DetachOption, use_platform
 from controller.cli.progress import duration, percent
 from controller.cli.service_commands import PortOption, WorkersOption
 from controller.cli.specifications import read_comparison
@@ -26,13 +26,11 @@ SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="What to
 def compare(
     spec_file: SpecArgument,
     *,
-    data_root: Annotated[
-        Path | None, typer.Option(help="Folder of the data set, in place of the file's dataset.root.")
-    ] = None,
+    data_root: DataRootOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for compare-PROFILE.json, .csv and .png [STATE/exports/ID].")
     ] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Print the id and do not wait.")] = False,
+    detach: DetachOption = False,
     workers: WorkersOption = None,
     port: PortOption = None,
     as_json: JsonOption = False,

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
 from controller.cli.connection import connect
@@ -14,6 +16,11 @@ from controller.cli.specifications import find_data_roots
 from controller.cli.watching import KeepUp
 from controller.client import Client
 from controller.specs import Request
+
+DataRootOption = Annotated[
+    Path | None, typer.Option(help="Folder of the data set, in place of the file's dataset.root.")
+]
+DetachOption = Annotated[bool, typer.Option("--detach", help="Print the id and do not wait.")]
 
 
 @contextmanager

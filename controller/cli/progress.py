@@ -5,13 +5,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from controller.api.models import Best, RoundSummary, SearchDetail, TrialSummary
+from controller.api.models import Best, RoundSummary, Run, SearchDetail, TrialSummary
 
 _SHOWN_ROUNDS = 12
 _SHOWN_TRIALS = 8
@@ -29,6 +30,11 @@ def next_command(*words: object) -> str:
     if program.is_relative_to(Path.cwd()):
         program = program.relative_to(Path.cwd())
     return " ".join(map(str, (program, *words)))
+
+
+def tell_state(run: Run, as_json: bool) -> None:
+    """Print what has become of a search or a training request."""
+    typer.echo(run.model_dump_json() if as_json else f"{run.id} is {run.state}")
 
 
 def duration(seconds: float | None) -> str:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from controller.api.models import Run, SearchDetail
+from controller.api.models import SearchDetail
 from controller.cli.connection import (
     DEFAULT_STATE,
     IdArgument,
@@ -21,8 +21,8 @@ from controller.cli.connection import (
 )
 from controller.cli.exports import describe_best
 from controller.cli.failures import FAILED, INTERRUPTED, CommandError
-from controller.cli.own_platform import use_platform
-from controller.cli.progress import FINAL_STATES, conclusion, next_command, percent, rounds_table
+from controller.cli.own_platform import DataRootOption, DetachOption, use_platform
+from controller.cli.progress import FINAL_STATES, conclusion, next_command, percent, rounds_table, tell_state
 from controller.cli.results import ExportFormat, default_file, describe_files, export_files, write_files
 from controller.cli.service_commands import PortOption, WorkersOption
 from controller.cli.specifications import read_search
@@ -36,10 +36,8 @@ SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="What to
 def search(
     spec_file: SpecArgument,
     *,
-    data_root: Annotated[
-        Path | None, typer.Option(help="Folder of the data set, in place of the file's dataset.root.")
-    ] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Print the id and do not wait.")] = False,
+    data_root: DataRootOption = None,
+    detach: DetachOption = False,
     workers: WorkersOption = None,
     port: PortOption = None,
     as_json: JsonOption = False,
@@ -141,7 +139,7 @@ def pause(
 ) -> None:
     """Let nothing more be started; running trials are handed back with a checkpoint."""
     with connect(state, url, key_file) as client:
-        _tell(client.pause(search_id), as_json)
+        tell_state(client.pause(search_id), as_json)
 
 
 def resume(
@@ -153,7 +151,7 @@ def resume(
 ) -> None:
     """Go on after a pause."""
     with connect(state, url, key_file) as client:
-        _tell(client.resume(search_id), as_json)
+        tell_state(client.resume(search_id), as_json)
 
 
 def cancel(
@@ -165,11 +163,7 @@ def cancel(
 ) -> None:
     """End a search and all its open trials, for good."""
     with connect(state, url, key_file) as client:
-        _tell(client.cancel(search_id), as_json)
-
-
-def _tell(run: Run, as_json: bool) -> None:
-    typer.echo(run.model_dump_json() if as_json else f"{run.id} is {run.state}")
+        tell_state(client.cancel(search_id), as_json)
 
 
 def _find_unfinished(client: Client, spec: SearchSpec) -> str | None:

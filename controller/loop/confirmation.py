@@ -17,7 +17,7 @@ from controller.search.policy import PolicyState
 from controller.specs import SearchSpec
 from controller.store.events import record
 from controller.store.models import Round, Search, Trial
-from controller.store.searches import end_search, new_trial
+from controller.store.searches import end_search, new_trial, trials_by_label
 from jobs.presets import PRESETS
 from jobs.profiles import PROFILES
 from jobs.spec import LossSpec, Message
@@ -77,12 +77,7 @@ def start_confirmation(session: Session, search: Search, spec: SearchSpec) -> No
 
 def conclude(session: Session, search: Search, spec: SearchSpec) -> None:
     """Choose the final parameters and end the search. The caller holds the search's row lock and drives."""
-    trials = session.scalars(
-        select(Trial).where(Trial.search_id == search.id, Trial.kind == "confirm").order_by(Trial.number)
-    ).all()
-    by_label: dict[str, list[Trial]] = {}
-    for trial in trials:
-        by_label.setdefault(trial.label, []).append(trial)
+    by_label = trials_by_label(session, search.id, "confirm")
     measured = {label: _measure(label, of_label) for label, of_label in by_label.items()}
     candidates = [found for label, found in measured.items() if label not in (IDENTITY, PUBLISHED)]
     if not any(found.rewards for found in candidates):

@@ -12,19 +12,14 @@ from controller.comparison_report import RateResult
 from controller.loop.jobs import parse_training
 from controller.store.events import record
 from controller.store.models import REWARDED_STATES, Search, Trial
-from controller.store.searches import add_trainings, end_search
+from controller.store.searches import add_trainings, end_search, trials_by_label
 from jobs.spec import LossSpec
 
 
 def choose_rates(session: Session, search: Search) -> None:
     """Choose each loss's learning rate and propose its trainings. The caller holds the row lock and drives."""
     spec = parse_training(search)
-    checks = session.scalars(
-        select(Trial).where(Trial.search_id == search.id, Trial.kind == "rate_check").order_by(Trial.number)
-    ).all()
-    by_label: dict[str, list[Trial]] = {}
-    for trial in checks:
-        by_label.setdefault(trial.label, []).append(trial)
+    by_label = trials_by_label(session, search.id, "rate_check")
     chosen = [
         (
             label,

@@ -24,7 +24,7 @@ from controller.store.events import record
 from controller.store.models import FINAL_SEARCH_STATES, IdempotencyKey, Search, Trial
 from controller.store.transitions import cancel_open_trials
 from jobs.profiles import PROFILES
-from jobs.spec import LossSpec
+from jobs.spec import JobKind, LossSpec
 
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -187,6 +187,15 @@ def cancel_search(session: Session, search_id: str) -> Search:
     end_search(session, search, "cancelled")
     record(session, "search_cancelled", "cancelled", search_id=search.id)
     return search
+
+
+def trials_by_label(session: Session, search_id: str, kind: JobKind) -> dict[str, list[Trial]]:
+    """The trials of one kind, in the order of their numbers."""
+    found: dict[str, list[Trial]] = {}
+    of_kind = select(Trial).where(Trial.search_id == search_id, Trial.kind == kind).order_by(Trial.number)
+    for trial in session.scalars(of_kind):
+        found.setdefault(trial.label, []).append(trial)
+    return found
 
 
 def end_search(session: Session, search: Search, state: str, reason: str = "") -> None:

@@ -1,6 +1,5 @@
 """ATSS's head with a loss that ranks every (anchor, class) entry of a device's images together."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from mmcv.cnn import Scale
@@ -8,12 +7,12 @@ from mmdet.models.dense_heads import ATSSHead
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from trainer.heads.anchor_ranking import rank_anchors
+from trainer.heads.anchor_ranking import AnchorRanking
 from trainer.heads.objective import RankingObjective
 
 
 @MODELS.register_module()
-class RankingATSSHead(ATSSHead):  # type: ignore[misc]
+class RankingATSSHead(AnchorRanking, ATSSHead):  # type: ignore[misc]
     """An ATSSHead whose loss covers classification and localisation of all levels and images at once.
 
     It has no centerness branch. ATSS multiplies scores with it in tests, and would so undo the order that the loss has
@@ -43,21 +42,3 @@ class RankingATSSHead(ATSSHead):  # type: ignore[misc]
         """As in mmdet's AnchorHead, from which ATSSHead's differs by the anchors in front."""
         targets: tuple[Any, ...] = super().get_targets(*arguments, **options)
         return targets[1:]
-
-    def loss_by_feat(
-        self,
-        cls_scores: Sequence[Tensor],
-        bbox_preds: Sequence[Tensor],
-        batch_gt_instances: Sequence[Any],
-        batch_img_metas: Sequence[dict[str, Any]],
-        batch_gt_instances_ignore: Sequence[Any] | None = None,
-    ) -> dict[str, Tensor]:
-        """The losses of a batch; see `rank_anchors`."""
-        return rank_anchors(
-            self,
-            cls_scores,
-            bbox_preds,
-            objects=batch_gt_instances,
-            crowds=batch_gt_instances_ignore,
-            metas=batch_img_metas,
-        )
