@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from controller.specs import SearchSpec, TrainingSpec
-from controller.store import searches, transitions
+from controller.store import leases, searches, transitions
 from controller.store.database import Database, now
 from controller.store.models import OPEN_TRIAL_STATES, REWARDED_STATES, Attempt, Leader, Round, Search, Trial
 from jobs.lease import ClaimRequest, ReleaseRequest, RenewRequest, ResultRequest, WorkerInfo
@@ -44,25 +44,25 @@ def claim(database: Database, trial_id: str, claim_id: uuid.UUID | None = None, 
     """The token of the granted lease."""
     request = ClaimRequest(claim_id=claim_id or uuid.uuid4(), trial_id=trial_id, worker=WorkerInfo(name=worker))
     with database.write() as session:
-        return transitions.claim(session, request, LEASE_SECONDS)[2].token
+        return leases.claim(session, request, LEASE_SECONDS).token
 
 
 def renew(database: Database, trial_id: str, token: str, iteration: int = 1, **more: Any) -> str:
     progress = ProgressEvent(iteration=iteration, total_iterations=20)
     request = RenewRequest(trial_id=trial_id, token=token, progress=progress, **more)
     with database.write() as session:
-        return transitions.renew(session, request, LEASE_SECONDS)
+        return leases.renew(session, request, LEASE_SECONDS)
 
 
 def finish(database: Database, trial_id: str, token: str, result: JobResult) -> str:
     with database.write() as session:
-        return transitions.finish(session, ResultRequest(trial_id=trial_id, token=token, result=result))
+        return leases.finish(session, ResultRequest(trial_id=trial_id, token=token, result=result))
 
 
 def release(database: Database, trial_id: str, token: str, reason: str) -> str:
     with database.write() as session:
         request = ReleaseRequest.model_validate({"trial_id": trial_id, "token": token, "reason": reason})
-        return transitions.release(session, request)
+        return leases.release(session, request)
 
 
 def expire(database: Database, trial_id: str) -> str | None:

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import Integer, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from controller.search import pruning
 from controller.search.space import Space
 from controller.specs import SearchSpec, TrainingSpec
-from controller.store.models import Evaluation, Search, Trial
+from controller.store.database import table_of
+from controller.store.leases import Grant
+from controller.store.models import Evaluation, JsonObject, Search, Trial
 from jobs.profiles import PROFILES
 from jobs.spec import HeadLoss, JobSpec, LossSpec, PrunePoint
 
@@ -17,6 +19,22 @@ COMPARED_TRIALS = 64
 """A trial is compared with so many before it and after it: enough for a median, few enough to be quick."""
 
 _PROXY_SEEDS, _CONFIRM_SEEDS = 1, 2
+
+_TRIALS, _EVALUATIONS = table_of(Trial), table_of(Evaluation)
+_NUMBER, _DISTANCE = bindparam("number", type_=Integer), bindparam("distance", type_=Integer)
+_MEASURED_NEARBY = (
+    select(_EVALUATIONS.c.iteration, _EVALUATIONS.c.total_iterations, _EVALUATIONS.c.ap)
+    .join(_TRIALS, _TRIALS.c.id == _EVALUATIONS.c.trial_id)
+    .where(
+        _TRIALS.c.search_id == bindparam("search_id"),
+        _TRIALS.c.number.between(_NUMBER - _DISTANCE, _NUMBER + _DISTANCE),
+        _TRIALS.c.number != _NUMBER,
+        _TRIALS.c.kind == "proxy",
+        _EVALUATIONS.c.iteration < _EVALUATIONS.c.total_iterations,
+    )
+    .order_by(_TRIALS.c.number, _EVALUATIONS.c.iteration)
+)
+"""What the proxies before and after a trial have measured on their way."""
 
 
 def parse_search(search: Search) -> SearchSpec:
@@ -56,11 +74,9 @@ def decode_loss(spec: SearchSpec, theta: Sequence[float]) -> LossSpec:
 
 def trial_loss(search: Search, trial: Trial) -> LossSpec:
     """The loss that a trial trains with."""
-    if trial.loss is not None:
+    if search.kind == "training":
         return LossSpec.model_validate(trial.loss)
-    if trial.theta is None:
-        raise ValueError(f"trial {trial.id} has neither a loss nor a theta")
-    return decode_loss(parse_search(search), trial.theta)
+    return _loss(parse_search(search), trial.theta, trial.loss)
 
 
 def proxy_seed(seed: int, round_number: int) -> int:
@@ -77,30 +93,35 @@ def confirm_seed(seed: int, index: int) -> int:
     return _derive(seed, _CONFIRM_SEEDS, index)
 
 
-def build_job(search: Search, trial: Trial) -> JobSpec:
-    """The job of a trial that has been claimed."""
+def build_job(session: Session, grant: Grant) -> JobSpec:
+    """The job of a trial that has just been claimed; its first claim fixes where it stops as hopeless."""
     spec: SearchSpec | TrainingSpec
-    if search.kind == "training":
-        spec = parse_training(search)
-        if trial.kind == "rate_check":
+    points = [PrunePoint.model_validate(point) for point in grant.prune or ()]
+    if grant.search_kind == "training":
+        spec = TrainingSpec.model_validate(grant.spec)
+        loss = LossSpec.model_validate(grant.loss)
+        if grant.kind == "rate_check":
             spec = shorten(spec)
         schedule, split = spec.schedule, spec.evaluate_split
     else:
-        spec = parse_search(search)
-        schedule, split = (spec.confirm.schedule if trial.kind == "confirm" else "proxy"), "val"
+        spec = SearchSpec.model_validate(grant.spec)
+        loss = _loss(spec, grant.theta, grant.loss)
+        schedule, split = (spec.confirm.schedule if grant.kind == "confirm" else "proxy"), "val"
+        if spec.prune and grant.kind == "proxy" and grant.attempt == 1:
+            points = _fix_prune_points(session, grant)
     return JobSpec(
-        trial_id=trial.id,
-        kind=trial.kind,
+        trial_id=grant.trial_id,
+        kind=grant.kind,
         profile=spec.profile,
         schedule=schedule,
         overrides=spec.overrides,
-        learning_rate_factor=trial.learning_rate_factor,
+        learning_rate_factor=grant.learning_rate_factor,
         dataset=spec.dataset,
         evaluate_split=split,
-        loss=trial_loss(search, trial),
-        seed=trial.seed,
+        loss=loss,
+        seed=grant.seed,
         weights=spec.weights,
-        prune=tuple(PrunePoint.model_validate(point) for point in trial.prune or ()),
+        prune=tuple(points),
         gpus=spec.trial_gpus,
         gather_scores=spec.gather_scores,
         timeout_seconds=spec.timeout_seconds,
@@ -118,29 +139,28 @@ def shorten(spec: TrainingSpec) -> TrainingSpec:
     return spec.model_copy(update={"schedule": "proxy", "overrides": overrides, "evaluate_split": "val"})
 
 
-def fix_prune_points(session: Session, search: Search, trial: Trial) -> None:
-    """Set where a trial is to stop as hopeless, from what the trials before it have measured so far.
+def _loss(spec: SearchSpec, theta: Sequence[float] | None, loss: JsonObject | None) -> LossSpec:
+    return decode_loss(spec, theta) if loss is None and theta is not None else LossSpec.model_validate(loss)
 
-    Fixed by the first claim, so that a retry stops where the first attempt would have.
+
+def _fix_prune_points(session: Session, grant: Grant) -> list[PrunePoint]:
+    """Where a trial is to stop as hopeless, from what the trials beside it have measured so far.
+
+    Stored by the first claim, so that a retry stops where the first attempt would have.
     """
-    if trial.attempt == 1 and trial.kind == "proxy" and parse_search(search).prune:
-        points = _prune_points(session, trial)
-        trial.prune = [point.model_dump(mode="json") for point in points] or None
-
-
-def _prune_points(session: Session, trial: Trial) -> list[PrunePoint]:
-    rows = session.execute(
-        select(Evaluation.iteration, Evaluation.total_iterations, Evaluation.ap)
-        .join(Trial, Trial.id == Evaluation.trial_id)
-        .where(
-            Trial.search_id == trial.search_id,
-            Trial.number.between(trial.number - COMPARED_TRIALS, trial.number + COMPARED_TRIALS),
-            Trial.id != trial.id,
-            Trial.kind == "proxy",
-            Evaluation.iteration < Evaluation.total_iterations,
+    points = _prune_points(session, grant)
+    if points:
+        session.execute(
+            update(_TRIALS)
+            .where(_TRIALS.c.id == grant.trial_id)
+            .values(prune=[point.model_dump(mode="json") for point in points])
         )
-        .order_by(Trial.number, Evaluation.iteration)
-    )
+    return points
+
+
+def _prune_points(session: Session, grant: Grant) -> list[PrunePoint]:
+    near = {"search_id": grant.search_id, "number": grant.number, "distance": COMPARED_TRIALS}
+    rows = session.execute(_MEASURED_NEARBY, near)
     by_fraction: dict[float, list[float]] = {}
     for iteration, total_iterations, ap in rows:
         by_fraction.setdefault(iteration / total_iterations, []).append(max(ap, 0.0))

@@ -3,26 +3,49 @@
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import Executable, bindparam, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from controller.store.database import now, table_of
 from controller.store.models import Evaluation, Worker
-from jobs.lease import WorkerInfo
+from jobs.lease import GpuUse, WorkerInfo
 from jobs.spec import EvaluationEvent
+
+_WORKERS, _EVALUATIONS = table_of(Worker), table_of(Evaluation)
+_TOLD = ("host", "gpus", "device", "versions")
+
+
+def _remembering(insert: Any) -> Executable:
+    statement = insert(_WORKERS)
+    told = {name: statement.excluded[name] for name in _TOLD}
+    return statement.on_conflict_do_update(index_elements=["name"], set_={**told, "last_seen_at": now()})
+
+
+def _keeping(insert: Any) -> Executable:
+    return insert(_EVALUATIONS).on_conflict_do_nothing()
+
+
+# Made once, for each dialect: both say ON CONFLICT alike, but SQLAlchemy has no common word for it.
+_REMEMBER = {"sqlite": _remembering(sqlite.insert), "postgresql": _remembering(postgresql.insert)}
+_KEEP = {"sqlite": _keeping(sqlite.insert), "postgresql": _keeping(postgresql.insert)}
+_SEE = update(_WORKERS).where(_WORKERS.c.name == bindparam("worker")).values(last_seen_at=now())
+_SEE_GPUS = _SEE.values(gpu_use=bindparam("its_gpu_use", type_=_WORKERS.c.gpu_use.type))
 
 
 def remember_worker(session: Session, worker: WorkerInfo) -> None:
     """Note a worker as it introduces itself, and that it was here now."""
-    values = {
-        "name": worker.name,
-        "host": worker.host,
-        "gpus": worker.gpus,
-        "device": worker.device,
-        "versions": worker.versions,
-    }
-    statement = _insert(session, Worker).values(**values)
-    session.execute(statement.on_conflict_do_update(index_elements=["name"], set_={**values, "last_seen_at": now()}))
+    told = {name: getattr(worker, name) for name in ("name", *_TOLD)}
+    session.execute(_REMEMBER[session.get_bind().dialect.name], told)
+
+
+def see_worker(session: Session, name: str, gpu_use: Sequence[GpuUse]) -> None:
+    """Note that a worker was here now, and what its GPUs do if it tells."""
+    if gpu_use:
+        use = [gpu.model_dump(mode="json") for gpu in gpu_use]
+        session.execute(_SEE_GPUS, {"worker": name, "its_gpu_use": use})
+    else:
+        session.execute(_SEE, {"worker": name})
 
 
 def keep_evaluations(session: Session, trial_id: str, evaluations: Sequence[EvaluationEvent]) -> None:
@@ -39,10 +62,4 @@ def keep_evaluations(session: Session, trial_id: str, evaluations: Sequence[Eval
         }
         for evaluation in evaluations
     ]
-    session.execute(_insert(session, Evaluation).on_conflict_do_nothing(), rows)
-
-
-def _insert(session: Session, table: type[Worker] | type[Evaluation]) -> Any:
-    """An INSERT that can say ON CONFLICT; both dialects have the same method for it."""
-    dialect = session.get_bind().dialect.name
-    return sqlite.insert(table_of(table)) if dialect == "sqlite" else postgresql.insert(table_of(table))
+    session.execute(_KEEP[session.get_bind().dialect.name], rows)

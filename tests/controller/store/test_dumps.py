@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from controller.settings import Settings
 from controller.specs import PathRefusedError
-from controller.store import dumps, schema, searches, transitions
+from controller.store import dumps, leases, schema, searches
 from controller.store.database import Database
 from controller.store.errors import ConflictError, DumpError, NotFoundError
 from controller.store.models import Base, Search
@@ -97,7 +97,7 @@ def test_learning_curves_failures_and_late_results_come_back_too(database: Datab
     finish(database, trial_id, claim(database, trial_id), succeeded(0.1 + 0.2))
     with database.write() as session:
         request = ResultRequest(trial_id=trial_id, token=token, result=succeeded(0.9))
-        transitions.keep_late_result(session, request, 1, "late")
+        leases.keep_late_result(session, request, 1, "late")
         searches.pause_search(session, search_id)
     content = dumped(database, search_id)
     tables = [line["table"] for line in lines_of(content)[1:]]

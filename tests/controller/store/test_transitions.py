@@ -19,7 +19,7 @@ from scenarios import (
     trial,
 )
 
-from controller.store import queries, searches, transitions
+from controller.store import leases, queries, searches, transitions
 from controller.store.database import Database
 from controller.store.errors import ConflictError, GoneError, LateResultError, NotFoundError
 from jobs.lease import ResultRequest
@@ -271,7 +271,7 @@ def test_a_result_is_stored_with_what_came_with_it(database: Database) -> None:
         request = ResultRequest(
             trial_id=trial_id, token=token, result=result, evaluations=(evaluation(20, 0.31),), log_tail="done"
         )
-        transitions.finish(session, request)
+        leases.finish(session, request)
     row = trial(database, trial_id)
     assert (row.state, row.reward, row.seconds, row.checkpoint, row.iteration) == (
         "succeeded",
@@ -309,9 +309,9 @@ def test_a_late_result_is_kept_for_audit_and_never_counted(database: Database) -
     claim(database, trial_id)
     request = ResultRequest(trial_id=trial_id, token=late, result=succeeded(0.9))
     with pytest.raises(LateResultError) as caught, database.write() as session:
-        transitions.finish(session, request)
+        leases.finish(session, request)
     with database.write() as session:
-        transitions.keep_late_result(session, request, caught.value.attempt, str(caught.value))
+        leases.keep_late_result(session, request, caught.value.attempt, str(caught.value))
     with database.read() as session:
         kept = queries.list_late_results(session, trial_id)
     assert [(row.attempt, row.result["reward"]) for row in kept] == [(1, 0.9)]

@@ -24,7 +24,7 @@ from scenarios import (
 )
 from sqlalchemy import select
 
-from controller.store import searches, transitions
+from controller.store import leases, searches, transitions
 from controller.store.database import Database
 from controller.store.errors import ConflictError, GoneError, LateResultError, StoreError
 from controller.store.models import Attempt, LateResult, Trial
@@ -293,7 +293,7 @@ class TrialLife(RuleBasedStateMachine):
     def _keep(self, made: Claim, result: JobResult) -> None:
         request = ResultRequest(trial_id=self.ids[made.trial], token=made.token, result=result)
         with self.database.write() as session:
-            transitions.keep_late_result(session, request, 1, "late")
+            leases.keep_late_result(session, request, 1, "late")
 
 
 def test_any_order_of_requests_leaves_what_the_model_says(database: Database) -> None:

@@ -1,0 +1,124 @@
+"""The statements behind the lease protocol, made once: building one costs as much as running it.
+
+They are of bare tables, because the ORM's part in a statement costs more than the statement. Each UPDATE of a trial is
+one step of its life: its WHERE is the whole condition, so that whoever comes second changes nothing.
+"""
+
+from sqlalchemy import JSON, Boolean, Float, Integer, Text, bindparam, case, func, insert, or_, select, update
+
+from controller.store.database import now, table_of
+from controller.store.models import OPEN_TRIAL_STATES, Attempt, Search, Trial
+
+_TRIALS, _SEARCHES, _ATTEMPTS = table_of(Trial), table_of(Search), table_of(Attempt)
+_ITS_SEARCH = _SEARCHES.c.id == _TRIALS.c.search_id
+_ITS_ATTEMPT = (_ATTEMPTS.c.trial_id == _TRIALS.c.id) & (_ATTEMPTS.c.number == _TRIALS.c.attempt)
+_IS_IT = _TRIALS.c.id == bindparam("trial_id")
+_IS_FENCED = _TRIALS.c.token == bindparam("fence")
+_REACHED = bindparam("reached", type_=Integer)
+_NEW_TAIL = bindparam("new_tail", type_=Text)  # none: nothing new
+_ONE_ATTEMPT = (_ATTEMPTS.c.trial_id == bindparam("trial")) & (_ATTEMPTS.c.number == bindparam("its_number"))
+_OBJECT = JSON(none_as_null=True)
+
+GRANT = (
+    update(_TRIALS)
+    .where(
+        _IS_IT,
+        _TRIALS.c.state == "queued",
+        select(_SEARCHES.c.id)
+        .where(
+            _ITS_SEARCH,
+            _SEARCHES.c.state == "running",
+            or_(_SEARCHES.c.max_running_trials.is_(None), bindparam("is_within_cap", type_=Boolean)),
+        )
+        .exists(),
+        ~select(_ATTEMPTS.c.number).where(_ATTEMPTS.c.claim_id == bindparam("claim")).exists(),
+    )
+    .values(
+        state="running",
+        attempt=_TRIALS.c.attempt + 1,
+        token=bindparam("new_token"),
+        lease_until=now() + bindparam("lease_seconds", type_=Float),
+        worker=bindparam("claimant"),
+        started_at=None,
+    )
+    .returning(
+        _TRIALS.c.id.label("trial_id"),
+        _TRIALS.c.number,
+        _TRIALS.c.kind,
+        _TRIALS.c.theta,
+        _TRIALS.c.loss,
+        _TRIALS.c.seed,
+        _TRIALS.c.learning_rate_factor,
+        _TRIALS.c.prune,
+        _TRIALS.c.attempt,
+        _TRIALS.c.token,
+        _TRIALS.c.search_id,
+        select(_SEARCHES.c.kind).where(_ITS_SEARCH).scalar_subquery().label("search_kind"),
+        select(_SEARCHES.c.spec).where(_ITS_SEARCH).scalar_subquery().label("spec"),
+    )
+)
+"""A claim: only of a queued trial of a running search, and only with a claim_id that has had no answer."""
+
+ADD_ATTEMPT = insert(_ATTEMPTS).inline()
+
+RENEW = (
+    update(_TRIALS)
+    .where(_IS_IT, _IS_FENCED, _TRIALS.c.state == "running")
+    .values(
+        lease_until=now() + bindparam("lease_seconds", type_=Float),
+        started_at=func.coalesce(_TRIALS.c.started_at, now()),
+        iteration=func.coalesce(_REACHED, _TRIALS.c.iteration),
+        total_iterations=func.coalesce(bindparam("total", type_=Integer), _TRIALS.c.total_iterations),
+        progress_loss=func.coalesce(bindparam("its_loss", type_=Float), _TRIALS.c.progress_loss),
+    )
+    .returning(
+        _TRIALS.c.attempt,
+        _TRIALS.c.worker,
+        select(_SEARCHES.c.state).where(_ITS_SEARCH).scalar_subquery().label("search_state"),
+        select(_ATTEMPTS.c.started_at).where(_ITS_ATTEMPT).scalar_subquery().label("attempt_started_at"),
+    )
+)
+"""A renewal: the first one sets when the trial started; what a renewal does not tell stays."""
+
+NOTE_ATTEMPT = (
+    update(_ATTEMPTS)
+    .where(_ONE_ATTEMPT)
+    .values(
+        started_at=func.coalesce(_ATTEMPTS.c.started_at, now()),
+        environment=func.coalesce(bindparam("its_environment", type_=_OBJECT), _ATTEMPTS.c.environment),
+        resumed_iteration=func.coalesce(bindparam("resumed_at", type_=Integer), _ATTEMPTS.c.resumed_iteration),
+        log_tail=func.coalesce(_NEW_TAIL, _ATTEMPTS.c.log_tail),
+    )
+)
+
+REWARD = (
+    update(_TRIALS)
+    .where(_IS_IT, _IS_FENCED, _TRIALS.c.state.in_(OPEN_TRIAL_STATES))
+    .values(
+        state=bindparam("outcome"),
+        reward=bindparam("its_reward", type_=Float),
+        diverged=bindparam("has_diverged", type_=Boolean),
+        metrics=bindparam("its_metrics", type_=_OBJECT),
+        checkpoint=bindparam("its_checkpoint"),
+        seconds=bindparam("took_seconds", type_=Float),
+        iteration=case((_TRIALS.c.iteration > _REACHED, _TRIALS.c.iteration), else_=_REACHED),
+        error_kind=None,
+        error=None,
+        finished_at=now(),
+    )
+    .returning(_TRIALS.c.attempt, _TRIALS.c.worker, _TRIALS.c.search_id)
+)
+"""A result with a reward; also of a trial whose lease has expired, while nobody else has claimed it."""
+
+END_ATTEMPT = (
+    update(_ATTEMPTS)
+    .where(_ONE_ATTEMPT)
+    .values(
+        outcome=bindparam("its_outcome"),
+        ended_at=now(),
+        answer=bindparam("its_answer"),
+        error_kind=bindparam("its_error_kind"),
+        error=bindparam("its_error"),
+        log_tail=func.coalesce(_NEW_TAIL, _ATTEMPTS.c.log_tail),
+    )
+)

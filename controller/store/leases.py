@@ -1,0 +1,404 @@
+"""What workers ask of a trial: claim, renew, finish, release. Each function is the whole of one transaction.
+
+An ordinary step is one conditional UPDATE (`controller.store.lease_statements`), which decides and takes effect at once.
+Only where it changes nothing does the program look why, and then refuses, answers as before, or mends.
+
+`Trial.token` names the one attempt that may still answer, and is the only fence. It stays after the lease expired (the
+training may go on behind a cut network) and goes with the next claim, a release, or a failure. So a result or a renewal
+that comes late still counts as long as nobody else has claimed.
+
+Every function takes a session of `Database.write()`; on an exception nothing is changed.
+"""
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.orm import Session
+
+from controller.store.errors import ConflictError, GoneError, LateResultError, NotFoundError
+from controller.store.events import EventKind, record
+from controller.store.lease_statements import ADD_ATTEMPT, END_ATTEMPT, GRANT, NOTE_ATTEMPT, RENEW, REWARD
+from controller.store.models import (
+    OPEN_TRIAL_STATES,
+    Attempt,
+    JsonObject,
+    LateResult,
+    Outcome,
+    Search,
+    Trial,
+    TrialState,
+)
+from controller.store.reports import keep_evaluations, remember_worker, see_worker
+from controller.store.transitions import charge_preemption, give_up, update_attempt
+from jobs.lease import ClaimRequest, Command, ReleaseRequest, RenewRequest, ResultRequest
+from jobs.spec import JobKind, JobResult
+
+_CLAIMED = (
+    select(Trial, Search, Attempt)
+    .join(Search)
+    .outerjoin(Attempt, Attempt.claim_id == bindparam("claim_id"))
+    .where(Trial.id == bindparam("trial_id"))
+    .execution_options(populate_existing=True)
+)
+_ANSWERED = (
+    select(Trial, Attempt)
+    .join(Attempt, Attempt.trial_id == Trial.id)
+    .where(Trial.id == bindparam("trial_id"), Attempt.token == bindparam("token"))
+    .with_for_update(of=Trial, key_share=True)
+)
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A claim that was granted, with what the job is made from."""
+
+    trial_id: str
+    number: int
+    """The trial's, within its search."""
+    kind: JobKind
+    theta: list[float] | None
+    loss: JsonObject | None
+    seed: int
+    learning_rate_factor: float
+    prune: list[Any] | None
+    attempt: int
+    token: str
+    search_id: str
+    search_kind: str
+    spec: JsonObject
+    """The request that the search came from."""
+
+
+def claim(session: Session, request: ClaimRequest, lease_seconds: float) -> Grant:
+    """Give the trial to a worker, once. The same claim_id gets the same attempt again while that attempt lasts.
+
+    Raises:
+        NotFoundError: no such trial.
+        GoneError: the trial is final.
+        ConflictError: another attempt runs, the search is paused or at its cap of running trials, or the lease that
+            this claim_id once got has ended.
+    """
+    worker = request.worker
+    asked = {
+        "trial_id": request.trial_id,
+        "claim": str(request.claim_id),
+        "claimant": worker.name,
+        "new_token": secrets.token_hex(16),
+        "lease_seconds": lease_seconds,
+        "is_within_cap": False,
+    }
+    row = session.execute(GRANT, asked).one_or_none()
+    if row is None:
+        trial, search, repeated = _find_claimed(session, request)
+        if repeated is None and search.max_running_trials is not None and trial.state == "queued":
+            _check_cap(session, search.id, search.max_running_trials)
+            row = session.execute(GRANT, asked | {"is_within_cap": True}).one_or_none()
+            if row is None:  # something has changed while this waited for its turn
+                trial, search, repeated = _find_claimed(session, request)
+        if repeated is not None:
+            return _repeat_claim(request, trial, search, repeated)
+    if row is None:
+        raise _refusal(trial, search)
+    grant = Grant(**row._mapping)
+    remember_worker(session, worker)
+    session.execute(
+        ADD_ATTEMPT,
+        {
+            "trial_id": grant.trial_id,
+            "number": grant.attempt,
+            "claim_id": asked["claim"],
+            "token": grant.token,
+            "worker": worker.name,
+            "host": worker.host,
+            "device": worker.device,
+            "environment": worker.versions,
+        },
+    )
+    return grant
+
+
+def renew(session: Session, request: RenewRequest, lease_seconds: float) -> Command:
+    """Prolong a lease and note progress; says what the worker is to do.
+
+    An attempt whose lease has expired gets it back if nobody has claimed since, and the charge is taken back.
+
+    Raises:
+        NotFoundError: no such trial.
+        ConflictError: the token is not the one that may answer.
+        GoneError: the trial has ended otherwise than by being cancelled.
+    """
+    progress, start = request.progress, request.start
+    told = {
+        "trial_id": request.trial_id,
+        "fence": request.token,
+        "lease_seconds": lease_seconds,
+        "reached": progress and progress.iteration,
+        "total": progress and progress.total_iterations,
+        "its_loss": progress and progress.loss,
+    }
+    row = session.execute(RENEW, told).one_or_none()
+    if row is None:
+        if not _revive(session, request):
+            return "cancel"
+        row = session.execute(RENEW, told).one()
+    if row.attempt_started_at is None or start is not None or request.log_tail:
+        session.execute(
+            NOTE_ATTEMPT,
+            {
+                "trial": request.trial_id,
+                "its_number": row.attempt,
+                "its_environment": start and start.environment,
+                "resumed_at": start and start.resumed_iteration,
+                "new_tail": request.log_tail or None,
+            },
+        )
+    keep_evaluations(session, request.trial_id, request.evaluations)
+    see_worker(session, row.worker, request.gpu_use)
+    return "pause" if row.search_state == "paused" else "continue"
+
+
+def finish(session: Session, request: ResultRequest) -> TrialState:
+    """Take a trial's result, once; the same token repeating it gets the same answer. Returns the trial's new state.
+
+    Raises:
+        NotFoundError: no such trial, or no attempt of it with this token.
+        LateResultError: another attempt has claimed since, or the trial has ended; `keep_late_result` is to follow,
+            in a transaction of its own.
+    """
+    result = request.result
+    if result.outcome == "failed":
+        return _fail(session, request)
+    told = {
+        "trial_id": request.trial_id,
+        "fence": request.token,
+        "outcome": result.outcome,
+        "its_reward": result.reward,
+        "has_diverged": result.diverged,
+        "its_metrics": result.metrics and result.metrics.model_dump(mode="json"),
+        "its_checkpoint": result.checkpoint,
+        "took_seconds": result.seconds,
+        "reached": result.iterations,
+    }
+    row = session.execute(REWARD, told).one_or_none()
+    if row is None:
+        return _answer_again(*_find_attempt(session, request.trial_id, request.token))
+    keep_evaluations(session, request.trial_id, request.evaluations)
+    how = " (diverged)" if result.diverged else ""
+    kind: EventKind = "trial_succeeded" if result.outcome == "succeeded" else "trial_pruned"
+    record(
+        session,
+        kind,
+        f"AP {100 * (result.reward or 0):.1f}{how}",
+        search_id=row.search_id,
+        trial_id=request.trial_id,
+        worker=row.worker,
+    )
+    _end_attempt(session, request, row.attempt, result.outcome, result.outcome)
+    return result.outcome
+
+
+def release(session: Session, request: ReleaseRequest) -> TrialState:
+    """Take a lease back from a worker that stops. Returns the trial's new state; repeating it gets the same answer.
+
+    Raises:
+        NotFoundError: no such trial, or no attempt of it with this token.
+        ConflictError: another attempt has claimed since.
+        GoneError: the trial has ended.
+    """
+    trial, attempt = _find_attempt(session, request.trial_id, request.token)
+    if attempt.answer is not None:
+        return attempt.answer
+    if trial.token != request.token:
+        raise ConflictError(f"trial {trial.id}: attempt {trial.attempt} has claimed it since")
+    if trial.state not in OPEN_TRIAL_STATES:
+        raise GoneError(f"trial {trial.id} is {trial.state}")
+    if trial.state == "running" and request.reason == "preempted" and trial.started_at is not None:
+        charge_preemption(session, trial)
+    else:  # what never started and what pauses is charged to no budget, and what had expired was charged then
+        trial.state = "queued"
+    trial.token = None
+    trial.lease_until = None
+    kind: EventKind = "trial_preempted" if request.reason == "preempted" else "trial_paused"
+    record(
+        session,
+        kind,
+        f"handed back by {trial.worker} at iteration {trial.iteration}",
+        search_id=trial.search_id,
+        trial_id=trial.id,
+        worker=trial.worker,
+    )
+    _end_attempt(session, request, trial.attempt, request.reason, trial.state)
+    return trial.state
+
+
+def keep_late_result(session: Session, request: ResultRequest, attempt: int, reason: str) -> None:
+    """Keep a result that does not count, for audit."""
+    session.add(LateResult(trial_id=request.trial_id, attempt=attempt, result=request.result.model_dump(mode="json")))
+    search_id = session.scalar(select(Trial.search_id).where(Trial.id == request.trial_id))
+    record(
+        session,
+        "late_result",
+        f"not counted: {reason}",
+        search_id=search_id,
+        trial_id=request.trial_id,
+        level="warning",
+    )
+
+
+def _find_claimed(session: Session, request: ClaimRequest) -> tuple[Trial, Search, Attempt | None]:
+    """The trial and its search as they are now, and the attempt that this claim_id has made, of whichever trial."""
+    asked = {"trial_id": request.trial_id, "claim_id": str(request.claim_id)}
+    found = session.execute(_CLAIMED, asked).one_or_none()
+    if found is None:
+        raise NotFoundError(f"no trial {request.trial_id}")
+    return found.Trial, found.Search, found.Attempt
+
+
+def _repeat_claim(request: ClaimRequest, trial: Trial, search: Search, attempt: Attempt) -> Grant:
+    if attempt.trial_id != trial.id:
+        raise ConflictError(f"claim_id {request.claim_id} was used for trial {attempt.trial_id}")
+    if trial.state != "running" or trial.token != attempt.token:
+        raise ConflictError(f"trial {trial.id}: the lease of this claim has ended")
+    return Grant(
+        trial_id=trial.id,
+        number=trial.number,
+        kind=trial.kind,
+        theta=trial.theta,
+        loss=trial.loss,
+        seed=trial.seed,
+        learning_rate_factor=trial.learning_rate_factor,
+        prune=trial.prune,
+        attempt=attempt.number,
+        token=attempt.token,
+        search_id=search.id,
+        search_kind=search.kind,
+        spec=search.spec,
+    )
+
+
+def _check_cap(session: Session, search_id: str, cap: int) -> None:
+    # The row lock makes concurrent claims of this search count one after the other.
+    session.execute(select(Search.id).where(Search.id == search_id).with_for_update(key_share=True))
+    running = session.scalar(
+        select(func.count()).select_from(Trial).where(Trial.search_id == search_id, Trial.state == "running")
+    )
+    if running is not None and running >= cap:
+        raise ConflictError(f"search {search_id} has its {cap} running trials")
+
+
+def _refusal(trial: Trial, search: Search) -> ConflictError | GoneError:
+    if trial.state not in OPEN_TRIAL_STATES:
+        return GoneError(f"trial {trial.id} is {trial.state}")
+    if trial.state == "running":
+        return ConflictError(f"trial {trial.id} is running as attempt {trial.attempt}")
+    return ConflictError(f"search {search.id} is {search.state}")
+
+
+def _revive(session: Session, request: RenewRequest) -> bool:
+    """Make a trial whose lease had expired run again; false where it was cancelled. Raises as `renew`."""
+    trial = session.scalar(select(Trial).where(Trial.id == request.trial_id).with_for_update(key_share=True))
+    if trial is None:
+        raise NotFoundError(f"no trial {request.trial_id}")
+    if trial.token != request.token:
+        raise ConflictError(f"trial {trial.id}: this lease has ended")
+    if trial.state == "cancelled":
+        return False
+    if trial.state not in OPEN_TRIAL_STATES:
+        raise GoneError(f"trial {trial.id} is {trial.state}")
+    if trial.state == "running":  # the same renewal, twice at once
+        return True
+    if trial.started_at is not None:
+        trial.preemptions -= 1
+    trial.state = "running"
+    update_attempt(session, trial, {"outcome": None, "ended_at": None})
+    record(
+        session,
+        "lease_revived",
+        f"{trial.worker} is back",
+        search_id=trial.search_id,
+        trial_id=trial.id,
+        worker=trial.worker,
+    )
+    session.flush()
+    return True
+
+
+def _find_attempt(session: Session, trial_id: str, token: str) -> tuple[Trial, Attempt]:
+    found = session.execute(_ANSWERED, {"trial_id": trial_id, "token": token}).one_or_none()
+    if found is None:
+        raise NotFoundError(f"trial {trial_id} is unknown, or has no attempt with this token")
+    return found.Trial, found.Attempt
+
+
+def _answer_again(trial: Trial, attempt: Attempt) -> TrialState:
+    """What a result was answered that had been delivered before.
+
+    Raises:
+        LateResultError: it was not, and it comes too late to count.
+    """
+    if attempt.answer is not None:
+        return attempt.answer
+    if trial.token != attempt.token:
+        raise LateResultError(f"trial {trial.id}: attempt {trial.attempt} has claimed it since", attempt.number)
+    raise LateResultError(f"trial {trial.id} is already {trial.state}", attempt.number)
+
+
+def _fail(session: Session, request: ResultRequest) -> TrialState:
+    trial, attempt = _find_attempt(session, request.trial_id, request.token)
+    if attempt.answer is not None or trial.token != attempt.token or trial.state not in OPEN_TRIAL_STATES:
+        return _answer_again(trial, attempt)
+    result = request.result
+    keep_evaluations(session, trial.id, request.evaluations)
+    trial.seconds = result.seconds
+    trial.iteration = max(trial.iteration, result.iterations)
+    trial.error_kind = result.error_kind
+    trial.error = result.error
+    trial.failed_attempts += 1
+    trial.token = None
+    trial.lease_until = None
+    _retry_or_give_up(session, trial, result)
+    _end_attempt(session, request, trial.attempt, "failed", trial.state, result)
+    return trial.state
+
+
+def _retry_or_give_up(session: Session, trial: Trial, result: JobResult) -> None:
+    budget = session.get_one(Search, trial.search_id).budgets.max_failed_attempts
+    if result.error_kind == "user":
+        give_up(session, trial, f"{result.error}")
+    elif trial.failed_attempts >= budget:
+        give_up(session, trial, f"{trial.failed_attempts} failed attempts, the last one: {result.error}")
+    else:
+        trial.state = "queued"
+        record(
+            session,
+            "trial_retried",
+            f"attempt {trial.attempt} failed ({result.error_kind}), will be retried: {result.error}",
+            search_id=trial.search_id,
+            trial_id=trial.id,
+            worker=trial.worker,
+            level="warning",
+        )
+
+
+def _end_attempt(
+    session: Session,
+    request: ResultRequest | ReleaseRequest,
+    attempt: int,
+    outcome: Outcome,
+    answer: TrialState,
+    failure: JobResult | None = None,
+) -> None:
+    session.execute(
+        END_ATTEMPT,
+        {
+            "trial": request.trial_id,
+            "its_number": attempt,
+            "its_outcome": outcome,
+            "its_answer": answer,
+            "its_error_kind": failure and failure.error_kind,
+            "its_error": failure and failure.error,
+            "new_tail": request.log_tail or None,
+        },
+    )
