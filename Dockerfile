@@ -6,9 +6,11 @@
 #     --build-arg BUILD_IMAGE=python:3.11-bookworm --build-arg TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu .
 #
 # The CUDA image serves to compile mmcv's operators and is not shipped: the wheels of torch bring CUDA's libraries, the
-# node brings the driver. Its CUDA must have the major version that the torch wheels were built with.
+# node brings the driver. Its CUDA must have the major version that the torch wheels were built with, and its C library
+# and compiler must be no newer than those of PYTHON_IMAGE, where the operators run: Ubuntu 22.04 is older than Debian 12
+# (bookworm), Ubuntu 24.04 is not. And no older than what the interpreter needs, which is copied the other way.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
-ARG BUILD_IMAGE=nvidia/cuda:13.0.1-devel-ubuntu24.04
+ARG BUILD_IMAGE=nvidia/cuda:13.0.1-devel-ubuntu22.04
 
 FROM ${PYTHON_IMAGE} AS python
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
@@ -79,6 +81,8 @@ CMD ["serve"]
 
 FROM image AS worker
 COPY --from=worker-packages /opt/venv /opt/venv
+# Operators that were compiled elsewhere must load here. No GPU is needed for that.
+RUN python -c "from mmcv.ops import nms"
 COPY --from=program /opt/program /opt/program
 ENV PAPLOSS_STATE_DIR=/state NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 # A worker listens nowhere: its leases tell the controller that it lives. What can break under it is the volume.

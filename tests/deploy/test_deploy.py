@@ -12,7 +12,7 @@ import pytest
 import yaml
 from charts import ROOT
 
-COMPOSE = ROOT / "docker-compose.yml"
+COMPOSE, GPU_COMPOSE = ROOT / "docker-compose.yml", ROOT / "docker-compose.gpu.yml"
 
 
 @pytest.mark.parametrize("name", make_requirements.FILES)
@@ -48,6 +48,47 @@ def test_everything_that_the_dockerfile_copies_is_sent_to_the_builder() -> None:
         assert any(source == name or source.startswith(f"{name}/") for name in kept), source
 
 
+def test_what_the_build_image_compiles_runs_in_the_image_that_is_shipped() -> None:
+    """A program runs on its own C library or a newer one; the copied interpreter needs 2.35."""
+    c_libraries = {"ubuntu22.04": 35, "bookworm": 36, "ubuntu24.04": 39}
+    texts = [(ROOT / name).read_text() for name in ("Dockerfile", "docker-compose.yml", "docker-compose.gpu.yml")]
+    versions = {
+        kind: [
+            c_libraries[release.rpartition("-")[2]]
+            for text in texts
+            for release in re.findall(rf"{kind}(?:=|: )([\w./:-]+)", text)
+        ]
+        for kind in ("PYTHON_IMAGE", "BUILD_IMAGE")
+    }
+    (shipped,) = versions["PYTHON_IMAGE"]
+    assert len(versions["BUILD_IMAGE"]) == 4
+    assert all(35 <= version <= shipped for version in versions["BUILD_IMAGE"])
+
+
+def test_the_workers_image_has_loaded_its_operators_before_the_code_is_added() -> None:
+    """So that an image whose operators do not load is never built, and a change of code builds one layer anew."""
+    worker = (ROOT / "Dockerfile").read_text().split("AS worker\n")[1]
+    steps = [line.split()[0] for line in worker.splitlines() if line and not line.startswith(("#", " "))]
+    assert steps[:3] == ["COPY", "RUN", "COPY"]
+    (script,) = re.findall(r'RUN python -c "(.*)"', worker)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True)
+
+
+@pytest.mark.parametrize("files", [[COMPOSE], [COMPOSE, GPU_COMPOSE]], ids=["cpu", "gpu"])
+def test_compose_hands_on_every_variable_that_its_comments_name(files: list[Path]) -> None:
+    comments = re.findall(r"(?<!\$)#.*", files[-1].read_text())
+    named = set(re.findall(r"PAPLOSS_\w+", " ".join(comments)))
+    assert named
+    for name in named:
+        assert any(rf"${{{name}" in file.read_text() or hands_on(file, name) for file in files), name
+
+
+def hands_on(file: Path, name: str) -> bool:
+    """Whether a service gets the variable as it is, where it is set: a key without a value."""
+    services = yaml.safe_load(file.read_text())["services"].values()
+    return any(name in given and given[name] is None for given in (s.get("environment", {}) for s in services))
+
+
 def test_compose_stops_on_a_missing_secret() -> None:
     text = COMPOSE.read_text()
     for name in ("ADMIN_KEY", "WORKER_KEY", "DATABASE_PASSWORD", "REDIS_PASSWORD"):
@@ -70,4 +111,4 @@ def test_compose_services_wait_for_what_they_need() -> None:
         ("controller", "redis"): "service_healthy",
         ("worker", "controller"): "service_healthy",
     }
-    assert yaml.safe_load((ROOT / "docker-compose.gpu.yml").read_text())["services"].keys() <= services.keys()
+    assert yaml.safe_load(GPU_COMPOSE.read_text())["services"].keys() <= services.keys()
