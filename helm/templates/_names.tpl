@@ -35,6 +35,10 @@ imagePullSecrets:
 
 {{- define "paploss.generatedSecret" -}}{{ include "paploss.name" . }}-generated{{- end }}
 {{- define "paploss.keysSecret" -}}{{ .Values.keys.existingSecret | default (include "paploss.generatedSecret" .) }}{{- end }}
-{{- define "paploss.databaseSecret" -}}{{ .Values.database.existingSecret | default (include "paploss.generatedSecret" .) }}{{- end }}
-{{- define "paploss.redisSecret" -}}{{ .Values.redis.existingSecret | default (include "paploss.generatedSecret" .) }}{{- end }}
+{{- define "paploss.databaseSecret" -}}
+{{ coalesce .Values.database.existingSecret .Values.database.included.existingSecret (include "paploss.generatedSecret" .) }}
+{{- end }}
+{{- define "paploss.redisSecret" -}}
+{{ coalesce .Values.redis.existingSecret .Values.redis.included.existingSecret (include "paploss.generatedSecret" .) }}
+{{- end }}
 {{- define "paploss.url" -}}http://{{ include "paploss.name" . }}:{{ .Values.controller.service.port }}{{- end }}

@@ -1,14 +1,21 @@
-{{- /* What every pod of ours has in common: pod security `restricted`. Call with the user and group id. */}}
+{{- /* What every pod of ours has in common: pod security `restricted`. Call with the ids, as in values: podSecurity. */}}
 {{- define "paploss.podSecurity" -}}
 securityContext:
   runAsNonRoot: true
-  runAsUser: {{ . }}
-  runAsGroup: {{ . }}
-  fsGroup: {{ . }}
+  {{- range $name, $id := . }}
+  {{- if not (kindIs "invalid" $id) }}
+  {{ $name }}: {{ int64 $id }}
+  {{- end }}
+  {{- end }}
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile: {type: RuntimeDefault}
 # Links would come as PAPLOSS_PORT=tcp://..., among the settings.
 enableServiceLinks: false
+{{- end }}
+
+{{- /* The same of the included servers: their images know this user. */}}
+{{- define "paploss.serverSecurity" -}}
+{{ include "paploss.podSecurity" (dict "runAsUser" 999 "runAsGroup" 999 "fsGroup" 999) }}
 {{- end }}
 
 {{- define "paploss.containerSecurity" -}}
@@ -56,7 +63,7 @@ priorityClassName: {{ . }}
 {{- $gpus := dict }}
 {{- if $pool.gpus }}{{- $gpus = dict ($pool.gpuResource | default $workers.gpuResource) ($pool.gpus | toString) }}{{- end }}
 {{- $limits := merge (dict) $gpus (dig "limits" dict $pool.resources) }}
-{{- include "paploss.podSecurity" 10001 }}
+{{- include "paploss.podSecurity" $root.Values.podSecurity }}
 serviceAccountName: {{ include "paploss.name" $root }}-worker
 automountServiceAccountToken: false
 restartPolicy: {{ ternary "Never" "Always" (eq $elastic "true") }}
