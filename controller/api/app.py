@@ -48,13 +48,13 @@ from jobs.queue import TrialQueue
 logger = logging.getLogger(__name__)
 
 ROUTERS: Sequence[APIRouter] = (
+    leases.router,  # first, because a route is found by trying one after the other, and most requests are these
     searches.router,
     dumps.router,
     trainings.router,
     trials.router,
     drawings.router,
     workers.router,
-    leases.router,
     keys.router,
     health.router,
     metrics.router,

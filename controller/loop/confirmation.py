@@ -17,7 +17,7 @@ from controller.search.policy import PolicyState
 from controller.specs import SearchSpec
 from controller.store.events import record
 from controller.store.models import Round, Search, Trial
-from controller.store.searches import end_search, new_trial, trials_by_label
+from controller.store.searches import NewTrial, add_trials, end_search, trials_by_label
 from jobs.presets import PRESETS
 from jobs.profiles import PROFILES
 from jobs.spec import LossSpec, Message
@@ -112,12 +112,11 @@ def _propose(
     spec: SearchSpec,
     label: str,
     *,
-    theta: Sequence[float] | None = None,
+    theta: list[float] | None = None,
     loss: LossSpec | None = None,
 ) -> None:
-    for index in range(spec.confirm.seeds):
-        seed = confirm_seed(spec.seed, index)
-        session.add(new_trial(search, kind="confirm", label=label, seed=seed, theta=theta, loss=loss))
+    seeds = [confirm_seed(spec.seed, index) for index in range(spec.confirm.seeds)]
+    add_trials(session, search, [NewTrial("confirm", seed=seed, label=label, theta=theta, loss=loss) for seed in seeds])
 
 
 def _measure(label: str, trials: Sequence[Trial]) -> Measured:

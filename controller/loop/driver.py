@@ -9,12 +9,14 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import func, select
+from pydantic import ValidationError
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from controller.loop import confirmation, feed, rounds, trainings
-from controller.loop.jobs import parse_search
+from controller.loop.counts import Counts, count_trials
+from controller.loop.jobs import parse_request, parse_search
 from controller.search.scheduling import Wait
 from controller.settings import Settings
 from controller.store import retention, transitions
@@ -22,7 +24,7 @@ from controller.store.database import Database, now
 from controller.store.errors import LeadershipLostError
 from controller.store.events import record
 from controller.store.leadership import Term, acquire, drive, new_holder, resign
-from controller.store.models import OPEN_TRIAL_STATES, Search, Trial
+from controller.store.models import Search, Trial
 from controller.store.searches import end_search, lock_search
 from jobs.queue import QueueError, TrialQueue
 
@@ -48,6 +50,7 @@ class Driver:
         self._settings = settings
         self._holder = new_holder()
         self._term: Term | None = None
+        self._unreadable: set[str] = set()
         self._clear_at = 0.0
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -94,7 +97,8 @@ class Driver:
             return False
         self._expire_leases(self._term)
         with self._database.read() as session:
-            searches = session.scalars(select(Search).where(Search.state == "running").order_by(Search.id)).all()
+            running = session.scalars(select(Search).where(Search.state == "running").order_by(Search.id)).all()
+        searches = [search for search in running if self._can_read(self._term, search)]
         classes = sorted({search.gpus for search in searches})
         waiting = self._ask_who_waits(classes)
         workers = {gpus: self._count_workers(gpus, (waiting or {}).get(gpus, set())) for gpus in classes}
@@ -136,6 +140,21 @@ class Driver:
                 retention.clear_platform(session, days)
                 self._clear_at = time.monotonic() + CLEAR_SECONDS
 
+    def _can_read(self, term: Term, search: Search) -> bool:
+        """Whether this version can read a search's request. Where it cannot, because another version has stored it, the
+        search is left as it is, for that version or for its owner; that is told once."""
+        try:
+            parse_request(search)
+        except ValidationError as error:
+            if search.id not in self._unreadable:
+                message = f"left alone: this version of the controller cannot read the request: {error}"
+                with drive(self._database, term) as session:
+                    record(session, "search_unreadable", message, search_id=search.id, level="error")
+                self._unreadable.add(search.id)
+            return False
+        self._unreadable.discard(search.id)
+        return True
+
     def _advance(self, term: Term, search: Search, workers: int) -> None:
         """Advance one search until it has to wait; an error in it must not hold up the others."""
         try:
@@ -156,11 +175,12 @@ class Driver:
     def _is_due(self, search: Search, workers: int) -> bool:
         """A look without a lock, because most looks find nothing to do."""
         with self._database.read() as session:
-            if _has_failed_too_often(session, search):
-                return True
-            if search.stage == "rounds":
-                return not isinstance(rounds.next_action(session, search, parse_search(search), workers), Wait)
-            return _has_ended(session, search)
+            counts = count_trials(session, search.id)
+        if _has_failed_too_often(search, counts):
+            return True
+        if search.stage == "rounds":
+            return not isinstance(rounds.next_action(search, parse_search(search), counts, workers), Wait)
+        return not counts.open
 
     def _ask_who_waits(self, classes: Sequence[int]) -> Mapping[int, set[str]] | None:
         """Names of the workers that have asked for a trial lately, by resource class; none without Redis."""
@@ -194,17 +214,18 @@ class Driver:
         if count <= 0:
             return
         with self._database.read() as session:
-            waiting = feed.find_waiting(session, gpus, present, count)
+            waiting = feed.find_waiting(session, gpus, present, count, leave_out=self._unreadable)
         if chosen := feed.choose_next(waiting, count):
             self._queue.put(gpus, chosen)
 
 
 def _act(session: Session, search: Search, workers: int) -> None:
-    if _has_failed_too_often(session, search):
-        _fail(session, search)
+    counts = count_trials(session, search.id)
+    if _has_failed_too_often(search, counts):
+        _fail(session, search, counts.failed)
     elif search.stage == "rounds":
-        rounds.advance(session, search, workers)
-    elif not _has_ended(session, search):
+        rounds.advance(session, search, counts, workers)
+    elif counts.open:
         return
     elif search.stage == "confirm":
         confirmation.conclude(session, search, parse_search(search))
@@ -214,16 +235,11 @@ def _act(session: Session, search: Search, workers: int) -> None:
         trainings.end_trainings(session, search)
 
 
-def _has_ended(session: Session, search: Search) -> bool:
-    return not _count(session, search, OPEN_TRIAL_STATES)
+def _has_failed_too_often(search: Search, counts: Counts) -> bool:
+    return counts.failed > search.budgets.max_failed_trials
 
 
-def _has_failed_too_often(session: Session, search: Search) -> bool:
-    return _count(session, search, ("failed",)) > search.budgets.max_failed_trials
-
-
-def _fail(session: Session, search: Search) -> None:
-    failed = _count(session, search, ("failed",))
+def _fail(session: Session, search: Search, failed: int) -> None:
     error = session.scalar(
         select(Trial.error)
         .where(Trial.search_id == search.id, Trial.state == "failed")
@@ -236,12 +252,3 @@ def _fail(session: Session, search: Search) -> None:
     )
     end_search(session, search, "failed", reason)
     record(session, "search_failed", reason, search_id=search.id, level="error")
-
-
-def _count(session: Session, search: Search, states: Sequence[str]) -> int:
-    return (
-        session.scalar(
-            select(func.count()).select_from(Trial).where(Trial.search_id == search.id, Trial.state.in_(states))
-        )
-        or 0
-    )

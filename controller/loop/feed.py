@@ -7,7 +7,7 @@ so an emptied Redis is refilled and a lost entry comes back.
 
 import heapq
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
@@ -29,9 +29,15 @@ class Waiting:
     trial_ids: Sequence[str]
 
 
-def find_waiting(session: Session, gpus: int, present: set[str], limit: int) -> list[Waiting]:
-    """The searches of a resource class that want workers, each with its next trials, `limit` at most."""
-    searches = session.scalars(select(Search).where(Search.state == "running", Search.gpus == gpus)).all()
+def find_waiting(
+    session: Session, gpus: int, present: set[str], limit: int, leave_out: Collection[str] = ()
+) -> list[Waiting]:
+    """The searches of a resource class that want workers, each with its next trials, `limit` at most.
+
+    `present`: ids of trials that have an entry. `leave_out`: ids of searches that no trial is to be taken from.
+    """
+    is_meant = (Search.state == "running", Search.gpus == gpus, Search.id.not_in(leave_out))
+    searches = session.scalars(select(Search).where(*is_meant)).all()
     running = _count_running(session, [search.id for search in searches])
     entries = Counter(trial_id.rpartition("-")[0] for trial_id in present)
     waiting = []

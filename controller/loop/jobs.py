@@ -47,6 +47,11 @@ def parse_training(search: Search) -> TrainingSpec:
     return TrainingSpec.model_validate(search.spec)
 
 
+def parse_request(search: Search) -> SearchSpec | TrainingSpec:
+    """The request that a row of either kind came from."""
+    return parse_training(search) if search.kind == "training" else parse_search(search)
+
+
 def search_space(spec: SearchSpec) -> Space:
     """The space that a search moves in."""
     return Space(PROFILES[spec.profile].heads, spec.knots)

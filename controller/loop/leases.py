@@ -6,27 +6,36 @@ from controller.loop.jobs import build_job
 from controller.settings import Settings
 from controller.store import leases
 from controller.store.database import Database
-from controller.store.errors import LateResultError
+from controller.store.errors import ConflictError, LateResultError
 from jobs.lease import Accepted, ClaimRequest, Lease, ReleaseRequest, RenewReply, RenewRequest, ResultRequest
 
 logger = logging.getLogger(__name__)
 
 
 def claim(database: Database, settings: Settings, request: ClaimRequest) -> Lease:
-    """Grant a trial to a worker. Raises as `controller.store.leases.claim`: each of its errors is a definite answer."""
+    """Grant a trial to a worker. Raises as `controller.store.leases.claim`: each of its errors is a definite answer.
+
+    So is that of a trial which makes no job for this version, for instance of a profile that an upgrade has removed or
+    is only about to bring: a defect would be asked for again and again, by one worker after the other.
+    """
     with database.write() as session:
         grant = leases.claim(session, request, settings.lease_seconds)
-        lease = Lease(
-            trial_id=grant.trial_id,
-            attempt=grant.attempt,
-            token=grant.token,
-            lease_seconds=settings.lease_seconds,
-            renew_seconds=settings.renew_seconds,
-            job=build_job(session, grant),
-        )
+        try:
+            job = build_job(session, grant)
+        except ValueError as error:
+            message = f"this version of the controller can make no job of trial {grant.trial_id}: {error}"
+            logger.error(message)
+            raise ConflictError(message) from error
     fields = {"search": grant.search_id, "trial": grant.trial_id, "attempt": grant.attempt}
     logger.info("claimed", extra=fields | {"worker": request.worker.name})
-    return lease
+    return Lease(
+        trial_id=grant.trial_id,
+        attempt=grant.attempt,
+        token=grant.token,
+        lease_seconds=settings.lease_seconds,
+        renew_seconds=settings.renew_seconds,
+        job=job,
+    )
 
 
 def renew(database: Database, settings: Settings, request: RenewRequest) -> RenewReply:
@@ -50,3 +59,4 @@ def release(database: Database, request: ReleaseRequest) -> Accepted:
     """Take a lease back. Raises as `controller.store.leases.release`."""
     with database.write() as session:
         return Accepted(state=leases.release(session, request))
+

@@ -6,12 +6,14 @@ that follow from it, so a controller killed at any point comes to the same rows 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from controller.loop.confirmation import start_confirmation
+from controller.loop.counts import Counts
 from controller.loop.jobs import parse_search, proxy_seed, search_space
 from controller.search.algorithm import Algorithm, Sample
 from controller.search.catalogue import create
@@ -20,33 +22,35 @@ from controller.search.scheduling import Action, Fail, Finish, Progress, Propose
 from controller.specs import SearchSpec
 from controller.store.database import read_clock
 from controller.store.events import record
-from controller.store.models import OPEN_TRIAL_STATES, REWARDED_STATES, Round, Search, Trial
-from controller.store.searches import end_search, new_trial
+from controller.store.models import Round, Search, Trial
+from controller.store.searches import NewTrial, add_trials, end_search
 
 
-def next_action(session: Session, search: Search, spec: SearchSpec, workers: int) -> Action:
+def next_action(search: Search, spec: SearchSpec, counts: Counts, workers: int) -> Action:
     """What the search has to do next. `workers`: trials that the live workers can run at the same time."""
     schedule = Schedule(mode=spec.mode, rounds=spec.rounds, trials_per_round=spec.trials_per_round)
-    return decide(schedule, _read_progress(session, search, workers))
+    progress = Progress(updates=search.round, open=counts.open, ready=counts.ready, failed=counts.lost, workers=workers)
+    return decide(schedule, progress)
 
 
-def advance(session: Session, search: Search, workers: int) -> None:
+def advance(session: Session, search: Search, counts: Counts, workers: int) -> None:
     """Do all that can be done now, up to one update of the policy with the proposals that follow it.
 
-    The caller holds the search's row lock and drives.
+    The caller holds the search's row lock and drives; `counts` are read under it.
     """
     spec = parse_search(search)
     algorithm = create(spec.algorithm, spec.rounds)
     updated = False
     while True:
-        action = next_action(session, search, spec, workers)
-        match action:
+        match next_action(search, spec, counts, workers):
             case Propose(count):
                 _propose(session, search, spec, algorithm, count)
+                counts = replace(counts, open=counts.open + count)
             case Update(count):
                 if updated:
                     return  # one update a transaction; the next one follows at once
                 _update(session, search, spec, algorithm, count)
+                counts = replace(counts, ready=counts.ready - count, lost=0)
                 updated = True
             case Finish():
                 start_confirmation(session, search, spec)
@@ -59,30 +63,17 @@ def advance(session: Session, search: Search, workers: int) -> None:
                 return
 
 
-def _read_progress(session: Session, search: Search, workers: int) -> Progress:
-    open_trials = session.scalar(
-        select(func.count()).select_from(Trial).where(Trial.search_id == search.id, Trial.state.in_(OPEN_TRIAL_STATES))
-    )
-    ended: Mapping[str, int] = dict(
-        session.execute(select(Trial.state, func.count()).where(*_unconsumed(search)).group_by(Trial.state)).all()
-    )
-    ready = sum(ended.get(state, 0) for state in REWARDED_STATES)
-    return Progress(
-        updates=search.round,
-        open=open_trials or 0,
-        ready=ready,
-        failed=sum(ended.values()) - ready,
-        workers=workers,
-    )
-
-
 def _propose(session: Session, search: Search, spec: SearchSpec, algorithm: Algorithm, count: int) -> None:
     version = _current_version(session, search, spec, algorithm)
     state = _policy(version)
     seed = proxy_seed(spec.seed, version.number)
-    for index in range(version.proposed, version.proposed + count):
-        theta = algorithm.propose(state, spec.seed, index)
-        session.add(new_trial(search, kind="proxy", seed=seed, theta=theta.tolist(), round=version.number, index=index))
+    indices = range(version.proposed, version.proposed + count)
+    thetas = [algorithm.propose(state, spec.seed, index).tolist() for index in indices]
+    trials = [
+        NewTrial("proxy", seed=seed, theta=theta, round=version.number, index=index)
+        for index, theta in zip(indices, thetas, strict=True)
+    ]
+    add_trials(session, search, trials)
     if spec.mode == "round" and version.proposed:
         message = f"round {version.number}: {count} more trials, because too few of the others have a reward"
         record(session, "trials_replaced", message, search_id=search.id, level="warning")

@@ -16,6 +16,7 @@ EventKind = Literal[
     "search_cancelled",
     "search_failed",
     "search_succeeded",
+    "search_unreadable",
     "round_closed",
     "confirm_started",
     "rates_chosen",

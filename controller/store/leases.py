@@ -1,7 +1,7 @@
 """What workers ask of a trial: claim, renew, finish, release. Each function is the whole of one transaction.
 
-An ordinary step is one conditional UPDATE (`controller.store.lease_statements`), which decides and takes effect at once.
-Only where it changes nothing does the program look why, and then refuses, answers as before, or mends.
+An ordinary step is one conditional UPDATE (`controller.store.lease_statements`), which decides and takes effect at
+once. Only where it changes nothing does the program look why, and then refuses, answers as before, or mends.
 
 `Trial.token` names the one attempt that may still answer, and is the only fence. It stays after the lease expired (the
 training may go on behind a cut network) and goes with the next claim, a release, or a failure. So a result or a renewal
@@ -42,12 +42,7 @@ _CLAIMED = (
     .where(Trial.id == bindparam("trial_id"))
     .execution_options(populate_existing=True)
 )
-_ANSWERED = (
-    select(Trial, Attempt)
-    .join(Attempt, Attempt.trial_id == Trial.id)
-    .where(Trial.id == bindparam("trial_id"), Attempt.token == bindparam("token"))
-    .with_for_update(of=Trial, key_share=True)
-)
+_LOCKED = select(Trial).where(Trial.id == bindparam("trial_id")).with_for_update(key_share=True)
 
 
 @dataclass(frozen=True)
@@ -125,9 +120,8 @@ def renew(session: Session, request: RenewRequest, lease_seconds: float) -> Comm
     An attempt whose lease has expired gets it back if nobody has claimed since, and the charge is taken back.
 
     Raises:
-        NotFoundError: no such trial.
         ConflictError: the token is not the one that may answer.
-        GoneError: the trial has ended otherwise than by being cancelled.
+        GoneError: the trial has ended otherwise than by being cancelled, or is not there any more.
     """
     progress, start = request.progress, request.start
     told = {
@@ -195,7 +189,7 @@ def finish(session: Session, request: ResultRequest) -> TrialState:
         trial_id=request.trial_id,
         worker=row.worker,
     )
-    _end_attempt(session, request, row.attempt, result.outcome, result.outcome)
+    _end_attempt(session, request, row.attempt, outcome=result.outcome, answer=result.outcome)
     return result.outcome
 
 
@@ -229,7 +223,7 @@ def release(session: Session, request: ReleaseRequest) -> TrialState:
         trial_id=trial.id,
         worker=trial.worker,
     )
-    _end_attempt(session, request, trial.attempt, request.reason, trial.state)
+    _end_attempt(session, request, trial.attempt, outcome=request.reason, answer=trial.state)
     return trial.state
 
 
@@ -298,9 +292,9 @@ def _refusal(trial: Trial, search: Search) -> ConflictError | GoneError:
 
 def _revive(session: Session, request: RenewRequest) -> bool:
     """Make a trial whose lease had expired run again; false where it was cancelled. Raises as `renew`."""
-    trial = session.scalar(select(Trial).where(Trial.id == request.trial_id).with_for_update(key_share=True))
+    trial = session.scalar(_LOCKED, {"trial_id": request.trial_id})
     if trial is None:
-        raise NotFoundError(f"no trial {request.trial_id}")
+        raise GoneError(f"trial {request.trial_id} is not there; its search was deleted, if it ever was")
     if trial.token != request.token:
         raise ConflictError(f"trial {trial.id}: this lease has ended")
     if trial.state == "cancelled":
@@ -326,10 +320,16 @@ def _revive(session: Session, request: RenewRequest) -> bool:
 
 
 def _find_attempt(session: Session, trial_id: str, token: str) -> tuple[Trial, Attempt]:
-    found = session.execute(_ANSWERED, {"trial_id": trial_id, "token": token}).one_or_none()
-    if found is None:
+    """The trial, locked, and its attempt with this token.
+
+    Read one after the other: in one statement PostgreSQL would show the attempt as it was before the wait for the lock,
+    not yet answered where the same result is delivered twice at once.
+    """
+    trial = session.scalar(_LOCKED, {"trial_id": trial_id})
+    attempt = session.scalar(select(Attempt).where(Attempt.trial_id == trial_id, Attempt.token == token))
+    if trial is None or attempt is None:
         raise NotFoundError(f"trial {trial_id} is unknown, or has no attempt with this token")
-    return found.Trial, found.Attempt
+    return trial, attempt
 
 
 def _answer_again(trial: Trial, attempt: Attempt) -> TrialState:
@@ -359,7 +359,7 @@ def _fail(session: Session, request: ResultRequest) -> TrialState:
     trial.token = None
     trial.lease_until = None
     _retry_or_give_up(session, trial, result)
-    _end_attempt(session, request, trial.attempt, "failed", trial.state, result)
+    _end_attempt(session, request, trial.attempt, outcome="failed", answer=trial.state, failure=result)
     return trial.state
 
 
@@ -386,6 +386,7 @@ def _end_attempt(
     session: Session,
     request: ResultRequest | ReleaseRequest,
     attempt: int,
+    *,
     outcome: Outcome,
     answer: TrialState,
     failure: JobResult | None = None,

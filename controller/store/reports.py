@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Executable, bindparam, update
+from sqlalchemy import bindparam, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -16,19 +16,16 @@ _WORKERS, _EVALUATIONS = table_of(Worker), table_of(Evaluation)
 _TOLD = ("host", "gpus", "device", "versions")
 
 
-def _remembering(insert: Any) -> Executable:
+def _remembering(insert: Any) -> Any:
     statement = insert(_WORKERS)
     told = {name: statement.excluded[name] for name in _TOLD}
     return statement.on_conflict_do_update(index_elements=["name"], set_={**told, "last_seen_at": now()})
 
 
-def _keeping(insert: Any) -> Executable:
-    return insert(_EVALUATIONS).on_conflict_do_nothing()
-
-
 # Made once, for each dialect: both say ON CONFLICT alike, but SQLAlchemy has no common word for it.
-_REMEMBER = {"sqlite": _remembering(sqlite.insert), "postgresql": _remembering(postgresql.insert)}
-_KEEP = {"sqlite": _keeping(sqlite.insert), "postgresql": _keeping(postgresql.insert)}
+_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_REMEMBER = {dialect: _remembering(insert) for dialect, insert in _INSERTS.items()}
+_KEEP = {dialect: insert(_EVALUATIONS).on_conflict_do_nothing() for dialect, insert in _INSERTS.items()}
 _SEE = update(_WORKERS).where(_WORKERS.c.name == bindparam("worker")).values(last_seen_at=now())
 _SEE_GPUS = _SEE.values(gpu_use=bindparam("its_gpu_use", type_=_WORKERS.c.gpu_use.type))
 

@@ -12,13 +12,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from controller.loss_choice import LossChoice
 from controller.specs import Request, SearchSpec, TrainingSpec
-from controller.store.database import read_clock
+from controller.store.database import read_clock, table_of
 from controller.store.errors import ConflictError, NotFoundError
 from controller.store.events import record
 from controller.store.models import FINAL_SEARCH_STATES, IdempotencyKey, Search, Trial
@@ -27,6 +27,21 @@ from jobs.profiles import PROFILES
 from jobs.spec import JobKind, LossSpec
 
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_ADD_TRIALS = insert(table_of(Trial))
+
+
+@dataclass(frozen=True)
+class NewTrial:
+    """A trial to be queued: what it trains with, and what it is for."""
+
+    kind: JobKind
+    seed: int
+    label: str = ""
+    theta: list[float] | None = None
+    loss: LossSpec | None = None
+    learning_rate_factor: float = 1.0
+    round: int | None = None
+    index: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,12 +86,16 @@ def create_training(session: Session, spec: TrainingSpec, owner: str, idempotenc
     session.flush()
     if spec.learning_rates:
         seed = rate_check_seed(spec.seeds)
-        for (label, loss), factor in itertools.product(losses, spec.learning_rates):
-            trial = new_trial(search, kind="rate_check", label=label, loss=loss, seed=seed, learning_rate_factor=factor)
-            session.add(trial)
+        add_trials(
+            session,
+            search,
+            [
+                NewTrial("rate_check", label=label, loss=loss, seed=seed, learning_rate_factor=factor)
+                for (label, loss), factor in itertools.product(losses, spec.learning_rates)
+            ],
+        )
     else:
         add_trainings(session, search, spec, [(label, loss, 1.0) for label, loss in losses])
-    session.flush()
     _remember(session, search, idempotency)
     record(session, "search_started", f"{len(losses)} losses with {len(spec.seeds)} seeds each", search_id=search.id)
     return search
@@ -89,8 +108,14 @@ def add_trainings(
 
     All losses have their first seed before any has its second, so that an unfinished comparison is a fair one too.
     """
-    for seed, (label, loss, factor) in itertools.product(spec.seeds, losses):
-        session.add(new_trial(search, kind=spec.kind, label=label, loss=loss, seed=seed, learning_rate_factor=factor))
+    add_trials(
+        session,
+        search,
+        [
+            NewTrial(spec.kind, label=label, loss=loss, seed=seed, learning_rate_factor=factor)
+            for seed, (label, loss, factor) in itertools.product(spec.seeds, losses)
+        ],
+    )
 
 
 def rate_check_seed(seeds: Sequence[int]) -> int:
@@ -98,34 +123,26 @@ def rate_check_seed(seeds: Sequence[int]) -> int:
     return next(seed for seed in itertools.count() if seed not in seeds)
 
 
-def new_trial(
-    search: Search,
-    *,
-    kind: str,
-    seed: int,
-    label: str = "",
-    theta: Sequence[float] | None = None,
-    loss: LossSpec | None = None,
-    round: int | None = None,  # noqa: A002 (the term of the design)
-    index: int | None = None,
-    learning_rate_factor: float = 1.0,
-) -> Trial:
-    """The search's next trial, queued, with the next number; to be added to the session by the caller."""
-    number = search.next_number
-    search.next_number += 1
-    return Trial(
-        id=f"{search.id}-{number:06d}",
-        search_id=search.id,
-        number=number,
-        kind=kind,
-        label=label,
-        theta=None if theta is None else list(theta),
-        loss=None if loss is None else loss.model_dump(mode="json"),
-        seed=seed,
-        learning_rate_factor=learning_rate_factor,
-        round=round,
-        index=index,
-    )
+def add_trials(session: Session, search: Search, trials: Sequence[NewTrial]) -> None:
+    """Queue trials with the search's next numbers; the caller holds its row lock, or has just made it."""
+    rows = [
+        {
+            "id": f"{search.id}-{number:06d}",
+            "search_id": search.id,
+            "number": number,
+            "kind": trial.kind,
+            "label": trial.label,
+            "theta": trial.theta,
+            "loss": None if trial.loss is None else trial.loss.model_dump(mode="json"),
+            "seed": trial.seed,
+            "learning_rate_factor": trial.learning_rate_factor,
+            "round": trial.round,
+            "index": trial.index,
+        }
+        for number, trial in enumerate(trials, start=search.next_number)
+    ]
+    session.execute(_ADD_TRIALS, rows)
+    search.next_number += len(rows)
 
 
 def lock_search(session: Session, search_id: str) -> Search:

@@ -6,7 +6,8 @@ from sqlalchemy import update
 from controller.loop.confirmation import Report
 from controller.loop.jobs import confirm_seed, decode_loss, proxy_seed
 from controller.store import searches
-from controller.store.models import Search
+from controller.store.errors import ConflictError
+from controller.store.models import Search, Trial
 from jobs.presets import PRESETS
 from jobs.spec import JobResult
 
@@ -286,13 +287,34 @@ def test_a_cancelled_search_leaves_nothing_open(platform: Platform) -> None:
 # Beside the searches
 
 
-def test_a_defect_in_one_search_does_not_hold_up_the_others(platform: Platform) -> None:
-    broken = add_search(platform.database)
-    healthy = add_search(platform.database)
-    with platform.database.write() as session:
-        session.execute(update(Search).where(Search.id == broken.id).values(spec={"budgets": {}, "unknown": 1}))
+def test_a_search_that_this_version_cannot_read_is_left_alone_and_holds_up_no_other(platform: Platform) -> None:
+    strange, healthy = add_search(platform.database), add_search(platform.database)
     platform.driver.tick()
-    assert len(platform.trials(healthy)) == 4
+    known = platform.search(strange.id).spec
+    with platform.database.write() as session:
+        session.execute(update(Search).where(Search.id == strange.id).values(spec=known | {"from_the_future": 1}))
+    platform.queue.purge(0)
+    for _ in range(2):
+        platform.driver.tick()
+    assert platform.queue.present(0) == {trial.id for trial in platform.trials(healthy)}
+    assert platform.search(strange.id).state == "running"
+    assert platform.events(strange).count("search_unreadable") == 1
+    with platform.database.write() as session:
+        session.execute(update(Search).where(Search.id == strange.id).values(spec=known))
+    platform.driver.tick()
+    assert len(platform.queue.present(0)) == 8
+
+
+def test_a_trial_that_makes_no_job_for_this_version_is_refused_and_stays_queued(platform: Platform) -> None:
+    search = add_search(platform.database)
+    platform.driver.tick()
+    first = platform.trials(search)[0]
+    with platform.database.write() as session:
+        session.execute(update(Trial).where(Trial.id == first.id).values(theta=[0.5]))
+    with pytest.raises(ConflictError, match=r"can make no job of trial .*theta"):
+        platform.claim(first.id)
+    unclaimed = platform.trials(search)[0]
+    assert (unclaimed.state, unclaimed.attempt) == ("queued", 0)
 
 
 def test_the_reward_of_the_simulation_depends_on_the_loss(platform: Platform) -> None:

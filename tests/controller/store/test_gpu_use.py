@@ -9,7 +9,7 @@ from sqlalchemy import update
 from controller.store.database import Database
 from controller.store.gpu_use import GpuUse, Interval, add_up, read_gpu_use
 from controller.store.models import Attempt, Search, Trial, Worker
-from controller.store.searches import new_trial
+from controller.store.searches import NewTrial, add_trials
 
 
 def test_what_is_neither_busy_nor_lost_is_idle() -> None:
@@ -40,8 +40,9 @@ def made(database: Database) -> Search:
     found = add_search(database)
     with database.write() as session:
         row = session.get_one(Search, found.id)
-        for number in range(2):
-            session.add(new_trial(row, kind="proxy", label="", seed=0, theta=[0.5] * 41, round=0, index=number))
+        add_trials(
+            session, row, [NewTrial("proxy", seed=0, theta=[0.5] * 41, round=0, index=index) for index in (0, 1)]
+        )
     return found
 
 
@@ -94,7 +95,7 @@ def test_other_searches_of_the_same_worker_are_not_idleness(database: Database, 
     other = add_search(database)
     with database.write() as session:
         row = session.get_one(Search, other.id)
-        session.add(new_trial(row, kind="proxy", label="", seed=0, theta=[0.5] * 41, round=0, index=0))
+        add_trials(session, row, [NewTrial("proxy", seed=0, theta=[0.5] * 41, round=0, index=0)])
     elsewhere = f"{other.id}-000000"
     finish(database, elsewhere, claim(database, elsewhere), succeeded())
     set_times(database, trial_id, 1, claimed_at=1000.0, ended_at=1050.0)
