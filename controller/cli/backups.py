@@ -18,7 +18,7 @@ from controller.cli.connection import (
 from controller.cli.failures import BAD_INPUT, CommandError
 from controller.cli.progress import tell_state
 
-FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The file, by custom ID.jsonl.gz.")]
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The file; by convention ID.jsonl.gz.")]
 
 
 def dump(

@@ -31,7 +31,7 @@ _PAUSE_SECONDS = 2.0
 
 def check(
     spec_file: Annotated[
-        Path | None, typer.Argument(metavar="[SPEC.yaml]", help="A search to run; it should take seconds.")
+        Path | None, typer.Argument(metavar="SPEC.yaml", help="A search to run; it should take seconds.")
     ] = None,
     url: Annotated[
         str, typer.Option(envvar="PAPLOSS_CONTROLLER_URL", help="The controller.")

@@ -28,7 +28,7 @@ def compare(
     *,
     data_root: DataRootOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for compare-PROFILE.json, .csv and .png [STATE/exports/ID].")
+        Path | None, typer.Option(help="Folder for compare-PROFILE.json, .csv and .png (default: STATE/exports/ID).")
     ] = None,
     detach: DetachOption = False,
     workers: WorkersOption = None,

@@ -46,7 +46,7 @@ def create(
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Make a key and print it, for the only time."""
+    """Create a key and print it; it is not shown again."""
     if direct:
         with open_database() as database:
             try:
@@ -88,7 +88,7 @@ def revoke(
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """End a key's validity, and every browser session that was opened with it."""
+    """Revoke a key. Browser sessions that were opened with it end too."""
     with connect(state, url, key_file) as client:
         client.revoke_key(name)
     typer.echo(json.dumps({"name": name, "revoked": True}) if as_json else f"revoked {name}")

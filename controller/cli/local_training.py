@@ -59,13 +59,15 @@ def run_training(job: JobSpec, folder: Path, console: Console) -> JobResult:
     return result
 
 
-def call_trainer(arguments: Sequence[str]) -> str:
+def call_trainer(arguments: Sequence[str], module: str = "trainer") -> str:
     """Run another command of the trainer, which tells people on this terminal's standard error; its standard output.
+
+    `module`: of the trainer's, where the command has one to itself.
 
     Raises:
         typer.Exit: it failed and has said why.
     """
-    with _start([*TRAINER, *arguments], stdout=subprocess.PIPE) as trainer:
+    with _start([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE) as trainer:
         try:
             output, _ = trainer.communicate()
         except KeyboardInterrupt:

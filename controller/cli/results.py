@@ -39,13 +39,14 @@ def export(
         typer.Option(
             "--format",
             help="json: the parameters; mmdet: a config that trains with them; torch: a module that needs torch alone. "
-            "Repeatable [all that can be written here].",
+            "Repeatable (default: all that can be written here).",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="File for the parameters, the others beside it; with one --format, its file [STATE/exports]."
+            help="File for the parameters, the others beside it; with one --format, its file "
+            "(default: in STATE/exports)."
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -72,7 +73,7 @@ def export(
 def report(
     search_id: IdArgument,
     *,
-    out: Annotated[Path | None, typer.Option(help="HTML file to write [STATE/reports/ID.html].")] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML file to write (default: STATE/reports/ID.html).")] = None,
     png: Annotated[
         bool, typer.Option("--png", help="The figures as PNGs too, in a folder beside it; needs a Chromium.")
     ] = False,

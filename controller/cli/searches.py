@@ -137,7 +137,7 @@ def pause(
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Let nothing more be started; running trials are handed back with a checkpoint."""
+    """Stop starting trials; running ones hand back with a checkpoint."""
     with connect(state, url, key_file) as client:
         tell_state(client.pause(search_id), as_json)
 

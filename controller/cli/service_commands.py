@@ -26,9 +26,11 @@ from controller.store.errors import SchemaError
 from jobs.logs import start_logging
 
 WorkersOption = Annotated[
-    int | None, typer.Option(min=0, help="Worker processes [one per GPU, or per core where there is none].")
+    int | None, typer.Option(min=0, help="Worker processes (default: one per GPU, or per core where there is none).")
 ]
-PortOption = Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the page on this machine [8080].")]
+PortOption = Annotated[
+    int | None, typer.Option(min=1, max=65535, help="Port of the page on this machine (default: 8080).")
+]
 
 
 def up(
@@ -40,7 +42,7 @@ def up(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the whole platform on this machine, until Ctrl-C: what searches it holds go on where they were."""
+    """Run the whole platform on this machine until Ctrl-C; unfinished searches continue."""
     console = Console(stderr=as_json, highlight=False)
     end_on_sigterm()
     try:
@@ -60,8 +62,10 @@ def up(
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on [PAPLOSS_HOST, 127.0.0.1].")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port [PAPLOSS_PORT, 8080].")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on (default: PAPLOSS_HOST, else 127.0.0.1).")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port (default: PAPLOSS_PORT, else 8080).")] = None,
 ) -> None:
     """Run a controller alone, as in a cluster; its settings are the environment's PAPLOSS_... variables."""
     # The web framework, scipy and redis take a second to import: no other command needs them.
@@ -121,9 +125,7 @@ def hold_database(settings: Settings) -> Iterator[None]:
     try:
         path = make_url(settings.resolved_database_url)
     except ArgumentError:
-        message = (
-            "PAPLOSS_DATABASE_URL: expected a URL such as postgresql+psycopg://user@host/name or sqlite:///file.db"
-        )
+        message = "PAPLOSS_DATABASE_URL: expected a URL such as postgresql://user@host/name or sqlite:///file.db"
         raise CommandError(message, BAD_INPUT) from None
     if path.get_backend_name() != "sqlite" or not path.database:
         yield

@@ -53,10 +53,12 @@ def train(
     data_root: Annotated[Path | None, typer.Option(help="Folder of the data set, in place of the file's.")] = None,
     schedule: Annotated[Schedule, typer.Option(help="Long, or as in the search.")] = Schedule.FINAL,
     epochs: Annotated[int | None, typer.Option(min=1, help="In place of the schedule's number.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights and order of images.")] = 0,
     evaluate_on: Annotated[Split, typer.Option(help="Split to measure AP on.")] = Split.VAL,
     gpus: Annotated[int | None, typer.Option(min=0, help="Several train under torchrun.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for weights, log and result [trainings/LOSS-SEED].")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for weights, log and result (default: trainings/LOSS-SEED).")
+    ] = None,
     submit: Annotated[bool, typer.Option("--submit", help="Run it as a job of the platform, not here.")] = False,
     as_json: JsonOption = False,
     state: StateOption = DEFAULT_STATE,
@@ -121,7 +123,7 @@ def measure(
     checkpoint: Annotated[Path, typer.Argument(help="Weights of a final training: detector.pth.")],
     split: Annotated[Split, typer.Option(help="Split to measure AP on.")] = Split.TEST,
     job: Annotated[
-        Path | None, typer.Option(help="The training's job.json [origin.json beside the weights tells].")
+        Path | None, typer.Option(help="The training's job.json (default: origin.json beside the weights says).")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -136,12 +138,12 @@ def measure(
 
 def split(
     annotations: Annotated[Path, typer.Argument(help="COCO file, e.g. annotations/instances_train2017.json.")],
-    val: Annotated[float, typer.Option(help="Images for validation: a number, or a part below 1.")],
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    val: Annotated[float, typer.Option(help="Images for validation: a number, or a fraction below 1.")],
+    seed: Annotated[int, typer.Option(min=0, help="Which images are drawn.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Cut a training set into search-training and search-validation files, stratified by class."""
+    """Split a training set into a part to search on and a part to measure rewards on, both with every class."""
     forced = ["--overwrite"] if overwrite else []
     output = call_trainer(["split", str(annotations), "--val", str(val), "--seed", str(seed), *forced]).strip()
     if as_json:
@@ -149,6 +151,31 @@ def split(
         return
     for name, value in json.loads(output).items():
         typer.echo(f"{name}: {value}")
+
+
+def convert_voc(
+    folder: Annotated[Path, typer.Argument(help="Holds Annotations, ImageSets and JPEGImages.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the COCO files and images/ (default: FOLDER).")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace COCO files that exist.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Convert a Pascal VOC data set to COCO: train.json, val.json, test.json and images/.
+
+    Images are linked, and copied only to another file system. Objects marked as difficult become crowds.
+    """
+    options = (["--output", str(output)] if output else []) + (["--overwrite"] if overwrite else [])
+    written = call_trainer([str(folder), *options], "trainer.datasets.voc").strip()
+    if as_json:
+        typer.echo(written)
+        return
+    content = json.loads(written)
+    for part in content["parts"].values():
+        typer.echo(f"{part['file']}: images {part['images']}, objects {part['objects']}")
+    typer.echo(f"classes: {', '.join(content['classes'])}")
+    if content["empty_boxes"]:
+        typer.echo(f"boxes without an area, left out: {content['empty_boxes']}")
 
 
 def metrics_table(metrics: Metrics) -> Table:

@@ -36,7 +36,7 @@ def invoke(*arguments: str, **environment: str):
 
 def test_help_lists_every_command_and_the_exit_statuses():
     output = invoke("--help").output
-    commands = "search list show pause resume cancel export report train test split up serve migrate keys"
+    commands = "search list show pause resume cancel export report train test convert-voc split up serve migrate keys"
     assert all(command in output for command in commands.split())
     assert "Exit status: 0 done" in output
 
@@ -108,6 +108,21 @@ def list_commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from list_commands(command, f"{prefix}{name} ")
         else:
             yield f"{prefix}{name}", command
+
+
+def test_help_shows_every_word_that_was_written():
+    """Rich would take words in brackets for markup, and leave them out."""
+    for name, command in list_commands(get_command(app)):
+        shown = " ".join(invoke(*name.split(), "--help", COLUMNS="1000", TERMINAL_WIDTH="1000").output.split())
+        texts = [command.help, *(parameter.help for parameter in command.params if getattr(parameter, "help", None))]
+        for text in texts:
+            assert all(" ".join(paragraph.split()) in shown for paragraph in text.split("\n\n")), (name, text)
+
+
+def test_every_option_says_what_it_is():
+    for name, command in list_commands(get_command(app)):
+        for parameter in command.params:
+            assert getattr(parameter, "help", None), (name, parameter.name)
 
 
 def test_every_command_that_ends_can_print_json():

@@ -1,6 +1,7 @@
 """One training on this machine, with the real trainer (the profile `synthetic`)."""
 
 import io
+import json
 import os
 import signal
 import threading
@@ -8,9 +9,11 @@ import threading
 import pytest
 from rich.console import Console
 from stack import wait_until
+from typer.testing import CliRunner
 
 from controller.cli.failures import BAD_INPUT, INTERRUPTED, CommandError
 from controller.cli.local_training import run_training
+from controller.cli.main import app
 from jobs.presets import identity
 from jobs.spec import JobResult, JobSpec, SyntheticOptions
 
@@ -43,6 +46,25 @@ def test_a_folder_of_another_training_is_refused(tmp_path):
 def test_a_crash_is_told_with_the_end_of_the_log(tmp_path):
     with pytest.raises(CommandError, match=r"without a result \(exit status 70\)"):
         run_training(job(fault="crash"), tmp_path, console())
+
+
+def test_a_voc_data_set_is_converted_by_the_trainer(tmp_path):
+    for folder in ("Annotations", "ImageSets/Main", "JPEGImages"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("a\n")
+    asked = ["convert-voc", str(tmp_path), "--output", str(tmp_path / "coco")]
+    refused = CliRunner().invoke(app, asked)
+    assert refused.exit_code == BAD_INPUT
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>9</ymax></bndbox>"
+    size = "<size><width>20</width><height>10</height></size>"
+    text = f"<annotation>{size}<object><name>cell</name>{box}</object></annotation>"
+    (tmp_path / "Annotations" / "a.xml").write_text(text)
+    (tmp_path / "JPEGImages" / "a.jpg").touch()
+    told = CliRunner().invoke(app, asked)
+    file = tmp_path / "coco" / "train.json"
+    assert told.output.splitlines() == [f"{file}: images 1, objects 1", "classes: cell"]
+    again = CliRunner().invoke(app, [*asked, "--overwrite", "--json"])
+    assert json.loads(again.output)["parts"]["train"] == {"file": str(file), "images": 1, "objects": 1}
 
 
 def test_an_interrupted_training_leaves_a_checkpoint_and_goes_on_from_it(tmp_path):

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import httpx
 import pytest
 from controllers import PlayedWorker, RunningController, run_search
+from typer.main import get_command
 
+from controller.cli.main import app
 from controller.client import Client
 from controller.loss_choice import LossChoice
 from controller.specs import ConfirmSpec, SearchSpec, TrainingSpec
@@ -38,9 +41,15 @@ def page(http: httpx.Client, path: str) -> str:
 
 
 def test_without_anything_pages_say_what_to_do(viewer: httpx.Client) -> None:
-    assert "paploss search" in page(viewer, "/")
-    assert "paploss train" in page(viewer, "/trainings")
-    assert "paploss worker" in page(viewer, "/workers")
+    for path in ("/", "/trainings", "/workers"):
+        (command,) = re.findall(r"<code>((?:paploss|python) [^<]+)</code>", page(viewer, path))
+        match command.split():
+            case ["paploss", name, *_]:
+                assert name in get_command(app).commands  # type: ignore[attr-defined]
+            case ["python", "-m", module]:
+                assert find_spec(f"{module}.__main__")
+            case _:
+                pytest.fail(f"{path} tells to type {command!r}")
 
 
 def test_a_search_that_has_just_begun(viewer: httpx.Client, client: Client) -> None:
