@@ -20,7 +20,7 @@ from jobs.spec import EXIT_HANDED_BACK, JobResult, JobSpec, LossSpec
 from trainer.attempt import Attempt
 from trainer.errors import HandedBack, OutOfMemory, UserError
 from trainer.events import claim_stdout, discard
-from trainer.launch import run_on_gpus
+from trainer.launch import die_with_launcher, run_on_gpus
 
 log = logging.getLogger("trainer")
 
@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    die_with_launcher()
     stop_signals: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stop_signals.append(number))
     try:

@@ -1,14 +1,20 @@
-"""Stands between a worker and its trainer, so that no trainer outlives its worker, however the worker dies.
+"""Stands between a worker and its trainer, so that no process of a training outlives its worker, however that dies.
 
 Run as a script, `python guard.py FD COMMAND...`, in a session of its own. FD is the read end of a pipe whose only
-write end the worker holds. The guard starts COMMAND in its own process group and waits until
+write end the worker holds. The guard starts COMMAND and waits until
 
-- COMMAND ends: the guard ends with the same status, or 128 + n where signal n ended it, as a shell does;
+- COMMAND ends: what it left behind is killed, and the guard ends with the same status, or 128 + n where signal n ended
+  it, as a shell does;
 - SIGTERM comes: it is passed on to COMMAND alone, which deals with its own helpers (torchrun's ranks, data loaders);
-- the pipe closes, which the kernel sees to even after kill -9 of the worker: the whole process group is killed.
+- the pipe closes, because the worker wants the training killed or is itself gone, even by kill -9: all is killed.
 
-If the guard itself is killed, the kernel kills COMMAND (parent-death signal) and the worker the rest of the group.
-Standard library only: it starts in some 15 ms and holds 8 MB.
+Process groups do not hold a training together: torchrun starts each rank in a session of its own. The guard therefore
+is a subreaper (prctl(2)): a process that loses its parent becomes the guard's child, so killing its children until it
+has none ends every descendant, and the kernel says when there is none left.
+
+If the guard itself is killed, the kernel kills COMMAND (parent-death signal), for its part a launcher's ranks
+(`trainer/launch.py`), and the worker kills the rest of the process group. Standard library only: it starts in some
+15 ms and holds 8 MB.
 """
 
 import ctypes
@@ -17,14 +23,15 @@ import selectors
 import signal
 import subprocess
 import sys
+import time
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_LIBC = ctypes.CDLL(None)
 
-
-def _die_with(guard_pid: int) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != guard_pid:  # the guard died before the line above took hold
-        os.kill(os.getpid(), signal.SIGKILL)
+_KILL_SECONDS = 10.0
+"""A process that outlives SIGKILL for so long hangs in the kernel, in a stuck driver say, where nobody can end it."""
+_LOOK_SECONDS = 0.01
 
 
 def run(lifeline_fd: int, command: list[str]) -> int:
@@ -34,6 +41,7 @@ def run(lifeline_fd: int, command: list[str]) -> int:
     signal.set_wakeup_fd(wakeup_fd)
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, lambda *_: None)  # they arrive as bytes in the pipe, none is lost before the loop runs
+    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     guard_pid = os.getpid()
     child = subprocess.Popen(command, preexec_fn=lambda: _die_with(guard_pid))  # noqa: PLW1509 (there is one thread)
     with selectors.DefaultSelector() as selector:
@@ -43,10 +51,48 @@ def run(lifeline_fd: int, command: list[str]) -> int:
             for key, _ in selector.select():
                 received = os.read(key.fd, 512)
                 if not received:
-                    os.killpg(0, signal.SIGKILL)
-                elif key.fd == signals_fd and signal.SIGTERM in received:
+                    child.kill()
+                    _kill_descendants()
+                    return -signal.SIGKILL
+                if key.fd == signals_fd and signal.SIGTERM in received:
                     child.terminate()
+    _kill_descendants()
     return child.returncode
+
+
+def _die_with(guard_pid: int) -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != guard_pid:  # the guard died before the line above took hold
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _kill_descendants() -> None:
+    """Kill and reap children until there are none; those of a killed one become this process's own meanwhile."""
+    give_up_at = time.monotonic() + _KILL_SECONDS
+    while time.monotonic() < give_up_at:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        for pid in _children():
+            os.kill(pid, signal.SIGKILL)  # its number is nobody else's before it is reaped above
+        time.sleep(_LOOK_SECONDS)
+
+
+def _children() -> list[int]:
+    own_pid = os.getpid()
+    found = []
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                stat = file.read()
+        except OSError:  # it has ended
+            continue
+        parent_pid = int(stat.rpartition(b")")[2].split()[1])  # after the name, which may hold anything
+        if parent_pid == own_pid:
+            found.append(int(name))
+    return found
 
 
 if __name__ == "__main__":

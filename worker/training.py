@@ -1,4 +1,4 @@
-"""One trainer at work: a child process in its own process group, its events read as they come."""
+"""One trainer at work: a guard as child process, all of the training under it, its events read as they come."""
 
 import logging
 import os
@@ -36,7 +36,7 @@ class Training:
     def __init__(
         self, command: Sequence[str], log_file: Path, environment: Mapping[str, str], when_ended: Callable[[], None]
     ) -> None:
-        """Start `command`. `when_ended` is called once, from another thread, when its whole process group is gone."""
+        """Start `command`. `when_ended` is called once, from another thread, when all that it started is gone."""
         self.start: StartEvent | None = None
         self.progress: ProgressEvent | None = None
         self.evaluations: tuple[EvaluationEvent, ...] = ()
@@ -45,7 +45,8 @@ class Training:
         self.exit_status: int | None = None
         self._when_ended = when_ended
         self._log_file = log_file
-        lifeline_read_fd, self._lifeline_fd = os.pipe()
+        lifeline_read_fd, lifeline_fd = os.pipe()
+        self._lifeline_fd: int | None = lifeline_fd
         try:
             with log_file.open("ab") as stderr:
                 self._process = subprocess.Popen(
@@ -58,7 +59,7 @@ class Training:
                     start_new_session=True,
                 )
         except OSError:
-            os.close(self._lifeline_fd)
+            os.close(lifeline_fd)
             raise
         finally:
             os.close(lifeline_read_fd)
@@ -70,7 +71,7 @@ class Training:
 
     @property
     def ended(self) -> bool:
-        """Whether the process group is gone and every event read."""
+        """Whether every process is gone and every event read."""
         return self.exit_status is not None
 
     @property
@@ -85,10 +86,14 @@ class Training:
                 os.kill(self._process.pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the whole process group now."""
+        """Have every process of the training killed now, in whatever group or session it is."""
         with self._signalling:
-            if self._process.returncode is None:
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self._cut_lifeline()
+
+    def _cut_lifeline(self) -> None:
+        if self._lifeline_fd is not None:
+            os.close(self._lifeline_fd)
+            self._lifeline_fd = None
 
     def log_tail(self, max_bytes: int = 4000) -> str:
         """The end of the log file, from the start of a line where there is one."""
@@ -125,14 +130,14 @@ class Training:
                 self.result = event
 
     def _await_end(self) -> None:
-        # WNOWAIT leaves the guard a zombie, so that its process group id cannot be anybody else's while the rest of
-        # the group is killed.
+        # The guard ends when all is gone. Where it was killed itself, the process group is what can still be reached;
+        # WNOWAIT leaves the guard a zombie, so that the group's id cannot be anybody else's meanwhile.
         os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         with self._signalling:
             os.killpg(self._process.pid, signal.SIGKILL)
             status = self._process.wait()
-        os.close(self._lifeline_fd)
-        self._reader.join(timeout=10)  # a process that left the group may hold the pipe open for ever
+            self._cut_lifeline()
+        self._reader.join(timeout=10)  # a process that hangs in the kernel may hold the pipe open for ever
         self.exit_status = status
         self._when_ended()
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -109,52 +108,51 @@ def test_terminate_reaches_the_trainer_alone_which_may_take_its_time(start):
     assert "helper None" in training.log_tail()
 
 
-def test_kill_ends_the_whole_process_group(start):
-    helper = (
-        "import subprocess, sys\nhelper = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
-    )
-    started = start(helper + START + HANG)
+NEST = """
+import os, subprocess, sys
+def nest(depth):
+    helper = f"import os; exec(os.environ['NEST']); nest({depth - 1}); import time; time.sleep(60)"
+    if depth:
+        subprocess.Popen([sys.executable, "-c", helper], start_new_session=True, stdout=subprocess.DEVNULL)
+"""
+"""Helpers that start helpers, each in a session of its own, as launchers do."""
+
+
+@pytest.fixture
+def nested(monkeypatch):
+    """A program's beginning that leaves three processes in three sessions, one under the other."""
+    monkeypatch.setenv("NEST", NEST)
+    return f"{NEST}\nnest(3)\n"
+
+
+def test_kill_ends_every_process_whatever_its_session(start, nested):
+    started = start(nested + START + HANG)
     training = started.await_start()
-    family = psutil.Process(training.pid).children(recursive=True)
-    assert len(family) == 2
+    _await(lambda: len(_family(training.pid)) == 5)
+    family = _family(training.pid)
     training.kill()
     started.await_end()
-    _await(lambda: not any(_lives(process) for process in family))
+    assert not any(_lives(process) for process in family)
 
 
-def test_helpers_left_behind_by_a_trainer_are_killed_at_its_end(start):
-    leave = "import subprocess, sys\nhelper = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
-    training = start(leave + "print(helper.pid, file=sys.stderr, flush=True)\n").await_end()
-    helper = int(training.log_tail())
-    _await(lambda: not psutil.pid_exists(helper) or not _lives(psutil.Process(helper)))
+def test_what_a_trainer_leaves_behind_is_gone_when_it_counts_as_ended(start, nested):
+    started = start(nested + START + "sys.stdin.read()\nimport time\ntime.sleep(2)\n")
+    training = started.await_start()
+    _await(lambda: len(_family(training.pid)) == 5)
+    family = _family(training.pid)
+    started.await_end()
+    assert training.exit_status == 0
+    assert not any(_lives(process) for process in family)
 
 
 def test_kill_9_of_the_guard_takes_the_trainer_along(start):
     started = start(START + HANG)
     training = started.await_start()
-    family = psutil.Process(training.pid).children(recursive=True)
+    family = _family(training.pid)[1:]
     os.kill(training.pid, signal.SIGKILL)
     started.await_end()
     assert family
     _await(lambda: not any(_lives(process) for process in family))
-
-
-def test_kill_9_of_the_worker_takes_the_whole_group_along(tmp_path):
-    program = "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n" + HANG
-    worker = (
-        "import os, sys, time\nfrom pathlib import Path\nfrom worker.training import Training\n"
-        f"training = Training([sys.executable, '-c', {program!r}], Path({str(tmp_path / 'log')!r}), os.environ, id)\n"
-        "print(training.pid, flush=True)\ntime.sleep(60)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", worker], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    guard = psutil.Process(int(process.stdout.readline()))
-    _await(lambda: len(guard.children(recursive=True)) == 2)
-    family = [guard, *guard.children(recursive=True)]
-    process.kill()
-    process.wait()
-    process.stdout.close()
-    _await(lambda: not any(_lives(one) for one in family))
 
 
 def test_only_the_end_of_a_long_log_is_read(start):
@@ -163,6 +161,11 @@ def test_only_the_end_of_a_long_log_is_read(start):
     assert len(tail) <= 100
     assert tail.startswith("line ")
     assert tail.endswith("line 4999\n")
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    head = psutil.Process(pid)
+    return [head, *head.children(recursive=True)]
 
 
 def _lives(process: psutil.Process) -> bool:
