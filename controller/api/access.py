@@ -7,10 +7,12 @@ origin (the cookie is SameSite=Strict too: two independent defences).
 
 import math
 import time
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
+from fastapi.routing import APIRoute
 
 from controller.api.callers import Caller, Callers
 from controller.api.problems import ProblemError
@@ -93,21 +95,35 @@ UNCOUNTED = frozenset({"GET /healthz", "GET /readyz"})
 """Probes: whoever is told to slow down there takes the controller for dead."""
 
 
-async def authorize(request: Request) -> Caller | None:
-    """Let the request through, or refuse it by the table above. Runs before every handler; none for open routes.
+class GuardedRoute(APIRoute):
+    """A route that refuses whom the table does not name, before it reads the request's body."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The route's handler, with the guard before it."""
+        handle = super().get_route_handler()
+
+        async def handle_guarded(request: Request) -> Response:
+            await authorize(request)
+            return await handle(request)
+
+        return handle_guarded
+
+
+async def authorize(request: Request) -> None:
+    """Let the request through, or refuse it by the table above; who asks is then `request.state.caller`.
 
     Raises:
         ProblemError: 401 without a valid key or session, 403 with one that may not do this, 429 for too many requests.
     """
-    services = await get_services(request)  # not injected: this runs for every renewal, and FastAPI's way costs
+    services = await get_services(request)
     operation = f"{request.method} {request.scope['route'].path}"
     rates = services.rates
     address = request.client.host if request.client else ""
     if operation in OPEN:
         if operation not in UNCOUNTED:
             _count(rates.strangers, address)
-        return None
-    caller = await _identify(request, services.callers)
+        return
+    caller = await identify(request, services.callers)
     if caller is None:
         _count(rates.strangers, address)
         raise ProblemError(
@@ -115,7 +131,7 @@ async def authorize(request: Request) -> Caller | None:
             "expected a valid API key as 'Authorization: Bearer <key>', or a signed-in browser",
             headers={"WWW-Authenticate": "Bearer"},
         )
-    request.state.caller = caller  # an error's page is for the same person
+    request.state.caller = caller
     _count(rates.workers if caller.role == "worker" else rates.callers, caller.name)
     able = ROLES.get(operation, frozenset())
     if caller.role not in able:
@@ -123,10 +139,9 @@ async def authorize(request: Request) -> Caller | None:
             403,
             f"{operation} is for the roles {', '.join(sorted(able))}; key {caller.name!r} has the role {caller.role}",
         )
-    return caller
 
 
-async def _identify(request: Request, callers: Callers) -> Caller | None:
+async def identify(request: Request, callers: Callers) -> Caller | None:
     """The owner of the request's key or session, none without a valid one."""
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme:
@@ -161,5 +176,10 @@ def _count(limit: RateLimit, name: str) -> None:
         )
 
 
-SignedIn = Annotated[Caller, Depends(authorize)]
+async def _get_caller(request: Request) -> Caller:  # asynchronous, or FastAPI would call it in a thread
+    caller: Caller = request.state.caller
+    return caller
+
+
+SignedIn = Annotated[Caller, Depends(_get_caller)]
 """Parameter of a handler that needs to know who asks."""

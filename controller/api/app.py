@@ -5,7 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from pydantic import SecretStr
 from starlette.concurrency import run_in_threadpool
@@ -28,11 +28,13 @@ from controller.api import (
     trials,
     workers,
 )
-from controller.api.access import OPEN, ROLES, authorize
+from controller.api.access import OPEN, ROLES, GuardedRoute
 from controller.api.callers import Callers
+from controller.api.events import Streams
 from controller.api.guard import Guard, default_hosts
 from controller.api.rates import Rates
 from controller.api.reference import DescribedApp
+from controller.api.remembered import Remembered
 from controller.api.services import Services
 from controller.api.tracing import start_tracing
 from controller.loop.driver import Driver
@@ -87,7 +89,6 @@ def create_app(settings: Settings) -> FastAPI:
         title="paploss controller",
         version=health.program_version(),
         description="Searches and trainings of Parameterized AP losses. Errors are problem documents (RFC 9457).",
-        dependencies=[Depends(authorize)],
         lifespan=_drive,
         docs_url=None,
         redoc_url=None,
@@ -120,6 +121,8 @@ def list_operations() -> list[str]:
 
 
 def _connect(settings: Settings) -> Services:
+    if unguarded := [route for router in ROUTERS for route in router.routes if not isinstance(route, GuardedRoute)]:
+        raise RuntimeError(f"routes that ask nobody for a key: {unguarded}")
     if undeclared := set(list_operations()) - ROLES.keys() - OPEN:
         raise RuntimeError(f"routes without declared roles in controller.api.access: {sorted(undeclared)}")
     database = Database(settings.resolved_database_url, silent_seconds=2 * settings.leader_lease_seconds)
@@ -134,7 +137,17 @@ def _connect(settings: Settings) -> Services:
     except BaseException:
         database.close()
         raise
-    return Services(settings, database, queue, Callers(database), Rates(settings), driver, scaler)
+    return Services(
+        settings=settings,
+        database=database,
+        queue=queue,
+        callers=Callers(database),
+        rates=Rates(settings),
+        streams=Streams(),
+        readiness=Remembered(health.PROBE_SECONDS),
+        driver=driver,
+        scaler=scaler,
+    )
 
 
 def _install_keys(settings: Settings, database: Database) -> None:

@@ -9,9 +9,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 
+from controller.api.access import GuardedRoute
 from controller.api.problems import ProblemError, documented
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 
 _OURS = Path(str(files("controller.web"))) / "static"
 _PLOTLY = Path(str(files("plotly"))) / "package_data"

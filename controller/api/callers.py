@@ -1,22 +1,25 @@
-"""Who a key or a browser's session belongs to, looked up in the database and remembered for a moment.
+"""Who a key or a browser's session belongs to: all valid ones, read at once and remembered for a moment.
 
-A thousand workers that renew their leases share one key: without a memory each renewal would begin with the same query.
+A thousand workers that renew their leases share one key, so without a memory each renewal would begin with the same
+query. And because the memory holds them all, whoever guesses keys costs a look into it, and a query now and then.
 """
 
+import asyncio
+import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from controller.store.database import Database
-from controller.store.keys import digest_key, find_key
-from controller.store.models import ApiKey, Role
-from controller.store.sign_ins import find_session
+from controller.store.keys import digest_key
+from controller.store.models import Role
+from controller.store.sign_ins import Purpose, find_valid
 
 REMEMBERED_SECONDS = 2.0
 """So long a key that was revoked through another replica may still be taken by this one."""
+PAUSE_SECONDS = 0.2
+"""A secret that is not among the remembered ones may be newer than they: they are read again, at most this often."""
 
 
 @dataclass(frozen=True)
@@ -32,38 +35,44 @@ class Callers:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._remembered: dict[tuple[str, str], tuple[Caller, float]] = {}  # by kind and digest: until when
+        self._remembered: dict[tuple[Purpose, str], Caller] = {}
+        self._read_at = -math.inf
+        self._forgotten = 0
+        self._reading = asyncio.Lock()
 
     async def find_by_key(self, key: str) -> Caller | None:
         """The owner of an API key; none if it is unknown or revoked."""
-        return await self._find("key", key, find_key)
+        return await self._find("key", key)
 
     async def find_by_session(self, secret: str) -> Caller | None:
         """The owner of a browser's session; none if it is unknown or over, or its key revoked."""
-        return await self._find("session", secret, find_session)
+        return await self._find("session", secret)
 
     def forget(self) -> None:
-        """Look everybody up again: a key was revoked here, or a browser signed out. Callable from any thread."""
-        self._remembered = {}
+        """Read them all again: a key was revoked here, or a browser signed out. Callable from any thread."""
+        self._forgotten += 1
+        self._read_at = -math.inf
 
-    async def _find(self, kind: str, secret: str, look_up: Callable[[Session, str], ApiKey | None]) -> Caller | None:
+    async def _find(self, purpose: Purpose, secret: str) -> Caller | None:
         # Found by digest: what a comparison's duration could tell is about the digest of a guess, and nothing about the
         # secret follows from that.
-        remembered, entry = self._remembered, (kind, digest_key(secret))
-        found = remembered.get(entry)
-        if found is not None and time.monotonic() < found[1]:
-            return found[0]
-        row = await run_in_threadpool(self._look_up, look_up, secret)
-        if row is None:
-            remembered.pop(entry, None)
-            return None
-        caller = Caller(row.name, row.role)
-        now = time.monotonic()
-        for old in [old for old, (_, until) in remembered.items() if until < now]:
-            del remembered[old]
-        remembered[entry] = caller, now + REMEMBERED_SECONDS
-        return caller
+        entry = (purpose, digest_key(secret))
+        arrived_at = time.monotonic()
+        found = self._remembered.get(entry)
+        if found is not None and arrived_at < self._read_at + REMEMBERED_SECONDS:
+            return found
+        async with self._reading:  # of many that ask at once, one reads
+            while self._read_at < arrived_at:
+                await asyncio.sleep(max(0.0, self._read_at + PAUSE_SECONDS - time.monotonic()))
+                await self._read()
+        return self._remembered.get(entry)
 
-    def _look_up(self, look_up: Callable[[Session, str], ApiKey | None], secret: str) -> ApiKey | None:
+    async def _read(self) -> None:
+        forgotten, started_at = self._forgotten, time.monotonic()
+        remembered = await run_in_threadpool(self._query)
+        if forgotten == self._forgotten:  # else it may hold a key that was revoked meanwhile
+            self._remembered, self._read_at = remembered, started_at
+
+    def _query(self) -> dict[tuple[Purpose, str], Caller]:
         with self._database.read() as session:
-            return look_up(session, secret)
+            return {(row.purpose, row.digest): Caller(row.name, row.role) for row in find_valid(session)}

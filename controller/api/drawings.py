@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from sqlalchemy.orm import Session
 
 from controller.api import problems, views
+from controller.api.access import GuardedRoute
 from controller.api.models import SearchFigure, TrialFigure
 from controller.api.parameters import SearchId, TrialId
 from controller.api.services import Injected
@@ -20,7 +21,7 @@ from jobs.presets import PRESETS
 from jobs.profiles import PROFILES
 from jobs.spec import LossSpec
 
-router = APIRouter(prefix="/api/v1", tags=["figures"])
+router = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["figures"])
 
 ThemeChoice = Annotated[Theme, Query(description="colours")]
 HeadChoice = Annotated[str | None, Query(max_length=100, description="for functions: which head; the first by default")]

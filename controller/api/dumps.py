@@ -11,6 +11,7 @@ from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
 from controller.api import problems, views
+from controller.api.access import GuardedRoute
 from controller.api.models import Run
 from controller.api.parameters import SearchId
 from controller.api.services import Injected, Services
@@ -21,7 +22,7 @@ MEDIA_TYPE = "application/gzip"
 _PART_BYTES = 1 << 16
 _IN_MEMORY_BYTES = 1 << 20
 
-router = APIRouter(prefix="/api/v1/searches", tags=["searches"])
+router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/searches", tags=["searches"])
 
 _BINARY: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
 

@@ -2,11 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from starlette.concurrency import run_in_threadpool
 
 from controller.api import views
+from controller.api.problems import ProblemError
 from controller.store import queries
 from controller.store.database import Database
 from controller.store.errors import NotFoundError
@@ -16,13 +19,45 @@ EVENT_STREAM = "text/event-stream"
 POLL_SECONDS = 1.0
 SILENCE_POLLS = 15
 """A comment goes out after so many polls without news, so that proxies keep the connection open."""
+MOST_OF_ONE, MOST_OF_ALL = 64, 256
 OVERLAP = 200
 """Under PostgreSQL a line may become visible after one with a higher id: so many ids back are looked at again."""
 
 
-async def stream_events(database: Database, search_id: str, last_event_id: str | None) -> AsyncIterator[str]:
+class Streams:
+    """The streams that are open at this replica. Used by the event loop alone."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+
+    def check_room(self, owner: str) -> None:
+        """Refuse one more: each asks the database every second.
+
+        Raises:
+            ProblemError: 429, so many are open under this key, or under all keys together.
+        """
+        if self._open[owner] >= MOST_OF_ONE or self._open.total() >= MOST_OF_ALL:
+            detail = f"{self._open[owner]} event streams are open under key {owner!r}, {self._open.total()} in all"
+            raise ProblemError(429, detail, headers={"Retry-After": "30"})
+
+    @contextmanager
+    def counted(self, owner: str) -> Iterator[None]:
+        """While it lasts, `owner` has one stream more."""
+        self._open[owner] += 1
+        try:
+            yield
+        finally:
+            self._open[owner] -= 1
+            if not self._open[owner]:
+                del self._open[owner]
+
+
+async def stream_events(
+    database: Database, search_id: str, last_event_id: str | None, is_welcome: Callable[[], Awaitable[bool]]
+) -> AsyncIterator[str]:
     """Server-sent events of one search until it has ended: log lines as plain messages with their ids, `progress`,
-    `end`. Without `last_event_id` it starts with what happens from now on."""
+    `end`. Without `last_event_id` it starts with what happens from now on. It also ends when `is_welcome` says no:
+    whoever listens has had the key taken away."""
     # Waiting is asynchronous, so that an open page holds no thread; only the short reads use one.
     start = await run_in_threadpool(_newest_event_id, database, search_id) if last_event_id is None else 0
     newest = int(last_event_id) if last_event_id is not None else start
@@ -30,7 +65,7 @@ async def stream_events(database: Database, search_id: str, last_event_id: str |
     shown = ""
     silent = 0
     yield "retry: 3000\n\n"
-    while True:
+    while await is_welcome():
         news = await run_in_threadpool(_read_news, database, search_id, max(0, newest - OVERLAP))
         if news is None:
             yield _message("end", json.dumps({"state": "deleted"}))

@@ -1,11 +1,13 @@
 """Whether the controller works: for probes, for programs, and for people who ask why nothing moves."""
 
+import logging
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import APIRouter
 from sqlalchemy.exc import SQLAlchemyError
 
 from controller.api import problems
+from controller.api.access import GuardedRoute
 from controller.api.fleet import count_workers
 from controller.api.models import Check, Readiness, Status
 from controller.api.services import Injected, Services
@@ -14,7 +16,12 @@ from controller.store.errors import SchemaError
 from controller.store.leadership import find_leader
 from jobs.queue import QueueError
 
-router = APIRouter(tags=["platform"])
+logger = logging.getLogger(__name__)
+
+router = APIRouter(route_class=GuardedRoute, tags=["platform"])
+
+PROBE_SECONDS = 1.0
+"""So long a look at the parts is good for probes, which are not counted."""
 
 
 @router.get("/healthz")
@@ -25,14 +32,16 @@ def healthz() -> dict[str, str]:
 
 @router.get("/readyz", responses=problems.documented(503))
 def readyz(services: Injected) -> Readiness:
-    """The controller can do its work: database, schema, Redis, and a leader. 503 names what is missing."""
-    readiness = check_readiness(services)
-    if not readiness.ready:
-        failed = [check for check in readiness.checks if not check.ok]
-        errors = [problems.field_error("check", [check.name], check.detail) for check in failed]
-        detail = "; ".join(f"{check.name}: {check.detail}" for check in failed)
+    """The controller can do its work: database, schema, Redis, and a leader. 503 names what is missing.
+
+    Anybody may ask, so the answer is remembered for a second and tells no more; /api/v1/status has the details."""
+    looked = services.readiness.get(lambda: _look(services))
+    if not looked.ready:
+        failed = [check.name for check in looked.checks if not check.ok]
+        errors = [problems.field_error("check", [name], "does not work") for name in failed]
+        detail = f"not ready: {', '.join(failed)}; /api/v1/status has the details, for whoever has a key"
         raise problems.ProblemError(503, detail, errors=errors)
-    return readiness
+    return Readiness(ready=True, checks=[check.model_copy(update={"detail": ""}) for check in looked.checks])
 
 
 @router.get("/api/v1/status")
@@ -62,6 +71,14 @@ def check_readiness(services: Services) -> Readiness:
     checks = [_check_database(services), _check_redis(services), _check_leader(services)]
     # Without workers searches wait, yet people need the page, and the probe must not take it away from them.
     return Readiness(ready=all(check.ok for check in checks), checks=[*checks, _check_workers(services)])
+
+
+def _look(services: Services) -> Readiness:
+    looked = check_readiness(services)
+    if not looked.ready:
+        details = "; ".join(f"{check.name}: {check.detail}" for check in looked.checks if not check.ok)
+        logger.warning("not ready: %s", details)
+    return looked
 
 
 def program_version() -> str:

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, status
 
 from controller.api import problems
+from controller.api.access import GuardedRoute
 from controller.api.models import KeyRequest, KeySummary, NewKey, Page
 from controller.api.services import Injected
 from controller.api.views import key_summary
@@ -10,7 +11,7 @@ from controller.store.keys import create_key, revoke_key
 from controller.store.models import ApiKey
 from controller.store.queries import list_keys
 
-router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
+router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/keys", tags=["keys"])
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems.documented(409))

@@ -8,6 +8,7 @@ The answers are written out here: FastAPI would validate each of ours again, in 
 from fastapi import APIRouter, Response
 
 from controller.api import problems
+from controller.api.access import GuardedRoute
 from controller.api.services import Injected
 from controller.loop import leases
 from controller.store import retention
@@ -24,7 +25,12 @@ from jobs.lease import (
 )
 from jobs.spec import Message
 
-router = APIRouter(prefix="/api/v1/leases", tags=["worker protocol"], responses=problems.documented(404, 409, 410))
+router = APIRouter(
+    route_class=GuardedRoute,
+    prefix="/api/v1/leases",
+    tags=["worker protocol"],
+    responses=problems.documented(404, 409, 410),
+)
 
 
 @router.post("/claim", response_model=Lease)

@@ -19,13 +19,14 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from controller.api.access import GuardedRoute
 from controller.api.fleet import read_all_workers
 from controller.api.health import check_readiness, program_version
 from controller.api.services import Injected, Services
 from controller.store import queries, statistics
 from controller.store.models import Outcome, SearchState, TrialState
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 
 SEARCHES = 50
 NAME_LENGTH = 60

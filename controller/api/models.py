@@ -210,7 +210,7 @@ class Check(BaseModel):
 
     name: Literal["database", "redis", "leader", "workers"]
     ok: bool
-    detail: str
+    detail: str = Field(description="empty where anybody may ask")
 
 
 class Readiness(BaseModel):

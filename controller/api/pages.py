@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from controller.api import views
-from controller.api.access import SignedIn
+from controller.api.access import GuardedRoute, SignedIn
 from controller.api.assets import asset_url
 from controller.api.callers import Caller
 from controller.api.comparisons import read_comparison
@@ -28,7 +28,7 @@ from controller.web.render import Pages, draw_sparkline
 from jobs.profiles import PROFILES
 from jobs.spec import JobKind
 
-router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+router = APIRouter(route_class=GuardedRoute, include_in_schema=False, default_response_class=HTMLResponse)
 
 pages = Pages(asset_url)
 

@@ -1,12 +1,14 @@
 """Searches over HTTP."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Response, status
+from fastapi import APIRouter, Header, Query, Request, Response, status
 from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
 from controller.api import problems, views
-from controller.api.access import SignedIn
+from controller.api.access import GuardedRoute, SignedIn, identify
 from controller.api.events import EVENT_STREAM, stream_events
 from controller.api.idempotency import IdempotencyHeader, identify_request
 from controller.api.models import Best, LogLine, Page, RoundSummary, Run, SearchDetail, SearchSummary, TrialSummary
@@ -16,12 +18,13 @@ from controller.api.table import stream_csv
 from controller.specs import SearchSpec, check_paths
 from controller.store import queries
 from controller.store import searches as store
+from controller.store.database import Database
 from controller.store.models import SearchState, TrialState
 from jobs.spec import JobKind
 
 LastEventId = Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$", description="go on after this line of the log")]
 
-router = APIRouter(prefix="/api/v1/searches", tags=["searches"])
+router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/searches", tags=["searches"])
 
 _EVENT = {
     "type": "object",
@@ -175,9 +178,25 @@ def read_log(search_id: SearchId, services: Injected, cursor: NumberCursor = Non
     response_class=StreamingResponse,
     responses=problems.documented(404) | {200: {"content": {EVENT_STREAM: {"schema": _EVENT}}}},
 )
-def follow(search_id: SearchId, services: Injected, last_event_id: LastEventId = None) -> StreamingResponse:
+async def follow(
+    search_id: SearchId, request: Request, services: Injected, caller: SignedIn, last_event_id: LastEventId = None
+) -> StreamingResponse:
     """Live events (server-sent): every new line of the log, `progress` when the trials' states have changed, `end`
     when the search has ended. Send Last-Event-ID to go on after a broken connection."""
-    with services.database.read() as session:
+    services.streams.check_room(caller.name)
+    await run_in_threadpool(_check_exists, services.database, search_id)
+
+    async def is_welcome() -> bool:
+        return await identify(request, services.callers) is not None
+
+    async def stream() -> AsyncIterator[str]:
+        with services.streams.counted(caller.name):
+            async for message in stream_events(services.database, search_id, last_event_id, is_welcome):
+                yield message
+
+    return StreamingResponse(stream(), media_type=EVENT_STREAM)
+
+
+def _check_exists(database: Database, search_id: str) -> None:
+    with database.read() as session:
         queries.get_search(session, search_id)
-    return StreamingResponse(stream_events(services.database, search_id, last_event_id), media_type=EVENT_STREAM)

@@ -6,7 +6,10 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from controller.api.callers import Callers
+from controller.api.events import Streams
+from controller.api.models import Readiness
 from controller.api.rates import Rates
+from controller.api.remembered import Remembered
 from controller.loop.driver import Driver
 from controller.scaling.scaler import Scaler
 from controller.settings import Settings
@@ -16,14 +19,16 @@ from jobs.queue import TrialQueue
 
 @dataclass(frozen=True)
 class Services:
-    """Settings, the connections to the database and to Redis, who asks and how often, and the loops. All but `callers`
-    and `rates` are safe to use from threads."""
+    """Settings, the connections to the database and to Redis, who asks and how often, and the loops. All but `callers`,
+    `rates` and `streams` are safe to use from threads."""
 
     settings: Settings
     database: Database
     queue: TrialQueue
     callers: Callers
     rates: Rates
+    streams: Streams
+    readiness: Remembered[Readiness]
     driver: Driver
     scaler: Scaler | None
     """The loop of the elastic workers; none where the operator keeps the workers."""

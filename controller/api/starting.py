@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from controller.api.access import SignedIn
+from controller.api.access import GuardedRoute, SignedIn
 from controller.api.callers import Caller
 from controller.api.examples import EXAMPLES
 from controller.api.idempotency import identify_request
@@ -29,7 +29,7 @@ from controller.store.searches import create_search
 from controller.web.forms import Field, default_values, flatten, list_fields, read_values
 from jobs.profiles import PROFILES
 
-router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+router = APIRouter(route_class=GuardedRoute, include_in_schema=False, default_response_class=HTMLResponse)
 
 FIELDS = list_fields(SearchSpec.model_json_schema())
 

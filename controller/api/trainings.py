@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response, status
 
 from controller.api import problems, views
-from controller.api.access import SignedIn
+from controller.api.access import GuardedRoute, SignedIn
 from controller.api.comparisons import read_comparison
 from controller.api.idempotency import IdempotencyHeader, identify_request
 from controller.api.models import Page, TrainingDetail, TrainingSummary
@@ -20,7 +20,7 @@ from controller.store.searches import create_training
 from controller.web.comparisons import draw_comparison
 from controller.web.style import Figure, Theme
 
-router = APIRouter(prefix="/api/v1/trainings", tags=["trainings"])
+router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/trainings", tags=["trainings"])
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems.documented(404, 409))

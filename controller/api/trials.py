@@ -3,12 +3,13 @@
 from fastapi import APIRouter
 
 from controller.api import problems, views
+from controller.api.access import GuardedRoute
 from controller.api.models import TrialDetail
 from controller.api.parameters import TrialId
 from controller.api.services import Injected
 from controller.store import queries
 
-router = APIRouter(prefix="/api/v1/trials", tags=["trials"])
+router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/trials", tags=["trials"])
 
 
 @router.get("/{trial_id}", responses=problems.documented(404))

@@ -2,12 +2,13 @@
 
 from fastapi import APIRouter
 
+from controller.api.access import GuardedRoute
 from controller.api.fleet import read_workers
 from controller.api.models import Page, WorkerSummary
 from controller.api.parameters import Limit, NameCursor
 from controller.api.services import Injected
 
-router = APIRouter(prefix="/api/v1/workers", tags=["platform"])
+router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/workers", tags=["platform"])
 
 
 @router.get("")

@@ -1,5 +1,6 @@
 """The schema's version: bring it up to date, or refuse a database that another version of the program made."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -15,6 +16,7 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 _MIGRATION_LOCK = 7_290_417
 
 
+@cache
 def newest() -> str:
     """The schema that this program works with."""
     return _script().get_current_head() or ""
@@ -22,7 +24,7 @@ def newest() -> str:
 
 def is_known(revision: str) -> bool:
     """Whether this program can bring that schema up to date."""
-    return revision in {script.revision for script in _script().walk_revisions()}
+    return revision in _revisions()
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
@@ -66,6 +68,11 @@ def _find_revision(database: Database) -> str | None:
             f"({newest()}); install the newer program, or restore a backup"
         )
     return found
+
+
+@cache  # of files that do not change while the program runs; each probe of its health asks
+def _revisions() -> frozenset[str]:
+    return frozenset(script.revision for script in _script().walk_revisions())
 
 
 def _script() -> ScriptDirectory:

@@ -4,6 +4,7 @@ The secrets are 256 random bits and only their SHA-256 is stored, so reading the
 """
 
 import secrets
+from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import delete, select
@@ -11,9 +12,21 @@ from sqlalchemy.orm import Session
 
 from controller.store.database import now, read_clock
 from controller.store.keys import digest_key
-from controller.store.models import ApiKey, SignIn
+from controller.store.models import ApiKey, Role, SignIn
 
 CODE_SECONDS = 600.0
+
+Purpose = Literal["key", "session"]
+
+
+@dataclass(frozen=True)
+class ValidSecret:
+    """A secret that lets somebody in, by its digest, and whom."""
+
+    purpose: Purpose
+    digest: str
+    name: str
+    role: Role
 
 
 def create_session(session: Session, key_name: str, seconds: float) -> str:
@@ -26,14 +39,29 @@ def create_code(session: Session, key_name: str, seconds: float = CODE_SECONDS) 
     return _create(session, key_name, "code", seconds)
 
 
-def find_session(session: Session, secret: str) -> ApiKey | None:
-    """The key that a browser's session stands for; none if the session is unknown or over, or the key revoked."""
-    return _find(session, secret, "session")
+def find_valid(session: Session) -> list[ValidSecret]:
+    """Every key that is not revoked, and every browser's session that is not over."""
+    keys = session.execute(select(ApiKey.digest, ApiKey.name, ApiKey.role).where(ApiKey.revoked_at.is_(None)))
+    sessions = session.execute(
+        select(SignIn.digest, ApiKey.name, ApiKey.role)
+        .join(ApiKey, SignIn.key_name == ApiKey.name)
+        .where(SignIn.purpose == "session", SignIn.expires_at > now(), ApiKey.revoked_at.is_(None))
+    )
+    return [ValidSecret("key", *row) for row in keys] + [ValidSecret("session", *row) for row in sessions]
 
 
 def use_code(session: Session, code: str) -> ApiKey | None:
     """The key that a code stands for, and the end of the code; none if it was used, is too old or its key revoked."""
-    key = _find(session, code, "code")
+    key = session.scalar(
+        select(ApiKey)
+        .join(SignIn, SignIn.key_name == ApiKey.name)
+        .where(
+            SignIn.digest == digest_key(code),
+            SignIn.purpose == "code",
+            SignIn.expires_at > now(),
+            ApiKey.revoked_at.is_(None),
+        )
+    )
     used = session.execute(
         delete(SignIn).where(SignIn.digest == digest_key(code), SignIn.purpose == "code").returning(SignIn.digest)
     )
@@ -53,16 +81,3 @@ def _create(session: Session, key_name: str, purpose: Literal["session", "code"]
     session.add(SignIn(digest=digest_key(secret), key_name=key_name, purpose=purpose, expires_at=expires_at))
     session.flush()
     return secret
-
-
-def _find(session: Session, secret: str, purpose: str) -> ApiKey | None:
-    return session.scalar(
-        select(ApiKey)
-        .join(SignIn, SignIn.key_name == ApiKey.name)
-        .where(
-            SignIn.digest == digest_key(secret),
-            SignIn.purpose == purpose,
-            SignIn.expires_at > now(),
-            ApiKey.revoked_at.is_(None),
-        )
-    )

@@ -1,17 +1,20 @@
 """Who may do what, over every route of the application and every role."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from controllers import ROLES, RunningController
-from fastapi.routing import APIRoute
+from sqlalchemy import event
 from stack import wait_until
 
-from controller.api.access import OPEN
+from controller.api.access import OPEN, GuardedRoute
 from controller.api.access import ROLES as ROLES_OF
 from controller.api.app import list_operations
-from controller.store.keys import revoke_key
+from controller.store.keys import create_key, revoke_key
 from controller.store.models import Role
 
 ALL_OPERATIONS = list_operations()
@@ -33,7 +36,7 @@ def test_every_route_has_declared_roles_and_no_role_is_left_over(controller: Run
 
 
 def test_a_route_without_declared_roles_is_closed_to_everyone(controller: RunningController) -> None:
-    route = APIRoute("/api/v1/forgotten", lambda: None, dependencies=controller.app.router.dependencies)
+    route = GuardedRoute("/api/v1/forgotten", lambda: None)
     controller.app.router.routes.append(route)
     with controller.http("admin") as http:
         assert http.get("/api/v1/forgotten").status_code == 403
@@ -55,6 +58,52 @@ def test_without_a_key_only_open_routes_answer(controller: RunningController) ->
             assert (reply.status_code == 401) == (operation not in OPEN), operation
             if operation not in OPEN:
                 assert reply.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_whoever_may_not_ask_is_refused_before_the_body_is_read(controller: RunningController) -> None:
+    changing = [operation for operation in OPERATIONS if operation.startswith("POST")]
+    assert len(changing) > 10
+    for role, status in ((None, 401), ("viewer", 403), ("worker", 403)):
+        with controller.http(role) as http:
+            for operation in changing:
+                if operation in OPEN or (role is not None and role in ROLES_OF[operation]):
+                    continue
+                reply = http.post(re.sub(r"\{\w+\}", "0nothing", operation.split(" ")[1]), content=b"{")
+                assert reply.status_code == status, (operation, role)
+
+
+def test_guesses_are_counted_whatever_their_body(sqlite_url: str, redis_url: str, tmp_path: Path) -> None:
+    with RunningController(sqlite_url, redis_url, tmp_path, stranger_requests_per_second=0.5) as controller:
+        with controller.http() as http:
+            statuses = {http.post("/api/v1/searches", content=b"{").status_code for _ in range(8)}
+        assert statuses == {401, 429}
+
+
+def test_guesses_at_once_cost_the_database_one_look(controller: RunningController) -> None:
+    asked: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        if "api_keys" in arguments[2]:
+            asked.append(arguments[2])
+
+    def guess(number: int) -> int:
+        headers = {"Authorization": f"Bearer guess-{number}"}
+        return httpx.get(f"{controller.url}/api/v1/searches", headers=headers).status_code
+
+    event.listen(controller.services.database.engine, "before_cursor_execute", note)
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(guess, range(40))) == {401}
+    # Each of the eight waits at most once for the next look; the machine may be slow, so forty looks are few enough.
+    assert len(asked) <= 2 * 40 / 2
+
+
+def test_a_new_key_is_good_at_once_whoever_guessed_before(controller: RunningController) -> None:
+    with controller.http() as http:
+        for number in range(3):
+            assert http.get("/api/v1/searches", headers={"Authorization": f"Bearer guess-{number}"}).status_code == 401
+            with controller.services.database.write() as session:  # as another replica would
+                key = create_key(session, f"key-{number}", "viewer")
+            assert http.get("/api/v1/searches", headers={"Authorization": f"Bearer {key}"}).status_code == 200
 
 
 @pytest.mark.parametrize("header", ["Bearer paploss_wrong", "Bearer", "Basic dXNlcjpwdw==", "Bearer \xff", ""])

@@ -5,8 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
-from controllers import PlayedWorker
+import pytest
+from controllers import PlayedWorker, RunningController
+from stack import wait_until
 
+from controller.api import events
 from controller.client import Client
 from controller.loss_choice import LossChoice
 from controller.specs import TrainingSpec
@@ -33,8 +36,8 @@ def test_events_arrive_until_the_end(client: Client, http: httpx.Client, worker:
     with http.stream("GET", f"/api/v1/searches/{training.id}/events") as reply:
         assert reply.headers["Content-Type"].startswith("text/event-stream")
         assert "Content-Encoding" not in reply.headers
-        events = read_events(reply.iter_lines())
-        assert next(events)[::2] == (
+        told = read_events(reply.iter_lines())
+        assert next(told)[::2] == (
             "progress",
             {"state": "running", "stage": "trainings", "trials": {"queued": 2}}
             | {
@@ -44,7 +47,7 @@ def test_events_arrive_until_the_end(client: Client, http: httpx.Client, worker:
         )
         for trial in client.trials(training.id):
             worker.run(trial.id)
-        seen = list(events)
+        seen = list(told)
     kinds = [data["kind"] for kind, _, data in seen if kind == "message"]
     assert kinds == ["trial_succeeded", "trial_succeeded", "search_succeeded"]
     assert seen[-1][0] == "end"
@@ -68,9 +71,41 @@ def test_a_broken_connection_goes_on_after_the_last_line_it_had(client: Client, 
 def test_a_search_that_is_deleted_ends_its_stream(client: Client, http: httpx.Client, controller: Any) -> None:
     training = client.create_training(SPEC)
     with http.stream("GET", f"/api/v1/searches/{training.id}/events") as reply:
-        events = read_events(reply.iter_lines())
-        next(events)
+        told = read_events(reply.iter_lines())
+        next(told)
         client.cancel(training.id)
         with controller.client("admin") as admin:
             admin.delete(training.id)
-        assert list(events)[-1][0] == "end"
+        assert list(told)[-1][0] == "end"
+
+
+def test_a_stream_ends_when_its_key_is_revoked(controller: RunningController, client: Client) -> None:
+    training = client.create_training(SPEC)
+    with controller.http("viewer") as http, http.stream("GET", f"/api/v1/searches/{training.id}/events") as reply:
+        told = read_events(reply.iter_lines())
+        assert next(told)[0] == "progress"
+        with controller.client("admin") as admin:
+            admin.revoke_key("viewer")
+        assert list(told) == []
+    assert client.get_training(training.id).state == "running"
+
+
+def test_one_key_opens_so_many_streams_and_no_more(
+    controller: RunningController, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "MOST_OF_ONE", 1)
+    training = client.create_training(SPEC)
+    address = f"/api/v1/searches/{training.id}/events"
+    with controller.http("viewer") as viewer, controller.http("user") as user:
+        with viewer.stream("GET", address) as first:
+            next(first.iter_lines())
+            refused = viewer.get(address)
+            assert (refused.status_code, refused.headers["Retry-After"]) == (429, "30")
+            with user.stream("GET", address) as another:
+                assert another.status_code == 200
+
+        def is_free() -> bool:
+            with viewer.stream("GET", address) as again:
+                return again.status_code == 200
+
+        wait_until(is_free, "the place of the stream that has ended")
