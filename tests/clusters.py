@@ -1,4 +1,5 @@
-"""A Kubernetes API for tests: the one of KUBECONFIG, or a control plane started for the session where one is at hand.
+"""A Kubernetes API for tests: the one of KUBECONFIG, or a control plane that is started for the session by the program
+that PAPLOSS_TEST_CLUSTER names, as `PROGRAM start FOLDER` (which leaves FOLDER/kubeconfig) and `PROGRAM stop FOLDER`.
 
 There need be no kubelet: `PlayedNode` does its part for the workers' pods, and runs each worker for real.
 """
@@ -21,8 +22,6 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from stack import Stack
 
-PROGRAM = Path(__file__).resolve().parents[2] / "shared" / "kubernetes" / "cluster"
-
 _SMALL = {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
 
 
@@ -36,15 +35,19 @@ def find_cluster(folder: Path) -> Iterator[Path]:
     if given := os.environ.get("KUBECONFIG"):
         yield Path(given)
         return
-    if not PROGRAM.exists():
-        raise NoClusterError("set KUBECONFIG to a cluster whose namespaces tests may make and delete")
+    program = os.environ.get("PAPLOSS_TEST_CLUSTER")
+    if not program:
+        raise NoClusterError(
+            "set KUBECONFIG to a cluster whose namespaces tests may make and delete, "
+            "or PAPLOSS_TEST_CLUSTER to a program that starts one"
+        )
     cache = Path(tempfile.gettempdir()) / "kube-bin-1.20.2"
     environment = os.environ | {"KUBE_BIN_CACHE": str(cache), "KUBE_PORT_BASE": str(_free_ports())}
-    subprocess.run([PROGRAM, "start", folder], env=environment, check=True, capture_output=True, timeout=240)
+    subprocess.run([program, "start", folder], env=environment, check=True, capture_output=True, timeout=240)
     try:
         yield folder / "kubeconfig"
     finally:
-        subprocess.run([PROGRAM, "stop", folder], env=environment, check=True, capture_output=True, timeout=60)
+        subprocess.run([program, "stop", folder], env=environment, check=True, capture_output=True, timeout=60)
 
 
 def _free_ports() -> int:

@@ -32,7 +32,10 @@ def test_the_kustomize_base_is_the_chart() -> None:
 
 @pytest.mark.parametrize(
     ("tool", "files"),
-    [("hadolint", [ROOT / "Dockerfile"]), ("shellcheck", sorted((ROOT / "deploy").glob("*.sh")))],
+    [
+        ("hadolint", [ROOT / "Dockerfile"]),
+        ("shellcheck", [*sorted((ROOT / "deploy").glob("*.sh")), ROOT / ".ci" / "run"]),
+    ],
 )
 def test_linters_are_content(tool: str, files: list[Path]) -> None:
     program = Path(sys.executable).with_name(tool)
