@@ -1,10 +1,12 @@
 """How fast, how big and how exact the Parameterized AP Loss is: `python -m benchmarks.loss [--device cuda]`.
 
 Compares forward + backward with a plain pairwise implementation of the same formula and with a lean sigmoid focal
-loss, in the same run and alternately, and takes medians. Two kinds of logits: in `near`, every entry lies within reach
-of the positives, the hardest case; in `detector`, negatives lie about a prior of 0.01, so most are out of reach. On a
-machine that others use as well, `--threads 1 --clock cpu` counts this process's CPU time instead of the clock on the
-wall. Needs torch and numpy only. Prints a table and writes benchmarks/results/loss-DEVICE.json.
+loss, in the same run and alternately, and takes medians. Three kinds of input: in `near`, every logit lies within reach
+of the positives, the hardest case; in `detector`, negatives lie about a prior of 0.01, so most are out of reach; in
+`initial`, a search begins: the functions are the identity and the detector has learnt nothing, so that all logits lie
+between the same two breakpoints. On a machine that others use as well, `--threads 1 --clock cpu` counts this process's
+CPU time instead of the clock on the wall. Needs torch and numpy only. Prints a table and writes
+benchmarks/results/loss-DEVICE.json.
 """
 
 import json
@@ -16,20 +18,24 @@ from torch import Tensor
 from benchmarks.measurement import Options, Step, conditions, entries, focal, milliseconds, parse_options, peak_bytes
 from benchmarks.published import CONTROL_POINTS, pairwise
 from benchmarks.record import write_record
-from trainer.losses import parameterized_ap_loss
+from trainer.losses import identity_control_points, parameterized_ap_loss
 
 MODULES = ("entries", "generalised_ap", "pairwise_sums", "parameterized_ap", "piecewise")
 BENCHMARKS = ("loss", "measurement", "published")
 CODE = (*(f"benchmarks/{name}.py" for name in BENCHMARKS), *(f"trainer/losses/{name}.py" for name in MODULES))
 """What the figures depend on."""
 
+INITIAL_DEVIATION = 0.01
+"""Of the logits of a RetinaNet that has learnt nothing."""
+
 
 def ours(logits: Tensor, quality: Tensor, targets: Tensor, control_points: Tensor) -> Step:
-    """Forward and backward of the loss."""
+    """Forward and backward of the loss, given the quality of the positives alone, as the trainer gives it."""
+    own_quality = quality.detach()[targets == 1].requires_grad_()
 
     def step() -> None:
-        logits.grad = quality.grad = None
-        parameterized_ap_loss(logits, quality, targets, control_points).backward()
+        logits.grad = own_quality.grad = None
+        parameterized_ap_loss(logits, own_quality, targets, control_points).backward()
 
     return step
 
@@ -50,11 +56,14 @@ def float32_errors(device: torch.device) -> dict[str, float]:
 def measure(options: Options) -> dict[str, object]:
     """All measurements."""
     device, repeats, clock = options.device, options.repeats, options.clock
-    points = CONTROL_POINTS.to(device)
+    published, identity = CONTROL_POINTS.to(device), identity_control_points().to(device)
     rows: list[dict[str, object]] = []
 
     def time_case(kind: str, count: int, positives: int, repeats: int, with_pairs: bool = False) -> dict[str, float]:
-        logits, quality, targets = entries(kind, count, positives, device)
+        logits, quality, targets = entries("near" if kind == "initial" else kind, count, positives, device)
+        points = published
+        if kind == "initial":
+            logits, points = (INITIAL_DEVIATION * logits.detach()).requires_grad_(), identity
         steps = {"ours": ours(logits, quality, targets, points), "focal": focal(logits, targets)}
         if with_pairs:
             steps["pairwise"] = pairwise(logits, quality, targets, points)
@@ -66,14 +75,14 @@ def measure(options: Options) -> dict[str, object]:
     small = time_case("near", 10**5, 200, max(3, repeats // 3), with_pairs=True)
     by_kind = {
         kind: {count: time_case(kind, count, 1000, repeats) for count in (10**5, 10**6, 10**7)}
-        for kind in ("near", "detector")
+        for kind in ("near", "detector", "initial")
     }
     by_positives = {count: time_case("near", 10**6, count, repeats)["ours"] for count in (10, 100, 1000, 10**4)}
 
     arrays = {}
     for dtype in (torch.float32, torch.float64):
         logits, quality, targets = entries("near", 10**7, 1000, device, dtype)
-        arrays[str(dtype)] = round(peak_bytes(ours(logits, quality, targets, points), device) / (8 * 10**7), 2)
+        arrays[str(dtype)] = round(peak_bytes(ours(logits, quality, targets, published), device) / (8 * 10**7), 2)
     errors = float32_errors(device)
 
     near = by_kind["near"]

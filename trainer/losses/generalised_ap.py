@@ -86,16 +86,42 @@ def ap_loss(
     """The loss with given functions; arguments, dtypes and errors as in `parameterized_ap_loss`."""
     _check_entries(logits, quality, targets, top_k)
     scores = logits if logits.dtype == torch.float64 else logits.float()
-    loss: Tensor = _APLoss.apply(scores, quality, targets, functions, top_k)  # type: ignore[no-untyped-call]
+    entries = _select(scores.detach(), targets, functions.reach, top_k)
+    if quality.shape != entries.positives.shape:
+        if quality.shape != logits.shape:
+            raise ValueError(
+                _shapes(logits, quality, targets) + f"; quality may be {list(entries.positives.shape)} too"
+            )
+        quality = quality.index_select(0, entries.positives)
+    _check_quality(quality.detach())
+    loss: Tensor = _APLoss.apply(scores, quality, entries, functions)  # type: ignore[no-untyped-call]
     return loss
 
 
+@dataclass(frozen=True)
+class _Entries:
+    """The entries that take part."""
+
+    positives: Tensor
+    """Indices, ascending, `[P]` int64."""
+    competitors: Tensor
+    """Indices of those that H1 or H2 is not 0 for, ascending, int64."""
+    competes: Tensor
+    """Whether each positive competes, `[P]` bool: with top_k, not every one does."""
+
+
+def _select(logits: Tensor, targets: Tensor, reach: float, top_k: int | None) -> _Entries:
+    is_positive, is_competitor = targets == 1, targets >= 0
+    if top_k is not None and top_k < logits.numel():
+        ranked = logits.masked_fill(~is_competitor, -torch.inf).topk(top_k, sorted=False).indices
+        is_competitor &= torch.zeros_like(is_competitor).index_fill_(0, ranked, True)
+    positives, competitors = select_entries(logits, is_positive, is_competitor, reach)
+    return _Entries(positives, competitors, is_competitor.index_select(0, positives))
+
+
 def _check_entries(logits: Tensor, quality: Tensor, targets: Tensor, top_k: int | None) -> None:
-    if logits.ndim != 1 or quality.shape != logits.shape or targets.shape != logits.shape:
-        raise ValueError(
-            "logits, quality, targets: expected one shape [N], received "
-            f"{list(logits.shape)}, {list(quality.shape)}, {list(targets.shape)}"
-        )
+    if logits.ndim != 1 or targets.shape != logits.shape:
+        raise ValueError(_shapes(logits, quality, targets))
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k: expected at least 1, received {top_k}")
     if logits.device.type != "cpu" or logits.numel() == 0:
@@ -104,21 +130,29 @@ def _check_entries(logits: Tensor, quality: Tensor, targets: Tensor, top_k: int 
     if lowest < -1 or highest > 1 or (targets.is_floating_point() and bool((targets != targets.round()).any())):
         wrong = targets[(targets != 1) & (targets != 0) & (targets != -1)][0].item()
         raise ValueError(f"targets: expected 1, 0 or -1, received {wrong}")
-    is_positive = targets == 1
-    check_logits(logits, is_positive, targets >= 0)
-    of_positives = quality.detach()[is_positive]
-    # Negated, so that NaN fails as well.
-    if not bool(((of_positives >= -QUALITY_SLACK) & (of_positives <= 1 + QUALITY_SLACK)).all()):
-        low, high = of_positives.aminmax()
+    check_logits(logits, targets == 1, targets >= 0)
+
+
+def _shapes(*tensors: Tensor) -> str:
+    received = ", ".join(str(list(tensor.shape)) for tensor in tensors)
+    return f"logits, quality, targets: expected one shape [N], received {received}"
+
+
+def _check_quality(quality: Tensor) -> None:
+    """Check that of the positives, `[P]`, on the CPU."""
+    if quality.device.type != "cpu" or quality.numel() == 0:
+        return
+    low, high = quality.aminmax()
+    if not (low >= -QUALITY_SLACK and high <= 1 + QUALITY_SLACK):  # negated, so that NaN fails as well
         raise ValueError(f"quality: expected [0, 1] at positives, received {low.item()} to {high.item()}")
 
 
 class _APLoss(torch.autograd.Function):
     @staticmethod
-    def forward(  # noqa: PLR0917 (autograd passes by position)
-        ctx: FunctionCtx, logits: Tensor, quality: Tensor, targets: Tensor, functions: APFunctions[S], top_k: int | None
+    def forward(
+        ctx: FunctionCtx, logits: Tensor, quality: Tensor, entries: _Entries, functions: APFunctions[S]
     ) -> Tensor:
-        loss, *gradients = _value_and_gradients(logits, quality, targets, functions, top_k)
+        loss, *gradients = _value_and_gradients(logits, quality, entries, functions)
         ctx.save_for_backward(*gradients)
         return loss
 
@@ -126,27 +160,21 @@ class _APLoss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
         grad_logits, grad_quality = ctx.saved_tensors  # type: ignore[attr-defined]
-        return grad_loss * grad_logits, grad_loss * grad_quality, None, None, None
+        return grad_loss * grad_logits, grad_loss * grad_quality, None, None
 
 
 def _value_and_gradients(
-    logits: Tensor, quality: Tensor, targets: Tensor, functions: APFunctions[S], top_k: int | None
+    logits: Tensor, quality: Tensor, entries: _Entries, functions: APFunctions[S]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """L, dL/ds and dL/du."""
-    grad_logits, grad_quality = torch.zeros_like(logits), torch.zeros_like(quality)
-    is_positive = targets == 1
-    is_competitor = targets >= 0
-    if top_k is not None and top_k < logits.numel():
-        ranked = logits.masked_fill(~is_competitor, -torch.inf).topk(top_k, sorted=False).indices
-        is_competitor &= torch.zeros_like(is_competitor).index_fill_(0, ranked, True)
-    positives, competitors = select_entries(logits, is_positive, is_competitor, functions.reach)
+    """L, dL/ds `[N]` and dL/du `[P]`."""
+    grad_logits = torch.zeros_like(logits)
+    positives, competitors, competes = entries.positives, entries.competitors, entries.competes
     if positives.numel() == 0:
-        return logits.new_zeros(()), grad_logits, grad_quality
+        return logits.new_zeros(()), grad_logits, torch.zeros_like(quality)
 
-    u = quality.index_select(0, positives).double()
+    u = quality.double()
     (i2, i2_slope), (i3, i3_slope), (i1, i1_slope) = functions.i2(u), functions.i3(u), functions.i1(u)
     i2_elsewhere, _ = functions.i2(u.new_zeros(1))  # where t = 0, u is 0
-    competes = is_competitor.index_select(0, positives)  # with top_k, not every positive does
 
     pairs = functions.pairs(logits.index_select(0, positives))
     h2, h1 = pairs.functions
@@ -168,5 +196,5 @@ def _value_and_gradients(
     as_competitor = (1 - i2) * competes * slope.transposed_sums(c, corrected)
     grad_logits.scatter_(0, positives, (as_competitor - c * weighted_sums(slope)).to(logits.dtype))
     as_competitor = i2_slope * competes * h2.transposed_sums(c, corrected)
-    grad_quality.scatter_(0, positives, ((i3_slope * a / b - i1_slope) / normaliser - as_competitor).to(quality.dtype))
-    return loss.to(logits.dtype), grad_logits, grad_quality
+    grad_quality = (i3_slope * a / b - i1_slope) / normaliser - as_competitor
+    return loss.to(logits.dtype), grad_logits, grad_quality.to(quality.dtype)

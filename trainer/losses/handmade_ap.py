@@ -39,7 +39,8 @@ def handmade_ap_loss(
 
     Args:
         logits: `[N]` floating.
-        quality: `[N]` floating, in [0, 1] at the positives; not read elsewhere.
+        quality: `[N]` floating, in [0, 1] at the positives; not read elsewhere. Or
+            `[P]`, of the positives alone in the order of index, which saves the other entries' memory.
         targets: `[N]`, each 1, 0 or -1.
         form: which functions.
         top_k: if given, only the k largest valid logits compete.

@@ -16,7 +16,7 @@ sum_i c_i f(s_j - s_i) is a polynomial in s_j that changes from bin to bin only.
 O((n + E) log E) time and O(n + E) memory, exact up to rounding. All of it is float64.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import comb, sqrt
 from typing import Self
@@ -30,6 +30,11 @@ GRID_DENSITY = 5.0
 """Cells of the grid that finds bins, over sqrt(n E): filling a cell, and a search in it, then cost about as much."""
 MOST_CELLS = 2**20
 """Bounds that grid; its 4 MB stay in the cache."""
+LANES = 64
+"""Copies of each bin on a GPU. Before a detector has learnt anything, all logits may lie in one bin, and threads that
+add to one number wait for each other; those that add to 64 hardly do."""
+MOST_LANE_CELLS = 2**22
+"""Bounds bins times lanes, 32 MB of float64; with so many bins there are fewer copies."""
 
 
 @dataclass(frozen=True)
@@ -125,12 +130,9 @@ class SortedBreakpoints:
         # Beyond the last edge every f is at its end, and smaller numbers keep more digits.
         centred.clamp_(self._edges.new_zeros(()), self._edges[-1] + 1)
         bins = self._bins(centred)
-        terms = weights
-        sums = centred.new_zeros(self._degree + 1, self._edges.numel() + 1)
-        for q in range(self._degree + 1):
-            if q > 0:
-                terms = centred if terms is None else terms * centred
-            sums[q].index_add_(0, bins, centred.new_ones(()).expand_as(centred) if terms is None else terms)
+        bin_count = self._edges.numel() + 1
+        lanes = 1 if scores.device.type == "cpu" else max(1, min(LANES, MOST_LANE_CELLS // bin_count))
+        sums = bin_sums(bins, _terms(centred, weights, self._degree), bin_count, lanes)
         return PlacedScores(centred, bins, moments=sums[:, 1:].flip(1).cumsum(1).flip(1))
 
     def _bins(self, scores: Tensor) -> Tensor:
@@ -153,3 +155,27 @@ class SortedBreakpoints:
         unsettled = (bins < 0).nonzero().squeeze(1)
         searched = torch.bucketize(scores.index_select(0, unsettled), self._edges, out_int32=True)
         return bins.scatter_(0, unsettled, searched)
+
+
+def bin_sums(bins: Tensor, rows: Iterable[Tensor], bin_count: int, lanes: int) -> Tensor:
+    """Sums of each row over the entries of each bin, `[rows, bin_count]`.
+
+    Args:
+        bins: `[n]` int32, from 0 to bin_count - 1.
+        rows: values, `[n]` float64 each.
+        bin_count: number of bins.
+        lanes: how many partial sums each bin has, to which the entries are added in turn.
+    """
+    if lanes > 1:
+        bins = bins * lanes + torch.arange(bins.numel(), dtype=bins.dtype, device=bins.device) % lanes
+    sums = [row.new_zeros(bin_count * lanes).index_add_(0, bins, row) for row in rows]
+    return torch.stack(sums).view(len(sums), bin_count, lanes).sum(2)
+
+
+def _terms(scores: Tensor, weights: Tensor | None, degree: int) -> Iterator[Tensor]:
+    """w s^q for q = 0 to degree, `[n]` each; w is 1 if None."""
+    terms = weights
+    for q in range(degree + 1):
+        if q > 0:
+            terms = scores if terms is None else terms * scores
+        yield scores.new_ones(()).expand_as(scores) if terms is None else terms

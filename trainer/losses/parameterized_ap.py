@@ -26,7 +26,8 @@ def parameterized_ap_loss(
 
     Args:
         logits: s, `[N]` floating. Half precision is taken to float32 first.
-        quality: u, `[N]` floating, in [0, 1] at the positives (1e-6 beyond is clamped); not read elsewhere.
+        quality: u, `[N]` floating, in [0, 1] at the positives (1e-6 beyond is clamped); not read elsewhere. Or
+            `[P]`, of the positives alone in the order of index, which saves the other entries' memory.
         targets: t, `[N]`, each 1, 0 or -1.
         control_points: `[4 or 5, K+2, 2]`, rows H2, I2, I3, I1, H1 of points (x, y) from (0, 0) to (1, 1), never
             falling. With four rows H1(s_j - s_i) = sign(s_j - s_i) / 2 + 1/2.

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.losses.pairwise_sums import SortedBreakpoints
+from trainer.losses.pairwise_sums import SortedBreakpoints, bin_sums
 from trainer.losses.piecewise import TruncatedPowers
 
 
@@ -49,3 +49,17 @@ def test_far_and_infinite_scores_count_as_just_outside() -> None:
     pairs = SortedBreakpoints(torch.zeros(1), (TruncatedPowers.ramp(1.0, torch.device("cpu")),))
     placed = pairs.place(torch.tensor([-torch.inf, -1e30, 1e30, torch.inf]))
     assert pairs.functions[0].sums(placed).tolist() == [2.0]
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 64])
+@pytest.mark.parametrize("count", [0, 1, 1000])
+@pytest.mark.parametrize("bin_count", [1, 7])
+def test_sums_of_bins_are_the_same_in_any_number_of_lanes(
+    count: int, bin_count: int, lanes: int, device: torch.device
+) -> None:
+    generator = torch.Generator().manual_seed(count)
+    bins = torch.randint(bin_count, (count,), generator=generator)
+    rows = torch.randint(-100, 100, (2, count), generator=generator).double()  # whole numbers: every sum is exact
+    expected = rows @ torch.nn.functional.one_hot(bins, bin_count).double()
+    found = bin_sums(bins.int().to(device), rows.to(device), bin_count, lanes)
+    assert torch.equal(found.cpu(), expected)

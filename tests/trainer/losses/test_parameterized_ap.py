@@ -209,6 +209,17 @@ def test_ignored_entries_and_quality_elsewhere_have_no_part(device: torch.device
     assert bool((grad_quality[targets != 1] == 0).all())
 
 
+@pytest.mark.parametrize("positives", [0, 30, 300], ids=["none", "some", "all"])
+@pytest.mark.parametrize("top_k", [None, 50])
+def test_quality_of_the_positives_alone_gives_the_same(positives: int, top_k: int | None, device: torch.device) -> None:
+    logits, quality, targets = (x.to(device) for x in entries(300, positives, ignored=0))
+    of_all = value_and_gradients(parameterized_ap_loss, logits, quality, targets, PUBLISHED, top_k)
+    own = quality[targets == 1]
+    of_positives = value_and_gradients(parameterized_ap_loss, logits, own, targets, PUBLISHED, top_k)
+    assert torch.equal(of_all[2][targets == 1], of_positives[2])
+    assert all(torch.equal(*pair) for pair in zip(of_all[:2], of_positives[:2], strict=True))
+
+
 def test_a_positive_outside_the_top_k_is_ranked_but_does_not_compete() -> None:
     logits, quality, targets = torch.tensor([0.0, 0.5, 0.25]).double(), torch.ones(3).double(), torch.tensor([1, 0, 0])
     arguments = (logits, quality, targets, PUBLISHED, 1)
@@ -273,6 +284,7 @@ def test_the_gradient_scales_with_what_follows() -> None:
     ("change", "message"),
     [
         ({"quality": torch.zeros(3)}, r"expected one shape \[N\], received \[4\], \[3\], \[4\]"),
+        ({"quality": torch.zeros(3)}, r"quality may be \[1\] too"),
         ({"logits": torch.zeros(2, 2)}, r"expected one shape \[N\]"),
         ({"control_points": torch.zeros(3, 6, 2)}, r"control_points: expected shape .* received \[3, 6, 2\]"),
         ({"control_points": PUBLISHED * 2}, r"control_points\[0\]: expected ends"),
