@@ -4,6 +4,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.markers import CARETLEFT, CARETRIGHT
 
 from controller.comparison_report import Comparison
 from controller.web.style import PALETTES
@@ -11,6 +12,8 @@ from controller.web.style import PALETTES
 _COLOURS = PALETTES["light"]
 _ROW_INCHES, _FRAME_INCHES, _WIDTH_INCHES = 0.42, 1.2, 8.4
 _DPI = 150
+_REACH = 0.25
+"""How far an interval may stretch the axis beyond the APs, as a part of their span."""
 
 
 def plot_comparison(comparison: Comparison, file: Path) -> None:
@@ -36,7 +39,25 @@ def plot_comparison(comparison: Comparison, file: Path) -> None:
     figure.savefig(file, dpi=_DPI)
 
 
+def find_axis(comparison: Comparison) -> tuple[float, float]:
+    """The part of the AP axis, in percent, that shows every mean and seed and most of the intervals.
+
+    Not all of them: two seeds that disagree give an interval from below 0 to above 100, beside which nothing is seen.
+    """
+    values = [100 * ap for row in comparison.rows for ap in (*row.rewards.values(), row.mean) if ap is not None]
+    if not values:
+        return 0.0, 100.0
+    low, high = min(values), max(values)
+    reach = max(_REACH * (high - low), 1.0)
+    ends = [100 * end for row in comparison.rows for end in row.interval or ()]
+    low = max(min([low, *ends]), low - reach, 0.0)
+    high = min(max([high, *ends]), high + reach)
+    space = 0.03 * (high - low) or 1.0  # for the marks at the edge
+    return low - space, high + space
+
+
 def _draw_measured(axes: Axes, comparison: Comparison) -> None:
+    low, high = find_axis(comparison)
     for place, row in enumerate(comparison.rows):
         colour = _COLOURS.best if row.label == comparison.reference else _COLOURS.mean
         values = [100 * ap for ap in row.rewards.values()]
@@ -45,7 +66,11 @@ def _draw_measured(axes: Axes, comparison: Comparison) -> None:
             axes.annotate(row.remark, (0.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=8)
             continue
         if row.interval is not None:
-            axes.plot([100 * end for end in row.interval], [place] * 2, color=colour, linewidth=1.5)
+            ends = [100 * end for end in row.interval]
+            axes.plot(ends, [place] * 2, color=colour, linewidth=1.5)
+            for edge, arrow, is_cut in ((low, CARETLEFT, ends[0] < low), (high, CARETRIGHT, ends[1] > high)):
+                if is_cut:
+                    axes.plot([edge], [place], marker=arrow, color=colour, markersize=9, clip_on=False)
         axes.plot([100 * row.mean], [place], "D", color=colour, markersize=7)
         axes.annotate(
             f"{100 * row.mean:.1f}",
@@ -58,6 +83,7 @@ def _draw_measured(axes: Axes, comparison: Comparison) -> None:
     axes.set(
         title=f"{comparison.dataset}, {comparison.profile}: mean, 95 % interval and each seed",
         xlabel=f"AP on the {comparison.split} split (%)",
+        xlim=(low, high),
         yticks=range(len(comparison.rows)),
         yticklabels=[row.label for row in comparison.rows],
         ylim=(len(comparison.rows) - 0.5, -0.6),

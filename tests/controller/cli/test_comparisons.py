@@ -10,7 +10,7 @@ from rich.console import Console
 from stack import wait_until
 from typer.testing import CliRunner, Result
 
-from controller.cli.comparison_plot import plot_comparison
+from controller.cli.comparison_plot import find_axis, plot_comparison
 from controller.cli.failures import BAD_INPUT, FAILED
 from controller.cli.main import app
 from controller.cli.specifications import read_comparison
@@ -158,3 +158,17 @@ def test_the_tables_show_what_was_measured_and_nothing_else() -> None:
 def test_a_plot_is_drawn_of_rows_with_and_without_results(tmp_path: Path, profile: str) -> None:
     plot_comparison(report(profile), tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_wide_interval_does_not_stretch_the_axis() -> None:
+    aps = {"close": {1: 0.5, 2: 0.52}, "apart": {1: 0.0, 2: 0.34}}
+    measured = [Measured(label, LossSpec(name="alrp"), rewards) for label, rewards in aps.items()]
+    both = report().model_copy(update={"rows": compare(measured, "close", "retinanet-tiny")[:2]})
+    interval = both.rows[1].interval
+    assert interval is not None
+    assert interval[0] < -1 < 1 < interval[1]
+    low, high = find_axis(both)
+    assert -3 < low < 0
+    assert 52 < high < 70
+    nothing = both.model_copy(update={"rows": ()})
+    assert find_axis(nothing) == (0, 100)
