@@ -2,6 +2,7 @@
 #   PYTHON=python3.11   interpreter for the virtual environment
 #   WHEELS=dir          folder of ready wheels (mmcv takes some minutes to build without one)
 #   SEARCH=file         search specification for `make search`
+#   DATA=dir            blood cells in COCO format for `make bench`
 PYTHON ?= python3
 VENV ?= .venv
 SEARCH ?= examples/digits.yaml
@@ -51,7 +52,7 @@ docs: $(READY)  ## build the documentation into build/docs; a dead link or an un
 	$(BIN)/sphinx-build -W --keep-going -n -q -b html -d build/doctrees docs build/docs
 
 bench: $(READY)  ## run every benchmark and record its results
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
 
 clean:  ## remove the environment and caches, keep searches
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,20 +1,44 @@
 """Runs every benchmark, one after the other, each in a process of its own: `python -m benchmarks`, or `make bench`.
 
-The runs on real images need their data and hours, and are started by themselves: `python -m benchmarks.bccd --help`.
+Each has the options that its record was measured with. `--data FOLDER` (`make bench DATA=FOLDER`) names the blood cells
+in COCO format, on which `proxy` is measured; without it that one is left out. What trains on them for an hour or more is
+started by itself: `python -m benchmarks.bccd --help`, and the comparisons of docs/explanation/comparison.md.
 """
 
+import argparse
 import subprocess
 import sys
+from pathlib import Path
 
-BENCHMARKS = ("first_search", "load", "loss", "page", "proxy", "ranking_losses", "scheduling", "search")
+BENCHMARKS: dict[str, tuple[str, ...]] = {
+    "first-search": ("first_search",),
+    "load": ("load",),
+    "loss-cpu": ("loss", "--threads", "1"),
+    "loss-cpu-2-threads": ("loss", "--threads", "2"),
+    "page": ("page",),
+    "proxy-cpu": ("proxy", "--threads", "1", "--clock", "cpu"),
+    "ranking-losses-cpu": ("ranking_losses", "--threads", "1", "--clock", "cpu"),
+    "scheduling": ("scheduling",),
+    "search": ("search",),
+}
+"""Module and options by record."""
+ON_IMAGES = "proxy-cpu"
 
 
 def main() -> int:
     """Run them all; returns how many failed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, help="folder with train.json and images/ of BCCD")
+    data: Path | None = parser.parse_args().data
     failed = 0
-    for name in BENCHMARKS:
-        print(f"== {name}", flush=True)
-        failed += subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode != 0
+    for record, (module, *options) in BENCHMARKS.items():
+        print(f"== {record}", flush=True)
+        if record == ON_IMAGES:
+            if data is None:
+                print("left out: its record was measured on BCCD; name its folder with --data")
+                continue
+            options += ["--data", str(data)]
+        failed += subprocess.run([sys.executable, "-m", f"benchmarks.{module}", *options], check=False).returncode != 0
     return failed
 
 

@@ -1,0 +1,34 @@
+"""Records say under which conditions they were measured, and `make bench` repeats them under the same."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import record
+from benchmarks.__main__ import BENCHMARKS, ON_IMAGES
+
+
+def test_a_record_of_other_conditions_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    first = record.write_record("loss-cpu", (), {"threads": 1, "clock": "wall", "ratio": 2.0})
+    again = record.write_record("loss-cpu", (), {"threads": 1, "clock": "wall", "ratio": 3.0})
+    other = record.write_record("loss-cpu", (), {"threads": 2, "clock": "wall", "ratio": 4.0})
+    both = record.write_record("loss-cpu", (), {"threads": 2, "clock": "cpu", "ratio": 5.0})
+    assert [path.name for path in (first, again, other, both)] == [
+        "loss-cpu.json",
+        "loss-cpu.json",
+        "loss-cpu-2-threads.json",
+        "loss-cpu-2-threads-cpu-clock.json",
+    ]
+    assert json.loads(first.read_text())["ratio"] == 3.0
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_is_repeated_as_its_record_was_measured(name: str) -> None:
+    measured = json.loads((record.RESULTS / f"{name}.json").read_text())
+    (_, *options) = BENCHMARKS[name]
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    assert int(given.get("--threads", 0)) == measured.get("threads", 0)
+    assert given.get("--clock", "wall") == measured.get("clock", "wall")
+    assert (measured.get("dataset") == "bccd") == (name == ON_IMAGES)
