@@ -46,12 +46,11 @@ class Model(nn.Module):
         torch.manual_seed(0)
         self.classes = nn.Linear(4, CLASSES, dtype=torch.float64)
         self.boxes = nn.Linear(4, 4, dtype=torch.float64)
-        self.objective = RankingObjective(name=name, **PARAMETERS.get(name, {}), gather_scores=gather_scores)
+        parameters = {"means": (0.0,) * 4, "stds": (0.5,) * 4, **PARAMETERS.get(name, {})}
+        self.objective = RankingObjective(name=name, gather_scores=gather_scores, **parameters)
 
     def forward(self, features: Tensor, labels: Tensor, weights: Tensor, targets: Tensor) -> Tensor:
-        losses = self.objective(
-            self.classes(features), labels, weights, self.boxes(features), targets, means=(0.0,) * 4, stds=(0.5,) * 4
-        )
+        losses = self.objective(self.classes(features), labels, weights, self.boxes(features), targets)
         return torch.stack(list(losses.values())).sum()
 
 

@@ -45,8 +45,6 @@ class AnchorRanking:
             torch.cat(label_weights, dim=1).flatten(),
             flatten_levels(bbox_preds, 4),
             torch.cat(bbox_targets, dim=1).flatten(0, 1),
-            means=self.bbox_coder.means,
-            stds=self.bbox_coder.stds,
         )
         return losses
 

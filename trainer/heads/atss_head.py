@@ -25,7 +25,7 @@ class RankingATSSHead(AnchorRanking, ATSSHead):  # type: ignore[misc]
 
     def __init__(self, *, ranking: dict[str, Any], **head: Any) -> None:
         super().__init__(reg_decoded_bbox=False, **head)
-        self.objective = RankingObjective(**ranking)
+        self.objective = RankingObjective(means=self.bbox_coder.means, stds=self.bbox_coder.stds, **ranking)
 
     def _init_layers(self) -> None:
         super()._init_layers()

@@ -5,6 +5,7 @@ from mmdet.registry import MODELS
 from torch import Tensor
 
 from trainer.heads.anchor_ranking import flatten_levels
+from trainer.heads.autocast import without_autocast
 from trainer.heads.cse_autoloss import detached_iou
 
 
@@ -12,6 +13,7 @@ from trainer.heads.cse_autoloss import detached_iou
 class CSEAutoLossRetinaHead(RetinaHead):  # type: ignore[misc]
     """mmdet's RetinaHead with CSE-AutoLoss-B; configure `reg_decoded_bbox=True` and the two loss modules of B."""
 
+    @without_autocast
     def loss_by_feat_single(  # noqa: PLR0917 - mmdet calls by position
         self,
         cls_score: Tensor,
@@ -42,6 +44,7 @@ class CSEAutoLossATSSHead(ATSSHead):  # type: ignore[misc]
     each box.
     """
 
+    @without_autocast
     def loss_by_feat_single(  # noqa: PLR0917 - mmdet calls by position
         self,
         anchors: Tensor,

@@ -6,6 +6,7 @@ from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead
 from mmdet.registry import MODELS
 from torch import Tensor
 
+from trainer.heads.autocast import without_autocast
 from trainer.heads.cse_autoloss import detached_iou
 
 
@@ -23,6 +24,7 @@ class CSEAutoLossBBoxHead(Shared2FCBBoxHead):  # type: ignore[misc]
             loss_cls={"type": "CSEAutoLossAClassification"}, loss_bbox=loss_bbox, reg_decoded_bbox=True, **head
         )
 
+    @without_autocast
     def loss(  # noqa: PLR0917 (mmdet passes by position)
         self,
         cls_score: Tensor,

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from jobs.spec import Quality
 from trainer.distributed import gather_with_gradient
+from trainer.heads.autocast import without_autocast
 from trainer.heads.gradient import scale_gradient
 from trainer.heads.quality import EPSILON, box_quality, decode_unit
 from trainer.losses import ALRPLoss, ap_loss, handmade_ap_loss, parameterized_ap_loss, rank_sort_loss
@@ -48,7 +49,7 @@ class _Batch:
     logits: Tensor
     """`[N]`."""
     targets: Tensor
-    """1 positive, 0 negative, -1 ignored, `[N]`, in the dtype of the logits."""
+    """1 positive, 0 negative, -1 ignored, `[N]` int8."""
     entries: Tensor
     """Index of each positive among the N, `[P]` int64."""
     deltas: Tensor
@@ -66,6 +67,8 @@ class RankingObjective(nn.Module):
 
     Args:
         name: which loss.
+        means: of the coder that normalises the deltas, 4 numbers.
+        stds: its standard deviations, 4 numbers.
         control_points: `[4 | 5, K+2, 2]`, for `parameterized_ap` and no other.
         form: for `handmade_ap` and no other: `sigmoid`, `linear` or `square`.
         top_k: for these two: if given, only the k largest logits compete.
@@ -80,10 +83,16 @@ class RankingObjective(nn.Module):
         ValueError: `name` is not known, or its parameters are missing.
     """
 
+    means: Tensor
+    stds: Tensor
+    control_points: Tensor | None
+
     def __init__(
         self,
         *,
         name: RankingName,
+        means: Sequence[float],
+        stds: Sequence[float],
         control_points: Sequence[Sequence[Sequence[float]]] | None = None,
         form: Literal["sigmoid", "linear", "square"] | None = None,
         top_k: int | None = None,
@@ -101,7 +110,10 @@ class RankingObjective(nn.Module):
         if (name == "handmade_ap") != (form is not None):
             raise ValueError(f"form: expected for handmade_ap and for no other loss, got {name!r}")
         self.name: RankingName = name
-        self.control_points = None if control_points is None else torch.tensor(control_points, dtype=torch.float64)
+        # Not in the state: the job says what they are. In float64, from which each dtype gets its nearest number.
+        for constant, values in (("means", means), ("stds", stds), ("control_points", control_points)):
+            tensor = None if values is None else torch.tensor(values, dtype=torch.float64)
+            self.register_buffer(constant, tensor, persistent=False)
         self.form = form
         self.top_k = top_k
         self.quality: Quality = quality if name in ("parameterized_ap", "handmade_ap") else "giou"
@@ -112,18 +124,11 @@ class RankingObjective(nn.Module):
         if name == "alrp":
             self.alrp = ALRPLoss()
 
+    @without_autocast
     def forward(
-        self,
-        logits: Tensor,
-        labels: Tensor,
-        label_weights: Tensor,
-        deltas: Tensor,
-        delta_targets: Tensor,
-        *,
-        means: Sequence[float],
-        stds: Sequence[float],
+        self, logits: Tensor, labels: Tensor, label_weights: Tensor, deltas: Tensor, delta_targets: Tensor
     ) -> dict[str, Tensor]:
-        """The losses of M candidates.
+        """The losses of M candidates, computed in float32, or in float64 where that is given.
 
         Args:
             logits: `[M, C]`.
@@ -131,8 +136,6 @@ class RankingObjective(nn.Module):
             label_weights: `[M]`; 0 leaves a candidate out, in all classes.
             deltas: `[M, 4]`, or `[M, C, 4]` where each class has its own box; as the coder normalises them.
             delta_targets: `[M, 4]`, read at positives.
-            means: the coder's means, 4 numbers.
-            stds: the coder's standard deviations, 4 numbers.
 
         Returns:
             Scalars named as in LOSS_PARTS. Each has a graph to logits and deltas, also without a positive, where all
@@ -140,7 +143,7 @@ class RankingObjective(nn.Module):
         """
         # Ties every output into the graph, also those without a positive: parallel training waits for each gradient.
         tie = logits.sum() + deltas.sum()
-        batch = self._collect(logits, labels, label_weights, deltas, delta_targets, means=means, stds=stds)
+        batch = self._collect(logits, labels, label_weights, deltas, delta_targets)
         if self.gather_scores:
             batch = _of_all_devices(batch)
         if not (tie + batch.logits.detach().sum() + batch.quality.detach().sum()).isfinite():
@@ -149,25 +152,17 @@ class RankingObjective(nn.Module):
         return {part: self.weight * value + 0 * tie for part, value in zip(LOSS_PARTS[self.name], values, strict=True)}
 
     def _collect(
-        self,
-        logits: Tensor,
-        labels: Tensor,
-        label_weights: Tensor,
-        deltas: Tensor,
-        delta_targets: Tensor,
-        *,
-        means: Sequence[float],
-        stds: Sequence[float],
+        self, logits: Tensor, labels: Tensor, label_weights: Tensor, deltas: Tensor, delta_targets: Tensor
     ) -> _Batch:
         class_count = logits.shape[1]
         positives = ((labels < class_count) & (label_weights > 0)).nonzero().squeeze(1)
         classes = labels[positives]
         entries = positives * class_count + classes
-        targets = (label_weights > 0).to(logits.dtype) - 1
-        targets = targets[:, None].expand_as(logits).flatten().index_fill(0, entries, 1)
+        targets = (label_weights > 0).to(torch.int8) - 1
+        targets = targets[:, None].expand_as(logits).flatten().index_fill_(0, entries, 1)
         own = deltas[positives] if deltas.ndim == 2 else deltas[positives, classes]
         own, own_targets = scale_gradient(own, self.gradient_scale), delta_targets[positives]
-        scale, shift = own.new_tensor(stds), own.new_tensor(means)
+        scale, shift = self.stds.to(own.dtype), self.means.to(own.dtype)
         boxes, target_boxes = decode_unit(own * scale + shift), decode_unit(own_targets * scale + shift)
         quality = box_quality(boxes, target_boxes, self.quality)
         iou = box_quality(boxes.detach(), target_boxes, "iou")
@@ -187,18 +182,17 @@ class RankingObjective(nn.Module):
             return classification, regression
         scores = batch.logits[batch.entries].detach().sigmoid()
         giou_error = 2 * (1 - batch.quality)
-        targets = batch.targets.index_copy(0, batch.entries, batch.iou.clamp_min(SMALLEST_IOU))
+        targets = batch.targets.to(batch.iou.dtype).index_copy_(0, batch.entries, batch.iou.clamp_min(SMALLEST_IOU))
         ranking, sorting = rank_sort_loss(batch.logits, targets)
         box = (scores * giou_error).sum() / scores.sum().clamp_min(EPSILON)
         weight = (ranking + sorting).detach() / box.detach().clamp_min(EPSILON)
         return ranking, sorting, weight * box
 
     def _quality_ranked(self, batch: _Batch) -> Tensor:
-        quality = batch.logits.new_zeros(len(batch.logits)).index_put((batch.entries,), batch.quality)
         if self.form is not None:
-            return handmade_ap_loss(batch.logits, quality, batch.targets, self.form, self.top_k)
-        points = cast(Tensor, self.control_points).to(batch.logits.device)
-        return parameterized_ap_loss(batch.logits, quality, batch.targets, points, self.top_k)
+            return handmade_ap_loss(batch.logits, batch.quality, batch.targets, self.form, self.top_k)
+        points = cast(Tensor, self.control_points)
+        return parameterized_ap_loss(batch.logits, batch.quality, batch.targets, points, self.top_k)
 
 
 def _of_all_devices(batch: _Batch) -> _Batch:
@@ -207,7 +201,7 @@ def _of_all_devices(batch: _Batch) -> _Batch:
     Sent are 5 bytes for each entry and 40 for each positive, in float32. Collective: every device calls it, also one
     without a positive.
     """
-    targets = gather_with_gradient(batch.targets.to(torch.int8)).to(batch.targets.dtype)
+    targets = gather_with_gradient(batch.targets)
     boxes = (batch.deltas, batch.delta_targets, batch.quality[:, None], batch.iou[:, None])
     rows = gather_with_gradient(torch.cat(boxes, dim=1))
     return _Batch(

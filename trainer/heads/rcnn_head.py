@@ -37,7 +37,7 @@ class RankingBBoxHead(Shared2FCBBoxHead):  # type: ignore[misc]
 
     def __init__(self, *, ranking: dict[str, Any], **head: Any) -> None:
         super().__init__(loss_cls={"type": "IndependentClasses"}, **head)
-        self.objective = RankingObjective(**ranking)
+        self.objective = RankingObjective(means=self.bbox_coder.means, stds=self.bbox_coder.stds, **ranking)
 
     def loss(
         self,
@@ -63,13 +63,5 @@ class RankingBBoxHead(Shared2FCBBoxHead):  # type: ignore[misc]
             What the objective returns: named scalars. What else mmdet passes is unused.
         """
         deltas = bbox_pred if self.reg_class_agnostic else bbox_pred.reshape(-1, self.num_classes, 4)
-        losses: dict[str, Tensor] = self.objective(
-            cls_score,
-            labels,
-            label_weights,
-            deltas,
-            bbox_targets,
-            means=self.bbox_coder.means,
-            stds=self.bbox_coder.stds,
-        )
+        losses: dict[str, Tensor] = self.objective(cls_score, labels, label_weights, deltas, bbox_targets)
         return losses

@@ -172,7 +172,7 @@ def _value_and_gradients(
     if positives.numel() == 0:
         return logits.new_zeros(()), grad_logits, torch.zeros_like(quality)
 
-    u = quality.double()
+    u = quality.double().contiguous()
     (i2, i2_slope), (i3, i3_slope), (i1, i1_slope) = functions.i2(u), functions.i3(u), functions.i1(u)
     i2_elsewhere, _ = functions.i2(u.new_zeros(1))  # where t = 0, u is 0
 

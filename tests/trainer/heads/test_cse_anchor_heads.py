@@ -51,6 +51,20 @@ def test_retinanet_averages_over_positives(outputs):
     torch.testing.assert_close(found, (classification / 2, box))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_under_autocast_losses_are_those_of_the_same_outputs_in_single_precision(outputs, dtype):
+    model = retinanet(SIZE, CLASSES, LossSpec(name="cse_autoloss_b"), frozen_backbone=False)
+    head = build_detector(model, seed=0).bbox_head
+    large = 1000 * torch.ones(1, 4, 4)  # px^4 are beyond float16
+    targets = (LABELS[None], WEIGHTS[None], TARGETS[None] + large, torch.ones(1, 4, 4), 2.0)
+    halves = [output.detach().to(dtype) for output in outputs[:2]]
+    with torch.autocast("cpu", dtype):
+        found = head.loss_by_feat_single(*halves, ANCHORS[None] + large, *targets)
+    expected = head.loss_by_feat_single(*(half.float() for half in halves), ANCHORS[None] + large, *targets)
+    assert all(loss.isfinite() for loss in found)
+    assert found == expected
+
+
 def test_atss_weighs_boxes_by_their_iou_and_learns_it(outputs):
     model = atss(SIZE, CLASSES, LossSpec(name="cse_autoloss_b"), frozen_backbone=False, normalised_groups=8)
     head = build_detector(model, seed=0).bbox_head

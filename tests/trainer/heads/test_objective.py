@@ -19,7 +19,7 @@ POSITIVES = [0, 2, 4, 7]
 
 
 def objective(name: str, **changes) -> RankingObjective:
-    return RankingObjective(name=name, **PARAMETERS.get(name, {}), **changes)
+    return RankingObjective(name=name, means=MEANS, stds=STDS, **PARAMETERS.get(name, {}), **changes)
 
 
 def candidates(class_boxes: bool = False) -> tuple[torch.Tensor, ...]:
@@ -33,7 +33,7 @@ def candidates(class_boxes: bool = False) -> tuple[torch.Tensor, ...]:
 
 def losses_of(found: RankingObjective, labels=LABELS, weights=WEIGHTS, *, inputs) -> dict[str, torch.Tensor]:
     logits, deltas, delta_targets = inputs
-    return found(logits, labels, weights, deltas, delta_targets, means=MEANS, stds=STDS)
+    return found(logits, labels, weights, deltas, delta_targets)
 
 
 def entries(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -157,6 +157,28 @@ def test_alrp_counts_boxes_from_the_iou_of_positives():
     torch.testing.assert_close(strict["loss_bbox"], half["loss_bbox"] / 0.6)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_constants_follow_the_objective_to_another_device_and_are_not_in_the_state(name):
+    moved = objective(name).to("meta")
+    constants = {"means", "stds", *(("control_points",) if name == "parameterized_ap" else ())}
+    assert {own for own, buffer in moved.named_buffers() if buffer.is_meta and "alrp" not in own} == constants
+    assert not constants & set(moved.state_dict())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_under_autocast_losses_are_those_of_the_same_outputs_in_single_precision(name, dtype):
+    halves = [tensor.detach().to(dtype).requires_grad_(tensor.requires_grad) for tensor in candidates()]
+    singles = [tensor.detach().float().requires_grad_(tensor.requires_grad) for tensor in halves]
+    with torch.autocast("cpu", dtype):
+        losses = losses_of(objective(name), inputs=halves)
+        sum(losses.values()).backward()
+    expected = losses_of(objective(name), inputs=singles)
+    sum(expected.values()).backward()
+    assert losses == expected
+    assert all(torch.equal(half.grad, single.grad.to(dtype)) for half, single in zip(halves[:2], singles, strict=False))
+
+
 def test_the_balance_of_alrp_is_in_the_state_and_follows_the_epochs():
     alrp = objective("alrp")
     losses_of(alrp, inputs=candidates())
@@ -177,4 +199,4 @@ def test_the_balance_of_alrp_is_in_the_state_and_follows_the_epochs():
 )
 def test_parameters_that_do_not_fit_the_name_are_refused(given, message):
     with pytest.raises(ValueError, match=message):
-        RankingObjective(**given)
+        RankingObjective(means=MEANS, stds=STDS, **given)

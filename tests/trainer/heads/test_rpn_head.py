@@ -70,8 +70,6 @@ def test_loss_is_that_of_every_anchor_by_its_overlap_and_none_is_drawn():
         torch.cat(weights),
         flatten_levels(deltas, 4),
         torch.cat(targets),
-        means=head.bbox_coder.means,
-        stds=(0.1, 0.1, 0.2, 0.2),
     )
     assert set(found) == {"loss_rpn_rank"}
     torch.testing.assert_close(found["loss_rpn_rank"], expected["loss_rank"])
@@ -79,6 +77,7 @@ def test_loss_is_that_of_every_anchor_by_its_overlap_and_none_is_drawn():
 
 def test_its_functions_and_gradient_scale_are_its_own():
     objective = build_head().objective
+    assert objective.stds.tolist() == [0.1, 0.1, 0.2, 0.2]
     own = PUBLISHED.heads["rpn_head"]
     assert objective.gradient_scale == own.gradient_scale
     assert objective.control_points.tolist() == [[list(point) for point in row] for row in own.control_points]
