@@ -1,8 +1,6 @@
 """What a comparison comes to, as the API answers it and the figure draws it. No statistics: clients read it too."""
 
-import csv
-import io
-
+from controller.csv_lines import csv_line
 from jobs.spec import Fraction, LossName, Message
 
 
@@ -71,22 +69,19 @@ _COLUMNS = (
 
 def write_csv(comparison: Comparison) -> str:
     """One line a loss; APs are fractions, and what was not measured is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow([*_COLUMNS, *(f"ap_seed_{seed}" for seed in comparison.seeds), "remark"])
+    lines = [csv_line([*_COLUMNS, *(f"ap_seed_{seed}" for seed in comparison.seeds), "remark"])]
     for row in comparison.rows:
         difference: tuple[float | None, ...] = (None, None, None, None)
         if row.difference is not None:
             difference = (row.difference.mean, *_ends(row.difference.interval), row.difference.seeds)
-        writer.writerow(
-            [
-                *(row.label, row.loss, row.mean, row.standard_deviation, *_ends(row.interval), *difference),
-                *(row.learning_rate_factor, row.published_ap),
-                *(row.rewards.get(seed) for seed in comparison.seeds),
-                row.remark,
-            ]
-        )
-    return text.getvalue()
+        values = [
+            *(row.label, row.loss, row.mean, row.standard_deviation, *_ends(row.interval), *difference),
+            *(row.learning_rate_factor, row.published_ap),
+            *(row.rewards.get(seed) for seed in comparison.seeds),
+            row.remark,
+        ]
+        lines.append(csv_line(values))
+    return "".join(lines)
 
 
 def _ends(interval: tuple[float, float] | None) -> tuple[float | None, float | None]:

@@ -18,7 +18,7 @@ from controller.store.sign_ins import Purpose, find_valid
 
 REMEMBERED_SECONDS = 2.0
 """So long a key that was revoked through another replica may still be taken by this one."""
-PAUSE_SECONDS = 0.2
+PAUSE_SECONDS = 0.05
 """A secret that is not among the remembered ones may be newer than they: they are read again, at most this often."""
 
 

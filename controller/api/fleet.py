@@ -1,7 +1,5 @@
 """The workers: what they last told the controller, and who waits at the queue."""
 
-from collections.abc import Iterator
-
 from sqlalchemy import select
 
 from controller.api import models, views
@@ -21,13 +19,13 @@ def read_workers(services: Services, cursor: str | None, limit: int) -> models.P
     waiting = _read_waiting(services)
     with services.database.read() as session:
         page = queries.list_workers(session, cursor, limit)
-        running = {trial.worker: trial for trial in queries.running_trials(session)}
+        running = queries.running_trials(session, [row.name for row in page.items])
         known = set(session.scalars(select(Worker.name).where(Worker.name.in_(waiting))))
         clock = read_clock(session)
     items = []
     for row in page.items:
         seen_at = max(row.last_seen_at, clock - waiting.get(row.name, float("inf")))
-        live = clock - seen_at < services.settings.lease_seconds
+        live = row.name in waiting or clock - seen_at < services.settings.lease_seconds
         items.append(views.worker_summary(row, running.get(row.name), seen_at, live))
     if page.next_cursor is None:
         newcomers = sorted(waiting.keys() - known)
@@ -35,22 +33,11 @@ def read_workers(services: Services, cursor: str | None, limit: int) -> models.P
     return models.Page(items=items, next_cursor=page.next_cursor)
 
 
-def read_all_workers(services: Services) -> Iterator[models.WorkerSummary]:
-    """All workers, page by page."""
-    cursor = None
-    while True:
-        page = read_workers(services, cursor, 200)
-        yield from page.items
-        if (cursor := page.next_cursor) is None:
-            return
-
-
-def count_workers(services: Services) -> tuple[int, int]:
-    """How many workers are live, and how many of those run a trial."""
-    names = set(_read_waiting(services))
+def measure_fleet(services: Services) -> queries.Fleet:
+    """How many workers are live and busy, with a fixed number of queries."""
+    waiting = _read_waiting(services)
     with services.database.read() as session:
-        busy = {trial.worker for trial in queries.running_trials(session)}
-    return len(names | busy), len(busy)
+        return queries.measure_fleet(session, waiting, services.settings.lease_seconds)
 
 
 def _read_waiting(services: Services) -> dict[str, float]:

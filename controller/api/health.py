@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from controller.api import problems
 from controller.api.access import GuardedRoute
-from controller.api.fleet import count_workers
+from controller.api.fleet import measure_fleet
 from controller.api.models import Check, Readiness, Status
 from controller.api.services import Injected, Services
 from controller.store import queries, schema
@@ -55,14 +55,14 @@ def read_status(services: Services) -> Status:
     with services.database.read() as session:
         searches = queries.count_searches(session)
         trials = queries.count_all_trials(session)
-    live, busy = count_workers(services)
+    fleet = measure_fleet(services)
     return Status(
         version=program_version(),
         readiness=check_readiness(services),
         searches=searches,
         trials=trials,
-        workers_live=live,
-        workers_busy=busy,
+        workers_live=fleet.live,
+        workers_busy=fleet.busy,
     )
 
 

@@ -20,7 +20,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from controller.api.access import GuardedRoute
-from controller.api.fleet import read_all_workers
+from controller.api.fleet import measure_fleet
 from controller.api.health import check_readiness, program_version
 from controller.api.services import Injected, Services
 from controller.store import queries, statistics
@@ -114,12 +114,11 @@ class _Platform(Collector):
             yield best
 
     def _read_fleet(self) -> Iterator[Metric]:
-        live = [worker for worker in read_all_workers(self._services) if worker.live]
-        busy = [worker for worker in live if worker.trial_id is not None]
-        activities = {"busy": len(busy), "idle": len(live) - len(busy)}
+        fleet = measure_fleet(self._services)
+        activities = {"busy": fleet.busy, "idle": fleet.live - fleet.busy}
         yield _counts("paploss_workers", "Live workers by what they do.", activities, "activity")
-        yield _plain("paploss_gpus", "GPUs of live workers.", sum(worker.gpus for worker in live))
-        yield _plain("paploss_gpus_busy", "GPUs of workers that run a trial.", sum(worker.gpus for worker in busy))
+        yield _plain("paploss_gpus", "GPUs of live workers.", fleet.gpus)
+        yield _plain("paploss_gpus_busy", "GPUs of workers that run a trial.", fleet.gpus_busy)
 
 
 def _gauge(name: str, meaning: str, *labels: str) -> GaugeMetricFamily:

@@ -163,6 +163,16 @@ class EvaluationSummary(BaseModel):
     metrics: Metrics
 
 
+class LateResultSummary(BaseModel):
+    """A result that came after another attempt had claimed the trial, or after its end. It does not count."""
+
+    attempt: int
+    outcome: Literal["succeeded", "pruned", "failed"]
+    reward: float | None
+    error: str | None
+    at: datetime
+
+
 class TrialDetail(TrialSummary):
     """One trial with its loss, its learning curve and its attempts."""
 
@@ -173,6 +183,7 @@ class TrialDetail(TrialSummary):
     checkpoint: str | None
     evaluations: list[EvaluationSummary]
     attempt_list: list[AttemptSummary]
+    late_results: list[LateResultSummary]
 
 
 class LogLine(BaseModel):

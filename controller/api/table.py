@@ -1,11 +1,10 @@
 """The trials of a search as CSV."""
 
-import csv
-import io
 from collections.abc import Iterator
 
 from controller.api.models import TrialSummary
 from controller.api.views import trial_summary
+from controller.csv_lines import csv_line
 from controller.store import queries
 from controller.store.database import Database
 
@@ -14,19 +13,13 @@ ROWS_AT_ONCE = 500
 
 def stream_csv(database: Database, search_id: str) -> Iterator[str]:
     """The table in parts, header first; columns are those of the JSON list. Memory stays small for any search."""
-    yield _line(list(TrialSummary.model_fields))
+    yield csv_line(list(TrialSummary.model_fields))
     cursor: str | None = None
     while True:
         with database.read() as session:
             page = queries.list_trials(session, search_id, cursor=cursor, limit=ROWS_AT_ONCE)
             rows = [trial_summary(trial).model_dump(mode="json") for trial in page.items]
-        yield "".join(_line(list(row.values())) for row in rows)
+        yield "".join(csv_line(list(row.values())) for row in rows)
         cursor = page.next_cursor
         if cursor is None:
             return
-
-
-def _line(values: list[object]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerow("" if value is None else value for value in values)
-    return text.getvalue()

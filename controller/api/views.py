@@ -21,6 +21,7 @@ from controller.store.models import (
     Attempt,
     Evaluation,
     Event,
+    LateResult,
     Round,
     Search,
     Trial,
@@ -28,7 +29,7 @@ from controller.store.models import (
     Worker,
 )
 from jobs.lease import GpuUse
-from jobs.spec import EvaluationEvent, Metrics
+from jobs.spec import EvaluationEvent, JobResult, Metrics
 
 
 def moment(seconds: float) -> datetime:
@@ -155,6 +156,7 @@ def trial_detail(session: Session, trial: Trial) -> models.TrialDetail:
         checkpoint=trial.checkpoint,
         evaluations=[_evaluation(row) for row in queries.list_evaluations(session, trial.id)],
         attempt_list=[_attempt(row) for row in queries.list_attempts(session, trial.id)],
+        late_results=[_late_result(row) for row in queries.list_late_results(session, trial.id)],
     )
 
 
@@ -186,7 +188,9 @@ def log_line(event: Event) -> models.LogLine:
     )
 
 
-def worker_summary(worker: Worker, trial: Trial | None, seen_at: float, live: bool) -> models.WorkerSummary:
+def worker_summary(
+    worker: Worker, trial: queries.RunningTrial | None, seen_at: float, live: bool
+) -> models.WorkerSummary:
     """A worker with the trial that it runs; `seen_at`: seconds since 1970."""
     return models.WorkerSummary(
         name=worker.name,
@@ -308,6 +312,13 @@ def _evaluation(row: Evaluation) -> models.EvaluationSummary:
         iteration=row.iteration,
         total_iterations=row.total_iterations,
         metrics=Metrics.model_validate(row.metrics),
+    )
+
+
+def _late_result(row: LateResult) -> models.LateResultSummary:
+    result = JobResult.model_validate(row.result)
+    return models.LateResultSummary(
+        attempt=row.attempt, outcome=result.outcome, reward=result.reward, error=result.error, at=moment(row.at)
     )
 
 

@@ -1,6 +1,6 @@
 """One search as a file, with everything that belongs to it, to be loaded into any database of this program.
 
-    gzip of JSON lines:   {"paploss": "search", "schema": "0003", "search": "0kx..."}
+    gzip of JSON lines:   {"paploss": "search", "schema": "0004", "search": "0kx..."}
                           {"table": "searches", "row": {...}}     then rounds, trials, attempts, ... in order
 
 Columns have their names in the database. Only the log's and the late results' ids are new after loading: they count
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
-from sqlalchemy import Column, MetaData, Select, insert, null, select
+from sqlalchemy import Column, MetaData, Select, delete, insert, null, select
 from sqlalchemy.exc import DataError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
@@ -30,6 +30,7 @@ from controller.store.models import (
     FINAL_SEARCH_STATES,
     Attempt,
     Base,
+    DeletedSearch,
     Evaluation,
     Event,
     LateResult,
@@ -149,6 +150,7 @@ def _store(database: Database, search_id: str, rows: Iterator[Row], data_roots: 
     with database.write() as session:
         if session.get(Search, search_id) is not None:
             raise ConflictError(f"there is a search {search_id} already")
+        session.execute(delete(DeletedSearch).where(DeletedSearch.id == search_id))
         _store_search(session, search_id, rows, data_roots)
         while batch := list(islice(rows, _ROWS_AT_ONCE)):
             for (table, _), group in groupby(batch, key=lambda row: (row[0], tuple(row[1]))):

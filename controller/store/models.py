@@ -224,6 +224,16 @@ class Event(Base):
     __table_args__ = (Index("ix_events_search", "search_id", "id"), Index("ix_events_trial", "trial_id", "id"))
 
 
+class DeletedSearch(Base):
+    """The id of a search that was deleted. Its trials' files are needless, while those of a search that is not in this
+    database are nobody's to remove: after the loss of a database they are all that is left."""
+
+    __tablename__ = "deleted_searches"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    deleted_at: Mapped[float] = mapped_column(default=now())
+
+
 class Worker(Base):
     """A worker as it last introduced itself."""
 

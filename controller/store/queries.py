@@ -1,12 +1,13 @@
 """What the API and the page read. Lists come in pages: pass the last page's `next_cursor` to get the next one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
+from controller.store.database import now
 from controller.store.errors import NotFoundError
 from controller.store.models import (
     ApiKey,
@@ -31,6 +32,26 @@ class Page(Generic[Item]):
 
     items: Sequence[Item]
     next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """Where a running trial is."""
+
+    id: str
+    search_id: str
+    iteration: int
+    total_iterations: int | None
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """How many live workers there are, how many of them run a trial, and their GPUs likewise."""
+
+    live: int
+    busy: int
+    gpus: int
+    gpus_busy: int
 
 
 def get_search(session: Session, search_id: str, kind: str | None = None) -> Search:
@@ -162,9 +183,29 @@ def list_workers(session: Session, cursor: str | None = None, limit: int = 200) 
     return _page(session.scalars(query).all(), limit, lambda worker: worker.name)
 
 
-def running_trials(session: Session) -> Sequence[Trial]:
-    """All running trials, of whichever search: what the workers do."""
-    return session.scalars(select(Trial).where(Trial.state == "running").order_by(Trial.id)).all()
+def running_trials(session: Session, workers: Sequence[str]) -> dict[str, RunningTrial]:
+    """What these workers run, by their names; those that run nothing are left out."""
+    rows = session.execute(
+        select(Trial.worker, Trial.id, Trial.search_id, Trial.iteration, Trial.total_iterations)
+        .where(Trial.state == "running", Trial.worker.in_(workers))
+        .order_by(Trial.id)
+    )
+    return {row.worker: RunningTrial(*row[1:]) for row in rows}
+
+
+def measure_fleet(session: Session, waiting: Collection[str], lease_seconds: float) -> Fleet:
+    """The live workers: those that wait at the queue, and those that were seen within one lease time."""
+    seen = session.execute(
+        select(Worker.name, Worker.gpus).where(
+            or_(Worker.name.in_(waiting), Worker.last_seen_at > now() - lease_seconds)
+        )
+    )
+    gpus: dict[str, int] = dict.fromkeys(waiting, 0) | dict(seen.all())
+    running = session.scalars(select(Trial.worker).where(Trial.state == "running").distinct()).all()
+    busy = gpus.keys() & set(running)
+    return Fleet(
+        live=len(gpus), busy=len(busy), gpus=sum(gpus.values()), gpus_busy=sum(gpus[name] for name in busy if name)
+    )
 
 
 def list_attempts(session: Session, trial_id: str) -> Sequence[Attempt]:

@@ -15,6 +15,7 @@ from controller.store.models import (
     FINAL_SEARCH_STATES,
     OPEN_TRIAL_STATES,
     Attempt,
+    DeletedSearch,
     Evaluation,
     Event,
     IdempotencyKey,
@@ -25,22 +26,30 @@ from controller.store.models import (
 )
 
 DAY_SECONDS = 86_400.0
+_WORKER_DAYS = 7.0
+"""A worker that was not seen for so long does not come back: a pod has a new name each time. Its attempts name it."""
 _IDEMPOTENCY_DAYS = 2.0
 """Nobody repeats a request whose reply was lost later than this."""
 
 
 def find_needless_files(session: Session, trial_ids: Sequence[str], days: float) -> Sequence[str]:
-    """Those of the trials that ended more than `days` ago and whose files are not their product.
+    """Those of the trials that ended, or whose search was deleted, more than `days` ago.
 
-    The weights of a final training are; and of a trial that is not in this database nothing is known.
+    The weights of a final training stay until its search is deleted; and of a trial that this database has never heard
+    of nothing is known.
     """
+    limit = now() - days * DAY_SECONDS
     is_product = (Trial.kind == "final") & (Trial.state == "succeeded")
-    return session.scalars(
+    ended = session.scalars(
         select(Trial.id)
         .where(Trial.id.in_(trial_ids), Trial.state.not_in(OPEN_TRIAL_STATES), ~is_product)
-        .where(Trial.finished_at < now() - days * DAY_SECONDS)
-        .order_by(Trial.id)
+        .where(Trial.finished_at < limit)
+    )
+    searches = {trial_id: trial_id.rpartition("-")[0] for trial_id in trial_ids}
+    deleted = session.scalars(
+        select(DeletedSearch.id).where(DeletedSearch.id.in_(set(searches.values())), DeletedSearch.deleted_at < limit)
     ).all()
+    return sorted({*ended, *(trial_id for trial_id, search_id in searches.items() if search_id in deleted)})
 
 
 def clear_details(session: Session, days: float) -> str | None:
@@ -72,5 +81,5 @@ def clear_platform(session: Session, days: float) -> None:
     """Clear what belongs to no search: old log lines, workers long gone, idempotency keys."""
     limit = now() - days * DAY_SECONDS
     session.execute(delete(Event).where(Event.search_id.is_(None), Event.at < limit))
-    session.execute(delete(Worker).where(Worker.last_seen_at < limit))
+    session.execute(delete(Worker).where(Worker.last_seen_at < now() - _WORKER_DAYS * DAY_SECONDS))
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now() - _IDEMPOTENCY_DAYS * DAY_SECONDS))

@@ -21,7 +21,7 @@ from controller.specs import Request, SearchSpec, TrainingSpec
 from controller.store.database import read_clock, table_of
 from controller.store.errors import ConflictError, NotFoundError
 from controller.store.events import record
-from controller.store.models import FINAL_SEARCH_STATES, IdempotencyKey, Search, Trial
+from controller.store.models import FINAL_SEARCH_STATES, DeletedSearch, IdempotencyKey, Search, Trial
 from controller.store.transitions import cancel_open_trials
 from jobs.profiles import PROFILES
 from jobs.spec import JobKind, LossSpec
@@ -225,7 +225,7 @@ def end_search(session: Session, search: Search, state: str, reason: str = "") -
 
 
 def delete_search(session: Session, search_id: str) -> None:
-    """Delete a final search with everything that belongs to it.
+    """Delete a final search with everything that belongs to it; only its id is remembered, for the sake of its files.
 
     Raises:
         NotFoundError: no such search.
@@ -235,6 +235,7 @@ def delete_search(session: Session, search_id: str) -> None:
     if search.state not in FINAL_SEARCH_STATES:
         raise ConflictError(f"search {search_id} is {search.state}; cancel it first")
     session.execute(delete(Search).where(Search.id == search_id))
+    session.add(DeletedSearch(id=search_id))
 
 
 def new_search_id() -> str:

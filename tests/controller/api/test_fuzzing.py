@@ -3,7 +3,6 @@
 Bounded and derandomised: the same requests on every run. No trial is proposed meanwhile, because nobody leads.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -38,10 +37,14 @@ def send_as_it_is(_context: Any, value: Any) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
 
 
-@pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory: pytest.TempPathFactory, redis_server: Any) -> Iterator[RunningController]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def fuzzed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, redis_server: Any) -> Any:
     folder = tmp_path_factory.mktemp("fuzzed")
-    running = RunningController(f"sqlite:///{folder / 'test.db'}", redis_server.url, folder, **ALMOST_NO_LIMIT)
+    if request.param == "sqlite":
+        url = f"sqlite:///{folder / 'test.db'}"
+    else:  # which refuses numbers and characters that SQLite takes
+        url = request.getfixturevalue("postgres_server").create_database()
+    running = RunningController(url, redis_server.url, folder, **ALMOST_NO_LIMIT)
     running.services.driver.stop()
     with running:
         yield running

@@ -1,15 +1,19 @@
 """What Prometheus reads, over a controller that runs."""
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from controllers import PlayedWorker, RunningController
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import event, insert
 
 from controller.api.metrics import DURATION_BOUNDS_SECONDS, NAME_LENGTH
 from controller.client import Client
 from controller.specs import ConfirmSpec, SearchSpec
+from controller.store.models import Worker
 from jobs.spec import JobResult
 
 SPEC = SearchSpec(
@@ -97,3 +101,26 @@ def test_the_operators_viewer_key_scrapes_and_changes_nothing(sqlite_url: str, r
     ):
         assert ("paploss_ready", "workers") in scrape(http)
         assert http.post("/api/v1/searches", json={"profile": "synthetic"}).status_code == 403
+
+
+def test_a_scrape_asks_as_much_however_many_workers_there_have_been(
+    controller: RunningController, viewer: httpx.Client, client: Client, worker: PlayedWorker
+) -> None:
+    statements: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        is_lookup = "api_keys" in arguments[2]  # of the caller, who is remembered for a moment
+        if arguments[2].startswith("SELECT") and not is_lookup and threading.current_thread().name != "Driver":
+            statements.append(arguments[2])
+
+    event.listen(controller.services.database.engine, "before_cursor_execute", note)
+    scrape(viewer)
+    few = len(statements)
+    with controller.services.database.write() as session:
+        gone = [
+            {"name": f"gone-{number}", "host": "", "gpus": 1, "device": "", "versions": {}} for number in range(500)
+        ]
+        session.execute(insert(Worker), [row | {"last_seen_at": 1.0, "first_seen_at": 1.0} for row in gone])
+    statements.clear()
+    assert scrape(viewer)["paploss_workers", "idle"] == 0
+    assert len(statements) == few

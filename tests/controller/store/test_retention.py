@@ -1,14 +1,15 @@
 """What is cleared after some days, and what stays."""
 
+import io
 from typing import Any
 
 from scenarios import add_trial, attempts, claim, evaluation, finish, renew, search, search_spec, succeeded, trial
 from sqlalchemy import func, select, update
 
-from controller.store import queries, retention, searches
+from controller.store import dumps, queries, retention, searches
 from controller.store.database import Database, now
 from controller.store.events import record
-from controller.store.models import Base, Evaluation, Event, IdempotencyKey, Search, Worker
+from controller.store.models import Base, DeletedSearch, Evaluation, Event, IdempotencyKey, Search, Worker
 from controller.store.searches import Idempotency, create_search
 
 DAYS = 30.0
@@ -80,3 +81,22 @@ def test_old_lines_lost_workers_and_spent_idempotency_keys_go(database: Database
     assert (count(database, Worker), count(database, IdempotencyKey)) == (0, 0)
     assert count(database, Event, Event.search_id.is_(None)) == 0
     assert count(database, Search) == 2
+
+
+def test_files_of_a_deleted_search_are_needless_and_those_of_an_unknown_one_are_not(database: Database) -> None:
+    trial_id = run_trial(database)
+    search_id = trial_id.rpartition("-")[0]
+    dumped = io.BytesIO()
+    end(database, search_id, 0)
+    dumps.dump(database, search_id, dumped)
+    with database.write() as session:
+        searches.delete_search(session, search_id)
+    asked = [trial_id, "0unknown-000000"]
+    with database.write() as session:
+        assert retention.find_needless_files(session, asked, days=1) == []
+        session.execute(update(DeletedSearch).values(deleted_at=now() - 2 * retention.DAY_SECONDS))
+        assert retention.find_needless_files(session, asked, days=1) == [trial_id]
+    dumped.seek(0)
+    dumps.load(database, dumped, [])
+    with database.read() as session:  # it is back, and with it its files are wanted as those of any other
+        assert retention.find_needless_files(session, asked, days=1) == []

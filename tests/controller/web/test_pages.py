@@ -7,12 +7,14 @@ from importlib.util import find_spec
 import httpx
 import pytest
 from controllers import PlayedWorker, RunningController, run_search
+from scenarios import pass_lease
 from typer.main import get_command
 
 from controller.cli.main import app
 from controller.client import Client
 from controller.loss_choice import LossChoice
 from controller.specs import ConfirmSpec, SearchSpec, TrainingSpec
+from controller.store import transitions
 from jobs.spec import JobResult
 
 SMALL = SearchSpec(
@@ -152,3 +154,19 @@ def test_pages_load_nothing_from_elsewhere_and_no_inline_script(viewer: httpx.Cl
         assert not re.search(r"\son\w+=", text)
         for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', text):
             assert viewer.get(address).status_code == 200
+
+
+def test_a_result_that_came_too_late_is_shown_and_does_not_count(
+    controller: RunningController, viewer: httpx.Client, client: Client, worker: PlayedWorker
+) -> None:
+    trial = next(client.trials(client.create_training(COMPARISON).id))
+    late = worker.claim(trial.id)
+    pass_lease(controller.services.database, trial.id)
+    with controller.services.database.write() as session:
+        transitions.expire(session, trial.id)
+    worker.finish(worker.claim(trial.id), JobResult(outcome="succeeded", reward=0.25))
+    with pytest.raises(httpx.HTTPStatusError, match="409"):
+        worker.finish(late, JobResult(outcome="succeeded", reward=0.9))
+    shown = client.get_trial(trial.id)
+    assert (shown.reward, [result.reward for result in shown.late_results]) == (0.25, [0.9])
+    assert "delivered an AP of 90.0" in page(viewer, f"/trials/{trial.id}")
