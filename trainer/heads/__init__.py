@@ -1,5 +1,6 @@
 """Detector heads with ranking losses, as a plug-in of mmdet 3: `custom_imports = dict(imports=["trainer.heads"])`."""
 
+from trainer.heads.assigner import VectorisedMaxIoUAssigner
 from trainer.heads.atss_head import RankingATSSHead
 from trainer.heads.balancing import BalancingHook
 from trainer.heads.cse_anchor_heads import CSEAutoLossATSSHead, CSEAutoLossRetinaHead
@@ -22,4 +23,5 @@ __all__ = [
     "RankingBBoxHead",
     "RankingRPNHead",
     "RankingRetinaHead",
+    "VectorisedMaxIoUAssigner",
 ]

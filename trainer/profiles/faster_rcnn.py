@@ -120,7 +120,7 @@ def _assigner(positive_iou: float, negative_iou: float, lowest_positive_iou: flo
     An object that no candidate overlaps by `positive_iou` takes the best it has, from `lowest_positive_iou`.
     """
     return {
-        "type": "MaxIoUAssigner",
+        "type": "VectorisedMaxIoUAssigner",
         "pos_iou_thr": positive_iou,
         "neg_iou_thr": negative_iou,
         "min_pos_iou": lowest_positive_iou,

@@ -71,7 +71,7 @@ def retinanet(
         "train_cfg": {
             # A positive ignore_iof_thr leaves out the anchors inside crowds; mmdet's default would punish them.
             "assigner": {
-                "type": "MaxIoUAssigner",
+                "type": "VectorisedMaxIoUAssigner",
                 "pos_iou_thr": 0.5,
                 "neg_iou_thr": 0.4,
                 "min_pos_iou": 0,

@@ -1,0 +1,45 @@
+"""mmdet's assignment of anchors to objects, without a wait for the GPU at each object."""
+
+import torch
+from mmdet.models.task_modules.assigners import AssignResult, MaxIoUAssigner
+from mmdet.registry import TASK_UTILS
+from torch import Tensor
+
+
+@TASK_UTILS.register_module()
+class VectorisedMaxIoUAssigner(MaxIoUAssigner):  # type: ignore[misc]
+    """A MaxIoUAssigner with the same arguments and results, that looks at all objects at once.
+
+    mmdet's goes through them one by one where candidates of low quality are matched, and reads from the device whether
+    each has one.
+    """
+
+    def assign_wrt_overlaps(self, overlaps: Tensor, gt_labels: Tensor) -> AssignResult:
+        """Objects and labels of n candidates.
+
+        Args:
+            overlaps: IoU of each object with each candidate, `[k, n]`; -1 where a candidate is left out.
+            gt_labels: of the objects, `[k]` int64.
+
+        Returns:
+            mmdet's result: for each candidate the number of its object from 1, 0 for background, -1 for neither.
+        """
+        if overlaps.numel() == 0:
+            return super().assign_wrt_overlaps(overlaps, gt_labels)
+        best, owner = overlaps.max(dim=0)
+        lowest, highest = self.neg_iou_thr if isinstance(self.neg_iou_thr, tuple) else (0.0, self.neg_iou_thr)
+        numbers = torch.full_like(owner, -1).masked_fill((best >= lowest) & (best < highest), 0)
+        numbers = torch.where(best >= self.pos_iou_thr, owner + 1, numbers)
+        if self.match_low_quality:
+            last = self._last_object_that_wants(overlaps)
+            numbers = torch.where(last > 0, last, numbers)
+        labels = torch.where(numbers > 0, gt_labels[(numbers - 1).clamp_min(0)], -1)
+        return AssignResult(num_gts=len(overlaps), gt_inds=numbers, max_overlaps=best, labels=labels)
+
+    def _last_object_that_wants(self, overlaps: Tensor) -> Tensor:
+        """Number from 1 of the last object that has each candidate as its best, `[n]`; 0 for none."""
+        best, place = overlaps.max(dim=1, keepdim=True)
+        places = torch.arange(overlaps.shape[1], device=overlaps.device)
+        wants = overlaps == best if self.gt_max_assign_all else places == place
+        numbers = torch.arange(1, len(overlaps) + 1, device=overlaps.device)[:, None]
+        return torch.where(wants & (best >= self.min_pos_iou), numbers, 0).amax(dim=0)
