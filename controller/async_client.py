@@ -163,6 +163,10 @@ class AsyncClient:
         """One trial with its loss, learning curve and attempts."""
         return await self._get(TrialDetail, f"trials/{trial_id}")
 
+    async def cancel_trial(self, trial_id: str) -> TrialDetail:
+        """End one trial without a reward; its search goes on without it."""
+        return parse(TrialDetail, await self._send("POST", f"trials/{trial_id}/cancel"))
+
     async def search_figure(
         self,
         search_id: str,

@@ -52,6 +52,7 @@ ROLES: dict[str, frozenset[Role]] = {
     "GET /api/v1/trainings/{search_id}/comparison.csv": READERS,
     "GET /api/v1/trainings/{search_id}/figures/comparison": READERS,
     "GET /api/v1/trials/{trial_id}": READERS,
+    "POST /api/v1/trials/{trial_id}/cancel": EDITORS,
     "GET /api/v1/trials/{trial_id}/figures/{name}": READERS,
     "GET /api/v1/workers": READERS,
     "GET /api/v1/status": READERS,

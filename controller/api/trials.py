@@ -7,7 +7,7 @@ from controller.api.access import GuardedRoute
 from controller.api.models import TrialDetail
 from controller.api.parameters import TrialId
 from controller.api.services import Injected
-from controller.store import queries
+from controller.store import queries, transitions
 
 router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/trials", tags=["trials"])
 
@@ -17,3 +17,15 @@ def get(trial_id: TrialId, services: Injected) -> TrialDetail:
     """One trial with its loss, its learning curve and its attempts."""
     with services.database.read() as session:
         return views.trial_detail(session, queries.get_trial(session, trial_id))
+
+
+@router.post("/{trial_id}/cancel", responses=problems.documented(404, 409))
+def cancel(trial_id: TrialId, services: Injected) -> TrialDetail:
+    """End one trial without a reward; its search goes on without it. A worker that trains it hears of it with its next
+    renewal. 409: it has ended already."""
+    with services.database.write() as session:
+        cancelled = transitions.cancel_trial(session, trial_id)
+        session.flush()
+        detail = views.trial_detail(session, cancelled)
+    services.driver.wake()
+    return detail

@@ -9,7 +9,7 @@ from controllers import PlayedWorker
 from plotly import graph_objects
 from stack import wait_until
 
-from controller.client import Client
+from controller.client import ApiError, Client
 from controller.loss_choice import LossChoice
 from controller.specs import TrainingSpec
 from jobs.spec import LossSpec
@@ -135,3 +135,17 @@ def test_a_mistake_in_a_comparison_is_told(
     (fault,) = reply.json()["errors"]
     assert fault["pointer"] == pointer
     assert told in fault["message"]
+
+
+def test_one_trial_is_cancelled_and_the_others_go_on(client: Client, worker: PlayedWorker) -> None:
+    training = client.create_training(COMPARISON)
+    first, *others = client.trials(training.id)
+    lease = worker.claim(first.id)
+    assert client.cancel_trial(first.id).state == "cancelled"
+    assert client.cancel_trial(first.id).attempt_list[0].outcome == "cancelled"
+    assert worker.renew(lease) == "cancel"
+    for trial in others:
+        worker.run(trial.id)
+    assert client.wait(training.id, poll_seconds=0.05).state == "succeeded"
+    with pytest.raises(ApiError, match="already succeeded"):
+        client.cancel_trial(others[0].id)
