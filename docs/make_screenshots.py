@@ -1,9 +1,9 @@
 """Takes the screenshots of docs/images: `python -m docs.make_screenshots [FOLDER]`.
 
-Serves a controller over a database, and opens every page, and that of a search also in dark and on a phone. The search,
-its trial and the comparison are real, from the records in benchmarks/results; two searches beside them are made up.
-Needs playwright and Pillow, which the extra `dev` brings, and a Chromium; CHROMIUM names its executable if it is not
-/usr/bin/chromium.
+Serves a controller over a database, and opens what the documentation shows, the page of a search also in dark and on a
+phone. The search, its trial and the comparison are real, from the records in benchmarks/results; two searches beside them
+are made up. Needs playwright and Pillow, which the extra `dev` brings, and a Chromium; CHROMIUM names its executable if it
+is not /usr/bin/chromium.
 """
 
 import os
@@ -46,12 +46,10 @@ def fill_example(database: Database) -> dict[str, str]:
         "searches": "/",
         "search": f"/searches/{search}",
         "trial": f"/trials/{search}-000068",
-        "trainings": "/trainings",
         "training": f"/trainings/{comparison}",
         "start": "/searches/new?example=bccd",
         "compare": f"/compare?first={finished}&second={unfinished}",
         "workers": "/workers",
-        "unknown": "/searches/unknown",
     }
 
 
@@ -61,12 +59,10 @@ def _load(database: Database, name: str) -> str:
 
 
 def take(browser: Browser, url: str, key: str, *, look: str, pages: dict[str, str], folder: Path) -> None:
-    """These pages, and the sign-in page before them, in one look."""
+    """These pages in one look."""
     page = browser.new_page(**LOOKS[look])
     page.set_default_timeout(PATIENCE_MS)
     page.goto(f"{url}/sign-in")
-    if look == "light":
-        _take(page, folder / "sign-in-light.png")
     page.fill("#key", key)
     page.click("button.primary")
     page.wait_for_url(f"{url}/")

@@ -54,6 +54,12 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
             assert file.exists() or file in made, target
 
 
+def test_every_image_is_on_a_page() -> None:
+    shown = "".join(page.read_text() for page in PAGES)
+    images = sorted(path.name for path in (ROOT / "docs" / "images").iterdir())
+    assert [name for name in images if f"images/{name}" not in shown] == []
+
+
 def test_every_variable_on_a_page_is_a_setting() -> None:
     text = make_reference.describe_settings()
     known = set(re.findall(r"PAPLOSS_\w+", text)) | {"PAPLOSS_SECRETS_DIR", "PAPLOSS_CONTROLLER_URL"}
