@@ -1,9 +1,9 @@
 """Takes the screenshots of docs/images: `python -m docs.make_screenshots [FOLDER]`.
 
 Serves a controller over a database, and opens what the documentation shows, the page of a search also in dark and on a
-phone. The search, its trial and the comparison are real, from the records in benchmarks/results; two searches beside them
-are made up. Needs playwright and Pillow, which the extra `dev` brings, and a Chromium; CHROMIUM names its executable if it
-is not /usr/bin/chromium.
+phone. The search, its trial and the comparison are real, from the records in benchmarks/results; two searches beside
+them are made up. Needs playwright and Pillow, which the extra `dev` brings, and a Chromium; CHROMIUM names its
+executable if it is not /usr/bin/chromium.
 """
 
 import os
