@@ -4,9 +4,9 @@
     FOLDER/Annotations/NAME.xml                   size and objects of an image
     FOLDER/JPEGImages/NAME.*                      the image
 
-A box keeps its corners: x, y, width and height are xmin, ymin, xmax - xmin and ymax - ymin. Where a tool counted pixels
-from 1 and included the last, as VOC's own, its boxes lose a pixel at the left and at the top. Objects marked as difficult become
-COCO's crowds: neither right nor wrong to find. Classes are numbered by how often they occur.
+A box keeps its corners: x, y, width and height are xmin, ymin, xmax - xmin and ymax - ymin. Where a tool counted
+pixels from 1 and included the last, as VOC's own, its boxes lose a pixel at the left and at the top. Objects marked
+as difficult become COCO's crowds: neither right nor wrong to find. Classes are numbered by how often they occur.
 """
 
 import argparse
