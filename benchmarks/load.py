@@ -6,6 +6,7 @@ Writes benchmarks/results/load.json:
 
 - trials a second through propose, queue, claim, renewal, result and update, by four searches at once, and how evenly
   they shared the workers; on a new database and on one with a month of searches (30 x 10,000 trials);
+- how long what people and monitoring ask for takes, on the full database;
 - how long 1,000 workers wait for the answer to a renewal, one every 5 s each, on the full database;
 - processor time of each part, memory of the controllers, connections to the database.
 """
@@ -16,6 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import httpx
 import numpy as np
 
 from benchmarks.load_history import write_history
@@ -31,6 +33,7 @@ GOAL_TRIALS_PER_SECOND = 100
 RENEW_SECONDS = 5.0
 GOAL_P99_MS = 100
 PAST_SEARCHES, PAST_TRIALS = 30, 10_000
+READS = 11
 CODE = ("controller", "jobs", "worker", "benchmarks/load.py", "benchmarks/load_workers.py", "tests/servers.py")
 
 
@@ -56,6 +59,7 @@ def main() -> None:
         )
         result["past_trials"] = PAST_SEARCHES * PAST_TRIALS
         result["full_database"] = measure_trials(platform, given.seconds)
+        result["reads_ms"] = measure_reads(platform)
         result["renewals"] = measure_renewals(platform, given.workers, given.seconds)
         result["database_mib"] = platform.database_mib()
     result["goals"] = {"trials_per_second": GOAL_TRIALS_PER_SECOND, "renewal_p99_ms": GOAL_P99_MS}
@@ -118,6 +122,19 @@ def measure_renewals(platform: LoadedPlatform, workers: int, seconds: float) -> 
         client.cancel(training.id)
     print(result, flush=True)
     return result
+
+
+def measure_reads(platform: LoadedPlatform) -> dict[str, float]:
+    """Median time of what people and monitoring ask for again and again."""
+    paths = ("/metrics", "/api/v1/status", "/api/v1/searches", "/api/v1/workers")
+    headers = {"Authorization": f"Bearer {platform.user_key}"}
+    found = {}
+    with httpx.Client(base_url=platform.urls[0], headers=headers, timeout=60) as http:
+        for path in paths:
+            seconds = [http.get(path).raise_for_status().elapsed.total_seconds() for _ in range(READS)]
+            found[path] = percentile_ms(seconds, 50)
+    print(found, flush=True)
+    return found
 
 
 def percentile_ms(seconds: Sequence[float], share: float) -> float:

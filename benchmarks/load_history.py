@@ -5,6 +5,8 @@ from sqlalchemy import text
 from controller.store.database import Database
 
 TRIALS_PER_ROUND = 100
+PODS = 10_000
+"""Elastic workers have a new name each time that one starts."""
 _FILL = (
     """
     INSERT INTO searches (id, kind, name, owner, state, stage, reason, spec, profile, gpus, priority, round,
@@ -42,6 +44,11 @@ _FILL = (
     FROM trials, generate_series(1, 4) k WHERE search_id LIKE 'past%'
     """,
     """
+    INSERT INTO workers (name, host, gpus, device, versions, first_seen_at, last_seen_at)
+    SELECT 'past-pod-' || n, 'past', 1, 'simulated', CAST('{}' AS json), 1.7e9, 1.7e9
+    FROM generate_series(1, :pods) n
+    """,
+    """
     INSERT INTO events (search_id, trial_id, kind, level, message, at)
     SELECT search_id, id, 'trial_succeeded', 'info', 'AP 20.0', finished_at FROM trials WHERE search_id LIKE 'past%'
     """,
@@ -55,6 +62,7 @@ def write_history(database: Database, *, searches: int, trials: int, spec: str, 
         "searches": searches,
         "trials": trials,
         "per_round": TRIALS_PER_ROUND,
+        "pods": PODS,
         "theta": theta,
         "spec": spec,
         "metrics": metrics,

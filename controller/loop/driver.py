@@ -30,9 +30,10 @@ from jobs.queue import QueueError, TrialQueue
 
 logger = logging.getLogger(__name__)
 
-REST = 3.0
-"""The loop rests so many times as long as its tick took, at most `tick_seconds`: many results a second wake it without
-end, and the processor is for their requests too."""
+REST, LEAST_REST_SECONDS = 3.0, 0.2
+"""The loop rests so many times as long as its tick took, and at least so long, but at most `tick_seconds`: many results
+a second wake it without end, a tick for many of them costs little more than for one, and the processor is for their
+requests too."""
 
 CLEAR_SECONDS = 3600.0
 """So often the leader looks for what was kept long enough."""
@@ -71,7 +72,8 @@ class Driver:
             except Exception:
                 logger.exception("the leader's loop met a defect and will try again")
             took_seconds = time.monotonic() - started_at
-            self._stop.wait(min(REST * took_seconds, self._settings.tick_seconds))
+            rest_seconds = max(REST * took_seconds, LEAST_REST_SECONDS)
+            self._stop.wait(min(rest_seconds, self._settings.tick_seconds))
             self._wake.wait(self._settings.tick_seconds)
             self._wake.clear()
         self._resign()

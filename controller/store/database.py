@@ -60,7 +60,8 @@ def table_of(model: type[DeclarativeBase]) -> Table:
 class Database:
     """One database with its connection pool.
 
-    Safe to use from several threads. SQLite is opened by one process only, so writers queue here and not on the file.
+    Safe to use from several threads. SQLite has one writer at a time; the others wait for it, BUSY_TIMEOUT_SECONDS at
+    most.
     After a restart of PostgreSQL the first use of the pool fails, and the pool then makes its connections anew: whoever
     calls retries, as a worker does with any 5xx. That is cheaper than asking the server before each transaction.
     """
