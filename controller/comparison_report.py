@@ -60,11 +60,30 @@ class Comparison(Message):
     """Versions, commit and device of the trainers; each distinct one once."""
 
 
+_REACH = 0.25
+"""How far an interval may stretch the axis beyond the APs, as a part of their span."""
 _COLUMNS = (
     *("label", "loss", "mean", "standard_deviation", "low", "high"),
     *("difference", "difference_low", "difference_high", "difference_seeds"),
     *("learning_rate_factor", "published_ap"),
 )
+
+
+def find_axis(comparison: Comparison) -> tuple[float, float]:
+    """The part of the AP axis, in percent, that shows every mean and seed and most of the intervals.
+
+    Not all of them: two seeds that disagree give an interval from below 0 to above 100, beside which nothing is seen.
+    """
+    values = [100 * ap for row in comparison.rows for ap in (*row.rewards.values(), row.mean) if ap is not None]
+    if not values:
+        return 0.0, 100.0
+    low, high = min(values), max(values)
+    reach = max(_REACH * (high - low), 1.0)
+    ends = [100 * end for row in comparison.rows for end in row.interval or ()]
+    low = max(min([low, *ends]), low - reach, 0.0)
+    high = min(max([high, *ends]), high + reach)
+    space = 0.03 * (high - low) or 1.0  # for the marks at the edge
+    return low - space, high + space
 
 
 def write_csv(comparison: Comparison) -> str:

@@ -24,10 +24,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "val": {"annotations": "val.json", "images": "images"},
             "test": {"annotations": "test.json", "images": "images"},
         },
-        "rounds": 10,
+        "rounds": 12,
         "trials_per_round": 8,
         "overrides": {"epochs": 4},
-        "confirm": {"candidates": 3, "seeds": 3, "published": True},
+        "confirm": {"candidates": 4, "seeds": 3, "published": True},
     },
     "coco": {
         "name": "coco",

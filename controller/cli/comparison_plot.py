@@ -6,14 +6,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.markers import CARETLEFT, CARETRIGHT
 
-from controller.comparison_report import Comparison
+from controller.comparison_report import Comparison, find_axis
 from controller.web.style import PALETTES
 
 _COLOURS = PALETTES["light"]
 _ROW_INCHES, _FRAME_INCHES, _WIDTH_INCHES = 0.42, 1.2, 8.4
 _DPI = 150
-_REACH = 0.25
-"""How far an interval may stretch the axis beyond the APs, as a part of their span."""
 
 
 def plot_comparison(comparison: Comparison, file: Path) -> None:
@@ -37,23 +35,6 @@ def plot_comparison(comparison: Comparison, file: Path) -> None:
         axes.grid(color=_COLOURS.grid, linewidth=0.8)
         axes.set_axisbelow(True)
     figure.savefig(file, dpi=_DPI)
-
-
-def find_axis(comparison: Comparison) -> tuple[float, float]:
-    """The part of the AP axis, in percent, that shows every mean and seed and most of the intervals.
-
-    Not all of them: two seeds that disagree give an interval from below 0 to above 100, beside which nothing is seen.
-    """
-    values = [100 * ap for row in comparison.rows for ap in (*row.rewards.values(), row.mean) if ap is not None]
-    if not values:
-        return 0.0, 100.0
-    low, high = min(values), max(values)
-    reach = max(_REACH * (high - low), 1.0)
-    ends = [100 * end for row in comparison.rows for end in row.interval or ()]
-    low = max(min([low, *ends]), low - reach, 0.0)
-    high = min(max([high, *ends]), high + reach)
-    space = 0.03 * (high - low) or 1.0  # for the marks at the edge
-    return low - space, high + space
 
 
 def _draw_measured(axes: Axes, comparison: Comparison) -> None:

@@ -1,6 +1,6 @@
 """The figure of a comparison: each loss a line, our AP on the left, the published one on the right."""
 
-from controller.comparison_report import Comparison
+from controller.comparison_report import Comparison, find_axis
 from controller.web.style import PALETTES, Figure, Theme, make_axis, make_layout
 
 _ROW_PX, _FRAME_PX = 44, 110
@@ -51,7 +51,7 @@ def draw_comparison(comparison: Comparison, theme: Theme = "light") -> Figure:
     layout = make_layout(
         colours, height_px=_FRAME_PX + _ROW_PX * len(rows), across=f"AP (%), {comparison.split}", up=""
     )
-    layout["xaxis"] |= {"domain": _PANELS[0], "rangemode": "normal"}
+    layout["xaxis"] |= {"domain": _PANELS[0], "range": find_axis(comparison)}
     layout["yaxis"] = make_axis(colours) | {
         "range": [len(rows) - 0.5, -0.5],
         "tickvals": list(range(len(rows))),

@@ -10,14 +10,14 @@ from rich.console import Console
 from stack import wait_until
 from typer.testing import CliRunner, Result
 
-from controller.cli.comparison_plot import find_axis, plot_comparison
+from controller.cli.comparison_plot import plot_comparison
 from controller.cli.failures import BAD_INPUT, FAILED
 from controller.cli.main import app
 from controller.cli.specifications import read_comparison
 from controller.cli.tables import comparison_table, rate_table
 from controller.client import Client
 from controller.comparison import Measured, compare
-from controller.comparison_report import Comparison, RateResult
+from controller.comparison_report import Comparison, RateResult, find_axis
 from jobs.presets import identity
 from jobs.spec import LossSpec
 

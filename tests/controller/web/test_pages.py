@@ -44,14 +44,16 @@ def page(http: httpx.Client, path: str) -> str:
 
 def test_without_anything_pages_say_what_to_do(viewer: httpx.Client) -> None:
     for path in ("/", "/trainings", "/workers"):
-        (command,) = re.findall(r"<code>((?:paploss|python) [^<]+)</code>", page(viewer, path))
-        match command.split():
-            case ["paploss", name, *_]:
-                assert name in get_command(app).commands  # type: ignore[attr-defined]
-            case ["python", "-m", module]:
-                assert find_spec(f"{module}.__main__")
-            case _:
-                pytest.fail(f"{path} tells to type {command!r}")
+        commands = re.findall(r"<code>((?:paploss|python) [^<]+)</code>", page(viewer, path))
+        assert commands
+        for command in commands:
+            match command.split():
+                case ["paploss", name, *_]:
+                    assert name in get_command(app).commands  # type: ignore[attr-defined]
+                case ["python", "-m", module]:
+                    assert find_spec(f"{module}.__main__")
+                case _:
+                    pytest.fail(f"{path} tells to type {command!r}")
 
 
 def test_a_search_that_has_just_begun(viewer: httpx.Client, client: Client) -> None:
