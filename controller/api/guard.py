@@ -5,7 +5,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 
 from fastapi import HTTPException
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,6 +26,10 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+_DEFAULTS = [
+    (name.lower().encode(), value.encode())
+    for name, value in (SECURITY_HEADERS | {"Cache-Control": "no-store"}).items()
+]
 
 PROBES = ("/healthz", "/readyz")
 """A kubelet asks these by the pod's address, which no one can list; they tell nothing worth protecting."""
@@ -58,10 +62,8 @@ class Guard:
             nonlocal has_started
             has_started = True
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "no-store")
+                given = {name for name, _ in message["headers"]}  # in lower case, as ASGI says
+                message["headers"] = [*message["headers"], *(header for header in _DEFAULTS if header[0] not in given)]
             await send(message)
 
         refusal = self._refusal(scope)
