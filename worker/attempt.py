@@ -1,24 +1,31 @@
 """One attempt at a trial, from the granted claim to the answered result.
 
-The thread that runs an attempt renews its lease by the clock and never waits for the trainer, so a trainer that hangs,
-computes or prints without end cannot lose a lease, and a controller that does not answer cannot hold up a trainer.
+The lease is renewed by a thread of its own, by the clock, which waits neither for the trainer nor anybody for it: a
+trainer that hangs, computes or prints without end cannot lose a lease, and a controller that does not answer delays no
+stop, no timeout and no kill.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Literal
 
 from jobs.lease import Lease, ReleaseRequest, RenewRequest, ResultRequest
 from jobs.spec import EXIT_HANDED_BACK, JobResult
 from worker.controller import Controller, RefusedError, UnavailableError
-from worker.delivery import deliver
+from worker.delivery import Deliveries
 from worker.gpus import GpuWatch
 from worker.state import AttemptFolder, StateVolume
+from worker.stopping import Stopping
 from worker.training import Training, trainer_command
 
 Reason = Literal["preempted", "paused"]
+Order = Literal["pause", "cancel", "lost"]
+"""What the controller wants of a training that is not to go on; `lost`: nothing, it is another worker's."""
+Verdict = Literal["trains", "misfires", "unknown"]
+"""What an attempt says of its machine: it made a step, it crashed before that, or neither."""
 
 _AFTER_RESULT_SECONDS = 30
 """A trainer that has printed its result and does not end is killed after this."""
@@ -26,7 +33,8 @@ _LOOK_SECONDS = 0.25
 """So long a stop of the worker may go unnoticed."""
 _RELEASE_SECONDS = 5
 """For so long a release is tried; without one the lease runs out by itself."""
-_LOG_IN_ERROR_BYTES = 3500  # an error has at most 4000 characters
+_MAX_ERROR_LENGTH = 4000
+_LOG_IN_ERROR_BYTES = 3500
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +47,12 @@ class Attempt:
         lease: Lease,
         controller: Controller,
         volume: StateVolume,
+        deliveries: Deliveries,
         gpus: GpuWatch,
         *,
         environment: Mapping[str, str],
         grace_seconds: float,
-        stopping: threading.Event,
+        stopping: Stopping,
     ) -> None:
         """Prepare it; nothing is started.
 
@@ -51,27 +60,31 @@ class Attempt:
             lease: the claim that was granted.
             controller: whom to tell.
             volume: where the attempt's files go.
+            deliveries: what takes results to the controller.
             gpus: what is known of this machine's GPUs.
             environment: of the trainer; the platform's own settings are left out.
-            grace_seconds: time that the trainer has to leave a checkpoint, when told so or when `stopping` is set.
+            grace_seconds: time that the trainer has to leave a checkpoint when its search is paused.
             stopping: set when this worker is to end.
         """
         self._lease = lease
         self._controller = controller
         self._volume = volume
+        self._deliveries = deliveries
         self._gpus = gpus
         self._environment = environment
         self._grace_seconds = grace_seconds
         search_id = lease.trial_id.rpartition("-")[0]
         self._context = {"search": search_id, "trial": lease.trial_id, "attempt": lease.attempt}
         self._wake = threading.Event()
+        self._over = threading.Event()
         self._stopping = stopping
+        self._order: Order | None = None
+        """Set by the renewing thread, obeyed by the other."""
         self._handing_back: Reason | None = None
-        self._lost: Literal["cancelled", "lost"] | None = None
         self._kill_at = float("inf")
         self._sent_log_tail = ""
 
-    def run(self) -> None:
+    def run(self) -> Verdict:
         """Run the job to its end and tell the controller.
 
         Raises:
@@ -81,9 +94,7 @@ class Attempt:
             earlier = self._volume.finished_result(self._lease)
             folder = self._volume.open_attempt(self._lease)
             if earlier is not None:
-                log.info("an earlier attempt had reached a result", extra=self._context)
-                self._report(folder, earlier.model_copy(update={"token": self._lease.token}))
-                return
+                return self._report_earlier(folder, earlier)
             training = Training(
                 trainer_command(folder.job_file, folder.training),
                 folder.log_file,
@@ -96,28 +107,48 @@ class Attempt:
         log.info("trainer started", extra=self._context | {"pid": training.pid})
         timed_out = self._supervise(training)
         log.info("trainer ended", extra=self._context | {"exit_status": training.exit_status})
-        self._conclude(folder, training, timed_out)
+        return self._conclude(folder, training, timed_out)
+
+    def _report_earlier(self, folder: AttemptFolder, earlier: ResultRequest) -> Verdict:
+        log.info("an earlier attempt had reached a result", extra=self._context)
+        # Counted as started, this attempt is charged to a budget if its result comes to nothing again.
+        with suppress(UnavailableError, RefusedError):
+            self._controller.renew(RenewRequest(trial_id=self._lease.trial_id, token=self._lease.token))
+        is_taken = self._report(folder, earlier.model_copy(update={"token": self._lease.token}))
+        return "unknown" if is_taken else "misfires"
 
     def _supervise(self, training: Training) -> bool:
-        """Renew and obey until the trainer has ended; returns whether it ran out of time."""
-        started_at = time.monotonic()
-        timeout_at = started_at + (self._lease.job.timeout_seconds or float("inf"))
-        renew_at = started_at  # the first renewal marks the attempt as started
+        """Obey until the trainer has ended; returns whether it ran out of time."""
+        timeout_at = time.monotonic() + (self._lease.job.timeout_seconds or float("inf"))
+        threading.Thread(target=self._keep_lease, args=(training,), name="lease", daemon=True).start()
         while not training.ended:
             now = time.monotonic()
             if self._stopping.is_set():
-                self._stop(training, "preempted")
+                self._hand_back(training, "preempted")
+                self._kill_at = min(self._kill_at, self._stopping.kill_at)
+            elif self._order == "pause":
+                self._hand_back(training, "paused")
+                self._kill_at = min(self._kill_at, now + self._grace_seconds)
             if training.result is not None:
                 self._kill_at = min(self._kill_at, now + _AFTER_RESULT_SECONDS)
-            if now >= min(self._kill_at, timeout_at):
+            if self._is_lost or now >= min(self._kill_at, timeout_at):
                 training.kill()
-            if now >= renew_at and not self._lost:
-                self._renew(training)
-                renew_at = now + self._lease.renew_seconds
-            deadline = min(renew_at, self._kill_at, timeout_at)
-            self._wake.wait(min(max(deadline - time.monotonic(), 0.01), _LOOK_SECONDS))
+            self._wake.wait(_LOOK_SECONDS)
             self._wake.clear()
+        self._over.set()
         return time.monotonic() >= timeout_at
+
+    @property
+    def _is_lost(self) -> bool:
+        """Whether there is nobody any more who wants a result."""
+        return self._order in ("cancel", "lost")
+
+    def _keep_lease(self, training: Training) -> None:
+        """Renew until the training has ended or is not to go on. The first time marks the attempt as started."""
+        while not self._over.is_set() and not self._is_lost:
+            renew_at = time.monotonic() + self._lease.renew_seconds
+            self._renew(training)
+            self._over.wait(max(0.0, renew_at - time.monotonic()))
 
     def _renew(self, training: Training) -> None:
         log_tail = training.log_tail()
@@ -136,47 +167,50 @@ class Attempt:
             log.warning("training on, the controller does not answer: %s", error, extra=self._context)
             return
         except RefusedError as error:
-            log.warning("renewal refused: %s", error, extra=self._context)
-            if error.lease_lost:
-                self._lost = "lost"
-                training.kill()
+            if not self._over.is_set():  # whose result was taken meanwhile has no lease any more
+                log.warning("renewal refused: %s", error, extra=self._context)
+                if error.lease_lost:
+                    self._obey("lost")
             return
         self._sent_log_tail = log_tail
-        if command == "cancel":
-            log.info("cancelled", extra=self._context)
-            self._lost = "cancelled"
-            training.kill()
-        elif command == "pause":
-            self._stop(training, "paused")
+        if command != "continue":
+            self._obey(command)
 
-    def _stop(self, training: Training, reason: Reason) -> None:
+    def _obey(self, order: Order) -> None:
+        if order != self._order:
+            log.info("the controller says: %s", order, extra=self._context)
+        self._order = order
+        self._wake.set()
+
+    def _hand_back(self, training: Training, reason: Reason) -> None:
         if self._handing_back is None:
             log.info("handing back: %s", reason, extra=self._context)
             self._handing_back = reason
-            self._kill_at = min(self._kill_at, time.monotonic() + self._grace_seconds)
             training.terminate()
 
-    def _conclude(self, folder: AttemptFolder, training: Training, timed_out: bool) -> None:
+    def _conclude(self, folder: AttemptFolder, training: Training, timed_out: bool) -> Verdict:
+        is_lost = self._is_lost
         failed = training.result is None or training.result.outcome == "failed"
-        if failed and not self._lost and self._handing_back is None:
+        if failed and not is_lost and self._handing_back is None:
             self._blame_volume(training)
-        if training.result is not None:
-            self._report(folder, self._request(training, training.result))
-        elif self._lost:
-            pass  # there is nobody to tell
-        elif timed_out:
-            error = f"the training took longer than its timeout of {self._lease.job.timeout_seconds:g} s"
-            result = JobResult(outcome="failed", error_kind="timeout", error=error, iterations=_iterations(training))
-            self._report(folder, self._request(training, result))
-        elif self._handing_back or training.exit_status == EXIT_HANDED_BACK:
-            self._release(self._handing_back or "preempted", training.log_tail())
-        else:
-            ending = describe_ending(training.exit_status)
-            error = f"the trainer ended without a result ({ending})\n{training.log_tail(_LOG_IN_ERROR_BYTES)}"
-            result = JobResult(outcome="failed", error_kind="crash", error=error, iterations=_iterations(training))
-            self._report(folder, self._request(training, result))
-        if self._lost == "cancelled":  # where the lease is another's, the files may serve it
+        result = training.result
+        if result is None and not is_lost:  # otherwise there is nobody to tell
+            if timed_out:
+                error = f"the training took longer than its timeout of {self._lease.job.timeout_seconds:g} s"
+                result = _failure("timeout", error, training)
+            elif self._handing_back or training.exit_status == EXIT_HANDED_BACK:
+                self._release(self._handing_back or "preempted", training.log_tail())
+            else:
+                ending = describe_ending(training.exit_status)
+                error = f"the trainer ended without a result ({ending})\n{training.log_tail(_LOG_IN_ERROR_BYTES)}"
+                result = _failure("crash", error, training)
+        is_taken = result is None or self._report(folder, self._request(training, result))
+        if self._order == "cancel":  # where the lease is another's, the files may serve it
             self._volume.prune(self._lease.trial_id)
+        if training.progress is not None:
+            return "trains"
+        broke = result is not None and result.error_kind in ("crash", "out_of_memory")
+        return "misfires" if broke or not is_taken else "unknown"
 
     def _blame_volume(self, training: Training) -> None:
         """A training that fails where no file can be written is not to blame: it is handed back.
@@ -199,12 +233,35 @@ class Attempt:
             log_tail=training.log_tail(),
         )
 
-    def _report(self, folder: AttemptFolder, request: ResultRequest) -> None:
+    def _report(self, folder: AttemptFolder, request: ResultRequest) -> bool:
+        """Whether the controller could take the result, or may yet."""
         try:
             folder.write_result(request)
         except OSError as error:
             log.warning("the result could not be kept on disk: %s", error, extra=self._context)
-        deliver(self._controller, self._volume, folder, request, self._stopping)
+        refusal = self._deliveries.deliver(folder, request)
+        if refusal is None or refusal.lease_lost:
+            return True
+        self._report_refusal(refusal, request.result.iterations)
+        return False
+
+    def _report_refusal(self, refusal: RefusedError, iterations: int) -> None:
+        """Have the attempt charged whose result the controller cannot take, and people told why.
+
+        The result stays on disk for the next attempt: it may find a controller of another version, or other limits.
+        """
+        error = f"the controller refused the result: {refusal}"[:_MAX_ERROR_LENGTH]
+        failure = JobResult(outcome="failed", error_kind="crash", error=error, iterations=iterations)
+        request = ResultRequest(trial_id=self._lease.trial_id, token=self._lease.token, result=failure)
+        try:
+            state = self._controller.report(request).state
+        except RefusedError as again:
+            log.warning("so is the failure: %s", again, extra=self._context)
+            self._release("preempted", "")
+        except UnavailableError as silence:
+            log.warning("not failed, the lease will run out: %s", silence, extra=self._context)
+        else:
+            log.warning("failed, for its result was refused", extra=self._context | {"state": state})
 
     def _release(self, reason: Reason, log_tail: str) -> None:
         request = ReleaseRequest(
@@ -236,8 +293,9 @@ def trainer_environment(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _iterations(training: Training) -> int:
-    return training.progress.iteration if training.progress else 0
+def _failure(kind: Literal["crash", "timeout"], error: str, training: Training) -> JobResult:
+    iterations = training.progress.iteration if training.progress else 0
+    return JobResult(outcome="failed", error_kind=kind, error=error, iterations=iterations)
 
 
 def describe_ending(exit_status: int | None) -> str:

@@ -25,6 +25,7 @@ from jobs.lease import (
 from jobs.spec import Message
 
 _TIMEOUT = httpx.Timeout(10, connect=3)
+_HURRIED_TIMEOUT = httpx.Timeout(2)
 _TRANSIENT = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 _PROBLEM = "application/problem+json"
 
@@ -41,8 +42,11 @@ class RefusedError(Exception):
 
     @property
     def lease_lost(self) -> bool:
-        """Whether the lease is no longer this worker's: the only answers that end a training."""
-        return self.status in (HTTPStatus.CONFLICT, HTTPStatus.GONE)
+        """Whether the lease is no longer this worker's, or its trial no longer there: what ends a training.
+
+        Any other refusal is of the request itself, by a controller of another version or with other limits.
+        """
+        return self.status in (HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.NOT_FOUND)
 
 
 class UnavailableError(Exception):
@@ -61,14 +65,18 @@ class Controller:
         self._http = httpx.Client(
             base_url=f"{url.rstrip('/')}/api/v1/leases",
             headers={"Authorization": f"Bearer {key.get_secret_value()}"},
-            timeout=_TIMEOUT,
         )
+        self._timeout = _TIMEOUT
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._http.close()
+
+    def hurry(self) -> None:
+        """Wait for no answer for long any more: this worker is to end."""
+        self._timeout = _HURRIED_TIMEOUT
 
     def claim(self, request: ClaimRequest) -> Lease:
         """Claim a trial; a refusal says that it is not to be had."""
@@ -98,7 +106,10 @@ class Controller:
     def _post(self, path: str, request: Message, reply: type[Reply]) -> Reply:
         try:
             response = self._http.post(
-                path, content=request.model_dump_json(), headers={"Content-Type": "application/json"}
+                path,
+                content=request.model_dump_json(),
+                headers={"Content-Type": "application/json"},
+                timeout=self._timeout,
             )
         except httpx.TransportError as error:
             raise UnavailableError(f"{path}: {error or type(error).__name__}") from error
@@ -110,9 +121,10 @@ class Controller:
         if response.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise MismatchError(f"{path}: {response.status_code}: {_detail(response)}")
         # A proxy in between answers 404 and the like too, for a controller that is just restarting: only the
-        # controller's own problem documents are definite.
+        # controller's own problem documents are definite. What is too large for a proxy stays so.
         own = response.headers.get("Content-Type", "").startswith(_PROBLEM)
-        if own and response.is_client_error and response.status_code not in _TRANSIENT:
+        too_large = response.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        if too_large or (own and response.is_client_error and response.status_code not in _TRANSIENT):
             raise RefusedError(response.status_code, _detail(response))
         raise UnavailableError(f"{path}: {response.status_code}: {_detail(response)}")
 

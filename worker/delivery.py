@@ -1,58 +1,96 @@
-"""Getting results to the controller: kept on disk first, repeated until there is a definite answer."""
+"""Getting results to the controller: kept on disk first, repeated until there is a definite answer.
+
+A slot delivers its own result. What goes unanswered for a while it leaves to a thread beside the slots, so that neither
+a controller that is away nor a result that it cannot answer for keeps a slot from its next trial.
+"""
 
 import logging
-import threading
+import time
+from collections import deque
 
 from jobs.lease import ResultRequest
+from worker.backoff import Backoff
 from worker.controller import Controller, RefusedError, UnavailableError
 from worker.state import FINAL_STATES, AttemptFolder, StateVolume
+from worker.stopping import Stopping
 
+_PATIENCE_SECONDS = 30.0
+"""So long a slot tries to deliver."""
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
 
 log = logging.getLogger(__name__)
 
 
-def deliver(
-    controller: Controller,
-    volume: StateVolume,
-    folder: AttemptFolder,
-    request: ResultRequest,
-    stopping: threading.Event,
-) -> bool:
-    """Deliver a result, however long the controller is away; what is then no longer needed is removed.
+class Deliveries:
+    """Results on their way to the controller."""
 
-    Returns False when `stopping` was set before there was an answer: the result stays on disk for the next worker.
-    """
-    context = {"trial": request.trial_id, "outcome": request.result.outcome}
-    pause_seconds = _FIRST_PAUSE_SECONDS
-    while True:
+    def __init__(self, controller: Controller, volume: StateVolume, stopping: Stopping) -> None:
+        self._controller = controller
+        self._volume = volume
+        self._stopping = stopping
+        self._left_over: deque[tuple[AttemptFolder, ResultRequest]] = deque()
+
+    def deliver(self, folder: AttemptFolder, request: ResultRequest) -> RefusedError | None:
+        """Deliver a result; what is then no longer needed is removed.
+
+        A result that goes unanswered is left to `deliver_left_over`, or, when this worker is to end, to the next one.
+
+        Returns:
+            The refusal, if it was refused.
+        """
+        give_up_at = time.monotonic() + _PATIENCE_SECONDS
+        backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+        while True:
+            try:
+                self._ask(folder, request)
+            except RefusedError as error:
+                return error
+            except UnavailableError:
+                if self._stopping.wait(backoff.next_seconds()):
+                    return None
+                if time.monotonic() >= give_up_at:
+                    self._left_over.append((folder, request))
+                    return None
+            else:
+                return None
+
+    def deliver_left_over(self) -> None:
+        """Until this worker is to end, deliver what earlier ones on its volume could not, and its own slots cannot."""
         try:
-            state = controller.report(request).state
+            for folder in self._volume.undelivered():
+                if (request := folder.result()) is not None:
+                    self._left_over.append((folder, request))
+        except OSError as error:
+            log.warning("what earlier workers left could not be read: %s", error)
+        while not self._stopping.is_set():
+            for _ in range(len(self._left_over)):
+                if self._stopping.is_set():
+                    return
+                folder, request = self._left_over.popleft()
+                try:
+                    self._ask(folder, request)
+                except RefusedError:
+                    continue
+                except UnavailableError:
+                    self._left_over.append((folder, request))
+            self._stopping.wait(_LONGEST_PAUSE_SECONDS)
+
+    def _ask(self, folder: AttemptFolder, request: ResultRequest) -> None:
+        """Deliver once. Raises RefusedError, UnavailableError."""
+        context = {"trial": request.trial_id, "outcome": request.result.outcome}
+        try:
+            state = self._controller.report(request).state
         except RefusedError as error:
             log.warning("result refused: %s", error, extra=context)
             _note_answer(folder, f"refused: {error}")
-            return True
+            raise
         except UnavailableError as error:
             log.warning("result kept, the controller does not answer: %s", error, extra=context)
-        else:
-            log.info("result delivered", extra=context | {"state": state, "reward": request.result.reward})
-            _note_answer(folder, state)
-            _clear(volume, folder, request.trial_id, state)
-            return True
-        if stopping.wait(pause_seconds):
-            return False
-        pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
-
-
-def deliver_left_over(controller: Controller, volume: StateVolume, stopping: threading.Event) -> None:
-    """Deliver what earlier workers on this state volume could not."""
-    for folder in volume.undelivered():
-        if stopping.is_set():
-            return
-        request = folder.result()
-        if request is not None:
-            deliver(controller, volume, folder, request, stopping)
+            raise
+        log.info("result delivered", extra=context | {"state": state, "reward": request.result.reward})
+        _note_answer(folder, state)
+        _clear(self._volume, folder, request.trial_id, state)
 
 
 def _note_answer(folder: AttemptFolder, answer: str) -> None:

@@ -6,12 +6,12 @@ not know is left alone. All workers of a volume do this, and it does not matter 
 """
 
 import logging
-import threading
 from itertools import islice
 
 from jobs.lease import FilesRequest
 from worker.controller import Controller, RefusedError, UnavailableError
 from worker.state import StateVolume
+from worker.stopping import Stopping
 
 _PAUSE_SECONDS = 3600.0
 _TRIALS_AT_ONCE = 500
@@ -36,7 +36,7 @@ def clear_volume(controller: Controller, volume: StateVolume) -> int:
     return cleared
 
 
-def keep_clear(controller: Controller, volume: StateVolume, stopping: threading.Event) -> None:
+def keep_clear(controller: Controller, volume: StateVolume, stopping: Stopping) -> None:
     """Clear the volume now and every hour until `stopping` is set; what goes wrong is logged and tried again."""
     while not stopping.is_set():
         try:

@@ -4,27 +4,31 @@ import logging
 import os
 import threading
 import time
-from uuid import uuid4
 
-from jobs.lease import ClaimRequest, Lease, WorkerInfo
+from jobs.lease import Lease, WorkerInfo
 from jobs.queue import Entry, QueueError, TrialQueue
 from worker.attempt import Attempt
-from worker.controller import Controller, MismatchError, RefusedError, UnavailableError
-from worker.delivery import deliver_left_over
+from worker.claims import Claims
+from worker.controller import Controller, MismatchError
+from worker.delivery import Deliveries
 from worker.gpus import GpuWatch
 from worker.machine import share_gpus
+from worker.misfires import Misfires
 from worker.retention import keep_clear
 from worker.settings import Settings
 from worker.state import StateVolume
+from worker.stopping import Stopping
 
 _PULL_SECONDS = 2.0
 """So long a pull waits, and so long a stop may go unnoticed by a slot without work."""
 _TAKEOVER_SECONDS = 5.0
 """An entry that another worker took and has not acknowledged for so long is worth a claim: it died between the two, or
-its claim is unanswered, and then ours will be too."""
+its claim is unanswered."""
 _PAUSE_SECONDS = 2.0
 _REPAIR_SECONDS = 5.0
 """So often a state volume that could not be written is tried again."""
+_JOIN_SECONDS = 0.5
+_MISFIRING = "different trials have crashed before their first step: this machine may be broken, no trial for %g s"
 
 log = logging.getLogger(__name__)
 
@@ -39,27 +43,38 @@ class Supervisor:
         self._controller = controller
         self._volume = volume
         self._gpus = GpuWatch()
+        self._stopping = Stopping(settings.grace_seconds)
+        self._claims = Claims(controller, queue, self._stopping)
+        self._deliveries = Deliveries(controller, volume, self._stopping)
         self._idle_seconds = settings.idle_seconds
         self._grace_seconds = settings.grace_seconds
         self._classes = settings.gpus if settings.gpus is not None else tuple({info.gpus: None, 0: None})
         # To the controller and to Redis each slot is a worker of its own.
         names = [info.name] if settings.slots == 1 else [f"{info.name}/{slot}" for slot in range(settings.slots)]
         self._slots = [
-            threading.Thread(target=self._serve, args=(info.model_copy(update={"name": name}), slot), name=name)
+            threading.Thread(
+                target=self._serve, args=(info.model_copy(update={"name": name}), slot), name=name, daemon=True
+            )
             for slot, name in enumerate(names)
         ]
-        self._stopping = threading.Event()
         self._error: str | None = None
 
     def run(self) -> int:
-        """Serve to the end; returns the exit status: 0, or 1 where this worker and the controller do not fit."""
-        deliver_left_over(self._controller, self._volume, self._stopping)
+        """Serve to the end; returns the exit status: 0, or 1 where this worker and the controller do not fit.
+
+        Told to stop, it returns in time whatever its slots wait for; trainers that are left die with the process.
+        """
         cleaning = (self._controller, self._volume, self._stopping)
         threading.Thread(target=keep_clear, args=cleaning, name="retention", daemon=True).start()
+        threading.Thread(target=self._deliveries.deliver_left_over, name="left over", daemon=True).start()
         for thread in self._slots:
             thread.start()
         for thread in self._slots:
-            thread.join()  # a signal's handler runs during this
+            while thread.is_alive() and time.monotonic() < self._stopping.leave_at:
+                thread.join(_JOIN_SECONDS)  # a signal's handler runs during this
+            if thread.is_alive():
+                log.warning("leaving, though slot %s still waits for an answer", thread.name)
+        self._stopping.set()
         if self._error:
             log.error(self._error)
         return 1 if self._error else 0
@@ -67,6 +82,7 @@ class Supervisor:
     def stop(self) -> None:
         """Read nothing more, hand back what runs. Callable from a signal handler."""
         self._stopping.set()
+        self._controller.hurry()
 
     def _serve(self, info: WorkerInfo, slot: int) -> None:
         try:
@@ -79,6 +95,7 @@ class Supervisor:
 
     def _pull(self, info: WorkerInfo, slot: int) -> None:
         idle_since = time.monotonic()
+        misfires = Misfires()
         while not self._stopping.is_set():
             try:
                 entry = self._queue.take(
@@ -88,33 +105,45 @@ class Supervisor:
                 log.warning("no queue: %s", error)
                 self._stopping.wait(_PAUSE_SECONDS)
                 continue
-            if entry is not None and self._run(entry, info, slot):
+            lease = None if entry is None else self._claim(entry, info)
+            if lease is not None:
+                self._run(lease, info, slot, misfires)
                 idle_since = time.monotonic()
             elif self._idle_seconds is not None and time.monotonic() - idle_since >= self._idle_seconds:
                 log.info("nothing to do for %g s, ending", self._idle_seconds)
                 return
 
-    def _run(self, entry: Entry, info: WorkerInfo, slot: int) -> bool:
-        """Claim the entry's trial and run it; returns whether it was to be had."""
-        lease = self._claim(entry, info)
-        if lease is None:
-            return False
+    def _claim(self, entry: Entry, info: WorkerInfo) -> Lease | None:
+        try:
+            return self._claims.claim(entry, info)
+        except MismatchError as error:
+            self._error = f"this worker is of no use to its controller: {error}"
+            self.stop()
+            return None
+
+    def _run(self, lease: Lease, info: WorkerInfo, slot: int, misfires: Misfires) -> None:
         own_gpus = share_gpus(slot, lease.job.gpus, info.gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
         attempt = Attempt(
             lease,
             self._controller,
             self._volume,
+            self._deliveries,
             self._gpus,
             environment={**os.environ, **own_gpus},
             grace_seconds=self._grace_seconds,
             stopping=self._stopping,
         )
         try:
-            attempt.run()
+            verdict = attempt.run()
         except OSError as error:
             log.error("this worker cannot run trainings now: %s", error, extra={"trial": lease.trial_id})
             self._await_volume()
-        return True
+            return
+        if verdict == "trains":
+            misfires.forget()
+        elif verdict == "misfires" and (pause_seconds := misfires.add(lease.trial_id)):
+            log.error(_MISFIRING, pause_seconds, extra={"trial": lease.trial_id})
+            self._stopping.wait(pause_seconds)
 
     def _await_volume(self) -> None:
         """Wait until files can be written again: whoever claimed now would only take trials from other workers."""
@@ -125,33 +154,3 @@ class Supervisor:
                 log.warning("still no use of the state volume: %s", error)
             else:
                 return
-
-    def _claim(self, entry: Entry, info: WorkerInfo) -> Lease | None:
-        """The lease, or none where the trial is not to be had or the worker stops; acknowledges definite answers."""
-        context = {"trial": entry.trial_id}
-        # One id for all repetitions: where the reply to the first was lost, the second gets the same lease.
-        request = ClaimRequest(claim_id=uuid4(), trial_id=entry.trial_id, worker=info)
-        while not self._stopping.is_set():
-            try:
-                lease = self._controller.claim(request)
-            except RefusedError as error:
-                log.info("not claimed: %s", error, extra=context)
-                self._acknowledge(entry)
-                return None
-            except MismatchError as error:
-                self._error = f"this worker is of no use to its controller: {error}"
-                self.stop()
-            except UnavailableError as error:
-                log.warning("claim unanswered: %s", error, extra=context)
-                self._stopping.wait(_PAUSE_SECONDS)
-            else:
-                log.info("claimed", extra=context | {"attempt": lease.attempt})
-                self._acknowledge(entry)
-                return lease
-        return None
-
-    def _acknowledge(self, entry: Entry) -> None:
-        try:
-            self._queue.acknowledge(entry)
-        except QueueError as error:  # it will come again, and the claim will be refused
-            log.warning("entry not acknowledged: %s", error, extra={"trial": entry.trial_id})

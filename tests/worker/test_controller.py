@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from jobs.lease import ClaimRequest, WorkerInfo
+from jobs.lease import ClaimRequest, RenewRequest, WorkerInfo
 from worker.controller import Controller, MismatchError, RefusedError, UnavailableError
 
 CLAIM = ClaimRequest(claim_id=uuid4(), trial_id="trial", worker=WorkerInfo(name="worker"))
@@ -49,6 +49,8 @@ def answering() -> Iterator[tuple[type[Answer], Controller]]:
         (422, "application/problem+json", MismatchError),  # it would be refused for every trial
         (401, "application/problem+json", MismatchError),
         (409, "application/problem+json", RefusedError),
+        (404, "application/problem+json", RefusedError),
+        (413, "text/html", RefusedError),  # whoever finds it too large
         (404, "text/html", UnavailableError),  # a proxy in between, while the controller restarts
         (503, "application/problem+json", UnavailableError),
         (200, "application/json", MismatchError),  # no lease in it
@@ -60,3 +62,12 @@ def test_an_answer_to_a_claim_is_sorted(answering, status, kind, error):
     with pytest.raises(error) as caught:
         controller.claim(CLAIM)
     assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(("status", "lost"), [(404, True), (409, True), (410, True), (413, False), (422, False)])
+def test_a_refusal_tells_a_lost_lease_from_a_request_that_is_not_understood(answering, status, lost):
+    handler, controller = answering
+    handler.status, handler.kind = status, "application/problem+json"
+    with pytest.raises(RefusedError) as caught:
+        controller.renew(RenewRequest(trial_id="trial", token="token"))
+    assert caught.value.lease_lost == lost

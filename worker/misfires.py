@@ -1,0 +1,29 @@
+"""Trainings that crash before their first step, one after another: the machine may be to blame.
+
+Such a worker, with a broken GPU say, takes and crashes one trial a second while the others train for hours, and would
+spend the budgets of a whole search. So it waits, longer each time, and leaves the trials to other workers.
+"""
+
+from worker.backoff import Backoff
+
+_SUSPICIOUS_TRIALS = 2
+"""Of one trial alone, the trial may be to blame."""
+_FIRST_PAUSE_SECONDS = 10.0
+_LONGEST_PAUSE_SECONDS = 600.0
+
+
+class Misfires:
+    """Counts for one slot, since its last training that made a step."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """A training has made a step: this machine can train."""
+        self._trial_ids: set[str] = set()
+        self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+
+    def add(self, trial_id: str) -> float:
+        """A training crashed before its first step. Returns for how many seconds to take no other."""
+        self._trial_ids.add(trial_id)
+        return self._backoff.next_seconds() if len(self._trial_ids) >= _SUSPICIOUS_TRIALS else 0.0
