@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Avoided:
-    """A trial whose claim went unanswered: it is asked for again once when the time has come, and then after longer."""
+    """A trial that is left to others until a time has come, and then for longer."""
 
     backoff: Backoff
     until: float
@@ -64,7 +64,7 @@ class Claims:
             except UnavailableError as error:
                 log.warning("claim unanswered: %s", error, extra=context)
                 if time.monotonic() >= give_up_at:
-                    self._avoid(entry)
+                    self.avoid(entry.trial_id)
                     return None
                 self._stopping.wait(_PAUSE_SECONDS)
             else:
@@ -73,12 +73,13 @@ class Claims:
                 return lease
         return None
 
-    def _avoid(self, entry: Entry) -> None:
+    def avoid(self, trial_id: str) -> None:
+        """Leave a trial to others for a while, longer each time."""
         backoff = Backoff(_FIRST_AVOIDANCE_SECONDS, _LONGEST_AVOIDANCE_SECONDS)
-        avoided = self._avoided.setdefault(entry.trial_id, _Avoided(backoff, until=0))
+        avoided = self._avoided.setdefault(trial_id, _Avoided(backoff, until=0))
         seconds = avoided.backoff.next_seconds()
         avoided.until = time.monotonic() + seconds
-        log.warning("no answer: other trials first, for %g s", seconds, extra={"trial": entry.trial_id})
+        log.warning("left to other workers for %g s", seconds, extra={"trial": trial_id})
 
     def _settle(self, entry: Entry) -> None:
         self._avoided.pop(entry.trial_id, None)

@@ -9,19 +9,19 @@ from worker.backoff import Backoff
 _SUSPICIOUS_TRIALS = 2
 """Of one trial alone, the trial may be to blame."""
 _FIRST_PAUSE_SECONDS = 10.0
-_LONGEST_PAUSE_SECONDS = 600.0
 
 
 class Misfires:
     """Counts for one slot, since its last training that made a step."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest_pause_seconds: float) -> None:
+        self._longest_pause_seconds = longest_pause_seconds
         self.forget()
 
     def forget(self) -> None:
         """A training has made a step: this machine can train."""
         self._trial_ids: set[str] = set()
-        self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+        self._backoff = Backoff(_FIRST_PAUSE_SECONDS, self._longest_pause_seconds)
 
     def add(self, trial_id: str) -> float:
         """A training crashed before its first step. Returns for how many seconds to take no other."""

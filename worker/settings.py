@@ -36,6 +36,12 @@ class Settings(ProcessSettings):
     )
     idle_seconds: float | None = Field(None, gt=0, description="end when nothing came for so long; default: never")
     grace_seconds: float = Field(20, gt=0, description="time that a trainer has to leave a checkpoint when stopped")
+    crash_pause_seconds: float = Field(
+        600,
+        ge=0,
+        description="longest wait where trainings of different trials crash before their first step, so that other "
+        "machines take them; 0: never wait, for a machine that is the only one",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: LogFormat = "json"
 

@@ -48,6 +48,7 @@ class Supervisor:
         self._deliveries = Deliveries(controller, volume, self._stopping)
         self._idle_seconds = settings.idle_seconds
         self._grace_seconds = settings.grace_seconds
+        self._crash_pause_seconds = settings.crash_pause_seconds
         self._classes = settings.gpus if settings.gpus is not None else tuple({info.gpus: None, 0: None})
         # To the controller and to Redis each slot is a worker of its own.
         names = [info.name] if settings.slots == 1 else [f"{info.name}/{slot}" for slot in range(settings.slots)]
@@ -95,7 +96,7 @@ class Supervisor:
 
     def _pull(self, info: WorkerInfo, slot: int) -> None:
         idle_since = time.monotonic()
-        misfires = Misfires()
+        misfires = Misfires(self._crash_pause_seconds)
         while not self._stopping.is_set():
             try:
                 entry = self._queue.take(
@@ -141,9 +142,11 @@ class Supervisor:
             return
         if verdict == "trains":
             misfires.forget()
-        elif verdict == "misfires" and (pause_seconds := misfires.add(lease.trial_id)):
-            log.error(_MISFIRING, pause_seconds, extra={"trial": lease.trial_id})
-            self._stopping.wait(pause_seconds)
+        elif verdict == "misfires" and self._crash_pause_seconds:
+            self._claims.avoid(lease.trial_id)
+            if pause_seconds := misfires.add(lease.trial_id):
+                log.error(_MISFIRING, pause_seconds)
+                self._stopping.wait(pause_seconds)
 
     def _await_volume(self) -> None:
         """Wait until files can be written again: whoever claimed now would only take trials from other workers."""

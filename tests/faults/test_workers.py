@@ -165,7 +165,8 @@ def test_a_poison_trial_spends_its_budget_and_the_search_goes_on(platform: Break
         platform.start_worker(name)
     first_round = [row for row in undisturbed["trials"] if row["round"] == 0]
     rewards = sorted(row["reward"] for row in first_round)
-    poison = SEARCH["synthetic"] | {"fault": "crash", "fault_below": (rewards[0] + rewards[1]) / 2}
+    threshold = (rewards[0] + rewards[1]) / 2
+    poison = SEARCH["synthetic"] | {"fault": "crash", "fault_iteration": 1, "fault_below": threshold}
     search_id = stack.submit(**SEARCH | {"synthetic": poison})
     stack.wait_for(search_id, "succeeded")
     failed = [trial for trial in read_trials(stack, search_id) if trial.state == "failed"]
@@ -175,6 +176,34 @@ def test_a_poison_trial_spends_its_budget_and_the_search_goes_on(platform: Break
         assert trial.reward is None
     spared = [row for row in outcome(stack.database, search_id)["trials"] if row["round"] == 0 and row["reward"]]
     assert spared == [row for row in first_round if row["reward"] > rewards[0]]
+
+
+def test_a_machine_on_which_every_training_crashes_leaves_the_trials_to_others(
+    platform: Breakable, undisturbed: Outcome, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BROKEN_GPU)
+    stack = platform.stack
+    platform.start_worker("broken", PYTHONPATH=str(tmp_path))
+    search_id = stack.submit(**SEARCH | {"synthetic": SEARCH["synthetic"] | {"iteration_seconds": 0.3}})
+    await_trials(
+        stack, search_id, lambda trials: any(trial.failed_attempts for trial in trials), "a training to crash there"
+    )
+    for name in ("w0", "w1"):
+        platform.start_worker(name)
+    expect_same(stack, search_id, undisturbed)
+    tries = [one for trial in read_trials(stack, search_id) for one in attempts(stack.database, trial.id)]
+    assert {one.worker for one in tries if one.outcome == "failed"} == {"broken"}
+    assert "no CUDA device" in str(next(one.error for one in tries if one.outcome == "failed"))
+    assert "this machine may be broken, no trial for 10 s" in stack.log("broken")
+
+
+BROKEN_GPU = """
+import os, sys
+if "trainer" in sys.orig_argv:
+    print("RuntimeError: no CUDA device is available", file=sys.stderr, flush=True)
+    os._exit(1)
+"""
+"""What Python runs at every start: a trainer does not come far."""
 
 
 def test_trials_that_all_crash_stop_the_search_with_advice(platform: Breakable) -> None:

@@ -56,9 +56,7 @@ def test_a_renewal_refused_by_the_controller_itself_ends_the_training(
 
 
 @pytest.mark.parametrize(("status", "kind"), [(404, "text/html"), (422, "application/problem+json")])
-def test_a_renewal_refused_otherwise_ends_nothing(
-    stack: Stack, gateway: Gateway, status: int, kind: str
-) -> None:
+def test_a_renewal_refused_otherwise_ends_nothing(stack: Stack, gateway: Gateway, status: int, kind: str) -> None:
     start_worker(stack, gateway)
     training = stack.submit_training(synthetic=LONG)
     wait_until(lambda: stack.trial(training)["iteration"] >= 1, "the trial to get on")
@@ -86,7 +84,7 @@ def test_a_result_that_is_not_understood_fails_the_attempt_and_is_delivered_by_t
 
 def test_a_result_that_is_never_understood_fails_the_trial_and_stays_on_disk(stack: Stack, gateway: Gateway) -> None:
     gateway.answer("result", 422, holding='"outcome":"succeeded"')
-    start_worker(stack, gateway)
+    start_worker(stack, gateway, PAPLOSS_CRASH_PAUSE_SECONDS="0")
     training = stack.submit_training(synthetic=SHORT)
     stack.wait_for(training, "failed")
     trial = stack.trial(training)
@@ -101,7 +99,7 @@ def test_where_a_failure_is_not_understood_either_the_trial_is_handed_back_withi
     stack: Stack, gateway: Gateway
 ) -> None:
     gateway.answer("result", 422)
-    start_worker(stack, gateway)
+    start_worker(stack, gateway, PAPLOSS_CRASH_PAUSE_SECONDS="0")
     training = stack.submit_training(synthetic=SHORT, budgets={"max_preemptions": 2})
     stack.wait_for(training, "failed")
     assert outcomes(stack, training) == ["preempted"] * 3

@@ -91,7 +91,7 @@ def test_each_silence_is_followed_by_a_longer_avoidance(
     assert claims.claim(poison, INFO) is None
     used = rule.used
     wait_until(lambda: claims.claim(poison, INFO) is None and rule.used == used + 2, "two more tries")
-    waits = [record.args for record in caplog.records if "other trials first" in record.message]
+    waits = [record.args for record in caplog.records if "left to other" in record.message]
     assert waits == [(0.5,), (1.0,), (2.0,)]
 
 
