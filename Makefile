@@ -28,10 +28,10 @@ test: $(READY)  ## the default test suite
 	$(BIN)/python -m pytest -m "not slow and not faults and not cluster"
 
 test-faults: $(READY)  ## searches whose processes, servers and networks are broken
-	$(BIN)/python -m pytest -m "faults and not slow"
+	$(BIN)/python -m pytest -m "faults and not slow and not cluster"
 
-test-slow: $(READY)  ## real trainings and long runs, but those of the faults
-	$(BIN)/python -m pytest -m "slow and not faults"
+test-slow: $(READY)  ## real trainings and long runs, the longer faults among them
+	$(BIN)/python -m pytest -m "slow and not cluster"
 
 test-cluster: $(READY)  ## the tests against a Kubernetes API (KUBECONFIG)
 	$(BIN)/python -m pytest -m cluster

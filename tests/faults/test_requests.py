@@ -3,7 +3,7 @@
 import random
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from breakable import Breakable
 from disturbances import ITERATIONS, SEARCH, TRIALS, await_iterations, expect_same, family, read_trials
 from scenarios import check_ended
 from stack import Stack, wait_until
+from wire import Wire
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # patience with busy machines
 
@@ -63,26 +64,44 @@ DEAF = {"fault": "hang", "fault_iteration": 2, "iterations": 5}
 """A trainer that hears no SIGTERM, as one in a stuck device driver."""
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("order", "limit_seconds"), [("cancel", 10), ("SIGTERM", 30)])
-def test_with_the_default_settings_a_deaf_training_is_ended_in_time(
-    tmp_path: Path, redis_url: str, order: str, limit_seconds: float
-) -> None:
-    with Stack(tmp_path, redis_url, **DEFAULTS) as stack:
+@pytest.fixture
+def deaf(tmp_path: Path, redis_url: str) -> Iterator[tuple[Stack, Wire, str]]:
+    """A worker with the default settings, whose one trainer hangs; the wire to its controller; the training's id."""
+    with Stack(tmp_path, redis_url, **DEFAULTS) as stack, Wire(("127.0.0.1", stack.port)) as wire:
         stack.start_controller()
-        worker = stack.start_worker()
+        stack.start_worker(PAPLOSS_CONTROLLER_URL=wire.http_url)
         training = stack.submit_training(synthetic=DEAF)
         wait_until(lambda: stack.trial(training)["iteration"] == 2, "the trainer to hang")
-        members = family(worker.pid)[1:]
-        ordered_at = time.monotonic()
-        if order == "cancel":
-            stack.post(f"searches/{training}/cancel")
-            wait_until(lambda: not any(map(lives, members)), "the end of the process group")
-        else:
-            assert stack.kill_worker(number=signal.SIGTERM) == 0
-            assert not any(map(lives, members))
-            assert stack.trial(training)["state"] == "queued"
-        assert time.monotonic() - ordered_at < limit_seconds
+        yield stack, wire, training
+
+
+@pytest.mark.slow
+def test_with_the_default_settings_a_cancelled_training_is_ended_within_10_seconds(
+    deaf: tuple[Stack, Wire, str],
+) -> None:
+    stack, _, training = deaf
+    members = family(stack.workers["w0"].pid)[1:]
+    ordered_at = time.monotonic()
+    stack.post(f"searches/{training}/cancel")
+    wait_until(lambda: not any(map(lives, members)), "the end of its processes")
+    assert time.monotonic() - ordered_at < 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("controller", ["answers", "is silent"])
+def test_with_the_default_settings_a_worker_told_to_stop_is_gone_within_30_seconds(
+    deaf: tuple[Stack, Wire, str], controller: str
+) -> None:
+    stack, wire, training = deaf
+    members = family(stack.workers["w0"].pid)[1:]
+    if controller == "is silent":
+        wire.hold()
+        time.sleep(6)  # longer than between two renewals: one is under way
+    ordered_at = time.monotonic()
+    assert stack.kill_worker(number=signal.SIGTERM) == 0
+    wait_until(lambda: not any(map(lives, members)), "the end of its processes")
+    assert time.monotonic() - ordered_at < 30
+    assert stack.trial(training)["state"] == ("queued" if controller == "answers" else "running")
 
 
 def lives(process: psutil.Process) -> bool:
