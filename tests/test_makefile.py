@@ -14,7 +14,7 @@ def tiers() -> dict[str, str]:
     """What `pytest -m` is given by each target that CI makes."""
     recipes = dict(re.findall(r"^(test[\w-]*):.*\n\t(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
     made = set(re.findall(r"[\w-]+", (ROOT / ".ci" / "run").read_text())) & set(recipes)
-    return {target: re.findall(r'-m "?([^"]+)"?$', recipes[target])[0] for target in made}
+    return {target: re.findall(r'pytest -m "?([^"]+)', recipes[target])[0] for target in made}
 
 
 def test_whatever_its_markers_a_test_runs_in_ci_exactly_once() -> None:
