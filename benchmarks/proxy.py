@@ -20,7 +20,7 @@ from benchmarks.record import write_record
 from jobs.presets import PRESETS
 from jobs.spec import DatasetSpec, JobSpec, LossSpec, Split
 from trainer.commands import DEFAULT_CACHE
-from trainer.datasets.loading import SampleOrder, TrainingSamples, training_loader
+from trainer.datasets.loading import SampleOrder, TrainingSamples, training_batches
 from trainer.datasets.sources import read_job_data
 from trainer.detectors import build_detector
 from trainer.divergence import total_loss
@@ -46,7 +46,7 @@ def steps_of(job: JobSpec, count: int) -> Iterator[None]:
         start_iteration=0,
         total_iterations=count,
     )
-    for batch in training_loader(samples, order, process_count=0):
+    for batch in training_batches(samples, order, process_count=0, device=torch.device("cpu")):
         losses = detector(**detector.data_preprocessor(batch, training=True), mode="loss")
         optimizer.zero_grad(set_to_none=True)
         total_loss(list(losses.values())).backward()  # type: ignore[no-untyped-call]

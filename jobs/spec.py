@@ -20,6 +20,7 @@ FUNCTION_NAMES = ("H2", "I2", "I3", "I1", "H1")
 
 JobKind = Literal["proxy", "confirm", "rate_check", "compare", "final"]
 Quality = Literal["giou", "iou", "l1"]
+Precision = Literal["float32", "bf16"]
 LossName = Literal[
     "parameterized_ap",
     "handmade_ap",
@@ -142,6 +143,9 @@ class Overrides(Message):
     batch_size: int | None = Field(None, ge=1, le=4096, description="images per step, over all devices")
     learning_rate: float | None = Field(None, gt=0, le=10, allow_inf_nan=False)
     image_size_px: int | None = Field(None, ge=32, le=4096, description="short side, or side of the square")
+    precision: Precision = Field(
+        "float32", description="of the layers; weights and losses are float32 always. Rewards of the two differ"
+    )
 
 
 class PrunePoint(Message):

@@ -1,18 +1,26 @@
-"""The ranking objective on two devices, as programs of torchrun's: writes what each case's averaged gradients are.
+"""Two devices, as programs of torchrun's: writes the averaged gradients of the ranking objective in each case, and what
+both devices normalise by in an evaluation.
 
 python -m torch.distributed.run --standalone --nproc-per-node=2 tests/two_devices.py FILE
 """
 
+import itertools
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from jobs.presets import PRESETS
+from trainer.datasets.coco import CocoSplit
+from trainer.distributed import gather_rows
+from trainer.evaluation import evaluate
 from trainer.heads.objective import LOSS_PARTS, RankingObjective
+from trainer.profiles.pipelines import test_images
 
 CLASSES = 3
 PARAMETERS = {
@@ -59,18 +67,46 @@ def gradients(model: nn.Module) -> Tensor:
     return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
 
 
+class Blind(nn.Module):
+    """A detector that normalises, and finds nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.BatchNorm1d(1)
+
+    def data_preprocessor(self, batch, **_):
+        return batch
+
+    def forward(self, **_):
+        return []
+
+
+def means_in_evaluation(device: int, folder: Path) -> Tensor:
+    """The running mean that each device evaluates with, `[2, 1]`, after steps that left them with 0 and 1."""
+    detector = Blind()
+    detector.layer.running_mean.fill_(device)
+    image = {"id": 1, "file_name": f"{device}.png", "width": 8, "height": 8}
+    cv2.imwrite(str(folder / image["file_name"]), np.zeros((8, 8, 3), np.uint8))
+    split = CocoSplit(Path(), folder, images=(image,), annotations=(), categories=({"id": 1, "name": "cat"},))
+    evaluate(detector, split, test_images())
+    return gather_rows(detector.layer.running_mean[None])
+
+
+def value_and_gradients(name: str, case: str, gather_scores: bool, device: int) -> tuple[Tensor, Tensor]:
+    model = Model(name, gather_scores)
+    parallel = DistributedDataParallel(model)  # kept: what averages the gradients goes with it
+    value = parallel(*make_inputs(case, device))
+    value.backward()
+    return value.detach(), gradients(model)
+
+
 def main(file: Path) -> None:
     dist.init_process_group("gloo")
     device = dist.get_rank()
-    found = {}
-    for name in NAMES:
-        for case in POSITIVES:
-            for gather in (True, False):
-                model = Model(name, gather)
-                parallel = DistributedDataParallel(model)  # kept: what averages the gradients goes with it
-                value = parallel(*make_inputs(case, device))
-                value.backward()
-                found[name, case, gather] = value.detach(), gradients(model)
+    found: dict[object, object] = {
+        each: value_and_gradients(*each, device) for each in itertools.product(NAMES, POSITIVES, (True, False))
+    }
+    found["means in evaluation"] = means_in_evaluation(device, file.parent)
     if device == 0:
         torch.save(found, file)
     dist.destroy_process_group()

@@ -1,6 +1,9 @@
 """The processes of one training: one per GPU, started by torchrun, or a single one."""
 
 import os
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -10,8 +13,9 @@ from torch import Tensor
 from trainer.errors import UserError
 
 
-def start(gpus: int) -> torch.device:
-    """Joins the group that torchrun made, if there is one, and gives this process's device.
+@contextmanager
+def joined(gpus: int) -> Iterator[torch.device]:
+    """This process's device; within the block it belongs to the group that torchrun made, if there is one.
 
     Args:
         gpus: how many the job asks for; 0 is content with the CPU.
@@ -28,13 +32,16 @@ def start(gpus: int) -> torch.device:
         torch.cuda.set_device(device)
     if "RANK" in os.environ:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return device
-
-
-def stop() -> None:
-    """Leaves the group."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    try:
+        yield device
+    except BaseException as error:
+        # A parallel detector must go before its group. If it went last, it would end gloo's threads while it holds the
+        # interpreter's lock, which they may want: neither would end. The frames of an error are what may still hold it.
+        traceback.clear_frames(error.__traceback__)
+        raise
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def rank() -> int:
@@ -58,6 +65,13 @@ def average(values: Tensor) -> Tensor:
         dist.all_reduce(values)
         values /= world_size()
     return values
+
+
+def broadcast_from_first(tensors: Iterable[Tensor]) -> None:
+    """Makes each tensor what it is in the first process, in place."""
+    if dist.is_initialized():
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
 
 
 def any_process(flag: bool, device: torch.device) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 from jobs.spec import Metrics
 from trainer import distributed
 from trainer.datasets.coco import CocoSplit
-from trainer.datasets.loading import EvaluationSamples, evaluation_loader
+from trainer.datasets.loading import EvaluationSamples, evaluation_batches
 from trainer.profiles.recipe import Config
 
 BATCH_SIZE = 16
@@ -37,17 +37,26 @@ def evaluate(
         process_count: processes that load images.
         on_batch: called before each batch; it may raise to leave.
     """
-    indices = range(distributed.rank(), len(split.images), distributed.world_size())
+    indices = _by_shape(split)[distributed.rank() :: distributed.world_size()]
     samples = EvaluationSamples(split, pipeline, indices)
+    device = next(detector.parameters()).device
+    # Each process has normalised its own images since the last step began.
+    distributed.broadcast_from_first(detector.buffers())
     detector.eval()
     rows = [torch.zeros(0, 7, dtype=torch.float64)]
     with torch.inference_mode():
-        for batch in evaluation_loader(samples, BATCH_SIZE, process_count):
+        for batch in evaluation_batches(samples, BATCH_SIZE, process_count, device):
             on_batch()
             inputs = detector.data_preprocessor(batch, training=False)
             for detected in detector(**inputs, mode="predict"):
                 rows.append(_rows(detected))
     return coco_metrics(split, distributed.gather_rows(torch.cat(rows)).numpy())
+
+
+def _by_shape(split: CocoSplit) -> list[int]:
+    """Positions of the images by the ratio of their sides: a batch is padded to one shape, and little is then empty."""
+    ratios = [image["width"] / image["height"] for image in split.images]
+    return sorted(range(len(ratios)), key=ratios.__getitem__)
 
 
 def _rows(detected: Any) -> Tensor:

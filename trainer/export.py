@@ -9,11 +9,14 @@ from torch import nn
 
 from jobs.spec import JobSpec, Metrics
 from trainer.config import write_config
+from trainer.datasets.loading import choose_process_count
 from trainer.datasets.sources import read_job_data
 from trainer.detectors import build_detector
 from trainer.errors import UserError
 from trainer.evaluation import evaluate
 from trainer.files import whole_file
+from trainer.precision import compute_in
+from trainer.process import set_up
 from trainer.profiles import recipe_of
 from trainer.profiles.recipe import Config
 from trainer.weights import read_state_dict
@@ -59,9 +62,11 @@ def evaluate_final(weights: Path, spec: JobSpec, split: Literal["val", "test"], 
     data = read_job_data(spec.model_copy(update={"evaluate_split": split}), data_cache)
     recipe = recipe_of(spec, data.train)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    set_up(device)
     detector = build_detector(recipe.model, spec.seed)
     try:
         detector.load_state_dict(read_state_dict(weights))
     except RuntimeError as error:
         raise UserError(f"{weights}: does not fit the profile {spec.profile!r}: {error}") from error
-    return evaluate(detector.to(device), data.test, recipe.test_pipeline)
+    compute_in(detector.to(device), recipe)
+    return evaluate(detector, data.test, recipe.test_pipeline, choose_process_count(recipe, device))

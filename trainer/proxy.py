@@ -6,14 +6,11 @@ that was interrupted ends with the numbers of one that was not.
 
 import logging
 import math
-import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import cv2
 import torch
-import torch.utils.deterministic
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -22,7 +19,8 @@ from trainer import distributed
 from trainer.attempt import Attempt
 from trainer.checkpoint import Progress, load_checkpoint, save_checkpoint
 from trainer.config import mmdet_config
-from trainer.datasets.loading import SampleOrder, TrainingSamples, training_loader
+from trainer.datasets.batches import Batch
+from trainer.datasets.loading import SampleOrder, TrainingSamples, choose_process_count, training_batches
 from trainer.datasets.sources import JobData, read_job_data
 from trainer.detectors import build_detector
 from trainer.divergence import DivergenceWatch, total_loss
@@ -31,16 +29,16 @@ from trainer.errors import HandedBack, OutOfMemory, UserError
 from trainer.evaluation import evaluate
 from trainer.export import keep_final
 from trainer.heads.balancing import balance
+from trainer.precision import compute_in
+from trainer.process import set_up
 from trainer.profiles import recipe_of
 from trainer.profiles.recipe import Recipe
-from trainer.schedule import build_optimizer, ends_epoch, learning_rate, total_iterations
+from trainer.schedule import build_optimizer, ends_epoch, evaluation_iterations, learning_rate, total_iterations
 
 log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 1.0
 """Least time between two progress events."""
-MOST_LOADING_PROCESSES = 8
-"""For one device, unless the attempt says otherwise."""
 
 
 def train_and_evaluate(spec: JobSpec, attempt: Attempt) -> JobResult:
@@ -53,41 +51,46 @@ def train_and_evaluate(spec: JobSpec, attempt: Attempt) -> JobResult:
     """
     data = read_job_data(spec, attempt.data_cache)
     recipe = recipe_of(spec, data.train)
-    device = distributed.start(spec.gpus)
-    _make_deterministic()
+    samples = TrainingSamples(data.train, recipe, spec.seed)
+    data = data.without_training_images()
     try:
-        if recipe.schedule.batch_size % distributed.world_size():
-            raise UserError(
-                f"overrides.batch_size: expected a multiple of the {distributed.world_size()} devices, "
-                f"got {recipe.schedule.batch_size}"
-            )
-        return _Training(spec, recipe, data, device, attempt).run()
+        with distributed.joined(spec.gpus) as device:
+            set_up(device)
+            if recipe.schedule.batch_size % distributed.world_size():
+                raise UserError(
+                    f"overrides.batch_size: expected a multiple of the {distributed.world_size()} devices, "
+                    f"got {recipe.schedule.batch_size}"
+                )
+            return _Training(spec, recipe, data, samples, device=device, attempt=attempt).run()
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise OutOfMemory(str(error)) from error
     except RuntimeError as error:
         if "DefaultCPUAllocator" in str(error):
             raise OutOfMemory(str(error)) from error
         raise
-    finally:
-        distributed.stop()
-
-
-def _make_deterministic() -> None:
-    """Asks torch for the same result every time; where it has no such algorithm it warns."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = False
-    cv2.setNumThreads(0)  # images are small, and loading has its own processes
 
 
 class _Training:
     """One running training: `run` is the loop, the other methods are its steps."""
 
-    def __init__(self, spec: JobSpec, recipe: Recipe, data: JobData, device: torch.device, attempt: Attempt) -> None:
-        self.spec, self.recipe, self.data, self.device, self.attempt = spec, recipe, data, device, attempt
-        self.samples = TrainingSamples(data.train, recipe, spec.seed)
-        self.total = total_iterations(recipe.schedule, len(self.samples))
+    def __init__(
+        self,
+        spec: JobSpec,
+        recipe: Recipe,
+        data: JobData,
+        samples: TrainingSamples,
+        *,
+        device: torch.device,
+        attempt: Attempt,
+    ) -> None:
+        self.spec, self.recipe, self.data, self.samples = spec, recipe, data, samples
+        self.device, self.attempt = device, attempt
+        asked = attempt.loading_processes
+        self.process_count = choose_process_count(recipe, device) if asked is None else asked
+        self.total = total_iterations(recipe.schedule, len(samples))
+        self.evaluated_at = evaluation_iterations(spec, recipe.schedule, self.total)
         self.detector = build_detector(recipe.model, spec.seed, spec.weights).to(device)
+        compute_in(self.detector, recipe)
         self.optimizer = build_optimizer(self.detector, recipe.schedule)
         self.progress = Progress(job=job_fingerprint(spec))
         self._restore()
@@ -115,7 +118,7 @@ class _Training:
         for done in self.progress.evaluations:  # an attempt that was killed may have had no time to pass them on
             self._emit_evaluation(done["iteration"], Metrics.model_validate(done["metrics"]))
         parallel = DistributedDataParallel(self.detector) if distributed.world_size() > 1 else self.detector
-        batches = iter(self._loader())
+        batches = self._batches()
         last_event = last_checkpoint = self.started
         while True:
             if distributed.any_process(self.attempt.stop_requested(), self.device):
@@ -135,7 +138,7 @@ class _Training:
                 self._save()
                 last_checkpoint = now
 
-    def _loader(self) -> Any:
+    def _batches(self) -> Iterator[Batch]:
         order = SampleOrder(
             image_count=len(self.samples),
             batch_size=self.recipe.schedule.batch_size,
@@ -145,22 +148,17 @@ class _Training:
             device=distributed.rank(),
             device_count=distributed.world_size(),
         )
-        return training_loader(self.samples, order, self._loading_processes())
+        return training_batches(self.samples, order, self.process_count, self.device)
 
-    def _loading_processes(self) -> int:
-        if self.attempt.loading_processes is not None:
-            return self.attempt.loading_processes
-        if self.recipe.cache_loaded or self.device.type == "cpu":
-            return 0  # the images are in memory, or the cores are busy training
-        return min(MOST_LOADING_PROCESSES, max(1, (os.cpu_count() or 1) // distributed.world_size()))
-
-    def _step(self, parallel: nn.Module, batch: Any) -> tuple[float, bool]:
+    def _step(self, parallel: nn.Module, batch: Batch) -> tuple[float, bool]:
         """One step; its loss, and whether the training has diverged. A step that is not finite changes no weight."""
         iteration, schedule = self.progress.iteration, self.recipe.schedule
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(schedule, iteration, self.total)
         # Samplers inside detectors draw from torch's generator.
         torch.manual_seed((self.spec.seed << 32) + iteration * distributed.world_size() + distributed.rank())
+        # Which algorithms are fastest is worth trying for one size of image; tests have many.
+        torch.backends.cudnn.benchmark = self.recipe.one_image_size
         parallel.train()
         inputs = self.detector.data_preprocessor(batch, training=True)
         losses = parallel(**inputs, mode="loss")
@@ -179,9 +177,8 @@ class _Training:
         iteration = self.progress.iteration
         if iteration == self.total:
             return True
-        fractions = (*self.recipe.evaluation_fractions, *(point.fraction for point in self.spec.prune))
-        due = {round(fraction * self.total) for fraction in fractions} - {0}
-        return iteration in due and iteration not in (done["iteration"] for done in self.progress.evaluations)
+        done = {evaluation["iteration"] for evaluation in self.progress.evaluations}
+        return iteration in self.evaluated_at - done
 
     def _evaluate(self) -> Metrics:
         def leave_if_stopped() -> None:
@@ -189,8 +186,9 @@ class _Training:
             if distributed.world_size() == 1 and self.attempt.stop_requested():
                 raise self._hand_back()
 
+        torch.backends.cudnn.benchmark = False
         pipeline = self.recipe.test_pipeline
-        metrics = evaluate(self.detector, self.data.test, pipeline, self._loading_processes(), leave_if_stopped)
+        metrics = evaluate(self.detector, self.data.test, pipeline, self.process_count, leave_if_stopped)
         iteration = self.progress.iteration
         self.progress.evaluations.append({"iteration": iteration, "metrics": metrics.model_dump()})
         self._emit_evaluation(iteration, metrics)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from jobs.spec import EXIT_HANDED_BACK, CheckpointEvent, Event, JobResult, Overr
 from trainer.datasets.loading import SampleOrder, TrainingSamples
 from trainer.datasets.sources import read_job_data
 from trainer.detectors import build_detector
+from trainer.distributed import joined
+from trainer.errors import HandedBack
 from trainer.profiles import recipe_of
 
 EVENTS = TypeAdapter(Event)
@@ -81,6 +84,19 @@ def test_the_gradient_is_of_one_loss_over_all_devices_or_the_mean_of_each(make_j
     for number, parameter in enumerate(detector.parameters()):
         # Adam's first moment after one step is a tenth of the gradient.
         torch.testing.assert_close(state[number]["exp_avg"] * 10, parameter.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_an_error_keeps_nothing_of_a_training_alive_beyond_its_group():
+    held = []
+
+    def train():
+        parallel = nn.Linear(1, 1)
+        held.append(weakref.ref(parallel))
+        raise HandedBack("stopped")
+
+    with pytest.raises(HandedBack), joined(0):
+        train()
+    assert held[0]() is None
 
 
 @pytest.mark.slow

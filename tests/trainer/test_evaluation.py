@@ -1,10 +1,16 @@
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
+from mmengine.structures import InstanceData
 
+from trainer import evaluation
 from trainer.datasets.coco import CocoSplit
-from trainer.evaluation import coco_metrics
+from trainer.evaluation import coco_metrics, evaluate
+from trainer.profiles.pipelines import test_images as packed_images
 
 
 def make_split(*annotations) -> CocoSplit:
@@ -60,3 +66,41 @@ def test_a_detection_in_a_crowd_is_no_error():
 
 def test_a_class_without_objects_is_undefined():
     assert coco_metrics(make_split(CAT), np.zeros((0, 7))).per_class == {"cat": 0, "dog": -1}
+
+
+class Oracle(torch.nn.Module):
+    """Finds what is there, and remembers the shapes of each batch."""
+
+    def __init__(self, split: CocoSplit) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.boxes = {one["image_id"]: one["bbox"] for one in split.annotations}
+        self.shapes: list[list[tuple[int, ...]]] = []
+
+    def data_preprocessor(self, batch, **_):
+        return batch
+
+    def forward(self, inputs, data_samples, **_):
+        self.shapes.append([tuple(image.shape[1:]) for image in inputs])
+        for sample in data_samples:
+            x, y, width, height = self.boxes[sample.img_id]
+            corners = torch.tensor([[x, y, x + width, y + height]])
+            sample.pred_instances = InstanceData(bboxes=corners, scores=torch.ones(1), labels=torch.tensor([0]))
+        return data_samples
+
+
+@pytest.mark.parametrize("process_count", [0, 2])
+def test_images_of_like_shape_share_a_batch_and_none_is_lost(tmp_path, monkeypatch, process_count):
+    monkeypatch.setattr(evaluation, "BATCH_SIZE", 2)
+    split = make_split(*((number, 4, [5, 5, 10 + number, 20], 0) for number in range(6)))
+    sides = [(40, 60), (60, 40)] * 3  # width, height
+    images = [
+        {"id": number, "file_name": f"{number}.png", "width": width, "height": height}
+        for number, (width, height) in enumerate(sides)
+    ]
+    for image in images:
+        cv2.imwrite(str(tmp_path / image["file_name"]), np.zeros((image["height"], image["width"], 3), np.uint8))
+    split = replace(split, images=tuple(images), image_folder=tmp_path)
+    detector = Oracle(split)
+    assert evaluate(detector, split, packed_images(), process_count).per_class["cat"] == pytest.approx(1)
+    assert detector.shapes == [[(60, 40)] * 2, [(60, 40), (40, 60)], [(40, 60)] * 2]

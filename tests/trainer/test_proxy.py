@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import shutil
 
 import pytest
 import torch
@@ -63,6 +64,46 @@ def test_the_seed_fixes_the_outcome(make_job, make_attempt):
         attempt, _ = make_attempt(folder, checkpoint_seconds=0)
         train_and_evaluate(make_job(seed=seed), attempt)
         ends.append(weights_of(attempt))
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    assert not all(torch.equal(ends[0][name], ends[2][name]) for name in ends[0])
+
+
+def test_processes_that_load_images_change_nothing(make_job, make_attempt):
+    ends, results = [], []
+    for folder, count in (("alone", 0), ("shared", 2)):
+        attempt, _ = make_attempt(folder, checkpoint_seconds=0, loading_processes=count)
+        results.append(train_and_evaluate(make_job(), attempt).metrics)
+        ends.append(weights_of(attempt))
+    assert results[0] == results[1]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_an_image_that_cannot_be_read_is_the_users_error(make_job, make_attempt, tmp_path, coco_root, count):
+    root = tmp_path / "broken"
+    shutil.copytree(coco_root, root)
+    (root / "train2017" / "000000000003.png").write_bytes(b"no image")
+    job = make_job()
+    job = job.model_copy(update={"dataset": job.dataset.model_copy(update={"root": str(root)})})
+    attempt, _ = make_attempt(loading_processes=count)
+    with pytest.raises(UserError) as caught:
+        train_and_evaluate(job, attempt)
+    assert str(caught.value).startswith(f"{root}/train2017/000000000003.png: cannot be read as an image: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_in_bf16_a_training_is_another_one_and_resumes(make_job, make_attempt):
+    job = make_job(overrides=Overrides(epochs=2, batch_size=4, image_size_px=64, precision="bf16"))
+    undisturbed, _ = make_attempt("undisturbed", checkpoint_seconds=0)
+    expected = train_and_evaluate(job, undisturbed)
+    attempt, _ = make_attempt("interrupted", stop_requested=stop_after(2), checkpoint_seconds=math.inf)
+    with pytest.raises(HandedBack):
+        train_and_evaluate(job, attempt)
+    attempt, _ = make_attempt("interrupted", checkpoint_seconds=0)
+    assert train_and_evaluate(job, attempt).metrics == expected.metrics
+    single, _ = make_attempt("single", checkpoint_seconds=0)
+    train_and_evaluate(make_job(), single)
+    ends = [weights_of(one) for one in (undisturbed, attempt, single)]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
     assert not all(torch.equal(ends[0][name], ends[2][name]) for name in ends[0])
 

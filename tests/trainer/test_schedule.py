@@ -3,8 +3,9 @@ import dataclasses
 import pytest
 import torch
 
+from jobs.spec import JobSpec, LossSpec, PrunePoint
 from trainer.profiles.recipe import Schedule
-from trainer.schedule import build_optimizer, ends_epoch, learning_rate, total_iterations
+from trainer.schedule import build_optimizer, ends_epoch, evaluation_iterations, learning_rate, total_iterations
 
 SCHEDULE = Schedule(
     epochs=10,
@@ -54,3 +55,25 @@ def test_frozen_parameters_are_not_optimised(name, kind):
 )
 def test_an_epoch_ends_with_the_step_that_completes_it(total, ends):
     assert [step for step in range(total) if ends_epoch(SCHEDULE, step, total)] == ends
+
+
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "prune", "expected"),
+    [
+        ("proxy", 1, (), {50}),
+        ("proxy", 40, (), {50}),
+        ("proxy", 4, (0.34, 0.5), {34, 50}),
+        ("final", 2, (), {50}),
+        ("final", 100, (), {10, 20, 30, 40, 50, 60, 70, 80, 90}),
+        ("final", 24, (0.9,), {42, 83, 90}),
+    ],
+)
+def test_proxies_are_measured_half_way_and_finals_every_ten_epochs(schedule, epochs, prune, expected):
+    points = [PrunePoint(fraction=fraction, min_ap=0.1) for fraction in prune]
+    job = JobSpec(trial_id="t", profile="p", schedule=schedule, loss=LossSpec(name="focal_l1"), prune=points)
+    assert evaluation_iterations(job, dataclasses.replace(SCHEDULE, epochs=epochs), 100) == expected
+
+
+def test_nothing_is_measured_before_the_first_step():
+    job = JobSpec(trial_id="t", profile="p", loss=LossSpec(name="focal_l1"))
+    assert evaluation_iterations(job, SCHEDULE, 1) == frozenset()

@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "annotations": ("image_id", "category_id", "bbox"),
     "categories": ("id", "name"),
 }
-"""The lists of a COCO file, and the keys that each of their entries needs."""
+"""The lists of a COCO file, and the keys that each of their entries needs. Of images nothing else is kept."""
 _TYPES = {"id": int, "image_id": int, "category_id": int, "file_name": str, "name": str}
 _MEANINGS = {int: "a whole number", str: "a text"}
 
@@ -36,9 +36,9 @@ class CocoSplit:
     annotation_file: Path
     image_folder: Path
     images: tuple[Json, ...]
-    """COCO's `images`, in the file's order."""
+    """COCO's `images`, in the file's order, with the keys in KEYS."""
     annotations: tuple[Json, ...]
-    """COCO's `annotations` after clipping, each with `area` and `iscrowd`."""
+    """COCO's `annotations` after clipping, with the keys in KEYS, `id`, `area` and `iscrowd`: no outlines."""
     categories: tuple[Json, ...]
     """COCO's `categories`; the position is the detector's label. In the file's order, as in mmdet's CocoDataset: final
     weights mean the same to mmdet's own tools."""
@@ -51,29 +51,20 @@ class CocoSplit:
     def categories_by_id(self) -> dict[int, str]:
         return {category["id"]: category["name"] for category in self.categories}
 
-    def samples(self) -> list[Json]:
+    def samples(self) -> Iterator[Json]:
         """What mmdet's transforms start from, one per image; crowds carry `ignore_flag` 1."""
         labels = {category["id"]: label for label, category in enumerate(self.categories)}
-        instances: dict[int, list[Json]] = {image["id"]: [] for image in self.images}
+        annotations: dict[int, list[Json]] = {image["id"]: [] for image in self.images}
         for annotation in self.annotations:
-            x, y, width, height = annotation["bbox"]
-            instances[annotation["image_id"]].append(
-                {
-                    "bbox": [x, y, x + width, y + height],
-                    "bbox_label": labels[annotation["category_id"]],
-                    "ignore_flag": annotation["iscrowd"],
-                }
-            )
-        return [
-            {
+            annotations[annotation["image_id"]].append(annotation)
+        for image in self.images:
+            yield {
                 "img_path": str(self.image_folder / image["file_name"]),
                 "img_id": image["id"],
                 "height": image["height"],
                 "width": image["width"],
-                "instances": instances[image["id"]],
+                "instances": [_instance(annotation, labels) for annotation in annotations[image["id"]]],
             }
-            for image in self.images
-        ]
 
     def as_coco(self) -> Json:
         """The split as the content of a COCO file."""
@@ -82,6 +73,15 @@ class CocoSplit:
             "annotations": list(self.annotations),
             "categories": list(self.categories),
         }
+
+
+def _instance(annotation: Json, labels: Mapping[int, int]) -> Json:
+    x, y, width, height = annotation["bbox"]
+    return {
+        "bbox": [x, y, x + width, y + height],
+        "bbox_label": labels[annotation["category_id"]],
+        "ignore_flag": annotation["iscrowd"],
+    }
 
 
 def read_split(root: Path, split: Split) -> CocoSplit:
@@ -151,7 +151,7 @@ def _checked_images(file: Path, images: list[Json]) -> Iterable[Json]:
                 f"got {image['width']} and {image['height']}"
             )
         seen.add(image["id"])
-        yield image
+        yield {key: image[key] for key in KEYS["images"]}
 
 
 def _check_categories(file: Path, categories: list[Json]) -> None:
@@ -183,8 +183,9 @@ def _checked_annotations(
         if change == "empty":
             continue
         yield {
-            **annotation,
             "id": position + 1,  # pycocotools takes id 0 for "unmatched"
+            "image_id": annotation["image_id"],
+            "category_id": annotation["category_id"],
             "bbox": box,
             "area": annotation.get("area", box[2] * box[3]),
             "iscrowd": int(annotation.get("iscrowd", 0)),

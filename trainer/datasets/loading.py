@@ -10,19 +10,24 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from mmdet.registry import TRANSFORMS
-from mmengine.dataset import Compose, pseudo_collate
-from torch.utils.data import DataLoader, Dataset, Sampler
+from mmengine.dataset import Compose
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, SequentialSampler
 
+from trainer import distributed
+from trainer.datasets.batches import Batch, PackedBatch, Sample, pack, unpack
 from trainer.datasets.coco import CocoSplit
+from trainer.datasets.records import Records
 from trainer.errors import UserError
+from trainer.process import available_cores
 from trainer.profiles.recipe import Config, Recipe
 
 CACHE_BYTES = 512 * 2**20
 """Most memory that decoded images may take in one process; images beyond are decoded anew each time."""
 
-Batch = dict[str, Any]
-"""`inputs`: list of `[3, H, W]` uint8 images; `data_samples`: mmdet's annotations of each."""
+MOST_LOADING_PROCESSES = 8
+"""For one device, unless an attempt says otherwise."""
 
 
 class SampleKey(NamedTuple):
@@ -33,7 +38,7 @@ class SampleKey(NamedTuple):
     """Of the image in the split."""
 
 
-class TrainingSamples(Dataset[Batch]):
+class TrainingSamples(Dataset[Sample]):
     """The images of a split that show an object, augmented as (seed, epoch, image) says.
 
     Args:
@@ -43,8 +48,9 @@ class TrainingSamples(Dataset[Batch]):
     """
 
     def __init__(self, split: CocoSplit, recipe: Recipe, seed: int) -> None:
-        samples = split.samples()
-        self._samples = [one for one in samples if any(not each["ignore_flag"] for each in one["instances"])]
+        self._samples = Records(
+            sample for sample in split.samples() if any(not one["ignore_flag"] for one in sample["instances"])
+        )
         self._load = build_pipeline(recipe.load_pipeline)
         self._augment = build_pipeline(recipe.augment_pipeline)
         self._seed = seed
@@ -54,13 +60,13 @@ class TrainingSamples(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self._samples)
 
-    def __getitem__(self, key: SampleKey) -> Batch:
+    def __getitem__(self, key: SampleKey) -> Sample:
         loaded = self._loaded(key.position)
         # mmdet's transforms draw from the two global generators.
         state = np.random.SeedSequence((self._seed, key.epoch, key.position)).generate_state(2)
         np.random.seed(state[0])  # noqa: NPY002
         random.seed(int(state[1]))
-        sample: Batch = self._augment(loaded)
+        sample: Sample = self._augment(loaded)
         return sample
 
     def _loaded(self, index: int) -> dict[str, Any]:
@@ -74,19 +80,19 @@ class TrainingSamples(Dataset[Batch]):
         return loaded
 
 
-class EvaluationSamples(Dataset[Batch]):
+class EvaluationSamples(Dataset[Sample]):
     """Images `indices` of a split through the test pipeline."""
 
     def __init__(self, split: CocoSplit, pipeline: Sequence[Config], indices: Sequence[int]) -> None:
-        samples = split.samples()
-        self._samples = [samples[index] for index in indices]
+        self._samples = Records(split.samples())
+        self._indices = indices
         self._pipeline = build_pipeline(pipeline)
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return len(self._indices)
 
-    def __getitem__(self, index: int) -> Batch:
-        return load_image(self._pipeline, self._samples[index])
+    def __getitem__(self, index: int) -> Sample:
+        return load_image(self._pipeline, self._samples[self._indices[index]])
 
 
 class SampleOrder(Sampler[list[SampleKey]]):
@@ -129,14 +135,68 @@ class SampleOrder(Sampler[list[SampleKey]]):
             yield keys[self._device :: self._device_count]
 
 
-def training_loader(samples: TrainingSamples, order: SampleOrder, process_count: int) -> DataLoader[Batch]:
-    """Batches in the order given, loaded by `process_count` processes (0: in this one)."""
-    return DataLoader(samples, batch_sampler=order, num_workers=process_count, collate_fn=pseudo_collate)
+def training_batches(
+    samples: TrainingSamples, order: SampleOrder, process_count: int, device: torch.device
+) -> Iterator[Batch]:
+    """Batches in the order given, on `device`, loaded by `process_count` processes (0: by this one).
+
+    Raises:
+        UserError: an image cannot be read.
+    """
+    return _batches(samples, order, process_count, device)
 
 
-def evaluation_loader(samples: EvaluationSamples, batch_size: int, process_count: int) -> DataLoader[Batch]:
-    """Batches for evaluation."""
-    return DataLoader(samples, batch_size=batch_size, num_workers=process_count, collate_fn=pseudo_collate)
+def evaluation_batches(
+    samples: EvaluationSamples, batch_size: int, process_count: int, device: torch.device
+) -> Iterator[Batch]:
+    """All samples in batches, on `device`; arguments and errors as in `training_batches`."""
+    order = BatchSampler(SequentialSampler(samples), batch_size, drop_last=False)
+    return _batches(samples, order, process_count, device)
+
+
+def choose_process_count(recipe: Recipe, device: torch.device) -> int:
+    """How many processes should load images for this one."""
+    if recipe.cache_loaded or device.type == "cpu":
+        return 0  # the images are in memory, or the cores are busy training
+    return min(MOST_LOADING_PROCESSES, max(1, available_cores() // distributed.world_size()))
+
+
+class _Packing(Dataset[PackedBatch | UserError]):
+    """Packs batches where they are loaded.
+
+    An image that cannot be read is what it gives: if it were raised in another process, torch would put that process's
+    traceback in front of the sentence.
+    """
+
+    def __init__(self, samples: Dataset[Sample]) -> None:
+        self._samples = samples
+
+    def __getitem__(self, keys: Sequence[Any]) -> PackedBatch | UserError:
+        try:
+            return pack([self._samples[key] for key in keys])
+        except UserError as error:
+            return error
+
+
+def _batches(
+    samples: Dataset[Sample], order: Sampler[Any], process_count: int, device: torch.device
+) -> Iterator[Batch]:
+    loader = DataLoader(
+        _Packing(samples),
+        sampler=order,
+        batch_size=None,  # the order's items are whole batches
+        num_workers=process_count,
+        collate_fn=_unchanged,  # type: ignore[arg-type]
+        pin_memory=device.type == "cuda",
+    )
+    for packed in loader:
+        if isinstance(packed, UserError):
+            raise packed
+        yield unpack(packed, device)
+
+
+def _unchanged(packed: PackedBatch | UserError) -> PackedBatch | UserError:
+    return packed
 
 
 def build_pipeline(pipeline: Sequence[Config]) -> Compose:
@@ -151,7 +211,7 @@ def load_image(pipeline: Compose, sample: dict[str, Any]) -> dict[str, Any]:
         UserError: the image file is missing or is no image.
     """
     try:
-        loaded: dict[str, Any] = pipeline(copy.deepcopy(sample))
+        loaded: dict[str, Any] = pipeline(sample)
     except (OSError, AssertionError) as error:
         raise UserError(f"{sample['img_path']}: cannot be read as an image: {error}") from error
     return loaded

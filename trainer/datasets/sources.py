@@ -19,6 +19,10 @@ class JobData:
     test: CocoSplit
     """The split that the job is evaluated on, val or test."""
 
+    def without_training_images(self) -> "JobData":
+        """The same without the images of `train` and their annotations, for when they are no longer needed."""
+        return replace(self, train=replace(self.train, images=(), annotations=()))
+
 
 def read_job_data(spec: JobSpec, data_cache: Path) -> JobData:
     """The splits of a job's data set.

@@ -42,7 +42,8 @@ def recipe_of(spec: JobSpec, data: CocoSplit) -> Recipe:
     if spec.gather_scores:
         recipe = replace(recipe, model=_with_gathered_scores(recipe.model))
     learning_rate = spec.learning_rate_factor * recipe.schedule.learning_rate
-    return replace(recipe, schedule=replace(recipe.schedule, learning_rate=learning_rate))
+    schedule = replace(recipe.schedule, learning_rate=learning_rate)
+    return replace(recipe, schedule=schedule, precision=spec.overrides.precision)
 
 
 def _with_gathered_scores(model: Config) -> Config:

@@ -46,4 +46,5 @@ def published_recipe(
         augment_pipeline=distort_crop_flip_and_pack(side),
         test_pipeline=test_images({"type": "Resize", "scale": test_scale, "keep_ratio": True}),
         schedule=schedule,
+        one_image_size=True,
     )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from jobs.spec import Precision
+
 Config = dict[str, Any]
 """A piece of an mmdet configuration."""
 
@@ -62,6 +64,8 @@ class Recipe:
     """Transforms with randomness and the packing, second in training."""
     test_pipeline: tuple[Config, ...]
     schedule: Schedule
-    evaluation_fractions: tuple[float, ...] = (0.5,)
-    """Parts of the schedule after which AP is measured as well, so that prune rules have something to compare."""
+    precision: Precision = "float32"
+    """What the layers compute in, see `trainer.precision`."""
     cache_loaded: bool = False
+    one_image_size: bool = False
+    """Whether all training images come out of the pipelines with the same sides."""

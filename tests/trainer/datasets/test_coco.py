@@ -51,7 +51,7 @@ def test_labels_are_those_of_mmdet(tmp_path):
         ann_file=str(file), data_prefix={"img": ""}, metainfo={"classes": split.classes}, lazy_init=True
     ).load_data_list()
     assert [one["bbox_label"] for one in theirs[0]["instances"]] == [
-        one["bbox_label"] for one in split.samples()[0]["instances"]
+        one["bbox_label"] for one in next(split.samples())["instances"]
     ]
 
 
@@ -65,13 +65,13 @@ def test_labels_are_the_training_files_whatever_the_order_of_the_other(tmp_path)
     dataset = DatasetSpec(name="mine", root=str(tmp_path), train=SPLIT, val=val)
     data = read_job_data(JobSpec(trial_id="t", profile="retinanet-tiny", dataset=dataset, loss=FOCAL), tmp_path)
     assert data.train.classes == data.test.classes == ("dog", "cat")
-    assert data.test.samples()[0]["instances"][0]["bbox_label"] == 1
+    assert next(data.test.samples())["instances"][0]["bbox_label"] == 1
 
 
 def test_crowds_are_marked_for_leaving_out(tmp_path):
     write(tmp_path, annotations=[{**boxes([1, 1, 5, 5])[0], "iscrowd": 1}])
     split = read_split(tmp_path, SPLIT)
-    assert split.samples()[0]["instances"][0]["ignore_flag"] == 1
+    assert next(split.samples())["instances"][0]["ignore_flag"] == 1
     assert split.as_coco()["annotations"][0]["iscrowd"] == 1
 
 
@@ -166,4 +166,4 @@ def test_an_image_outside_its_folder_is_refused(tmp_path, name):
 @pytest.mark.parametrize("name", ["sub/a.jpg", "a..b.jpg", "...jpg"])
 def test_an_image_in_a_folder_below_is_found(tmp_path, name):
     write(tmp_path, images=[{"id": 7, "file_name": name, "width": 100, "height": 50}])
-    assert read_split(tmp_path, SPLIT).samples()[0]["img_path"] == str(tmp_path / "train2017" / name)
+    assert next(read_split(tmp_path, SPLIT).samples())["img_path"] == str(tmp_path / "train2017" / name)

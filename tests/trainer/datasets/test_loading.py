@@ -1,12 +1,23 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.dataset import pseudo_collate
 
-from trainer.datasets.loading import EvaluationSamples, SampleOrder, TrainingSamples, training_loader
+from trainer.datasets.loading import (
+    EvaluationSamples,
+    SampleOrder,
+    TrainingSamples,
+    evaluation_batches,
+    training_batches,
+)
 from trainer.datasets.sources import read_job_data
+from trainer.detectors import build_detector
 from trainer.errors import UserError
 from trainer.profiles import recipe_of
+
+CPU = torch.device("cpu")
 
 
 def order(**changes):
@@ -62,16 +73,32 @@ def test_loading_processes_change_nothing(make_job, tmp_path):
     job = make_job()
     data = read_job_data(job, tmp_path)
     samples = TrainingSamples(data.train, recipe_of(job, data.train), 0)
-    batches = [
-        list(
-            training_loader(
-                samples, SampleOrder(image_count=11, batch_size=4, seed=0, start_iteration=0, total_iterations=3), count
-            )
-        )
-        for count in (0, 2)
-    ]
+    keys = SampleOrder(image_count=11, batch_size=4, seed=0, start_iteration=0, total_iterations=3)
+    batches = [list(training_batches(samples, keys, count, CPU)) for count in (0, 2)]
+    assert len(batches[0]) == 3
     for alone, shared in zip(*batches, strict=True):
-        assert all(torch.equal(*pair) for pair in zip(alone["inputs"], shared["inputs"], strict=True))
+        assert torch.equal(alone["inputs"], shared["inputs"])
+        for one, other in zip(alone["data_samples"], shared["data_samples"], strict=True):
+            assert one.metainfo == other.metainfo
+            assert torch.equal(one.gt_instances.bboxes, other.gt_instances.bboxes)
+            assert torch.equal(one.ignored_instances.bboxes, other.ignored_instances.bboxes)
+
+
+def test_a_batch_is_what_the_detector_made_of_mmdets_own_collation(make_job, tmp_path):
+    job = make_job()
+    data = read_job_data(job, tmp_path)
+    recipe = recipe_of(job, data.train)
+    preprocess = build_detector(recipe.model, seed=0).data_preprocessor
+    samples = TrainingSamples(data.train, recipe, 0)
+    keys = SampleOrder(image_count=11, batch_size=4, seed=0, start_iteration=0, total_iterations=1)
+    (batch,) = training_batches(samples, keys, 0, CPU)
+    (mine,) = keys
+    ours, theirs = preprocess(batch, True), preprocess(pseudo_collate([samples[key] for key in mine]), True)
+    assert torch.equal(ours["inputs"], theirs["inputs"])
+    for one, other in zip(ours["data_samples"], theirs["data_samples"], strict=True):
+        assert one.metainfo == other.metainfo
+        assert torch.equal(one.gt_instances.bboxes, other.gt_instances.bboxes)
+        assert torch.equal(one.gt_instances.labels, other.gt_instances.labels)
 
 
 def test_crowds_are_apart_from_the_objects(make_job, tmp_path):
@@ -85,9 +112,13 @@ def test_crowds_are_apart_from_the_objects(make_job, tmp_path):
     assert total == 1
 
 
-def test_a_missing_image_is_named(make_job, tmp_path, coco_root: Path):
+@pytest.mark.parametrize("process_count", [0, 1])
+def test_a_missing_image_is_named_in_one_sentence(make_job, tmp_path, coco_root: Path, process_count):
     data = read_job_data(make_job(), tmp_path)
     pipeline = recipe_of(make_job(), data.train).test_pipeline
-    broken = type(data.test)(**{**vars(data.test), "image_folder": coco_root / "nowhere"})
-    with pytest.raises(UserError, match=r"nowhere/000000000001\.png: cannot be read as an image"):
-        EvaluationSamples(broken, pipeline, [0])[0]
+    folder = coco_root / "nowhere"
+    samples = EvaluationSamples(replace(data.test, image_folder=folder), pipeline, [1, 0])
+    with pytest.raises(UserError) as caught:
+        list(evaluation_batches(samples, 2, process_count, CPU))
+    (sentence,) = str(caught.value).splitlines()
+    assert sentence.startswith(f"{folder}/000000000002.png: cannot be read as an image: ")

@@ -59,6 +59,10 @@ def test_the_two_are_not_the_same(measured, name):
     assert not torch.allclose(measured[name, "both", True][1], measured[name, "both", False][1], rtol=1e-2)
 
 
+def test_all_devices_evaluate_with_the_running_statistics_of_the_first(measured):
+    assert measured["means in evaluation"].tolist() == [[0], [0]]
+
+
 def test_on_one_device_gathering_changes_nothing():
     values = [Model("parameterized_ap", gather)(*make_inputs("both", 0)) for gather in (True, False)]
     assert values[0] == values[1]

@@ -1,16 +1,19 @@
 """Every loss on every detector that it fits: the rows of the result tables, and more."""
 
+from typing import get_args
+
 import pytest
 import torch
 
 from jobs.losses import LOSSES
 from jobs.presets import PRESETS
 from jobs.profiles import PROFILES
-from jobs.spec import LossSpec, Overrides
-from trainer.datasets.loading import SampleOrder, TrainingSamples, training_loader
+from jobs.spec import LossSpec, Overrides, Precision
+from trainer.datasets.loading import SampleOrder, TrainingSamples, training_batches
 from trainer.datasets.sources import read_job_data
 from trainer.detectors import build_detector
 from trainer.divergence import total_loss
+from trainer.precision import compute_in
 from trainer.profiles import RECIPES, recipe_of
 from trainer.schedule import build_optimizer
 
@@ -33,25 +36,26 @@ def loss_named(name: str, profile: str) -> LossSpec:
 
 @pytest.fixture
 def take_two_steps(make_job, tmp_path):
-    def take(profile: str, name: str) -> None:
-        job = make_job(
-            profile=profile, loss=loss_named(name, profile), overrides=Overrides(batch_size=2, image_size_px=64)
-        )
+    def take(profile: str, name: str, precision: str = "float32") -> None:
+        overrides = Overrides(batch_size=2, image_size_px=64, precision=precision)
+        job = make_job(profile=profile, loss=loss_named(name, profile), overrides=overrides)
         data = read_job_data(job, tmp_path)
         recipe = recipe_of(job, data.train)
         detector = build_detector(recipe.model, seed=0).train()
+        compute_in(detector, recipe)
         optimizer = build_optimizer(detector, recipe.schedule)
         samples = TrainingSamples(data.train, recipe, seed=0)
         order = SampleOrder(image_count=len(samples), batch_size=2, seed=0, start_iteration=0, total_iterations=2)
         watched = {head.name: next(detector.get_submodule(head.module).parameters()) for head in recipe.heads}
         before = {head: weights.detach().clone() for head, weights in watched.items()}
-        for batch in training_loader(samples, order, 0):
+        for batch in training_batches(samples, order, 0, torch.device("cpu")):
             inputs = detector.data_preprocessor(batch, training=True)
             losses = detector(**inputs, mode="loss")
             loss = total_loss([value for key, value in losses.items() if "loss" in key])
             optimizer.zero_grad()
             loss.backward()
             assert loss.isfinite()
+            assert loss.dtype == torch.float32
             assert all(one.grad is not None and one.grad.isfinite().all() for one in detector.parameters())
             optimizer.step()
         assert not any(torch.equal(before[head], watched[head]) for head in watched)
@@ -59,9 +63,10 @@ def take_two_steps(make_job, tmp_path):
     return take
 
 
+@pytest.mark.parametrize("precision", get_args(Precision))
 @pytest.mark.parametrize(("profile", "name"), rows("-tiny"))
-def test_tiny_takes_two_steps(take_two_steps, profile, name):
-    take_two_steps(profile, name)
+def test_tiny_takes_two_steps(take_two_steps, profile, name, precision):
+    take_two_steps(profile, name, precision)
 
 
 @pytest.mark.slow
