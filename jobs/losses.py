@@ -84,3 +84,8 @@ def check_fit(loss: LossSpec, profile: str) -> None:
         raise ValueError(
             f"loss.heads: expected {', '.join(card.heads)} for the profile {profile!r}, got {', '.join(loss.heads)}"
         )
+    if loss.form == "sigmoid" and loss.top_k is None and card.has_many_entries:
+        raise ValueError(
+            f"loss.top_k: expected for the form sigmoid and the profile {profile!r}, because this form compares all "
+            "pairs of positives and other entries; 100000 is usual"
+        )

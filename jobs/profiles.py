@@ -24,6 +24,8 @@ class ProfileCard:
     gpus: int
     """GPUs of one trial unless the search says otherwise; 0 runs anywhere."""
     summary: str
+    has_many_entries: bool = False
+    """Whether a batch has so many entries, candidates times classes, that no loss can compare all pairs of them."""
 
 
 PROFILES = {
@@ -39,6 +41,7 @@ PROFILES = {
             "retinanet",
             1,
             "RetinaNet, ResNet-50 + FPN, published schedules",
+            has_many_entries=True,
         ),
         ProfileCard(
             "faster-rcnn-tiny",
@@ -55,9 +58,18 @@ PROFILES = {
             "faster-rcnn",
             1,
             "Faster R-CNN, ResNet-50 + FPN, published schedules",
+            has_many_entries=True,
         ),
         ProfileCard("atss-tiny", "atss", ("bbox_head",), "retinanet", 0, "ATSS for CPUs and small data sets"),
-        ProfileCard("atss-r50", "atss", ("bbox_head",), "retinanet", 1, "ATSS, ResNet-50 + FPN, published schedules"),
+        ProfileCard(
+            "atss-r50",
+            "atss",
+            ("bbox_head",),
+            "retinanet",
+            1,
+            "ATSS, ResNet-50 + FPN, published schedules",
+            has_many_entries=True,
+        ),
         ProfileCard(
             "synthetic", None, ("bbox_head",), "retinanet", 0, "no detector: a known function of theta, for tests"
         ),

@@ -97,6 +97,11 @@ class LossSpec(Message):
         default_factory=dict, description="for parameterized_ap: one entry per head of the profile"
     )
     form: Literal["sigmoid", "linear", "square"] | None = Field(None, description="for handmade_ap: which form")
+    top_k: int | None = Field(
+        None,
+        ge=1,
+        description="for these two: only so many entries, those of the highest scores, compete; all by default",
+    )
 
     @model_validator(mode="after")
     def _check_parameters(self) -> Self:
@@ -104,6 +109,8 @@ class LossSpec(Message):
             raise ValueError(f"heads: expected for parameterized_ap and for no other loss, got {self.name}")
         if (self.name == "handmade_ap") != (self.form is not None):
             raise ValueError(f"form: expected for handmade_ap and for no other loss, got {self.name}")
+        if self.top_k is not None and self.name not in ("parameterized_ap", "handmade_ap"):
+            raise ValueError(f"top_k: expected for parameterized_ap and handmade_ap alone, got {self.name}")
         return self
 
 

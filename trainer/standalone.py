@@ -16,7 +16,7 @@ def write_module(loss: LossSpec, origin: str, file: Path) -> None:
     """Writes to `file` the module of a loss; `origin` is a line for its docstring that says where the loss is from.
 
     Raises:
-        UserError: the loss is another one, or a head has no H1.
+        UserError: the loss is another one, only so many entries compete, or a head has no H1.
     """
     text = render_module(loss, origin)
     with whole_file(file) as output:
@@ -27,6 +27,8 @@ def render_module(loss: LossSpec, origin: str) -> str:
     """The text of the module; arguments and errors as of `write_module`."""
     if loss.name != "parameterized_ap":
         raise UserError(f"loss: expected parameterized_ap, which has parameters to take away, got {loss.name}")
+    if loss.top_k is not None:
+        raise UserError(f"loss.top_k: expected none, the module ranks among all entries, got {loss.top_k}")
     source = TEMPLATE.read_text()
     assignment = next(node for node in ast.parse(source).body if isinstance(node, ast.Assign))
     lines = source.splitlines()

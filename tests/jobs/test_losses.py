@@ -30,6 +30,20 @@ def test_parameters_for_other_heads_are_refused() -> None:
         check_fit(PRESETS["faster-rcnn"], "retinanet-tiny")
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_form_that_compares_all_pairs_needs_a_limit_where_there_are_millions(profile: str) -> None:
+    sigmoid = LossSpec(name="handmade_ap", form="sigmoid")
+    if profile.endswith("-r50"):
+        with pytest.raises(
+            ValueError, match=rf"loss\.top_k: expected for the form sigmoid and the profile '{profile}'"
+        ):
+            check_fit(sigmoid, profile)
+    else:
+        check_fit(sigmoid, profile)
+    check_fit(sigmoid.model_copy(update={"top_k": 100_000}), profile)
+    check_fit(LossSpec(name="handmade_ap", form="linear"), profile)
+
+
 @pytest.mark.parametrize("profile", [name for name, card in PROFILES.items() if card.detector])
 def test_every_pair_of_loss_and_detector_fits_or_is_refused(profile: str) -> None:
     for name, card in LOSSES.items():

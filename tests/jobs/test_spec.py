@@ -35,9 +35,18 @@ def test_a_knot_outside_the_unit_square_is_told_with_its_place_and_value():
         LossSpec(heads={"rpn_head": {"control_points": (row,) * 5}})
 
 
-@pytest.mark.parametrize("given", [{"heads": {}}, {"name": "focal_l1", "form": "linear"}, {"name": "handmade_ap"}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"heads": {}},
+        {"name": "focal_l1", "form": "linear"},
+        {"name": "handmade_ap"},
+        {"name": "rank_sort", "top_k": 100},
+        {"name": "handmade_ap", "form": "linear", "top_k": 0},
+    ],
+)
 def test_a_loss_has_the_parameters_of_its_name_and_no_others(given):
-    with pytest.raises(ValidationError, match=r"(heads|form): expected for"):
+    with pytest.raises(ValidationError, match=r"(heads|form|top_k): expected for|greater than or equal to 1"):
         LossSpec(**given)
 
 

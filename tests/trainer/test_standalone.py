@@ -135,6 +135,8 @@ def test_other_losses_are_refused():
         render_module(LossSpec(name="focal_l1"), "")
     with pytest.raises(UserError, match="expected 5 functions, got 4"):
         render_module(loss_of(*[[(0.5, 0.5)]] * 4), "")
+    with pytest.raises(UserError, match=r"loss\.top_k: expected none, the module ranks among all entries, got 9"):
+        render_module(PRESETS["retinanet"].model_copy(update={"top_k": 9}), "")
 
 
 def test_the_command_takes_a_file_with_a_loss_and_loads_no_torch(tmp_path):

@@ -61,7 +61,7 @@ def ranking(loss: LossSpec, head: str) -> Config:
         head: the head's name in the profile, the key in `loss.heads`.
     """
     if loss.name == "handmade_ap":
-        return {"name": loss.name, "form": loss.form}
+        return {"name": loss.name, "form": loss.form, "top_k": loss.top_k}
     if loss.name != "parameterized_ap":
         return {"name": loss.name}
     parameters = loss.heads[head]
@@ -71,6 +71,7 @@ def ranking(loss: LossSpec, head: str) -> Config:
         "control_points": points,
         "quality": parameters.quality,
         "gradient_scale": parameters.gradient_scale,
+        "top_k": loss.top_k,
     }
 
 

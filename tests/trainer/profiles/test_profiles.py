@@ -61,6 +61,21 @@ def test_control_points_quality_and_scale_reach_the_head(make_recipe):
     assert objective.control_points[0][1].tolist() == [0.2, 0.2]
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [PRESETS["retinanet"].model_copy(update={"top_k": 50}), LossSpec(name="handmade_ap", form="sigmoid", top_k=50)],
+    ids=lambda loss: loss.name,
+)
+def test_how_many_entries_compete_reaches_the_head(make_recipe, loss):
+    detector = build_detector(make_recipe(loss=loss).model, seed=0)
+    assert detector.bbox_head.objective.top_k == 50
+
+
+def test_a_loss_that_cannot_be_trained_with_so_many_entries_is_refused(make_recipe):
+    with pytest.raises(UserError, match=r"loss\.top_k: expected for the form sigmoid"):
+        make_recipe(profile="retinanet-r50", loss=LossSpec(name="handmade_ap", form="sigmoid"))
+
+
 def test_the_seed_fixes_the_first_weights(make_recipe):
     model = make_recipe().model
     one, same, other = (build_detector(model, seed).state_dict() for seed in (1, 1, 2))
