@@ -44,6 +44,14 @@ def test_perfect_detections_score_1():
     assert found == pytest.approx((1,) * 5)
     assert metrics.ap_small == -1
     assert metrics.per_class == {"cat": pytest.approx(1), "dog": pytest.approx(1)}
+    assert metrics.ap_by_iou == pytest.approx((1,) * 10)
+
+
+def test_ap_is_the_mean_over_ten_ious():
+    # Boxes of 50 by 50 that overlap by four fifths: IoU 2000 / 2500 = 0.8 with a box of 40 by 50.
+    metrics = coco_metrics(make_split(CAT), np.array([[3, 10, 10, 40, 50, 0.9, 0]]))
+    assert metrics.ap_by_iou == pytest.approx((1,) * 7 + (0,) * 3)
+    assert (metrics.ap, metrics.ap50, metrics.ap75) == pytest.approx((0.7, 1, 1))
 
 
 def test_labels_follow_category_ids():

@@ -263,7 +263,7 @@ def test_more_gpus_than_there_are_is_the_users_error(make_job, make_attempt):
 def test_atss_learns_the_embedded_scenes(make_job, make_attempt):
     attempt, _ = make_attempt()
     job = make_job(profile="atss-tiny", dataset=DatasetSpec(), overrides=Overrides())
-    assert train_and_evaluate(job, attempt).reward > 0.05
+    assert train_and_evaluate(job, attempt).reward > 0.08  # 0.15 and 0.19 with two seeds
 
 
 @pytest.mark.slow
@@ -271,4 +271,4 @@ def test_published_parameters_learn_the_scenes(make_job, make_attempt):
     attempt, _ = make_attempt()
     overrides = Overrides(epochs=40, batch_size=4, image_size_px=64, learning_rate=4e-3)
     result = train_and_evaluate(make_job(loss=PRESETS["retinanet"], overrides=overrides), attempt)
-    assert result.metrics.ap50 > 0.02
+    assert result.metrics.ap50 > 0.08  # 0.11 and 0.20 with two seeds

@@ -242,10 +242,9 @@ def test_bad_input_is_named(name: str, change: dict[str, Tensor | float], messag
 
 
 @of_every_loss
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_on_a_gpu_nan_shows_in_the_loss_and_only_one_wait_is_left(name: str) -> None:
+def test_on_a_gpu_nan_shows_in_the_loss_and_only_one_wait_is_left(name: str, gpu: torch.device) -> None:
     run, _ = LOSSES[name]
-    logits, targets, errors = (x.cuda() for x in entries(1000, 50))
+    logits, targets, errors = (x.to(gpu) for x in entries(1000, 50))
     run(logits, targets, errors, 1.0)
     torch.cuda.set_sync_debug_mode("warn")
     try:

@@ -312,10 +312,9 @@ def test_bad_input_is_named(change: dict[str, Tensor], message: str) -> None:
         parameterized_ap_loss(**(arguments | change))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_on_a_gpu_nan_shows_in_the_loss_and_only_one_wait_is_left() -> None:
-    logits, quality, targets = (x.cuda() for x in entries(1000, 50))
-    control_points = PUBLISHED.cuda()
+def test_on_a_gpu_nan_shows_in_the_loss_and_only_one_wait_is_left(gpu: torch.device) -> None:
+    logits, quality, targets = (x.to(gpu) for x in entries(1000, 50))
+    control_points = PUBLISHED.to(gpu)
     value_and_gradients(parameterized_ap_loss, logits, quality, targets, control_points)
     torch.cuda.set_sync_debug_mode("warn")
     try:
