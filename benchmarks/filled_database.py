@@ -338,5 +338,6 @@ def _metrics(ap: float) -> dict[str, Any]:
         ap_medium=0.7 * ap,
         ap_large=1.2 * ap,
         per_class=dict(zip(CLASSES, (0.6 * ap, 1.1 * ap, min(1.0, 1.5 * ap)), strict=True)),
+        ap_by_iou=tuple(min(1.0, 1.9 * ap * (1 - (step / 10) ** 2)) for step in range(10)),
     )
     return found.model_dump(mode="json")

@@ -211,6 +211,7 @@ class Metrics(Message):
     ap_medium: AP
     ap_large: AP
     per_class: dict[PlainText, AP] = {}
+    ap_by_iou: tuple[AP, ...] = Field((), max_length=10, description="at IoU 0.50, 0.55, ... 0.95; AP is their mean")
 
 
 class StartEvent(Message):

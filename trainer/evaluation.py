@@ -75,7 +75,7 @@ def _rows(detected: Any) -> Tensor:
 
 
 def coco_metrics(split: CocoSplit, detections: NDArray[np.float64]) -> Metrics:
-    """pycocotools' twelve-number summary, the parts of it that `Metrics` has, and the AP of each class.
+    """pycocotools' twelve-number summary, the parts of it that `Metrics` has, and the AP of each class and at each IoU.
 
     Args:
         split: the truth.
@@ -107,6 +107,7 @@ def coco_metrics(split: CocoSplit, detections: NDArray[np.float64]) -> Metrics:
         ap_medium=ap_medium,
         ap_large=ap_large,
         per_class=per_class,
+        ap_by_iou=tuple(_mean_defined(at_threshold) for at_threshold in precision),
     )
 
 

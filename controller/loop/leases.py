@@ -59,4 +59,3 @@ def release(database: Database, request: ReleaseRequest) -> Accepted:
     """Take a lease back. Raises as `controller.store.leases.release`."""
     with database.write() as session:
         return Accepted(state=leases.release(session, request))
-

@@ -222,8 +222,9 @@ def breakdown(metrics: Metrics, theme: Theme = "light") -> Figure:
     classes = sorted(metrics.per_class.items(), key=lambda item: -item[1])
     if len(classes) > 40:
         classes = [*classes[:20], *classes[-20:]]
+    by_iou = [(f"AP{50 + 5 * step}", ap) for step, ap in enumerate(metrics.ap_by_iou)]
     groups: list[tuple[str, list[tuple[str, float]], str]] = [
-        ("all", [("AP", metrics.ap), ("AP50", metrics.ap50), ("AP75", metrics.ap75)], colours.best),
+        ("all", [("AP", metrics.ap), *(by_iou or [("AP50", metrics.ap50), ("AP75", metrics.ap75)])], colours.best),
         (
             "size",
             [("small", metrics.ap_small), ("medium", metrics.ap_medium), ("large", metrics.ap_large)],

@@ -6,7 +6,7 @@ import pytest
 from plotly import graph_objects
 from simulation import metrics
 
-from controller.web.figures import TrialPoint, functions, learning_curve, rewards
+from controller.web.figures import TrialPoint, breakdown, functions, learning_curve, rewards
 from controller.web.style import PALETTES, Theme
 from jobs.presets import PRESETS, identity
 from jobs.spec import EvaluationEvent, HeadLoss
@@ -93,6 +93,12 @@ def test_what_was_not_measured_is_a_gap() -> None:
     curve = learning_curve([EvaluationEvent(iteration=10, total_iterations=20, metrics=missing)])
     assert series(curve)["AP75"]["y"] == [None]
     assert series(curve)["AP"]["y"] == [20.0]
+
+
+def test_the_breakdown_shows_every_iou_that_was_measured() -> None:
+    measured = metrics(0.2).model_copy(update={"ap_by_iou": tuple(0.4 - 0.04 * step for step in range(10))})
+    (names,) = [series["y"][1] for series in breakdown(measured)["data"] if series["name"] == "all"]
+    assert names == ["AP", *(f"AP{iou}" for iou in range(50, 100, 5))]
 
 
 def _luminance(colour: str) -> float:
