@@ -1,13 +1,15 @@
 """A platform whose every connection and server a test can break."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 from disturbances import HASTY
 from servers import PostgresServer, RedisServer
-from stack import Stack
+from stack import Stack, wait_until
 from wire import Wire
 
 
@@ -34,11 +36,41 @@ class Breakable:
         """A worker, behind the wire to the controller."""
         self.stack.start_worker(name, **{"PAPLOSS_CONTROLLER_URL": self.to_controller.http_url} | settings)
 
+    def start_replica(self) -> int:
+        """A second controller, as soon as it serves; its port."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        self.stack.start_replica("replica", port)
+        wait_until(lambda: is_ready(port), "the second controller to be ready")
+        return port
+
+    def kill_replica(self) -> None:
+        """End the second controller, if there is one."""
+        for process in self.stack.replicas.values():
+            process.kill()
+            process.wait()
+        self.stack.replicas.clear()
+
+    def send_workers_to(self, port: int) -> None:
+        """Have the workers' wire end at another controller, for connections that are open too."""
+        self.to_controller.target = ("127.0.0.1", port)
+        self.to_controller.cut()
+        self.to_controller.mend()
+
     def mend(self) -> None:
         """Make every wire whole."""
         for wire in (self.to_redis, self.to_postgres, self.to_controller):
             wire.mend()
             wire.delay_seconds = 0.0
+
+
+def is_ready(port: int) -> bool:
+    """Whether the controller at a port can do its work."""
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5).is_success
+    except httpx.TransportError:
+        return False
 
 
 @contextmanager

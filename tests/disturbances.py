@@ -1,5 +1,6 @@
 """What the fault tests share: one search, what it comes to when nobody disturbs it, and ways to disturb it."""
 
+import resource
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -108,6 +109,13 @@ def resume(processes: Sequence[psutil.Process]) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.resume()
+
+
+def limit_files(stack: Stack, worker: str, size_bytes: int) -> None:
+    """A quota on the files of a worker and its trainers: what they write beyond it fails, as on a full disk."""
+    for process in family(stack.workers[worker].pid):
+        with suppress(ProcessLookupError):
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
 
 
 def left_behind(stack: Stack) -> list[psutil.Process]:

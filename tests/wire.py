@@ -1,4 +1,7 @@
-"""A network between two programs that a test can cut, hold, slow down, or rob of replies: a proxy on the loopback."""
+"""A network between two programs that a test can cut, hold, slow down, rob of replies, or have deliver twice.
+
+A proxy on the loopback.
+"""
 
 import socket
 import threading
@@ -9,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 PIECE_BYTES = 1 << 16
+ANSWER_SECONDS = 5
 
 Address = tuple[str, int] | Path
 
@@ -24,6 +28,8 @@ class Wire:
         self.robbed: Counter[bytes] = Counter()
         """How many replies were lost since `rob`, by what their requests began with."""
         self._robbing: dict[bytes, int] = {}
+        self._passed: dict[bytes, bytes] = {}
+        """The last HTTP request of each first line."""
         self._passing = threading.Event()
         self._passing.set()
         self._cut = False
@@ -68,6 +74,19 @@ class Wire:
             self._robbing[request] = times
             self.robbed[request] = 0
 
+    def replay(self, request: bytes) -> bytes:
+        """Deliver once more the last HTTP request that began with these bytes; its reply, empty without one."""
+        with self._lock:
+            found = next((whole for line, whole in self._passed.items() if line.startswith(request)), b"")
+        server = self._connect() if found else None
+        if server is None:
+            return b""
+        with server, suppress(OSError):
+            server.settimeout(ANSWER_SECONDS)
+            server.sendall(found)
+            return server.recv(PIECE_BYTES)
+        return b""
+
     def _accept(self) -> None:
         while True:
             try:
@@ -105,6 +124,10 @@ class Wire:
                     return True
         return False
 
+    def _remember(self, request: bytes) -> None:
+        with self._lock:
+            self._passed[request.partition(b"\r\n")[0]] = request
+
     def _forget(self, *ends: socket.socket) -> None:
         with self._lock:
             self._open -= set(ends)
@@ -119,6 +142,7 @@ class _Connection:
         self._wire = wire
         self._client, self._server = client, server
         self._robbed = False
+        self._request = b""
         self._there = threading.Thread(target=self._pass_requests, name="wire-there", daemon=True)
         self._back = threading.Thread(target=self._pass_replies, name="wire-back", daemon=True)
 
@@ -131,10 +155,20 @@ class _Connection:
             while piece := self._client.recv(PIECE_BYTES):
                 self._wire._await_passage()
                 self._robbed = self._robbed or self._wire._is_robbed(piece)
+                self._remember(piece)
                 self._server.sendall(piece)
         _break(self._server)
         self._back.join()
         self._wire._forget(self._client, self._server)
+
+    def _remember(self, piece: bytes) -> None:
+        """A client sends a request's head and its body in pieces, and the next one after the reply."""
+        if piece.startswith(b"POST "):
+            self._request = piece
+        elif self._request:
+            self._request += piece
+        if self._request:
+            self._wire._remember(self._request)
 
     def _pass_replies(self) -> None:
         with suppress(OSError):

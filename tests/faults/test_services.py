@@ -1,7 +1,6 @@
 """Whatever befalls Redis, PostgreSQL or a controller, the search ends as if nothing had."""
 
 import signal
-import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -84,21 +83,6 @@ def read_leader(stack: Stack) -> tuple[str, int] | None:
         return None if leader is None else (leader.holder, leader.epoch)
 
 
-@contextmanager
-def replica(platform: Breakable) -> Iterator[int]:
-    """A second controller; its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    platform.stack.start_replica("replica", port)
-    try:
-        yield port
-    finally:
-        process = platform.stack.replicas.pop("replica")
-        process.kill()
-        process.wait()
-
-
 @pytest.mark.parametrize("fault", ["cut off from its database", pytest.param("frozen", marks=pytest.mark.slow)])
 def test_a_leader_that_falls_silent_is_followed_and_comes_back(
     platform: Breakable, undisturbed: Outcome, fault: str
@@ -108,7 +92,8 @@ def test_a_leader_that_falls_silent_is_followed_and_comes_back(
     search_id = start_search(platform)
     first = read_leader(stack)
     members = family(stack.controller.pid)
-    with replica(platform) as port:
+    port = platform.start_replica()
+    try:
         if fault == "frozen":
             suspend(members)
         else:
@@ -116,15 +101,15 @@ def test_a_leader_that_falls_silent_is_followed_and_comes_back(
         successor = wait_until(
             lambda: (found := read_leader(stack)) and found[0] != (first or found)[0] and found, "a new leader"
         )
-        platform.to_controller.target = ("127.0.0.1", port)
-        platform.to_controller.cut()
-        platform.to_controller.mend()
+        platform.send_workers_to(port)
         await_ended(stack, search_id, 3)
         resume(members)
         platform.to_postgres.mend()
         wait_until(stack.is_ready, "the first controller to serve again")
         assert read_leader(stack) == successor  # it does not drive, though it once led
-    platform.to_controller.target = ("127.0.0.1", stack.port)
+    finally:
+        platform.kill_replica()
+        platform.send_workers_to(stack.port)
     expect_same(stack, search_id, undisturbed)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ import httpx
 import psutil
 import pytest
 from breakable import Breakable
-from disturbances import SEARCH, expect_same, family, left_behind, resume, suspend
+from disturbances import SEARCH, expect_same, family, left_behind, limit_files, resume, suspend
 from scenarios import check_ended
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,40 +30,49 @@ Outcome = Mapping[str, Any]
 
 
 class Soak:
-    """Strikes at random, remembers what is broken, and mends it at the next strike."""
+    """Strikes at random, remembers what is broken, and mends it at a later strike."""
 
     def __init__(self, platform: Breakable, seed: int) -> None:
         self._platform = platform
         self._random = random.Random(seed)
         self._mending: list[Callable[[], None]] = []
-        self.strikes: list[str] = []
+        self._deck: list[Callable[[], None]] = []
+        self.running: list[str] = []
+        """Searches to pause."""
+        self.struck: list[str] = []
 
     def strike(self) -> None:
-        """Break one thing more, or mend what is broken."""
-        strikes = [
-            self.kill_trainer,
-            self.kill_worker,
-            self.stop_worker,
-            self.freeze_worker,
-            self.kill_controller,
-            self.kill_redis,
-            self.restart_postgres,
-            self.cut_network,
-            self.hold_network,
-            self.slow_redis,
-            self.lose_replies,
-        ]
-        chosen = self._random.choice(strikes)
-        self.strikes.append(chosen.__name__)
+        """Break one thing more, and before it mend what is broken if that is much. Every strike comes in its turn."""
+        if not self._deck:
+            self._deck = [
+                self.kill_trainer,
+                self.kill_worker,
+                self.stop_worker,
+                self.freeze_worker,
+                self.fill_disk,
+                self.kill_controller,
+                self.change_controller,
+                self.kill_redis,
+                self.restart_postgres,
+                self.cut_network,
+                self.hold_network,
+                self.slow_redis,
+                self.lose_replies,
+                self.deliver_twice,
+                self.pause_search,
+            ]
+            self._random.shuffle(self._deck)
+        chosen = self._deck.pop()
+        self.struck.append(chosen.__name__)
         if len(self._mending) > 2:
             self.mend()
         chosen()
 
     def mend(self) -> None:
         """Make everything whole again."""
+        self._platform.mend()
         while self._mending:
             self._mending.pop()()
-        self._platform.mend()
 
     def kill_trainer(self) -> None:
         for trainer in self._platform.stack.trainers(self._random.choice(WORKERS))[:1]:
@@ -81,10 +91,27 @@ class Soak:
         suspend(frozen)
         self._mending.append(lambda: resume(frozen))
 
+    def fill_disk(self) -> None:
+        name = self._random.choice(WORKERS)
+        limit_files(self._platform.stack, name, 0)
+        self._mending.append(lambda: limit_files(self._platform.stack, name, resource.RLIM_INFINITY))
+
     def kill_controller(self) -> None:
         self.mend()  # it starts only where it finds its servers
         self._platform.stack.kill_controller()
         self._platform.start_controller()
+
+    def change_controller(self) -> None:
+        """The workers move to a second one, which then leads; the mending kills it, and the first leads again."""
+        self.mend()
+        self._platform.send_workers_to(self._platform.start_replica())
+        self._mending.append(self._change_back)
+        self._platform.stack.kill_controller()
+        self._platform.start_controller()
+
+    def _change_back(self) -> None:
+        self._platform.kill_replica()
+        self._platform.send_workers_to(self._platform.stack.port)
 
     def kill_redis(self) -> None:
         self._platform.redis.stop(signal.SIGKILL)
@@ -107,6 +134,16 @@ class Soak:
     def lose_replies(self) -> None:
         request = self._random.choice([b"claim", b"renew", b"result", b"release"])
         self._platform.to_controller.rob(b"POST /api/v1/leases/" + request, times=2)
+
+    def deliver_twice(self) -> None:
+        for request in (b"claim", b"renew", b"result", b"release"):
+            self._platform.to_controller.replay(b"POST /api/v1/leases/" + request)
+
+    def pause_search(self) -> None:
+        search_id = self._random.choice(self.running)
+        with suppress(httpx.TransportError):  # a controller that has fallen silent: no pause, and none to be missed
+            self._platform.stack.http.post(f"searches/{search_id}/pause")
+        self._mending.append(lambda: resume_search(self._platform.stack, search_id))
 
     def _wire(self) -> Any:
         platform = self._platform
@@ -135,13 +172,24 @@ def submit(stack: Stack, **changes: Any) -> str:
     return str(wait_until(ask, "a search to be started"))
 
 
+def resume_search(stack: Stack, search_id: str) -> None:
+    """Have a search run on that may be paused, or may have ended."""
+
+    def ask() -> bool:
+        with suppress(httpx.TransportError):
+            return stack.http.post(f"searches/{search_id}/resume").status_code < 500
+        return False
+
+    wait_until(ask, "a search to be resumed")
+
+
 def is_running(stack: Stack, search_ids: list[str]) -> bool:
     try:
         with stack.database.read() as session:
             states = session.scalars(select(Search.state).where(Search.id.in_(search_ids))).all()
     except SQLAlchemyError:
         return True
-    return "running" in states
+    return not {"running", "paused"}.isdisjoint(states)
 
 
 def soak_seconds(default: float) -> float:
@@ -161,19 +209,24 @@ def test_many_faults_at_once(platform: Breakable, undisturbed: Outcome, seconds:
     try:
         while time.monotonic() < end:
             soak.mend()
-            pair = [submit(stack), submit(stack, mode="stream", rounds=3, prune=True)]
-            started += pair
-            while is_running(stack, pair) and time.monotonic() < end:
+            soak.running = [submit(stack), submit(stack, mode="stream", rounds=3, prune=True)]
+            started += soak.running
+            while is_running(stack, soak.running) and time.monotonic() < end:
                 soak.strike()
                 next_strike = time.monotonic() + pause.uniform(0.2, 2.0)
                 wait_until(lambda at=next_strike: time.monotonic() >= at, "the next strike")
+        soak.mend()
+        for index, search_id in enumerate(started):
+            resume_search(stack, search_id)  # a pause may have been held up in a wire and have come after the resume
+            stack.wait_for(search_id, "succeeded")
+            if index % 2 == 0:  # in stream mode, who ends first decides what comes next
+                expect_same(stack, search_id, undisturbed)
+            check_ended(stack.database, search_id)
+    except AssertionError as error:
+        error.add_note(f"struck: {', '.join(soak.struck)}")
+        raise
     finally:
         soak.mend()
-    for index, search_id in enumerate(started):
-        stack.wait_for(search_id, "succeeded")
-        if index % 2 == 0:  # in stream mode, who ends first decides what comes next
-            expect_same(stack, search_id, undisturbed)
-        check_ended(stack.database, search_id)
     with stack.database.read() as session:
         assert not session.scalars(select(Trial.id).where(Trial.state == "running")).all()
     for name in WORKERS:

@@ -10,10 +10,13 @@ import pytest
 from breakable import Breakable
 from disturbances import (
     SEARCH,
+    TRIALS,
+    await_ended,
     await_trainer,
     await_trials,
     expect_same,
     family,
+    limit_files,
     read_trials,
     resume,
     suspend,
@@ -107,12 +110,27 @@ def test_replies_to_claims_renewals_and_results_that_are_lost(platform: Breakabl
     assert list(platform.to_controller.robbed.values()) == [3, 3, 3]
 
 
+def test_requests_that_are_delivered_twice(platform: Breakable, undisturbed: Outcome) -> None:
+    stack = platform.stack
+    platform.start_worker("w0")
+    search_id = stack.submit(**SEARCH)
+    answers = {b"claim": set(), b"renew": set(), b"result": set()}
+    for ended in range(1, TRIALS):
+        await_ended(stack, search_id, ended)
+        for request, statuses in answers.items():
+            statuses.add(platform.to_controller.replay(b"POST /api/v1/leases/" + request)[9:12])
+    expect_same(stack, search_id, undisturbed)
+    # A result is answered as the first time; a claim or a renewal too while its lease lasts, and refused after that.
+    assert answers[b"result"] == {b"200"}
+    assert answers[b"claim"] | answers[b"renew"] <= {b"200", b"409", b"410"}
+
+
 def test_a_full_disk_at_the_worker(platform: Breakable, undisturbed: Outcome) -> None:
     stack = platform.stack
     platform.start_worker("w0")
     search_id = stack.submit(**SEARCH)
     await_trainer(stack, "w0")
-    limit_files(stack, 0)
+    limit_files(stack, "w0", 0)
     # The training that runs needs no disk to end. The next one cannot start and is handed back; then the worker waits.
     await_trials(
         stack,
@@ -120,15 +138,9 @@ def test_a_full_disk_at_the_worker(platform: Breakable, undisturbed: Outcome) ->
         lambda trials: any(one.outcome == "preempted" for t in trials for one in attempts(stack.database, t.id)),
         "a trial to be handed back",
     )
-    limit_files(stack, resource.RLIM_INFINITY)
+    limit_files(stack, "w0", resource.RLIM_INFINITY)
     expect_same(stack, search_id, undisturbed)
     assert {trial.failed_attempts for trial in read_trials(stack, search_id)} == {0}
-
-
-def limit_files(stack: Stack, size_bytes: int) -> None:
-    """A quota on the files of the worker and its trainers: what they write beyond it fails."""
-    for process in family(stack.workers["w0"].pid):
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
 
 
 @pytest.fixture
