@@ -25,16 +25,15 @@ from trainer.losses.piecewise import TruncatedPowers
 
 @dataclass(frozen=True)
 class _Level:
-    """One bit. The order of the points changes from level to level."""
+    """One bit. It parts the points into low ones, whose rank has a 0, and the others, which follow; both keep order."""
 
-    is_low: Tensor
-    """Whether the rank of each point has a 0 here, `[P]` bool."""
-    takes_low: Tensor
-    """Whether the bound of each i has a 1 here: then the low points of its ranges are below it, `[P]` bool."""
+    places: Tensor
+    """Where each point of the order before goes, `[P]` int64."""
+    low_count: int
+    """Number of low points."""
     limits: Tensor
-    """The end of the M ranges of each i, common to them, and the first point of each, `[M + 1, P]` int64."""
-    next_places: Tensor
-    """Where each point goes in the next level, `[P]` int64."""
+    """Which low points each i takes: where they end, which is common to its M ranges, and where they begin in each range,
+    among the parted points, `[M + 1, P]` int64. It takes them if its bound has a 1 here; else both are P."""
 
 
 class LowerPairs:
@@ -54,33 +53,36 @@ class LowerPairs:
         first = torch.searchsorted(self._scores, self._breakpoints, right=True)
         ascending, order = heights.sort()
         ranks = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
-        self._levels = _levels(ranks, first, bounds=torch.searchsorted(ascending, heights))
+        # Of equal heights none is below another: the bound of each is the rank of the first.
+        is_first = torch.cat((ascending.new_ones(1, dtype=torch.bool), ascending.diff() > 0))
+        first_ranks = torch.where(is_first, torch.arange(len(order), device=order.device), 0).cummax(0).values
+        bounds = torch.empty_like(order).scatter_(0, order, first_ranks)
+        self._levels = _levels(ranks, first, bounds)
 
     def sums(self, weights: Tensor) -> Tensor:
         """sum over j with y_j < y_i of w_j f(s_j - s_i) for every i, `[P, k]`, given w `[P, k]` float64."""
         values = torch.cat((weights, weights * self._scores[:, None]), dim=1)
         totals = values.new_zeros(*self._breakpoints.shape, values.shape[1])
         for level in self._levels:
-            low_sums = pad((values * level.is_low[:, None]).cumsum(0), (0, 0, 1, 0))
-            at_limits = low_sums.index_select(0, level.limits.flatten()).view(-1, *totals.shape[1:])
-            totals += (at_limits[0] - at_limits[1:]) * level.takes_low[:, None]
-            values = torch.empty_like(values).index_copy_(0, level.next_places, values)
+            values = torch.empty_like(values).index_copy_(0, level.places, values)
+            before = pad(values.cumsum(0), (0, 0, 1, 0))
+            at_limits = before.index_select(0, level.limits.flatten()).view(-1, *totals.shape[1:])
+            totals += at_limits[0] - at_limits[1:]
         counts, moments = totals.chunk(2, dim=2)
         return torch.einsum("m,mik->ik", self._slopes, moments - self._breakpoints[..., None] * counts)
 
     def transposed_sums(self, weights: Tensor) -> Tensor:
         """sum over i with y_j < y_i of c_i f(s_j - s_i) for every j, `[P]`, given c `[P]` float64."""
         slopes = weights * self._slopes[:, None]
-        terms = (slopes, slopes * self._breakpoints)
-        totals = weights.new_zeros(2, len(weights))
+        terms = torch.stack((slopes, slopes * self._breakpoints), dim=2)
+        changes = torch.cat((-terms.sum(0, keepdim=True), terms)).flatten(0, 1)
+        totals = weights.new_zeros(len(weights), 2)
         for level in reversed(self._levels):
             # Running sums of what starts and ends at a point are sums over the ranges that hold it.
-            changes = totals.new_zeros(2, len(weights) + 1)
-            for change, term in zip(changes, terms, strict=True):
-                taken = term * level.takes_low
-                change.index_add_(0, level.limits.flatten(), torch.cat((-taken.sum(0), taken.flatten())))
-            totals = totals.index_select(1, level.next_places) + changes.cumsum(1)[:, :-1] * level.is_low
-        return totals[0] * self._scores - totals[1]
+            running = totals.new_zeros(len(weights) + 1, 2).index_add_(0, level.limits.flatten(), changes).cumsum(0)
+            totals[: level.low_count] += running[: level.low_count]
+            totals = totals.index_select(0, level.places)
+        return totals[:, 0] * self._scores - totals[:, 1]
 
 
 def _levels(ranks: Tensor, first: Tensor, bounds: Tensor) -> list[_Level]:
@@ -92,16 +94,17 @@ def _levels(ranks: Tensor, first: Tensor, bounds: Tensor) -> list[_Level]:
         bounds: the rank that points must be below, for each i, `[P]` int64, 0 to P.
     """
     levels = []
-    places = torch.arange(len(ranks), device=ranks.device)
-    limits = torch.cat((torch.full_like(first[:1], len(ranks)), first))
-    for bit in reversed(range(len(ranks).bit_length())):
+    count = len(ranks)
+    numbers = torch.arange(count, device=ranks.device)
+    limits = torch.cat((torch.full_like(first[:1], count), first))
+    for bit in reversed(range(count.bit_length())):
         is_low = (ranks >> bit) & 1 == 0
+        low_count = count // (2 << bit) * (1 << bit) + min(count % (2 << bit), 1 << bit)
         lows_before = pad(is_low.cumsum(0), (1, 0))
-        low_count = lows_before[-1]
-        next_places = torch.where(is_low, lows_before[:-1], low_count + places - lows_before[:-1])
+        places = torch.where(is_low, lows_before[:-1], low_count + numbers - lows_before[:-1])
         takes_low = (bounds >> bit) & 1 == 1
-        levels.append(_Level(is_low, takes_low, limits, next_places))
         lows = lows_before.take(limits)
+        levels.append(_Level(places, low_count, torch.where(takes_low, lows, count)))
         limits = torch.where(takes_low, low_count + limits - lows, lows)
-        ranks = torch.empty_like(ranks).scatter_(0, next_places, ranks)
+        ranks = torch.empty_like(ranks).scatter_(0, places, ranks)
     return levels
