@@ -32,8 +32,8 @@ class _Level:
     low_count: int
     """Number of low points."""
     limits: Tensor
-    """Which low points each i takes: where they end, which is common to its M ranges, and where they begin in each range,
-    among the parted points, `[M + 1, P]` int64. It takes them if its bound has a 1 here; else both are P."""
+    """Which low points each i takes, among the parted ones: where they end, common to its M ranges, and where those of
+    each range begin, `[M + 1, P]` int64. It takes them if its bound has a 1 here; else both are P."""
 
 
 class LowerPairs:
