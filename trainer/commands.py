@@ -20,7 +20,7 @@ from jobs.spec import EXIT_HANDED_BACK, JobResult, JobSpec, LossSpec
 from trainer.attempt import Attempt
 from trainer.errors import HandedBack, OutOfMemory, UserError
 from trainer.events import claim_stdout, discard
-from trainer.launch import die_with_launcher, run_on_gpus
+from trainer.launch import die_with_launcher, leave_failure, run_on_gpus
 
 log = logging.getLogger("trainer")
 
@@ -93,8 +93,6 @@ def _run(arguments: argparse.Namespace) -> int:
     in_group = "RANK" in os.environ
     if spec.gpus > 1 and not in_group:
         return run_on_gpus(sys.argv[1:], spec.gpus)
-    # cuBLAS reads this when it starts; without it matrix products differ from run to run.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     attempt = Attempt(
         state=arguments.state,
         data_cache=arguments.data_cache,
@@ -115,7 +113,9 @@ def _run(arguments: argparse.Namespace) -> int:
     except Exception:
         log.exception("crashed")
         result = _failed("crash", traceback.format_exc())
-    attempt.emit(result)
+    is_left = result.outcome == "failed" and leave_failure(result)
+    if not is_left:
+        attempt.emit(result)
     # A process that gave up alone must not look finished: torchrun then ends the others, which wait for it.
     return 1 if in_group and result.outcome == "failed" else 0
 

@@ -9,13 +9,18 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
-from jobs.spec import EXIT_HANDED_BACK
+from jobs.spec import EXIT_HANDED_BACK, JobResult
+from trainer.events import claim_stdout
+from trainer.files import whole_file
 
 _PR_SET_PDEATHSIG = 1
 _LAUNCHER_PID = "PAPLOSS_LAUNCHER_PID"
-"""Environment variable of the ranks."""
+_FAILURES = "PAPLOSS_FAILURES"
+"""Environment variables of the ranks; the latter names a folder for the results of those that fail."""
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +29,10 @@ def run_on_gpus(arguments: Sequence[str], gpus: int) -> int:
     """Runs `python -m trainer` with `arguments` in `gpus` processes, which share standard output.
 
     SIGTERM is passed on. torchrun has one status for every kind of failure, so that of handing back is restored here.
+    Of the ranks that failed, the one that is to blame is told as the result.
 
     Returns:
-        The exit status: 0, EXIT_HANDED_BACK or 1.
+        The exit status: 0 with a result, EXIT_HANDED_BACK, or 1 where every rank that failed did so without a word.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_HANDED_BACK))  # torchrun sets another when the ranks start
     from torch.distributed import run as torchrun  # noqa: PLC0415
@@ -35,14 +41,40 @@ def run_on_gpus(arguments: Sequence[str], gpus: int) -> int:
 
     os.environ[_LAUNCHER_PID] = str(os.getpid())
     options = ["--standalone", f"--nproc-per-node={gpus}", "-m", "trainer", *arguments]
-    try:
-        torchrun.run(torchrun.parse_args(options))  # type: ignore[no-untyped-call]
-    except SignalException:
-        return EXIT_HANDED_BACK
-    except ChildFailedError as error:
-        log.error("%s", error)
-        return 1
+    with tempfile.TemporaryDirectory(prefix="paploss-ranks-") as folder:
+        os.environ[_FAILURES] = folder
+        try:
+            torchrun.run(torchrun.parse_args(options))  # type: ignore[no-untyped-call]
+        except SignalException:
+            return EXIT_HANDED_BACK
+        except ChildFailedError as error:
+            log.error("%s", error)
+            failure = _failure_to_blame(Path(folder))
+            if failure is None:
+                return 1
+            claim_stdout()(failure)
     return 0
+
+
+def leave_failure(result: JobResult) -> bool:
+    """In a rank: leaves the result of its failure to the launcher, which alone sees those of all ranks.
+
+    Returns:
+        False in a process that `run_on_gpus` did not start.
+    """
+    folder = os.environ.get(_FAILURES)
+    if folder is None:
+        return False
+    with whole_file(Path(folder) / f"{os.environ['RANK']}.json") as file:
+        file.write(result.model_dump_json().encode())
+    return True
+
+
+def _failure_to_blame(folder: Path) -> JobResult | None:
+    """The first failure that was left, but rather one that is no crash: whose partner has failed may crash of it."""
+    files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+    failures = [JobResult.model_validate_json(file.read_bytes()) for file in files]
+    return min(failures, key=lambda failure: failure.error_kind == "crash", default=None)
 
 
 def die_with_launcher() -> None:

@@ -1,6 +1,7 @@
 """Two processes on the CPU, started by torchrun, as a training on several GPUs is."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from trainer.datasets.sources import read_job_data
 from trainer.detectors import build_detector
 from trainer.distributed import joined
 from trainer.errors import HandedBack
+from trainer.launch import _failure_to_blame, leave_failure
 from trainer.profiles import recipe_of
 
 EVENTS = TypeAdapter(Event)
@@ -84,6 +86,55 @@ def test_the_gradient_is_of_one_loss_over_all_devices_or_the_mean_of_each(make_j
     for number, parameter in enumerate(detector.parameters()):
         # Adam's first moment after one step is a tenth of the gradient.
         torch.testing.assert_close(state[number]["exp_avg"] * 10, parameter.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_what_one_device_alone_fails_of_is_the_result(make_job, tmp_path, coco_root):
+    root = tmp_path / "broken"
+    shutil.copytree(coco_root, root)
+    spec = make_job(overrides=Overrides(epochs=1, batch_size=4, image_size_px=64))
+    spec = spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"root": str(root)})})
+    order = {"image_count": 12, "batch_size": 4, "seed": 0, "start_iteration": 0, "total_iterations": 1}
+    (keys,) = SampleOrder(**order, device=1, device_count=2)  # every image has an object: positions are the file's
+    image = root / "train2017" / f"{keys[0].position + 1:012d}.png"
+    image.write_bytes(b"no image")
+    job = tmp_path / "job.json"
+    job.write_text(spec.model_dump_json())
+    with start(job, tmp_path / "state") as process:
+        events = [EVENTS.validate_json(line) for line in process.stdout]
+    assert process.returncode == 0
+    assert [type(event) for event in events].count(JobResult) == 1
+    assert events[-1].error_kind == "user"
+    assert events[-1].error.startswith(f"{image}: cannot be read as an image: ")
+
+
+def failed(kind: str) -> JobResult:
+    return JobResult(outcome="failed", error_kind=kind, error=kind)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ([], None),
+        (["crash"], "crash"),
+        (["crash", "user"], "user"),
+        (["out_of_memory", "crash"], "out_of_memory"),
+        (["crash", "out_of_memory", "user"], "out_of_memory"),
+    ],
+)
+def test_the_first_failure_that_is_no_crash_is_to_blame(tmp_path, monkeypatch, kinds, expected):
+    monkeypatch.setenv("PAPLOSS_FAILURES", str(tmp_path))
+    for number, kind in enumerate(kinds):
+        rank = len(kinds) - number
+        monkeypatch.setenv("RANK", str(rank))
+        assert leave_failure(failed(kind))
+        os.utime(tmp_path / f"{rank}.json", (number, number))
+    found = _failure_to_blame(tmp_path)
+    assert (found and found.error_kind) == expected
+
+
+def test_a_process_that_nobody_launched_tells_its_failure_itself(monkeypatch):
+    monkeypatch.delenv("PAPLOSS_FAILURES", raising=False)
+    assert not leave_failure(failed("user"))
 
 
 def test_an_error_keeps_nothing_of_a_training_alive_beyond_its_group():
