@@ -1,7 +1,7 @@
 """A job as a configuration for mmdet's own tools.
 
 It trains the same detector on the same data with the same schedule as `python -m trainer run`, in mmengine's loop (its
-sample order and the rounding of epochs differ). The plug-in is found through `custom_imports`.
+sample order and the rounding of epochs differ), always in float32. The plug-in is found through `custom_imports`.
 """
 
 from pathlib import Path

@@ -167,7 +167,8 @@ def bin_sums(bins: Tensor, rows: Iterable[Tensor], bin_count: int, lanes: int) -
         lanes: how many partial sums each bin has, to which the entries are added in turn.
     """
     if lanes > 1:
-        bins = bins * lanes + torch.arange(bins.numel(), dtype=bins.dtype, device=bins.device) % lanes
+        numbers = torch.arange(bins.numel(), dtype=bins.dtype, device=bins.device)
+        bins = numbers.remainder_(lanes).add_(bins, alpha=lanes)
     sums = [row.new_zeros(bin_count * lanes).index_add_(0, bins, row) for row in rows]
     return torch.stack(sums).view(len(sums), bin_count, lanes).sum(2)
 
