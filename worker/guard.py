@@ -51,7 +51,6 @@ def run(lifeline_fd: int, command: list[str]) -> int:
             for key, _ in selector.select():
                 received = os.read(key.fd, 512)
                 if not received:
-                    child.kill()
                     _kill_descendants()
                     return -signal.SIGKILL
                 if key.fd == signals_fd and signal.SIGTERM in received:

@@ -234,6 +234,7 @@ def test_trials_that_all_crash_stop_the_search_with_advice(platform: Breakable) 
 def test_an_entry_that_was_delivered_and_never_claimed(platform: Breakable, undisturbed: Outcome) -> None:
     stack = platform.stack
     with TrialQueue(platform.redis.url) as queue:
+        queue.purge(0)  # what earlier tests left
         search_id = stack.submit(**SEARCH)
         entry = wait_until(lambda: queue.take([0], "ghost", block_seconds=1, takeover_seconds=60), "an entry")
     for name in ("w0", "w1"):
