@@ -11,6 +11,7 @@ from uuid import UUID
 from pydantic import Field
 
 from jobs.spec import (
+    Count,
     EvaluationEvent,
     Fraction,
     JobResult,
@@ -31,7 +32,7 @@ class WorkerInfo(Message):
 
     name: str = Field(min_length=1, max_length=100, description="stable name of the process, e.g. the pod's name")
     host: PlainText = Field("", max_length=200)
-    gpus: int = Field(0, ge=0)
+    gpus: Count = 0
     device: PlainText = Field("cpu", max_length=200)
     versions: dict[PlainText, PlainText] = Field(default={})
 

@@ -35,6 +35,8 @@ LossName = Literal[
     "cse_autoloss_b",
 ]
 """See `jobs.losses` for what each is and fits."""
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+"""How many: what fits a database's integer."""
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 RateFactor = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
@@ -218,8 +220,8 @@ class StartEvent(Message):
     """The trainer runs: where it starts from and what it is."""
 
     event: Literal["start"] = "start"
-    total_iterations: int
-    resumed_iteration: int = 0
+    total_iterations: Count
+    resumed_iteration: Count = 0
     environment: dict[PlainText, PlainText] = Field(default={}, description="versions, commit, device")
 
 
@@ -227,8 +229,8 @@ class ProgressEvent(Message):
     """Where a running training is; `seconds` counts this attempt only."""
 
     event: Literal["progress"] = "progress"
-    iteration: int
-    total_iterations: int
+    iteration: Count
+    total_iterations: Count
     loss: float | None = None
     seconds: float = 0.0
 
@@ -237,8 +239,8 @@ class EvaluationEvent(Message):
     """An AP measured after `iteration` iterations (also the last one)."""
 
     event: Literal["evaluation"] = "evaluation"
-    iteration: int
-    total_iterations: int
+    iteration: Count
+    total_iterations: Count
     metrics: Metrics
 
 
@@ -246,7 +248,7 @@ class CheckpointEvent(Message):
     """A checkpoint was written, whole, at `path`."""
 
     event: Literal["checkpoint"] = "checkpoint"
-    iteration: int
+    iteration: Count
     path: str
 
 
@@ -260,7 +262,7 @@ class JobResult(Message):
     metrics: Metrics | None = None
     error_kind: Literal["user", "out_of_memory", "crash", "timeout"] | None = None
     error: PlainText | None = Field(None, max_length=4000)
-    iterations: int = 0
+    iterations: Count = 0
     seconds: float = Field(0.0, ge=0, description="time the training and evaluation took, over all attempts")
     checkpoint: str | None = Field(None, description="the final weights, for job kind final")
 

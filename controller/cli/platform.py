@@ -262,6 +262,7 @@ def _run_children(settings: Settings, url: str, workers: int) -> Iterator[list[C
                 "PAPLOSS_CONTROLLER_URL": url,
                 "PAPLOSS_KEY_FILE": str(settings.state_dir / "keys" / "worker"),
                 "PAPLOSS_NAME": f"local-{number}",
+                "PAPLOSS_CRASH_PAUSE_SECONDS": "0",  # there is no better machine to leave a trial to
             }
             start(f"worker-{number}", [*_PYTHON, "worker"], environment | for_worker | _share(number, workers))
         yield started

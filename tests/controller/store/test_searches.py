@@ -121,7 +121,7 @@ def test_only_a_final_search_can_be_deleted_and_nothing_of_it_stays(database: Da
     with database.read() as session:
         for table in Base.metadata.sorted_tables:
             rows = session.scalar(select(func.count()).select_from(table))
-            assert rows == (1 if table.name in ("leader", "workers") else 0), table.name
+            assert rows == (1 if table.name in ("leader", "workers", "deleted_searches") else 0), table.name
 
 
 @pytest.mark.parametrize(
