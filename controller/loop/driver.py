@@ -30,7 +30,7 @@ from jobs.queue import QueueError, TrialQueue
 
 logger = logging.getLogger(__name__)
 
-REST, LEAST_REST_SECONDS = 3.0, 0.2
+REST, LEAST_REST_SECONDS = 1.5, 0.1
 """The loop rests so many times as long as its tick took, and at least so long, but at most `tick_seconds`: many results
 a second wake it without end, a tick for many of them costs little more than for one, and the processor is for their
 requests too."""
@@ -52,6 +52,7 @@ class Driver:
         self._holder = new_holder()
         self._term: Term | None = None
         self._unreadable: set[str] = set()
+        self._entered: dict[int, set[str]] = {}  # by resource class: the queue's entries after the last look
         self._clear_at = 0.0
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -212,13 +213,16 @@ class Driver:
 
     def _feed_class(self, gpus: int, workers: int) -> None:
         present = self._queue.present(gpus)
-        count = 2 * workers + self._settings.queue_margin - len(present)
-        if count <= 0:
-            return
-        with self._database.read() as session:
-            waiting = feed.find_waiting(session, gpus, present, count, leave_out=self._unreadable)
-        if chosen := feed.choose_next(waiting, count):
-            self._queue.put(gpus, chosen)
+        # As many as went since the last look may go until the next one, where trials last less than a look's pause.
+        gone = len(self._entered.get(gpus, set()) - present)
+        count = 2 * workers + self._settings.queue_margin + gone - len(present)
+        chosen: list[str] = []
+        if count > 0:
+            with self._database.read() as session:
+                waiting = feed.find_waiting(session, gpus, present, count, leave_out=self._unreadable)
+            if chosen := feed.choose_next(waiting, count):
+                self._queue.put(gpus, chosen)
+        self._entered[gpus] = present.union(chosen)
 
 
 def _act(session: Session, search: Search, workers: int) -> None:
