@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from controllers import RunningController
@@ -23,18 +22,6 @@ INFO = WorkerInfo(name="w1")
 @pytest.fixture
 def queue(redis_url: str) -> Iterator[TrialQueue]:
     with TrialQueue(redis_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-def running(sqlite_url: str, redis_url: str, tmp_path: Path) -> Iterator[RunningController]:
-    with RunningController(sqlite_url, redis_url, tmp_path) as controller:
-        yield controller
-
-
-@pytest.fixture
-def gateway(running: RunningController) -> Iterator[Gateway]:
-    with Gateway(running.url) as opened:
         yield opened
 
 

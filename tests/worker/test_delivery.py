@@ -22,18 +22,6 @@ REWARD = JobResult(outcome="succeeded", reward=0.25)
 
 
 @pytest.fixture
-def running(sqlite_url: str, redis_url: str, tmp_path: Path) -> Iterator[RunningController]:
-    with RunningController(sqlite_url, redis_url, tmp_path) as controller:
-        yield controller
-
-
-@pytest.fixture
-def gateway(running: RunningController) -> Iterator[Gateway]:
-    with Gateway(running.url) as opened:
-        yield opened
-
-
-@pytest.fixture
 def volume(tmp_path: Path) -> StateVolume:
     return StateVolume(tmp_path / "volume")
 
