@@ -142,16 +142,18 @@ class TrialQueue:
         """
         with self._translated():
             try:
-                for gpus in classes:
-                    self._join(gpus, consumer)
-                    entry = self._take_over(gpus, consumer, takeover_seconds) or self._read([gpus], consumer, None)
-                    if entry is not None:
-                        return entry
-                return self._read(classes, consumer, block_seconds)
+                entry = self._find(classes, consumer, takeover_seconds)
+                if entry is None:
+                    self._join(classes, consumer)
+                    entry = self._read(classes, consumer, block_seconds)
+                return entry
             except redis.ResponseError as error:
                 if not _is_missing(error):
                     raise
-                return None  # Redis was emptied meanwhile: the next call joins again
+            for gpus in classes:  # never used, or emptied
+                self._create_group(gpus)
+            self._join(classes, consumer)
+            return self._find(classes, consumer, takeover_seconds)
 
     def acknowledge(self, entry: Entry) -> None:
         """Remove an entry for good; repeating it is harmless."""
@@ -159,6 +161,13 @@ class TrialQueue:
             pipeline.xack(_stream(entry.gpus), GROUP, entry.entry_id)
             pipeline.xdel(_stream(entry.gpus), entry.entry_id)
             pipeline.execute()
+
+    def _find(self, classes: Sequence[int], consumer: str, takeover_seconds: float) -> Entry | None:
+        for gpus in classes:
+            entry = self._take_over(gpus, consumer, takeover_seconds) or self._read([gpus], consumer, None)
+            if entry is not None:
+                return entry
+        return None
 
     def _take_over(self, gpus: int, consumer: str, idle_seconds: float) -> Entry | None:
         reply: Any = self._redis.xautoclaim(
@@ -183,14 +192,9 @@ class TrialQueue:
             self.acknowledge(surplus)
         return entries[0] if entries else None
 
-    def _join(self, gpus: int, consumer: str) -> None:
-        """Be known to the group, also while there is nothing to take: the controller counts who waits."""
-        try:
-            self._redis.xgroup_createconsumer(_stream(gpus), GROUP, consumer)
-        except redis.ResponseError as error:
-            if not _is_missing(error):
-                raise
-            self._create_group(gpus)
+    def _join(self, classes: Sequence[int], consumer: str) -> None:
+        """Be known to the groups while there is nothing to take: the controller counts who waits."""
+        for gpus in classes:
             self._redis.xgroup_createconsumer(_stream(gpus), GROUP, consumer)
 
     def _create_group(self, gpus: int) -> None:

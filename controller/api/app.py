@@ -30,6 +30,7 @@ from controller.api import (
 )
 from controller.api.access import OPEN, ROLES, GuardedRoute
 from controller.api.callers import Callers
+from controller.api.driving import DriverProcess
 from controller.api.events import Streams
 from controller.api.guard import Guard, default_hosts
 from controller.api.rates import Rates
@@ -37,7 +38,7 @@ from controller.api.reference import DescribedApp
 from controller.api.remembered import Remembered
 from controller.api.services import Services
 from controller.api.tracing import start_tracing
-from controller.loop.driver import Driver
+from controller.loop.driver import Driver, connect
 from controller.scaling.pools import read_pools
 from controller.scaling.scaler import Scaler
 from controller.settings import Settings
@@ -45,7 +46,6 @@ from controller.store import schema
 from controller.store.database import Database
 from controller.store.keys import install_key
 from controller.store.models import Role
-from jobs.queue import TrialQueue
 
 logger = logging.getLogger(__name__)
 
@@ -70,11 +70,12 @@ STOP_SECONDS = 20.0
 """How long a stopping controller waits for the leader's loop to end its tick."""
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, make_driver: type[Driver] | type[DriverProcess] = Driver) -> FastAPI:
     """The controller's web application over the database and the Redis of the settings.
 
     The database's schema is brought up to date at once; the leader's loop runs from the application's start to its
-    end. The services are at `app.state.services` (a `controller.api.services.Services`).
+    end, in a thread or a process of its own as `make_driver` says. The services are at `app.state.services` (a
+    `controller.api.services.Services`).
 
     Raises:
         SchemaError: the database is newer than this program.
@@ -84,7 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
         ClusterError: this process has no access to a cluster.
         TracingError: traces are asked for and cannot be made.
     """
-    services = _connect(settings)
+    services = _connect(settings, make_driver)
     app = DescribedApp(
         title="paploss controller",
         version=health.program_version(),
@@ -105,7 +106,7 @@ def create_app(settings: Settings) -> FastAPI:
         max_body_bytes=settings.max_body_bytes,
         larger_bodies={dumps.LOAD_PATH: settings.max_load_bytes},
     )
-    app.state.end_tracing = start_tracing(app, services.database.engine)
+    app.state.end_tracing = start_tracing(services.database.engine, app)
     return app
 
 
@@ -120,19 +121,17 @@ def list_operations() -> list[str]:
     ]
 
 
-def _connect(settings: Settings) -> Services:
+def _connect(settings: Settings, make_driver: type[Driver] | type[DriverProcess]) -> Services:
     if unguarded := [route for router in ROUTERS for route in router.routes if not isinstance(route, GuardedRoute)]:
         raise RuntimeError(f"routes that ask nobody for a key: {unguarded}")
     if undeclared := set(list_operations()) - ROLES.keys() - OPEN:
         raise RuntimeError(f"routes without declared roles in controller.api.access: {sorted(undeclared)}")
-    database = Database(settings.resolved_database_url, silent_seconds=2 * settings.leader_lease_seconds)
+    database, queue = connect(settings)
     try:
         schema.upgrade(database)
         _install_keys(settings, database)
-        # A term must outlast the silence of a Redis that hangs.
-        queue = TrialQueue(settings.redis_url, answer_seconds=settings.leader_lease_seconds / 3)
         queue.ping()
-        driver = Driver(database, queue, settings)
+        driver = make_driver(database, queue, settings)
         scaler = _make_scaler(settings, database, driver)
     except BaseException:
         database.close()
@@ -162,7 +161,7 @@ def _install_keys(settings: Settings, database: Database) -> None:
                 install_key(session, role, key.get_secret_value())
 
 
-def _make_scaler(settings: Settings, database: Database, driver: Driver) -> Scaler | None:
+def _make_scaler(settings: Settings, database: Database, driver: Driver | DriverProcess) -> Scaler | None:
     if settings.worker_pools_file is None:
         return None
     # The Kubernetes client takes long to import: only who scales pays for it.
@@ -175,7 +174,7 @@ def _make_scaler(settings: Settings, database: Database, driver: Driver) -> Scal
 @asynccontextmanager
 async def _drive(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
-    loops: list[Driver | Scaler] = [services.driver, *filter(None, [services.scaler])]
+    loops: list[Driver | DriverProcess | Scaler] = [services.driver, *filter(None, [services.scaler])]
     threads = [threading.Thread(target=loop.run, name=type(loop).__name__, daemon=True) for loop in loops]
     for thread in threads:
         thread.start()

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from controller.api.callers import Callers
+from controller.api.driving import DriverProcess
 from controller.api.events import Streams
 from controller.api.models import Readiness
 from controller.api.rates import Rates
@@ -29,7 +30,7 @@ class Services:
     rates: Rates
     streams: Streams
     readiness: Remembered[Readiness]
-    driver: Driver
+    driver: Driver | DriverProcess
     scaler: Scaler | None
     """The loop of the elastic workers; none where the operator keeps the workers."""
 

@@ -7,9 +7,12 @@ holds here as well.
 
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
 from sqlalchemy import Engine
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 ENDPOINT_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _UNTRACED = "healthz,readyz,metrics,static"
@@ -19,9 +22,9 @@ class TracingError(Exception):
     """Traces are asked for and cannot be made; one line for people."""
 
 
-def start_tracing(app: FastAPI, engine: Engine) -> Callable[[], None]:
-    """Trace an application and its database if the environment names a collector. Returns what ends it: the last
-    spans are sent, within the exporter's own time limit.
+def start_tracing(engine: Engine, app: "FastAPI | None" = None) -> Callable[[], None]:
+    """Trace a database, and the application that uses it, if the environment names a collector. Returns what ends it:
+    the last spans are sent, within the exporter's own time limit.
 
     Raises:
         TracingError: the packages are not installed.
@@ -40,7 +43,8 @@ def start_tracing(app: FastAPI, engine: Engine) -> Callable[[], None]:
     names = {} if "OTEL_SERVICE_NAME" in os.environ else {"service.name": "paploss-controller"}
     provider = TracerProvider(resource=Resource.create(names))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    FastAPIInstrumentor.instrument_app(app, tracer_provider=provider, excluded_urls=_UNTRACED)
+    if app is not None:
+        FastAPIInstrumentor.instrument_app(app, tracer_provider=provider, excluded_urls=_UNTRACED)
     statements = SQLAlchemyInstrumentor()
     # It asks for SQLAlchemy below 2.1, out of caution: a test here sees its spans with the version that is pinned.
     statements.instrument(engine=engine, tracer_provider=provider, skip_dep_check=True)

@@ -70,8 +70,10 @@ def serve(
     """Run a controller alone, as in a cluster; its settings are the environment's PAPLOSS_... variables."""
     # The web framework, scipy and redis take a second to import: no other command needs them.
     from controller.api.app import create_app  # noqa: PLC0415
+    from controller.api.driving import DriverProcess  # noqa: PLC0415
     from controller.api.server import AddressError, bind, make_server  # noqa: PLC0415
     from controller.api.tracing import TracingError  # noqa: PLC0415
+    from controller.loop.driver import Driver  # noqa: PLC0415
     from jobs.queue import QueueError  # noqa: PLC0415
 
     settings = read_settings(host=host, port=port)
@@ -80,7 +82,10 @@ def serve(
         stack.enter_context(hold_database(settings))
         try:
             listener = stack.enter_context(bind(settings.host, settings.port))
-            server = make_server(create_app(settings))
+            database_url = make_url(settings.resolved_database_url)
+            # Where everything is on one machine, one process of a hundred MB less is worth more than speed.
+            make_driver = Driver if database_url.get_backend_name() == "sqlite" else DriverProcess
+            server = make_server(create_app(settings, make_driver))
         except (AddressError, SchemaError, QueueError, PoolsError, ClusterError, TracingError) as error:
             raise CommandError(str(error), FAILED) from None
         except DatabaseError as error:

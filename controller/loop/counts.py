@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, ScalarSelect, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from controller.store.database import table_of
+from controller.store.database import is_one_of, table_of
 from controller.store.models import OPEN_TRIAL_STATES, REWARDED_STATES, Trial
 
 _TRIALS = table_of(Trial)
-_UNCONSUMED = (
+_IS_REWARDED = is_one_of(_TRIALS.c.state, REWARDED_STATES)
+UNCONSUMED = (
     _TRIALS.c.kind == "proxy",
     _TRIALS.c.consumed_round.is_(None),
     _TRIALS.c.finished_at.is_not(None),
 )
+"""Proxies that have ended and that no update has made use of; the partial index of that name."""
 
 
 def _count(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
@@ -23,10 +25,15 @@ def _count(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
 
 # One statement, made once: the leader asks it of every search in every tick.
 _COUNTS = select(
-    _count(_TRIALS.c.state.in_(OPEN_TRIAL_STATES)).label("open"),
+    _count(is_one_of(_TRIALS.c.state, OPEN_TRIAL_STATES)).label("open"),
     _count(_TRIALS.c.state == "failed").label("failed"),
-    _count(*_UNCONSUMED, _TRIALS.c.state.in_(REWARDED_STATES)).label("ready"),
-    _count(*_UNCONSUMED, _TRIALS.c.state.not_in(REWARDED_STATES)).label("lost"),
+    _count(*UNCONSUMED, _IS_REWARDED).label("ready"),
+    _count(*UNCONSUMED, ~_IS_REWARDED).label("lost"),
+)
+_OPEN = (
+    select(_TRIALS.c.search_id, func.count())
+    .where(is_one_of(_TRIALS.c.state, OPEN_TRIAL_STATES))
+    .group_by(_TRIALS.c.search_id)
 )
 
 
@@ -42,6 +49,11 @@ class Counts:
     """Proxies with a reward that no update has consumed."""
     lost: int
     """Proxies that ended without a reward since the last update."""
+
+
+def count_open(session: Session) -> dict[str, int]:
+    """Open trials of every search that has some."""
+    return dict(session.execute(_OPEN).all())
 
 
 def count_trials(session: Session, search_id: str) -> Counts:

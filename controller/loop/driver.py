@@ -1,7 +1,8 @@
 """The leader's loop: expire leases, advance every search, keep the queues filled; then the same again.
 
 Nothing that matters is kept between two ticks but who leads: each tick reads where things stand, so a driver may be
-killed at any point, and another one goes on.
+killed at any point, and another one goes on. It remembers only how fast trials go, for want of which the first look
+feeds a little less.
 """
 
 import logging
@@ -15,8 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from controller.loop import confirmation, feed, rounds, trainings
-from controller.loop.counts import Counts, count_trials
+from controller.loop.counts import Counts, count_open, count_trials
 from controller.loop.jobs import parse_request, parse_search
+from controller.loop.rounds import Pace
 from controller.search.scheduling import Wait
 from controller.settings import Settings
 from controller.store import retention, transitions
@@ -42,17 +44,26 @@ LIVE_CONSUMER_SECONDS = 60.0
 """A worker that has not asked for a trial for so long, and runs none, is not counted on."""
 
 
+def connect(settings: Settings) -> tuple[Database, TrialQueue]:
+    """The database and the queue, as a driver needs them. Nothing is connected yet."""
+    database = Database(settings.resolved_database_url, silent_seconds=2 * settings.leader_lease_seconds)
+    # A term must outlast the silence of a Redis that hangs.
+    return database, TrialQueue(settings.redis_url, answer_seconds=settings.leader_lease_seconds / 3)
+
+
 class Driver:
     """Drives all searches while it leads; several may run against one database, in any number of processes."""
 
-    def __init__(self, database: Database, queue: TrialQueue, settings: Settings) -> None:
+    def __init__(self, database: Database, queue: TrialQueue, settings: Settings, holder: str | None = None) -> None:
+        """`holder`: a name for this driver among all, where another one than it has to know it."""
         self._database = database
         self._queue = queue
         self._settings = settings
-        self._holder = new_holder()
+        self._holder = holder or new_holder()
         self._term: Term | None = None
         self._unreadable: set[str] = set()
         self._entered: dict[int, set[str]] = {}  # by resource class: the queue's entries after the last look
+        self._ended: dict[str, int] = {}  # by search: how many of its trials had ended by the last look
         self._clear_at = 0.0
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -75,7 +86,8 @@ class Driver:
             took_seconds = time.monotonic() - started_at
             rest_seconds = max(REST * took_seconds, LEAST_REST_SECONDS)
             self._stop.wait(min(rest_seconds, self._settings.tick_seconds))
-            self._wake.wait(self._settings.tick_seconds)
+            asleep = self._wake if self.leads else self._stop  # whoever does not lead has no use for news
+            asleep.wait(self._settings.tick_seconds)
             self._wake.clear()
         self._resign()
 
@@ -105,8 +117,9 @@ class Driver:
         classes = sorted({search.gpus for search in searches})
         waiting = self._ask_who_waits(classes)
         workers = {gpus: self._count_workers(gpus, (waiting or {}).get(gpus, set())) for gpus in classes}
+        ended = self._count_ended(searches)
         for search in searches:
-            self._advance(self._term, search, workers[search.gpus])
+            self._advance(self._term, search, Pace(workers[search.gpus], ended[search.id]))
         if waiting is not None:
             self._feed(workers)
         self._clear_old(self._term)
@@ -158,15 +171,15 @@ class Driver:
         self._unreadable.discard(search.id)
         return True
 
-    def _advance(self, term: Term, search: Search, workers: int) -> None:
+    def _advance(self, term: Term, search: Search, pace: Pace) -> None:
         """Advance one search until it has to wait; an error in it must not hold up the others."""
         try:
-            while self._is_due(search, workers):
+            while self._is_due(search, pace):
                 with drive(self._database, term) as session:
                     locked = lock_search(session, search.id)
                     if locked.state != "running":
                         return
-                    _act(session, locked, workers)
+                    _act(session, locked, pace)
                 search = locked
                 if search.state != "running":
                     return
@@ -175,14 +188,14 @@ class Driver:
         except Exception:
             logger.exception("the search could not be advanced", extra={"search": search.id})
 
-    def _is_due(self, search: Search, workers: int) -> bool:
+    def _is_due(self, search: Search, pace: Pace) -> bool:
         """A look without a lock, because most looks find nothing to do."""
         with self._database.read() as session:
             counts = count_trials(session, search.id)
         if _has_failed_too_often(search, counts):
             return True
         if search.stage == "rounds":
-            return not isinstance(rounds.next_action(search, parse_search(search), counts, workers), Wait)
+            return not isinstance(rounds.next_action(search, parse_search(search), counts, pace), Wait)
         return not counts.open
 
     def _ask_who_waits(self, classes: Sequence[int]) -> Mapping[int, set[str]] | None:
@@ -204,6 +217,14 @@ class Driver:
             )
             return len(waiting.union(name for name in running if name))
 
+    def _count_ended(self, searches: Sequence[Search]) -> Mapping[str, int]:
+        """How many trials of each search have ended since the last look."""
+        with self._database.read() as session:
+            open_trials = count_open(session)
+        before = self._ended
+        self._ended = {search.id: search.next_number - open_trials.get(search.id, 0) for search in searches}
+        return {search_id: count - before.get(search_id, count) for search_id, count in self._ended.items()}
+
     def _feed(self, workers: Mapping[int, int]) -> None:
         try:
             for gpus, count in workers.items():
@@ -213,9 +234,10 @@ class Driver:
 
     def _feed_class(self, gpus: int, workers: int) -> None:
         present = self._queue.present(gpus)
-        # As many as went since the last look may go until the next one, where trials last less than a look's pause.
+        # Where trials last less than a look's pause, as many as went since the last look may go until the next one; and
+        # more could have gone where none was left.
         gone = len(self._entered.get(gpus, set()) - present)
-        count = 2 * workers + self._settings.queue_margin + gone - len(present)
+        count = 2 * (workers + gone) + self._settings.queue_margin - len(present)
         chosen: list[str] = []
         if count > 0:
             with self._database.read() as session:
@@ -225,12 +247,12 @@ class Driver:
         self._entered[gpus] = present.union(chosen)
 
 
-def _act(session: Session, search: Search, workers: int) -> None:
+def _act(session: Session, search: Search, pace: Pace) -> None:
     counts = count_trials(session, search.id)
     if _has_failed_too_often(search, counts):
         _fail(session, search, counts.failed)
     elif search.stage == "rounds":
-        rounds.advance(session, search, counts, workers)
+        rounds.advance(session, search, counts, pace)
     elif counts.open:
         return
     elif search.stage == "confirm":

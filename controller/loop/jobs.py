@@ -66,9 +66,7 @@ def decode_loss(spec: SearchSpec, theta: Sequence[float]) -> LossSpec:
     return LossSpec(
         heads={
             head: HeadLoss(
-                control_points=tuple(
-                    tuple((float(x), float(y)) for x, y in function) for function in parameters.control_points
-                ),
+                control_points=parameters.control_points.tolist(),
                 gradient_scale=parameters.gradient_scale,
                 quality=spec.quality,
             )

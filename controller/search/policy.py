@@ -63,22 +63,25 @@ def sample(state: PolicyState, seed: int, index: int) -> Vector:
 
 def log_density(theta: Vector, mu: Vector, sigma: Vector | float) -> Vector:
     """Log density [..., D] of theta [..., D] in [0, 1], for mu and sigma that broadcast with it."""
-    mass = ndtr((1 - mu) / sigma) - ndtr(-mu / sigma)
-    return np.asarray(-0.5 * ((theta - mu) / sigma) ** 2 - np.log(sigma) - _LOG_SQRT_TWO_PI - np.log(mass))
+    density, _ = log_density_and_slope(theta, mu, sigma)
+    return density
 
 
-def log_density_slope(theta: Vector, mu: Vector, sigma: Vector | float) -> Vector:
-    """Derivative [..., D] of `log_density` with respect to mu."""
+def log_density_and_slope(theta: Vector, mu: Vector, sigma: Vector | float) -> tuple[Vector, Vector]:
+    """`log_density`, and its derivative [..., D] with respect to mu."""
     low, high = -mu / sigma, (1 - mu) / sigma
     mass = ndtr(high) - ndtr(low)
+    distance = (theta - mu) / sigma
+    density = -0.5 * distance**2 - np.log(sigma * mass) - _LOG_SQRT_TWO_PI
     edges = np.exp(-0.5 * low**2 - _LOG_SQRT_TWO_PI) - np.exp(-0.5 * high**2 - _LOG_SQRT_TWO_PI)
-    return np.asarray((theta - mu) / sigma**2 - edges / (sigma * mass))
+    return np.asarray(density), np.asarray((distance - edges / mass) / sigma)
 
 
 def mean(state: PolicyState) -> Vector:
     """Mean [D] of the truncated law: where the trials are. Near an end of [0, 1] it lies well inside of mu."""
     # The slope of log Z in mu is what truncation adds to the mean, in units of sigma^2.
-    return np.asarray(state.mu - state.sigma**2 * log_density_slope(state.mu, state.mu, state.sigma))
+    _, slope = log_density_and_slope(state.mu, state.mu, state.sigma)
+    return np.asarray(state.mu - state.sigma**2 * slope)
 
 
 def location(m: Vector) -> Vector:

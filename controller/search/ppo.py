@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from controller.search.algorithm import Sample, advantages, check_samples
 from controller.search.ascent import ascend
-from controller.search.policy import PolicyState, Vector, log_density, log_density_slope, sample
+from controller.search.policy import PolicyState, Vector, log_density, log_density_and_slope, sample
 from controller.search.space import Space
 
 # The ratio of a bad sample is not clipped from above. Past e^100 its size is immaterial, and its square overflows.
@@ -89,8 +89,9 @@ class Ppo:
         weight: NDArray[np.float64],
     ) -> Vector:
         """dJ/dmu [D]; sigma [n, 1], anchor (log density at the current mu) and weight (A w_d) [n, D]."""
-        log_ratio = log_density(theta, mu, sigma) - anchor
+        density, slope = log_density_and_slope(theta, mu, sigma)
+        log_ratio = density - anchor
         # The minimum takes the clipped, constant term where a good sample has gained enough or a bad one lost enough.
         climbs = np.where(weight > 0, log_ratio <= np.log1p(self.clip), log_ratio >= np.log1p(-self.clip))
         ratio = np.exp(np.minimum(log_ratio, _LARGEST_LOG_RATIO))
-        return np.asarray((weight * ratio * climbs * log_density_slope(theta, mu, sigma)).mean(axis=0))
+        return np.asarray((weight * ratio * climbs * slope).mean(axis=0))

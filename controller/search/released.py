@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from controller.search.algorithm import Sample, advantages, check_samples
 from controller.search.ascent import ascend
-from controller.search.policy import PolicyState, Vector, log_density, log_density_slope, sample
+from controller.search.policy import PolicyState, Vector, log_density, log_density_and_slope, sample
 from controller.search.space import Space
 
 LEARNING_RATE = 0.01
@@ -69,7 +69,8 @@ def product_slope(
     clip: float,
 ) -> Vector:
     """dJ/dmu [D]. Args: theta [n, D], advantage [n], old log densities [n, D], sigma of the new density, clip."""
-    log_ratio = log_density(theta, mu, sigma) - old
+    density, slope = log_density_and_slope(theta, mu, sigma)
+    log_ratio = density - old
     low, high = np.log1p(-clip), np.log1p(clip)
     product = advantage * np.exp(np.minimum(log_ratio.sum(axis=1), _LARGEST_LOG_RATIO))
     clipped_product = advantage * np.exp(np.clip(log_ratio, low, high).sum(axis=1))
@@ -77,4 +78,4 @@ def product_slope(
     # A clipped dimension of the clipped product has no slope. With nothing clipped both products are one number.
     inside = (log_ratio >= low) & (log_ratio <= high)
     weight = np.minimum(product, clipped_product)[:, None] * (inside | ~takes_clipped)
-    return np.asarray((weight * log_density_slope(theta, mu, sigma)).mean(axis=0), dtype=np.float64)
+    return np.asarray((weight * slope).mean(axis=0), dtype=np.float64)

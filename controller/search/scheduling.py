@@ -55,6 +55,8 @@ class Progress:
     """Trials that ended without a reward since the last update."""
     workers: int
     """Trials that the live workers can run at the same time."""
+    ended: int = 0
+    """Trials that have ended since the last look."""
 
 
 @dataclass(frozen=True)
@@ -123,9 +125,11 @@ def _decide_stream(schedule: Schedule, progress: Progress) -> Action:
         return Update(n)
     if too_many := _too_many_failures(schedule, progress):
         return too_many
-    # A spare trial for every eight workers, so that one that ends finds work before the controller has looked again;
-    # and never fewer than an update needs, so that a search without workers shows how many it could use.
-    wanted = max(n, progress.workers + -(-progress.workers // 8))
+    # A spare trial for every eight workers, so that one that ends finds work before the controller has looked again, or
+    # as many as have ended since its last look, where trials are as short as that. And never fewer than an update
+    # needs, so that a search without workers shows how many it could use.
+    spare = max(-(-progress.workers // 8), 2 * progress.ended)
+    wanted = max(n, progress.workers + spare)
     to_come = (schedule.rounds - progress.updates) * n - progress.ready
     count = min(wanted, n * schedule.max_staleness, to_come) - progress.open
     return Propose(count) if count > 0 else Wait()

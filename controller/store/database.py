@@ -4,12 +4,24 @@ Times are seconds since 1970 (UTC) as floats in both databases, so that a lease 
 the database, never from a process: machines' clocks may differ by hours.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import URL, Connection, Engine, Float, Table, create_engine, event, make_url, select
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    Float,
+    Table,
+    create_engine,
+    event,
+    make_url,
+    or_,
+    select,
+)
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -51,6 +63,11 @@ def read_clock(session: Session) -> float:
     return session.execute(select(now())).scalar_one()
 
 
+def is_one_of(column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
+    """`column IN values`, for values that never change: SQLAlchemy writes the list of an IN anew each time."""
+    return or_(*(column == value for value in values))
+
+
 def table_of(model: type[DeclarativeBase]) -> Table:
     """The bare table of a model, for statements that the ORM has no part in: what it does about an INSERT or UPDATE
     costs more than the statement."""
@@ -78,7 +95,10 @@ class Database:
         else:
             self.url = self.url.set(drivername="postgresql+psycopg")
             self.engine = _postgres_engine(self.url, silent_seconds)
-        self._reader = self.engine.execution_options(readonly=True)
+        # Each statement of PostgreSQL sees what is committed by then, inside a transaction or not: without one, two of
+        # three messages to the server are saved.
+        reading = {"readonly": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._reader = self.engine.execution_options(**reading)
 
     @property
     def is_sqlite(self) -> bool:
@@ -93,8 +113,8 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session for reading; it never waits for a writer, and what it changes is thrown away."""
-        with Session(self._reader, expire_on_commit=False) as session:
+        """A session for reading; it never waits for a writer, and what is changed in its objects is thrown away."""
+        with Session(self._reader, expire_on_commit=False, autoflush=False) as session:
             yield session
 
     def close(self) -> None:

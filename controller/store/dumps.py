@@ -1,6 +1,6 @@
 """One search as a file, with everything that belongs to it, to be loaded into any database of this program.
 
-    gzip of JSON lines:   {"paploss": "search", "schema": "0004", "search": "0kx..."}
+    gzip of JSON lines:   {"paploss": "search", "schema": "0005", "search": "0kx..."}
                           {"table": "searches", "row": {...}}     then rounds, trials, attempts, ... in order
 
 Columns have their names in the database. Only the log's and the late results' ids are new after loading: they count

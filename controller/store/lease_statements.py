@@ -6,14 +6,17 @@ one step of its life: its WHERE is the whole condition, so that whoever comes se
 
 from sqlalchemy import JSON, Boolean, Float, Integer, Text, bindparam, case, func, insert, or_, select, update
 
-from controller.store.database import now, table_of
-from controller.store.models import OPEN_TRIAL_STATES, Attempt, Search, Trial
+from controller.store.database import is_one_of, now, table_of
+from controller.store.models import OPEN_TRIAL_STATES, Attempt, Search, Trial, Worker
 
-_TRIALS, _SEARCHES, _ATTEMPTS = table_of(Trial), table_of(Search), table_of(Attempt)
+_TRIALS, _SEARCHES, _ATTEMPTS, _WORKERS = (table_of(model) for model in (Trial, Search, Attempt, Worker))
 _ITS_SEARCH = _SEARCHES.c.id == _TRIALS.c.search_id
 _ITS_ATTEMPT = (_ATTEMPTS.c.trial_id == _TRIALS.c.id) & (_ATTEMPTS.c.number == _TRIALS.c.attempt)
 _IS_IT = _TRIALS.c.id == bindparam("trial_id")
 _IS_FENCED = _TRIALS.c.token == bindparam("fence")
+_UNSEEN_SECONDS = (
+    now() - select(_WORKERS.c.last_seen_at).where(_WORKERS.c.name == _TRIALS.c.worker).scalar_subquery()
+).label("worker_unseen_seconds")
 _REACHED = bindparam("reached", type_=Integer)
 _NEW_TAIL = bindparam("new_tail", type_=Text)  # none: nothing new
 _ONE_ATTEMPT = (_ATTEMPTS.c.trial_id == bindparam("trial")) & (_ATTEMPTS.c.number == bindparam("its_number"))
@@ -55,6 +58,7 @@ GRANT = (
         _TRIALS.c.search_id,
         select(_SEARCHES.c.kind).where(_ITS_SEARCH).scalar_subquery().label("search_kind"),
         select(_SEARCHES.c.spec).where(_ITS_SEARCH).scalar_subquery().label("spec"),
+        _UNSEEN_SECONDS,
     )
 )
 """A claim: only of a queued trial of a running search, and only with a claim_id that has had no answer."""
@@ -76,6 +80,7 @@ RENEW = (
         _TRIALS.c.worker,
         select(_SEARCHES.c.state).where(_ITS_SEARCH).scalar_subquery().label("search_state"),
         select(_ATTEMPTS.c.started_at).where(_ITS_ATTEMPT).scalar_subquery().label("attempt_started_at"),
+        _UNSEEN_SECONDS,
     )
 )
 """A renewal: the first one sets when the trial started; what a renewal does not tell stays."""
@@ -93,7 +98,7 @@ NOTE_ATTEMPT = (
 
 REWARD = (
     update(_TRIALS)
-    .where(_IS_IT, _IS_FENCED, _TRIALS.c.state.in_(OPEN_TRIAL_STATES))
+    .where(_IS_IT, _IS_FENCED, is_one_of(_TRIALS.c.state, OPEN_TRIAL_STATES))
     .values(
         state=bindparam("outcome"),
         reward=bindparam("its_reward", type_=Float),

@@ -44,6 +44,9 @@ _CLAIMED = (
 )
 _LOCKED = select(Trial).where(Trial.id == bindparam("trial_id")).with_for_update(key_share=True)
 
+_JUST_SECONDS = 1.0
+"""A worker that was seen so short a time ago is not noted again: that costs as much as the step itself."""
+
 
 @dataclass(frozen=True)
 class Grant:
@@ -96,8 +99,10 @@ def claim(session: Session, request: ClaimRequest, lease_seconds: float) -> Gran
             return _repeat_claim(request, trial, search, repeated)
     if row is None:
         raise _refusal(trial, search)
-    grant = Grant(**row._mapping)
-    remember_worker(session, worker)
+    found = dict(row._mapping)
+    if not _was_just_seen(found.pop("worker_unseen_seconds")):
+        remember_worker(session, worker)
+    grant = Grant(**found)
     session.execute(
         ADD_ATTEMPT,
         {
@@ -149,7 +154,8 @@ def renew(session: Session, request: RenewRequest, lease_seconds: float) -> Comm
             },
         )
     keep_evaluations(session, request.trial_id, request.evaluations)
-    see_worker(session, row.worker, request.gpu_use)
+    if request.gpu_use or not _was_just_seen(row.worker_unseen_seconds):
+        see_worker(session, row.worker, request.gpu_use)
     return "pause" if row.search_state == "paused" else "continue"
 
 
@@ -239,6 +245,10 @@ def keep_late_result(session: Session, request: ResultRequest, attempt: int, rea
         trial_id=request.trial_id,
         level="warning",
     )
+
+
+def _was_just_seen(unseen_seconds: float | None) -> bool:
+    return unseen_seconds is not None and unseen_seconds < _JUST_SECONDS
 
 
 def _find_claimed(session: Session, request: ClaimRequest) -> tuple[Trial, Search, Attempt | None]:

@@ -98,9 +98,10 @@ def test_one_key_opens_so_many_streams_and_no_more(
     address = f"/api/v1/searches/{training.id}/events"
     with controller.http("viewer") as viewer, controller.http("user") as user:
         with viewer.stream("GET", address) as first:
-            next(first.iter_lines())
-            refused = viewer.get(address)
-            assert (refused.status_code, refused.headers["Retry-After"]) == (429, "30")
+            lines = first.iter_lines()  # kept: httpx closes a stream whose iterator is collected
+            next(lines)
+            with viewer.stream("GET", address) as refused:
+                assert (refused.status_code, refused.headers["Retry-After"]) == (429, "30")
             with user.stream("GET", address) as another:
                 assert another.status_code == 200
 

@@ -1,0 +1,128 @@
+"""The leader's loop in a process of its own, beside a server of many workers.
+
+As a thread of the server it waits for the interpreter behind everybody's requests, three quarters of its time, and the
+queues run dry meanwhile (measured with `benchmarks.load`; DECISIONS.md).
+
+The server tells it its settings on its standard input, then a byte for each time that it is to look at once, and closes
+it at the end: so the process ends with its server, however that ends.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from controller.api.tracing import start_tracing
+from controller.loop.driver import Driver, connect
+from controller.settings import Settings
+from controller.store.database import Database
+from controller.store.leadership import find_leader, new_holder
+from jobs.logs import start_logging
+from jobs.queue import TrialQueue
+
+logger = logging.getLogger(__name__)
+
+RESTART_SECONDS = 1.0
+KILL_SECONDS = 15.0
+"""A process that is told to end gets so long for the tick that it is in."""
+
+_SECRETS = {"admin_key", "worker_key", "viewer_key"}  # of no use to the loop
+
+
+class DriverProcess:
+    """Drives all searches, as `Driver` does, in a process that is started again should it end."""
+
+    def __init__(self, database: Database, _queue: TrialQueue, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self._holder = new_holder()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+        self._pipe = threading.Lock()
+
+    @property
+    def leads(self) -> bool:
+        """Whether the process leads at this moment."""
+        try:
+            with self._database.read() as session:
+                leader = find_leader(session)
+        except SQLAlchemyError:
+            return False
+        return leader is not None and leader.holder == self._holder
+
+    def run(self) -> None:
+        """Keep the process running until `stop` is called."""
+        while not self._stopping.is_set():
+            process = self._start()
+            status = process.wait()
+            if not self._stopping.is_set():
+                logger.error("the leader's loop has ended with status %d and will be started again", status)
+                self._stopping.wait(RESTART_SECONDS)
+
+    def wake(self) -> None:
+        """Ask for a tick now: something has changed."""
+        # Nothing is lost where the process is gone, or has not yet read what it was told before.
+        with self._pipe, suppress(BlockingIOError, BrokenPipeError):
+            if self._process is not None and self._process.stdin is not None and not self._process.stdin.closed:
+                os.write(self._process.stdin.fileno(), b"\n")
+
+    def stop(self) -> None:
+        """End the process after the tick that it is in, and `run` with it."""
+        self._stopping.set()
+        with self._pipe:
+            if self._process is not None:
+                self._end(self._process)
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        told = self._settings.model_dump_json(exclude=_SECRETS).encode() + b"\n"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "controller.api.driving", self._holder], stdin=subprocess.PIPE
+        )
+        assert process.stdin is not None  # noqa: S101 - as asked for
+        with suppress(BrokenPipeError):
+            process.stdin.write(told)
+            process.stdin.flush()
+        os.set_blocking(process.stdin.fileno(), False)
+        with self._pipe:
+            self._process = process
+            if self._stopping.is_set():
+                self._end(process)
+        return process
+
+    def _end(self, process: "subprocess.Popen[bytes]") -> None:
+        if process.stdin is not None:
+            process.stdin.close()
+        killing = threading.Timer(KILL_SECONDS, process.kill)
+        killing.daemon = True
+        killing.start()
+
+
+def main() -> None:
+    """The process: `python -m controller.api.driving HOLDER`."""
+    settings = Settings.model_validate_json(sys.stdin.buffer.readline())
+    start_logging(settings.log_level, settings.log_format)
+    database, queue = connect(settings)
+    driver = Driver(database, queue, settings, holder=sys.argv[1])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the server's, which then tells this process
+    signal.signal(signal.SIGTERM, lambda *_: driver.stop())
+    threading.Thread(target=_obey, args=(driver,), name="server", daemon=True).start()
+    end_tracing = start_tracing(database.engine)
+    driver.run()
+    end_tracing()
+    queue.close()
+    database.close()
+
+
+def _obey(driver: Driver) -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        driver.wake()
+    driver.stop()
+
+
+if __name__ == "__main__":
+    main()
