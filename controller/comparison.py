@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from controller.comparison_report import Difference, RateResult, Row
 from jobs.losses import PUBLISHED_RESULTS
@@ -67,7 +67,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
     count = len(values)
     if count < 2:
         return None
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * np.std(values, ddof=1) / math.sqrt(count)
+    reach = stdtrit(count - 1, (1 + CONFIDENCE) / 2) * np.std(values, ddof=1) / math.sqrt(count)
     mean = np.mean(values)
     return float(mean - reach), float(mean + reach)
 

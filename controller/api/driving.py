@@ -60,6 +60,9 @@ class DriverProcess:
         while not self._stopping.is_set():
             process = self._start()
             status = process.wait()
+            with self._pipe:
+                self._process = None
+                _close(process)
             if not self._stopping.is_set():
                 logger.error("the leader's loop has ended with status %d and will be started again", status)
                 self._stopping.wait(RESTART_SECONDS)
@@ -68,7 +71,7 @@ class DriverProcess:
         """Ask for a tick now: something has changed."""
         # Nothing is lost where the process is gone, or has not yet read what it was told before.
         with self._pipe, suppress(BlockingIOError, BrokenPipeError):
-            if self._process is not None and self._process.stdin is not None and not self._process.stdin.closed:
+            if self._process is not None and self._process.stdin is not None and not self._stopping.is_set():
                 os.write(self._process.stdin.fileno(), b"\n")
 
     def stop(self) -> None:
@@ -95,11 +98,15 @@ class DriverProcess:
         return process
 
     def _end(self, process: "subprocess.Popen[bytes]") -> None:
-        if process.stdin is not None:
-            process.stdin.close()
-        killing = threading.Timer(KILL_SECONDS, process.kill)
+        _close(process)
+        killing = threading.Timer(KILL_SECONDS, process.kill)  # which kills nothing once it has ended
         killing.daemon = True
         killing.start()
+
+
+def _close(process: "subprocess.Popen[bytes]") -> None:
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from controller.search.algorithm import Sample
 from controller.search.policy import PolicyState, Vector, mean
@@ -81,5 +81,5 @@ def choose(confirmations: Sequence[Mapping[int, float]]) -> Choice:
     if count < 2:
         return Choice(index, mean, None, None, count)
     error = float(np.std(list(confirmations[index].values()), ddof=1)) / count**0.5
-    reach = float(student_t.ppf(0.975, count - 1)) * error
+    reach = float(stdtrit(count - 1, 0.975)) * error
     return Choice(index, mean, error, (mean - reach, mean + reach), count)
