@@ -59,6 +59,8 @@ def simulate(schedule: Schedule, fleet: Fleet, seed: int) -> Run:
     ends: list[float] = []
     proposed = 0
     now = 0.0
+    seen = 0  # trials that had ended when the leader looked before
+    ended = 0
 
     def start_queued() -> None:
         while queue and len(running) < fleet.workers:
@@ -84,6 +86,7 @@ def simulate(schedule: Schedule, fleet: Fleet, seed: int) -> Run:
             ready=len(ready),
             failed=0,
             workers=fleet.workers,
+            ended=ended,
         )
         match decide(schedule, progress):
             case Propose(count):
@@ -96,6 +99,7 @@ def simulate(schedule: Schedule, fleet: Fleet, seed: int) -> Run:
                 start_queued()
                 ticks = np.floor(max(running[0][0], now) / fleet.tick_seconds) + 1
                 end_until(float(ticks) * fleet.tick_seconds)
+                seen, ended = len(ends), len(ends) - seen
             case Finish():
                 break
             case Fail(reason):

@@ -50,6 +50,7 @@ class MessageRoute(GuardedRoute):
             except ValidationError as error:
                 found = [each | {"loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
                 raise RequestValidationError(found, body=body) from error
+            # Not by FastAPI's threads: there a renewal would wait behind pages.
             return await asyncio.to_thread(endpoint, told, await get_services(request))
 
         return handle

@@ -1,8 +1,8 @@
 """The rounds of a search: propose trials, and update the policy from their rewards.
 
 What to do next is decided by `controller.search.scheduling` from counts; here the counts are read and the decision is
-carried out. Everything random follows from (seed, version, index), and an update commits together with the proposals
-that follow from it, so a controller killed at any point comes to the same rows when it starts again.
+carried out. Everything random follows from (seed, version, index), and updates commit together with the proposals that
+follow from them, so a controller killed at any point comes to the same rows when it starts again.
 """
 
 from collections.abc import Mapping

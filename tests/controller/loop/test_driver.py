@@ -1,7 +1,8 @@
 import pytest
 from scenarios import add_search, add_training, outcome, search_spec
 from simulation import Platform, reward_of
-from sqlalchemy import update
+from sqlalchemy import event, update
+from sqlalchemy.orm import Session
 
 from controller.loop.confirmation import Report
 from controller.loop.jobs import confirm_seed, decode_loss, proxy_seed
@@ -92,6 +93,55 @@ def test_a_stream_search_keeps_every_worker_busy_across_updates(platform: Platfo
             assert busy[worker] is not None, worker
     assert platform.search(search.id).round == 2
     assert {trial.consumed_round for trial in platform.trials(search, round=0)} == {0, 1, None}
+
+
+def test_a_stream_search_makes_all_updates_that_are_due_in_one_look(platform: Platform) -> None:
+    search = add_search(platform.database, mode="stream", rounds=6, trials_per_round=2)
+    workers = [f"w{index}" for index in range(8)]
+    for worker in workers:
+        platform.take(worker)
+    platform.driver.tick()
+    assert platform.work() == 9
+    commits = 0
+
+    def count(_session: Session) -> None:
+        nonlocal commits
+        commits += 1
+
+    event.listen(Session, "after_commit", count)
+    try:
+        platform.driver.tick()
+    finally:
+        event.remove(Session, "after_commit", count)
+    assert commits == 2  # the term, and the search
+    rounds = platform.rounds(search)
+    assert [(row.number, row.rewards, row.closed_at is None) for row in rounds] == [
+        (0, 2, False),
+        (1, 2, False),
+        (2, 2, False),
+        (3, 2, False),
+        (4, None, True),
+    ]
+    by_age = [trial.consumed_round for trial in platform.trials(search, round=0)]
+    assert by_age == [0, 0, 1, 1, 2, 2, 3, 3, None]
+    assert [row.proposed for row in rounds] == [9, 0, 0, 0, 3]  # the newest policy proposes, all that is still to come
+    assert platform.run(search).state == "succeeded"
+
+
+def test_trials_shorter_than_a_looks_pause_find_as_many_as_ended_queued_twice(platform: Platform) -> None:
+    search = add_search(platform.database, mode="stream", rounds=100, trials_per_round=2)
+    worker = "w1"
+    platform.take(worker)
+    queued = []
+    for _ in range(5):
+        platform.driver.tick()
+        queued.append(len(platform.trials(search, state="queued")))
+        platform.work()
+    assert queued == [2, 5, 11, 23, 32]  # one worker; at most 16 times an update's trials
+    platform.driver.tick()
+    platform.driver.tick()  # a look before which none has ended: there are enough
+    platform.driver.tick()
+    assert len(platform.trials(search, state="queued")) == 32
 
 
 def test_a_round_search_waits_for_all_trials_of_its_round(platform: Platform) -> None:

@@ -1,5 +1,6 @@
 import threading
 import uuid
+from collections.abc import Callable
 
 import pytest
 from scenarios import (
@@ -17,12 +18,14 @@ from scenarios import (
     succeeded,
     trial,
 )
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from controller.store import leases, queries, searches, transitions
-from controller.store.database import Database
+from controller.store.database import Database, now
 from controller.store.errors import ConflictError, GoneError, LateResultError, NotFoundError
-from jobs.lease import ReleaseRequest, RenewRequest, ResultRequest
+from controller.store.models import Worker
+from jobs.lease import GpuUse, ReleaseRequest, RenewRequest, ResultRequest
 from jobs.spec import JobResult, StartEvent
 
 # Claims
@@ -174,6 +177,27 @@ def test_each_evaluation_is_kept_once_however_often_it_is_told(database: Databas
     renew(database, trial_id, token, evaluations=(evaluation(5, 0.1), evaluation(10, 0.2)))
     with database.read() as session:
         assert [(e.iteration, e.ap) for e in queries.list_evaluations(session, trial_id)] == [(5, 0.1), (10, 0.2)]
+
+
+def test_a_worker_is_seen_with_each_step_to_the_second(database: Database) -> None:
+    first, second = add_trial(database), add_trial(database)
+    token = claim(database, first)
+
+    def seen_after(ago_seconds: float, step: Callable[[], object]) -> float:
+        """How long before the step's end the worker was last seen, if it had been so long ago before."""
+        with database.write() as session:
+            session.execute(update(Worker).values(last_seen_at=now() - ago_seconds))
+        step()
+        with database.read() as session:
+            return session.execute(select(now() - Worker.last_seen_at)).scalar_one()
+
+    assert seen_after(0.5, lambda: renew(database, first, token)) >= 0.5  # just seen: nothing is written
+    assert seen_after(100, lambda: renew(database, first, token)) < 50
+    assert seen_after(100, lambda: claim(database, second)) < 50
+    use = GpuUse(memory_used_bytes=1, memory_total_bytes=2)
+    renew(database, first, token, gpu_use=(use,))  # told, however short a time ago it was seen
+    with database.read() as session:
+        assert session.scalars(select(Worker)).one().gpu_use == [use.model_dump(mode="json")]
 
 
 def test_a_renewal_with_a_wrong_token_is_refused(database: Database) -> None:
