@@ -62,16 +62,17 @@ class _Platform(Collector):
     def _read_database(self) -> Iterator[Metric]:
         lease_seconds = self._services.settings.lease_seconds
         with self._services.database.read() as session:
+            searches, trials = queries.count_searches(session), queries.count_all_trials(session)
             yield _counts(
                 "paploss_searches",
                 "Searches and training requests by state.",
-                {state: queries.count_searches(session).get(state, 0) for state in get_args(SearchState)},
+                {state: searches.get(state, 0) for state in get_args(SearchState)},
                 "state",
             )
             yield _counts(
                 "paploss_trials",
                 "Trials of running and paused searches by state.",
-                {state: queries.count_all_trials(session).get(state, 0) for state in get_args(TrialState)},
+                {state: trials.get(state, 0) for state in get_args(TrialState)},
                 "state",
             )
             queued = {str(gpus): count for gpus, count in statistics.count_queued(session).items()}

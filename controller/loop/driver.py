@@ -234,10 +234,9 @@ class Driver:
 
     def _feed_class(self, gpus: int, workers: int) -> None:
         present = self._queue.present(gpus)
-        # Where trials last less than a look's pause, as many as went since the last look may go until the next one; and
-        # more could have gone where none was left.
+        # Where trials last less than a look's pause, as many as went since the last look may go until the next one.
         gone = len(self._entered.get(gpus, set()) - present)
-        count = 2 * (workers + gone) + self._settings.queue_margin - len(present)
+        count = 2 * workers + gone + self._settings.queue_margin - len(present)
         chosen: list[str] = []
         if count > 0:
             with self._database.read() as session:

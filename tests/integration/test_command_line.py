@@ -141,6 +141,7 @@ def run_refused(*arguments: str) -> str:
     return finished.stderr
 
 
+@pytest.mark.faults
 def test_an_interrupted_search_goes_on_with_the_same_command_after_kill_9_too(tmp_path):
     state = tmp_path / "state"
     command = ["search", write_spec(tmp_path, 0.1), "--state", str(state), "--workers", "2", "--json"]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from stack import IMPATIENT, WAIT_SECONDS, wait_until
 
 SPEC = """
@@ -19,6 +20,7 @@ TRIALS = 2 * (2 + 2)
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PAPLOSS_")} | IMPATIENT
 
 
+@pytest.mark.faults
 def test_the_same_command_goes_on_after_a_kill(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(SPEC % 0.05)
     command = [sys.executable, "-m", "controller.cli", "compare", str(tmp_path / "spec.yaml"), "--json"]

@@ -106,6 +106,7 @@ def test_a_job_file_that_is_wrong_is_named(tmp_path, text, message):
     assert message in events[-1].error
 
 
+@pytest.mark.slow
 def test_a_real_training_owns_stdout_and_its_final_weights_can_be_evaluated(write_job, tmp_path):
     job = write_job(kind="final")
     status, events, log = run("run", job, "--state", tmp_path / "state", PAPLOSS_COMMIT="abc123")

@@ -81,6 +81,7 @@ def test_one_that_is_killed_is_started_again(settings: Settings) -> None:
         assert loops_of(psutil.Process()) != [process]
 
 
+@pytest.mark.faults
 def test_it_ends_with_its_server_however_that_ends(postgres_url: str, redis_url: str, tmp_path: Path) -> None:
     with Stack(tmp_path, redis_url, postgres_url) as stack:
         for number in (signal.SIGKILL, signal.SIGTERM):
