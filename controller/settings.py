@@ -14,7 +14,7 @@ from jobs.settings import ProcessSettings
 class Settings(ProcessSettings):
     """Where the parts of the platform are, and how patient they are with each other. Durations are in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="PAPLOSS_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="PAPLOSS_", frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     state_dir: Path = Field(Path("state"), description="folder for the database file and exports")
     database_url: str = Field("", description="SQLAlchemy URL; empty means a SQLite file in state_dir")

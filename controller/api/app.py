@@ -1,8 +1,10 @@
 """The web application: routes, access, errors, and the leader's loop that lives as long as it does."""
 
+import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
@@ -30,7 +32,6 @@ from controller.api import (
 )
 from controller.api.access import OPEN, ROLES, GuardedRoute
 from controller.api.callers import Callers
-from controller.api.driving import DriverProcess
 from controller.api.events import Streams
 from controller.api.guard import Guard, default_hosts
 from controller.api.rates import Rates
@@ -38,7 +39,7 @@ from controller.api.reference import DescribedApp
 from controller.api.remembered import Remembered
 from controller.api.services import Services
 from controller.api.tracing import start_tracing
-from controller.loop.driver import Driver, connect
+from controller.loop.driver import Driver, Loop, connect
 from controller.scaling.pools import read_pools
 from controller.scaling.scaler import Scaler
 from controller.settings import Settings
@@ -46,6 +47,7 @@ from controller.store import schema
 from controller.store.database import Database
 from controller.store.keys import install_key
 from controller.store.models import Role
+from jobs.queue import TrialQueue
 
 logger = logging.getLogger(__name__)
 
@@ -66,11 +68,16 @@ ROUTERS: Sequence[APIRouter] = (
     assets.router,
 )
 
+MakeDriver = Callable[[Database, TrialQueue, Settings], Loop]
+
 STOP_SECONDS = 20.0
 """How long a stopping controller waits for the leader's loop to end its tick."""
 
+LEASE_THREADS = 12
+"""More than this many steps of workers wait for each other; each uses one of the database's 20 connections."""
 
-def create_app(settings: Settings, make_driver: type[Driver] | type[DriverProcess] = Driver) -> FastAPI:
+
+def create_app(settings: Settings, make_driver: MakeDriver = Driver) -> FastAPI:
     """The controller's web application over the database and the Redis of the settings.
 
     The database's schema is brought up to date at once; the leader's loop runs from the application's start to its
@@ -121,7 +128,7 @@ def list_operations() -> list[str]:
     ]
 
 
-def _connect(settings: Settings, make_driver: type[Driver] | type[DriverProcess]) -> Services:
+def _connect(settings: Settings, make_driver: MakeDriver) -> Services:
     if unguarded := [route for router in ROUTERS for route in router.routes if not isinstance(route, GuardedRoute)]:
         raise RuntimeError(f"routes that ask nobody for a key: {unguarded}")
     if undeclared := set(list_operations()) - ROLES.keys() - OPEN:
@@ -161,7 +168,7 @@ def _install_keys(settings: Settings, database: Database) -> None:
                 install_key(session, role, key.get_secret_value())
 
 
-def _make_scaler(settings: Settings, database: Database, driver: Driver | DriverProcess) -> Scaler | None:
+def _make_scaler(settings: Settings, database: Database, driver: Loop) -> Scaler | None:
     if settings.worker_pools_file is None:
         return None
     # The Kubernetes client takes long to import: only who scales pays for it.
@@ -174,7 +181,9 @@ def _make_scaler(settings: Settings, database: Database, driver: Driver | Driver
 @asynccontextmanager
 async def _drive(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
-    loops: list[Driver | DriverProcess | Scaler] = [services.driver, *filter(None, [services.scaler])]
+    # Leases have threads of their own, so that a renewal waits neither for a page nor for what many pages ask.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LEASE_THREADS, thread_name_prefix="lease"))
+    loops: list[Loop | Scaler] = [services.driver, *filter(None, [services.scaler])]
     threads = [threading.Thread(target=loop.run, name=type(loop).__name__, daemon=True) for loop in loops]
     for thread in threads:
         thread.start()

@@ -9,7 +9,6 @@ it at the end: so the process ends with its server, however that ends.
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -23,7 +22,6 @@ from controller.settings import Settings
 from controller.store.database import Database
 from controller.store.leadership import find_leader, new_holder
 from jobs.logs import start_logging
-from jobs.queue import TrialQueue
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +35,15 @@ _SECRETS = {"admin_key", "worker_key", "viewer_key"}  # of no use to the loop
 class DriverProcess:
     """Drives all searches, as `Driver` does, in a process that is started again should it end."""
 
-    def __init__(self, database: Database, _queue: TrialQueue, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: Settings) -> None:
+        """`database`: tells whether the process leads."""
         self._database = database
-        self._settings = settings
+        self._told = settings.model_dump_json(exclude=_SECRETS).encode() + b"\n"
         self._holder = new_holder()
         self._process: subprocess.Popen[bytes] | None = None
+        self._killing = threading.Timer(0, lambda: None)
         self._stopping = threading.Event()
-        self._pipe = threading.Lock()
+        self._lock = threading.Lock()
 
     @property
     def leads(self) -> bool:
@@ -56,57 +56,59 @@ class DriverProcess:
         return leader is not None and leader.holder == self._holder
 
     def run(self) -> None:
-        """Keep the process running until `stop` is called."""
+        """Keep the process running until `stop` is called; what goes wrong is logged and tried again."""
         while not self._stopping.is_set():
-            process = self._start()
-            status = process.wait()
-            with self._pipe:
-                self._process = None
-                _close(process)
-            if not self._stopping.is_set():
+            try:
+                status = self._run_once()
+            except OSError as error:
+                logger.error("the leader's loop cannot be started: %s", error)
+            else:
+                if self._stopping.is_set():
+                    return
                 logger.error("the leader's loop has ended with status %d and will be started again", status)
-                self._stopping.wait(RESTART_SECONDS)
+            self._stopping.wait(RESTART_SECONDS)
 
     def wake(self) -> None:
         """Ask for a tick now: something has changed."""
-        # Nothing is lost where the process is gone, or has not yet read what it was told before.
-        with self._pipe, suppress(BlockingIOError, BrokenPipeError):
-            if self._process is not None and self._process.stdin is not None and not self._stopping.is_set():
-                os.write(self._process.stdin.fileno(), b"\n")
+        self._tell(b"\n")
 
     def stop(self) -> None:
         """End the process after the tick that it is in, and `run` with it."""
         self._stopping.set()
-        with self._pipe:
-            if self._process is not None:
-                self._end(self._process)
+        with self._lock:
+            self._end()
 
-    def _start(self) -> "subprocess.Popen[bytes]":
-        told = self._settings.model_dump_json(exclude=_SECRETS).encode() + b"\n"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "controller.api.driving", self._holder], stdin=subprocess.PIPE
-        )
-        assert process.stdin is not None  # noqa: S101 - as asked for
-        with suppress(BrokenPipeError):
-            process.stdin.write(told)
-            process.stdin.flush()
-        os.set_blocking(process.stdin.fileno(), False)
-        with self._pipe:
-            self._process = process
-            if self._stopping.is_set():
-                self._end(process)
-        return process
+    def _run_once(self) -> int:
+        """The exit status of the process, once it has ended."""
+        # In a process group of its own: a terminal's Ctrl-C is the server's, which then ends this process.
+        command = [sys.executable, "-m", "controller.api.driving", self._holder]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, process_group=0) as process:
+            with self._lock:
+                self._process = process
+            self._tell(self._told)
+            with self._lock:
+                if self._stopping.is_set():
+                    self._end()
+            status = process.wait()
+            with self._lock:
+                self._process = None
+                self._killing.cancel()
+        return status
 
-    def _end(self, process: "subprocess.Popen[bytes]") -> None:
-        _close(process)
-        killing = threading.Timer(KILL_SECONDS, process.kill)  # which kills nothing once it has ended
-        killing.daemon = True
-        killing.start()
+    def _tell(self, line: bytes) -> None:
+        # Nothing is lost where the process is gone, or has not yet read what it was told before.
+        with self._lock, suppress(BlockingIOError, BrokenPipeError):
+            if self._process is not None and self._process.stdin is not None and not self._process.stdin.closed:
+                os.set_blocking(self._process.stdin.fileno(), False)
+                os.write(self._process.stdin.fileno(), line)
 
-
-def _close(process: "subprocess.Popen[bytes]") -> None:
-    if process.stdin is not None:
-        process.stdin.close()
+    def _end(self) -> None:
+        """Close the pipe; a process that does not heed that is killed."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._killing = threading.Timer(KILL_SECONDS, self._process.kill)
+            self._killing.daemon = True
+            self._killing.start()
 
 
 def main() -> None:
@@ -115,8 +117,6 @@ def main() -> None:
     start_logging(settings.log_level, settings.log_format)
     database, queue = connect(settings)
     driver = Driver(database, queue, settings, holder=sys.argv[1])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the server's, which then tells this process
-    signal.signal(signal.SIGTERM, lambda *_: driver.stop())
     threading.Thread(target=_obey, args=(driver,), name="server", daemon=True).start()
     end_tracing = start_tracing(database.engine)
     driver.run()

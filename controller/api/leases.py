@@ -14,9 +14,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
 
 from controller.api import problems
 from controller.api.access import GuardedRoute, authorize
+from controller.api.problems import ProblemError
 from controller.api.services import Injected, get_services
 from controller.loop import leases
 from controller.store import retention
@@ -44,13 +46,15 @@ class MessageRoute(GuardedRoute):
 
         async def handle(request: Request) -> Response:
             await authorize(request)
-            body = await request.body()
+            try:
+                body = await request.body()
+            except ClientDisconnect as error:  # a worker that was killed, for instance
+                raise ProblemError(400, "the request's body ended too early") from error
             try:
                 told = message.model_validate_json(body)
             except ValidationError as error:
                 found = [each | {"loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
                 raise RequestValidationError(found, body=body) from error
-            # Not by FastAPI's threads: there a renewal would wait behind pages.
             return await asyncio.to_thread(endpoint, told, await get_services(request))
 
         return handle

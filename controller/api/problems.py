@@ -168,8 +168,9 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
     broken = [item for item in found if item["type"] == "json_invalid"]
     if broken:
         position = broken[0]["loc"][-1]
+        place = f" at character {position}" if isinstance(position, int) else ""  # else the reason names it
         reason = broken[0].get("ctx", {}).get("error", "syntax error")
-        return response(request, 400, f"the body is not valid JSON: {reason} at character {position}")
+        return response(request, 400, f"the body is not valid JSON: {reason}{place}")
     errors = [_describe(item["loc"], item) for item in found]
     detail = "; ".join(f"{item.pointer.lstrip('/') or item.location}: {item.message}" for item in errors[:3])
     if len(errors) > 3:

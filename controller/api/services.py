@@ -6,12 +6,11 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from controller.api.callers import Callers
-from controller.api.driving import DriverProcess
 from controller.api.events import Streams
 from controller.api.models import Readiness
 from controller.api.rates import Rates
 from controller.api.remembered import Remembered
-from controller.loop.driver import Driver
+from controller.loop.driver import Loop
 from controller.scaling.scaler import Scaler
 from controller.settings import Settings
 from controller.store.database import Database
@@ -30,7 +29,7 @@ class Services:
     rates: Rates
     streams: Streams
     readiness: Remembered[Readiness]
-    driver: Driver | DriverProcess
+    driver: Loop
     scaler: Scaler | None
     """The loop of the elastic workers; none where the operator keeps the workers."""
 

@@ -73,7 +73,6 @@ def serve(
     from controller.api.driving import DriverProcess  # noqa: PLC0415
     from controller.api.server import AddressError, bind, make_server  # noqa: PLC0415
     from controller.api.tracing import TracingError  # noqa: PLC0415
-    from controller.loop.driver import Driver  # noqa: PLC0415
     from jobs.queue import QueueError  # noqa: PLC0415
 
     settings = read_settings(host=host, port=port)
@@ -84,8 +83,13 @@ def serve(
             listener = stack.enter_context(bind(settings.host, settings.port))
             database_url = make_url(settings.resolved_database_url)
             # Where everything is on one machine, one process of a hundred MB less is worth more than speed.
-            make_driver = Driver if database_url.get_backend_name() == "sqlite" else DriverProcess
-            server = make_server(create_app(settings, make_driver))
+            apart = database_url.get_backend_name() != "sqlite"
+            app = (
+                create_app(settings, lambda database, _, chosen: DriverProcess(database, chosen))
+                if apart
+                else create_app(settings)
+            )
+            server = make_server(app)
         except (AddressError, SchemaError, QueueError, PoolsError, ClusterError, TracingError) as error:
             raise CommandError(str(error), FAILED) from None
         except DatabaseError as error:

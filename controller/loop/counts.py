@@ -6,9 +6,9 @@ from sqlalchemy import ColumnElement, ScalarSelect, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from controller.store.database import is_one_of, table_of
-from controller.store.models import OPEN_TRIAL_STATES, REWARDED_STATES, Trial
+from controller.store.models import OPEN_TRIAL_STATES, REWARDED_STATES, Search, Trial
 
-_TRIALS = table_of(Trial)
+_TRIALS, _SEARCHES = table_of(Trial), table_of(Search)
 _IS_REWARDED = is_one_of(_TRIALS.c.state, REWARDED_STATES)
 UNCONSUMED = (
     _TRIALS.c.kind == "proxy",
@@ -32,7 +32,8 @@ _COUNTS = select(
 )
 _OPEN = (
     select(_TRIALS.c.search_id, func.count())
-    .where(is_one_of(_TRIALS.c.state, OPEN_TRIAL_STATES))
+    .join(_SEARCHES)
+    .where(_SEARCHES.c.state == "running", is_one_of(_TRIALS.c.state, OPEN_TRIAL_STATES))
     .group_by(_TRIALS.c.search_id)
 )
 
@@ -52,7 +53,7 @@ class Counts:
 
 
 def count_open(session: Session) -> dict[str, int]:
-    """Open trials of every search that has some."""
+    """Open trials of every running search that has some."""
     return dict(session.execute(_OPEN).all())
 
 

@@ -1,14 +1,15 @@
 """The leader's loop: expire leases, advance every search, keep the queues filled; then the same again.
 
 Nothing that matters is kept between two ticks but who leads: each tick reads where things stand, so a driver may be
-killed at any point, and another one goes on. It remembers only how fast trials go, for want of which the first look
-feeds a little less.
+killed at any point, and another one goes on. What it remembers, how fast trials go for instance, saves it work or makes
+it propose and feed a little more.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from pydantic import ValidationError
 from sqlalchemy import select
@@ -49,6 +50,23 @@ def connect(settings: Settings) -> tuple[Database, TrialQueue]:
     database = Database(settings.resolved_database_url, silent_seconds=2 * settings.leader_lease_seconds)
     # A term must outlast the silence of a Redis that hangs.
     return database, TrialQueue(settings.redis_url, answer_seconds=settings.leader_lease_seconds / 3)
+
+
+class Loop(Protocol):
+    """The leader's loop, wherever it runs."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether it drives at this moment."""
+
+    def run(self) -> None:
+        """Go on until `stop` is called."""
+
+    def wake(self) -> None:
+        """Ask for a look now: something has changed. Callable from any thread."""
+
+    def stop(self) -> None:
+        """End `run` after the tick that it is in."""
 
 
 class Driver:
@@ -107,22 +125,25 @@ class Driver:
             LeadershipLostError: the term ended during the tick; what had been committed stands.
         """
         with self._database.write() as session:
-            self._term = acquire(session, self._holder, self._settings.leader_lease_seconds)
-        if self._term is None:
+            term = acquire(session, self._holder, self._settings.leader_lease_seconds)
+        if term != self._term:  # what went on meanwhile tells nothing of how fast
+            self._entered, self._ended = {}, {}
+        self._term = term
+        if term is None:
             return False
-        self._expire_leases(self._term)
+        self._expire_leases(term)
         with self._database.read() as session:
             running = session.scalars(select(Search).where(Search.state == "running").order_by(Search.id)).all()
-        searches = [search for search in running if self._can_read(self._term, search)]
+        searches = [search for search in running if self._can_read(term, search)]
         classes = sorted({search.gpus for search in searches})
         waiting = self._ask_who_waits(classes)
         workers = {gpus: self._count_workers(gpus, (waiting or {}).get(gpus, set())) for gpus in classes}
         ended = self._count_ended(searches)
         for search in searches:
-            self._advance(self._term, search, Pace(workers[search.gpus], ended[search.id]))
+            self._advance(term, search, Pace(workers[search.gpus], ended[search.id]))
         if waiting is not None:
             self._feed(workers)
-        self._clear_old(self._term)
+        self._clear_old(term)
         return True
 
     def _resign(self) -> None:

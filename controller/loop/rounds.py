@@ -19,14 +19,14 @@ from controller.loop.jobs import parse_search, proxy_seed, search_space
 from controller.search.algorithm import Algorithm, Sample
 from controller.search.catalogue import create
 from controller.search.policy import PolicyState
-from controller.search.scheduling import Action, Fail, Finish, Progress, Propose, Schedule, Update, Wait, decide
+from controller.search.scheduling import Action, Fail, Finish, Progress, Propose, Schedule, Update, decide
 from controller.specs import SearchSpec
 from controller.store.database import now, table_of
 from controller.store.events import record
 from controller.store.models import Round, Search, Trial
 from controller.store.searches import NewTrial, add_trials, end_search
 
-# Of bare tables and made once: the ORM would write the rounds before each of them, and here once for all updates.
+# Of bare tables and made once, as what building one costs is more than what running it does.
 _TRIALS, _ROUNDS = table_of(Trial), table_of(Round)
 _READY = (
     select(_TRIALS.c.id, _TRIALS.c.theta, _TRIALS.c.reward, _TRIALS.c.round)
@@ -82,24 +82,30 @@ def advance(session: Session, search: Search, counts: Counts, pace: Pace) -> Non
     The caller holds the search's row lock and drives; `counts` are read under it.
     """
     spec = parse_search(search)
+    with session.no_autoflush:  # so that each row of a round and of the search is written once, at the end
+        action = _update_and_propose(session, search, spec, counts, pace)
+    session.flush()
+    match action:
+        case Finish():
+            start_confirmation(session, search, spec)
+        case Fail(reason):
+            end_search(session, search, "failed", reason)
+            record(session, "search_failed", reason, search_id=search.id, level="error")
+
+
+def _update_and_propose(session: Session, search: Search, spec: SearchSpec, counts: Counts, pace: Pace) -> Action:
+    """Do so while there is something to do; returns what else there is."""
     version = _current_version(session, search, spec)
     while True:
-        match next_action(search, spec, counts, pace):
+        match action := next_action(search, spec, counts, pace):
             case Propose(count):
                 _propose(session, search, spec, version, count)
                 counts = replace(counts, open=counts.open + count)
             case Update(count):
                 version = _update(session, search, spec, version, count)
                 counts = replace(counts, ready=counts.ready - count, lost=0)
-            case Finish():
-                start_confirmation(session, search, spec)
-                return
-            case Fail(reason):
-                end_search(session, search, "failed", reason)
-                record(session, "search_failed", reason, search_id=search.id, level="error")
-                return
-            case Wait():
-                return
+            case _:
+                return action
 
 
 def _propose(session: Session, search: Search, spec: SearchSpec, version: Round, count: int) -> None:

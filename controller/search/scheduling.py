@@ -125,10 +125,11 @@ def _decide_stream(schedule: Schedule, progress: Progress) -> Action:
         return Update(n)
     if too_many := _too_many_failures(schedule, progress):
         return too_many
-    # A spare trial for every eight workers, so that one that ends finds work before the controller has looked again, or
-    # as many as have ended since its last look, where trials are as short as that. And never fewer than an update
-    # needs, so that a search without workers shows how many it could use.
-    spare = max(-(-progress.workers // 8), 2 * progress.ended)
+    # A spare trial for every eight workers, so that one that ends finds work before the controller has looked again.
+    # Where each worker ended more than one since its last look, trials are too short for that: spare are then twice as
+    # many as ended, for there may have been too few. And never fewer than an update needs, so that a search without
+    # workers shows how many it could use.
+    spare = 2 * progress.ended if progress.ended > progress.workers else -(-progress.workers // 8)
     wanted = max(n, progress.workers + spare)
     to_come = (schedule.rounds - progress.updates) * n - progress.ready
     count = min(wanted, n * schedule.max_staleness, to_come) - progress.open

@@ -31,7 +31,7 @@ class Term:
 
 
 def new_holder() -> str:
-    """A name for this process as a possible leader; a restarted process is another one."""
+    """A name for a possible leader; a restarted controller is another one."""
     return f"{socket.gethostname()}-{secrets.token_hex(4)}"
 
 

@@ -248,7 +248,8 @@ def keep_late_result(session: Session, request: ResultRequest, attempt: int, rea
 
 
 def _was_just_seen(unseen_seconds: float | None) -> bool:
-    return unseen_seconds is not None and unseen_seconds < _JUST_SECONDS
+    # Not where the clock has gone back, after a failover to another server.
+    return unseen_seconds is not None and 0 <= unseen_seconds < _JUST_SECONDS
 
 
 def _find_claimed(session: Session, request: ClaimRequest) -> tuple[Trial, Search, Attempt | None]:

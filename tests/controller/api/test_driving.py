@@ -1,10 +1,13 @@
 """The leader's loop as a process of its own: it drives, is woken, and ends with its server."""
 
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -36,7 +39,7 @@ def settings(postgres_url: str, redis_url: str, tmp_path: Path) -> Settings:
 def running(settings: Settings) -> Iterator[tuple[DriverProcess, Database]]:
     database, queue = connect(settings)
     schema.upgrade(database)
-    driver = DriverProcess(database, queue, settings)
+    driver = DriverProcess(database, settings)
     thread = threading.Thread(target=driver.run)
     thread.start()
     try:
@@ -79,6 +82,28 @@ def test_one_that_is_killed_is_started_again(settings: Settings) -> None:
         driver.wake()  # of what is not there: nothing happens
         wait_until(lambda: driver.leads, "another one to lead")
         assert loops_of(psutil.Process()) != [process]
+
+
+def test_one_that_does_not_start_is_tried_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, failures = subprocess.Popen, iter([BlockingIOError("no more processes"), "ends at once"])
+
+    def start_late(command: list[str], **options: Any) -> Any:
+        match next(failures, None):
+            case OSError() as error:
+                raise error
+            case None:
+                return start(command, **options)
+        return start([sys.executable, "-c", "import os; os.close(0)"], **options)
+
+    monkeypatch.setattr(subprocess, "Popen", start_late)
+    with running(settings):
+        assert next(failures, None) is None
+
+
+def test_settings_of_every_kind_reach_it(settings: Settings) -> None:
+    chosen = settings.model_copy(update={"keep_details_days": float("inf"), "tick_seconds": 0.1})
+    with running(chosen):
+        pass
 
 
 @pytest.mark.faults

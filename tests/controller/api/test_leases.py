@@ -1,5 +1,7 @@
 """The lease protocol over HTTP, on both databases."""
 
+import socket
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +55,34 @@ def test_a_lease_from_claim_to_result(client: Client, worker: PlayedWorker, tria
     assert running.attempt_list[0].log_tail == "going well"
     assert worker.finish(lease) == "succeeded"
     assert worker.finish(lease) == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "detail"),
+    [
+        ('{"a":', 400, "the body is not valid JSON: EOF while parsing a value at line 1 column 5"),
+        ("", 400, "the body is not valid JSON: EOF while parsing a value at line 1 column 0"),
+        ("{}", 422, "trial_id: Field required; token: Field required"),
+        ('{"trial_id": 1, "token": "t"}', 422, "trial_id: Input should be a valid string (got 1)"),
+    ],
+)
+def test_what_is_wrong_with_a_message_is_said(lease_http: httpx.Client, body: str, status: int, detail: str) -> None:
+    reply = post(lease_http, "renew", body)
+    assert (reply.status_code, reply.json()["detail"]) == (status, detail)
+
+
+def test_a_worker_that_dies_while_it_tells_is_no_defect(
+    controller: RunningController, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, port = controller.url.removeprefix("http://").split(":")
+    head = (
+        f"POST /api/v1/leases/result HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {controller.keys['worker']}\r\n"
+    )
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+        time.sleep(0.2)
+    time.sleep(0.2)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_a_claim_whose_reply_was_lost_is_repeated(

@@ -1,5 +1,5 @@
 import pytest
-from scenarios import add_search, add_training, outcome, search_spec
+from scenarios import add_search, add_training, outcome, pass_term, search_spec
 from simulation import Platform, reward_of
 from sqlalchemy import event, update
 from sqlalchemy.orm import Session
@@ -142,6 +142,21 @@ def test_trials_shorter_than_a_looks_pause_find_as_many_as_ended_queued_twice(pl
     platform.driver.tick()  # a look before which none has ended: there are enough
     platform.driver.tick()
     assert len(platform.trials(search, state="queued")) == 32
+
+
+def test_what_went_on_under_another_leader_is_not_taken_for_speed(platform: Platform) -> None:
+    search = add_search(platform.database, mode="stream", rounds=100, trials_per_round=2)
+    platform.take()
+    platform.driver.tick()
+    pass_term(platform.database)
+    other = platform.new_driver()
+    for _ in range(3):
+        other.tick()
+        platform.work()
+    assert not platform.driver.tick()
+    pass_term(platform.database)
+    platform.driver.tick()
+    assert len(platform.trials(search, state="queued")) == 2
 
 
 def test_a_round_search_waits_for_all_trials_of_its_round(platform: Platform) -> None:

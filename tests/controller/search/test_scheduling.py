@@ -46,7 +46,7 @@ def test_round_mode_waits_for_the_whole_round(progress: Progress, action: Action
         (replace(START, workers=6, open=7), Wait()),
         (replace(START, workers=2, ended=3), Propose(8)),  # trials shorter than a look's pause
         (replace(START, workers=2, ended=3, open=8), Wait()),
-        (replace(START, workers=2, ended=1), Propose(4)),
+        (replace(START, workers=2, ended=2), Propose(4)),  # a wave of equal trials is nothing of the kind
         (replace(START, workers=2, ended=100), Propose(12)),
         (replace(START, workers=6, open=5, ready=2), Propose(2)),
         (replace(START, workers=6, open=3, ready=4), Update(4)),

@@ -193,6 +193,7 @@ def test_a_worker_is_seen_with_each_step_to_the_second(database: Database) -> No
 
     assert seen_after(0.5, lambda: renew(database, first, token)) >= 0.5  # just seen: nothing is written
     assert seen_after(100, lambda: renew(database, first, token)) < 50
+    assert seen_after(-100, lambda: renew(database, first, token)) > -50  # the clock has gone back
     assert seen_after(100, lambda: claim(database, second)) < 50
     use = GpuUse(memory_used_bytes=1, memory_total_bytes=2)
     renew(database, first, token, gpu_use=(use,))  # told, however short a time ago it was seen
