@@ -17,11 +17,12 @@ from contextlib import suppress
 from sqlalchemy.exc import SQLAlchemyError
 
 from controller.api.tracing import start_tracing
-from controller.loop.driver import Driver, connect
+from controller.loop.driver import Driver, Loop, connect
 from controller.settings import Settings
 from controller.store.database import Database
 from controller.store.leadership import find_leader, new_holder
 from jobs.logs import start_logging
+from jobs.queue import TrialQueue
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,10 @@ class DriverProcess:
 
     def wake(self) -> None:
         """Ask for a tick now: something has changed."""
-        self._tell(b"\n")
+        # Nothing is lost where the process is gone, or has not yet read what it was told before.
+        with self._lock, suppress(BlockingIOError, BrokenPipeError):
+            if self._process is not None and self._process.stdin is not None and not self._process.stdin.closed:
+                os.write(self._process.stdin.fileno(), b"\n")
 
     def stop(self) -> None:
         """End the process after the tick that it is in, and `run` with it."""
@@ -83,10 +87,12 @@ class DriverProcess:
         # In a process group of its own: a terminal's Ctrl-C is the server's, which then ends this process.
         command = [sys.executable, "-m", "controller.api.driving", self._holder]
         with subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, process_group=0) as process:
+            assert process.stdin is not None  # noqa: S101 - as asked for
+            with suppress(BrokenPipeError):
+                process.stdin.write(self._told)
+            os.set_blocking(process.stdin.fileno(), False)
             with self._lock:
                 self._process = process
-            self._tell(self._told)
-            with self._lock:
                 if self._stopping.is_set():
                     self._end()
             status = process.wait()
@@ -95,13 +101,6 @@ class DriverProcess:
                 self._killing.cancel()
         return status
 
-    def _tell(self, line: bytes) -> None:
-        # Nothing is lost where the process is gone, or has not yet read what it was told before.
-        with self._lock, suppress(BlockingIOError, BrokenPipeError):
-            if self._process is not None and self._process.stdin is not None and not self._process.stdin.closed:
-                os.set_blocking(self._process.stdin.fileno(), False)
-                os.write(self._process.stdin.fileno(), line)
-
     def _end(self) -> None:
         """Close the pipe; a process that does not heed that is killed."""
         if self._process is not None and self._process.stdin is not None:
@@ -109,6 +108,12 @@ class DriverProcess:
             self._killing = threading.Timer(KILL_SECONDS, self._process.kill)
             self._killing.daemon = True
             self._killing.start()
+
+
+def make_driver(database: Database, queue: TrialQueue, settings: Settings) -> Loop:
+    """The loop of a controller that serves: with SQLite, where everything is on one machine, a thread is enough, and a
+    process of a hundred MB less."""
+    return Driver(database, queue, settings) if database.is_sqlite else DriverProcess(database, settings)
 
 
 def main() -> None:

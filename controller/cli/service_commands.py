@@ -70,7 +70,7 @@ def serve(
     """Run a controller alone, as in a cluster; its settings are the environment's PAPLOSS_... variables."""
     # The web framework, scipy and redis take a second to import: no other command needs them.
     from controller.api.app import create_app  # noqa: PLC0415
-    from controller.api.driving import DriverProcess  # noqa: PLC0415
+    from controller.api.driving import make_driver  # noqa: PLC0415
     from controller.api.server import AddressError, bind, make_server  # noqa: PLC0415
     from controller.api.tracing import TracingError  # noqa: PLC0415
     from jobs.queue import QueueError  # noqa: PLC0415
@@ -81,15 +81,7 @@ def serve(
         stack.enter_context(hold_database(settings))
         try:
             listener = stack.enter_context(bind(settings.host, settings.port))
-            database_url = make_url(settings.resolved_database_url)
-            # Where everything is on one machine, one process of a hundred MB less is worth more than speed.
-            apart = database_url.get_backend_name() != "sqlite"
-            app = (
-                create_app(settings, lambda database, _, chosen: DriverProcess(database, chosen))
-                if apart
-                else create_app(settings)
-            )
-            server = make_server(app)
+            server = make_server(create_app(settings, make_driver))
         except (AddressError, SchemaError, QueueError, PoolsError, ClusterError, TracingError) as error:
             raise CommandError(str(error), FAILED) from None
         except DatabaseError as error:
