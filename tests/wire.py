@@ -3,6 +3,7 @@
 A proxy on the loopback.
 """
 
+import re
 import socket
 import threading
 import time
@@ -13,6 +14,8 @@ from typing import Self
 
 PIECE_BYTES = 1 << 16
 ANSWER_SECONDS = 5
+
+_LENGTH = re.compile(rb"^content-length: *([0-9]+)", re.IGNORECASE | re.MULTILINE)
 
 Address = tuple[str, int] | Path
 
@@ -167,7 +170,9 @@ class _Connection:
             self._request = piece
         elif self._request:
             self._request += piece
-        if self._request:
+        head, _, body = self._request.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        if length is not None and len(body) >= int(length[1]):  # half a request would have no reply
             self._wire._remember(self._request)
 
     def _pass_replies(self) -> None:
