@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
 from controller.api import problems
-from controller.api.access import GuardedRoute, authorize
+from controller.api.access import GuardedRoute
 from controller.api.problems import ProblemError
 from controller.api.services import Injected, get_services
 from controller.loop import leases
@@ -39,13 +39,12 @@ from jobs.spec import Message
 class MessageRoute(GuardedRoute):
     """A route whose body is a message: its endpoint's `request`, handled in a thread."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The route's handler, with the guard before it."""
+    def make_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Reads the message, hands it to the endpoint in a thread, and returns its answer."""
         endpoint = self.endpoint
         message: type[Message] = signature(endpoint).parameters["request"].annotation
 
         async def handle(request: Request) -> Response:
-            await authorize(request)
             try:
                 body = await request.body()
             except ClientDisconnect as error:  # a worker that was killed, for instance
