@@ -53,7 +53,7 @@ RUN grep -E '^(setuptools|wheel)==' /tmp/torch.txt > /tmp/build.txt \
   && python -m pip install --requirement /tmp/build.txt
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
-COPY jobs jobs
+COPY paploss paploss
 COPY controller controller
 COPY worker worker
 COPY trainer trainer
@@ -75,7 +75,7 @@ ENV PAPLOSS_HOST=0.0.0.0 PAPLOSS_PORT=8080 PAPLOSS_STATE_DIR=/tmp/state
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
   CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PAPLOSS_PORT\"]}/readyz', timeout=4)"]
-ENTRYPOINT ["python", "-m", "controller.cli"]
+ENTRYPOINT ["python", "-m", "paploss.cli"]
 CMD ["serve"]
 
 
@@ -87,4 +87,4 @@ COPY --from=program /opt/program /opt/program
 ENV PAPLOSS_STATE_DIR=/state NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 # A worker listens nowhere: its leases tell the controller that it lives. What can break under it is the volume.
 HEALTHCHECK --interval=30s --timeout=10s CMD ["test", "-w", "/state"]
-ENTRYPOINT ["python", "-m", "worker"]
+ENTRYPOINT ["python", "-m", "paploss.worker"]

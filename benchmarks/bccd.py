@@ -20,16 +20,16 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from benchmarks.record import RESULTS, write_record
-from controller.cli.platform import Address, find_running, run_platform
-from controller.client import Client
-from controller.loss_choice import LossChoice
-from controller.specs import ConfirmSpec, SearchSpec, TrainingSpec
-from jobs.spec import DatasetSpec, LossSpec, Overrides, Split
+from paploss.cli.platform import Address, find_running, run_platform
+from paploss.client.loss_choice import LossChoice
+from paploss.client.specs import ConfirmSpec, SearchSpec, TrainingSpec
+from paploss.client.sync_client import Client
+from paploss.jobs.spec import DatasetSpec, LossSpec, Overrides, Split
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-CODE = ("controller", "jobs", "trainer", "worker")
+CODE = ("controller", "paploss", "trainer", "worker")
 PROFILE = "retinanet-tiny"
 FOUND, PUBLISHED = "Parameterized AP, found here", "Parameterized AP, published"
 REFERENCE = FOUND

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 from sqlalchemy import insert, update
 
-from controller.loop.confirmation import IDENTITY, POLICY_MEAN, Measured, Report
-from controller.loop.jobs import confirm_seed, decode_loss, proxy_seed, search_space
-from controller.search.policy import PolicyState, sample
-from controller.search.space import HeadParameters
-from controller.specs import SearchSpec
-from controller.store.database import Database, read_clock
-from controller.store.models import Attempt, Base, Evaluation, Event, Round, Search, Trial, Worker
-from controller.store.reports import remember_worker
-from controller.store.searches import create_search
-from jobs.lease import WorkerInfo
-from jobs.presets import PRESETS
-from jobs.spec import Metrics
+from paploss.client.specs import SearchSpec
+from paploss.controller.loop.confirmation import IDENTITY, POLICY_MEAN, Measured, Report
+from paploss.controller.loop.jobs import confirm_seed, decode_loss, proxy_seed, search_space
+from paploss.controller.search.policy import PolicyState, sample
+from paploss.controller.search.space import HeadParameters
+from paploss.controller.store.database import Database, read_clock
+from paploss.controller.store.models import Attempt, Base, Evaluation, Event, Round, Search, Trial, Worker
+from paploss.controller.store.reports import remember_worker
+from paploss.controller.store.searches import create_search
+from paploss.jobs.lease import WorkerInfo
+from paploss.jobs.presets import PRESETS
+from paploss.jobs.spec import Metrics
 
 ITERATIONS = 240
 TRIAL_SECONDS = 210.0

@@ -19,13 +19,13 @@ WORKERS = 2
 GOAL_SECONDS = 600
 GOAL_MIB = 250
 POLL_SECONDS = 0.5
-CODE = ("controller", "jobs", "trainer", "worker", str(SPECIFICATION))
+CODE = ("controller", "paploss", "trainer", "worker", str(SPECIFICATION))
 
 
 def main() -> None:
     """Search, measure, print, record."""
     with tempfile.TemporaryDirectory(prefix="paploss-benchmark-") as state:
-        command = (sys.executable, "-m", "controller.cli", "search", SPECIFICATION, "--state", state)
+        command = (sys.executable, "-m", "paploss.cli", "search", SPECIFICATION, "--state", state)
         started = time.monotonic()
         with subprocess.Popen((*command, "--workers", str(WORKERS)), stdout=subprocess.PIPE, text=True) as search:
             peak_bytes = 0

@@ -24,7 +24,7 @@ from benchmarks.load_history import write_history
 from benchmarks.load_platform import LoadedPlatform, run_platform
 from benchmarks.load_workers import METRICS, claim_all, renew_leases, run_trials
 from benchmarks.record import write_record
-from controller.specs import SearchSpec, TrainingSpec
+from paploss.client.specs import SearchSpec, TrainingSpec
 
 SEARCHES = 4
 WORKER_PROCESSES, WORKER_THREADS = 2, 8
@@ -34,7 +34,7 @@ RENEW_SECONDS = 5.0
 GOAL_P99_MS = 100
 PAST_SEARCHES, PAST_TRIALS = 30, 10_000
 READS = 11
-CODE = ("controller", "jobs", "worker", "benchmarks/load.py", "benchmarks/load_workers.py", "tests/servers.py")
+CODE = ("controller", "paploss", "worker", "benchmarks/load.py", "benchmarks/load_workers.py", "tests/servers.py")
 
 
 def main() -> None:

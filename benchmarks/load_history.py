@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-from controller.store.database import Database
+from paploss.controller.store.database import Database
 
 TRIALS_PER_ROUND = 100
 PODS = 10_000

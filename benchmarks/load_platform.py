@@ -14,10 +14,10 @@ import httpx
 import psutil
 from sqlalchemy import func, select, text
 
-from controller.client import Client
-from controller.store import schema
-from controller.store.database import Database
-from controller.store.keys import create_key
+from paploss.client.sync_client import Client
+from paploss.controller.store import schema
+from paploss.controller.store.database import Database
+from paploss.controller.store.keys import create_key
 from tests.servers import PostgresServer, RedisServer
 
 FIRST_PORT = 18_700
@@ -102,7 +102,7 @@ def _run_controller(database_url: str, redis_url: str, port: int, folder: Path) 
     log = folder / f"controller-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "controller.cli", "serve"], env=environment, stdout=output, stderr=output
+            [sys.executable, "-m", "paploss.cli", "serve"], env=environment, stdout=output, stderr=output
         )
     try:
         _await_ready(f"http://127.0.0.1:{port}", process, log)

@@ -18,9 +18,9 @@ from typing import TypeVar
 import aiohttp
 
 from benchmarks.load_platform import LoadedPlatform
-from jobs.lease import Accepted, ClaimRequest, Lease, RenewReply, RenewRequest, ResultRequest, WorkerInfo
-from jobs.queue import TrialQueue
-from jobs.spec import EvaluationEvent, JobResult, Message, Metrics, ProgressEvent, StartEvent
+from paploss.jobs.lease import Accepted, ClaimRequest, Lease, RenewReply, RenewRequest, ResultRequest, WorkerInfo
+from paploss.jobs.queue import TrialQueue
+from paploss.jobs.spec import EvaluationEvent, JobResult, Message, Metrics, ProgressEvent, StartEvent
 
 ITERATIONS = 100
 METRICS = Metrics(ap=0.25, ap50=0.4, ap75=0.2, ap_small=-1, ap_medium=0.25, ap_large=0.3, per_class={"dot": 0.25})

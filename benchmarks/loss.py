@@ -18,11 +18,11 @@ from torch import Tensor
 from benchmarks.measurement import Options, Step, conditions, entries, focal, milliseconds, parse_options, peak_bytes
 from benchmarks.published import CONTROL_POINTS, pairwise
 from benchmarks.record import write_record
-from trainer.losses import identity_control_points, parameterized_ap_loss
+from paploss.losses import identity_control_points, parameterized_ap_loss
 
 MODULES = ("entries", "generalised_ap", "pairwise_sums", "parameterized_ap", "piecewise")
 BENCHMARKS = ("loss", "measurement", "published")
-CODE = (*(f"benchmarks/{name}.py" for name in BENCHMARKS), *(f"trainer/losses/{name}.py" for name in MODULES))
+CODE = (*(f"benchmarks/{name}.py" for name in BENCHMARKS), *(f"paploss/losses/{name}.py" for name in MODULES))
 """What the figures depend on."""
 
 INITIAL_DEVIATION = 0.01

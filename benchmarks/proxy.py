@@ -17,15 +17,15 @@ import torch
 from torch import nn
 
 from benchmarks.record import write_record
-from jobs.presets import PRESETS
-from jobs.spec import DatasetSpec, JobSpec, LossSpec, Split
-from trainer.commands import DEFAULT_CACHE
-from trainer.datasets.loading import SampleOrder, TrainingSamples, training_batches
-from trainer.datasets.sources import read_job_data
-from trainer.detectors import build_detector
-from trainer.divergence import total_loss
-from trainer.profiles import recipe_of
-from trainer.schedule import build_optimizer
+from paploss.jobs.presets import PRESETS
+from paploss.jobs.spec import DatasetSpec, JobSpec, LossSpec, Split
+from paploss.trainer.commands import DEFAULT_CACHE
+from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples, training_batches
+from paploss.trainer.datasets.sources import read_job_data
+from paploss.trainer.detectors import build_detector
+from paploss.trainer.divergence import total_loss
+from paploss.trainer.profiles import recipe_of
+from paploss.trainer.schedule import build_optimizer
 
 LOSSES = {"parameterized_ap": PRESETS["retinanet"], "focal_giou": LossSpec(name="focal_giou")}
 WARM_UP_STEPS = 5

@@ -1,7 +1,7 @@
 """What others published, in plain form, to compare with: parameters, pairwise sums and loops over the positives.
 
 Written from the formulas. Each loop returns the value and the gradient to the logits, of the logits' dtype. Symbols as
-in `trainer.losses.error_driven`.
+in `paploss.losses.error_driven`.
 """
 
 from collections.abc import Callable

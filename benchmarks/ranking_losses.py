@@ -22,7 +22,7 @@ from benchmarks.bucketed import bucketed_ap, bucketed_rank_sort
 from benchmarks.measurement import Options, conditions, entries, focal, milliseconds, parse_options, peak_bytes
 from benchmarks.published import CONTROL_POINTS, looped_alrp, looped_ap, looped_rank_sort, pairwise
 from benchmarks.record import RESULTS, write_record
-from trainer.losses import alrp_loss, ap_loss, parameterized_ap_loss, rank_sort_loss
+from paploss.losses import alrp_loss, ap_loss, parameterized_ap_loss, rank_sort_loss
 
 COUNTS = (10**4, 10**5, 10**6, 10**7)
 POSITIVES = (10, 100, 1000, 10**4)
@@ -32,7 +32,7 @@ MOST_PAIRS_OF_POSITIVES = 10**8
 PAIRS_AT_ONCE = 2**24
 """Bounds the memory of the pairwise Parameterized AP Loss, for which all pairs at once are too many here."""
 
-CODE = ("benchmarks", "trainer/losses")
+CODE = ("benchmarks", "paploss/losses")
 """What the figures depend on."""
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.record import write_record
 from benchmarks.simulation import Fleet, simulate
-from controller.search.scheduling import Mode, Schedule
+from paploss.controller.search.scheduling import Mode, Schedule
 
 ROUNDS = 40
 SEEDS = 10

@@ -1,9 +1,10 @@
 """How well the search algorithms search: `python -m benchmarks.search`.
 
 Whole searches on simulated rewards, many times over, and a record in benchmarks/results/search.json. It justifies the
-defaults of `controller.search.ppo` and the rule of `controller.search.selection`. The rewards imitate the yardstick
-search on real images (AP in percent): the identity reaches about 16, random samples of the start policy from 0 to 23
-with a third of them hopeless, the best loss about 27, and the noise of a training has a standard deviation of 1.
+defaults of `paploss.controller.search.ppo` and the rule of `paploss.controller.search.selection`. The rewards imitate
+the yardstick search on real images (AP in percent): the identity reaches about 16, random samples of the start policy
+from 0 to 23 with a third of them hopeless, the best loss about 27, and the noise of a training has a standard deviation
+of 1.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,15 +16,15 @@ from numpy.typing import NDArray
 
 from benchmarks.record import write_record
 from benchmarks.simulation import Fleet, Run, simulate
-from controller.search import selection
-from controller.search.algorithm import Algorithm, Sample, advantages
-from controller.search.ascent import ascend
-from controller.search.policy import PolicyState, Vector, log_density
-from controller.search.ppo import Ppo
-from controller.search.random_search import RandomSearch
-from controller.search.released import Released, product_slope
-from controller.search.scheduling import Schedule
-from controller.search.space import Space
+from paploss.controller.search import selection
+from paploss.controller.search.algorithm import Algorithm, Sample, advantages
+from paploss.controller.search.ascent import ascend
+from paploss.controller.search.policy import PolicyState, Vector, log_density
+from paploss.controller.search.ppo import Ppo
+from paploss.controller.search.random_search import RandomSearch
+from paploss.controller.search.released import Released, product_slope
+from paploss.controller.search.scheduling import Schedule
+from paploss.controller.search.space import Space
 
 SPACE = Space(("bbox_head",))
 SEEDS = 16

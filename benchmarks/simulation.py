@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from controller.search.scheduling import Fail, Finish, Progress, Propose, Schedule, Update, Wait, decide
+from paploss.controller.search.scheduling import Fail, Finish, Progress, Propose, Schedule, Update, Wait, decide
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import stdtrit
 
-from controller.comparison_report import Difference, RateResult, Row
-from jobs.losses import PUBLISHED_RESULTS
-from jobs.presets import PRESETS
-from jobs.profiles import PROFILES, Detector
-from jobs.spec import LossSpec
+from paploss.client.comparison import Difference, RateResult, Row
+from paploss.jobs.losses import PUBLISHED_RESULTS
+from paploss.jobs.presets import PRESETS
+from paploss.jobs.profiles import PROFILES, Detector
+from paploss.jobs.spec import LossSpec
 
 CONFIDENCE = 0.95
 

@@ -14,10 +14,18 @@ from typing import Any
 
 import yaml
 
-from controller.api.models import Best, LabelResult, LogLine, RoundSummary, SearchDetail, TrialDetail, TrialSummary
-from controller.client import ApiError, Client
-from controller.web.render import Pages
-from controller.web.style import Figure
+from paploss.client.models import (
+    Best,
+    Figure,
+    LabelResult,
+    LogLine,
+    RoundSummary,
+    SearchDetail,
+    TrialDetail,
+    TrialSummary,
+)
+from paploss.client.sync_client import ApiError, Client
+from paploss.controller.web.render import Pages
 
 MOST_TRIALS = 500
 """Rows of the table of trials; of a longer search the best are shown."""
@@ -29,7 +37,7 @@ USUAL_WIDTH_PX = 900
 PNG_SCALE = 2
 
 _PLOTLY = Path(str(files("plotly"))) / "package_data" / "plotly.min.js"
-_STYLE = Path(str(files("controller.web"))) / "static" / "page.css"
+_STYLE = Path(str(files("paploss.controller.web"))) / "static" / "page.css"
 
 
 class ImagesError(Exception):

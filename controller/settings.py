@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from jobs.logs import LogFormat
-from jobs.settings import ProcessSettings
+from paploss.jobs.logs import LogFormat
+from paploss.jobs.settings import ProcessSettings
 
 
 class Settings(ProcessSettings):

@@ -1,20 +1,20 @@
-"""Write `controller/client.py`: the asynchronous client without its `async` and `await`.
+"""Write `paploss/client/sync_client.py`: the asynchronous client without its `async` and `await`.
 
-Run it after a change of `controller/async_client.py`: `python deploy/make_client.py`. One text is the truth for both,
-so that they cannot drift apart.
+Run it after a change of `paploss/client/async_client.py`: `python deploy/make_client.py`. One text is the truth for
+both, so that they cannot drift apart.
 """
 
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCE = ROOT / "controller" / "async_client.py"
-CLIENT = ROOT / "controller" / "client.py"
+SOURCE = ROOT / "paploss" / "client" / "async_client.py"
+CLIENT = ROOT / "paploss" / "client" / "sync_client.py"
 
-DOCSTRING = "interface for asyncio; `controller.client` is the same without."
+DOCSTRING = "interface for asyncio; `paploss.client.sync_client` is the same without."
 DOCSTRING_OF_CLIENT = """interface, for programs and for the command line.
 
-Made from `controller.async_client` by `deploy/make_client.py`."""
+Made from `paploss.client.async_client` by `deploy/make_client.py`."""
 REPLACED = {
     r"\nimport asyncio\n": "\n",
     r"asyncio\.sleep": "time.sleep",

@@ -111,9 +111,11 @@ def check_a_change_of_code_rebuilds_one_layer(tag: str, target: str, build_optio
     """Builds again with one more line in one file: all layers but the last have to come from before."""
     with tempfile.TemporaryDirectory() as folder:
         context = Path(folder) / "context"
-        shutil.copytree(ROOT, context, ignore=shutil.ignore_patterns(".*", "tests", "benchmarks", "state", "docs"))
+        shutil.copytree(
+            ROOT, context, symlinks=True, ignore=shutil.ignore_patterns(".*", "tests", "benchmarks", "state", "docs")
+        )
         shutil.copy(ROOT / ".dockerignore", context)
-        with (context / "jobs" / "__init__.py").open("a") as file:
+        with (context / "paploss" / "__init__.py").open("a") as file:
             file.write("\n# changed\n")
         changed = f"{tag.partition(':')[0]}:changed"
         build(context, target, changed, build_options)

@@ -11,10 +11,10 @@ import torch
 from matplotlib import pyplot as plt
 from torch import Tensor
 
-from controller.web.style import PALETTES
-from jobs.presets import PRESETS
-from trainer.losses import identity_control_points, parameterized_ap_loss
-from trainer.losses.piecewise import PiecewiseLinear
+from paploss.controller.web.style import PALETTES
+from paploss.jobs.presets import PRESETS
+from paploss.losses import identity_control_points, parameterized_ap_loss
+from paploss.losses.piecewise import PiecewiseLinear
 
 FOLDER = Path(__file__).resolve().parent / "images"
 COLOURS = PALETTES["light"]

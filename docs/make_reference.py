@@ -13,12 +13,12 @@ from typing import Any
 from pydantic_settings import BaseSettings
 from typer.main import get_command
 
-from controller.api.app import ROUTERS
-from controller.api.reference import DescribedApp
-from controller.cli.failures import EXIT_STATUSES
-from controller.cli.main import app
-from controller.settings import Settings as ControllerSettings
-from worker.settings import Settings as WorkerSettings
+from paploss.cli.failures import EXIT_STATUSES
+from paploss.cli.main import app
+from paploss.controller.api.app import ROUTERS
+from paploss.controller.api.reference import DescribedApp
+from paploss.controller.settings import Settings as ControllerSettings
+from paploss.worker.settings import Settings as WorkerSettings
 
 FOLDER = Path(__file__).resolve().parent / "reference"
 NOTE = "<!-- Made by docs/make_reference.py. -->"

@@ -18,9 +18,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from benchmarks.filled_database import fill
 from benchmarks.page import serve
 from benchmarks.record import RESULTS
-from controller.specs import ConfirmSpec, SearchSpec
-from controller.store.database import Database
-from controller.store.dumps import load
+from paploss.client.specs import ConfirmSpec, SearchSpec
+from paploss.controller.store.database import Database
+from paploss.controller.store.dumps import load
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 LOOKS: dict[str, dict[str, Any]] = {

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
-from controller.api.models import Run
-from controller.client import Client
-from controller.specs import ConfirmSpec, SearchSpec
+from paploss.client.models import Run
+from paploss.client.specs import ConfirmSpec, SearchSpec
+from paploss.client.sync_client import Client
 
 # %% [markdown]
 # ## Start a search and wait for it

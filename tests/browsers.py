@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from controllers import RunningController
 
-from controller.store.models import Role
+from paploss.client.states import Role
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

@@ -194,7 +194,7 @@ class PlayedTest:
         arguments[arguments.index("--url") + 1] = self._stack.url
         environment = self._stack.environment | {"PAPLOSS_ADMIN_KEY": self._stack.admin_key}
         return subprocess.Popen(
-            [sys.executable, "-m", "controller.cli", *arguments],
+            [sys.executable, "-m", "paploss.cli", *arguments],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

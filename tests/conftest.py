@@ -5,13 +5,16 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import redis
 from clusters import Namespace, NoClusterError, Release, find_cluster
+from controllers import PlayedWorker, RunningController
 from servers import PostgresServer, RedisServer, serving
 
-from controller.store import schema
-from controller.store.database import Database
+from paploss.client import Client
+from paploss.controller.store import schema
+from paploss.controller.store.database import Database
 
 # A shell ignores SIGINT for what it starts in the background, as CI may be, and children inherit that: some tests
 # interrupt programs the way Ctrl-C does.
@@ -121,3 +124,31 @@ def release(namespace: Namespace, tmp_path: Path, redis_url: str) -> Iterator[Re
     made = Release(namespace, tmp_path, redis_url)
     yield made
     made.close()
+
+
+@pytest.fixture
+def controller(sqlite_url: str, redis_url: str, tmp_path: Path) -> Iterator[RunningController]:
+    """A controller on SQLite."""
+    with RunningController(sqlite_url, redis_url, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def http(controller: RunningController) -> Iterator[httpx.Client]:
+    """Plain HTTP with the key of a user."""
+    with controller.http("user") as client:
+        yield client
+
+
+@pytest.fixture
+def client(controller: RunningController) -> Iterator[Client]:
+    """The project's own client with the key of a user."""
+    with controller.client() as opened:
+        yield opened
+
+
+@pytest.fixture
+def worker(controller: RunningController) -> Iterator[PlayedWorker]:
+    """A worker that is played over HTTP."""
+    with controller.http("worker") as client:
+        yield PlayedWorker(client)

@@ -10,15 +10,15 @@ from typing import Self, get_args
 import httpx
 from simulation import metrics, reward_of
 
-from controller.api.app import create_app
-from controller.api.server import bind, make_server
-from controller.api.services import Services
-from controller.client import Client
-from controller.settings import Settings
-from controller.store.keys import create_key
-from controller.store.models import Role
-from jobs.lease import Accepted, ClaimRequest, Lease, RenewRequest, ResultRequest, WorkerInfo
-from jobs.spec import EvaluationEvent, JobResult, ProgressEvent, StartEvent
+from paploss.client.states import Role
+from paploss.client.sync_client import Client
+from paploss.controller.api.app import create_app
+from paploss.controller.api.server import bind, make_server
+from paploss.controller.api.services import Services
+from paploss.controller.settings import Settings
+from paploss.controller.store.keys import create_key
+from paploss.jobs.lease import Accepted, ClaimRequest, Lease, RenewRequest, ResultRequest, WorkerInfo
+from paploss.jobs.spec import EvaluationEvent, JobResult, ProgressEvent, StartEvent
 
 ROLES: tuple[Role, ...] = get_args(Role)
 

@@ -12,7 +12,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from stack import Stack, wait_until
 
-from controller.store.models import OPEN_TRIAL_STATES, Trial
+from paploss.client.states import OPEN_TRIAL_STATES
+from paploss.controller.store.models import Trial
 
 ROUNDS, TRIALS_PER_ROUND = 2, 3
 ITERATIONS = 10

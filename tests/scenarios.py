@@ -5,12 +5,13 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from controller.specs import SearchSpec, TrainingSpec
-from controller.store import leases, searches, transitions
-from controller.store.database import Database, now
-from controller.store.models import OPEN_TRIAL_STATES, REWARDED_STATES, Attempt, Leader, Round, Search, Trial
-from jobs.lease import ClaimRequest, ReleaseRequest, RenewRequest, ResultRequest, WorkerInfo
-from jobs.spec import EvaluationEvent, JobResult, Metrics, ProgressEvent
+from paploss.client.specs import SearchSpec, TrainingSpec
+from paploss.client.states import OPEN_TRIAL_STATES, REWARDED_STATES
+from paploss.controller.store import leases, searches, transitions
+from paploss.controller.store.database import Database, now
+from paploss.controller.store.models import Attempt, Leader, Round, Search, Trial
+from paploss.jobs.lease import ClaimRequest, ReleaseRequest, RenewRequest, ResultRequest, WorkerInfo
+from paploss.jobs.spec import EvaluationEvent, JobResult, Metrics, ProgressEvent
 
 LEASE_SECONDS = 60.0
 

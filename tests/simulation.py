@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from sqlalchemy import select
 
-from controller.loop import leases
-from controller.loop.driver import Driver
-from controller.settings import Settings
-from controller.store.database import Database
-from controller.store.errors import ConflictError, GoneError
-from controller.store.models import Event, Round, Search, Trial
-from jobs.lease import ClaimRequest, Lease, RenewRequest, ResultRequest, WorkerInfo
-from jobs.queue import Entry, TrialQueue
-from jobs.spec import EvaluationEvent, JobResult, JobSpec, Metrics, ProgressEvent
+from paploss.controller.loop import leases
+from paploss.controller.loop.driver import Driver
+from paploss.controller.settings import Settings
+from paploss.controller.store.database import Database
+from paploss.controller.store.errors import ConflictError, GoneError
+from paploss.controller.store.models import Event, Round, Search, Trial
+from paploss.jobs.lease import ClaimRequest, Lease, RenewRequest, ResultRequest, WorkerInfo
+from paploss.jobs.queue import Entry, TrialQueue
+from paploss.jobs.spec import EvaluationEvent, JobResult, JobSpec, Metrics, ProgressEvent
 
 
 def reward_of(job: JobSpec) -> float:

@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import psutil
 
-from controller.store import schema
-from controller.store.database import Database
-from controller.store.keys import create_key
+from paploss.controller.store import schema
+from paploss.controller.store.database import Database
+from paploss.controller.store.keys import create_key
 
 WAIT_SECONDS = 240
 """Patience, not a requirement: tests run on busy machines, where starting a process may take half a minute."""
@@ -83,7 +83,7 @@ class Stack:
         self.database.close()
 
     def start_controller(self, **settings: str) -> None:
-        self.controller = self._start("controller", ["controller.cli", "serve"], settings)
+        self.controller = self._start("controller", ["paploss.cli", "serve"], settings)
         wait_until(self.is_ready, "the controller to be ready")
 
     def kill_controller(self, number: int = signal.SIGKILL) -> None:
@@ -104,7 +104,7 @@ class Stack:
     def start_replica(self, name: str, port: int, **settings: str) -> None:
         """Another controller over the same database and Redis."""
         given = {"PAPLOSS_PORT": str(port)} | settings
-        self.replicas[name] = self._start(name, ["controller.cli", "serve"], given)
+        self.replicas[name] = self._start(name, ["paploss.cli", "serve"], given)
 
     def start_worker(self, name: str = "w0", **settings: str) -> subprocess.Popen[bytes]:
         given = {"PAPLOSS_CONTROLLER_URL": self.url, "PAPLOSS_KEY": self.worker_key, "PAPLOSS_NAME": name}

@@ -15,12 +15,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from jobs.presets import PRESETS
-from trainer.datasets.coco import CocoSplit
-from trainer.distributed import gather_rows
-from trainer.evaluation import evaluate
-from trainer.heads.objective import LOSS_PARTS, RankingObjective
-from trainer.profiles.pipelines import test_images
+from paploss.jobs.presets import PRESETS
+from paploss.trainer.datasets.coco import CocoSplit
+from paploss.trainer.distributed import gather_rows
+from paploss.trainer.evaluation import evaluate
+from paploss.trainer.heads.objective import LOSS_PARTS, RankingObjective
+from paploss.trainer.profiles.pipelines import test_images
 
 CLASSES = 3
 PARAMETERS = {

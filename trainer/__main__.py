@@ -1,7 +1,7 @@
-"""Entry point of `python -m trainer`."""
+"""Entry point of `python -m paploss.trainer`."""
 
 import sys
 
-from trainer.commands import main
+from paploss.trainer.commands import main
 
 sys.exit(main())

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.events import Emit
+from paploss.trainer.events import Emit
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from trainer.errors import UserError
-from trainer.files import whole_file
+from paploss.trainer.errors import UserError
+from paploss.trainer.files import whole_file
 
 FILE_NAME = "checkpoint.pt"
 

@@ -16,11 +16,11 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from jobs.spec import EXIT_HANDED_BACK, JobResult, JobSpec, LossSpec
-from trainer.attempt import Attempt
-from trainer.errors import HandedBack, OutOfMemory, UserError
-from trainer.events import claim_stdout, discard
-from trainer.launch import die_with_launcher, leave_failure, run_on_gpus
+from paploss.jobs.spec import EXIT_HANDED_BACK, JobResult, JobSpec, LossSpec
+from paploss.trainer.attempt import Attempt
+from paploss.trainer.errors import HandedBack, OutOfMemory, UserError
+from paploss.trainer.events import claim_stdout, discard
+from paploss.trainer.launch import die_with_launcher, leave_failure, run_on_gpus
 
 log = logging.getLogger("trainer")
 
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m trainer", description="Train and evaluate detectors.")
+    parser = argparse.ArgumentParser(prog="python -m paploss.trainer", description="Train and evaluate detectors.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     cached = argparse.ArgumentParser(add_help=False)
     cached.add_argument("--data-cache", type=Path, default=DEFAULT_CACHE, help="folder for the embedded data set")
@@ -122,17 +122,17 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _train(spec: JobSpec, attempt: Attempt) -> JobResult:
     if spec.profile == "synthetic":
-        from trainer.synthetic import train_synthetic  # noqa: PLC0415
+        from paploss.trainer.synthetic import train_synthetic  # noqa: PLC0415
 
         return train_synthetic(spec, attempt)
-    from trainer.proxy import train_and_evaluate  # noqa: PLC0415
+    from paploss.trainer.proxy import train_and_evaluate  # noqa: PLC0415
 
     return train_and_evaluate(spec, attempt)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     spec = _read_origin(arguments.checkpoint) if arguments.job is None else _read_job(arguments.job)
-    from trainer.export import evaluate_final  # noqa: PLC0415
+    from paploss.trainer.export import evaluate_final  # noqa: PLC0415
 
     metrics = evaluate_final(arguments.checkpoint, spec, arguments.split, arguments.data_cache)
     sys.stdout.write(metrics.model_dump_json(indent=2) + "\n")
@@ -140,7 +140,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _split(arguments: argparse.Namespace) -> int:
-    from trainer.datasets.split import split_file  # noqa: PLC0415
+    from paploss.trainer.datasets.split import split_file  # noqa: PLC0415
 
     files = split_file(arguments.annotations, arguments.val, arguments.seed, arguments.overwrite)
     sys.stdout.write(json.dumps(files._asdict(), default=str) + "\n")
@@ -149,9 +149,9 @@ def _split(arguments: argparse.Namespace) -> int:
 
 def _config(arguments: argparse.Namespace) -> int:
     spec = _read_job(arguments.job)
-    from trainer.config import mmdet_config, write_config  # noqa: PLC0415
-    from trainer.datasets.sources import read_job_data  # noqa: PLC0415
-    from trainer.profiles import recipe_of  # noqa: PLC0415
+    from paploss.trainer.config import mmdet_config, write_config  # noqa: PLC0415
+    from paploss.trainer.datasets.sources import read_job_data  # noqa: PLC0415
+    from paploss.trainer.profiles import recipe_of  # noqa: PLC0415
 
     data = read_job_data(spec, arguments.data_cache)
     write_config(mmdet_config(spec, data, recipe_of(spec, data.train)), arguments.output)
@@ -160,7 +160,7 @@ def _config(arguments: argparse.Namespace) -> int:
 
 
 def _module(arguments: argparse.Namespace) -> int:
-    from trainer.standalone import write_module  # noqa: PLC0415
+    from paploss.trainer.standalone import write_module  # noqa: PLC0415
 
     try:
         loss = LossSpec.model_validate(json.loads(arguments.file.read_bytes())["loss"])

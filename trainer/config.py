@@ -1,19 +1,20 @@
 """A job as a configuration for mmdet's own tools.
 
-It trains the same detector on the same data with the same schedule as `python -m trainer run`, in mmengine's loop (its
-sample order and the rounding of epochs differ), always in float32. The plug-in is found through `custom_imports`.
+It trains the same detector on the same data with the same schedule as `python -m paploss.trainer run`, in mmengine's
+loop (its sample order and the rounding of epochs differ), always in float32. The plug-in is found through
+`custom_imports`.
 """
 
 from pathlib import Path
 from pprint import pformat
 
-from jobs.spec import JobSpec, Split
-from trainer.datasets.sources import JobData, split_of
-from trainer.files import whole_file
-from trainer.profiles.recipe import Config, Recipe, Schedule
+from paploss.jobs.spec import JobSpec, Split
+from paploss.trainer.datasets.sources import JobData, split_of
+from paploss.trainer.files import whole_file
+from paploss.trainer.profiles.recipe import Config, Recipe, Schedule
 
 HEADER = (
-    '"""Written by `python -m trainer config`; train with mmdet\'s tools/train.py, `trainer` on the Python path."""\n\n'
+    '"""Written by `python -m paploss.trainer config`; train with mmdet\'s tools/train.py, paploss installed."""\n\n'
 )
 LOADING_PROCESSES = 4
 
@@ -28,7 +29,7 @@ def mmdet_config(spec: JobSpec, data: JobData, recipe: Recipe) -> Config:
     evaluator = {"type": "CocoMetric", "ann_file": str(root / val.annotations), "metric": "bbox"}
     train_pipeline = (*recipe.load_pipeline, *recipe.augment_pipeline)
     return {
-        "custom_imports": {"imports": ["trainer.heads"], "allow_failed_imports": False},
+        "custom_imports": {"imports": ["paploss.trainer.heads"], "allow_failed_imports": False},
         "default_scope": "mmdet",
         "model": _model(recipe, spec),
         "train_dataloader": _loader(root, train, classes, train_pipeline, batch_size=per_device, training=True),

@@ -14,9 +14,9 @@ from mmengine.config import ConfigDict
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
-import trainer.heads  # noqa: F401 - registers the heads
-from trainer.profiles.recipe import Config
-from trainer.weights import load_backbone
+import paploss.trainer.heads  # noqa: F401 - registers the heads
+from paploss.trainer.profiles.recipe import Config
+from paploss.trainer.weights import load_backbone
 
 init_default_scope("mmdet")
 MMLogger.get_instance("mmengine", log_level="WARNING")  # else it prints a line for each layer that it initialises

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from trainer.errors import UserError
+from paploss.trainer.errors import UserError
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.profiles.recipe import Head
+from paploss.trainer.profiles.recipe import Head
 
 PATIENCE = 50
 """Consecutive useless steps of one head after which a training has diverged (as published)."""

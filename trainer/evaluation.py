@@ -12,11 +12,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
-from jobs.spec import Metrics
-from trainer import distributed
-from trainer.datasets.coco import CocoSplit
-from trainer.datasets.loading import EvaluationSamples, evaluation_batches
-from trainer.profiles.recipe import Config
+from paploss.jobs.spec import Metrics
+from paploss.trainer import distributed
+from paploss.trainer.datasets.coco import CocoSplit
+from paploss.trainer.datasets.loading import EvaluationSamples, evaluation_batches
+from paploss.trainer.profiles.recipe import Config
 
 BATCH_SIZE = 16
 

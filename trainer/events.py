@@ -1,4 +1,4 @@
-"""The trainer's standard output: one JSON object a line, as `jobs.spec` says, and nothing else."""
+"""The trainer's standard output: one JSON object a line, as `paploss.jobs.spec` says, and nothing else."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TextIO
 
-from jobs.spec import CheckpointEvent, EvaluationEvent, JobResult, ProgressEvent, StartEvent
+from paploss.jobs.spec import CheckpointEvent, EvaluationEvent, JobResult, ProgressEvent, StartEvent
 
 AnyEvent = StartEvent | ProgressEvent | EvaluationEvent | CheckpointEvent | JobResult
 Emit = Callable[[AnyEvent], None]

@@ -7,19 +7,19 @@ from typing import Literal
 import torch
 from torch import nn
 
-from jobs.spec import JobSpec, Metrics
-from trainer.config import write_config
-from trainer.datasets.loading import choose_process_count
-from trainer.datasets.sources import read_job_data
-from trainer.detectors import build_detector
-from trainer.errors import UserError
-from trainer.evaluation import evaluate
-from trainer.files import whole_file
-from trainer.precision import compute_in
-from trainer.process import set_up
-from trainer.profiles import recipe_of
-from trainer.profiles.recipe import Config
-from trainer.weights import read_state_dict
+from paploss.jobs.spec import JobSpec, Metrics
+from paploss.trainer.config import write_config
+from paploss.trainer.datasets.loading import choose_process_count
+from paploss.trainer.datasets.sources import read_job_data
+from paploss.trainer.detectors import build_detector
+from paploss.trainer.errors import UserError
+from paploss.trainer.evaluation import evaluate
+from paploss.trainer.files import whole_file
+from paploss.trainer.precision import compute_in
+from paploss.trainer.process import set_up
+from paploss.trainer.profiles import recipe_of
+from paploss.trainer.profiles.recipe import Config
+from paploss.trainer.weights import read_state_dict
 
 WEIGHTS_NAME, CONFIG_NAME, ORIGIN_NAME = "detector.pth", "config.py", "origin.json"
 

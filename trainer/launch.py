@@ -13,9 +13,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.spec import EXIT_HANDED_BACK, JobResult
-from trainer.events import claim_stdout
-from trainer.files import whole_file
+from paploss.jobs.spec import EXIT_HANDED_BACK, JobResult
+from paploss.trainer.events import claim_stdout
+from paploss.trainer.files import whole_file
 
 _PR_SET_PDEATHSIG = 1
 _LAUNCHER_PID = "PAPLOSS_LAUNCHER_PID"
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def run_on_gpus(arguments: Sequence[str], gpus: int) -> int:
-    """Runs `python -m trainer` with `arguments` in `gpus` processes, which share standard output.
+    """Runs `python -m paploss.trainer` with `arguments` in `gpus` processes, which share standard output.
 
     SIGTERM is passed on. torchrun has one status for every kind of failure, so that of handing back is restored here.
     Of the ranks that failed, the one that is to blame is told as the result.
@@ -40,7 +40,7 @@ def run_on_gpus(arguments: Sequence[str], gpus: int) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: PLC0415
 
     os.environ[_LAUNCHER_PID] = str(os.getpid())
-    options = ["--standalone", f"--nproc-per-node={gpus}", "-m", "trainer", *arguments]
+    options = ["--standalone", f"--nproc-per-node={gpus}", "-m", "paploss.trainer", *arguments]
     with tempfile.TemporaryDirectory(prefix="paploss-ranks-") as folder:
         os.environ[_FAILURES] = folder
         try:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.errors import UserError
-from trainer.profiles.recipe import Recipe
+from paploss.trainer.errors import UserError
+from paploss.trainer.profiles.recipe import Recipe
 
 
 def compute_in(detector: Any, recipe: Recipe) -> None:

@@ -14,26 +14,26 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from jobs.spec import CheckpointEvent, EvaluationEvent, JobResult, JobSpec, Metrics, ProgressEvent, StartEvent
-from trainer import distributed
-from trainer.attempt import Attempt
-from trainer.checkpoint import Progress, load_checkpoint, save_checkpoint
-from trainer.config import mmdet_config
-from trainer.datasets.batches import Batch
-from trainer.datasets.loading import SampleOrder, TrainingSamples, choose_process_count, training_batches
-from trainer.datasets.sources import JobData, read_job_data
-from trainer.detectors import build_detector
-from trainer.divergence import DivergenceWatch, total_loss
-from trainer.environment import describe_environment
-from trainer.errors import HandedBack, OutOfMemory, UserError
-from trainer.evaluation import evaluate
-from trainer.export import keep_final
-from trainer.heads.balancing import balance
-from trainer.precision import compute_in
-from trainer.process import set_up
-from trainer.profiles import recipe_of
-from trainer.profiles.recipe import Recipe
-from trainer.schedule import build_optimizer, ends_epoch, evaluation_iterations, learning_rate, total_iterations
+from paploss.jobs.spec import CheckpointEvent, EvaluationEvent, JobResult, JobSpec, Metrics, ProgressEvent, StartEvent
+from paploss.trainer import distributed
+from paploss.trainer.attempt import Attempt
+from paploss.trainer.checkpoint import Progress, load_checkpoint, save_checkpoint
+from paploss.trainer.config import mmdet_config
+from paploss.trainer.datasets.batches import Batch
+from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples, choose_process_count, training_batches
+from paploss.trainer.datasets.sources import JobData, read_job_data
+from paploss.trainer.detectors import build_detector
+from paploss.trainer.divergence import DivergenceWatch, total_loss
+from paploss.trainer.environment import describe_environment
+from paploss.trainer.errors import HandedBack, OutOfMemory, UserError
+from paploss.trainer.evaluation import evaluate
+from paploss.trainer.export import keep_final
+from paploss.trainer.heads.balancing import balance
+from paploss.trainer.precision import compute_in
+from paploss.trainer.process import set_up
+from paploss.trainer.profiles import recipe_of
+from paploss.trainer.profiles.recipe import Recipe
+from paploss.trainer.schedule import build_optimizer, ends_epoch, evaluation_iterations, learning_rate, total_iterations
 
 log = logging.getLogger(__name__)
 

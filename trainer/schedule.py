@@ -4,8 +4,8 @@ import math
 
 from torch import nn, optim
 
-from jobs.spec import JobSpec
-from trainer.profiles.recipe import Schedule
+from paploss.jobs.spec import JobSpec
+from paploss.trainer.profiles.recipe import Schedule
 
 EVALUATED_EPOCHS = 10
 """Between two evaluations of a final training."""

@@ -1,13 +1,13 @@
-"""A Parameterized AP Loss as one Python file that needs torch and nothing of ours: `trainer.losses.standalone`, with
+"""A Parameterized AP Loss as one Python file that needs torch and nothing of ours: `paploss.losses.standalone`, with
 other parameters in it."""
 
 import ast
 import json
 from pathlib import Path
 
-from jobs.spec import FUNCTION_NAMES, HeadLoss, LossSpec
-from trainer.errors import UserError
-from trainer.files import whole_file
+from paploss.jobs.spec import FUNCTION_NAMES, HeadLoss, LossSpec
+from paploss.trainer.errors import UserError
+from paploss.trainer.files import whole_file
 
 TEMPLATE = Path(__file__).parent / "losses" / "standalone.py"
 

@@ -19,9 +19,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.losses import LOSSES
-from jobs.presets import PRESETS
-from jobs.spec import (
+from paploss.jobs.losses import LOSSES
+from paploss.jobs.presets import PRESETS
+from paploss.jobs.spec import (
     CheckpointEvent,
     EvaluationEvent,
     HeadLoss,
@@ -33,9 +33,9 @@ from jobs.spec import (
     StartEvent,
     SyntheticOptions,
 )
-from trainer.attempt import Attempt
-from trainer.errors import HandedBack, OutOfMemory, UserError
-from trainer.files import whole_file
+from paploss.trainer.attempt import Attempt
+from paploss.trainer.errors import HandedBack, OutOfMemory, UserError
+from paploss.trainer.files import whole_file
 
 log = logging.getLogger(__name__)
 

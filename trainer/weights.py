@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainer.errors import UserError
+from paploss.trainer.errors import UserError
 
 
 def load_backbone(detector: Any, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""`python -m worker`: run trials until told to stop. SIGTERM hands back what runs and ends with status 0."""
+"""`python -m paploss.worker`: run trials until told to stop. SIGTERM hands back what runs and ends with status 0."""
 
 import logging
 import signal
@@ -6,13 +6,13 @@ import sys
 
 from pydantic import ValidationError
 
-from jobs.logs import start_logging
-from jobs.queue import QueueError, TrialQueue
-from worker.controller import Controller
-from worker.machine import describe
-from worker.settings import Settings
-from worker.state import StateVolume
-from worker.supervisor import Supervisor
+from paploss.jobs.logs import start_logging
+from paploss.jobs.queue import QueueError, TrialQueue
+from paploss.worker.controller import Controller
+from paploss.worker.machine import describe
+from paploss.worker.settings import Settings
+from paploss.worker.state import StateVolume
+from paploss.worker.supervisor import Supervisor
 
 
 def main() -> int:

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Literal
 
-from jobs.lease import Lease, ReleaseRequest, RenewRequest, ResultRequest
-from jobs.spec import EXIT_HANDED_BACK, JobResult
-from worker.controller import Controller, RefusedError, UnavailableError
-from worker.delivery import Deliveries
-from worker.gpus import GpuWatch
-from worker.state import AttemptFolder, StateVolume
-from worker.stopping import Stopping
-from worker.training import Training, trainer_command
+from paploss.jobs.lease import Lease, ReleaseRequest, RenewRequest, ResultRequest
+from paploss.jobs.spec import EXIT_HANDED_BACK, JobResult
+from paploss.worker.controller import Controller, RefusedError, UnavailableError
+from paploss.worker.delivery import Deliveries
+from paploss.worker.gpus import GpuWatch
+from paploss.worker.state import AttemptFolder, StateVolume
+from paploss.worker.stopping import Stopping
+from paploss.worker.training import Training, trainer_command
 
 Reason = Literal["preempted", "paused"]
 Order = Literal["pause", "cancel", "lost"]

@@ -5,11 +5,11 @@ import time
 from dataclasses import dataclass
 from uuid import uuid4
 
-from jobs.lease import ClaimRequest, Lease, WorkerInfo
-from jobs.queue import Entry, QueueError, TrialQueue
-from worker.backoff import Backoff
-from worker.controller import Controller, MismatchError, RefusedError, UnavailableError
-from worker.stopping import Stopping
+from paploss.jobs.lease import ClaimRequest, Lease, WorkerInfo
+from paploss.jobs.queue import Entry, QueueError, TrialQueue
+from paploss.worker.backoff import Backoff
+from paploss.worker.controller import Controller, MismatchError, RefusedError, UnavailableError
+from paploss.worker.stopping import Stopping
 
 _PATIENCE_SECONDS = 30.0
 """So long a claim is repeated: a controller that starts again is back by then."""

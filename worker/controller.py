@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 import httpx
 from pydantic import SecretStr, ValidationError
 
-from jobs.lease import (
+from paploss.jobs.lease import (
     Accepted,
     ClaimRequest,
     FilesReply,
@@ -22,7 +22,7 @@ from jobs.lease import (
     RenewRequest,
     ResultRequest,
 )
-from jobs.spec import Message
+from paploss.jobs.spec import Message
 
 _TIMEOUT = httpx.Timeout(10, connect=3)
 _HURRIED_TIMEOUT = httpx.Timeout(2)

@@ -8,11 +8,11 @@ import logging
 import time
 from collections import deque
 
-from jobs.lease import ResultRequest
-from worker.backoff import Backoff
-from worker.controller import Controller, RefusedError, UnavailableError
-from worker.state import FINAL_STATES, AttemptFolder, StateVolume
-from worker.stopping import Stopping
+from paploss.jobs.lease import ResultRequest
+from paploss.worker.backoff import Backoff
+from paploss.worker.controller import Controller, RefusedError, UnavailableError
+from paploss.worker.state import FINAL_STATES, AttemptFolder, StateVolume
+from paploss.worker.stopping import Stopping
 
 _PATIENCE_SECONDS = 30.0
 """So long a slot tries to deliver."""

@@ -9,7 +9,7 @@ import subprocess
 import threading
 from collections.abc import Mapping
 
-from jobs.lease import GpuUse
+from paploss.jobs.lease import GpuUse
 
 _PAUSE_SECONDS = 5.0
 _ANSWER_SECONDS = 20.0

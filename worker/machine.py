@@ -7,7 +7,7 @@ import socket
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 
-from jobs.lease import WorkerInfo
+from paploss.jobs.lease import WorkerInfo
 
 _PACKAGES = ("paploss", "torch", "mmdet", "mmcv")
 

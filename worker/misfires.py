@@ -4,7 +4,7 @@ Such a worker, with a broken GPU say, takes and crashes one trial a second while
 spend the budgets of a whole search. So it waits, longer each time, and leaves the trials to other workers.
 """
 
-from worker.backoff import Backoff
+from paploss.worker.backoff import Backoff
 
 _SUSPICIOUS_TRIALS = 2
 """Of one trial alone, the trial may be to blame."""

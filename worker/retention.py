@@ -8,10 +8,10 @@ not know is left alone. All workers of a volume do this, and it does not matter 
 import logging
 from itertools import islice
 
-from jobs.lease import FilesRequest
-from worker.controller import Controller, RefusedError, UnavailableError
-from worker.state import StateVolume
-from worker.stopping import Stopping
+from paploss.jobs.lease import FilesRequest
+from paploss.worker.controller import Controller, RefusedError, UnavailableError
+from paploss.worker.state import StateVolume
+from paploss.worker.stopping import Stopping
 
 _PAUSE_SECONDS = 3600.0
 _TRIALS_AT_ONCE = 500

@@ -8,15 +8,15 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from jobs.logs import LogFormat
-from jobs.settings import ProcessSettings
+from paploss.jobs.logs import LogFormat
+from paploss.jobs.settings import ProcessSettings
 
 
 class Settings(ProcessSettings):
     """Runs trials of a Parameterized AP Loss search, one after another."""
 
     model_config = SettingsConfigDict(
-        env_prefix="PAPLOSS_", cli_prog_name="python -m worker", cli_kebab_case=True, cli_hide_none_type=True
+        env_prefix="PAPLOSS_", cli_prog_name="python -m paploss.worker", cli_kebab_case=True, cli_hide_none_type=True
     )
 
     controller_url: str = Field("http://127.0.0.1:8080", description="address of the controller")

@@ -23,8 +23,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from jobs.lease import Lease, ResultRequest
-from jobs.spec import TRIAL_ID_PATTERN, JobSpec
+from paploss.jobs.lease import Lease, ResultRequest
+from paploss.jobs.spec import TRIAL_ID_PATTERN, JobSpec
 
 _TRIAL_ID = re.compile(TRIAL_ID_PATTERN)
 FINAL_STATES = frozenset({"succeeded", "pruned", "failed", "cancelled"})

@@ -5,19 +5,19 @@ import os
 import threading
 import time
 
-from jobs.lease import Lease, WorkerInfo
-from jobs.queue import Entry, QueueError, TrialQueue
-from worker.attempt import Attempt
-from worker.claims import Claims
-from worker.controller import Controller, MismatchError
-from worker.delivery import Deliveries
-from worker.gpus import GpuWatch
-from worker.machine import share_gpus
-from worker.misfires import Misfires
-from worker.retention import keep_clear
-from worker.settings import Settings
-from worker.state import StateVolume
-from worker.stopping import Stopping
+from paploss.jobs.lease import Lease, WorkerInfo
+from paploss.jobs.queue import Entry, QueueError, TrialQueue
+from paploss.worker.attempt import Attempt
+from paploss.worker.claims import Claims
+from paploss.worker.controller import Controller, MismatchError
+from paploss.worker.delivery import Deliveries
+from paploss.worker.gpus import GpuWatch
+from paploss.worker.machine import share_gpus
+from paploss.worker.misfires import Misfires
+from paploss.worker.retention import keep_clear
+from paploss.worker.settings import Settings
+from paploss.worker.state import StateVolume
+from paploss.worker.stopping import Stopping
 
 _PULL_SECONDS = 2.0
 """So long a pull waits, and so long a stop may go unnoticed by a slot without work."""

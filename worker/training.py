@@ -12,7 +12,7 @@ from typing import IO, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from jobs.spec import CheckpointEvent, EvaluationEvent, Event, JobResult, ProgressEvent, StartEvent
+from paploss.jobs.spec import CheckpointEvent, EvaluationEvent, Event, JobResult, ProgressEvent, StartEvent
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 _GUARD = Path(__file__).with_name("guard.py")
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 def trainer_command(job_file: Path, state_dir: Path) -> list[str]:
     """The command that runs a job; where it needs several GPUs, the trainer starts one process for each itself."""
-    return [sys.executable, "-m", "trainer", "run", str(job_file), "--state", str(state_dir)]
+    return [sys.executable, "-m", "paploss.trainer", "run", str(job_file), "--state", str(state_dir)]
 
 
 class Training:

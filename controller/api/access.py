@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 
-from controller.api.callers import Caller, Callers
-from controller.api.problems import ProblemError
-from controller.api.rates import RateLimit
-from controller.api.services import get_services
-from controller.store.models import Role
+from paploss.client.states import Role
+from paploss.controller.api.callers import Caller, Callers
+from paploss.controller.api.problems import ProblemError
+from paploss.controller.api.rates import RateLimit
+from paploss.controller.api.services import get_services
 
 SESSION_COOKIE = "paploss_session"
 

@@ -13,7 +13,8 @@ from pydantic import SecretStr
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.gzip import GZipMiddleware
 
-from controller.api import (
+from paploss.client.states import Role
+from paploss.controller.api import (
     assets,
     drawings,
     dumps,
@@ -30,24 +31,23 @@ from controller.api import (
     trials,
     workers,
 )
-from controller.api.access import OPEN, ROLES, GuardedRoute
-from controller.api.callers import Callers
-from controller.api.events import Streams
-from controller.api.guard import Guard, default_hosts
-from controller.api.rates import Rates
-from controller.api.reference import DescribedApp
-from controller.api.remembered import Remembered
-from controller.api.services import Services
-from controller.api.tracing import start_tracing
-from controller.loop.driver import Driver, Loop, connect
-from controller.scaling.pools import read_pools
-from controller.scaling.scaler import Scaler
-from controller.settings import Settings
-from controller.store import schema
-from controller.store.database import Database
-from controller.store.keys import install_key
-from controller.store.models import Role
-from jobs.queue import TrialQueue
+from paploss.controller.api.access import OPEN, ROLES, GuardedRoute
+from paploss.controller.api.callers import Callers
+from paploss.controller.api.events import Streams
+from paploss.controller.api.guard import Guard, default_hosts
+from paploss.controller.api.rates import Rates
+from paploss.controller.api.reference import DescribedApp
+from paploss.controller.api.remembered import Remembered
+from paploss.controller.api.services import Services
+from paploss.controller.api.tracing import start_tracing
+from paploss.controller.loop.driver import Driver, Loop, connect
+from paploss.controller.scaling.pools import read_pools
+from paploss.controller.scaling.scaler import Scaler
+from paploss.controller.settings import Settings
+from paploss.controller.store import schema
+from paploss.controller.store.database import Database
+from paploss.controller.store.keys import install_key
+from paploss.jobs.queue import TrialQueue
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def create_app(settings: Settings, make_driver: MakeDriver = Driver) -> FastAPI:
 
     The database's schema is brought up to date at once; the leader's loop runs from the application's start to its
     end, in a thread or a process of its own as `make_driver` says. The services are at `app.state.services` (a
-    `controller.api.services.Services`).
+    `paploss.controller.api.services.Services`).
 
     Raises:
         SchemaError: the database is newer than this program.
@@ -172,7 +172,7 @@ def _make_scaler(settings: Settings, database: Database, driver: Loop) -> Scaler
     if settings.worker_pools_file is None:
         return None
     # The Kubernetes client takes long to import: only who scales pays for it.
-    from controller.scaling.cluster import Cluster  # noqa: PLC0415
+    from paploss.controller.scaling.cluster import Cluster  # noqa: PLC0415
 
     pools = read_pools(settings.worker_pools_file)
     return Scaler(database, Cluster(pools), pools, lambda: driver.leads, settings.scaling_seconds)

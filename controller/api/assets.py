@@ -9,12 +9,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 
-from controller.api.access import GuardedRoute
-from controller.api.problems import ProblemError, documented
+from paploss.controller.api.access import GuardedRoute
+from paploss.controller.api.problems import ProblemError, documented
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 
-_OURS = Path(str(files("controller.web"))) / "static"
+_OURS = Path(str(files("paploss.controller.web"))) / "static"
 _PLOTLY = Path(str(files("plotly"))) / "package_data"
 _SWAGGER = Path(str(files("swagger_ui"))) / "static"
 

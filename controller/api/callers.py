@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 
-from controller.store.database import Database
-from controller.store.keys import digest_key
-from controller.store.models import Role
-from controller.store.sign_ins import Purpose, find_valid
+from paploss.client.states import Role
+from paploss.controller.store.database import Database
+from paploss.controller.store.keys import digest_key
+from paploss.controller.store.sign_ins import Purpose, find_valid
 
 REMEMBERED_SECONDS = 2.0
 """So long a key that was revoked through another replica may still be taken by this one."""

@@ -7,11 +7,12 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from controller.comparison import Measured, compare
-from controller.comparison_report import Comparison, RateResult
-from controller.loop.jobs import parse_training
-from controller.store.models import OPEN_TRIAL_STATES, Attempt, Search, Trial, TrialState
-from jobs.spec import JobKind, LossSpec
+from paploss.client.comparison import Comparison, RateResult
+from paploss.client.states import OPEN_TRIAL_STATES, TrialState
+from paploss.controller.comparison import Measured, compare
+from paploss.controller.loop.jobs import parse_training
+from paploss.controller.store.models import Attempt, Search, Trial
+from paploss.jobs.spec import JobKind, LossSpec
 
 
 def read_comparison(session: Session, training: Search) -> Comparison:

@@ -6,20 +6,19 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from sqlalchemy.orm import Session
 
-from controller.api import problems, views
-from controller.api.access import GuardedRoute
-from controller.api.models import SearchFigure, TrialFigure
-from controller.api.parameters import SearchId, TrialId
-from controller.api.services import Injected
-from controller.loop.jobs import parse_search, search_space, trial_loss
-from controller.search import importance
-from controller.store import gpu_use, overview, queries
-from controller.store.models import Search
-from controller.web import figures, search_figures
-from controller.web.style import Figure, Theme
-from jobs.presets import PRESETS
-from jobs.profiles import PROFILES
-from jobs.spec import LossSpec
+from paploss.client.models import Figure, SearchFigure, Theme, TrialFigure
+from paploss.controller.api import problems, views
+from paploss.controller.api.access import GuardedRoute
+from paploss.controller.api.parameters import SearchId, TrialId
+from paploss.controller.api.services import Injected
+from paploss.controller.loop.jobs import parse_search, search_space, trial_loss
+from paploss.controller.search import importance
+from paploss.controller.store import gpu_use, overview, queries
+from paploss.controller.store.models import Search
+from paploss.controller.web import figures, search_figures
+from paploss.jobs.presets import PRESETS
+from paploss.jobs.profiles import PROFILES
+from paploss.jobs.spec import LossSpec
 
 router = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["figures"])
 

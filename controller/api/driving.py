@@ -16,13 +16,13 @@ from contextlib import suppress
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from controller.api.tracing import start_tracing
-from controller.loop.driver import Driver, Loop, connect
-from controller.settings import Settings
-from controller.store.database import Database
-from controller.store.leadership import find_leader, new_holder
-from jobs.logs import start_logging
-from jobs.queue import TrialQueue
+from paploss.controller.api.tracing import start_tracing
+from paploss.controller.loop.driver import Driver, Loop, connect
+from paploss.controller.settings import Settings
+from paploss.controller.store.database import Database
+from paploss.controller.store.leadership import find_leader, new_holder
+from paploss.jobs.logs import start_logging
+from paploss.jobs.queue import TrialQueue
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class DriverProcess:
     def _run_once(self) -> int:
         """The exit status of the process, once it has ended."""
         # In a process group of its own: a terminal's Ctrl-C is the server's, which then ends this process.
-        command = [sys.executable, "-m", "controller.api.driving", self._holder]
+        command = [sys.executable, "-m", "paploss.controller.api.driving", self._holder]
         with subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, process_group=0) as process:
             assert process.stdin is not None  # noqa: S101 - as asked for
             with suppress(BrokenPipeError):

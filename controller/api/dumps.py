@@ -10,12 +10,12 @@ from fastapi.responses import StreamingResponse
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
-from controller.api import problems, views
-from controller.api.access import GuardedRoute
-from controller.api.models import Run
-from controller.api.parameters import SearchId
-from controller.api.services import Injected, Services
-from controller.store import dumps, queries
+from paploss.client.models import Run
+from paploss.controller.api import problems, views
+from paploss.controller.api.access import GuardedRoute
+from paploss.controller.api.parameters import SearchId
+from paploss.controller.api.services import Injected, Services
+from paploss.controller.store import dumps, queries
 
 LOAD_PATH = "/api/v1/searches/load"
 MEDIA_TYPE = "application/gzip"

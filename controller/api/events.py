@@ -8,12 +8,13 @@ from contextlib import contextmanager
 
 from starlette.concurrency import run_in_threadpool
 
-from controller.api import views
-from controller.api.problems import ProblemError
-from controller.store import queries
-from controller.store.database import Database
-from controller.store.errors import NotFoundError
-from controller.store.models import FINAL_SEARCH_STATES, Event
+from paploss.client.states import FINAL_SEARCH_STATES
+from paploss.controller.api import views
+from paploss.controller.api.problems import ProblemError
+from paploss.controller.store import queries
+from paploss.controller.store.database import Database
+from paploss.controller.store.errors import NotFoundError
+from paploss.controller.store.models import Event
 
 EVENT_STREAM = "text/event-stream"
 POLL_SECONDS = 1.0

@@ -2,13 +2,14 @@
 
 from sqlalchemy import select
 
-from controller.api import models, views
-from controller.api.services import Services
-from controller.store import overview, queries
-from controller.store.database import read_clock
-from controller.store.models import Worker
-from jobs.profiles import PROFILES
-from jobs.queue import QueueError
+from paploss.client import models
+from paploss.controller.api import views
+from paploss.controller.api.services import Services
+from paploss.controller.store import overview, queries
+from paploss.controller.store.database import read_clock
+from paploss.controller.store.models import Worker
+from paploss.jobs.profiles import PROFILES
+from paploss.jobs.queue import QueueError
 
 WAITING_SECONDS = 60.0
 """A worker that has not asked the queue for so long does not wait there any more."""

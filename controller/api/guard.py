@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from controller.api import problems
+from paploss.controller.api import problems
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 

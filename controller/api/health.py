@@ -6,15 +6,15 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import APIRouter
 from sqlalchemy.exc import SQLAlchemyError
 
-from controller.api import problems
-from controller.api.access import GuardedRoute
-from controller.api.fleet import measure_fleet
-from controller.api.models import Check, Readiness, Status
-from controller.api.services import Injected, Services
-from controller.store import queries, schema
-from controller.store.errors import SchemaError
-from controller.store.leadership import find_leader
-from jobs.queue import QueueError
+from paploss.client.models import Check, Readiness, Status
+from paploss.controller.api import problems
+from paploss.controller.api.access import GuardedRoute
+from paploss.controller.api.fleet import measure_fleet
+from paploss.controller.api.services import Injected, Services
+from paploss.controller.store import queries, schema
+from paploss.controller.store.errors import SchemaError
+from paploss.controller.store.leadership import find_leader
+from paploss.jobs.queue import QueueError
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Header
 from pydantic import BaseModel
 
-from controller.store.searches import Idempotency
+from paploss.controller.store.searches import Idempotency
 
 IdempotencyHeader = Annotated[
     str | None,

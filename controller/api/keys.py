@@ -2,14 +2,14 @@
 
 from fastapi import APIRouter, status
 
-from controller.api import problems
-from controller.api.access import GuardedRoute
-from controller.api.models import KeyRequest, KeySummary, NewKey, Page
-from controller.api.services import Injected
-from controller.api.views import key_summary
-from controller.store.keys import create_key, revoke_key
-from controller.store.models import ApiKey
-from controller.store.queries import list_keys
+from paploss.client.models import KeyRequest, KeySummary, NewKey, Page
+from paploss.controller.api import problems
+from paploss.controller.api.access import GuardedRoute
+from paploss.controller.api.services import Injected
+from paploss.controller.api.views import key_summary
+from paploss.controller.store.keys import create_key, revoke_key
+from paploss.controller.store.models import ApiKey
+from paploss.controller.store.queries import list_keys
 
 router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/keys", tags=["keys"])
 

@@ -1,4 +1,4 @@
-"""The worker protocol over HTTP; `jobs/lease.py` says what its messages mean.
+"""The worker protocol over HTTP; `paploss/jobs/lease.py` says what its messages mean.
 
 The answer to a claim or a result may free or need a trial, so the leader is asked to look at once.
 
@@ -16,13 +16,13 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
-from controller.api import problems
-from controller.api.access import GuardedRoute
-from controller.api.problems import ProblemError
-from controller.api.services import Injected, get_services
-from controller.loop import leases
-from controller.store import retention
-from jobs.lease import (
+from paploss.controller.api import problems
+from paploss.controller.api.access import GuardedRoute
+from paploss.controller.api.problems import ProblemError
+from paploss.controller.api.services import Injected, get_services
+from paploss.controller.loop import leases
+from paploss.controller.store import retention
+from paploss.jobs.lease import (
     Accepted,
     ClaimRequest,
     FilesReply,
@@ -33,7 +33,7 @@ from jobs.lease import (
     RenewRequest,
     ResultRequest,
 )
-from jobs.spec import Message
+from paploss.jobs.spec import Message
 
 
 class MessageRoute(GuardedRoute):

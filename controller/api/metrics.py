@@ -19,12 +19,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from controller.api.access import GuardedRoute
-from controller.api.fleet import measure_fleet
-from controller.api.health import check_readiness, program_version
-from controller.api.services import Injected, Services
-from controller.store import queries, statistics
-from controller.store.models import Outcome, SearchState, TrialState
+from paploss.client.states import Outcome, SearchState, TrialState
+from paploss.controller.api.access import GuardedRoute
+from paploss.controller.api.fleet import measure_fleet
+from paploss.controller.api.health import check_readiness, program_version
+from paploss.controller.api.services import Injected, Services
+from paploss.controller.store import queries, statistics
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 

@@ -9,24 +9,24 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from controller.api import views
-from controller.api.access import GuardedRoute, SignedIn
-from controller.api.assets import asset_url
-from controller.api.callers import Caller
-from controller.api.comparisons import read_comparison
-from controller.api.fleet import read_workers
-from controller.api.health import read_status
-from controller.api.models import Best, LogLine, Run, SearchDetail, TrialSummary
-from controller.api.parameters import IdCursor, NameCursor, SearchId, TrialId
-from controller.api.problems import Problem, ProblemError
-from controller.api.services import Injected
-from controller.store import overview, queries
-from controller.store.failures import read_failures
-from controller.store.models import TrialState
-from controller.store.overview import TrialFilter, TrialOrder
-from controller.web.render import Pages, draw_sparkline
-from jobs.profiles import PROFILES
-from jobs.spec import JobKind
+from paploss.client.models import Best, LogLine, Run, SearchDetail, TrialSummary
+from paploss.client.states import TrialState
+from paploss.controller.api import views
+from paploss.controller.api.access import GuardedRoute, SignedIn
+from paploss.controller.api.assets import asset_url
+from paploss.controller.api.callers import Caller
+from paploss.controller.api.comparisons import read_comparison
+from paploss.controller.api.fleet import read_workers
+from paploss.controller.api.health import read_status
+from paploss.controller.api.parameters import IdCursor, NameCursor, SearchId, TrialId
+from paploss.controller.api.problems import Problem, ProblemError
+from paploss.controller.api.services import Injected
+from paploss.controller.store import overview, queries
+from paploss.controller.store.failures import read_failures
+from paploss.controller.store.overview import TrialFilter, TrialOrder
+from paploss.controller.web.render import Pages, draw_sparkline
+from paploss.jobs.profiles import PROFILES
+from paploss.jobs.spec import JobKind
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False, default_response_class=HTMLResponse)
 

@@ -15,9 +15,9 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from controller.specs import PathRefusedError
-from controller.store.errors import ConflictError, DumpError, GoneError, NotFoundError, SchemaError
-from jobs.queue import QueueError
+from paploss.client.specs import PathRefusedError
+from paploss.controller.store.errors import ConflictError, DumpError, GoneError, NotFoundError, SchemaError
+from paploss.jobs.queue import QueueError
 
 logger = logging.getLogger(__name__)
 

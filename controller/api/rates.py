@@ -3,7 +3,7 @@
 Counted by each replica for itself, in memory.
 """
 
-from controller.settings import Settings
+from paploss.controller.settings import Settings
 
 BURST_SECONDS = 10.0
 """What has not been asked for so long may be asked at once."""

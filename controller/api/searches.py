@@ -7,20 +7,20 @@ from fastapi import APIRouter, Header, Query, Request, Response, status
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from controller.api import problems, views
-from controller.api.access import GuardedRoute, SignedIn, identify
-from controller.api.events import EVENT_STREAM, stream_events
-from controller.api.idempotency import IdempotencyHeader, identify_request
-from controller.api.models import Best, LogLine, Page, RoundSummary, Run, SearchDetail, SearchSummary, TrialSummary
-from controller.api.parameters import IdCursor, Limit, NumberCursor, SearchId
-from controller.api.services import Injected
-from controller.api.table import stream_csv
-from controller.specs import SearchSpec, check_paths
-from controller.store import queries
-from controller.store import searches as store
-from controller.store.database import Database
-from controller.store.models import SearchState, TrialState
-from jobs.spec import JobKind
+from paploss.client.models import Best, LogLine, Page, RoundSummary, Run, SearchDetail, SearchSummary, TrialSummary
+from paploss.client.specs import SearchSpec, check_paths
+from paploss.client.states import SearchState, TrialState
+from paploss.controller.api import problems, views
+from paploss.controller.api.access import GuardedRoute, SignedIn, identify
+from paploss.controller.api.events import EVENT_STREAM, stream_events
+from paploss.controller.api.idempotency import IdempotencyHeader, identify_request
+from paploss.controller.api.parameters import IdCursor, Limit, NumberCursor, SearchId
+from paploss.controller.api.services import Injected
+from paploss.controller.api.table import stream_csv
+from paploss.controller.store import queries
+from paploss.controller.store import searches as store
+from paploss.controller.store.database import Database
+from paploss.jobs.spec import JobKind
 
 LastEventId = Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$", description="go on after this line of the log")]
 

@@ -5,16 +5,16 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from controller.api.callers import Callers
-from controller.api.events import Streams
-from controller.api.models import Readiness
-from controller.api.rates import Rates
-from controller.api.remembered import Remembered
-from controller.loop.driver import Loop
-from controller.scaling.scaler import Scaler
-from controller.settings import Settings
-from controller.store.database import Database
-from jobs.queue import TrialQueue
+from paploss.client.models import Readiness
+from paploss.controller.api.callers import Callers
+from paploss.controller.api.events import Streams
+from paploss.controller.api.rates import Rates
+from paploss.controller.api.remembered import Remembered
+from paploss.controller.loop.driver import Loop
+from paploss.controller.scaling.scaler import Scaler
+from paploss.controller.settings import Settings
+from paploss.controller.store.database import Database
+from paploss.jobs.queue import TrialQueue
 
 
 @dataclass(frozen=True)

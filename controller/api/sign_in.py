@@ -6,12 +6,12 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
 
-from controller.api.access import SESSION_COOKIE, GuardedRoute, check_same_origin
-from controller.api.pages import pages
-from controller.api.services import Injected
-from controller.store.keys import find_key
-from controller.store.models import ApiKey
-from controller.store.sign_ins import create_session, end_session, use_code
+from paploss.controller.api.access import SESSION_COOKIE, GuardedRoute, check_same_origin
+from paploss.controller.api.pages import pages
+from paploss.controller.api.services import Injected
+from paploss.controller.store.keys import find_key
+from paploss.controller.store.models import ApiKey
+from paploss.controller.store.sign_ins import create_session, end_session, use_code
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 

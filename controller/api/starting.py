@@ -16,18 +16,18 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from controller.api.access import GuardedRoute, SignedIn
-from controller.api.callers import Caller
-from controller.api.examples import EXAMPLES
-from controller.api.idempotency import identify_request
-from controller.api.pages import pages
-from controller.api.problems import ProblemError, describe_errors
-from controller.api.services import Injected, Services
-from controller.specs import PathRefusedError, SearchSpec, check_paths
-from controller.store import queries
-from controller.store.searches import create_search
-from controller.web.forms import Field, default_values, flatten, list_fields, read_values
-from jobs.profiles import PROFILES
+from paploss.client.specs import PathRefusedError, SearchSpec, check_paths
+from paploss.controller.api.access import GuardedRoute, SignedIn
+from paploss.controller.api.callers import Caller
+from paploss.controller.api.examples import EXAMPLES
+from paploss.controller.api.idempotency import identify_request
+from paploss.controller.api.pages import pages
+from paploss.controller.api.problems import ProblemError, describe_errors
+from paploss.controller.api.services import Injected, Services
+from paploss.controller.store import queries
+from paploss.controller.store.searches import create_search
+from paploss.controller.web.forms import Field, default_values, flatten, list_fields, read_values
+from paploss.jobs.profiles import PROFILES
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False, default_response_class=HTMLResponse)
 

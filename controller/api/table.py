@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from controller.api.models import TrialSummary
-from controller.api.views import trial_summary
-from controller.csv_lines import csv_line
-from controller.store import queries
-from controller.store.database import Database
+from paploss.client.csv_lines import csv_line
+from paploss.client.models import TrialSummary
+from paploss.controller.api.views import trial_summary
+from paploss.controller.store import queries
+from paploss.controller.store.database import Database
 
 ROWS_AT_ONCE = 500
 

@@ -5,20 +5,19 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response, status
 
-from controller.api import problems, views
-from controller.api.access import GuardedRoute, SignedIn
-from controller.api.comparisons import read_comparison
-from controller.api.idempotency import IdempotencyHeader, identify_request
-from controller.api.models import Page, TrainingDetail, TrainingSummary
-from controller.api.parameters import IdCursor, Limit, SearchId
-from controller.api.services import Injected
-from controller.comparison_report import Comparison, write_csv
-from controller.specs import TrainingSpec, check_paths
-from controller.store import queries
-from controller.store.models import SearchState
-from controller.store.searches import create_training
-from controller.web.comparisons import draw_comparison
-from controller.web.style import Figure, Theme
+from paploss.client.comparison import Comparison, write_csv
+from paploss.client.models import Figure, Page, Theme, TrainingDetail, TrainingSummary
+from paploss.client.specs import TrainingSpec, check_paths
+from paploss.client.states import SearchState
+from paploss.controller.api import problems, views
+from paploss.controller.api.access import GuardedRoute, SignedIn
+from paploss.controller.api.comparisons import read_comparison
+from paploss.controller.api.idempotency import IdempotencyHeader, identify_request
+from paploss.controller.api.parameters import IdCursor, Limit, SearchId
+from paploss.controller.api.services import Injected
+from paploss.controller.store import queries
+from paploss.controller.store.searches import create_training
+from paploss.controller.web.comparisons import draw_comparison
 
 router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/trainings", tags=["trainings"])
 

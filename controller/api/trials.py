@@ -2,12 +2,12 @@
 
 from fastapi import APIRouter
 
-from controller.api import problems, views
-from controller.api.access import GuardedRoute
-from controller.api.models import TrialDetail
-from controller.api.parameters import TrialId
-from controller.api.services import Injected
-from controller.store import queries, transitions
+from paploss.client.models import TrialDetail
+from paploss.controller.api import problems, views
+from paploss.controller.api.access import GuardedRoute
+from paploss.controller.api.parameters import TrialId
+from paploss.controller.api.services import Injected
+from paploss.controller.store import queries, transitions
 
 router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/trials", tags=["trials"])
 

@@ -8,28 +8,16 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from controller.api import models
-from controller.api.problems import ProblemError
-from controller.loop.confirmation import Report
-from controller.loop.jobs import decode_loss, parse_search, trial_loss
-from controller.specs import TrainingSpec
-from controller.store import overview, queries
-from controller.store.models import (
-    FINAL_SEARCH_STATES,
-    OPEN_TRIAL_STATES,
-    ApiKey,
-    Attempt,
-    Evaluation,
-    Event,
-    LateResult,
-    Round,
-    Search,
-    Trial,
-    TrialState,
-    Worker,
-)
-from jobs.lease import GpuUse
-from jobs.spec import EvaluationEvent, JobResult, Metrics
+from paploss.client import models
+from paploss.client.specs import TrainingSpec
+from paploss.client.states import FINAL_SEARCH_STATES, OPEN_TRIAL_STATES, TrialState
+from paploss.controller.api.problems import ProblemError
+from paploss.controller.loop.confirmation import Report
+from paploss.controller.loop.jobs import decode_loss, parse_search, trial_loss
+from paploss.controller.store import overview, queries
+from paploss.controller.store.models import ApiKey, Attempt, Evaluation, Event, LateResult, Round, Search, Trial, Worker
+from paploss.jobs.lease import GpuUse
+from paploss.jobs.spec import EvaluationEvent, JobResult, Metrics
 
 
 def moment(seconds: float) -> datetime:

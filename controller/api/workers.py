@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter
 
-from controller.api.access import GuardedRoute
-from controller.api.fleet import read_workers
-from controller.api.models import Page, WorkerSummary
-from controller.api.parameters import Limit, NameCursor
-from controller.api.services import Injected
+from paploss.client.models import Page, WorkerSummary
+from paploss.controller.api.access import GuardedRoute
+from paploss.controller.api.fleet import read_workers
+from paploss.controller.api.parameters import Limit, NameCursor
+from paploss.controller.api.services import Injected
 
 router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/workers", tags=["platform"])
 

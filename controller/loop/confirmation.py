@@ -10,17 +10,17 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from controller.loop.jobs import confirm_seed, decode_loss, search_space
-from controller.search import selection
-from controller.search.algorithm import Sample
-from controller.search.policy import PolicyState
-from controller.specs import SearchSpec
-from controller.store.events import record
-from controller.store.models import Round, Search, Trial
-from controller.store.searches import NewTrial, add_trials, end_search, trials_by_label
-from jobs.presets import PRESETS
-from jobs.profiles import PROFILES
-from jobs.spec import LossSpec, Message
+from paploss.client.specs import SearchSpec
+from paploss.controller.loop.jobs import confirm_seed, decode_loss, search_space
+from paploss.controller.search import selection
+from paploss.controller.search.algorithm import Sample
+from paploss.controller.search.policy import PolicyState
+from paploss.controller.store.events import record
+from paploss.controller.store.models import Round, Search, Trial
+from paploss.controller.store.searches import NewTrial, add_trials, end_search, trials_by_label
+from paploss.jobs.presets import PRESETS
+from paploss.jobs.profiles import PROFILES
+from paploss.jobs.spec import LossSpec, Message
 
 IDENTITY, PUBLISHED, POLICY_MEAN = "identity", "published", "mean"
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, ScalarSelect, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from controller.store.database import is_one_of, table_of
-from controller.store.models import OPEN_TRIAL_STATES, REWARDED_STATES, Search, Trial
+from paploss.client.states import OPEN_TRIAL_STATES, REWARDED_STATES
+from paploss.controller.store.database import is_one_of, table_of
+from paploss.controller.store.models import Search, Trial
 
 _TRIALS, _SEARCHES = table_of(Trial), table_of(Search)
 _IS_REWARDED = is_one_of(_TRIALS.c.state, REWARDED_STATES)

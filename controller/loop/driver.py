@@ -16,20 +16,20 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from controller.loop import confirmation, feed, rounds, trainings
-from controller.loop.counts import Counts, count_open, count_trials
-from controller.loop.jobs import parse_request, parse_search
-from controller.loop.rounds import Pace
-from controller.search.scheduling import Wait
-from controller.settings import Settings
-from controller.store import retention, transitions
-from controller.store.database import Database, now
-from controller.store.errors import LeadershipLostError
-from controller.store.events import record
-from controller.store.leadership import Term, acquire, drive, new_holder, resign
-from controller.store.models import Search, Trial
-from controller.store.searches import end_search, lock_search
-from jobs.queue import QueueError, TrialQueue
+from paploss.controller.loop import confirmation, feed, rounds, trainings
+from paploss.controller.loop.counts import Counts, count_open, count_trials
+from paploss.controller.loop.jobs import parse_request, parse_search
+from paploss.controller.loop.rounds import Pace
+from paploss.controller.search.scheduling import Wait
+from paploss.controller.settings import Settings
+from paploss.controller.store import retention, transitions
+from paploss.controller.store.database import Database, now
+from paploss.controller.store.errors import LeadershipLostError
+from paploss.controller.store.events import record
+from paploss.controller.store.leadership import Term, acquire, drive, new_holder, resign
+from paploss.controller.store.models import Search, Trial
+from paploss.controller.store.searches import end_search, lock_search
+from paploss.jobs.queue import QueueError, TrialQueue
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from controller.store.models import Search, Trial
+from paploss.controller.store.models import Search, Trial
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ import numpy as np
 from sqlalchemy import Integer, bindparam, select, update
 from sqlalchemy.orm import Session
 
-from controller.search import pruning
-from controller.search.space import Space
-from controller.specs import SearchSpec, TrainingSpec
-from controller.store.database import table_of
-from controller.store.leases import Grant
-from controller.store.models import Evaluation, JsonObject, Search, Trial
-from jobs.profiles import PROFILES
-from jobs.spec import HeadLoss, JobSpec, LossSpec, PrunePoint
+from paploss.client.specs import SearchSpec, TrainingSpec
+from paploss.controller.search import pruning
+from paploss.controller.search.space import Space
+from paploss.controller.store.database import table_of
+from paploss.controller.store.leases import Grant
+from paploss.controller.store.models import Evaluation, JsonObject, Search, Trial
+from paploss.jobs.profiles import PROFILES
+from paploss.jobs.spec import HeadLoss, JobSpec, LossSpec, PrunePoint
 
 COMPARED_TRIALS = 64
 """A trial is compared with so many before it and after it: enough for a median, few enough to be quick."""

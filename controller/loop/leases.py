@@ -2,18 +2,19 @@
 
 import logging
 
-from controller.loop.jobs import build_job
-from controller.settings import Settings
-from controller.store import leases
-from controller.store.database import Database
-from controller.store.errors import ConflictError, LateResultError
-from jobs.lease import Accepted, ClaimRequest, Lease, ReleaseRequest, RenewReply, RenewRequest, ResultRequest
+from paploss.controller.loop.jobs import build_job
+from paploss.controller.settings import Settings
+from paploss.controller.store import leases
+from paploss.controller.store.database import Database
+from paploss.controller.store.errors import ConflictError, LateResultError
+from paploss.jobs.lease import Accepted, ClaimRequest, Lease, ReleaseRequest, RenewReply, RenewRequest, ResultRequest
 
 logger = logging.getLogger(__name__)
 
 
 def claim(database: Database, settings: Settings, request: ClaimRequest) -> Lease:
-    """Grant a trial to a worker. Raises as `controller.store.leases.claim`: each of its errors is a definite answer.
+    """Grant a trial to a worker. Raises as `paploss.controller.store.leases.claim`: each of its errors is a definite
+    answer.
 
     So is that of a trial which makes no job for this version, for instance of a profile that an upgrade has removed or
     is only about to bring: a defect would be asked for again and again, by one worker after the other.
@@ -39,13 +40,16 @@ def claim(database: Database, settings: Settings, request: ClaimRequest) -> Leas
 
 
 def renew(database: Database, settings: Settings, request: RenewRequest) -> RenewReply:
-    """Prolong a lease. Raises as `controller.store.leases.renew`."""
+    """Prolong a lease. Raises as `paploss.controller.store.leases.renew`."""
     with database.write() as session:
         return RenewReply(command=leases.renew(session, request, settings.lease_seconds))
 
 
 def finish(database: Database, request: ResultRequest) -> Accepted:
-    """Take a result. Raises as `controller.store.leases.finish`; a late result is kept for audit before the refusal."""
+    """Take a result. Raises as `paploss.controller.store.leases.finish`.
+
+    A late result is kept for audit before the refusal.
+    """
     try:
         with database.write() as session:
             return Accepted(state=leases.finish(session, request))
@@ -56,6 +60,6 @@ def finish(database: Database, request: ResultRequest) -> Accepted:
 
 
 def release(database: Database, request: ReleaseRequest) -> Accepted:
-    """Take a lease back. Raises as `controller.store.leases.release`."""
+    """Take a lease back. Raises as `paploss.controller.store.leases.release`."""
     with database.write() as session:
         return Accepted(state=leases.release(session, request))

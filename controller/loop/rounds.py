@@ -1,8 +1,8 @@
 """The rounds of a search: propose trials, and update the policy from their rewards.
 
-What to do next is decided by `controller.search.scheduling` from counts; here the counts are read and the decision is
-carried out. Everything random follows from (seed, version, index), and updates commit together with the proposals that
-follow from them, so a controller killed at any point comes to the same rows when it starts again.
+What to do next is decided by `paploss.controller.search.scheduling` from counts; here the counts are read and the
+decision is carried out. Everything random follows from (seed, version, index), and updates commit together with the
+proposals that follow from them, so a controller killed at any point comes to the same rows when it starts again.
 """
 
 from collections.abc import Mapping
@@ -13,18 +13,18 @@ import numpy as np
 from sqlalchemy import Integer, Row, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
-from controller.loop.confirmation import start_confirmation
-from controller.loop.counts import UNCONSUMED, Counts
-from controller.loop.jobs import parse_search, proxy_seed, search_space
-from controller.search.algorithm import Algorithm, Sample
-from controller.search.catalogue import create
-from controller.search.policy import PolicyState
-from controller.search.scheduling import Action, Fail, Finish, Progress, Propose, Schedule, Update, decide
-from controller.specs import SearchSpec
-from controller.store.database import now, table_of
-from controller.store.events import record
-from controller.store.models import Round, Search, Trial
-from controller.store.searches import NewTrial, add_trials, end_search
+from paploss.client.specs import SearchSpec
+from paploss.controller.loop.confirmation import start_confirmation
+from paploss.controller.loop.counts import UNCONSUMED, Counts
+from paploss.controller.loop.jobs import parse_search, proxy_seed, search_space
+from paploss.controller.search.algorithm import Algorithm, Sample
+from paploss.controller.search.catalogue import create
+from paploss.controller.search.policy import PolicyState
+from paploss.controller.search.scheduling import Action, Fail, Finish, Progress, Propose, Schedule, Update, decide
+from paploss.controller.store.database import now, table_of
+from paploss.controller.store.events import record
+from paploss.controller.store.models import Round, Search, Trial
+from paploss.controller.store.searches import NewTrial, add_trials, end_search
 
 # Of bare tables and made once, as what building one costs is more than what running it does.
 _TRIALS, _ROUNDS = table_of(Trial), table_of(Round)

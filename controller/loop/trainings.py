@@ -7,13 +7,14 @@ controller killed at any point comes to the same rows when it starts again.
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from controller.comparison import choose_rate
-from controller.comparison_report import RateResult
-from controller.loop.jobs import parse_training
-from controller.store.events import record
-from controller.store.models import REWARDED_STATES, Search, Trial
-from controller.store.searches import add_trainings, end_search, trials_by_label
-from jobs.spec import LossSpec
+from paploss.client.comparison import RateResult
+from paploss.client.states import REWARDED_STATES
+from paploss.controller.comparison import choose_rate
+from paploss.controller.loop.jobs import parse_training
+from paploss.controller.store.events import record
+from paploss.controller.store.models import Search, Trial
+from paploss.controller.store.searches import add_trainings, end_search, trials_by_label
+from paploss.jobs.spec import LossSpec
 
 
 def choose_rates(session: Session, search: Search) -> None:

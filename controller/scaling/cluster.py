@@ -10,9 +10,9 @@ import urllib3
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
-from controller.scaling.errors import ClusterError
-from controller.scaling.plan import JobState, WorkerJob
-from controller.scaling.pools import Pool, Pools
+from paploss.controller.scaling.errors import ClusterError
+from paploss.controller.scaling.plan import JobState, WorkerJob
+from paploss.controller.scaling.pools import Pool, Pools
 
 POOL_LABEL = "paploss/pool"
 ORDINAL_LABEL = "paploss/ordinal"

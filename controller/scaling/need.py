@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from controller.store.models import Search, Trial
+from paploss.controller.store.models import Search, Trial
 
 
 def count_wanted(session: Session) -> Mapping[int, int]:

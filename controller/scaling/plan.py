@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal
 
-from controller.scaling.pools import Pool
+from paploss.controller.scaling.pools import Pool
 
 JobState = Literal["suspended", "waiting", "starting", "running", "succeeded", "failed"]
 

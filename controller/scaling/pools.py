@@ -8,7 +8,7 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from controller.scaling.errors import PoolsError
+from paploss.controller.scaling.errors import PoolsError
 
 
 class Pool(BaseModel):

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from controller.scaling.errors import ClusterError
-from controller.scaling.need import count_wanted
-from controller.scaling.plan import Patience, Plan, decide, share_out
-from controller.scaling.pools import Pool, Pools
-from controller.store.database import Database
-from controller.store.events import record
-from controller.store.models import Search
+from paploss.controller.scaling.errors import ClusterError
+from paploss.controller.scaling.need import count_wanted
+from paploss.controller.scaling.plan import Patience, Plan, decide, share_out
+from paploss.controller.scaling.pools import Pool, Pools
+from paploss.controller.store.database import Database
+from paploss.controller.store.events import record
+from paploss.controller.store.models import Search
 
 if TYPE_CHECKING:  # the Kubernetes client takes a second to import and 50 MB: only who scales pays for it
-    from controller.scaling.cluster import Cluster
+    from paploss.controller.scaling.cluster import Cluster
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.search.policy import PolicyState, Vector
-from controller.search.space import Space
+from paploss.controller.search.policy import PolicyState, Vector
+from paploss.controller.search.space import Space
 
 
 @dataclass(frozen=True, eq=False)

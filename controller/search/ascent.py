@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from controller.search.policy import Vector, location, logit
+from paploss.controller.search.policy import Vector, location, logit
 
 STEPS = 100
 WARMUP_STEPS = 30

@@ -1,9 +1,9 @@
 """The search algorithms by name."""
 
-from controller.search.algorithm import Algorithm
-from controller.search.ppo import Ppo
-from controller.search.random_search import RandomSearch
-from controller.search.released import Released
+from paploss.controller.search.algorithm import Algorithm
+from paploss.controller.search.ppo import Ppo
+from paploss.controller.search.random_search import RandomSearch
+from paploss.controller.search.released import Released
 
 NAMES = (Ppo.name, Released.name, RandomSearch.name)
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from controller.search.algorithm import Sample, check_samples
-from controller.search.policy import PolicyState, Vector, sample
-from controller.search.space import Space
+from paploss.controller.search.algorithm import Sample, check_samples
+from paploss.controller.search.policy import PolicyState, Vector, sample
+from paploss.controller.search.space import Space
 
 SIGMA = 0.2
 

@@ -15,10 +15,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.search.algorithm import Sample, advantages, check_samples
-from controller.search.ascent import ascend
-from controller.search.policy import PolicyState, Vector, log_density, log_density_and_slope, sample
-from controller.search.space import Space
+from paploss.controller.search.algorithm import Sample, advantages, check_samples
+from paploss.controller.search.ascent import ascend
+from paploss.controller.search.policy import PolicyState, Vector, log_density, log_density_and_slope, sample
+from paploss.controller.search.space import Space
 
 LEARNING_RATE = 0.01
 FIRST_SIGMA = 0.2

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from controller.search.algorithm import Sample
-from controller.search.policy import PolicyState, Vector, mean
+from paploss.controller.search.algorithm import Sample
+from paploss.controller.search.policy import PolicyState, Vector, mean
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,12 +22,12 @@ from sqlalchemy import Column, MetaData, Select, delete, insert, null, select
 from sqlalchemy.exc import DataError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
-from controller.specs import SearchSpec, TrainingSpec, check_paths
-from controller.store import schema
-from controller.store.database import Database, table_of
-from controller.store.errors import ConflictError, DumpError
-from controller.store.models import (
-    FINAL_SEARCH_STATES,
+from paploss.client.specs import SearchSpec, TrainingSpec, check_paths
+from paploss.client.states import FINAL_SEARCH_STATES
+from paploss.controller.store import schema
+from paploss.controller.store.database import Database, table_of
+from paploss.controller.store.errors import ConflictError, DumpError
+from paploss.controller.store.models import (
     Attempt,
     Base,
     DeletedSearch,
@@ -38,7 +38,7 @@ from controller.store.models import (
     Search,
     Trial,
 )
-from controller.store.queries import get_search
+from paploss.controller.store.queries import get_search
 
 MODELS: Sequence[type[Base]] = (Search, Round, Trial, Attempt, Evaluation, LateResult, Event)
 """What belongs to a search, in an order in which nothing refers to what comes later."""

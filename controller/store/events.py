@@ -6,8 +6,8 @@ from typing import Literal
 from sqlalchemy import event, insert
 from sqlalchemy.orm import Session
 
-from controller.store.database import table_of
-from controller.store.models import Event
+from paploss.controller.store.database import table_of
+from paploss.controller.store.models import Event
 
 EventKind = Literal[
     "search_started",

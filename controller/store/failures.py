@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from controller.store.models import Attempt, Outcome, Trial
+from paploss.client.states import Outcome
+from paploss.controller.store.models import Attempt, Trial
 
 REASON_CHARACTERS = 300
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from controller.store.database import read_clock
-from controller.store.models import Attempt, Outcome, Search, Trial, Worker
+from paploss.client.states import Outcome
+from paploss.controller.store.database import read_clock
+from paploss.controller.store.models import Attempt, Search, Trial, Worker
 
 Use = Literal["busy", "preempted", "failed", "elsewhere"]
 USES: tuple[Use, ...] = ("busy", "preempted", "failed", "elsewhere")

@@ -6,9 +6,10 @@ import secrets
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from controller.store.database import read_clock
-from controller.store.errors import ConflictError, NotFoundError
-from controller.store.models import ApiKey, Role, SignIn
+from paploss.client.states import Role
+from paploss.controller.store.database import read_clock
+from paploss.controller.store.errors import ConflictError, NotFoundError
+from paploss.controller.store.models import ApiKey, SignIn
 
 KEY_PREFIX = "paploss_"
 

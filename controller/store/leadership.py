@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
-from controller.store.database import Database, now
-from controller.store.errors import LeadershipLostError
-from controller.store.events import record
-from controller.store.models import Leader
+from paploss.controller.store.database import Database, now
+from paploss.controller.store.errors import LeadershipLostError
+from paploss.controller.store.events import record
+from paploss.controller.store.models import Leader
 
 _ROW = 1
 

@@ -6,8 +6,9 @@ one step of its life: its WHERE is the whole condition, so that whoever comes se
 
 from sqlalchemy import JSON, Boolean, Float, Integer, Text, bindparam, case, func, insert, or_, select, update
 
-from controller.store.database import is_one_of, now, table_of
-from controller.store.models import OPEN_TRIAL_STATES, Attempt, Search, Trial, Worker
+from paploss.client.states import OPEN_TRIAL_STATES
+from paploss.controller.store.database import is_one_of, now, table_of
+from paploss.controller.store.models import Attempt, Search, Trial, Worker
 
 _TRIALS, _SEARCHES, _ATTEMPTS, _WORKERS = (table_of(model) for model in (Trial, Search, Attempt, Worker))
 _ITS_SEARCH = _SEARCHES.c.id == _TRIALS.c.search_id

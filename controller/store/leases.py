@@ -1,7 +1,7 @@
 """What workers ask of a trial: claim, renew, finish, release. Each function is the whole of one transaction.
 
-An ordinary step is one conditional UPDATE (`controller.store.lease_statements`), which decides and takes effect at
-once. Only where it changes nothing does the program look why, and then refuses, answers as before, or mends.
+An ordinary step is one conditional UPDATE (`paploss.controller.store.lease_statements`), which decides and takes effect
+at once. Only where it changes nothing does the program look why, and then refuses, answers as before, or mends.
 
 `Trial.token` names the one attempt that may still answer, and is the only fence. It stays after the lease expired (the
 training may go on behind a cut network) and goes with the next claim, a release, or a failure. So a result or a renewal
@@ -17,23 +17,15 @@ from typing import Any
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
-from controller.store.errors import ConflictError, GoneError, LateResultError, NotFoundError
-from controller.store.events import EventKind, record
-from controller.store.lease_statements import ADD_ATTEMPT, END_ATTEMPT, GRANT, NOTE_ATTEMPT, RENEW, REWARD
-from controller.store.models import (
-    OPEN_TRIAL_STATES,
-    Attempt,
-    JsonObject,
-    LateResult,
-    Outcome,
-    Search,
-    Trial,
-    TrialState,
-)
-from controller.store.reports import keep_evaluations, remember_worker, see_worker
-from controller.store.transitions import charge_preemption, give_up, update_attempt
-from jobs.lease import ClaimRequest, Command, ReleaseRequest, RenewRequest, ResultRequest
-from jobs.spec import JobKind, JobResult
+from paploss.client.states import OPEN_TRIAL_STATES, Outcome, TrialState
+from paploss.controller.store.errors import ConflictError, GoneError, LateResultError, NotFoundError
+from paploss.controller.store.events import EventKind, record
+from paploss.controller.store.lease_statements import ADD_ATTEMPT, END_ATTEMPT, GRANT, NOTE_ATTEMPT, RENEW, REWARD
+from paploss.controller.store.models import Attempt, JsonObject, LateResult, Search, Trial
+from paploss.controller.store.reports import keep_evaluations, remember_worker, see_worker
+from paploss.controller.store.transitions import charge_preemption, give_up, update_attempt
+from paploss.jobs.lease import ClaimRequest, Command, ReleaseRequest, RenewRequest, ResultRequest
+from paploss.jobs.spec import JobKind, JobResult
 
 _CLAIMED = (
     select(Trial, Search, Attempt)

@@ -9,19 +9,10 @@ from typing import Any, Literal
 from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from controller.specs import Budgets
-from controller.store.database import now
-from jobs.spec import JobKind
-
-SearchState = Literal["running", "paused", "succeeded", "failed", "cancelled"]
-TrialState = Literal["queued", "running", "succeeded", "pruned", "failed", "cancelled"]
-Stage = Literal["rounds", "confirm", "rates", "trainings"]
-Outcome = Literal["succeeded", "pruned", "failed", "preempted", "paused", "expired", "cancelled"]
-Role = Literal["viewer", "user", "worker", "admin"]
-
-OPEN_TRIAL_STATES = ("queued", "running")
-REWARDED_STATES = ("succeeded", "pruned")
-FINAL_SEARCH_STATES = ("succeeded", "failed", "cancelled")
+from paploss.client.specs import Budgets
+from paploss.client.states import Outcome, Role, SearchState, Stage, TrialState
+from paploss.controller.store.database import now
+from paploss.jobs.spec import JobKind
 
 JsonObject = dict[str, Any]
 RowId = BigInteger().with_variant(Integer, "sqlite")  # only an INTEGER key counts up by itself in SQLite

@@ -7,8 +7,9 @@ from typing import Literal
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from controller.store.models import REWARDED_STATES, Round, Search, Trial, TrialState
-from jobs.spec import JobKind
+from paploss.client.states import REWARDED_STATES, TrialState
+from paploss.controller.store.models import Round, Search, Trial
+from paploss.jobs.spec import JobKind
 
 TrialOrder = Literal["number", "round", "state", "ap", "iteration", "seconds", "worker", "label"]
 

@@ -7,21 +7,10 @@ from typing import Generic, TypeVar
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from controller.store.database import now
-from controller.store.errors import NotFoundError
-from controller.store.models import (
-    ApiKey,
-    Attempt,
-    Evaluation,
-    Event,
-    LateResult,
-    Round,
-    Search,
-    SearchState,
-    Trial,
-    TrialState,
-    Worker,
-)
+from paploss.client.states import SearchState, TrialState
+from paploss.controller.store.database import now
+from paploss.controller.store.errors import NotFoundError
+from paploss.controller.store.models import ApiKey, Attempt, Evaluation, Event, LateResult, Round, Search, Trial, Worker
 
 Item = TypeVar("Item")
 

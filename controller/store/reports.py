@@ -7,10 +7,10 @@ from sqlalchemy import bindparam, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from controller.store.database import now, table_of
-from controller.store.models import Evaluation, Worker
-from jobs.lease import GpuUse, WorkerInfo
-from jobs.spec import EvaluationEvent
+from paploss.controller.store.database import now, table_of
+from paploss.controller.store.models import Evaluation, Worker
+from paploss.jobs.lease import GpuUse, WorkerInfo
+from paploss.jobs.spec import EvaluationEvent
 
 _WORKERS, _EVALUATIONS = table_of(Worker), table_of(Evaluation)
 _TOLD = ("host", "gpus", "device", "versions")

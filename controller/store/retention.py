@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from sqlalchemy import delete, exists, select, update
 from sqlalchemy.orm import Session
 
-from controller.store.database import now
-from controller.store.events import record
-from controller.store.models import (
-    FINAL_SEARCH_STATES,
-    OPEN_TRIAL_STATES,
+from paploss.client.states import FINAL_SEARCH_STATES, OPEN_TRIAL_STATES
+from paploss.controller.store.database import now
+from paploss.controller.store.events import record
+from paploss.controller.store.models import (
     Attempt,
     DeletedSearch,
     Evaluation,

@@ -9,8 +9,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import func, select
 
-from controller.store.database import Database
-from controller.store.errors import SchemaError
+from paploss.controller.store.database import Database
+from paploss.controller.store.errors import SchemaError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 _MIGRATION_LOCK = 7_290_417

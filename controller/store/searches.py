@@ -2,8 +2,8 @@
 
     running -> paused, cancelled, succeeded, failed        paused -> running, cancelled
 
-The leader's own transitions (a round closed, confirmed, too many failures) are in `controller.loop`; both take the
-search's row lock first, so they never interleave.
+The leader's own transitions (a round closed, confirmed, too many failures) are in `paploss.controller.loop`; both take
+the search's row lock first, so they never interleave.
 """
 
 import itertools
@@ -16,15 +16,16 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from controller.loss_choice import LossChoice
-from controller.specs import Request, SearchSpec, TrainingSpec
-from controller.store.database import read_clock, table_of
-from controller.store.errors import ConflictError, NotFoundError
-from controller.store.events import record
-from controller.store.models import FINAL_SEARCH_STATES, DeletedSearch, IdempotencyKey, Search, Trial
-from controller.store.transitions import cancel_open_trials
-from jobs.profiles import PROFILES
-from jobs.spec import JobKind, LossSpec
+from paploss.client.loss_choice import LossChoice
+from paploss.client.specs import Request, SearchSpec, TrainingSpec
+from paploss.client.states import FINAL_SEARCH_STATES
+from paploss.controller.store.database import read_clock, table_of
+from paploss.controller.store.errors import ConflictError, NotFoundError
+from paploss.controller.store.events import record
+from paploss.controller.store.models import DeletedSearch, IdempotencyKey, Search, Trial
+from paploss.controller.store.transitions import cancel_open_trials
+from paploss.jobs.profiles import PROFILES
+from paploss.jobs.spec import JobKind, LossSpec
 
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _ADD_TRIALS = insert(table_of(Trial))

@@ -10,9 +10,10 @@ from typing import Literal
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from controller.store.database import now, read_clock
-from controller.store.keys import digest_key
-from controller.store.models import ApiKey, Role, SignIn
+from paploss.client.states import Role
+from paploss.controller.store.database import now, read_clock
+from paploss.controller.store.keys import digest_key
+from paploss.controller.store.models import ApiKey, SignIn
 
 CODE_SECONDS = 600.0
 

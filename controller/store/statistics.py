@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
-from controller.store.database import now
-from controller.store.models import REWARDED_STATES, Attempt, Search, Trial
+from paploss.client.states import REWARDED_STATES
+from paploss.controller.store.database import now
+from paploss.controller.store.models import Attempt, Search, Trial
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
     queued     -> running (claim), cancelled
     running    -> succeeded, pruned, failed, cancelled, queued (released, expired, or failed with attempts left)
 
-The other changes are a worker's (`controller.store.leases`), where it also says how the token fences.
+The other changes are a worker's (`paploss.controller.store.leases`), where it also says how the token fences.
 
 Every function takes a session of `Database.write()`; on an exception nothing is changed.
 """
@@ -14,10 +14,11 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from controller.store.database import now, read_clock, table_of
-from controller.store.errors import ConflictError, NotFoundError
-from controller.store.events import record
-from controller.store.models import OPEN_TRIAL_STATES, Attempt, Search, Trial, TrialState
+from paploss.client.states import OPEN_TRIAL_STATES, TrialState
+from paploss.controller.store.database import now, read_clock, table_of
+from paploss.controller.store.errors import ConflictError, NotFoundError
+from paploss.controller.store.events import record
+from paploss.controller.store.models import Attempt, Search, Trial
 
 
 def expire(session: Session, trial_id: str) -> TrialState | None:

@@ -1,7 +1,8 @@
 """The figure of a comparison: each loss a line, our AP on the left, the published one on the right."""
 
-from controller.comparison_report import Comparison, find_axis
-from controller.web.style import PALETTES, Figure, Theme, make_axis, make_layout
+from paploss.client.comparison import Comparison, find_axis
+from paploss.client.models import Figure, Theme
+from paploss.controller.web.style import PALETTES, make_axis, make_layout
 
 _ROW_PX, _FRAME_PX = 44, 110
 _PANELS = ((0.0, 0.76), (0.82, 1.0))

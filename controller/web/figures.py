@@ -9,9 +9,10 @@ Rewards come in as AP in [0, 1] and are drawn in percent.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from controller.web.style import PALETTES, Figure, Palette, Theme, make_axis, make_layout
-from jobs.presets import identity
-from jobs.spec import FUNCTION_NAMES, EvaluationEvent, HeadLoss, Metrics
+from paploss.client.models import Figure, Theme
+from paploss.controller.web.style import PALETTES, Palette, make_axis, make_layout
+from paploss.jobs.presets import identity
+from paploss.jobs.spec import FUNCTION_NAMES, EvaluationEvent, HeadLoss, Metrics
 
 FUNCTION_MEANING = {
     "H2": "rank, numerator",

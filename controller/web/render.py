@@ -14,7 +14,7 @@ class Pages:
     def __init__(self, asset_url: Callable[[str], str]) -> None:
         """`asset_url`: the address of a static file by its name."""
         self._environment = Environment(
-            loader=PackageLoader("controller.web"),
+            loader=PackageLoader("paploss.controller.web"),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from itertools import groupby, pairwise
 from typing import Literal
 
-from controller.web.style import PALETTES, Figure, Palette, Theme, make_axis, make_layout
+from paploss.client.models import Figure, Theme
+from paploss.controller.web.style import PALETTES, Palette, make_axis, make_layout
 
 _ROW_PX, _SIGMA_PX, _GAP_PX = 10, 64, 22
 _BAR_ROW_PX = 22
@@ -22,7 +23,7 @@ def policy(
     """How the policy moved: sigma as a line, and below it mu of every dimension, minus where it began, as colours.
 
     Args:
-        names: [D] dimensions, as `controller.search.space.Space.names` gives them.
+        names: [D] dimensions, as `paploss.controller.search.space.Space.names` gives them.
         versions: [T] numbers of the policy versions, ascending; 0 is the start.
         mu: [T][D] their locations.
         sigma: [T] their scales.
@@ -98,7 +99,7 @@ def importance(
     """The dimensions that matter most: how far mu has moved, and how theta goes with the reward.
 
     Args:
-        names: [D] dimensions, as `controller.search.space.Space.names` gives them.
+        names: [D] dimensions, as `paploss.controller.search.space.Space.names` gives them.
         shift: [D] in units of the first sigma.
         correlation: [D] rank correlations in [-1, 1].
         noise: dimensions without influence stay within +- this in 95 % of cases.

@@ -1,11 +1,8 @@
 """What all figures share: colours of both themes, axes and layout."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
 
-Theme = Literal["light", "dark"]
-Figure = dict[str, Any]
-"""What plotly.js draws: {"data": [...], "layout": {...}}."""
+from paploss.client.models import Figure, Theme
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 

@@ -5,11 +5,11 @@ import math
 import pytest
 from scipy import stats
 
-from controller.comparison import Measured, choose_rate, compare, mean_interval, paired_difference
-from controller.comparison_report import RateResult
-from jobs.losses import PUBLISHED_RESULTS
-from jobs.presets import PRESETS, identity
-from jobs.spec import LossSpec
+from paploss.client.comparison import RateResult
+from paploss.controller.comparison import Measured, choose_rate, compare, mean_interval, paired_difference
+from paploss.jobs.losses import PUBLISHED_RESULTS
+from paploss.jobs.presets import PRESETS, identity
+from paploss.jobs.spec import LossSpec
 
 FOCAL = LossSpec(name="focal_l1")
 FIRST = {1: 0.20, 2: 0.22, 3: 0.27}

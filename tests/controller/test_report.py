@@ -12,11 +12,11 @@ from controllers import PlayedWorker, RunningController, run_search
 from servers import RedisServer
 from typer.testing import CliRunner
 
-from controller import report
-from controller.cli.main import app
-from controller.client import Client
-from controller.specs import ConfirmSpec, SearchSpec
-from jobs.spec import JobResult
+from paploss.cli.main import app
+from paploss.client.specs import ConfirmSpec, SearchSpec
+from paploss.client.sync_client import Client
+from paploss.controller import report
+from paploss.jobs.spec import JobResult
 
 SPEC = SearchSpec(
     name="told </script><script>alert(1)</script>",

@@ -8,5 +8,5 @@ def test_the_client_is_up_to_date() -> None:
 
 
 def test_nothing_asynchronous_is_left() -> None:
-    text = make_client.render().replace("controller.async_client", "")
+    text = make_client.render().replace("paploss.client.async_client", "")
     assert not any(word in text for word in ("async", "Async", "await"))

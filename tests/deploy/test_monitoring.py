@@ -14,7 +14,7 @@ from charts import ROOT
 from controllers import PlayedWorker, RunningController
 from prometheus_client.parser import text_string_to_metric_families
 
-from controller.specs import SearchSpec
+from paploss.client.specs import SearchSpec
 
 FOLDER = ROOT / "deploy" / "monitoring"
 DASHBOARD = json.loads((FOLDER / "dashboard.json").read_text())

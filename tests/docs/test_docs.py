@@ -12,9 +12,9 @@ import pytest
 from charts import ROOT
 from typer.main import get_command
 
-from controller.api.app import list_operations
-from controller.cli.main import app
-from controller.settings import Settings
+from paploss.cli.main import app
+from paploss.controller.api.app import list_operations
+from paploss.controller.settings import Settings
 
 COMMANDS = get_command(app)
 GENERATED = {"api.md", "command-line.md", "settings.md"}

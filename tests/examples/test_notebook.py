@@ -10,7 +10,7 @@ import pytest
 from charts import ROOT
 from controllers import PlayedWorker, RunningController
 
-from jobs.spec import LossSpec
+from paploss.jobs.spec import LossSpec
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.losses import LOSSES, PUBLISHED_RESULTS
+from paploss.jobs.losses import LOSSES, PUBLISHED_RESULTS
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 NUMBERS = re.compile(r"AP (\S+), IoU (\d\.\d+)")

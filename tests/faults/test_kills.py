@@ -15,10 +15,10 @@ from simulation import Platform
 from sqlalchemy import Engine, event
 from stack import Stack, wait_until
 
-from controller.loop.driver import Driver
-from controller.settings import Settings
-from controller.store.database import Database
-from jobs.queue import TrialQueue
+from paploss.controller.loop.driver import Driver
+from paploss.controller.settings import Settings
+from paploss.controller.store.database import Database
+from paploss.jobs.queue import TrialQueue
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # patience with busy machines
 

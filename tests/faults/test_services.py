@@ -23,7 +23,7 @@ from disturbances import (
 from servers import PostgresServer
 from stack import Stack, wait_until
 
-from controller.store.leadership import find_leader
+from paploss.controller.store.leadership import find_leader
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # patience with busy machines
 

@@ -20,7 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from stack import Stack, wait_until
 
-from controller.store.models import Search, Trial
+from paploss.controller.store.models import Search, Trial
 
 WORKERS = ("w0", "w1", "w2")
 FORGIVING = {"max_failed_attempts": 100, "max_preemptions": 10_000}

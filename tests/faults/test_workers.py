@@ -25,8 +25,8 @@ from scenarios import attempts, outcome
 from sqlalchemy import func, select
 from stack import Stack, wait_until
 
-from controller.store.models import LateResult
-from jobs.queue import TrialQueue
+from paploss.controller.store.models import LateResult
+from paploss.jobs.queue import TrialQueue
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # patience with busy machines
 

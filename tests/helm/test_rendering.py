@@ -14,7 +14,7 @@ from charts import CHART, ROOT, VALUES, pod_specs, read_values, render, worker_j
 from helm_python import Chart, lint
 from kubernetes_validate import SchemaNotFoundError, ValidationError, validate
 
-from controller.scaling.pools import Pools
+from paploss.controller.scaling.pools import Pools
 
 CASES: dict[str, dict[str, Any]] = {
     "static": {"workers": {"mode": "static"}},

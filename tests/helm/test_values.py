@@ -8,7 +8,7 @@ import yaml
 from charts import CHART, read_values, render
 from helm_python.errors import HelmError
 
-from controller.settings import Settings
+from paploss.controller.settings import Settings
 
 SET_BY_THE_CHART = {
     *("state_dir", "host", "port", "data_roots", "worker_pools_file"),

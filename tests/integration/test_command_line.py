@@ -13,7 +13,7 @@ import psutil
 import pytest
 from stack import IMPATIENT, WAIT_SECONDS, wait_until
 
-from jobs.spec import LossSpec
+from paploss.jobs.spec import LossSpec
 
 SPEC = """
 name: end to end
@@ -32,7 +32,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 def paploss(*arguments: str, status: int = 0) -> str:
     """Run a command to its end; what it printed."""
     finished = subprocess.run(
-        [sys.executable, "-m", "controller.cli", *arguments],
+        [sys.executable, "-m", "paploss.cli", *arguments],
         capture_output=True,
         text=True,
         timeout=WAIT_SECONDS * 2,
@@ -48,7 +48,7 @@ def running(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """A command that goes on, killed at the end if it has not ended."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "controller.cli", *arguments], stdout=output, stderr=output, env=ENVIRONMENT
+            [sys.executable, "-m", "paploss.cli", *arguments], stdout=output, stderr=output, env=ENVIRONMENT
         )
     try:
         yield process
@@ -131,7 +131,7 @@ def test_up_search_list_show_export_train_and_down(tmp_path):
 
 def run_refused(*arguments: str) -> str:
     finished = subprocess.run(
-        [sys.executable, "-m", "controller.cli", *arguments],
+        [sys.executable, "-m", "paploss.cli", *arguments],
         capture_output=True,
         text=True,
         env=ENVIRONMENT,

@@ -23,7 +23,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 @pytest.mark.faults
 def test_the_same_command_goes_on_after_a_kill(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(SPEC % 0.05)
-    command = [sys.executable, "-m", "controller.cli", "compare", str(tmp_path / "spec.yaml"), "--json"]
+    command = [sys.executable, "-m", "paploss.cli", "compare", str(tmp_path / "spec.yaml"), "--json"]
     command += ["--state", str(tmp_path / "state"), "--out", str(tmp_path / "out"), "--workers", "2"]
     log = tmp_path / "log"
     with log.open("wb") as output:

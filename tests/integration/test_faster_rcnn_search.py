@@ -8,11 +8,11 @@ from mmengine.config import Config
 from stack import Stack
 from typer.testing import CliRunner
 
-from controller.cli.main import app
-from controller.search.space import Space
-from jobs.presets import PRESETS
-from jobs.spec import LossSpec
-from trainer.detectors import MODELS
+from paploss.cli.main import app
+from paploss.controller.search.space import Space
+from paploss.jobs.presets import PRESETS
+from paploss.jobs.spec import LossSpec
+from paploss.trainer.detectors import MODELS
 
 HEADS = ("rpn_head", "bbox_head")
 SPEC = {
@@ -51,7 +51,7 @@ def test_a_search_finds_and_exports_a_loss_for_each_head(tmp_path: Path, redis_u
     files = json.loads(exported.stdout)["files"]
     found = LossSpec.model_validate(json.loads(Path(files["json"]).read_text())["loss"])
     config = Config.fromfile(files["mmdet"])
-    assert config.custom_imports.imports == ["trainer.heads"]
+    assert config.custom_imports.imports == ["paploss.trainer.heads"]
     detector = MODELS.build(config.model)
     for name, head in zip(HEADS, (detector.rpn_head, detector.roi_head.bbox_head), strict=True):
         points = [[list(point) for point in row] for row in found.heads[name].control_points]

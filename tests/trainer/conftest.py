@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from jobs.presets import PRESETS
-from jobs.spec import DatasetSpec, JobSpec, Overrides, Split
-from trainer.attempt import Attempt
-from trainer.datasets.digits import SIDE_PX, compose_scene
-from trainer.events import AnyEvent
+from paploss.jobs.presets import PRESETS
+from paploss.jobs.spec import DatasetSpec, JobSpec, Overrides, Split
+from paploss.trainer.attempt import Attempt
+from paploss.trainer.datasets.digits import SIDE_PX, compose_scene
+from paploss.trainer.events import AnyEvent
 
 IMAGE_COUNTS = {"train": 12, "val": 6}
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from trainer.checkpoint import FILE_NAME, Progress, load_checkpoint, save_checkpoint
-from trainer.errors import UserError
+from paploss.trainer.checkpoint import FILE_NAME, Progress, load_checkpoint, save_checkpoint
+from paploss.trainer.errors import UserError
 
 
 def test_progress_and_tensors_come_back(tmp_path):

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from jobs.spec import EXIT_HANDED_BACK, Event, JobResult, SyntheticOptions
+from paploss.jobs.spec import EXIT_HANDED_BACK, Event, JobResult, SyntheticOptions
 
 EVENTS = TypeAdapter(Event)
 
 
 def trainer(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "trainer", *map(str, arguments)]
+    return [sys.executable, "-m", "paploss.trainer", *map(str, arguments)]
 
 
 def run(*arguments: object, **environment: str) -> tuple[int, list, str]:

@@ -3,13 +3,13 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from jobs.presets import PRESETS
-from jobs.spec import LossSpec
-from trainer.config import mmdet_config, write_config
-from trainer.datasets.sources import read_job_data
-from trainer.detectors import MODELS
-from trainer.heads import BalancingHook, RankingRetinaHead
-from trainer.profiles import recipe_of
+from paploss.jobs.presets import PRESETS
+from paploss.jobs.spec import LossSpec
+from paploss.trainer.config import mmdet_config, write_config
+from paploss.trainer.datasets.sources import read_job_data
+from paploss.trainer.detectors import MODELS
+from paploss.trainer.heads import BalancingHook, RankingRetinaHead
+from paploss.trainer.profiles import recipe_of
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def written(make_job, tmp_path):
 
 def test_mmengine_reads_it_and_builds_the_detector(written):
     config = written()
-    assert config.custom_imports.imports == ["trainer.heads"]
+    assert config.custom_imports.imports == ["paploss.trainer.heads"]
     detector = MODELS.build(config.model)
     assert isinstance(detector.bbox_head, RankingRetinaHead)
     assert detector.bbox_head.objective.gradient_scale == PRESETS["retinanet"].heads["bbox_head"].gradient_scale

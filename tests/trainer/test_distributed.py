@@ -13,14 +13,14 @@ from mmengine.dataset import pseudo_collate
 from pydantic import TypeAdapter
 from torch import nn
 
-from jobs.spec import EXIT_HANDED_BACK, CheckpointEvent, Event, JobResult, Overrides
-from trainer.datasets.loading import SampleOrder, TrainingSamples
-from trainer.datasets.sources import read_job_data
-from trainer.detectors import build_detector
-from trainer.distributed import joined
-from trainer.errors import HandedBack
-from trainer.launch import _failure_to_blame, leave_failure
-from trainer.profiles import recipe_of
+from paploss.jobs.spec import EXIT_HANDED_BACK, CheckpointEvent, Event, JobResult, Overrides
+from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples
+from paploss.trainer.datasets.sources import read_job_data
+from paploss.trainer.detectors import build_detector
+from paploss.trainer.distributed import joined
+from paploss.trainer.errors import HandedBack
+from paploss.trainer.launch import _failure_to_blame, leave_failure
+from paploss.trainer.profiles import recipe_of
 
 EVENTS = TypeAdapter(Event)
 LAUNCH = "import sys; from trainer.launch import run_on_gpus; sys.exit(run_on_gpus(sys.argv[1:], 2))"

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.divergence import DivergenceWatch, patience_of, total_loss
-from trainer.profiles.recipe import Head
+from paploss.trainer.divergence import DivergenceWatch, patience_of, total_loss
+from paploss.trainer.profiles.recipe import Head
 
 HEADS = (Head("rpn_head", "rpn", ("loss_rpn",)), Head("bbox_head", "bbox", ("loss_cls", "loss_bbox")))
 

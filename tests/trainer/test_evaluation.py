@@ -7,10 +7,10 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from trainer import evaluation
-from trainer.datasets.coco import CocoSplit
-from trainer.evaluation import coco_metrics, evaluate
-from trainer.profiles.pipelines import test_images as packed_images
+from paploss.trainer import evaluation
+from paploss.trainer.datasets.coco import CocoSplit
+from paploss.trainer.evaluation import coco_metrics, evaluate
+from paploss.trainer.profiles.pipelines import test_images as packed_images
 
 
 def make_split(*annotations) -> CocoSplit:

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from jobs.presets import PRESETS
-from jobs.profiles import PROFILES
-from jobs.spec import Overrides
-from trainer.datasets.sources import read_job_data
-from trainer.detectors import build_detector
-from trainer.precision import compute_in
-from trainer.profiles import recipe_of
+from paploss.jobs.presets import PRESETS
+from paploss.jobs.profiles import PROFILES
+from paploss.jobs.spec import Overrides
+from paploss.trainer.datasets.sources import read_job_data
+from paploss.trainer.detectors import build_detector
+from paploss.trainer.precision import compute_in
+from paploss.trainer.profiles import recipe_of
 
 PROFILE_NAMES = ("retinanet-tiny", "faster-rcnn-tiny", "atss-tiny")
 

@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from trainer.process import available_cores, set_up
+from paploss.trainer.process import available_cores, set_up
 
 CPU = torch.device("cpu")
 

@@ -7,8 +7,8 @@ import shutil
 import pytest
 import torch
 
-from jobs.presets import PRESETS, identity
-from jobs.spec import (
+from paploss.jobs.presets import PRESETS, identity
+from paploss.jobs.spec import (
     CheckpointEvent,
     DatasetSpec,
     EvaluationEvent,
@@ -19,10 +19,10 @@ from jobs.spec import (
     PrunePoint,
     StartEvent,
 )
-from trainer import proxy
-from trainer.errors import HandedBack, UserError
-from trainer.losses.alrp import FIRST_BOX_WEIGHT
-from trainer.proxy import train_and_evaluate
+from paploss.losses.alrp import FIRST_BOX_WEIGHT
+from paploss.trainer import proxy
+from paploss.trainer.errors import HandedBack, UserError
+from paploss.trainer.proxy import train_and_evaluate
 
 TOTAL = 6
 """Steps of a job of `make_job`: 2 epochs of 12 images in batches of 4."""

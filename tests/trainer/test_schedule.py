@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 import torch
 
-from jobs.spec import JobSpec, LossSpec, PrunePoint
-from trainer.profiles.recipe import Schedule
-from trainer.schedule import build_optimizer, ends_epoch, evaluation_iterations, learning_rate, total_iterations
+from paploss.jobs.spec import JobSpec, LossSpec, PrunePoint
+from paploss.trainer.profiles.recipe import Schedule
+from paploss.trainer.schedule import build_optimizer, ends_epoch, evaluation_iterations, learning_rate, total_iterations
 
 SCHEDULE = Schedule(
     epochs=10,

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from jobs.presets import PRESETS, identity
-from jobs.spec import HeadLoss, LossSpec
-from trainer.errors import UserError
-from trainer.losses import parameterized_ap_loss
-from trainer.standalone import render_module, write_module
+from paploss.jobs.presets import PRESETS, identity
+from paploss.jobs.spec import HeadLoss, LossSpec
+from paploss.losses import parameterized_ap_loss
+from paploss.trainer.errors import UserError
+from paploss.trainer.standalone import render_module, write_module
 
 DEGENERATE = {
     "jump at 0": [(0.0, 0.5), (0.5, 0.5)],
@@ -151,7 +151,7 @@ def test_the_command_takes_a_file_with_a_loss_and_loads_no_torch(tmp_path):
 
 def test_the_command_names_a_file_without_a_loss(tmp_path):
     (tmp_path / "found.json").write_text("[]")
-    command = [sys.executable, "-m", "trainer", "module", str(tmp_path / "found.json"), "--output", "x.py"]
+    command = [sys.executable, "-m", "paploss.trainer", "module", str(tmp_path / "found.json"), "--output", "x.py"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "found.json: expected a key 'loss'" in done.stderr

@@ -1,9 +1,9 @@
 import pytest
 
-from jobs.presets import PRESETS, identity
-from jobs.spec import CheckpointEvent, EvaluationEvent, JobSpec, PrunePoint, SyntheticOptions
-from trainer.errors import HandedBack, OutOfMemory, UserError
-from trainer.synthetic import BEST_REWARD, noisy_reward, smooth_reward, train_synthetic
+from paploss.jobs.presets import PRESETS, identity
+from paploss.jobs.spec import CheckpointEvent, EvaluationEvent, JobSpec, PrunePoint, SyntheticOptions
+from paploss.trainer.errors import HandedBack, OutOfMemory, UserError
+from paploss.trainer.synthetic import BEST_REWARD, noisy_reward, smooth_reward, train_synthetic
 
 
 def make_job(**changes) -> JobSpec:

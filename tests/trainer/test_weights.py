@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.errors import UserError
-from trainer.weights import load_backbone, read_state_dict
+from paploss.trainer.errors import UserError
+from paploss.trainer.weights import load_backbone, read_state_dict
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.attempt import describe_ending, trainer_environment
+from paploss.worker.attempt import describe_ending, trainer_environment
 
 
 def test_a_trainer_never_sees_keys_and_addresses_of_the_platform():

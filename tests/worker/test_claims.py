@@ -10,11 +10,11 @@ from pydantic import SecretStr
 from scenarios import training_spec
 from stack import wait_until
 
-from jobs.lease import WorkerInfo
-from jobs.queue import Entry, TrialQueue
-from worker.claims import Claims
-from worker.controller import Controller, MismatchError
-from worker.stopping import Stopping
+from paploss.jobs.lease import WorkerInfo
+from paploss.jobs.queue import Entry, TrialQueue
+from paploss.worker.claims import Claims
+from paploss.worker.controller import Controller, MismatchError
+from paploss.worker.stopping import Stopping
 
 INFO = WorkerInfo(name="w1")
 
@@ -27,9 +27,9 @@ def queue(redis_url: str) -> Iterator[TrialQueue]:
 
 @pytest.fixture
 def claims(running: RunningController, gateway: Gateway, queue: TrialQueue, monkeypatch) -> Iterator[Claims]:
-    monkeypatch.setattr("worker.claims._PATIENCE_SECONDS", 0.3)
-    monkeypatch.setattr("worker.claims._PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr("worker.claims._FIRST_AVOIDANCE_SECONDS", 0.5)
+    monkeypatch.setattr("paploss.worker.claims._PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("paploss.worker.claims._PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("paploss.worker.claims._FIRST_AVOIDANCE_SECONDS", 0.5)
     with Controller(gateway.url, SecretStr(running.keys["worker"])) as controller:
         yield Claims(controller, queue, Stopping(grace_seconds=1))
 
@@ -74,7 +74,7 @@ def test_each_silence_is_followed_by_a_longer_avoidance(
 ) -> None:
     (poison,) = submit(running, queue, 1)
     rule = gateway.answer("claim", 503)
-    caplog.set_level(logging.WARNING, "worker.claims")
+    caplog.set_level(logging.WARNING, "paploss.worker.claims")
     assert claims.claim(poison, INFO) is None
     used = rule.used
     wait_until(lambda: claims.claim(poison, INFO) is None and rule.used == used + 2, "two more tries")

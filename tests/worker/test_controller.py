@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from jobs.lease import ClaimRequest, RenewRequest, WorkerInfo
-from worker.controller import Controller, MismatchError, RefusedError, UnavailableError
+from paploss.jobs.lease import ClaimRequest, RenewRequest, WorkerInfo
+from paploss.worker.controller import Controller, MismatchError, RefusedError, UnavailableError
 
 CLAIM = ClaimRequest(claim_id=uuid4(), trial_id="trial", worker=WorkerInfo(name="worker"))
 

@@ -11,12 +11,12 @@ from pydantic import SecretStr
 from scenarios import training_spec
 from stack import wait_until
 
-from jobs.lease import ResultRequest
-from jobs.spec import JobResult
-from worker.controller import Controller
-from worker.delivery import Deliveries
-from worker.state import AttemptFolder, StateVolume
-from worker.stopping import Stopping
+from paploss.jobs.lease import ResultRequest
+from paploss.jobs.spec import JobResult
+from paploss.worker.controller import Controller
+from paploss.worker.delivery import Deliveries
+from paploss.worker.state import AttemptFolder, StateVolume
+from paploss.worker.stopping import Stopping
 
 REWARD = JobResult(outcome="succeeded", reward=0.25)
 
@@ -35,9 +35,9 @@ def stopping() -> Stopping:
 def deliveries(
     running: RunningController, gateway: Gateway, volume: StateVolume, stopping: Stopping, monkeypatch
 ) -> Iterator[Deliveries]:
-    monkeypatch.setattr("worker.delivery._PATIENCE_SECONDS", 0.3)
-    monkeypatch.setattr("worker.delivery._FIRST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr("worker.delivery._LONGEST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("paploss.worker.delivery._PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("paploss.worker.delivery._FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("paploss.worker.delivery._LONGEST_PAUSE_SECONDS", 0.1)
     with Controller(gateway.url, SecretStr(running.keys["worker"])) as controller:
         yield Deliveries(controller, volume, stopping)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from stack import wait_until
 
-from jobs.lease import GpuUse
-from worker.gpus import GpuWatch, read_gpu_use
+from paploss.jobs.lease import GpuUse
+from paploss.worker.gpus import GpuWatch, read_gpu_use
 
 GIB = 2**30
 

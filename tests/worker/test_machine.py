@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.machine import share_gpus
+from paploss.worker.machine import share_gpus
 
 
 @pytest.mark.parametrize(

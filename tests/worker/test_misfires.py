@@ -1,6 +1,6 @@
 """When a worker leaves trials to others because its own trainings do not start."""
 
-from worker.misfires import Misfires
+from paploss.worker.misfires import Misfires
 
 
 def test_one_trial_that_crashes_again_and_again_says_nothing_of_the_machine():

@@ -12,14 +12,14 @@ import psutil
 import pytest
 from stack import wait_until
 
-from jobs.presets import identity
-from jobs.spec import JobSpec, Overrides, SyntheticOptions
+from paploss.jobs.presets import identity
+from paploss.jobs.spec import JobSpec, Overrides, SyntheticOptions
 
 LAUNCH = "import sys; from trainer.launch import run_on_gpus; sys.exit(run_on_gpus(sys.argv[1:], 2))"
 WORKER = """
 import os, sys
 from pathlib import Path
-from worker.training import Training
+from paploss.worker.training import Training
 folder, *command = sys.argv[1:]
 training = Training([sys.executable, *command], Path(folder) / "trainer.log", os.environ, lambda: None)
 print(training.pid, flush=True)

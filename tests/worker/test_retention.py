@@ -8,10 +8,10 @@ from controllers import PlayedWorker, RunningController
 from pydantic import SecretStr
 from scenarios import failed, training_spec
 
-from jobs.lease import Lease
-from worker.controller import Controller
-from worker.retention import clear_volume
-from worker.state import StateVolume
+from paploss.jobs.lease import Lease
+from paploss.worker.controller import Controller
+from paploss.worker.retention import clear_volume
+from paploss.worker.state import StateVolume
 
 START = [{"label": "start", "preset": "identity"}]
 

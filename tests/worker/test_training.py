@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from worker.training import Training
+from paploss.worker.training import Training
 
 START = 'print(\'{"event": "start", "total_iterations": 3}\', flush=True)\n'
 RESULT = 'print(\'{"event": "result", "outcome": "succeeded", "reward": 0.5}\', flush=True)\n'

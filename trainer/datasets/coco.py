@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.spec import Split
-from trainer.errors import UserError
+from paploss.jobs.spec import Split
+from paploss.trainer.errors import UserError
 
 log = logging.getLogger(__name__)
 

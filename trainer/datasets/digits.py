@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from jobs.spec import DatasetSpec, Split
+from paploss.jobs.spec import DatasetSpec, Split
 
 VERSION = 1
 """To be raised with every change of the scenes: it names the folder."""

@@ -15,13 +15,13 @@ from mmdet.registry import TRANSFORMS
 from mmengine.dataset import Compose
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, SequentialSampler
 
-from trainer import distributed
-from trainer.datasets.batches import Batch, PackedBatch, Sample, pack, unpack
-from trainer.datasets.coco import CocoSplit
-from trainer.datasets.records import Records
-from trainer.errors import UserError
-from trainer.process import available_cores
-from trainer.profiles.recipe import Config, Recipe
+from paploss.trainer import distributed
+from paploss.trainer.datasets.batches import Batch, PackedBatch, Sample, pack, unpack
+from paploss.trainer.datasets.coco import CocoSplit
+from paploss.trainer.datasets.records import Records
+from paploss.trainer.errors import UserError
+from paploss.trainer.process import available_cores
+from paploss.trainer.profiles.recipe import Config, Recipe
 
 CACHE_BYTES = 512 * 2**20
 """Most memory that decoded images may take in one process; images beyond are decoded anew each time."""

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jobs.spec import DatasetSpec, JobSpec, Split
-from trainer.datasets.coco import CocoSplit, read_split
-from trainer.datasets.digits import embedded_digits
-from trainer.errors import UserError
+from paploss.jobs.spec import DatasetSpec, JobSpec, Split
+from paploss.trainer.datasets.coco import CocoSplit, read_split
+from paploss.trainer.datasets.digits import embedded_digits
+from paploss.trainer.errors import UserError
 
 
 @dataclass(frozen=True)

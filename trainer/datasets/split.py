@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainer.datasets.coco import Json, read_json
-from trainer.errors import UserError
+from paploss.trainer.datasets.coco import Json, read_json
+from paploss.trainer.errors import UserError
 
 
 class SplitFiles(NamedTuple):

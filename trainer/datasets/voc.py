@@ -1,4 +1,4 @@
-"""From Pascal VOC to COCO: `python -m trainer.datasets.voc FOLDER`, which `paploss convert-voc` runs.
+"""From Pascal VOC to COCO: `python -m paploss.trainer.datasets.voc FOLDER`, which `paploss convert-voc` runs.
 
     FOLDER/ImageSets/Main/{train,val,test}.txt    names of the images of each part, one a line
     FOLDER/Annotations/NAME.xml                   size and objects of an image
@@ -22,9 +22,9 @@ from math import isfinite
 from pathlib import Path
 from xml.etree import ElementTree  # expat bounds what entities expand to, and loads none from elsewhere
 
-from trainer.datasets.coco import Json
-from trainer.errors import UserError
-from trainer.files import whole_file
+from paploss.trainer.datasets.coco import Json
+from paploss.trainer.errors import UserError
+from paploss.trainer.files import whole_file
 
 PARTS = ("train", "val", "test")
 
@@ -217,7 +217,9 @@ def _as_coco(images: Iterable[VocImage], classes: Iterable[str]) -> Json:
 
 def main() -> int:
     """The command; its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m trainer.datasets.voc", description="Convert Pascal VOC to COCO.")
+    parser = argparse.ArgumentParser(
+        prog="python -m paploss.trainer.datasets.voc", description="Convert Pascal VOC to COCO."
+    )
     parser.add_argument("folder", type=Path, help="holds Annotations, ImageSets and JPEGImages")
     parser.add_argument("--output", type=Path, help="folder for the COCO files and images/ (FOLDER)")
     parser.add_argument("--overwrite", action="store_true", help="replace COCO files that exist")

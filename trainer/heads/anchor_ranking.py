@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.heads.objective import RankingObjective
+from paploss.trainer.heads.objective import RankingObjective
 
 
 class AnchorRanking:

@@ -7,8 +7,8 @@ from mmdet.models.dense_heads import ATSSHead
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from trainer.heads.anchor_ranking import AnchorRanking
-from trainer.heads.objective import RankingObjective
+from paploss.trainer.heads.anchor_ranking import AnchorRanking
+from paploss.trainer.heads.objective import RankingObjective
 
 
 @MODELS.register_module()

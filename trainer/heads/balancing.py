@@ -6,8 +6,8 @@ from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from torch import nn
 
-from trainer import distributed
-from trainer.losses import ALRPLoss
+from paploss.losses import ALRPLoss
+from paploss.trainer import distributed
 
 
 def balance(detector: nn.Module, *, epoch_ended: bool) -> None:

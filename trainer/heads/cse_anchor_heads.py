@@ -4,9 +4,9 @@ from mmdet.models.dense_heads import ATSSHead, RetinaHead
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from trainer.heads.anchor_ranking import flatten_levels
-from trainer.heads.autocast import without_autocast
-from trainer.heads.cse_autoloss import detached_iou
+from paploss.trainer.heads.anchor_ranking import flatten_levels
+from paploss.trainer.heads.autocast import without_autocast
+from paploss.trainer.heads.cse_autoloss import detached_iou
 
 
 @MODELS.register_module()

@@ -6,8 +6,8 @@ from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from trainer.heads.autocast import without_autocast
-from trainer.heads.cse_autoloss import detached_iou
+from paploss.trainer.heads.autocast import without_autocast
+from paploss.trainer.heads.cse_autoloss import detached_iou
 
 
 @MODELS.register_module()

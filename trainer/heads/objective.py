@@ -5,7 +5,7 @@
 | M, C   | candidates (anchors or proposals) of all images of a device, and classes              |          |
 | N      | M * C entries, each a logit that competes with all others                             |          |
 | P      | positives: candidates with an object's label; one entry of each is positive           |          |
-| u, E   | localisation quality of a positive, see `trainer.heads.quality`, and regression error | `[P]`    |
+| u, E   | localisation quality of a positive, see `paploss.trainer.heads.quality`, and regression error | `[P]`    |
 | s      | logit of a positive's own entry                                                       | `[P]`    |
 | tau    | IoU from which a candidate may be positive                                            |          |
 
@@ -20,12 +20,12 @@ from typing import Final, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from jobs.spec import Quality
-from trainer.distributed import gather_with_gradient
-from trainer.heads.autocast import without_autocast
-from trainer.heads.gradient import scale_gradient
-from trainer.heads.quality import EPSILON, box_quality, decode_unit
-from trainer.losses import ALRPLoss, ap_loss, handmade_ap_loss, parameterized_ap_loss, rank_sort_loss
+from paploss.jobs.spec import Quality
+from paploss.losses import ALRPLoss, ap_loss, handmade_ap_loss, parameterized_ap_loss, rank_sort_loss
+from paploss.trainer.distributed import gather_with_gradient
+from paploss.trainer.heads.autocast import without_autocast
+from paploss.trainer.heads.gradient import scale_gradient
+from paploss.trainer.heads.quality import EPSILON, box_quality, decode_unit
 
 RankingName = Literal["parameterized_ap", "handmade_ap", "ap_l1", "alrp", "rank_sort"]
 
@@ -72,7 +72,7 @@ class RankingObjective(nn.Module):
         control_points: `[4 | 5, K+2, 2]`, for `parameterized_ap` and no other.
         form: for `handmade_ap` and no other: `sigmoid`, `linear` or `square`.
         top_k: for these two: if given, only the k largest logits compete.
-        quality: for these two: measure of localisation, see `trainer.heads.quality`.
+        quality: for these two: measure of localisation, see `paploss.trainer.heads.quality`.
         gradient_scale: factor on the gradient that reaches the box outputs; the values stay.
         positive_iou: tau, for `alrp`.
         weight: factor on every loss.

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from jobs.spec import Quality
+from paploss.jobs.spec import Quality
 
 EPSILON = 1e-7
 MAX_LOG_RATIO = math.log(62.5)

@@ -6,7 +6,7 @@ from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from trainer.heads.objective import RankingObjective
+from paploss.trainer.heads.objective import RankingObjective
 
 
 @MODELS.register_module()

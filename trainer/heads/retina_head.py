@@ -5,8 +5,8 @@ from typing import Any
 from mmdet.models.dense_heads import RetinaHead
 from mmdet.registry import MODELS
 
-from trainer.heads.anchor_ranking import AnchorRanking
-from trainer.heads.objective import RankingObjective
+from paploss.trainer.heads.anchor_ranking import AnchorRanking
+from paploss.trainer.heads.objective import RankingObjective
 
 
 @MODELS.register_module()

@@ -6,8 +6,8 @@ from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from trainer.heads.anchor_ranking import AnchorRanking
-from trainer.heads.objective import RankingObjective
+from paploss.trainer.heads.anchor_ranking import AnchorRanking
+from paploss.trainer.heads.objective import RankingObjective
 
 OBJECT_PRIOR = 0.01
 """The score of every anchor before training."""

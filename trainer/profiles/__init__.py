@@ -3,17 +3,17 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from jobs.losses import check_fit
-from jobs.spec import JobSpec
-from trainer.datasets.coco import CocoSplit
-from trainer.errors import UserError
-from trainer.profiles.atss_r50 import atss_r50
-from trainer.profiles.atss_tiny import atss_tiny
-from trainer.profiles.faster_rcnn_r50 import faster_rcnn_r50
-from trainer.profiles.faster_rcnn_tiny import faster_rcnn_tiny
-from trainer.profiles.recipe import Config, Recipe
-from trainer.profiles.retinanet_r50 import retinanet_r50
-from trainer.profiles.retinanet_tiny import retinanet_tiny
+from paploss.jobs.losses import check_fit
+from paploss.jobs.spec import JobSpec
+from paploss.trainer.datasets.coco import CocoSplit
+from paploss.trainer.errors import UserError
+from paploss.trainer.profiles.atss_r50 import atss_r50
+from paploss.trainer.profiles.atss_tiny import atss_tiny
+from paploss.trainer.profiles.faster_rcnn_r50 import faster_rcnn_r50
+from paploss.trainer.profiles.faster_rcnn_tiny import faster_rcnn_tiny
+from paploss.trainer.profiles.recipe import Config, Recipe
+from paploss.trainer.profiles.retinanet_r50 import retinanet_r50
+from paploss.trainer.profiles.retinanet_tiny import retinanet_tiny
 
 RECIPES: dict[str, Callable[[JobSpec, CocoSplit], Recipe]] = {
     "retinanet-tiny": retinanet_tiny,

@@ -1,11 +1,11 @@
 """The ATSS that the profiles share: everything but size and schedule."""
 
-from jobs.spec import LossSpec
-from trainer.profiles.backbone import resnet
-from trainer.profiles.losses import LOW_SCORE_THRESHOLD, RANKING_STDS, atss_losses, box_coder
-from trainer.profiles.pipelines import NORMALISATION
-from trainer.profiles.recipe import Config, Head
-from trainer.profiles.retinanet import Size
+from paploss.jobs.spec import LossSpec
+from paploss.trainer.profiles.backbone import resnet
+from paploss.trainer.profiles.losses import LOW_SCORE_THRESHOLD, RANKING_STDS, atss_losses, box_coder
+from paploss.trainer.profiles.pipelines import NORMALISATION
+from paploss.trainer.profiles.recipe import Config, Head
+from paploss.trainer.profiles.retinanet import Size
 
 ATSS_HEADS = (Head("bbox_head", "bbox_head", ("loss_",)),)
 

@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from jobs.spec import JobSpec, LossName
-from trainer.datasets.coco import CocoSplit
-from trainer.profiles.atss import ATSS_HEADS, atss
-from trainer.profiles.published import published_recipe
-from trainer.profiles.recipe import Rate, Recipe
-from trainer.profiles.retinanet_r50 import SIZE
+from paploss.jobs.spec import JobSpec, LossName
+from paploss.trainer.datasets.coco import CocoSplit
+from paploss.trainer.profiles.atss import ATSS_HEADS, atss
+from paploss.trainer.profiles.published import published_recipe
+from paploss.trainer.profiles.recipe import Rate, Recipe
+from paploss.trainer.profiles.retinanet_r50 import SIZE
 
 RATES: Final[dict[LossName, Rate]] = {
     "parameterized_ap": Rate(0.016, 64),  # this and the next two are those of RetinaNet: there are none for ATSS

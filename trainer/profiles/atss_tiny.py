@@ -1,11 +1,11 @@
 """`atss-tiny`: an ATSS detector of the size of `retinanet-tiny`."""
 
-from jobs.spec import JobSpec
-from trainer.datasets.coco import CocoSplit
-from trainer.profiles.atss import ATSS_HEADS, atss
-from trainer.profiles.recipe import Recipe
-from trainer.profiles.retinanet_tiny import SIZE
-from trainer.profiles.tiny import tiny_recipe
+from paploss.jobs.spec import JobSpec
+from paploss.trainer.datasets.coco import CocoSplit
+from paploss.trainer.profiles.atss import ATSS_HEADS, atss
+from paploss.trainer.profiles.recipe import Recipe
+from paploss.trainer.profiles.retinanet_tiny import SIZE
+from paploss.trainer.profiles.tiny import tiny_recipe
 
 
 def atss_tiny(spec: JobSpec, data: CocoSplit) -> Recipe:

@@ -1,6 +1,6 @@
 """The backbone that the detectors share."""
 
-from trainer.profiles.recipe import Config
+from paploss.trainer.profiles.recipe import Config
 
 
 def resnet(depth: int, base_channels: int, frozen: bool) -> Config:

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from jobs.spec import LossSpec
-from trainer.profiles.backbone import resnet
-from trainer.profiles.faster_rcnn_losses import rcnn_losses, rpn_losses, sampler
-from trainer.profiles.pipelines import NORMALISATION
-from trainer.profiles.recipe import Config, Head
+from paploss.jobs.spec import LossSpec
+from paploss.trainer.profiles.backbone import resnet
+from paploss.trainer.profiles.faster_rcnn_losses import rcnn_losses, rpn_losses, sampler
+from paploss.trainer.profiles.pipelines import NORMALISATION
+from paploss.trainer.profiles.recipe import Config, Head
 
 FASTER_RCNN_HEADS = (
     Head("rpn_head", "rpn_head", ("loss_rpn_",)),

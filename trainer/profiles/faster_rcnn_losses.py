@@ -5,9 +5,9 @@ A loss that ranks takes every anchor and every proposal. The others are mmdet's 
 
 from typing import Literal
 
-from jobs.spec import LossSpec
-from trainer.profiles.losses import RANKING_STDS, box_coder, ranking
-from trainer.profiles.recipe import Config
+from paploss.jobs.spec import LossSpec
+from paploss.trainer.profiles.losses import RANKING_STDS, box_coder, ranking
+from paploss.trainer.profiles.recipe import Config
 
 FasterRCNNHead = Literal["rpn_head", "bbox_head"]
 

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from jobs.spec import JobSpec, LossName
-from trainer.datasets.coco import CocoSplit
-from trainer.profiles.faster_rcnn import FASTER_RCNN_HEADS, Size, faster_rcnn
-from trainer.profiles.published import published_recipe
-from trainer.profiles.recipe import Rate, Recipe
+from paploss.jobs.spec import JobSpec, LossName
+from paploss.trainer.datasets.coco import CocoSplit
+from paploss.trainer.profiles.faster_rcnn import FASTER_RCNN_HEADS, Size, faster_rcnn
+from paploss.trainer.profiles.published import published_recipe
+from paploss.trainer.profiles.recipe import Rate, Recipe
 
 SIZE = Size(
     depth=50,

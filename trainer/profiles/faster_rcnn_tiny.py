@@ -1,10 +1,10 @@
 """`faster-rcnn-tiny`: a Faster R-CNN that learns a few hundred small images in about a minute on two CPU cores."""
 
-from jobs.spec import JobSpec
-from trainer.datasets.coco import CocoSplit
-from trainer.profiles.faster_rcnn import FASTER_RCNN_HEADS, Size, faster_rcnn
-from trainer.profiles.recipe import Recipe
-from trainer.profiles.tiny import QUICK_RATE, tiny_recipe
+from paploss.jobs.spec import JobSpec
+from paploss.trainer.datasets.coco import CocoSplit
+from paploss.trainer.profiles.faster_rcnn import FASTER_RCNN_HEADS, Size, faster_rcnn
+from paploss.trainer.profiles.recipe import Recipe
+from paploss.trainer.profiles.tiny import QUICK_RATE, tiny_recipe
 
 SIZE = Size(
     depth=18,

@@ -1,7 +1,7 @@
 """From a job's loss to the part of a one-stage head that depends on it."""
 
-from jobs.spec import LossSpec
-from trainer.profiles.recipe import Config
+from paploss.jobs.spec import LossSpec
+from paploss.trainer.profiles.recipe import Config
 
 LOW_SCORE_THRESHOLD = 0.01
 """Where detections begin, in tests, for profiles whose trainings are short. A ranking loss orders scores and gives them

@@ -1,6 +1,6 @@
 """Pieces of mmdet pipelines that the profiles share."""
 
-from trainer.profiles.recipe import Config
+from paploss.trainer.profiles.recipe import Config
 
 NORMALISATION: Config = {
     "type": "DetDataPreprocessor",

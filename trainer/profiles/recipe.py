@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jobs.spec import Precision
+from paploss.jobs.spec import Precision
 
 Config = dict[str, Any]
 """A piece of an mmdet configuration."""
@@ -65,7 +65,7 @@ class Recipe:
     test_pipeline: tuple[Config, ...]
     schedule: Schedule
     precision: Precision = "float32"
-    """What the layers compute in, see `trainer.precision`."""
+    """What the layers compute in, see `paploss.trainer.precision`."""
     cache_loaded: bool = False
     one_image_size: bool = False
     """Whether all training images come out of the pipelines with the same sides."""

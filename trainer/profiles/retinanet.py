@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.spec import LossSpec
-from trainer.profiles.backbone import resnet
-from trainer.profiles.losses import retina_losses
-from trainer.profiles.pipelines import NORMALISATION
-from trainer.profiles.recipe import Config, Head
+from paploss.jobs.spec import LossSpec
+from paploss.trainer.profiles.backbone import resnet
+from paploss.trainer.profiles.losses import retina_losses
+from paploss.trainer.profiles.pipelines import NORMALISATION
+from paploss.trainer.profiles.recipe import Config, Head
 
 RETINANET_HEADS = (Head("bbox_head", "bbox_head", ("loss_",)),)
 

@@ -1,11 +1,11 @@
 """`retinanet-tiny`: a RetinaNet that learns a few hundred small images in a minute on two CPU cores."""
 
-from jobs.spec import JobSpec
-from trainer.datasets.coco import CocoSplit
-from trainer.profiles.losses import LOW_SCORE_THRESHOLD
-from trainer.profiles.recipe import Recipe
-from trainer.profiles.retinanet import RETINANET_HEADS, Size, retinanet
-from trainer.profiles.tiny import tiny_recipe
+from paploss.jobs.spec import JobSpec
+from paploss.trainer.datasets.coco import CocoSplit
+from paploss.trainer.profiles.losses import LOW_SCORE_THRESHOLD
+from paploss.trainer.profiles.recipe import Recipe
+from paploss.trainer.profiles.retinanet import RETINANET_HEADS, Size, retinanet
+from paploss.trainer.profiles.tiny import tiny_recipe
 
 SIZE = Size(
     depth=18,

@@ -1,8 +1,8 @@
-"""Alembic's entry: runs the migrations on the connection that `controller.store.schema` passes."""
+"""Alembic's entry: runs the migrations on the connection that `paploss.controller.store.schema` passes."""
 
 from alembic import context
 
-from controller.store.models import Base
+from paploss.controller.store.models import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

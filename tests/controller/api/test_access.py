@@ -11,11 +11,11 @@ from controllers import ROLES, RunningController
 from sqlalchemy import event
 from stack import wait_until
 
-from controller.api.access import OPEN, GuardedRoute
-from controller.api.access import ROLES as ROLES_OF
-from controller.api.app import list_operations
-from controller.store.keys import create_key, revoke_key
-from controller.store.models import Role
+from paploss.client.states import Role
+from paploss.controller.api.access import OPEN, GuardedRoute
+from paploss.controller.api.access import ROLES as ROLES_OF
+from paploss.controller.api.app import list_operations
+from paploss.controller.store.keys import create_key, revoke_key
 
 ALL_OPERATIONS = list_operations()
 OPERATIONS = [operation for operation in ALL_OPERATIONS if operation != "POST /sign-in"]

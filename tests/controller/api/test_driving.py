@@ -14,12 +14,12 @@ import pytest
 from scenarios import add_search
 from stack import Stack, wait_until
 
-from controller.api.driving import DriverProcess
-from controller.loop.driver import connect
-from controller.settings import Settings
-from controller.store import queries, schema
-from controller.store.database import Database
-from controller.store.leadership import find_leader
+from paploss.controller.api.driving import DriverProcess
+from paploss.controller.loop.driver import connect
+from paploss.controller.settings import Settings
+from paploss.controller.store import queries, schema
+from paploss.controller.store.database import Database
+from paploss.controller.store.leadership import find_leader
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def running(settings: Settings) -> Iterator[tuple[DriverProcess, Database]]:
 
 
 def loops_of(process: psutil.Process) -> list[psutil.Process]:
-    return [child for child in process.children() if "controller.api.driving" in child.cmdline()]
+    return [child for child in process.children() if "paploss.controller.api.driving" in child.cmdline()]
 
 
 def test_it_looks_when_it_is_woken_and_hands_its_term_over_when_it_is_stopped(settings: Settings) -> None:

@@ -8,9 +8,9 @@ from controllers import PlayedWorker, RunningController, run_search
 from scenarios import search_spec
 from typer.testing import CliRunner
 
-from controller.cli.failures import BAD_INPUT, REFUSED
-from controller.cli.main import app
-from controller.client import ApiError
+from paploss.cli.failures import BAD_INPUT, REFUSED
+from paploss.cli.main import app
+from paploss.client.sync_client import ApiError
 
 
 def test_a_search_is_dumped_deleted_and_loaded(

@@ -9,10 +9,10 @@ import pytest
 from controllers import PlayedWorker, RunningController
 from stack import wait_until
 
-from controller.api import events
-from controller.client import Client
-from controller.loss_choice import LossChoice
-from controller.specs import TrainingSpec
+from paploss.client.loss_choice import LossChoice
+from paploss.client.specs import TrainingSpec
+from paploss.client.sync_client import Client
+from paploss.controller.api import events
 
 SPEC = TrainingSpec(profile="synthetic", losses=(LossChoice(label="identity", preset="identity"),), seeds=(0, 1))
 

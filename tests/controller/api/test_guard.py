@@ -7,7 +7,7 @@ import httpx
 import pytest
 from controllers import RunningController
 
-from controller.api.guard import default_hosts
+from paploss.controller.api.guard import default_hosts
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "", "127.0.0.1.evil.example"])

@@ -10,11 +10,11 @@ import httpx
 import pytest
 from controllers import PlayedWorker, RunningController
 
-from controller.client import Client
-from controller.loss_choice import LossChoice
-from controller.specs import TrainingSpec
-from jobs.lease import ClaimRequest, Lease, ReleaseRequest, RenewRequest
-from jobs.spec import JobResult
+from paploss.client.loss_choice import LossChoice
+from paploss.client.specs import TrainingSpec
+from paploss.client.sync_client import Client
+from paploss.jobs.lease import ClaimRequest, Lease, ReleaseRequest, RenewRequest
+from paploss.jobs.spec import JobResult
 
 FAILURE = JobResult(outcome="failed", error_kind="user", error="no such data set")
 

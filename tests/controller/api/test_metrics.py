@@ -10,11 +10,11 @@ from controllers import PlayedWorker, RunningController
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event, insert
 
-from controller.api.metrics import DURATION_BOUNDS_SECONDS, NAME_LENGTH
-from controller.client import Client
-from controller.specs import ConfirmSpec, SearchSpec
-from controller.store.models import Worker
-from jobs.spec import JobResult
+from paploss.client.specs import ConfirmSpec, SearchSpec
+from paploss.client.sync_client import Client
+from paploss.controller.api.metrics import DURATION_BOUNDS_SECONDS, NAME_LENGTH
+from paploss.controller.store.models import Worker
+from paploss.jobs.spec import JobResult
 
 SPEC = SearchSpec(
     name='named "so"\n' + 100 * "x",

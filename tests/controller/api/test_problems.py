@@ -11,7 +11,7 @@ from servers import RedisServer
 from sqlalchemy import update
 from stack import wait_until
 
-from controller.store.models import Search
+from paploss.controller.store.models import Search
 
 
 def problem_of(reply: httpx.Response, status: int) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from controllers import RunningController
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.api.rates import MOST_NAMES, RateLimit
-from controller.settings import Settings
+from paploss.controller.api.rates import MOST_NAMES, RateLimit
+from paploss.controller.settings import Settings
 
 
 def test_a_burst_is_let_in_and_then_the_even_rate() -> None:

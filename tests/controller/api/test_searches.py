@@ -9,8 +9,8 @@ import httpx
 import pytest
 from controllers import PlayedWorker, RunningController, run_search
 
-from controller.client import Client
-from controller.specs import ConfirmSpec, SearchSpec
+from paploss.client.specs import ConfirmSpec, SearchSpec
+from paploss.client.sync_client import Client
 
 SMALL = SearchSpec(
     profile="synthetic", rounds=2, trials_per_round=2, confirm=ConfirmSpec(candidates=2, seeds=2, published=True)

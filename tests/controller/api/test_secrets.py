@@ -9,10 +9,10 @@ from scenarios import add_trial
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
-from controller.api.access import SESSION_COOKIE
-from controller.store.database import Database, table_of
-from controller.store.models import Attempt
-from controller.store.sign_ins import create_code
+from paploss.controller.api.access import SESSION_COOKIE
+from paploss.controller.store.database import Database, table_of
+from paploss.controller.store.models import Attempt
+from paploss.controller.store.sign_ins import create_code
 
 
 def test_no_secret_is_logged_whatever_is_done_with_it(

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from controller.api.app import create_app
-from controller.api.server import AddressError, bind
-from controller.settings import Settings
-from controller.store.database import Database
-from controller.store.errors import SchemaError
-from controller.store.schema import upgrade
-from jobs.queue import QueueError
+from paploss.controller.api.app import create_app
+from paploss.controller.api.server import AddressError, bind
+from paploss.controller.settings import Settings
+from paploss.controller.store.database import Database
+from paploss.controller.store.errors import SchemaError
+from paploss.controller.store.schema import upgrade
+from paploss.jobs.queue import QueueError
 
 
 def test_a_busy_port_is_named() -> None:

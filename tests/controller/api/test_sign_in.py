@@ -6,8 +6,8 @@ import httpx
 import pytest
 from controllers import RunningController
 
-from controller.api.access import SESSION_COOKIE
-from controller.store.sign_ins import create_code
+from paploss.controller.api.access import SESSION_COOKIE
+from paploss.controller.store.sign_ins import create_code
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from controllers import RunningController
 from fastapi import FastAPI
 from sqlalchemy import create_engine
 
-from controller.api.tracing import ENDPOINT_VARIABLE, TracingError, start_tracing
+from paploss.controller.api.tracing import ENDPOINT_VARIABLE, TracingError, start_tracing
 
 trace_service = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
 

@@ -9,10 +9,10 @@ from controllers import PlayedWorker
 from plotly import graph_objects
 from stack import wait_until
 
-from controller.client import ApiError, Client
-from controller.loss_choice import LossChoice
-from controller.specs import TrainingSpec
-from jobs.spec import LossSpec
+from paploss.client.loss_choice import LossChoice
+from paploss.client.specs import TrainingSpec
+from paploss.client.sync_client import ApiError, Client
+from paploss.jobs.spec import LossSpec
 
 COMPARISON = TrainingSpec(
     name="both",

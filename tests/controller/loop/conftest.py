@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from simulation import Platform
 
-from controller.settings import Settings
-from controller.store.database import Database
-from jobs.queue import TrialQueue
+from paploss.controller.settings import Settings
+from paploss.controller.store.database import Database
+from paploss.jobs.queue import TrialQueue
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ from simulation import Platform, reward_of
 from sqlalchemy import event, update
 from sqlalchemy.orm import Session
 
-from controller.loop.confirmation import Report
-from controller.loop.jobs import confirm_seed, decode_loss, proxy_seed
-from controller.store import searches
-from controller.store.errors import ConflictError
-from controller.store.models import Search, Trial
-from jobs.presets import PRESETS
-from jobs.spec import JobResult
+from paploss.controller.loop.confirmation import Report
+from paploss.controller.loop.jobs import confirm_seed, decode_loss, proxy_seed
+from paploss.controller.store import searches
+from paploss.controller.store.errors import ConflictError
+from paploss.controller.store.models import Search, Trial
+from paploss.jobs.presets import PRESETS
+from paploss.jobs.spec import JobResult
 
 FAILED = JobResult(outcome="failed", error_kind="user", error="no such file")
 

@@ -1,4 +1,4 @@
-from controller.loop.feed import Waiting, choose_next
+from paploss.controller.loop.feed import Waiting, choose_next
 
 
 def waiting(name: str, *, priority: int = 0, served: int = 0, room: int = 100, trials: int = 10) -> Waiting:

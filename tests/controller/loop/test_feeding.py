@@ -4,8 +4,8 @@ from servers import RedisServer
 from simulation import Platform
 from wire import Wire
 
-from controller.settings import Settings
-from jobs.queue import TrialQueue
+from paploss.controller.settings import Settings
+from paploss.jobs.queue import TrialQueue
 
 # The queue
 

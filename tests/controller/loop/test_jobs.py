@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scenarios import search_spec
 
-from controller.loop.jobs import confirm_seed, decode_loss, proxy_seed, search_space
-from jobs.presets import identity
+from paploss.controller.loop.jobs import confirm_seed, decode_loss, proxy_seed, search_space
+from paploss.jobs.presets import identity
 
 
 @pytest.mark.parametrize("knots", [2, 4, 6])

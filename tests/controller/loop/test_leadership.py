@@ -9,11 +9,11 @@ from scenarios import add_search, add_training, outcome, pass_grace, pass_lease,
 from simulation import Platform
 from sqlalchemy import event
 
-from controller.loop.driver import Driver
-from controller.settings import Settings
-from controller.store import transitions
-from controller.store.database import Database
-from controller.store.models import Search, Trial
+from paploss.controller.loop.driver import Driver
+from paploss.controller.settings import Settings
+from paploss.controller.store import transitions
+from paploss.controller.store.database import Database
+from paploss.controller.store.models import Search, Trial
 
 # Leases and leaders
 

@@ -3,8 +3,8 @@
 from scenarios import add_training
 from simulation import Platform, metrics
 
-from controller.store.models import Search
-from jobs.spec import JobResult, JobSpec
+from paploss.controller.store.models import Search
+from paploss.jobs.spec import JobResult, JobSpec
 
 FAILED = JobResult(outcome="failed", error_kind="user", error="no such file")
 BEST_RATES = {"published": 2.0, "start": 0.5}

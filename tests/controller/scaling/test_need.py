@@ -1,12 +1,12 @@
 from scenarios import add_search, add_training
 from sqlalchemy import update
 
-from controller.loop.driver import Driver
-from controller.scaling.need import count_wanted
-from controller.settings import Settings
-from controller.store.database import Database
-from controller.store.models import Search, Trial
-from jobs.queue import TrialQueue
+from paploss.controller.loop.driver import Driver
+from paploss.controller.scaling.need import count_wanted
+from paploss.controller.settings import Settings
+from paploss.controller.store.database import Database
+from paploss.controller.store.models import Search, Trial
+from paploss.jobs.queue import TrialQueue
 
 
 def wanted(database: Database) -> dict[int, int]:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from controller.scaling.plan import (
+from paploss.controller.scaling.plan import (
     BURST,
     FIRST_DELAY_SECONDS,
     LASTING_SECONDS,
@@ -14,7 +14,7 @@ from controller.scaling.plan import (
     decide,
     share_out,
 )
-from controller.scaling.pools import Pool
+from paploss.controller.scaling.pools import Pool
 
 OBSTACLE = "cannot be scheduled: 0/1 nodes are available"
 

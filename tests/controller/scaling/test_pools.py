@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 import yaml
 
-from controller.scaling.errors import PoolsError
-from controller.scaling.pools import Pool, read_pools
+from paploss.controller.scaling.errors import PoolsError
+from paploss.controller.scaling.pools import Pool, read_pools
 
 
 def write(folder: Path, **changes: Any) -> Path:

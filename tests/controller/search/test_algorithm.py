@@ -1,14 +1,14 @@
-"""The contract of every search algorithm: what `controller.search.algorithm.Algorithm` demands."""
+"""The contract of every search algorithm: what `paploss.controller.search.algorithm.Algorithm` demands."""
 
 import json
 
 import numpy as np
 import pytest
 
-from controller.search.algorithm import Algorithm, Sample
-from controller.search.catalogue import NAMES, create
-from controller.search.policy import PolicyState
-from controller.search.space import Space
+from paploss.controller.search.algorithm import Algorithm, Sample
+from paploss.controller.search.catalogue import NAMES, create
+from paploss.controller.search.policy import PolicyState
+from paploss.controller.search.space import Space
 
 SPACE = Space(("bbox_head",), knots=2)
 ROUNDS = 12

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from controller.search.importance import measure
+from paploss.controller.search.importance import measure
 
 MU = np.full(3, 0.5)
 

@@ -5,7 +5,15 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import kstest, truncnorm
 
-from controller.search.policy import PolicyState, location, log_density, log_density_and_slope, logit, mean, sample
+from paploss.controller.search.policy import (
+    PolicyState,
+    location,
+    log_density,
+    log_density_and_slope,
+    logit,
+    mean,
+    sample,
+)
 
 
 def frozen_law(mu: float, sigma: float):

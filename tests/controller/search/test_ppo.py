@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from controller.search.algorithm import Sample
-from controller.search.policy import PolicyState
-from controller.search.ppo import Ppo
-from controller.search.released import Released
-from controller.search.space import Space
+from paploss.controller.search.algorithm import Sample
+from paploss.controller.search.policy import PolicyState
+from paploss.controller.search.ppo import Ppo
+from paploss.controller.search.released import Released
+from paploss.controller.search.space import Space
 
 SPACE = Space(("bbox_head",), knots=1)
 

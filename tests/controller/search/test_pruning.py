@@ -1,6 +1,6 @@
 import pytest
 
-from controller.search.pruning import threshold
+from paploss.controller.search.pruning import threshold
 
 # Final APs (percent) of twelve random samples of the start policy, measured; at half their training, about half of it.
 MEASURED = [22.9, 7.5, 0.0, 22.1, 13.3, 0.4, 2.0, 0.4, 22.6, 0.0, 21.4, 19.2]

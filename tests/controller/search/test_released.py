@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from controller.search.algorithm import Sample
-from controller.search.policy import PolicyState, log_density
-from controller.search.released import Released
-from controller.search.space import Space
+from paploss.controller.search.algorithm import Sample
+from paploss.controller.search.policy import PolicyState, log_density
+from paploss.controller.search.released import Released
+from paploss.controller.search.space import Space
 
 GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "policy.npz")
 SEARCHES = {"retina": Space(("bbox_head",)), "faster": Space(("rpn_head", "bbox_head"))}

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.search.scheduling import (
+from paploss.controller.search.scheduling import (
     Action,
     Fail,
     Finish,

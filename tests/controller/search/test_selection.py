@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from controller.search.algorithm import Sample
-from controller.search.policy import PolicyState, mean
-from controller.search.selection import candidates, choose
+from paploss.controller.search.algorithm import Sample
+from paploss.controller.search.policy import PolicyState, mean
+from paploss.controller.search.selection import candidates, choose
 
 STATE = PolicyState(4, np.full(3, 0.5), 0.1)
 

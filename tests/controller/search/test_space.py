@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from controller.search.space import HeadParameters, Space
-from jobs.presets import PRESETS
-from jobs.profiles import PROFILES
-from jobs.spec import FUNCTION_NAMES
+from paploss.controller.search.space import HeadParameters, Space
+from paploss.jobs.presets import PRESETS
+from paploss.jobs.profiles import PROFILES
+from paploss.jobs.spec import FUNCTION_NAMES
 
 RETINANET = Space(("bbox_head",))
 FASTER = Space(("rpn_head", "bbox_head"))

@@ -6,9 +6,9 @@ from scenarios import add_search
 from sqlalchemy import select, text
 from sqlalchemy.exc import InternalError, OperationalError
 
-from controller.store import leadership, schema
-from controller.store.database import Database, now, read_clock
-from controller.store.models import Search
+from paploss.controller.store import leadership, schema
+from paploss.controller.store.database import Database, now, read_clock
+from paploss.controller.store.models import Search
 
 
 def test_the_clock_is_unix_time_with_fractions(database: Database) -> None:

@@ -15,14 +15,14 @@ from servers import PostgresServer
 from simulation import Platform
 from sqlalchemy import select
 
-from controller.settings import Settings
-from controller.specs import PathRefusedError
-from controller.store import dumps, leases, schema, searches
-from controller.store.database import Database
-from controller.store.errors import ConflictError, DumpError, NotFoundError
-from controller.store.models import Base, Search
-from jobs.lease import ResultRequest
-from jobs.queue import TrialQueue
+from paploss.client.specs import PathRefusedError
+from paploss.controller.settings import Settings
+from paploss.controller.store import dumps, leases, schema, searches
+from paploss.controller.store.database import Database
+from paploss.controller.store.errors import ConflictError, DumpError, NotFoundError
+from paploss.controller.store.models import Base, Search
+from paploss.jobs.lease import ResultRequest
+from paploss.jobs.queue import TrialQueue
 
 
 @pytest.fixture

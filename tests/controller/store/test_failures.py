@@ -2,8 +2,8 @@
 
 from scenarios import add_training, claim, expire, failed, finish, release, renew
 
-from controller.store.database import Database
-from controller.store.failures import read_failures
+from paploss.controller.store.database import Database
+from paploss.controller.store.failures import read_failures
 
 
 def test_attempts_without_a_result_are_counted_by_their_first_line(database: Database) -> None:

@@ -6,10 +6,10 @@ import pytest
 from scenarios import add_search, claim, failed, finish, release, renew, search, succeeded
 from sqlalchemy import update
 
-from controller.store.database import Database
-from controller.store.gpu_use import GpuUse, Interval, add_up, read_gpu_use
-from controller.store.models import Attempt, Search, Trial, Worker
-from controller.store.searches import NewTrial, add_trials
+from paploss.controller.store.database import Database
+from paploss.controller.store.gpu_use import GpuUse, Interval, add_up, read_gpu_use
+from paploss.controller.store.models import Attempt, Search, Trial, Worker
+from paploss.controller.store.searches import NewTrial, add_trials
 
 
 def test_what_is_neither_busy_nor_lost_is_idle() -> None:

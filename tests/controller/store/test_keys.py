@@ -1,8 +1,8 @@
 import pytest
 
-from controller.store import keys, queries
-from controller.store.database import Database
-from controller.store.errors import ConflictError, NotFoundError
+from paploss.controller.store import keys, queries
+from paploss.controller.store.database import Database
+from paploss.controller.store.errors import ConflictError, NotFoundError
 
 
 def test_a_key_is_found_until_it_is_revoked_and_stored_only_as_a_digest(database: Database) -> None:

@@ -1,9 +1,9 @@
 import pytest
 from scenarios import pass_term
 
-from controller.store.database import Database
-from controller.store.errors import LeadershipLostError
-from controller.store.leadership import Term, acquire, check, drive, find_leader, resign
+from paploss.controller.store.database import Database
+from paploss.controller.store.errors import LeadershipLostError
+from paploss.controller.store.leadership import Term, acquire, check, drive, find_leader, resign
 
 
 def lead(database: Database, holder: str) -> Term | None:

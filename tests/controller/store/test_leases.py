@@ -21,12 +21,12 @@ from scenarios import (
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from controller.store import leases, queries, searches, transitions
-from controller.store.database import Database, now
-from controller.store.errors import ConflictError, GoneError, LateResultError, NotFoundError
-from controller.store.models import Worker
-from jobs.lease import GpuUse, ReleaseRequest, RenewRequest, ResultRequest
-from jobs.spec import JobResult, StartEvent
+from paploss.controller.store import leases, queries, searches, transitions
+from paploss.controller.store.database import Database, now
+from paploss.controller.store.errors import ConflictError, GoneError, LateResultError, NotFoundError
+from paploss.controller.store.models import Worker
+from paploss.jobs.lease import GpuUse, ReleaseRequest, RenewRequest, ResultRequest
+from paploss.jobs.spec import JobResult, StartEvent
 
 # Claims
 

@@ -6,11 +6,11 @@ from typing import Any
 from scenarios import add_trial, attempts, claim, evaluation, finish, renew, search, search_spec, succeeded, trial
 from sqlalchemy import func, select, update
 
-from controller.store import dumps, queries, retention, searches
-from controller.store.database import Database, now
-from controller.store.events import record
-from controller.store.models import Base, DeletedSearch, Evaluation, Event, IdempotencyKey, Search, Worker
-from controller.store.searches import Idempotency, create_search
+from paploss.controller.store import dumps, queries, retention, searches
+from paploss.controller.store.database import Database, now
+from paploss.controller.store.events import record
+from paploss.controller.store.models import Base, DeletedSearch, Evaluation, Event, IdempotencyKey, Search, Worker
+from paploss.controller.store.searches import Idempotency, create_search
 
 DAYS = 30.0
 

@@ -9,12 +9,12 @@ from alembic.runtime.migration import MigrationContext
 from scenarios import training_spec
 from sqlalchemy import MetaData, insert, inspect, select, text
 
-from controller.loop.jobs import parse_training
-from controller.specs import TrainingSpec
-from controller.store import schema
-from controller.store.database import Database
-from controller.store.errors import SchemaError
-from controller.store.models import Base, Search, Trial
+from paploss.client.specs import TrainingSpec
+from paploss.controller.loop.jobs import parse_training
+from paploss.controller.store import schema
+from paploss.controller.store.database import Database
+from paploss.controller.store.errors import SchemaError
+from paploss.controller.store.models import Base, Search, Trial
 
 
 def test_models_and_migrations_agree(database: Database) -> None:

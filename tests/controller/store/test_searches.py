@@ -4,13 +4,13 @@ import pytest
 from scenarios import add_search, add_training, attempts, claim, search, search_spec, training_spec, trial
 from sqlalchemy import func, select
 
-from controller.store import queries, searches
-from controller.store.database import Database
-from controller.store.errors import ConflictError, NotFoundError
-from controller.store.models import Base, Search, Trial
-from controller.store.searches import Idempotency
-from jobs.presets import PRESETS, identity
-from jobs.spec import LossSpec
+from paploss.controller.store import queries, searches
+from paploss.controller.store.database import Database
+from paploss.controller.store.errors import ConflictError, NotFoundError
+from paploss.controller.store.models import Base, Search, Trial
+from paploss.controller.store.searches import Idempotency
+from paploss.jobs.presets import PRESETS, identity
+from paploss.jobs.spec import LossSpec
 
 
 def test_a_training_has_a_trial_for_each_loss_and_seed(database: Database) -> None:

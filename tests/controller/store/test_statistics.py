@@ -2,9 +2,9 @@
 
 from scenarios import LEASE_SECONDS, add_search, add_trial, claim, finish, pass_lease, succeeded
 
-from controller.store import statistics
-from controller.store.database import Database
-from controller.store.models import Trial
+from paploss.controller.store import statistics
+from paploss.controller.store.database import Database
+from paploss.controller.store.models import Trial
 
 
 def add_proxy(database: Database, search_id: str, number: int, **values: object) -> None:

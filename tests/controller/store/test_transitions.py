@@ -13,9 +13,9 @@ from scenarios import (
     trial,
 )
 
-from controller.store import queries, transitions
-from controller.store.database import Database
-from controller.store.errors import ConflictError
+from paploss.controller.store import queries, transitions
+from paploss.controller.store.database import Database
+from paploss.controller.store.errors import ConflictError
 
 
 def test_a_cancelled_trial_ends_and_the_others_go_on(database: Database) -> None:

@@ -24,12 +24,12 @@ from scenarios import (
 )
 from sqlalchemy import select
 
-from controller.store import leases, searches, transitions
-from controller.store.database import Database
-from controller.store.errors import ConflictError, GoneError, LateResultError, StoreError
-from controller.store.models import Attempt, LateResult, Trial
-from jobs.lease import ResultRequest
-from jobs.spec import JobResult
+from paploss.controller.store import leases, searches, transitions
+from paploss.controller.store.database import Database
+from paploss.controller.store.errors import ConflictError, GoneError, LateResultError, StoreError
+from paploss.controller.store.models import Attempt, LateResult, Trial
+from paploss.jobs.lease import ResultRequest
+from paploss.jobs.spec import JobResult
 
 TRIALS, CAP = 3, 2
 MAX_FAILED_ATTEMPTS, MAX_PREEMPTIONS = 2, 1

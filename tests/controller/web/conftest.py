@@ -11,8 +11,8 @@ from controllers import RunningController
 from servers import RedisServer
 
 from benchmarks.filled_database import fill
-from controller.loss_choice import LossChoice
-from controller.specs import ConfirmSpec, SearchSpec, TrainingSpec
+from paploss.client.loss_choice import LossChoice
+from paploss.client.specs import ConfirmSpec, SearchSpec, TrainingSpec
 
 
 @pytest.fixture(scope="session")

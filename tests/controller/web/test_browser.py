@@ -4,10 +4,10 @@ import pytest
 from browsers import Site, Visitor, sync_api
 from controllers import PlayedWorker, RunningController
 
-from controller.client import Client
-from controller.specs import ConfirmSpec, SearchSpec
-from controller.store.models import Role
-from controller.store.sign_ins import create_code
+from paploss.client.specs import ConfirmSpec, SearchSpec
+from paploss.client.states import Role
+from paploss.client.sync_client import Client
+from paploss.controller.store.sign_ins import create_code
 
 pytestmark = pytest.mark.browser
 

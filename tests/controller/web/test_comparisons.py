@@ -3,11 +3,12 @@
 import pytest
 from plotly import graph_objects
 
-from controller.comparison import Measured, compare
-from controller.comparison_report import Comparison
-from controller.web.comparisons import draw_comparison
-from controller.web.style import PALETTES, Theme
-from jobs.spec import LossSpec
+from paploss.client.comparison import Comparison
+from paploss.client.models import Theme
+from paploss.controller.comparison import Measured, compare
+from paploss.controller.web.comparisons import draw_comparison
+from paploss.controller.web.style import PALETTES
+from paploss.jobs.spec import LossSpec
 
 LOSSES = (
     Measured("CE", LossSpec(name="ce_l1"), {1: 0.2, 2: 0.22}),

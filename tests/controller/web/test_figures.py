@@ -6,10 +6,11 @@ import pytest
 from plotly import graph_objects
 from simulation import metrics
 
-from controller.web.figures import TrialPoint, breakdown, functions, learning_curve, rewards
-from controller.web.style import PALETTES, Theme
-from jobs.presets import PRESETS, identity
-from jobs.spec import EvaluationEvent, HeadLoss
+from paploss.client.models import Theme
+from paploss.controller.web.figures import TrialPoint, breakdown, functions, learning_curve, rewards
+from paploss.controller.web.style import PALETTES
+from paploss.jobs.presets import PRESETS, identity
+from paploss.jobs.spec import EvaluationEvent, HeadLoss
 
 TRIALS = [
     TrialPoint("t-0", 0, 0, 0.10),

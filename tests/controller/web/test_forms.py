@@ -3,9 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
-from controller.api.problems import describe_errors
-from controller.specs import SearchSpec
-from controller.web.forms import Field, default_values, flatten, list_fields, read_values
+from paploss.client.specs import SearchSpec
+from paploss.controller.api.problems import describe_errors
+from paploss.controller.web.forms import Field, default_values, flatten, list_fields, read_values
 
 FIELDS = list_fields(SearchSpec.model_json_schema())
 BY_PATH = {field.path: field for field in FIELDS}

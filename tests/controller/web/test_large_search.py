@@ -11,7 +11,7 @@ from servers import RedisServer
 from sqlalchemy import event
 
 from benchmarks.filled_database import fill
-from controller.specs import SearchSpec
+from paploss.client.specs import SearchSpec
 
 PAGE_BYTES = 2_000_000
 PAGE_QUERIES = 40

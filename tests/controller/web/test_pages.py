@@ -10,12 +10,12 @@ from controllers import PlayedWorker, RunningController, run_search
 from scenarios import pass_lease
 from typer.main import get_command
 
-from controller.cli.main import app
-from controller.client import Client
-from controller.loss_choice import LossChoice
-from controller.specs import ConfirmSpec, SearchSpec, TrainingSpec
-from controller.store import transitions
-from jobs.spec import JobResult
+from paploss.cli.main import app
+from paploss.client.loss_choice import LossChoice
+from paploss.client.specs import ConfirmSpec, SearchSpec, TrainingSpec
+from paploss.client.sync_client import Client
+from paploss.controller.store import transitions
+from paploss.jobs.spec import JobResult
 
 SMALL = SearchSpec(
     name="<b>mine</b>", profile="synthetic", rounds=1, trials_per_round=2, confirm=ConfirmSpec(candidates=1, seeds=2)

@@ -5,7 +5,14 @@ from datetime import UTC, datetime
 import pytest
 from jinja2 import UndefinedError
 
-from controller.web.render import Pages, draw_sparkline, format_ap, format_duration, format_number, format_timestamp
+from paploss.controller.web.render import (
+    Pages,
+    draw_sparkline,
+    format_ap,
+    format_duration,
+    format_number,
+    format_timestamp,
+)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ import pytest
 from plotly import graph_objects
 from simulation import metrics
 
-from controller.search.space import Space
-from controller.web.figures import MOST_DOTS, TrialPoint, breakdown, functions, rewards
-from controller.web.search_figures import (
+from paploss.client.models import Theme
+from paploss.controller.search.space import Space
+from paploss.controller.web.figures import MOST_DOTS, TrialPoint, breakdown, functions, rewards
+from paploss.controller.web.search_figures import (
     Band,
     RewardCurve,
     gpu_use,
@@ -15,9 +16,9 @@ from controller.web.search_figures import (
     policy,
     two_searches,
 )
-from controller.web.style import PALETTES, Theme
-from jobs.presets import PRESETS, identity
-from jobs.spec import Metrics
+from paploss.controller.web.style import PALETTES
+from paploss.jobs.presets import PRESETS, identity
+from paploss.jobs.spec import Metrics
 
 ONE = Space(("bbox_head",)).names
 TWO = Space(("rpn_head", "bbox_head"), knots=2).names

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from controllers import RunningController
 
-from controller.api.examples import EXAMPLES
-from controller.client import Client
-from controller.specs import SearchSpec
+from paploss.client.specs import SearchSpec
+from paploss.client.sync_client import Client
+from paploss.controller.api.examples import EXAMPLES
 
 FILLED = {"profile": "synthetic", "name": "<i>mine</i>", "rounds": "3", "trials_per_round": "2", "prune": "false"}
 

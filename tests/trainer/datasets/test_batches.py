@@ -4,7 +4,7 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.structures import InstanceData
 
-from trainer.datasets.batches import pack, unpack
+from paploss.trainer.datasets.batches import pack, unpack
 
 CPU = torch.device("cpu")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from mmdet.datasets import CocoDataset
 
-from jobs.spec import DatasetSpec, JobSpec, LossSpec, Split
-from trainer.datasets.coco import read_split
-from trainer.datasets.sources import read_job_data
-from trainer.errors import UserError
+from paploss.jobs.spec import DatasetSpec, JobSpec, LossSpec, Split
+from paploss.trainer.datasets.coco import read_split
+from paploss.trainer.datasets.sources import read_job_data
+from paploss.trainer.errors import UserError
 
 FOCAL = LossSpec(name="focal_giou")
 SPLIT = Split(annotations="annotations/instances_train2017.json", images="train2017")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from jobs.spec import JobSpec
-from trainer.datasets import digits
-from trainer.datasets.sources import read_job_data
+from paploss.jobs.spec import JobSpec
+from paploss.trainer.datasets import digits
+from paploss.trainer.datasets.sources import read_job_data
 
 
 @pytest.fixture(scope="module")

@@ -5,17 +5,17 @@ import pytest
 import torch
 from mmengine.dataset import pseudo_collate
 
-from trainer.datasets.loading import (
+from paploss.trainer.datasets.loading import (
     EvaluationSamples,
     SampleOrder,
     TrainingSamples,
     evaluation_batches,
     training_batches,
 )
-from trainer.datasets.sources import read_job_data
-from trainer.detectors import build_detector
-from trainer.errors import UserError
-from trainer.profiles import recipe_of
+from paploss.trainer.datasets.sources import read_job_data
+from paploss.trainer.detectors import build_detector
+from paploss.trainer.errors import UserError
+from paploss.trainer.profiles import recipe_of
 
 CPU = torch.device("cpu")
 

@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from trainer.datasets.records import Records
+from paploss.trainer.datasets.records import Records
 
 OBJECTS = [{"name": "ä", "boxes": [[0.1, 2, 1e-300]]}, {}, {"name": None}]
 

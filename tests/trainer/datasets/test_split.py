@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.datasets.split import choose_images, split_file, split_names
-from trainer.errors import UserError
+from paploss.trainer.datasets.split import choose_images, split_file, split_names
+from paploss.trainer.errors import UserError
 
 
 def make_content(image_count: int = 400, seed: int = 0) -> dict:

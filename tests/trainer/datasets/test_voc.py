@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.spec import Split
-from trainer.datasets.coco import read_split
-from trainer.datasets.voc import convert_voc
-from trainer.errors import UserError
+from paploss.jobs.spec import Split
+from paploss.trainer.datasets.coco import read_split
+from paploss.trainer.datasets.voc import convert_voc
+from paploss.trainer.errors import UserError
 
 CELL = "<object><name>RBC</name><bndbox><xmin>1</xmin><ymin>333</ymin><xmax>87</xmax><ymax>437</ymax></bndbox></object>"
 LATER = (

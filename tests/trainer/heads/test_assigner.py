@@ -5,7 +5,7 @@ import torch
 from mmdet.models.task_modules.assigners import MaxIoUAssigner
 from mmengine.structures import InstanceData
 
-from trainer.heads.assigner import VectorisedMaxIoUAssigner
+from paploss.trainer.heads.assigner import VectorisedMaxIoUAssigner
 
 OPTIONS = {
     "retinanet": {"pos_iou_thr": 0.5, "neg_iou_thr": 0.4, "min_pos_iou": 0},

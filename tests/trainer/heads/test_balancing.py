@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from trainer.heads.balancing import balance
-from trainer.losses import ALRPLoss
-from trainer.losses.alrp import FIRST_BOX_WEIGHT
+from paploss.losses import ALRPLoss
+from paploss.losses.alrp import FIRST_BOX_WEIGHT
+from paploss.trainer.heads.balancing import balance
 
 STEPS = torch.tensor([[[0.5, 0.2], [0.7, 0.4]], [[0.1, 0.6], [0.3, 0.8]]], dtype=torch.float64)
 """Both losses of each step of each process, `[process, step, 2]`."""

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from jobs.spec import LossSpec
-from trainer.detectors import build_detector
-from trainer.heads.cse_autoloss import areas_of_pairs, classification_b, detached_iou, regression_b
-from trainer.profiles.atss import atss
-from trainer.profiles.retinanet import retinanet
-from trainer.profiles.retinanet_tiny import SIZE
+from paploss.jobs.spec import LossSpec
+from paploss.trainer.detectors import build_detector
+from paploss.trainer.heads.cse_autoloss import areas_of_pairs, classification_b, detached_iou, regression_b
+from paploss.trainer.profiles.atss import atss
+from paploss.trainer.profiles.retinanet import retinanet
+from paploss.trainer.profiles.retinanet_tiny import SIZE
 
 CLASSES = 3
 ANCHORS = torch.tensor([[0.0, 0, 16, 16], [8, 0, 24, 16], [0, 8, 16, 24], [8, 8, 24, 24]])

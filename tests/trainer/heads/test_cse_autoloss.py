@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.detectors import MODELS
-from trainer.heads.cse_autoloss import (
+from paploss.trainer.detectors import MODELS
+from paploss.trainer.heads.cse_autoloss import (
     areas_of_pairs,
     classification_a,
     classification_b,

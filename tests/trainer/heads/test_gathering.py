@@ -10,11 +10,11 @@ import torch
 import two_devices
 from two_devices import NAMES, POSITIVES, Model, gradients, make_inputs
 
-from jobs.spec import LossSpec
-from trainer.datasets.sources import read_job_data
-from trainer.detectors import build_detector
-from trainer.heads.objective import RankingObjective
-from trainer.profiles import recipe_of
+from paploss.jobs.spec import LossSpec
+from paploss.trainer.datasets.sources import read_job_data
+from paploss.trainer.detectors import build_detector
+from paploss.trainer.heads.objective import RankingObjective
+from paploss.trainer.profiles import recipe_of
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 import torch
 
-from trainer.heads.gradient import scale_gradient
+from paploss.trainer.heads.gradient import scale_gradient
 
 
 def test_values_stay_and_gradient_is_multiplied():

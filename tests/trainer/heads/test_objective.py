@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from jobs.presets import PRESETS
-from trainer.heads.objective import LOSS_PARTS, SMALLEST_IOU, RankingObjective
-from trainer.heads.quality import box_quality, decode_unit
-from trainer.losses import alrp_loss, ap_loss, handmade_ap_loss, parameterized_ap_loss, rank_sort_loss
+from paploss.jobs.presets import PRESETS
+from paploss.losses import alrp_loss, ap_loss, handmade_ap_loss, parameterized_ap_loss, rank_sort_loss
+from paploss.trainer.heads.objective import LOSS_PARTS, SMALLEST_IOU, RankingObjective
+from paploss.trainer.heads.quality import box_quality, decode_unit
 
 CLASSES, BACKGROUND = 3, 3
 MEANS, STDS = (0.0, 0.1, 0.0, 0.0), (0.1, 0.1, 0.2, 0.2)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.heads.objective import RankingObjective
+from paploss.trainer.heads.objective import RankingObjective
 
 GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "losses.npz")
 CASES = range(7)

@@ -5,7 +5,7 @@ import torch
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmdet.structures.bbox import bbox_overlaps
 
-from trainer.heads.quality import box_quality, decode_unit
+from paploss.trainer.heads.quality import box_quality, decode_unit
 
 STDS = torch.tensor([0.1, 0.1, 0.2, 0.2])
 

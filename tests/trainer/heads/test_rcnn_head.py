@@ -4,13 +4,13 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from jobs.presets import PRESETS
-from jobs.spec import LossSpec
-from trainer.detectors import build_detector
-from trainer.heads.quality import box_quality
-from trainer.losses import parameterized_ap_loss
-from trainer.profiles.faster_rcnn import faster_rcnn
-from trainer.profiles.faster_rcnn_tiny import SIZE
+from paploss.jobs.presets import PRESETS
+from paploss.jobs.spec import LossSpec
+from paploss.losses import parameterized_ap_loss
+from paploss.trainer.detectors import build_detector
+from paploss.trainer.heads.quality import box_quality
+from paploss.trainer.profiles.faster_rcnn import faster_rcnn
+from paploss.trainer.profiles.faster_rcnn_tiny import SIZE
 
 PUBLISHED = PRESETS["faster-rcnn"]
 CLASSES = 3

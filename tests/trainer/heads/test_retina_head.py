@@ -5,14 +5,14 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from jobs.presets import PRESETS
-from jobs.spec import LossSpec
-from trainer.detectors import MODELS
-from trainer.heads import RankingRetinaHead
-from trainer.heads.quality import box_quality, decode_unit
-from trainer.losses import parameterized_ap_loss
-from trainer.profiles.retinanet import retinanet
-from trainer.profiles.retinanet_tiny import SIZE
+from paploss.jobs.presets import PRESETS
+from paploss.jobs.spec import LossSpec
+from paploss.losses import parameterized_ap_loss
+from paploss.trainer.detectors import MODELS
+from paploss.trainer.heads import RankingRetinaHead
+from paploss.trainer.heads.quality import box_quality, decode_unit
+from paploss.trainer.profiles.retinanet import retinanet
+from paploss.trainer.profiles.retinanet_tiny import SIZE
 
 CLASSES = 3
 SIDE_PX = 64

@@ -6,13 +6,13 @@ from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from jobs.presets import PRESETS
-from jobs.spec import LossSpec
-from trainer.detectors import MODELS
-from trainer.heads import RankingRPNHead
-from trainer.heads.anchor_ranking import flatten_levels
-from trainer.profiles.faster_rcnn import faster_rcnn
-from trainer.profiles.faster_rcnn_tiny import SIZE
+from paploss.jobs.presets import PRESETS
+from paploss.jobs.spec import LossSpec
+from paploss.trainer.detectors import MODELS
+from paploss.trainer.heads import RankingRPNHead
+from paploss.trainer.heads.anchor_ranking import flatten_levels
+from paploss.trainer.profiles.faster_rcnn import faster_rcnn
+from paploss.trainer.profiles.faster_rcnn_tiny import SIZE
 
 PUBLISHED = PRESETS["faster-rcnn"]
 SIDE_PX = 64

@@ -5,16 +5,16 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from jobs.losses import LOSSES
-from jobs.presets import PRESETS, identity
-from jobs.spec import LossSpec, Overrides
-from trainer.datasets.sources import read_job_data
-from trainer.detectors import build_detector
-from trainer.divergence import DivergenceWatch, total_loss
-from trainer.errors import UserError
-from trainer.profiles import recipe_of
-from trainer.profiles.faster_rcnn_r50 import RATES
-from trainer.profiles.recipe import Recipe
+from paploss.jobs.losses import LOSSES
+from paploss.jobs.presets import PRESETS, identity
+from paploss.jobs.spec import LossSpec, Overrides
+from paploss.trainer.datasets.sources import read_job_data
+from paploss.trainer.detectors import build_detector
+from paploss.trainer.divergence import DivergenceWatch, total_loss
+from paploss.trainer.errors import UserError
+from paploss.trainer.profiles import recipe_of
+from paploss.trainer.profiles.faster_rcnn_r50 import RATES
+from paploss.trainer.profiles.recipe import Recipe
 
 PUBLISHED = PRESETS["faster-rcnn"]
 NAMED = {name: LossSpec(name=name) for name in ("ap_l1", "alrp", "rank_sort", "ce_l1", "ce_giou", "cse_autoloss_a")}

@@ -3,13 +3,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from jobs.presets import PRESETS, identity
-from jobs.profiles import PROFILES
-from jobs.spec import HeadLoss, LossSpec, Overrides
-from trainer.datasets.sources import read_job_data
-from trainer.detectors import build_detector
-from trainer.errors import UserError
-from trainer.profiles import RECIPES, recipe_of
+from paploss.jobs.presets import PRESETS, identity
+from paploss.jobs.profiles import PROFILES
+from paploss.jobs.spec import HeadLoss, LossSpec, Overrides
+from paploss.trainer.datasets.sources import read_job_data
+from paploss.trainer.detectors import build_detector
+from paploss.trainer.errors import UserError
+from paploss.trainer.profiles import RECIPES, recipe_of
 
 
 @pytest.fixture

@@ -5,17 +5,17 @@ from typing import get_args
 import pytest
 import torch
 
-from jobs.losses import LOSSES
-from jobs.presets import PRESETS
-from jobs.profiles import PROFILES
-from jobs.spec import LossSpec, Overrides, Precision
-from trainer.datasets.loading import SampleOrder, TrainingSamples, training_batches
-from trainer.datasets.sources import read_job_data
-from trainer.detectors import build_detector
-from trainer.divergence import total_loss
-from trainer.precision import compute_in
-from trainer.profiles import RECIPES, recipe_of
-from trainer.schedule import build_optimizer
+from paploss.jobs.losses import LOSSES
+from paploss.jobs.presets import PRESETS
+from paploss.jobs.profiles import PROFILES
+from paploss.jobs.spec import LossSpec, Overrides, Precision
+from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples, training_batches
+from paploss.trainer.datasets.sources import read_job_data
+from paploss.trainer.detectors import build_detector
+from paploss.trainer.divergence import total_loss
+from paploss.trainer.precision import compute_in
+from paploss.trainer.profiles import RECIPES, recipe_of
+from paploss.trainer.schedule import build_optimizer
 
 
 def rows(ending: str) -> list[tuple[str, str]]:

@@ -1,0 +1,5 @@
+"""`python -m paploss.cli` is `paploss`."""
+
+from paploss.cli.main import app
+
+app(prog_name="paploss")

@@ -1,0 +1,71 @@
+"""Which controller a command talks to, and with which key."""
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from paploss.cli.failures import BAD_INPUT, UNREACHABLE, CommandError
+from paploss.cli.platform import find_running
+from paploss.client.sync_client import Client, ClientError
+
+DEFAULT_STATE = Path("state")
+
+StateOption = Annotated[
+    Path, typer.Option("--state", envvar="PAPLOSS_STATE_DIR", help="Folder of this machine's own platform.")
+]
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", envvar="PAPLOSS_CONTROLLER_URL", help="A controller elsewhere, with a key in PAPLOSS_KEY."),
+]
+KeyFileOption = Annotated[
+    Path | None, typer.Option(envvar="PAPLOSS_KEY_FILE", help="File with the API key, in place of PAPLOSS_KEY.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def complete_ids(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """Ids that begin so with their names, newest first, for the shell; none where no controller answers."""
+    try:
+        with connect(ctx.params.get("state") or DEFAULT_STATE, ctx.params.get("url"), None) as client:
+            runs = itertools.chain(client.list_searches(), client.list_trainings())
+            yield from ((run.id, f"{run.state} {run.name}") for run in runs if run.id.startswith(incomplete))
+    except (CommandError, ClientError):
+        return
+
+
+IdArgument = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="Id of a search, or of a training request.", autocompletion=complete_ids),
+]
+
+
+def connect(state: Path, url: str | None, key_file: Path | None) -> Client:
+    """A client of the controller at `url`, or of the one that runs over the folder `state` on this machine.
+
+    Raises:
+        CommandError: there is none, or no key for it.
+    """
+    if url is not None:
+        return Client(url, _read_key(url, key_file))
+    address = find_running(state)
+    if address is None:
+        raise CommandError(
+            f"no platform runs over {state}: start one with `paploss up`, or name a controller with --url", UNREACHABLE
+        )
+    return Client(address.url, address.key)
+
+
+def _read_key(url: str, key_file: Path | None) -> str:
+    if key_file is not None:
+        try:
+            return key_file.read_text().strip()
+        except OSError as error:
+            raise CommandError(f"--key-file {key_file}: {error.strerror}", BAD_INPUT) from None
+    key = os.environ.get("PAPLOSS_KEY")
+    if not key:
+        raise CommandError(f"no API key for {url}: set PAPLOSS_KEY, or name a file with --key-file", BAD_INPUT)
+    return key

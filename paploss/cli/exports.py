@@ -1,0 +1,92 @@
+"""A found loss as files that outlive the platform: JSON of its parameters, a detector config that trains with it, and a
+Python module that needs torch alone.
+
+The JSON holds the loss as `paploss.jobs.spec.LossSpec` says, under `loss`; the rest tells where it comes from and what
+it was searched with, so that `paploss train FILE` needs no more.
+"""
+
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from paploss.cli.failures import CommandError
+from paploss.cli.local_training import TRAINER
+from paploss.client.models import Best, SearchDetail
+from paploss.jobs.spec import JobSpec
+
+FORMAT = 1
+
+
+def describe_best(search: SearchDetail, best: Best) -> dict[str, Any]:
+    """The content of the JSON file."""
+    spec = search.spec.model_dump(mode="json")
+    report = best.report or {}
+    return {
+        "format": FORMAT,
+        "loss": best.loss.model_dump(mode="json", exclude_none=True),
+        "search": {"id": search.id, "name": search.name, "state": search.state, "source": best.source},
+        "ap": {
+            "mean": best.ap,
+            "standard_error": report.get("standard_error"),
+            "seeds": report.get("count", 1),
+            "confirmed": best.confirmed,
+            "identity": (report.get("identity") or {}).get("mean"),
+        },
+        **{name: spec[name] for name in ("profile", "dataset", "weights", "overrides")},
+    }
+
+
+def write_export(content: dict[str, Any], file: Path) -> None:
+    """Write the JSON file."""
+    file.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def write_config(search: SearchDetail, best: Best, file: Path) -> None:
+    """Write a configuration for mmdet's own tools, by the trainer.
+
+    Raises:
+        CommandError: the profile is no detector, or the trainer refuses, e.g. because it finds no data set here.
+    """
+    spec = search.spec
+    if spec.profile == "synthetic":
+        raise CommandError("the profile synthetic is no detector")
+    job = JobSpec(
+        trial_id=search.id,
+        kind="final",
+        profile=spec.profile,
+        schedule="final",
+        overrides=spec.overrides.model_copy(update={"epochs": None}),
+        dataset=spec.dataset,
+        loss=best.loss,
+        weights=spec.weights,
+        gpus=spec.trial_gpus,
+        gather_scores=spec.gather_scores,
+    )
+    _have_written("config", job.model_dump_json(), file)
+
+
+def write_module(search: SearchDetail, best: Best, file: Path) -> None:
+    """Write a Python module with the loss that needs torch alone, by the trainer.
+
+    Raises:
+        CommandError: the trainer refuses, or is not installed here.
+    """
+    report = best.report or {}
+    error = report.get("standard_error")
+    measured = f"{100 * best.ap:.1f}" + ("" if error is None else f" +- {100 * error:.1f}")
+    origin = (
+        f"Found by search {search.id} {search.name!r} with {search.profile}: {measured} AP on its validation split."
+    )
+    _have_written("module", json.dumps({"loss": best.loss.model_dump(mode="json")}), file, "--origin", origin)
+
+
+def _have_written(command: str, content: str, file: Path, *options: str) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as source:
+        source.write(content)
+        source.flush()
+        arguments = [*TRAINER, command, source.name, "--output", str(file), *options]
+        finished = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        raise CommandError((finished.stderr.strip().splitlines() or ["no reason given"])[-1])

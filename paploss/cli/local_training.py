@@ -1,0 +1,127 @@
+"""One training on this machine, without a controller: the trainer as a child process, its events as a progress bar."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from paploss.cli.children import end_with_parent
+from paploss.cli.failures import BAD_INPUT, FAILED, INTERRUPTED, CommandError
+from paploss.cli.progress import percent
+from paploss.jobs.spec import EXIT_HANDED_BACK, EvaluationEvent, Event, JobResult, JobSpec, ProgressEvent, StartEvent
+
+TRAINER = (sys.executable, "-m", "paploss.trainer")
+
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def run_training(job: JobSpec, folder: Path, console: Console) -> JobResult:
+    """Train and evaluate `job` in `folder`; one that was interrupted there goes on from its checkpoint.
+
+    Ctrl-C asks the trainer for a checkpoint and waits for it.
+
+    Raises:
+        CommandError: the folder holds another training, or the trainer ended without a result.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    job_file = folder / "job.json"
+    text = job.model_dump_json(indent=1)
+    if job_file.exists() and job_file.read_text() != text:
+        raise CommandError(f"{job_file}: the folder holds another training; choose another one with --out", BAD_INPUT)
+    job_file.write_text(text)
+    command = [*TRAINER, "run", str(job_file), "--state", str(folder)]
+    with (
+        (folder / "trainer.log").open("ab") as log,
+        _bar(console) as bar,
+        _start(command, stdout=subprocess.PIPE, stderr=log) as trainer,
+    ):
+        try:
+            result = _follow(trainer, bar)
+        except KeyboardInterrupt:
+            bar.console.print("asking the trainer for a checkpoint ...")
+            trainer.terminate()
+            trainer.wait()
+            raise CommandError("interrupted; the same command goes on from the checkpoint", INTERRUPTED) from None
+        status = trainer.wait()
+    if result is None:
+        if status == EXIT_HANDED_BACK:
+            raise CommandError("the trainer was asked to stop; the same command goes on from its checkpoint", FAILED)
+        tail = (folder / "trainer.log").read_text(errors="replace")[-2000:]
+        raise CommandError(f"the trainer ended without a result (exit status {status}):\n{tail}", FAILED)
+    (folder / "result.json").write_text(result.model_dump_json(indent=1))
+    return result
+
+
+def call_trainer(arguments: Sequence[str], module: str = "trainer") -> str:
+    """Run another command of the trainer, which tells people on this terminal's standard error; its standard output.
+
+    `module`: of the trainer's, where the command has one to itself.
+
+    Raises:
+        typer.Exit: it failed and has said why.
+    """
+    with _start([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE) as trainer:
+        try:
+            output, _ = trainer.communicate()
+        except KeyboardInterrupt:
+            trainer.terminate()
+            raise
+    if trainer.returncode:
+        raise typer.Exit(trainer.returncode)
+    return output.decode()
+
+
+def _start(
+    command: Sequence[str], stdout: int | None = None, stderr: IO[bytes] | None = None
+) -> subprocess.Popen[bytes]:
+    parent_pid = os.getpid()
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=True,  # Ctrl-C is for this process, which asks the trainer once for a checkpoint
+        preexec_fn=lambda: end_with_parent(parent_pid),  # noqa: PLW1509 (one prctl, no lock is taken)
+    )
+
+
+def _follow(trainer: subprocess.Popen[bytes], bar: Progress) -> JobResult | None:
+    """Show events until the trainer's output ends; returns its result if it printed one."""
+    result = None
+    task = bar.add_task("starting", total=None, ap="–")
+    for line in trainer.stdout or ():
+        try:
+            event = _EVENT.validate_json(line)
+        except ValidationError:
+            bar.console.print(line.decode(errors="replace").rstrip(), markup=False)
+            continue
+        match event:
+            case StartEvent():
+                resumed = event.resumed_iteration
+                bar.update(task, description="training", total=event.total_iterations, completed=resumed)
+            case ProgressEvent():
+                bar.update(task, completed=event.iteration)
+            case EvaluationEvent():
+                bar.update(task, ap=percent(event.metrics.ap))
+            case JobResult():
+                result = event
+    return result
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("AP {task.fields[ap]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )

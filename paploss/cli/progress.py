@@ -1,0 +1,150 @@
+"""What people see while a search runs: bars and rounds on a terminal, a line per round anywhere else."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from paploss.client.models import Best, RoundSummary, Run, SearchDetail, TrialSummary
+
+_SHOWN_ROUNDS = 12
+_SHOWN_TRIALS = 8
+FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
+
+
+def percent(ap: float | None) -> str:
+    """An AP as people read it: percent, one digit."""
+    return "–" if ap is None else f"{100 * ap:.1f}"
+
+
+def next_command(*words: object) -> str:
+    """A command of ours to type next; where the shell does not find the program, with the path to it."""
+    program = Path("paploss") if shutil.which("paploss") else Path(sys.executable).with_name("paploss")
+    if program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    return " ".join(map(str, (program, *words)))
+
+
+def tell_state(run: Run, as_json: bool) -> None:
+    """Print what has become of a search or a training request."""
+    typer.echo(run.model_dump_json() if as_json else f"{run.id} is {run.state}")
+
+
+def duration(seconds: float | None) -> str:
+    """A time span in at most two units."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+class SearchProgress:
+    """Shows one search until it has ended. Use as a context manager; call `update` as news come."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else None
+        self._printed_rounds = 0
+        self._printed_stage = ""
+
+    def __enter__(self) -> "SearchProgress":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def update(self, search: SearchDetail, rounds: Sequence[RoundSummary], running: Sequence[TrialSummary]) -> None:
+        """Show the present state."""
+        if self._live:
+            self._live.update(render(search, rounds, running), refresh=True)
+        else:
+            self._print_news(search, rounds)
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        self._console.print(text, markup=False)
+
+    def _print_news(self, search: SearchDetail, rounds: Sequence[RoundSummary]) -> None:
+        closed = [row for row in rounds if row.closed_at is not None]
+        for row in closed[self._printed_rounds :]:
+            self.say(
+                f"round {row.number + 1}/{search.rounds}: mean AP {percent(row.mean_reward)}, "
+                f"best {percent(row.best_reward)} of {row.rewards} trials; best so far {percent(search.best_ap)}"
+            )
+        self._printed_rounds = len(closed)
+        if search.stage != self._printed_stage:
+            self._printed_stage = search.stage
+            self.say(f"stage: {search.stage}, {search.trials_final} of {search.trials_planned} trials done")
+
+
+def render(search: SearchDetail, rounds: Sequence[RoundSummary], running: Sequence[TrialSummary]) -> RenderableType:
+    """The whole picture of a running search."""
+    parts: list[RenderableType] = []
+    closed = [row for row in rounds if row.closed_at is not None]
+    if closed:
+        parts.append(rounds_table(closed[-_SHOWN_ROUNDS:]))
+    bars = Table.grid(padding=(0, 2))
+    for trial in running[:_SHOWN_TRIALS]:
+        done, total = trial.iteration, trial.total_iterations
+        bars.add_row(
+            f"  trial {trial.number}",
+            ProgressBar(total or 1, done if total else 0, width=30),
+            f"{done}/{total or '?'}",
+            Text(trial.worker or "", style="dim"),
+        )
+    parts.append(bars)
+    line = Table.grid(padding=(0, 2))
+    line.add_row(
+        Text(f"{search.name or search.id} ({search.state}, {search.stage})", style="bold"),
+        ProgressBar(max(search.trials_planned, 1), search.trials_final, width=40),
+        f"{search.trials_final}/{search.trials_planned} trials",
+        Text(f"best AP {percent(search.best_ap)}", style="bold green"),
+        f"{duration(search.seconds_left)} left",
+    )
+    parts.append(line)
+    return Group(*parts)
+
+
+def rounds_table(rounds: Sequence[RoundSummary]) -> Table:
+    table = Table("round", "trials", "mean AP", "best AP", "sigma", box=None, header_style="dim", padding=(0, 2))
+    for row in rounds:
+        table.add_row(
+            str(row.number + 1),
+            str(row.rewards),
+            percent(row.mean_reward),
+            percent(row.best_reward),
+            f"{row.sigma:.3f}",
+        )
+    return table
+
+
+def conclusion(best: Best) -> list[str]:
+    """What came out, in lines for people."""
+    report = best.report
+    if report is None:
+        return [f"best AP {percent(best.ap)} (one trial, {best.source}; not confirmed)"]
+    lines = [f"best AP {_measured(report['mean'], report['standard_error'], report['count'])}  ({best.source})"]
+    for label, text in (("identity", "identity start"), ("published", "published set")):
+        measured = report.get(label)
+        if measured and measured["mean"] is not None:
+            shown = _measured(measured["mean"], measured["standard_error"], len(measured["rewards"]))
+            lines.append(f"{text} AP {shown}")
+    return lines
+
+
+def _measured(mean: float, standard_error: float | None, count: int) -> str:
+    error = "" if standard_error is None else f" ± {100 * standard_error:.1f}"
+    return f"{percent(mean)}{error}, {count} fresh seed{'s' if count != 1 else ''}"

@@ -1,0 +1,159 @@
+"""Commands that take away what a search has found: export, report."""
+
+import json
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from paploss.cli.connection import (
+    DEFAULT_STATE,
+    IdArgument,
+    JsonOption,
+    KeyFileOption,
+    StateOption,
+    UrlOption,
+    connect,
+)
+from paploss.cli.exports import describe_best, write_config, write_export, write_module
+from paploss.cli.failures import CommandError
+from paploss.client.models import Best, SearchDetail
+from paploss.controller.report import ImagesError, gather, render, write_images
+
+
+class ExportFormat(StrEnum):
+    """What a found loss can be taken away as."""
+
+    JSON = "json"
+    MMDET = "mmdet"
+    TORCH = "torch"
+
+
+def export(
+    search_id: IdArgument,
+    *,
+    formats: Annotated[
+        list[ExportFormat] | None,
+        typer.Option(
+            "--format",
+            help="json: the parameters; mmdet: a config that trains with them; torch: a module that needs torch alone. "
+            "Repeatable (default: all that can be written here).",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File for the parameters, the others beside it; with one --format, its file "
+            "(default: in STATE/exports)."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Write the best loss: as JSON, as a ready mmdet config, and as a standalone PyTorch module."""
+    with connect(state, url, key_file) as client:
+        found, best = client.get_search(search_id), client.best(search_id)
+    files = export_files(out or default_file(state, search_id))
+    if formats and len(formats) == 1 and out:
+        files[formats[0]] = out
+    written, refused = write_files(found, best, files, formats or list(ExportFormat))
+    if formats and refused:
+        raise CommandError("\n".join(f"{name}: {reason}" for name, reason in refused.items()))
+    if as_json:
+        typer.echo(json.dumps({"files": {name: str(file) for name, file in written.items()}, "not_written": refused}))
+        return
+    for line in describe_files(written, refused):
+        typer.echo(line)
+
+
+def report(
+    search_id: IdArgument,
+    *,
+    out: Annotated[Path | None, typer.Option(help="HTML file to write (default: STATE/reports/ID.html).")] = None,
+    png: Annotated[
+        bool, typer.Option("--png", help="The figures as PNGs too, in a folder beside it; needs a Chromium.")
+    ] = False,
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Tell the whole story of a search in one HTML file that needs nothing else."""
+    with connect(state, url, key_file) as client:
+        story = gather(client, search_id)
+    file = out or state / "reports" / f"{search_id}.html"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(render(story))
+        images = write_images(story.figures, file.with_suffix("")) if png else []
+    except OSError as error:
+        raise CommandError(f"{file}: cannot write: {error.strerror}") from None
+    except ImagesError as error:
+        raise CommandError(f"{file} is written; --png: {error}") from None
+    if as_json:
+        typer.echo(json.dumps({"file": str(file), "images": [str(image) for image in images]}))
+        return
+    for written in (file, *images):
+        typer.echo(written)
+
+
+def default_file(state: Path, search_id: str) -> Path:
+    """Where the parameters of a search go unless told otherwise."""
+    return state / "exports" / f"{search_id}.json"
+
+
+def export_files(file: Path) -> dict[ExportFormat, Path]:
+    """The files of an export whose parameters are in `file`."""
+    return {
+        ExportFormat.JSON: file,
+        ExportFormat.MMDET: file.with_suffix(".py"),
+        ExportFormat.TORCH: file.with_name(f"{file.stem}_loss.py"),
+    }
+
+
+def write_files(
+    found: SearchDetail, best: Best, files: dict[ExportFormat, Path], formats: Sequence[ExportFormat]
+) -> tuple[dict[ExportFormat, Path], dict[ExportFormat, str]]:
+    """Write the best loss in some formats.
+
+    Returns:
+        The files that were written, and for each that could not be, why.
+
+    Raises:
+        CommandError: the folder cannot be written to.
+    """
+    written: dict[ExportFormat, Path] = {}
+    refused: dict[ExportFormat, str] = {}
+    for name in formats:
+        file = files[name]
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            match name:
+                case ExportFormat.JSON:
+                    write_export(describe_best(found, best), file)
+                case ExportFormat.MMDET:
+                    write_config(found, best, file)
+                case ExportFormat.TORCH:
+                    write_module(found, best, file)
+        except OSError as error:
+            raise CommandError(f"{file}: cannot write: {error.strerror}") from None
+        except CommandError as error:
+            refused[name] = str(error)
+        else:
+            written[name] = file
+    return written, refused
+
+
+def describe_files(written: dict[ExportFormat, Path], refused: dict[ExportFormat, str]) -> list[str]:
+    """What was written, in lines for people."""
+    titles = {
+        ExportFormat.JSON: "parameters",
+        ExportFormat.MMDET: "mmdet config",
+        ExportFormat.TORCH: "PyTorch module",
+    }
+    lines = [f"{titles[name]}: {file}" for name, file in written.items()]
+    return lines + [f"{titles[name]} not written: {reason}" for name, reason in refused.items()]

@@ -1,0 +1,169 @@
+"""Reads the YAML files that people write; every fault is told with the file and the key."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from paploss.cli.failures import BAD_INPUT, CommandError
+from paploss.client.loss_choice import LOSS_NAMES, choose_by_name
+from paploss.client.specs import Request, SearchSpec, TrainingSpec
+from paploss.jobs.losses import check_fit
+from paploss.jobs.profiles import PROFILES
+from paploss.jobs.spec import DatasetSpec, LossSpec, Message, Overrides
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class TrainingInput(Message):
+    """What a training is made of, whichever files and options that came from."""
+
+    profile: str
+    dataset: DatasetSpec = DatasetSpec()
+    weights: str | None = None
+    overrides: Overrides = Overrides()
+    gpus: int = Field(0, ge=0, le=64)
+    gather_scores: bool = False
+    loss: LossSpec
+
+
+def read_search(file: Path, data_root: Path | None = None) -> SearchSpec:
+    """The search that `file` describes; `data_root` takes the place of `dataset.root`.
+
+    A relative root, and a relative file of weights, is meant from the file's own folder.
+
+    Raises:
+        CommandError: names the file and the key.
+    """
+    return _validate(SearchSpec, _read_request(file, data_root), str(file))
+
+
+def read_comparison(file: Path, data_root: Path | None = None) -> TrainingSpec:
+    """The comparison that `file` describes, as `read_search`.
+
+    A loss may be given as `{file: PATH}` too: what `paploss export` writes, or a LossSpec; relative paths as above.
+
+    Raises:
+        CommandError: names the file and the key.
+    """
+    content = _read_request(file, data_root)
+    if content.setdefault("kind", "compare") != "compare":
+        raise CommandError(f"{file}: kind: expected compare, got {content['kind']!r}", BAD_INPUT)
+    if isinstance(content.get("losses"), list):
+        content["losses"] = [_read_choice(choice, file.parent) for choice in content["losses"]]
+    return _validate(TrainingSpec, content, str(file))
+
+
+def read_training(
+    loss: str,
+    like: Path | None,
+    *,
+    profile: str | None,
+    data_root: Path | None,
+    epochs: int | None,
+    gpus: int | None,
+    schedule: str,
+) -> TrainingInput:
+    """A training with `loss`, a name or a file, on the profile and data of `like`, or of the loss's own file.
+
+    The number of epochs of a search is its proxies': a final training does not inherit it.
+
+    Raises:
+        CommandError: names the file or the option.
+    """
+    loss_content = None if loss in LOSS_NAMES else _read_loss_file(Path(loss))
+    source = str(like or loss)
+    given = _read_request(like, data_root) if like else dict(loss_content or {})
+    if data_root is not None:
+        given["dataset"] = _with_root(given.get("dataset"), data_root)
+    profile = profile or given.get("profile")
+    if profile is None:
+        raise CommandError("--profile: expected one, or --like FILE, or a loss exported from a search", BAD_INPUT)
+    if profile not in PROFILES:
+        raise CommandError(f"--profile: expected one of {', '.join(PROFILES)}, got {profile!r}", BAD_INPUT)
+    overrides = dict(given.get("overrides") or {})
+    if epochs is not None or schedule == "final":
+        overrides["epochs"] = epochs
+    try:
+        chosen: Any = (
+            loss_content.get("loss", loss_content) if loss_content else choose_by_name(loss).find_loss(profile)
+        )
+    except ValueError as error:
+        raise CommandError(f"{loss}: {error}", BAD_INPUT) from None
+    content = {name: given[name] for name in ("dataset", "weights", "gather_scores") if given.get(name)}
+    default_gpus = given.get("gpus") if given.get("gpus") is not None else PROFILES[profile].gpus
+    content |= {"profile": profile, "overrides": overrides, "loss": chosen}
+    content["gpus"] = default_gpus if gpus is None else gpus
+    training = _validate(TrainingInput, content, source)
+    try:
+        check_fit(training.loss, profile)
+    except ValueError as error:
+        raise CommandError(f"{loss}: {error}", BAD_INPUT) from None
+    return training
+
+
+def find_data_roots(request: Request) -> list[Path]:
+    """Folders that a controller must allow for it to take `request`."""
+    roots = [Path(request.dataset.root)] if request.dataset.root else []
+    return roots + ([Path(request.weights).parent] if request.weights else [])
+
+
+def _read_choice(choice: Any, folder: Path) -> Any:
+    if not isinstance(choice, dict) or "file" not in choice:
+        return choice
+    file = folder / str(choice["file"])
+    content = _read_mapping(file)
+    rest = {name: value for name, value in choice.items() if name != "file"}
+    return {"label": file.stem, **rest, "loss": content.get("loss", content)}
+
+
+def _read_loss_file(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        raise CommandError(f"{file}: neither a file nor one of {', '.join(LOSS_NAMES)}", BAD_INPUT)
+    return _read_mapping(file)
+
+
+def _read_request(file: Path, data_root: Path | None) -> dict[str, Any]:
+    content = _read_mapping(file)
+    dataset = content.get("dataset")
+    if data_root is not None:
+        content["dataset"] = _with_root(dataset, data_root)
+    elif isinstance(dataset, dict) and isinstance(dataset.get("root"), str) and dataset["root"]:
+        dataset["root"] = str((file.parent / dataset["root"]).resolve())
+    if isinstance(content.get("weights"), str):
+        content["weights"] = str((file.parent / content["weights"]).resolve())
+    return content
+
+
+def _with_root(dataset: object, root: Path) -> dict[str, Any]:
+    return (dataset if isinstance(dataset, dict) else {}) | {"root": str(root.resolve())}
+
+
+def _read_mapping(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text())
+    except OSError as error:
+        raise CommandError(f"{file}: {error.strerror}", BAD_INPUT) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CommandError(f"{file}: not valid YAML: {error}", BAD_INPUT) from None
+    if not isinstance(content, dict):
+        raise CommandError(f"{file}: expected keys with values, got {type(content).__name__}", BAD_INPUT)
+    return content
+
+
+def _validate(model: type[Model], content: Mapping[str, Any], source: str) -> Model:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        faults = [f"{source}: {_describe(fault['loc'], fault['type'], fault['msg'])}" for fault in error.errors()]
+        raise CommandError("\n".join(faults), BAD_INPUT) from None
+
+
+def _describe(location: Sequence[int | str], kind: str, message: str) -> str:
+    key = ".".join(map(str, location))
+    if kind == "extra_forbidden":
+        return f"{key}: unknown key"
+    message = message.removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message

@@ -1,0 +1,336 @@
+"""A typed client of the controller's REST interface for asyncio; `paploss.client.sync_client` is the same without.
+
+    async with AsyncClient("http://127.0.0.1:8080", key) as client:
+        search = await client.create_search(SearchSpec(profile="retinanet-tiny"))
+        await client.wait(search.id, lambda run: print(run.trials_final, run.best_ap))
+        print((await client.best(search.id)).ap)
+
+Lists go on over pages by themselves. Requests are repeated where the controller cannot be reached or is not ready, and
+that is safe: what creates something carries an Idempotency-Key.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Self
+
+import httpx
+from pydantic import BaseModel
+
+from paploss.client.comparison import Comparison
+from paploss.client.models import (
+    Best,
+    Figure,
+    KeyRequest,
+    KeySummary,
+    LogLine,
+    NewKey,
+    Page,
+    RoundSummary,
+    Run,
+    SearchDetail,
+    SearchFigure,
+    SearchSummary,
+    Status,
+    Theme,
+    TrainingDetail,
+    TrainingSummary,
+    TrialDetail,
+    TrialFigure,
+    TrialSummary,
+    WorkerSummary,
+)
+from paploss.client.replies import (
+    ApiError,
+    ClientError,
+    Model,
+    UnreachableError,
+    check,
+    has_changed,
+    is_passing,
+    parse,
+    pause_after,
+)
+from paploss.client.specs import SearchSpec, TrainingSpec
+from paploss.client.states import FINAL_SEARCH_STATES, Role, SearchState, TrialState
+from paploss.jobs.spec import JobKind
+
+__all__ = ["ApiError", "AsyncClient", "ClientError", "UnreachableError"]
+
+TIMEOUT = httpx.Timeout(30, connect=5)
+FILE_TIMEOUT = httpx.Timeout(600, connect=5)
+PAGE = 200
+ATTEMPTS = 4
+FIRST_PAUSE_SECONDS = 0.25
+PATIENCE_SECONDS = 120.0
+
+
+class AsyncClient:
+    """Connections to one controller. Safe to share between tasks.
+
+    Every method raises ApiError where the controller refuses, and UnreachableError where it does not answer.
+    """
+
+    def __init__(self, url: str, key: str, *, attempts: int = ATTEMPTS) -> None:
+        """`url`: of the controller, without a path; `attempts`: how often a request is tried at most."""
+        self.url = url.rstrip("/")
+        self._attempts = attempts
+        self._http = httpx.AsyncClient(
+            base_url=f"{self.url}/api/v1/", headers={"Authorization": f"Bearer {key}"}, timeout=TIMEOUT
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._http.aclose()
+
+    # Searches. Pause, resume, cancel, delete, trials, log and wait take the id of a training request as well.
+
+    async def create_search(self, spec: SearchSpec, idempotency_key: str | None = None) -> SearchDetail:
+        """Start a search; the same `idempotency_key` again gives the same search."""
+        return await self._create(SearchDetail, "searches", spec, idempotency_key)
+
+    def list_searches(self, state: SearchState | None = None) -> AsyncIterator[SearchSummary]:
+        """Searches, newest first."""
+        return self._list(SearchSummary, "searches", state=state)
+
+    async def get_search(self, search_id: str) -> SearchDetail:
+        """One search."""
+        return await self._get(SearchDetail, f"searches/{search_id}")
+
+    async def pause(self, search_id: str) -> Run:
+        """Let nothing more be claimed; running trials are handed back with a checkpoint."""
+        return await self._act(search_id, "pause")
+
+    async def resume(self, search_id: str) -> Run:
+        """Go on after a pause."""
+        return await self._act(search_id, "resume")
+
+    async def cancel(self, search_id: str) -> Run:
+        """End it and its open trials, for good."""
+        return await self._act(search_id, "cancel")
+
+    async def delete(self, search_id: str) -> None:
+        """Delete it with all that belongs to it, once it has ended."""
+        await self._send("DELETE", f"searches/{search_id}")
+
+    async def dump(self, search_id: str) -> bytes:
+        """A search or a training request with all that belongs to it, as the content of a file for `load`."""
+        return (await self._send("GET", f"searches/{search_id}/dump", timeout=FILE_TIMEOUT)).content
+
+    async def load(self, content: bytes) -> Run:
+        """Store what `dump` gave; one that had not ended is paused."""
+        # Not repeated: the second time, what the first had stored would be refused.
+        reply = await self._send_once("POST", "searches/load", content=content, timeout=FILE_TIMEOUT)
+        return parse(Run, reply)
+
+    async def best(self, search_id: str) -> Best:
+        """The best loss so far; ApiError 404 until a trial has a reward."""
+        return await self._get(Best, f"searches/{search_id}/best")
+
+    def trials(
+        self,
+        search_id: str,
+        *,
+        state: TrialState | None = None,
+        kind: JobKind | None = None,
+        round: int | None = None,  # noqa: A002 (the term of the design)
+    ) -> AsyncIterator[TrialSummary]:
+        """Trials by number."""
+        return self._list(TrialSummary, f"searches/{search_id}/trials", state=state, kind=kind, round=round)
+
+    def rounds(self, search_id: str) -> AsyncIterator[RoundSummary]:
+        """The policy versions of a search, by number."""
+        return self._list(RoundSummary, f"searches/{search_id}/rounds")
+
+    async def log(self, search_id: str, after: int = 0) -> AsyncIterator[LogLine]:
+        """The event log, oldest line first, from the line after the one with the id `after`."""
+        cursor = str(after)
+        while True:
+            page = await self._get(Page[LogLine], f"searches/{search_id}/log", cursor=cursor, limit=PAGE)
+            if not page.items:
+                return
+            for line in page.items:
+                yield line
+            cursor = str(page.items[-1].id)
+
+    async def get_trial(self, trial_id: str) -> TrialDetail:
+        """One trial with its loss, learning curve and attempts."""
+        return await self._get(TrialDetail, f"trials/{trial_id}")
+
+    async def cancel_trial(self, trial_id: str) -> TrialDetail:
+        """End one trial without a reward; its search goes on without it."""
+        return parse(TrialDetail, await self._send("POST", f"trials/{trial_id}/cancel"))
+
+    async def search_figure(
+        self,
+        search_id: str,
+        name: SearchFigure,
+        *,
+        theme: Theme = "light",
+        head: str | None = None,
+        columns: int = 5,
+        other: str | None = None,
+    ) -> Figure:
+        """A figure of a search as plotly JSON: `plotly.graph_objects.Figure(figure)` shows it in a notebook.
+
+        Args:
+            search_id: of a search; ApiError 404 also while there is nothing to draw.
+            name: what to draw.
+            theme: colours.
+            head: for functions: which head of the detector, the first by default.
+            columns: for functions: how many side by side, 1 to 5.
+            other: for rewards and functions: id of a second search to draw beside it.
+        """
+        options = {"theme": theme, "head": head, "columns": columns, "other": other}
+        return await self._get_json(f"searches/{search_id}/figures/{name}", options)
+
+    async def trial_figure(
+        self, trial_id: str, name: TrialFigure, *, theme: Theme = "light", head: str | None = None, columns: int = 5
+    ) -> Figure:
+        """A figure of a trial, as `search_figure`."""
+        options = {"theme": theme, "head": head, "columns": columns}
+        return await self._get_json(f"trials/{trial_id}/figures/{name}", options)
+
+    async def wait(
+        self,
+        search_id: str,
+        on_change: Callable[[Run], None] | None = None,
+        *,
+        poll_seconds: float = 1.0,
+        patience_seconds: float = PATIENCE_SECONDS,
+        timeout_seconds: float | None = None,
+    ) -> Run:
+        """Return once it has ended.
+
+        Args:
+            search_id: of a search or a training request.
+            on_change: called at first and whenever something has changed.
+            poll_seconds: pause between two looks.
+            patience_seconds: how long a controller may stay away, as while it restarts.
+            timeout_seconds: how long to wait at most.
+
+        Raises:
+            TimeoutError: it has not ended within `timeout_seconds`; it goes on.
+        """
+        started_at = answered_at = time.monotonic()
+        seen: Run | None = None
+        while True:
+            try:
+                run = await self._get_run(search_id)
+            except ClientError as error:
+                if not is_passing(error) or time.monotonic() - answered_at > patience_seconds:
+                    raise
+            else:
+                answered_at = time.monotonic()
+                if on_change is not None and has_changed(run, seen):
+                    on_change(run)
+                if run.state in FINAL_SEARCH_STATES:
+                    return run
+                seen = run
+            if timeout_seconds is not None and time.monotonic() - started_at > timeout_seconds:
+                raise TimeoutError(f"{search_id} has not ended after {timeout_seconds:g} s")
+            await asyncio.sleep(poll_seconds)
+
+    # Trainings.
+
+    async def create_training(self, spec: TrainingSpec, idempotency_key: str | None = None) -> TrainingDetail:
+        """Train with given losses; the same `idempotency_key` again gives the same request."""
+        return await self._create(TrainingDetail, "trainings", spec, idempotency_key)
+
+    def list_trainings(self, state: SearchState | None = None) -> AsyncIterator[TrainingSummary]:
+        """Training requests, newest first."""
+        return self._list(TrainingSummary, "trainings", state=state)
+
+    async def get_training(self, training_id: str) -> TrainingDetail:
+        """One training request with its results by loss."""
+        return await self._get(TrainingDetail, f"trainings/{training_id}")
+
+    async def comparison(self, training_id: str) -> Comparison:
+        """The losses of a training request beside each other, as far as they have got."""
+        return await self._get(Comparison, f"trainings/{training_id}/comparison")
+
+    # The platform.
+
+    def workers(self) -> AsyncIterator[WorkerSummary]:
+        """Workers by name, with what each does."""
+        return self._list(WorkerSummary, "workers")
+
+    async def status(self) -> Status:
+        """The platform at a glance."""
+        return await self._get(Status, "status")
+
+    async def create_key(self, name: str, role: Role) -> NewKey:
+        """Make an API key; the reply is the only place where it is ever shown."""
+        request = KeyRequest(name=name, role=role)
+        # Not repeated: the first reply, if it was lost, held a key that nobody can ask for again.
+        return parse(NewKey, await self._send_once("POST", "keys", json=request.model_dump(mode="json")))
+
+    async def list_keys(self) -> list[KeySummary]:
+        """All API keys, without the keys."""
+        page = await self._get(Page[KeySummary], "keys")
+        return page.items
+
+    async def revoke_key(self, name: str) -> None:
+        """End a key's validity."""
+        await self._send("DELETE", f"keys/{name}")
+
+    async def _create(self, model: type[Model], path: str, spec: BaseModel, idempotency_key: str | None) -> Model:
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        return parse(model, await self._send("POST", path, json=spec.model_dump(mode="json"), headers=headers))
+
+    async def _act(self, search_id: str, action: str) -> Run:
+        return parse(Run, await self._send("POST", f"searches/{search_id}/{action}"))
+
+    async def _get(self, model: type[Model], path: str, **params: Any) -> Model:
+        return parse(model, await self._send("GET", path, params=params))
+
+    async def _get_json(self, path: str, params: dict[str, Any]) -> dict[str, Any]:
+        asked = {name: value for name, value in params.items() if value is not None}
+        found: dict[str, Any] = (await self._send("GET", path, params=asked)).json()
+        return found
+
+    async def _get_run(self, search_id: str) -> Run:
+        """What a search and a training request have in common."""
+        try:
+            return await self.get_search(search_id)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return await self.get_training(search_id)
+
+    async def _list(self, model: type[Model], path: str, **params: Any) -> AsyncIterator[Model]:
+        asked = {name: value for name, value in params.items() if value is not None} | {"limit": PAGE}
+        page_model = Page[model]  # type: ignore[valid-type]
+        while True:
+            page = await self._get(page_model, path, **asked)
+            for item in page.items:
+                yield item
+            if page.next_cursor is None:
+                return
+            asked["cursor"] = page.next_cursor
+
+    async def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """Send a request that may be repeated, as often as is needed and allowed."""
+        pause_seconds = FIRST_PAUSE_SECONDS
+        for left in reversed(range(self._attempts)):
+            try:
+                return await self._send_once(method, path, **request)
+            except ClientError as error:
+                if left == 0 or not is_passing(error):
+                    raise
+                await asyncio.sleep(pause_after(error, pause_seconds))
+            pause_seconds *= 2
+        raise ValueError(f"attempts: expected at least 1, got {self._attempts}")
+
+    async def _send_once(self, method: str, path: str, **request: Any) -> httpx.Response:
+        try:
+            return check(await self._http.request(method, path, **request))
+        except httpx.TransportError as error:
+            raise UnreachableError(f"no controller answers at {self.url}: {error}") from error

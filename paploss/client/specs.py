@@ -1,0 +1,186 @@
+"""What a user asks for: a search of loss parameters, or trainings with given losses.
+
+Both are validated whole before anything is stored; an unknown key is an error that names it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from paploss.client.loss_choice import LossEntry, every_loss
+from paploss.jobs.losses import check_fit
+from paploss.jobs.profiles import PROFILES
+from paploss.jobs.spec import DatasetSpec, Message, Overrides, Quality, RateFactor, SyntheticOptions
+
+AlgorithmName = Literal["ppo", "released", "random"]
+Mode = Literal["round", "stream"]
+Label = Annotated[str, Field(min_length=1, max_length=100)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class Budgets(Message):
+    """How much may go wrong before a trial, or the whole search, is given up."""
+
+    max_failed_attempts: int = Field(3, ge=1, le=100, description="a trial fails with its so-manieth failed attempt")
+    max_preemptions: int = Field(20, ge=0, le=10_000, description="a trial fails when it is taken away more often")
+    max_failed_trials: int = Field(8, ge=0, le=100_000, description="a search fails with more failed trials than this")
+
+
+class ConfirmSpec(Message):
+    """How the final parameters are chosen: the best candidates are trained again with seeds the search never used."""
+
+    candidates: int = Field(3, ge=1, le=50, description="the mean of the last policy and the best samples, together")
+    seeds: int = Field(3, ge=1, le=50, description="fresh seeds for each candidate, the same for all")
+    schedule: Literal["proxy", "final"] = "proxy"
+    published: bool = Field(False, description="also measure the published parameters that fit the profile")
+
+
+class Request(Message):
+    """What a search and a training have in common."""
+
+    name: str = Field("", max_length=200, description="for people; any text")
+    profile: str = Field(description="a detector with its schedules, installed by the operator")
+    dataset: DatasetSpec = DatasetSpec()
+    weights: str | None = Field(None, max_length=1000, description="file of pretrained backbone weights")
+    overrides: Overrides = Overrides()
+    gpus: int | None = Field(None, ge=0, le=64, description="GPUs of one trial; the profile's own number by default")
+    gather_scores: bool = Field(
+        False, description="on several GPUs, rank the entries of all of them together instead of each GPU's own"
+    )
+    priority: int = Field(0, ge=-100, le=100, description="higher goes first; equal ones share the workers fairly")
+    max_running_trials: int | None = Field(None, ge=1, le=100_000)
+    timeout_seconds: float | None = Field(None, gt=0, le=1e8, description="a training that takes longer has failed")
+    budgets: Budgets = Budgets()
+    synthetic: SyntheticOptions | None = Field(None, description="only for the profile synthetic")
+
+    @model_validator(mode="after")
+    def _check_profile(self) -> Self:
+        if self.profile not in PROFILES:
+            raise ValueError(f"profile: expected one of {', '.join(PROFILES)}, got {self.profile!r}")
+        if self.synthetic is not None and self.profile != "synthetic":
+            raise ValueError(f"synthetic: expected only for the profile synthetic, got profile {self.profile!r}")
+        return self
+
+    @property
+    def trial_gpus(self) -> int:
+        """GPUs of one trial: the request's number, or the profile's."""
+        return PROFILES[self.profile].gpus if self.gpus is None else self.gpus
+
+
+class SearchSpec(Request):
+    """One run of the optimiser: `rounds` updates of the policy, each from `trials_per_round` proxy trainings."""
+
+    algorithm: AlgorithmName = "ppo"
+    mode: Mode = Field("round", description="stream updates on any finished trials, so no worker waits for the slowest")
+    rounds: int = Field(40, ge=1, le=10_000)
+    trials_per_round: int = Field(8, ge=2, le=10_000, description="samples behind one update of the policy")
+    knots: Literal[2, 4, 6] = Field(4, description="interior knots of each of the five functions")
+    quality: Quality = "giou"
+    seed: Seed = 0
+    prune: bool = Field(True, description="stop trials that are hopeless beside the others at the same point")
+    confirm: ConfirmSpec = ConfirmSpec()
+
+    @model_validator(mode="after")
+    def _check_mode(self) -> Self:
+        if self.algorithm == "released" and self.mode == "stream":
+            raise ValueError("mode: expected round for the algorithm released, which knows nothing else; got stream")
+        return self
+
+    @model_validator(mode="after")
+    def _check_published(self) -> Self:
+        if self.confirm.published and PROFILES[self.profile].preset is None:
+            raise ValueError(f"confirm.published: no published parameters fit the profile {self.profile!r}")
+        return self
+
+
+class TrainingSpec(Request):
+    """Trainings with given losses, each over the same seeds: a comparison of several, or final trainings."""
+
+    kind: Literal["compare", "final"] = "final"
+    schedule: Literal["proxy", "final"] = "final"
+    losses: tuple[LossEntry, ...] = Field(
+        (), max_length=100, description="for a comparison by default every loss that fits the profile"
+    )
+    seeds: tuple[Seed, ...] = Field(
+        (0,), min_length=1, max_length=1000, description="for a comparison by default 0, 1, 2"
+    )
+    evaluate_split: Literal["val", "test"] = "val"
+    reference: Label | None = Field(
+        None, description="label of the loss that the others are compared with; the first by default"
+    )
+    learning_rates: tuple[RateFactor, ...] = Field(
+        (),
+        max_length=20,
+        description="factors on the profile's learning rate: before its trainings each loss is trained once with each, "
+        "as long as a proxy and measured on the split `val`, and keeps the best; none: no such check. "
+        "For a comparison by default 0.5, 1, 2",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_comparison(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("kind") != "compare":
+            return given
+        losses = every_loss(given["profile"]) if given.get("profile") in list(PROFILES) else ()
+        return {"losses": losses, "seeds": (0, 1, 2), "learning_rates": (0.5, 1.0, 2.0), **given}
+
+    @model_validator(mode="after")
+    def _check_losses(self) -> Self:
+        if not self.losses:
+            raise ValueError("losses: expected at least one, got none")
+        labels = [choice.label for choice in self.losses]
+        for field, values in (("losses", labels), ("seeds", self.seeds), ("learning_rates", self.learning_rates)):
+            if len(set(values)) != len(values):
+                raise ValueError(f"{field}: expected distinct {_DISTINCT[field]}, got {list(values)}")
+        if self.reference is not None and self.reference not in labels:
+            raise ValueError(f"reference: expected one of {', '.join(labels)}; got {self.reference!r}")
+        for choice in self.losses:
+            try:
+                if (loss := choice.find_loss(self.profile)) is not None:
+                    check_fit(loss, self.profile)
+            except ValueError as error:
+                raise ValueError(f"losses[{choice.label}].{error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _check_split(self) -> Self:
+        if self.evaluate_split == "test" and self.dataset.root and self.dataset.test is None:
+            raise ValueError("evaluate_split: expected val for a data set without dataset.test, got test")
+        return self
+
+    @property
+    def reference_label(self) -> str:
+        """The label of the loss that the others are compared with."""
+        return self.reference or self.losses[0].label
+
+
+_DISTINCT = {"losses": "labels", "seeds": "seeds", "learning_rates": "factors"}
+
+
+class PathRefusedError(ValueError):
+    """A request names a path outside the operator's data roots; `field` says where."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+
+
+def check_paths(request: Request, data_roots: Sequence[Path]) -> None:
+    """Refuse a request whose data set or weights lie outside `data_roots`.
+
+    Compares paths only, because they are the workers' and need not exist here.
+
+    Raises:
+        PathRefusedError: names the field, the path and the roots.
+    """
+    for field, path in (("dataset.root", request.dataset.root), ("weights", request.weights)):
+        if not path:
+            continue
+        pure = PurePosixPath(path)
+        if not pure.is_absolute() or ".." in pure.parts:
+            raise PathRefusedError(field, f"expected an absolute path without '..', got {path!r}")
+        if not any(pure.is_relative_to(root) for root in data_roots):
+            roots = ", ".join(map(str, data_roots)) or "none (the operator sets PAPLOSS_DATA_ROOTS)"
+            raise PathRefusedError(field, f"expected a path beneath one of the data roots: {roots}; got {path!r}")

@@ -1,0 +1,119 @@
+"""The messages of the lease protocol between a worker and the controller, over HTTP.
+
+A worker takes a trial id from the queue, claims it (`ClaimRequest`), renews the lease while it trains
+(`RenewRequest`), and reports once (`ResultRequest`) or hands the lease back (`ReleaseRequest`). The token fences: it
+is the only thing that says whose trial it is, never a clock.
+"""
+
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from paploss.jobs.spec import (
+    Count,
+    EvaluationEvent,
+    Fraction,
+    JobResult,
+    JobSpec,
+    Message,
+    PlainText,
+    ProgressEvent,
+    StartEvent,
+    TrialId,
+)
+
+Command = Literal["continue", "pause", "cancel"]
+Token = str
+
+
+class WorkerInfo(Message):
+    """Who asks: shown on the workers page and kept with each attempt."""
+
+    name: str = Field(min_length=1, max_length=100, description="stable name of the process, e.g. the pod's name")
+    host: PlainText = Field("", max_length=200)
+    gpus: Count = 0
+    device: PlainText = Field("cpu", max_length=200)
+    versions: dict[PlainText, PlainText] = Field(default={})
+
+
+class GpuUse(Message):
+    """What one GPU's driver says of it at this moment."""
+
+    memory_used_bytes: int = Field(ge=0)
+    memory_total_bytes: int = Field(ge=0)
+    utilisation: Fraction | None = Field(None, description="share of the time that it computes; null if not known")
+
+
+class ClaimRequest(Message):
+    """Ask for a trial. The same claim_id repeated gets the same answer, so a lost reply costs nothing."""
+
+    claim_id: UUID
+    trial_id: str
+    worker: WorkerInfo
+
+
+class Lease(Message):
+    """A granted claim."""
+
+    trial_id: str
+    attempt: int = Field(ge=1)
+    token: Token = Field(min_length=32, max_length=32, description="128 random bits, hexadecimal")
+    lease_seconds: float
+    renew_seconds: float
+    job: JobSpec
+
+
+class RenewRequest(Message):
+    """Keep the lease. The first one marks the attempt as started."""
+
+    trial_id: str
+    token: Token
+    start: StartEvent | None = None
+    progress: ProgressEvent | None = None
+    evaluations: tuple[EvaluationEvent, ...] = Field((), description="measured since the start, all of them")
+    log_tail: PlainText = Field("", max_length=20_000)
+    gpu_use: tuple[GpuUse, ...] = Field((), max_length=64, description="of the worker's GPUs; empty if not known")
+
+
+class RenewReply(Message):
+    """What the worker is to do with the training: pause hands it back with a checkpoint, cancel ends it."""
+
+    command: Command
+
+
+class ResultRequest(Message):
+    """The trial's result; repeating it with the same token is answered as the first time."""
+
+    trial_id: str
+    token: Token
+    result: JobResult
+    evaluations: tuple[EvaluationEvent, ...] = ()
+    log_tail: PlainText = Field("", max_length=20_000)
+
+
+class ReleaseRequest(Message):
+    """Hand the lease back. `preempted` is charged to the preemption budget, `paused` to none."""
+
+    trial_id: str
+    token: Token
+    reason: Literal["preempted", "paused"]
+    log_tail: PlainText = Field("", max_length=20_000)
+
+
+class Accepted(Message):
+    """The answer to a result or a release that counted, now or earlier."""
+
+    state: str
+
+
+class FilesRequest(Message):
+    """Ask which of these trials' files nobody needs any more."""
+
+    trial_ids: tuple[TrialId, ...] = Field(max_length=500)
+
+
+class FilesReply(Message):
+    """Those that have ended some days ago, and whose files are not what was wanted of them."""
+
+    trial_ids: tuple[str, ...]

@@ -1,0 +1,286 @@
+"""What one job is: the detector, the data, the loss and the seed that go in, the events and the result that come out.
+
+A `JobSpec` is stored by the controller, carried by a claim's reply, written to a file by the worker and read by the
+trainer. A trainer answers with events, one JSON object a line, the last of which is a `JobResult`.
+
+Notation (the same everywhere): K interior knots per function; theta in [0,1]^D is the controller's affair and never
+appears here, only the control points that it decodes to. AP and reward are fractions in [0, 1], never percent.
+"""
+
+import math
+from itertools import pairwise
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION: Final = 1
+
+FUNCTION_NAMES = ("H2", "I2", "I3", "I1", "H1")
+"""Row order of a control point array (SPEC of the loss: H2 ranks with gradient, H1 without, I1..I3 act on quality)."""
+
+JobKind = Literal["proxy", "confirm", "rate_check", "compare", "final"]
+Quality = Literal["giou", "iou", "l1"]
+Precision = Literal["float32", "bf16"]
+LossName = Literal[
+    "parameterized_ap",
+    "handmade_ap",
+    "ap_l1",
+    "alrp",
+    "rank_sort",
+    "focal_l1",
+    "focal_giou",
+    "ce_l1",
+    "ce_giou",
+    "cse_autoloss_a",
+    "cse_autoloss_b",
+]
+"""See `paploss.jobs.losses` for what each is and fits."""
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+"""How many: what fits a database's integer."""
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+RateFactor = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+"""A factor on the learning rate that a profile, or a request, has set."""
+
+AP = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+"""A COCO metric: a fraction, or -1 where there is nothing to measure."""
+
+
+def _replace_nul(text: str) -> str:
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+PlainText = Annotated[str, AfterValidator(_replace_nul)]
+"""Text that a program wrote, which may hold any character: NUL is replaced, because PostgreSQL stores none."""
+
+
+TRIAL_ID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$"
+TrialId = Annotated[str, Field(pattern=TRIAL_ID_PATTERN)]
+"""A trial's id, which is a folder's name too."""
+
+
+class Message(BaseModel):
+    """Base of every message: immutable, and an unknown key is an error that names it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HeadLoss(Message):
+    """Parameters of the Parameterized AP Loss in one detector head."""
+
+    control_points: tuple[tuple[tuple[Fraction, Fraction], ...], ...] = Field(
+        description="[5, K+2, 2]: rows H2, I2, I3, I1, H1, each a list of (x, y) from (0, 0) to (1, 1), monotone. "
+        "With four rows H1 is the step function sign(d)/2 + 1/2."
+    )
+    gradient_scale: float = Field(1.0, gt=0, le=100, description="factor on the gradient that reaches the box output")
+    quality: Quality = "giou"
+
+    @model_validator(mode="after")
+    def _check_control_points(self) -> Self:
+        rows = self.control_points
+        if len(rows) not in (4, 5):
+            raise ValueError(f"control_points: expected 4 or 5 rows ({', '.join(FUNCTION_NAMES)}), got {len(rows)}")
+        if len({len(row) for row in rows}) != 1:
+            raise ValueError(f"control_points: rows differ in length: {[len(row) for row in rows]}")
+        for name, row in zip(FUNCTION_NAMES, rows, strict=False):
+            if len(row) < 2 or row[0] != (0.0, 0.0) or row[-1] != (1.0, 1.0):
+                raise ValueError(f"control_points[{name}]: expected to start at (0, 0) and end at (1, 1), got {row}")
+            for (x0, y0), (x1, y1) in pairwise(row):
+                if x1 < x0 or y1 < y0:
+                    raise ValueError(f"control_points[{name}]: not monotone: ({x0}, {y0}) is followed by ({x1}, {y1})")
+        return self
+
+
+class LossSpec(Message):
+    """A loss by name, with the parameters of each head where it has any."""
+
+    name: LossName = "parameterized_ap"
+    heads: dict[str, HeadLoss] = Field(
+        default_factory=dict, description="for parameterized_ap: one entry per head of the profile"
+    )
+    form: Literal["sigmoid", "linear", "square"] | None = Field(None, description="for handmade_ap: which form")
+    top_k: int | None = Field(
+        None,
+        ge=1,
+        description="for these two: only so many entries, those of the highest scores, compete; all by default",
+    )
+
+    @model_validator(mode="after")
+    def _check_parameters(self) -> Self:
+        if (self.name == "parameterized_ap") != bool(self.heads):
+            raise ValueError(f"heads: expected for parameterized_ap and for no other loss, got {self.name}")
+        if (self.name == "handmade_ap") != (self.form is not None):
+            raise ValueError(f"form: expected for handmade_ap and for no other loss, got {self.name}")
+        if self.top_k is not None and self.name not in ("parameterized_ap", "handmade_ap"):
+            raise ValueError(f"top_k: expected for parameterized_ap and handmade_ap alone, got {self.name}")
+        return self
+
+
+class Split(Message):
+    """One split of a data set, as paths below the data set's root."""
+
+    annotations: str = Field(description="COCO annotation file, e.g. annotations/instances_val2017.json")
+    images: str = Field(description="folder of the images, e.g. val2017")
+
+
+class DatasetSpec(Message):
+    """A COCO-format folder as the workers see it, or the embedded data set `digits` (root left empty)."""
+
+    name: str = Field("digits", min_length=1, max_length=100)
+    root: str = Field("", description="absolute folder; empty only for the embedded data set")
+    train: Split | None = None
+    val: Split | None = None
+    test: Split | None = None
+
+    @model_validator(mode="after")
+    def _check_root(self) -> Self:
+        if self.root == "" and self.name != "digits":
+            raise ValueError(f"root: expected a folder for data set {self.name!r}; only 'digits' is embedded")
+        if self.root and (self.train is None or self.val is None):
+            raise ValueError("train, val: expected for a data set with a root")
+        for label, split in (("train", self.train), ("val", self.val), ("test", self.test)):
+            for path in (split.annotations, split.images) if split else ():
+                if path.startswith("/") or ".." in path.split("/"):
+                    raise ValueError(f"{label}: expected a path inside the root, got {path!r}")
+        return self
+
+
+class Overrides(Message):
+    """What a request may change in a profile's schedule; everything else is the operator's."""
+
+    epochs: int | None = Field(None, ge=1, le=1000)
+    batch_size: int | None = Field(None, ge=1, le=4096, description="images per step, over all devices")
+    learning_rate: float | None = Field(None, gt=0, le=10, allow_inf_nan=False)
+    image_size_px: int | None = Field(None, ge=32, le=4096, description="short side, or side of the square")
+    precision: Precision = Field(
+        "float32", description="of the layers; weights and losses are float32 always. Rewards of the two differ"
+    )
+
+
+class PrunePoint(Message):
+    """A trial whose validation AP is below `min_ap` after `fraction` of its iterations stops there."""
+
+    fraction: float = Field(gt=0, lt=1)
+    min_ap: Fraction
+
+
+class SyntheticOptions(Message):
+    """Behaviour of the profile `synthetic`, a trainer without a detector for tests of everything around trainings."""
+
+    iterations: int = Field(20, ge=1)
+    iteration_seconds: float = Field(0.0, ge=0)
+    noise: float = Field(0.01, ge=0, description="standard deviation of the seeded noise on the reward")
+    best_learning_rate_factor: RateFactor = 1.0
+    fault: Literal["none", "crash", "hang", "diverge", "out_of_memory", "user_error"] = "none"
+    fault_iteration: int = Field(0, ge=0, description="where the fault strikes")
+    fault_attempts: int = Field(1_000_000, ge=0, description="only the first so many attempts have the fault")
+    fault_below: Fraction = Field(1.0, description="only trainings whose reward would be lower have the fault")
+
+
+class JobSpec(Message):
+    """One training with its evaluation. The same spec and software on the same machine gives the same reward."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    trial_id: TrialId
+    kind: JobKind = "proxy"
+    profile: str
+    schedule: Literal["proxy", "final"] = "proxy"
+    overrides: Overrides = Overrides()
+    learning_rate_factor: RateFactor = 1.0
+    dataset: DatasetSpec = DatasetSpec()
+    evaluate_split: Literal["val", "test"] = "val"
+    loss: LossSpec
+    seed: int = Field(0, ge=0, lt=2**31)
+    weights: str | None = Field(None, description="file of pretrained backbone weights, as the workers see it")
+    prune: tuple[PrunePoint, ...] = ()
+    gpus: int = Field(
+        0, ge=0, le=64, description="GPUs of this training; 0 trains on the CPU or one GPU if there is one"
+    )
+    gather_scores: bool = Field(
+        False, description="on several GPUs, rank the entries of all of them together instead of each GPU's own"
+    )
+    timeout_seconds: float | None = Field(None, gt=0)
+    synthetic: SyntheticOptions | None = None
+
+
+class Metrics(Message):
+    """COCO metrics of one evaluation, fractions in [0, 1]; -1 where the data set has no such object."""
+
+    ap: AP
+    ap50: AP
+    ap75: AP
+    ap_small: AP
+    ap_medium: AP
+    ap_large: AP
+    per_class: dict[PlainText, AP] = {}
+    ap_by_iou: tuple[AP, ...] = Field((), max_length=10, description="at IoU 0.50, 0.55, ... 0.95; AP is their mean")
+
+
+class StartEvent(Message):
+    """The trainer runs: where it starts from and what it is."""
+
+    event: Literal["start"] = "start"
+    total_iterations: Count
+    resumed_iteration: Count = 0
+    environment: dict[PlainText, PlainText] = Field(default={}, description="versions, commit, device")
+
+
+class ProgressEvent(Message):
+    """Where a running training is; `seconds` counts this attempt only."""
+
+    event: Literal["progress"] = "progress"
+    iteration: Count
+    total_iterations: Count
+    loss: float | None = None
+    seconds: float = 0.0
+
+
+class EvaluationEvent(Message):
+    """An AP measured after `iteration` iterations (also the last one)."""
+
+    event: Literal["evaluation"] = "evaluation"
+    iteration: Count
+    total_iterations: Count
+    metrics: Metrics
+
+
+class CheckpointEvent(Message):
+    """A checkpoint was written, whole, at `path`."""
+
+    event: Literal["checkpoint"] = "checkpoint"
+    iteration: Count
+    path: str
+
+
+class JobResult(Message):
+    """How a job ended. A diverged training succeeds with reward 0; a pruned one keeps the last AP it measured."""
+
+    event: Literal["result"] = "result"
+    outcome: Literal["succeeded", "pruned", "failed"]
+    reward: Fraction | None = None
+    diverged: bool = False
+    metrics: Metrics | None = None
+    error_kind: Literal["user", "out_of_memory", "crash", "timeout"] | None = None
+    error: PlainText | None = Field(None, max_length=4000)
+    iterations: Count = 0
+    seconds: float = Field(0.0, ge=0, description="time the training and evaluation took, over all attempts")
+    checkpoint: str | None = Field(None, description="the final weights, for job kind final")
+
+    @model_validator(mode="after")
+    def _check_outcome(self) -> Self:
+        if (self.outcome == "failed") != (self.reward is None):
+            raise ValueError(f"reward: expected for succeeded and pruned and for no other outcome, got {self.outcome}")
+        if (self.outcome == "failed") != (self.error_kind is not None):
+            raise ValueError(f"error_kind: expected for failed and for no other outcome, got {self.outcome}")
+        if not math.isfinite(self.seconds):
+            raise ValueError(f"seconds: expected a finite number, got {self.seconds}")
+        return self
+
+
+Event = Annotated[
+    StartEvent | ProgressEvent | EvaluationEvent | CheckpointEvent | JobResult, Field(discriminator="event")
+]
+"""One line of a trainer's standard output; parse it with `pydantic.TypeAdapter(Event).validate_json(line)`."""
+
+EXIT_HANDED_BACK = 75
+"""Exit status of a trainer that was asked to stop (SIGTERM) and left a checkpoint: sysexits' EX_TEMPFAIL."""

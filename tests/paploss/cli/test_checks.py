@@ -1,0 +1,92 @@
+"""`paploss check`, as `helm test` runs it: each part that fails is named with its reason."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from controllers import PlayedWorker, RunningController, run_search
+from typer.testing import CliRunner
+
+from paploss.cli.failures import FAILED
+from paploss.cli.main import app
+
+NOWHERE = "127.0.0.1:9"
+SPEC = "{profile: synthetic, rounds: 1, trials_per_round: 2, confirm: {candidates: 1, seeds: 1}}"
+Check = Callable[..., Any]
+
+
+@pytest.fixture
+def controller(sqlite_url: str, redis_url: str, tmp_path: Path) -> Iterator[RunningController]:
+    with RunningController(sqlite_url, redis_url, tmp_path / "state") as running, running.http() as http:
+        while http.get("/readyz").status_code != 200:
+            pass  # until the first tick has made a leader
+        yield running
+
+
+@pytest.fixture
+def check(controller: RunningController, sqlite_url: str, redis_url: str, tmp_path: Path) -> Check:
+    """Runs the command with the controller's own settings, changed as given; None leaves a setting out."""
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+
+    def run(*arguments: str, **changes: str | None) -> Any:
+        given = {"database_url": sqlite_url, "redis_url": redis_url, "admin_key": controller.keys["admin"]} | changes
+        environment = {f"PAPLOSS_{name.upper()}": value for name, value in given.items()}
+        environment |= {"PAPLOSS_SECRETS_DIR": str(secrets), "PAPLOSS_CONTROLLER_URL": controller.url}
+        return CliRunner().invoke(app, ["check", *arguments, "--patience-seconds", "0"], env=environment)
+
+    return run
+
+
+def test_parts_that_work_are_told(check: Check) -> None:
+    result = check()
+    assert result.exit_code == 0, result.stderr
+    assert "secrets, database, Redis and controller: ok" in result.output
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"database_url": None}, "secret: PAPLOSS_DATABASE_URL is not set"),
+        ({"admin_key": None}, "paploss_admin_key is not there either"),
+        ({"database_url": f"postgresql://me:hidden@{NOWHERE}/x"}, "database: connection failed"),
+        ({"database_url": "nonsense"}, "database: Could not parse"),
+        ({"redis_url": f"redis://:hidden@{NOWHERE}/0"}, "redis: "),
+    ],
+)
+def test_what_is_missing_or_unreachable_is_named(check: Check, changes: dict[str, str | None], fault: str) -> None:
+    result = check(**changes)
+    assert result.exit_code == FAILED
+    assert fault in result.stderr
+    assert "hidden" not in result.stderr
+
+
+def test_a_controller_that_does_not_answer_is_named(check: Check) -> None:
+    result = check("--url", f"http://{NOWHERE}")
+    assert result.exit_code == FAILED
+    assert f"controller: http://{NOWHERE} does not answer" in result.stderr
+
+
+def test_a_search_that_no_worker_takes_ends_with_what_is_in_the_way(check: Check, tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    result = check(str(tmp_path / "spec.yaml"), "--timeout-seconds", "0.1")
+    assert result.exit_code == FAILED
+    assert "workers: the search did not end within 0.1 s: 0 workers live" in result.stderr
+
+
+def test_a_search_through_a_worker_is_told(check: Check, controller: RunningController, tmp_path: Path) -> None:
+    def play() -> None:
+        with controller.client("admin") as client, controller.http("worker") as http:
+            while not (found := list(client.list_searches())):
+                pass
+            run_search(client, PlayedWorker(http), found[0].id)
+
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    thread = threading.Thread(target=play)
+    thread.start()
+    result = check(str(tmp_path / "spec.yaml"))
+    thread.join()
+    assert result.exit_code == 0, result.stderr
+    assert "a search through the workers: ok" in result.output

@@ -1,0 +1,163 @@
+"""Commands that need no platform: help, and refusals with their exit status."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from controllers import RunningController
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from paploss.cli.failures import BAD_INPUT, FAILED, REFUSED, UNREACHABLE
+from paploss.cli.main import app
+from paploss.client.specs import SearchSpec
+from paploss.client.sync_client import Client
+
+
+@pytest.fixture(autouse=True)
+def keep_the_log_of_this_process() -> Iterator[None]:
+    """A command that serves starts a log of its own, on the standard error of that one call."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def invoke(*arguments: str, **environment: str):
+    return CliRunner().invoke(
+        app, list(arguments), env={"PAPLOSS_CONTROLLER_URL": None, "PAPLOSS_KEY": None} | environment
+    )
+
+
+def test_help_lists_every_command_and_the_exit_statuses():
+    output = invoke("--help").output
+    commands = "search list show pause resume cancel export report train test convert-voc split up serve migrate keys"
+    assert all(command in output for command in commands.split())
+    assert "Exit status: 0 done" in output
+
+
+@pytest.mark.parametrize("command", ["list", "show x", "pause x", "resume x", "cancel x", "export x", "keys list"])
+def test_without_a_platform_commands_say_how_to_start_one(tmp_path, command):
+    result = invoke(*command.split(), "--state", str(tmp_path))
+    assert result.exit_code == UNREACHABLE
+    assert "start one with `paploss up`" in result.stderr
+
+
+def test_a_controller_that_does_not_answer_is_named():
+    result = invoke("show", "x", "--url", "http://127.0.0.1:9", PAPLOSS_KEY="k")
+    assert result.exit_code == UNREACHABLE
+    assert "http://127.0.0.1:9" in result.stderr
+
+
+def test_a_missing_key_is_asked_for():
+    result = invoke("list", "--url", "http://127.0.0.1:9")
+    assert result.exit_code == BAD_INPUT
+    assert "PAPLOSS_KEY" in result.stderr
+
+
+def test_a_bad_specification_starts_nothing(tmp_path):
+    (tmp_path / "spec.yaml").write_text("profile: synthetic\nround: 3\n")
+    result = invoke("search", str(tmp_path / "spec.yaml"), "--state", str(tmp_path / "state"))
+    assert result.exit_code == BAD_INPUT
+    assert f"{tmp_path / 'spec.yaml'}: round: unknown key" in result.stderr
+    assert not (tmp_path / "state").exists()
+
+
+def test_detaching_needs_a_platform_that_stays(tmp_path):
+    (tmp_path / "spec.yaml").write_text("profile: synthetic\n")
+    result = invoke("search", str(tmp_path / "spec.yaml"), "--detach", "--state", str(tmp_path / "state"))
+    assert result.exit_code == FAILED
+    assert "--detach: expected a running platform" in result.stderr
+
+
+def test_bad_settings_of_a_controller_are_named(tmp_path):
+    result = invoke("serve", PAPLOSS_RENEW_SECONDS="50", PAPLOSS_STATE_DIR=str(tmp_path))
+    assert result.exit_code == BAD_INPUT
+    assert "renew_seconds: expected at most half of lease_seconds" in result.stderr
+
+
+def test_an_unreachable_redis_is_named(tmp_path):
+    result = invoke(
+        "serve", PAPLOSS_REDIS_URL="redis://127.0.0.1:9/0", PAPLOSS_STATE_DIR=str(tmp_path), PAPLOSS_PORT="0"
+    )
+    assert result.exit_code == FAILED
+    assert "127.0.0.1:9" in result.stderr
+
+
+def test_the_first_key_is_made_in_the_database_itself(tmp_path):
+    result = invoke("keys", "create", "ann", "--role", "admin", "--direct", PAPLOSS_STATE_DIR=str(tmp_path))
+    assert result.exit_code == 0
+    assert result.output.startswith("paploss_")
+    again = invoke("keys", "create", "ann", "--role", "admin", "--direct", PAPLOSS_STATE_DIR=str(tmp_path))
+    assert "there is an API key named 'ann' already" in again.stderr
+
+
+def test_migrating_twice_is_harmless(tmp_path):
+    for _ in range(2):
+        assert invoke("migrate", PAPLOSS_STATE_DIR=str(tmp_path)).exit_code == 0
+
+
+def list_commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from list_commands(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
+
+
+def test_help_shows_every_word_that_was_written():
+    """Rich would take words in brackets for markup, and leave them out."""
+    for name, command in list_commands(get_command(app)):
+        shown = " ".join(invoke(*name.split(), "--help", COLUMNS="1000", TERMINAL_WIDTH="1000").output.split())
+        texts = [command.help, *(parameter.help for parameter in command.params if getattr(parameter, "help", None))]
+        for text in texts:
+            assert all(" ".join(paragraph.split()) in shown for paragraph in text.split("\n\n")), (name, text)
+
+
+def test_every_option_says_what_it_is():
+    for name, command in list_commands(get_command(app)):
+        for parameter in command.params:
+            assert getattr(parameter, "help", None), (name, parameter.name)
+
+
+def test_every_command_that_ends_can_print_json():
+    commands = dict(list_commands(get_command(app)))
+    without = [name for name, command in commands.items() if not any("--json" in p.opts for p in command.params)]
+    assert without == ["serve"]
+
+
+def test_a_refusal_of_the_controller_has_its_own_status(controller: RunningController):
+    result = invoke("cancel", "nothing", "--url", controller.url, PAPLOSS_KEY=controller.keys["viewer"])
+    assert result.exit_code == REFUSED
+    assert "is for the roles admin, user" in result.stderr
+
+
+@pytest.mark.parametrize(("line", "expected"), [("paploss ex", "export"), ("paploss keys re", "revoke")])
+def test_the_shell_completes_commands(line, expected):
+    assert expected in complete(line).split()
+
+
+def test_the_shell_completes_ids_of_the_controller_at_hand(controller: RunningController, client: Client):
+    search_id = client.create_search(SearchSpec(profile="synthetic")).id
+    there = {"PAPLOSS_CONTROLLER_URL": controller.url, "PAPLOSS_KEY": controller.keys["viewer"]}
+    assert complete("paploss show ", **there).split() == [search_id]
+    assert complete("paploss show ", **there | {"PAPLOSS_KEY": "wrong"}).split() == []
+
+
+def complete(line: str, **environment: str) -> str:
+    """What bash would be offered at the end of a line."""
+    asked = {"_PAPLOSS_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+    done = subprocess.run(
+        [sys.executable, "-m", "paploss.cli"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | asked | environment,
+    )
+    assert done.stderr == ""
+    return done.stdout

@@ -1,0 +1,72 @@
+"""What a found loss is taken away as, from a controller that runs."""
+
+import ast
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from controllers import PlayedWorker, RunningController, run_search
+from typer.testing import CliRunner
+
+from paploss.cli.failures import FAILED, REFUSED
+from paploss.cli.main import app
+from paploss.client.specs import ConfirmSpec, SearchSpec
+from paploss.client.sync_client import Client
+from paploss.jobs.spec import LossSpec
+
+SPEC = SearchSpec(
+    name="to take away", profile="synthetic", rounds=1, trials_per_round=2, confirm=ConfirmSpec(candidates=1, seeds=2)
+)
+
+
+@pytest.fixture
+def found(client: Client, worker: PlayedWorker) -> str:
+    """Id of a search that has found a loss."""
+    search_id = client.create_search(SPEC).id
+    run_search(client, worker, search_id)
+    return search_id
+
+
+def export(controller: RunningController, *arguments: object) -> Result:
+    environment = {"PAPLOSS_CONTROLLER_URL": controller.url, "PAPLOSS_KEY": controller.keys["viewer"]}
+    return CliRunner().invoke(app, ["export", *map(str, arguments)], env=environment)
+
+
+def test_an_export_says_what_it_wrote_and_what_not(controller: RunningController, found: str, tmp_path: Path) -> None:
+    result = export(controller, found, "--out", tmp_path / "new" / "loss.json", "--json")
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert told["not_written"] == {"mmdet": "the profile synthetic is no detector"}
+    exported = json.loads(Path(told["files"]["json"]).read_text())
+    loss = LossSpec.model_validate(exported["loss"])
+    module = Path(told["files"]["torch"])
+    assert module == tmp_path / "new" / "loss_loss.py"
+    assert f"search {found} 'to take away' with synthetic" in (ast.get_docstring(ast.parse(module.read_text())) or "")
+    quality, scale, knots = runpy.run_path(str(module))["HEADS"]["bbox_head"]
+    head = loss.heads["bbox_head"]
+    assert (quality, scale) == (head.quality, head.gradient_scale)
+    assert knots == [[part for point in row[1:-1] for part in point] for row in head.control_points]
+
+
+def test_one_format_goes_to_the_named_file(controller: RunningController, found: str, tmp_path: Path) -> None:
+    result = export(controller, found, "--format", "torch", "--out", tmp_path / "mine.py")
+    assert result.stdout == f"PyTorch module: {tmp_path / 'mine.py'}\n"
+    assert [file.name for file in tmp_path.glob("mine*")] == ["mine.py"]
+
+
+def test_a_format_that_was_asked_for_and_cannot_be_had_fails(
+    controller: RunningController, found: str, tmp_path: Path
+) -> None:
+    result = export(controller, found, "--format", "mmdet", "--out", tmp_path / "config.py")
+    assert result.exit_code == FAILED
+    assert "mmdet: the profile synthetic is no detector" in result.stderr
+
+
+def test_nothing_is_written_while_there_is_no_best_loss(
+    controller: RunningController, client: Client, tmp_path: Path
+) -> None:
+    result = export(controller, client.create_search(SPEC).id, "--out", tmp_path / "loss.json")
+    assert result.exit_code == REFUSED
+    assert "has no trial with a reward yet" in result.stderr

@@ -1,0 +1,68 @@
+"""The asynchronous client, against a running controller. The other one is made from it: see test_client."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+from controllers import PlayedWorker, RunningController
+
+from paploss.client.async_client import PAGE, ApiError, AsyncClient
+from paploss.client.models import Run
+from paploss.client.specs import SearchSpec, TrainingSpec
+from paploss.client.sync_client import Client
+
+TRAINING = {"profile": "synthetic", "losses": [{"label": "a", "preset": "identity"}]}
+Result = TypeVar("Result")
+
+
+def ask(controller: RunningController, use: Callable[[AsyncClient], Awaitable[Result]]) -> Result:
+    async def connected() -> Result:
+        async with AsyncClient(controller.url, controller.keys["user"]) as client:
+            return await use(client)
+
+    return asyncio.run(connected())
+
+
+def test_lists_go_on_over_pages(controller: RunningController) -> None:
+    async def use(client: AsyncClient) -> list[int]:
+        spec = TrainingSpec.model_validate(TRAINING | {"seeds": range(PAGE + 5)})
+        training = await client.create_training(spec)
+        return [trial.seed async for trial in client.trials(training.id)]
+
+    assert ask(controller, use) == list(range(PAGE + 5))
+
+
+def test_waiting_leaves_time_for_other_tasks(controller: RunningController, worker: PlayedWorker) -> None:
+    told: list[Run] = []
+
+    async def use(client: AsyncClient) -> str:
+        training = await client.create_training(TrainingSpec.model_validate(TRAINING))
+        waiting = asyncio.create_task(client.wait(training.id, told.append, poll_seconds=0.01))
+        trials = [trial async for trial in client.trials(training.id)]
+        await asyncio.to_thread(worker.run, trials[0].id)
+        return (await waiting).state
+
+    assert ask(controller, use) == "succeeded"
+    assert told[-1].trials_final == 1
+
+
+def test_a_refusal_is_an_api_error(controller: RunningController) -> None:
+    async def use(client: AsyncClient) -> None:
+        with pytest.raises(ApiError, match="no search 0nothing"):
+            await client.get_search("0nothing")
+
+    ask(controller, use)
+
+
+def test_waiting_can_be_limited(client: Client) -> None:
+    search = client.create_search(SearchSpec(profile="synthetic"))
+    with pytest.raises(TimeoutError, match=f"{search.id} has not ended after 0 s"):
+        client.wait(search.id, timeout_seconds=0, poll_seconds=0.01)
+
+
+def test_figures_come_as_plotly_draws_them(client: Client) -> None:
+    search = client.create_search(SearchSpec(profile="synthetic"))
+    assert client.search_figure(search.id, "rewards", theme="dark").keys() == {"data", "layout"}
+    with pytest.raises(ApiError, match="no trial with a reward yet"):
+        client.search_figure(search.id, "functions")

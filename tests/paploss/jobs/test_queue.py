@@ -1,0 +1,146 @@
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+from servers import CannotStartError, RedisServer
+
+from paploss.jobs.queue import Entry, QueueError, TrialQueue
+
+
+@pytest.fixture
+def queue(redis_url: str) -> Iterator[TrialQueue]:
+    with TrialQueue(redis_url) as opened:
+        yield opened
+
+
+def take(queue: TrialQueue, *classes: int, consumer: str = "w", takeover_seconds: float = 60) -> Entry | None:
+    return queue.take(classes, consumer, block_seconds=0.02, takeover_seconds=takeover_seconds)
+
+
+def trial_of(entry: Entry | None) -> str | None:
+    return None if entry is None else entry.trial_id
+
+
+def test_trials_come_in_the_order_they_were_put(queue: TrialQueue) -> None:
+    queue.put(0, ["a", "b"])
+    queue.put(0, ["c"])
+    assert [trial_of(take(queue, 0)) for _ in range(4)] == ["a", "b", "c", None]
+
+
+def test_a_worker_gets_only_the_classes_it_asks_for_and_the_first_class_first(queue: TrialQueue) -> None:
+    queue.put(0, ["small"])
+    queue.put(2, ["large"])
+    assert take(queue, 1) is None
+    assert trial_of(take(queue, 2, 0)) == "large"
+    assert trial_of(take(queue, 2, 0)) == "small"
+
+
+def test_an_entry_stays_until_it_is_acknowledged(queue: TrialQueue) -> None:
+    queue.put(0, ["a", "b"])
+    entry = take(queue, 0)
+    assert entry is not None
+    assert queue.present(0) == {"a", "b"}
+    queue.acknowledge(entry)
+    queue.acknowledge(entry)
+    assert queue.present(0) == {"b"}
+
+
+def test_an_entry_left_idle_goes_to_the_next_worker(queue: TrialQueue) -> None:
+    queue.put(0, ["a"])
+    assert take(queue, 0, consumer="dead") is not None
+    assert take(queue, 0, consumer="alive") is None
+    time.sleep(0.02)
+    assert trial_of(take(queue, 0, consumer="alive", takeover_seconds=0.01)) == "a"
+
+
+def test_entries_of_two_classes_that_come_at_once_are_not_lost(queue: TrialQueue) -> None:
+    for gpus in (0, 1):
+        take(queue, gpus)  # makes the groups
+    taken: list[Entry | None] = []
+    worker = threading.Thread(
+        target=lambda: taken.append(queue.take([0, 1], "w", block_seconds=10, takeover_seconds=60))
+    )
+    worker.start()
+    with redis.Redis.from_url(f"redis://{queue.address}/0") as client:
+        while not client.info("clients")["blocked_clients"]:
+            time.sleep(0.005)
+        with client.pipeline(transaction=True) as pipeline:
+            for gpus in (0, 1):
+                pipeline.xadd(f"paploss:trials:{gpus}", {"trial": f"of-{gpus}"})
+            pipeline.execute()
+    worker.join()
+    taken.append(take(queue, 0, 1))
+    assert {trial_of(entry) for entry in taken} == {"of-0", "of-1"}
+
+
+def test_workers_that_wait_are_known_by_name(queue: TrialQueue) -> None:
+    assert queue.consumers(0) == []
+    take(queue, 0, consumer="one")
+    take(queue, 0, consumer="two")
+    assert {consumer.name for consumer in queue.consumers(0)} == {"one", "two"}
+    assert all(consumer.idle_seconds < 30 for consumer in queue.consumers(0))
+
+
+def test_an_emptied_redis_is_used_again_at_once(queue: TrialQueue, redis_url: str) -> None:
+    queue.put(0, ["a"])
+    entry = take(queue, 0)
+    assert entry is not None
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    assert queue.present(0) == set()
+    queue.acknowledge(entry)
+    assert take(queue, 0) is None
+    queue.put(0, ["b"])
+    assert trial_of(take(queue, 0)) == "b"
+
+
+def test_redis_emptied_while_a_worker_waits_costs_it_nothing(queue: TrialQueue, redis_url: str) -> None:
+    taken: list[Entry | None] = []
+    take(queue, 0)
+    worker = threading.Thread(target=lambda: taken.append(queue.take([0], "w", block_seconds=1, takeover_seconds=60)))
+    worker.start()
+    with redis.Redis.from_url(redis_url) as client:
+        while not client.info("clients")["blocked_clients"]:
+            time.sleep(0.005)
+        client.flushall()
+    worker.join()
+    assert taken == [None]
+    queue.put(0, ["a"])
+    assert trial_of(take(queue, 0)) == "a"
+
+
+def test_a_purged_class_is_empty(queue: TrialQueue) -> None:
+    queue.put(0, ["a"])
+    queue.put(1, ["b"])
+    queue.purge(0)
+    assert (queue.present(0), queue.present(1)) == (set(), {"b"})
+
+
+def test_an_unreachable_redis_is_an_error_that_names_its_address_and_heals() -> None:
+    server = RedisServer()
+    try:
+        server.start()
+        with TrialQueue(server.url) as queue:
+            queue.put(0, ["a"])
+            server.stop(signal.SIGKILL)
+            with pytest.raises(QueueError, match=f"127.0.0.1:{server.port}"):
+                queue.put(0, ["b"])
+            with pytest.raises(QueueError, match=f"127.0.0.1:{server.port}"):
+                take(queue, 0)
+            server.start()
+            queue.put(0, ["c"])
+            assert trial_of(take(queue, 0)) == "c"
+    except CannotStartError as error:
+        pytest.skip(str(error))
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("url", ["http://:hidden@127.0.0.1:1", "redis://:hidden/word@127.0.0.1:1", "nonsense"])
+def test_a_url_that_is_not_redis_is_refused_without_telling_its_password(url: str) -> None:
+    with pytest.raises(QueueError, match="redis_url: expected redis://") as refusal:
+        TrialQueue(url)
+    assert "hidden" not in str(refusal.value)
