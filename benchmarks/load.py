@@ -75,17 +75,17 @@ def measure_trials(platform: LoadedPlatform, seconds: float) -> dict[str, Any]:
         before = platform.cpu_seconds()
         done = run_trials(platform, processes=WORKER_PROCESSES, threads=WORKER_THREADS, seconds=seconds)
         after = platform.cpu_seconds()
-        shares = Counter(each.search_id for each in done)
+        shares = Counter(each.experiment_id for each in done)
         result = {
             "trials_per_second": round(len(done) / seconds, 1),
-            "updates": sum(client.get_search(search_id).round for search_id in searches),
-            "shares": [round(shares[search_id] / len(done), 3) for search_id in searches],
+            "updates": sum(client.get_experiment(experiment_id).round for experiment_id in searches),
+            "shares": [round(shares[experiment_id] / len(done), 3) for experiment_id in searches],
             "cpu_ms_per_trial": {kind: round(1000 * (after[kind] - before[kind]) / len(done), 2) for kind in after},
             "controller_mib": platform.controller_mib(),
             "connections": platform.connections(),
         }
-        for search_id in searches:
-            client.cancel(search_id)
+        for experiment_id in searches:
+            client.cancel(experiment_id)
     print(result, flush=True)
     return result
 

@@ -13,6 +13,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from paploss.controller.search.released import Released, product_slope
 
 from benchmarks.record import write_record
 from benchmarks.simulation import Fleet, Run, simulate
@@ -22,7 +23,6 @@ from paploss.controller.search.ascent import ascend
 from paploss.controller.search.policy import PolicyState, Vector, log_density
 from paploss.controller.search.ppo import Ppo
 from paploss.controller.search.random_search import RandomSearch
-from paploss.controller.search.released import Released, product_slope
 from paploss.controller.search.scheduling import Schedule
 from paploss.controller.search.space import Space
 

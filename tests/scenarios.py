@@ -7,9 +7,10 @@ from sqlalchemy import select, update
 
 from paploss.client.specs import SearchSpec, TrainingSpec
 from paploss.client.states import OPEN_TRIAL_STATES, REWARDED_STATES
-from paploss.controller.store import leases, searches, transitions
+from paploss.controller.store import experiments
 from paploss.controller.store.database import Database, now
-from paploss.controller.store.models import Attempt, Leader, Round, Search, Trial
+from paploss.controller.store.tables import Attempt, Experiment, Leader, Round, Trial
+from paploss.controller.store.trials import leases, transitions
 from paploss.jobs.lease import ClaimRequest, ReleaseRequest, RenewRequest, ResultRequest, WorkerInfo
 from paploss.jobs.spec import EvaluationEvent, JobResult, Metrics, ProgressEvent
 
@@ -25,9 +26,9 @@ def training_spec(**changes: Any) -> TrainingSpec:
     return TrainingSpec.model_validate({"profile": "synthetic", "losses": losses, **changes})
 
 
-def add_training(database: Database, **changes: Any) -> Search:
+def add_training(database: Database, **changes: Any) -> Experiment:
     with database.write() as session:
-        return searches.create_training(session, training_spec(**changes), "ann")
+        return experiments.create_training(session, training_spec(**changes), "ann")
 
 
 def add_trial(database: Database, **changes: Any) -> str:
@@ -36,9 +37,9 @@ def add_trial(database: Database, **changes: Any) -> str:
     return f"{search.id}-000000"
 
 
-def add_search(database: Database, **changes: Any) -> Search:
+def add_search(database: Database, **changes: Any) -> Experiment:
     with database.write() as session:
-        return searches.create_search(session, search_spec(**changes), "ann")
+        return experiments.create_search(session, search_spec(**changes), "ann")
 
 
 def claim(database: Database, trial_id: str, claim_id: uuid.UUID | None = None, worker: str = "w1") -> str:
@@ -95,9 +96,9 @@ def trial(database: Database, trial_id: str) -> Trial:
         return session.get_one(Trial, trial_id)
 
 
-def search(database: Database, search_id: str) -> Search:
+def search(database: Database, experiment_id: str) -> Experiment:
     with database.read() as session:
-        return session.get_one(Search, search_id)
+        return session.get_one(Experiment, experiment_id)
 
 
 def attempts(database: Database, trial_id: str) -> list[Attempt]:
@@ -138,12 +139,12 @@ _AGREED_OF_TRIAL = [
 _AGREED_OF_ROUND = ["number", "mu", "sigma", "proposed", "mean_reward", "best_reward", "rewards"]
 
 
-def outcome(database: Database, search_id: str) -> dict[str, Any]:
+def outcome(database: Database, experiment_id: str) -> dict[str, Any]:
     """Everything about a search that two runs of the same request must agree in, row by row."""
     with database.read() as session:
-        found = session.get_one(Search, search_id)
-        trials = session.scalars(select(Trial).where(Trial.search_id == search_id).order_by(Trial.number)).all()
-        rounds = session.scalars(select(Round).where(Round.search_id == search_id).order_by(Round.number)).all()
+        found = session.get_one(Experiment, experiment_id)
+        trials = session.scalars(select(Trial).where(Trial.experiment_id == experiment_id).order_by(Trial.number)).all()
+        rounds = session.scalars(select(Round).where(Round.experiment_id == experiment_id).order_by(Round.number)).all()
     return {
         "state": found.state,
         "best": found.best,
@@ -152,12 +153,12 @@ def outcome(database: Database, search_id: str) -> dict[str, Any]:
     }
 
 
-def check_ended(database: Database, search_id: str) -> None:
+def check_ended(database: Database, experiment_id: str) -> None:
     """Of a search that has ended: no trial was lost, none counted twice, and nothing is open."""
     with database.read() as session:
-        found = session.get_one(Search, search_id)
-        trials = session.scalars(select(Trial).where(Trial.search_id == search_id).order_by(Trial.number)).all()
-        rounds = session.scalars(select(Round).where(Round.search_id == search_id).order_by(Round.number)).all()
+        found = session.get_one(Experiment, experiment_id)
+        trials = session.scalars(select(Trial).where(Trial.experiment_id == experiment_id).order_by(Trial.number)).all()
+        rounds = session.scalars(select(Round).where(Round.experiment_id == experiment_id).order_by(Round.number)).all()
     assert [trial.number for trial in trials] == list(range(found.next_number))
     assert not [trial.id for trial in trials if trial.state in OPEN_TRIAL_STATES]
     for trial in trials:

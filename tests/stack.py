@@ -14,8 +14,8 @@ import httpx
 import psutil
 
 from paploss.controller.store import schema
+from paploss.controller.store.access.keys import create_key
 from paploss.controller.store.database import Database
-from paploss.controller.store.keys import create_key
 
 WAIT_SECONDS = 240
 """Patience, not a requirement: tests run on busy machines, where starting a process may take half a minute."""
@@ -163,45 +163,45 @@ class Stack:
         given = {"profile": "synthetic", "kind": "compare", "losses": losses, "seeds": [0], "learning_rates": []} | spec
         return str(self.post("trainings", given)["id"])
 
-    def trials(self, search_id: str) -> list[dict[str, Any]]:
-        page = self.get(f"searches/{search_id}/trials", limit=200)
+    def trials(self, experiment_id: str) -> list[dict[str, Any]]:
+        page = self.get(f"searches/{experiment_id}/trials", limit=200)
         assert page["next_cursor"] is None
         return list(page["items"])
 
-    def trial(self, search_id: str) -> dict[str, Any]:
+    def trial(self, experiment_id: str) -> dict[str, Any]:
         """The one trial of a training, in detail."""
-        (only,) = self.trials(search_id)
+        (only,) = self.trials(experiment_id)
         return dict(self.get(f"trials/{only['id']}"))
 
-    def wait_for(self, search_id: str, *states: str) -> dict[str, Any]:
+    def wait_for(self, experiment_id: str, *states: str) -> dict[str, Any]:
         """Wait until a search or a training is in one of these states."""
 
         def look() -> dict[str, Any] | None:
             try:
-                run = self.http.get(f"searches/{search_id}")
+                run = self.http.get(f"searches/{experiment_id}")
                 if run.status_code == 404:
-                    run = self.http.get(f"trainings/{search_id}")
+                    run = self.http.get(f"trainings/{experiment_id}")
             except httpx.TransportError:
                 return None
             if not run.is_success:
                 return None
             found: dict[str, Any] = run.json()
             if found["state"] in ("succeeded", "failed", "cancelled"):
-                assert found["state"] in states, f"{search_id} is {found['state']}: {found['reason']}"
+                assert found["state"] in states, f"{experiment_id} is {found['state']}: {found['reason']}"
             return found if found["state"] in states else None
 
         try:
-            return dict(wait_until(look, f"{search_id} to be {' or '.join(states)}"))
+            return dict(wait_until(look, f"{experiment_id} to be {' or '.join(states)}"))
         except AssertionError as error:
-            error.add_note(self.story(search_id))
+            error.add_note(self.story(experiment_id))
             raise
 
-    def story(self, search_id: str) -> str:
+    def story(self, experiment_id: str) -> str:
         """What happened, for a test that failed."""
-        lines = self.get(f"searches/{search_id}/log", limit=200)["items"]
+        lines = self.get(f"searches/{experiment_id}/log", limit=200)["items"]
         trials = [
             [trial[name] for name in ("number", "state", "attempts", "preemptions", "worker", "iteration")]
-            for trial in self.trials(search_id)
+            for trial in self.trials(experiment_id)
         ]
         events = [f"{line['at']} {line['trial_id']} {line['kind']}: {line['message']}" for line in lines]
         return "\n".join([*map(str, trials), *events])

@@ -58,7 +58,7 @@ def known(fuzzed: RunningController) -> dict[str, str]:
         client.cancel(training.id)
         search = client.create_search(search_spec())
         client.cancel(search.id)
-    return {"search_id": search.id, "trial_id": f"{training.id}-000000", "name": "rewards"}
+    return {"experiment_id": search.id, "trial_id": f"{training.id}-000000", "name": "rewards"}
 
 
 @pytest.mark.parametrize("caller", ["admin", "worker", None])

@@ -11,7 +11,7 @@ from servers import RedisServer
 from sqlalchemy import update
 from stack import wait_until
 
-from paploss.controller.store.models import Search
+from paploss.controller.store.tables import Experiment
 
 
 def problem_of(reply: httpx.Response, status: int) -> dict[str, Any]:
@@ -79,10 +79,10 @@ def test_a_character_that_no_database_stores_is_refused(http: httpx.Client) -> N
 
 
 def test_a_defect_tells_no_secrets_but_a_reference(controller: RunningController, http: httpx.Client) -> None:
-    search_id = http.post("/api/v1/searches", json={"profile": "synthetic"}).json()["id"]
+    experiment_id = http.post("/api/v1/searches", json={"profile": "synthetic"}).json()["id"]
     with controller.services.database.write() as session:
-        session.execute(update(Search).where(Search.id == search_id).values(state="paused", spec={}))
-    reply = http.get(f"/api/v1/searches/{search_id}")
+        session.execute(update(Experiment).where(Experiment.id == experiment_id).values(state="paused", spec={}))
+    reply = http.get(f"/api/v1/searches/{experiment_id}")
     problem = problem_of(reply, 500)
     assert "defect" in problem["detail"]
     assert "KeyError" not in reply.text

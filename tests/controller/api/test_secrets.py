@@ -9,10 +9,10 @@ from scenarios import add_trial
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
-from paploss.controller.api.access import SESSION_COOKIE
+from paploss.controller.api.security.access import SESSION_COOKIE
+from paploss.controller.store.access.sign_ins import create_code
 from paploss.controller.store.database import Database, table_of
-from paploss.controller.store.models import Attempt
-from paploss.controller.store.sign_ins import create_code
+from paploss.controller.store.tables import Attempt
 
 
 def test_no_secret_is_logged_whatever_is_done_with_it(

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from controllers import RunningController
 from fastapi import FastAPI
-from sqlalchemy import create_engine
 
 from paploss.controller.api.tracing import ENDPOINT_VARIABLE, TracingError, start_tracing
 
@@ -61,11 +60,11 @@ def test_requests_and_statements_are_traced_and_sent_before_the_end(
 
 def test_nothing_is_loaded_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ENDPOINT_VARIABLE, raising=False)
-    start_tracing(create_engine("sqlite://"), FastAPI())()
+    start_tracing(Database(sqlite_url), FastAPI())()
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENDPOINT_VARIABLE, "http://127.0.0.1:9")
     monkeypatch.setitem(sys.modules, "opentelemetry.instrumentation.fastapi", None)
     with pytest.raises(TracingError, match=r"install paploss\[otel\]"):
-        start_tracing(create_engine("sqlite://"), FastAPI())
+        start_tracing(Database(sqlite_url), FastAPI())

@@ -4,11 +4,11 @@ from simulation import Platform, reward_of
 from sqlalchemy import event, update
 from sqlalchemy.orm import Session
 
-from paploss.controller.loop.confirmation import Report
-from paploss.controller.loop.jobs import confirm_seed, decode_loss, proxy_seed
-from paploss.controller.store import searches
+from paploss.controller.experiments.confirmation import Report
+from paploss.controller.experiments.jobs import confirm_seed, decode_loss, proxy_seed
+from paploss.controller.store import experiments
 from paploss.controller.store.errors import ConflictError
-from paploss.controller.store.models import Search, Trial
+from paploss.controller.store.tables import Experiment, Trial
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import JobResult
 
@@ -324,14 +324,14 @@ def test_a_paused_search_does_not_advance_and_goes_on_where_it_was(platform: Pla
     lease = platform.start()
     assert lease is not None
     with platform.database.write() as session:
-        searches.pause_search(session, search.id)
+        experiments.pause_experiment(session, search.id)
     assert platform.renew(lease) == "pause"
     assert platform.work() == 0
     platform.driver.tick()
     assert platform.take() is None
     platform.finish(lease)
     with platform.database.write() as session:
-        searches.resume_search(session, search.id)
+        experiments.resume_experiment(session, search.id)
     assert platform.run(search).state == "succeeded"
     assert len(platform.trials(search, kind="proxy")) == 12
 
@@ -342,7 +342,7 @@ def test_a_cancelled_search_leaves_nothing_open(platform: Platform) -> None:
     lease = platform.start()
     assert lease is not None
     with platform.database.write() as session:
-        searches.cancel_search(session, search.id)
+        experiments.cancel_experiment(session, search.id)
     platform.driver.tick()
     assert platform.renew(lease) == "cancel"
     assert platform.work() == 0
@@ -357,7 +357,9 @@ def test_a_search_that_this_version_cannot_read_is_left_alone_and_holds_up_no_ot
     platform.driver.tick()
     known = platform.search(strange.id).spec
     with platform.database.write() as session:
-        session.execute(update(Search).where(Search.id == strange.id).values(spec=known | {"from_the_future": 1}))
+        session.execute(
+            update(Experiment).where(Experiment.id == strange.id).values(spec=known | {"from_the_future": 1})
+        )
     platform.queue.purge(0)
     for _ in range(2):
         platform.driver.tick()
@@ -365,7 +367,7 @@ def test_a_search_that_this_version_cannot_read_is_left_alone_and_holds_up_no_ot
     assert platform.search(strange.id).state == "running"
     assert platform.events(strange).count("search_unreadable") == 1
     with platform.database.write() as session:
-        session.execute(update(Search).where(Search.id == strange.id).values(spec=known))
+        session.execute(update(Experiment).where(Experiment.id == strange.id).values(spec=known))
     platform.driver.tick()
     assert len(platform.queue.present(0)) == 8
 
@@ -395,7 +397,7 @@ def test_the_reward_of_the_simulation_depends_on_the_loss(platform: Platform) ->
 def test_the_leader_clears_what_was_kept_long_enough(platform: Platform) -> None:
     training = add_training(platform.database)
     with platform.database.write() as session:
-        searches.cancel_search(session, training.id)
-        session.execute(update(Search).values(finished_at=1.0))
+        experiments.cancel_experiment(session, training.id)
+        session.execute(update(Experiment).values(finished_at=1.0))
     platform.driver.tick()
     assert platform.events(training) == ["details_cleared"]

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from paploss.controller.search.catalogue import NAMES, create
 
 from paploss.controller.search.algorithm import Algorithm, Sample
-from paploss.controller.search.catalogue import NAMES, create
 from paploss.controller.search.policy import PolicyState
 from paploss.controller.search.space import Space
 

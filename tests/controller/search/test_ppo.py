@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
+from paploss.controller.search.released import Released
 
 from paploss.controller.search.algorithm import Sample
 from paploss.controller.search.policy import PolicyState
 from paploss.controller.search.ppo import Ppo
-from paploss.controller.search.released import Released
 from paploss.controller.search.space import Space
 
 SPACE = Space(("bbox_head",), knots=1)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paploss.controller.search.released import Released
 
 from paploss.controller.search.algorithm import Sample
 from paploss.controller.search.policy import PolicyState, log_density
-from paploss.controller.search.released import Released
 from paploss.controller.search.space import Space
 
 GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "policy.npz")

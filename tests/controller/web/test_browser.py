@@ -7,7 +7,7 @@ from controllers import PlayedWorker, RunningController
 from paploss.client.specs import ConfirmSpec, SearchSpec
 from paploss.client.states import Role
 from paploss.client.sync_client import Client
-from paploss.controller.store.sign_ins import create_code
+from paploss.controller.store.access.sign_ins import create_code
 
 pytestmark = pytest.mark.browser
 
@@ -35,8 +35,8 @@ def test_a_search_started_from_the_form_moves_without_reloading(
     expect(page.get_by_role("heading", level=1)).to_have_text("Typed by hand")
 
     page.evaluate("window.stayed = true")
-    search_id = page.url.rpartition("/")[2]
-    while not (queued := list(client.trials(search_id, state="queued"))):
+    experiment_id = page.url.rpartition("/")[2]
+    while not (queued := list(client.trials(experiment_id, state="queued"))):
         pass
     worker.run(queued[0].id)
     ap = client.get_trial(queued[0].id).reward
@@ -56,13 +56,13 @@ def test_a_search_started_from_the_form_moves_without_reloading(
 
 
 def test_pause_resume_and_cancel_by_keyboard(visitor: Visitor, controller: RunningController, client: Client) -> None:
-    search_id = client.create_search(SPEC).id
+    experiment_id = client.create_search(SPEC).id
     expect = sync_api.expect
     with controller.services.database.write() as session:
         code = create_code(session, "admin")
     page = visitor.open(f"{controller.url}/sign-in#code={code}")
     page.wait_for_url(f"{controller.url}/")
-    page.goto(f"{controller.url}/searches/{search_id}")
+    page.goto(f"{controller.url}/searches/{experiment_id}")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.get_by_role("button", name="Pause").press("Enter")
@@ -70,7 +70,7 @@ def test_pause_resume_and_cancel_by_keyboard(visitor: Visitor, controller: Runni
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     page.get_by_role("button", name="Cancel").press("Enter")
     page.get_by_role("dialog").get_by_role("button", name="Keep it as it is").press("Enter")
-    assert client.get_search(search_id).state == "running"
+    assert client.get_experiment(experiment_id).state == "running"
     page.get_by_role("button", name="Cancel").press("Enter")
     page.get_by_role("dialog").get_by_role("button", name="Cancel").press("Enter")
     expect(page.locator("#head .state")).to_have_text("cancelled")

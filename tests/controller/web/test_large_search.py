@@ -81,9 +81,9 @@ def test_a_page_asks_as_much_of_many_trials_as_of_few(controller: tuple[RunningC
     with running.http("viewer") as http:
         for path in paths:
             counts = []
-            for search_id in (small, large):
+            for experiment_id in (small, large):
                 with count_queries(running) as asked:
-                    fetch(http, path.format(id=search_id))
+                    fetch(http, path.format(id=experiment_id))
                 counts.append(len(asked))
             assert counts[0] == counts[1] <= PAGE_QUERIES, path
 

@@ -14,7 +14,7 @@ from paploss.cli.main import app
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import ConfirmSpec, SearchSpec, TrainingSpec
 from paploss.client.sync_client import Client
-from paploss.controller.store import transitions
+from paploss.controller.store.trials import transitions
 from paploss.jobs.spec import JobResult
 
 SMALL = SearchSpec(

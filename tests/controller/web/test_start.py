@@ -11,7 +11,7 @@ from controllers import RunningController
 
 from paploss.client.specs import SearchSpec
 from paploss.client.sync_client import Client
-from paploss.controller.api.examples import EXAMPLES
+from paploss.controller.api.pages.examples import EXAMPLES
 
 FILLED = {"profile": "synthetic", "name": "<i>mine</i>", "rounds": "3", "trials_per_round": "2", "prune": "false"}
 
@@ -39,7 +39,7 @@ def test_a_valid_form_starts_what_was_asked_for_once(http: httpx.Client, client:
     typed = read_form(http.get("/searches/new").text) | FILLED
     reply = http.post("/searches/new", data=typed)
     assert reply.status_code == 303
-    search = client.get_search(reply.headers["Location"].rpartition("/")[2])
+    search = client.get_experiment(reply.headers["Location"].rpartition("/")[2])
     assert (search.spec.rounds, search.spec.prune, search.name, search.owner) == (3, False, "<i>mine</i>", "user")
     assert http.post("/searches/new", data=typed).headers["Location"] == reply.headers["Location"]  # a double click
     assert http.post("/searches/new", data=typed | {"seed": "1"}).headers["Location"] != reply.headers["Location"]
@@ -73,7 +73,7 @@ def test_what_is_wrong_is_told_at_its_field_and_kept(
     for name, value in changes.items():
         if value != "yolo":  # no option of the list
             assert kept[name] == value
-    assert list(client.list_searches()) == []
+    assert list(client.list_experiments()) == []
 
 
 def test_a_clone_is_filled_in_like_its_search(http: httpx.Client, client: Client) -> None:
@@ -82,7 +82,7 @@ def test_a_clone_is_filled_in_like_its_search(http: httpx.Client, client: Client
     typed = read_form(http.get(f"/searches/new?clone={search.id}").text)
     reply = http.post("/searches/new", data=typed)
     assert reply.status_code == 303, reply.text
-    clone = client.get_search(reply.headers["Location"].rpartition("/")[2])
+    clone = client.get_experiment(reply.headers["Location"].rpartition("/")[2])
     assert clone.spec == spec.model_copy(update={"name": "first (copy)"})
     assert http.get("/searches/new?clone=0nothing").status_code == 404
 

@@ -17,7 +17,7 @@ from paploss.cli.specifications import read_comparison
 from paploss.cli.tables import comparison_table, rate_table
 from paploss.client.comparison import Comparison, RateResult, find_axis
 from paploss.client.sync_client import Client
-from paploss.controller.comparison import Measured, compare
+from paploss.controller.experiments.comparison import Measured, compare
 from paploss.jobs.presets import identity
 from paploss.jobs.spec import LossSpec
 

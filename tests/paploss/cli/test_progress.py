@@ -35,7 +35,7 @@ def closed_round(number: int) -> RoundSummary:
 
 def trial() -> TrialSummary:
     return TrialSummary(
-        id="s1-9", search_id="s1", number=9, kind="proxy", label="", round=1, seed=0, state="running", reward=None,
+        id="s1-9", experiment_id="s1", number=9, kind="proxy", label="", round=1, seed=0, state="running", reward=None,
         diverged=False, learning_rate_factor=1.0, worker="w0", attempts=1, failed_attempts=0, preemptions=0,
         iteration=30, total_iterations=60, seconds=None, error_kind=None, error=None,
         created_at=NOW, started_at=NOW, finished_at=None,
@@ -44,7 +44,7 @@ def trial() -> TrialSummary:
 
 def best(report: dict[str, object] | None) -> Best:
     return Best(
-        search_id="s1",
+        experiment_id="s1",
         confirmed=report is not None,
         ap=0.31,
         source="trial 3",

@@ -24,9 +24,9 @@ SPEC = SearchSpec(
 @pytest.fixture
 def found(client: Client, worker: PlayedWorker) -> str:
     """Id of a search that has found a loss."""
-    search_id = client.create_search(SPEC).id
-    run_search(client, worker, search_id)
-    return search_id
+    experiment_id = client.create_search(SPEC).id
+    run_search(client, worker, experiment_id)
+    return experiment_id
 
 
 def export(controller: RunningController, *arguments: object) -> Result:

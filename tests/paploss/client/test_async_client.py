@@ -50,7 +50,7 @@ def test_waiting_leaves_time_for_other_tasks(controller: RunningController, work
 def test_a_refusal_is_an_api_error(controller: RunningController) -> None:
     async def use(client: AsyncClient) -> None:
         with pytest.raises(ApiError, match="no search 0nothing"):
-            await client.get_search("0nothing")
+            await client.get_experiment("0nothing")
 
     ask(controller, use)
 

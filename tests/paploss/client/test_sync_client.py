@@ -21,7 +21,7 @@ def test_a_refusal_carries_the_problems_words_and_fields(client: Client) -> None
         client.create_search(unsound)
     assert (caught.value.status, caught.value.field) == (422, "/rounds")
     with pytest.raises(ApiError, match="no search 0nothing") as caught:
-        client.get_search("0nothing")
+        client.get_experiment("0nothing")
     assert (caught.value.status, caught.value.title, caught.value.field) == (404, "Not Found", None)
 
 
