@@ -53,7 +53,7 @@ def comparison_spec(data: Path, experiment_id: str, seeds: Sequence[int], epochs
     """Trainings with four losses over the same seeds, measured on the test split."""
     return TrainingSpec(
         name=f"BCCD, RetinaNet tiny: {epochs} epochs, for search {experiment_id}",
-        kind="compare",
+        kind="comparison",
         profile=PROFILE,
         dataset=dataset_spec(data),
         schedule="final",
@@ -93,11 +93,11 @@ def main() -> None:
     ):
         spec = search_spec(data, options.rounds)
         experiment_id = next((run.id for run in client.list_experiments() if run.name == spec.name), None)
-        experiment_id = experiment_id or client.create_search(spec).id
+        experiment_id = experiment_id or client.create(spec).id
         client.wait(experiment_id, lambda _: record_search(client, experiment_id), poll_seconds=POLL_SECONDS)
         requests = [comparison_spec(data, experiment_id, options.seeds, epochs) for epochs in options.epochs]
-        known = {run.name: run.id for run in client.list_trainings()}
-        ids = [known.get(request.name) or client.create_training(request).id for request in requests]
+        known = {run.name: run.id for run in client.list_experiments("comparison")}
+        ids = [known.get(request.name) or client.create(request).id for request in requests]
         for training_id in ids:
             client.wait(training_id, lambda _: record_comparisons(client, ids), poll_seconds=POLL_SECONDS)
 
@@ -175,7 +175,7 @@ def record_comparisons(client: Client, training_ids: Sequence[str]) -> None:
     results: dict[int, dict[str, dict[int, float]]] = {}
     record: dict[str, Any] = {"comparisons": []}
     for training_id in training_ids:
-        training = client.get_training(training_id)
+        training = client.get_experiment(training_id)
         print(f"{training.name}: {training.trials_final} of {training.trials_planned} trainings")
         rewards: dict[str, dict[int, float]] = {choice.label: {} for choice in training.spec.losses}
         for trial in client.trials(training_id):

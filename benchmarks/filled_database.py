@@ -12,12 +12,13 @@ import numpy as np
 from sqlalchemy import insert, update
 
 from paploss.client.specs import SearchSpec
-from paploss.controller.experiments.confirmation import IDENTITY, POLICY_MEAN, Measured, Report
-from paploss.controller.experiments.jobs import confirm_seed, decode_loss, proxy_seed, search_space
+from paploss.controller.experiments.confirmation import BEST_GUESS, IDENTITY, OUTCOME, ConfirmedLoss, Outcome
+from paploss.controller.experiments.creation import create
+from paploss.controller.experiments.losses import decode_loss, search_space
+from paploss.controller.experiments.seeds import confirm_seed, proxy_seed
 from paploss.controller.search.policy import PolicyState, sample
 from paploss.controller.search.space import HeadParameters
 from paploss.controller.store.database import Database, read_clock
-from paploss.controller.store.experiments import create_search
 from paploss.controller.store.tables import Attempt, Base, Evaluation, Event, Experiment, Round, Trial, Worker
 from paploss.controller.store.trials.telemetry import remember_worker
 from paploss.jobs.lease import WorkerInfo
@@ -48,7 +49,7 @@ def fill(database: Database, spec: SearchSpec, *, rounds: int | None = None, own
     With `rounds`, below those of `spec`, it is still running in that round; else it has ended and is confirmed.
     """
     with database.write() as session:
-        experiment_id = create_search(session, spec, owner).id
+        experiment_id = create(session, spec, owner).id
         for number in range(WORKERS):
             remember_worker(session, _worker(spec, number))
         past = _Past(experiment_id, spec, read_clock(session), spec.rounds if rounds is None else rounds)
@@ -105,7 +106,13 @@ class _Past:
             self._close(state, rewards, closed_at)
         last = self._policy(self.rounds)
         self._add(
-            Round, number=last.version, mu=last.mu.tolist(), sigma=last.sigma, proposed=0, created_at=max(self.free_at)
+            Round,
+            number=last.version,
+            state=last.to_json(),
+            centre=last.mu.tolist(),
+            spread=last.sigma,
+            proposed=0,
+            created_at=max(self.free_at),
         )
         end = max(self.free_at)
         self.search = {"round": self.rounds, "created_at": self.begin, "next_number": len(self.rows[Trial])}
@@ -244,8 +251,9 @@ class _Past:
         self._add(
             Round,
             number=state.version,
-            mu=state.mu.tolist(),
-            sigma=state.sigma,
+            state=state.to_json(),
+            centre=state.mu.tolist(),
+            spread=state.sigma,
             proposed=len(rewards),
             mean_reward=mean,
             best_reward=best,
@@ -260,7 +268,7 @@ class _Past:
         best = max((row for row in self.rows[Trial] if row["reward"] is not None), key=lambda row: row["reward"])
         measured = []
         for label, theta in (
-            (POLICY_MEAN, last.mu),
+            (BEST_GUESS, last.mu),
             (f"trial {best['number']}", np.asarray(best["theta"])),
             (IDENTITY, self.space.start()),
         ):
@@ -271,10 +279,11 @@ class _Past:
                 self._trial("confirm", seed, "succeeded", rewards[seed], label=label, theta=theta)
             values = list(rewards.values())
             error = float(np.std(values, ddof=1)) / len(values) ** 0.5
-            measured.append(Measured(label=label, rewards=rewards, mean=float(np.mean(values)), standard_error=error))
+            mean = float(np.mean(values))
+            measured.append(ConfirmedLoss(label=label, rewards=rewards, mean=mean, standard_error=error))
         chosen = measured[0]
         assert chosen.mean is not None
-        report = Report(
+        outcome = Outcome(
             label=chosen.label,
             loss=decode_loss(self.spec, last.mu.tolist()),
             theta=tuple(last.mu.tolist()),
@@ -287,7 +296,7 @@ class _Past:
             identity=measured[-1],
             published=None,
         )
-        self.search["best"] = report.model_dump(mode="json")
+        self.search["best"] = OUTCOME.write(outcome)
 
     def _add_open(self, state: PolicyState, at: float) -> None:
         """The trials of a round that has just begun: all but two of them with a worker."""

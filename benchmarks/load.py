@@ -70,7 +70,7 @@ def measure_trials(platform: LoadedPlatform, seconds: float) -> dict[str, Any]:
     """Let workers run trials of several searches at once."""
     with platform.client() as client:
         spec = SearchSpec(profile="synthetic", mode="stream", rounds=10_000, trials_per_round=16)
-        searches = [client.create_search(spec.model_copy(update={"seed": seed})).id for seed in range(SEARCHES)]
+        searches = [client.create(spec.model_copy(update={"seed": seed})).id for seed in range(SEARCHES)]
         run_trials(platform, processes=WORKER_PROCESSES, threads=WORKER_THREADS, seconds=WARM_UP_SECONDS)
         before = platform.cpu_seconds()
         done = run_trials(platform, processes=WORKER_PROCESSES, threads=WORKER_THREADS, seconds=seconds)
@@ -94,7 +94,7 @@ def measure_renewals(platform: LoadedPlatform, workers: int, seconds: float) -> 
     """Let each of so many workers renew its lease every few seconds."""
     with platform.client() as client:
         seeds = tuple(range(workers))
-        training = client.create_training(
+        training = client.create(
             TrainingSpec.model_validate(
                 {
                     "profile": "synthetic",
@@ -126,7 +126,7 @@ def measure_renewals(platform: LoadedPlatform, workers: int, seconds: float) -> 
 
 def measure_reads(platform: LoadedPlatform) -> dict[str, float]:
     """Median time of what people and monitoring ask for again and again."""
-    paths = ("/metrics", "/api/v1/status", "/api/v1/searches", "/api/v1/workers")
+    paths = ("/metrics", "/api/v1/status", "/api/v1/experiments", "/api/v1/workers")
     headers = {"Authorization": f"Bearer {platform.user_key}"}
     found = {}
     with httpx.Client(base_url=platform.urls[0], headers=headers, timeout=60) as http:

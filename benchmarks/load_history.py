@@ -16,13 +16,13 @@ _FILL = (
     FROM generate_series(1, :searches) n
     """,
     """
-    INSERT INTO rounds (experiment_id, number, mu, sigma, proposed, mean_reward, best_reward, rewards, created_at,
+    INSERT INTO rounds (search_id, number, mu, sigma, proposed, mean_reward, best_reward, rewards, created_at,
         closed_at)
     SELECT 'past' || n, r, CAST(:theta AS json), 0.1, :per_round, 0.2, 0.3, :per_round, 1.7e9, 1.7e9
     FROM generate_series(1, :searches) n, generate_series(0, :trials / :per_round - 1) r
     """,
     """
-    INSERT INTO trials (id, experiment_id, number, kind, label, round, index, consumed_round, theta, seed,
+    INSERT INTO trials (id, search_id, number, kind, label, round, index, consumed_round, theta, seed,
         learning_rate_factor, state, attempt, token, worker, failed_attempts, preemptions, iteration, reward, diverged,
         seconds, created_at, started_at, finished_at)
     SELECT 'past' || n || '-' || lpad(t::text, 6, '0'), 'past' || n, t, 'proxy', '', t / :per_round, t % :per_round,
@@ -36,12 +36,12 @@ _FILL = (
         claimed_at, started_at, ended_at, outcome, answer, log_tail)
     SELECT id, 1, token, token, worker, 'past', 'simulated', CAST('{}' AS json), 0, created_at,
         started_at, finished_at, 'succeeded', 'succeeded', repeat('iteration of a training that ended ', 20)
-    FROM trials WHERE experiment_id LIKE 'past%'
+    FROM trials WHERE search_id LIKE 'past%'
     """,
     """
     INSERT INTO evaluations (trial_id, iteration, total_iterations, ap, metrics, at)
     SELECT id, k * 250, 1000, reward, CAST(:metrics AS json), finished_at
-    FROM trials, generate_series(1, 4) k WHERE experiment_id LIKE 'past%'
+    FROM trials, generate_series(1, 4) k WHERE search_id LIKE 'past%'
     """,
     """
     INSERT INTO workers (name, host, gpus, device, versions, first_seen_at, last_seen_at)
@@ -49,8 +49,8 @@ _FILL = (
     FROM generate_series(1, :pods) n
     """,
     """
-    INSERT INTO events (experiment_id, trial_id, kind, level, message, at)
-    SELECT experiment_id, id, 'trial_succeeded', 'info', 'AP 20.0', finished_at FROM trials WHERE experiment_id LIKE 'past%'
+    INSERT INTO events (search_id, trial_id, kind, level, message, at)
+    SELECT search_id, id, 'trial_succeeded', 'info', 'AP 20.0', finished_at FROM trials WHERE search_id LIKE 'past%'
     """,
 )
 

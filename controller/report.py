@@ -26,6 +26,7 @@ from paploss.client.models import (
     TrialSummary,
 )
 from paploss.client.sync_client import ApiError, Client
+from paploss.controller.web.facts import RequestFacts
 from paploss.controller.web.render import Pages
 
 MOST_TRIALS = 500
@@ -133,6 +134,7 @@ def render(story: Story) -> str:
         "report.html",
         story=story,
         search=story.search,
+        request=RequestFacts.of(story.search.spec),
         best=story.best,
         style=style,
         plotly=_PLOTLY.read_text(),

@@ -5,12 +5,15 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from paploss.client.specs import SearchSpec, TrainingSpec
+from paploss.client.specs import ComparisonSpec, SearchSpec, TrainingSpec
 from paploss.client.states import OPEN_TRIAL_STATES, REWARDED_STATES
-from paploss.controller.store import experiments
+from paploss.controller.experiments.creation import create
+from paploss.controller.experiments.kinds import KINDS
+from paploss.controller.experiments.losses import decode_loss
 from paploss.controller.store.database import Database, now
 from paploss.controller.store.tables import Attempt, Experiment, Leader, Round, Trial
 from paploss.controller.store.trials import leases, transitions
+from paploss.controller.store.trials.proposals import NewTrial
 from paploss.jobs.lease import ClaimRequest, ReleaseRequest, RenewRequest, ResultRequest, WorkerInfo
 from paploss.jobs.spec import EvaluationEvent, JobResult, Metrics, ProgressEvent
 
@@ -21,14 +24,15 @@ def search_spec(**changes: Any) -> SearchSpec:
     return SearchSpec.model_validate({"profile": "synthetic", "rounds": 3, "trials_per_round": 4, **changes})
 
 
-def training_spec(**changes: Any) -> TrainingSpec:
+def training_spec(kind: str = "training", **changes: Any) -> TrainingSpec | ComparisonSpec:
     losses = [{"label": "published", "preset": "retinanet"}, {"label": "start", "preset": "identity"}]
-    return TrainingSpec.model_validate({"profile": "synthetic", "losses": losses, **changes})
+    model = ComparisonSpec if kind == "comparison" else TrainingSpec
+    return model.model_validate({"profile": "synthetic", "losses": losses, **changes})
 
 
 def add_training(database: Database, **changes: Any) -> Experiment:
     with database.write() as session:
-        return experiments.create_training(session, training_spec(**changes), "ann")
+        return create(session, training_spec(**changes), "ann")
 
 
 def add_trial(database: Database, **changes: Any) -> str:
@@ -39,7 +43,15 @@ def add_trial(database: Database, **changes: Any) -> str:
 
 def add_search(database: Database, **changes: Any) -> Experiment:
     with database.write() as session:
-        return experiments.create_search(session, search_spec(**changes), "ann")
+        return create(session, search_spec(**changes), "ann")
+
+
+def new_proxy(index: int, **changes: Any) -> NewTrial:
+    """A proxy of the first version, as a search proposes it."""
+    spec, theta = search_spec(), [0.5] * 41
+    plan = KINDS["search"].plan(spec, "proxy")
+    given = {"kind": "proxy", "loss": decode_loss(spec, theta), "seed": 0, "plan": plan, "theta": theta, "round": 0}
+    return NewTrial(**given | {"index": index} | changes)
 
 
 def claim(database: Database, trial_id: str, claim_id: uuid.UUID | None = None, worker: str = "w1") -> str:
@@ -136,7 +148,7 @@ _AGREED_OF_TRIAL = [
     "reward",
     "diverged",
 ]
-_AGREED_OF_ROUND = ["number", "mu", "sigma", "proposed", "mean_reward", "best_reward", "rewards"]
+_AGREED_OF_ROUND = ["number", "state", "centre", "spread", "proposed", "mean_reward", "best_reward", "rewards"]
 
 
 def outcome(database: Database, experiment_id: str) -> dict[str, Any]:

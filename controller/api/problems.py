@@ -187,8 +187,13 @@ def _describe(place: Sequence[str | int], item: Mapping[str, Any], body: Any) ->
     """Pydantic's words, with the given value where it is short, since a person has to find it in their file."""
     location, *path = place
     if location == "body":
-        path = _find_in(body, path)
+        path = _find_in(body, path, is_missing=item["type"] == "missing")
     message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"].startswith("union_tag"):
+        path += [str(item["ctx"]["discriminator"]).strip("'")]
+        message = (
+            f"expected one of {item['ctx']['expected_tags']}" if "expected_tags" in item["ctx"] else "Field required"
+        )
     if item["type"] == "value_error" and (named := _NAMED_FIELD.match(message)):
         path += named[1].split(".")
         message = message[named.end() :]
@@ -202,16 +207,16 @@ def _describe(place: Sequence[str | int], item: Mapping[str, Any], body: Any) ->
     return field_error(str(location), path, message)
 
 
-def _find_in(body: Any, path: Sequence[str | int]) -> list[str | int]:
-    """A place as it is in the body: pydantic's also has the name of the member of a union that was tried."""
+def _find_in(body: Any, path: Sequence[str | int], *, is_missing: bool) -> list[str | int]:
+    """A place as it is in the body: pydantic's also names the member of a union that was tried."""
     found: list[str | int] = []
     for index, key in enumerate(path):
-        is_last = index == len(path) - 1
-        if isinstance(body, dict) and key not in body and not is_last:
+        is_there = key in body if isinstance(body, dict) else isinstance(body, list) and key in range(len(body))
+        if is_there:
+            body = body[key]
+        elif isinstance(body, dict) and not (is_missing and index == len(path) - 1):
             continue
         found.append(key)
-        inside = isinstance(body, dict) or (isinstance(body, list) and isinstance(key, int) and key < len(body))
-        body = body[key] if inside and not (isinstance(body, dict) and key not in body) else None
     return found
 
 

@@ -23,6 +23,7 @@ from paploss.controller.store.tables import (
     Trial,
     Worker,
 )
+from paploss.jobs.ids import experiment_of
 
 DAY_SECONDS = 86_400.0
 _WORKER_DAYS = 7.0
@@ -31,7 +32,7 @@ _IDEMPOTENCY_DAYS = 2.0
 """Nobody repeats a request whose reply was lost later than this."""
 
 
-def find_needless_files(session: Session, trial_ids: Sequence[str], days: float) -> Sequence[str]:
+def find_unneeded_files(session: Session, trial_ids: Sequence[str], days: float) -> Sequence[str]:
     """Those of the trials that ended, or whose search was deleted, more than `days` ago.
 
     The weights of a final training stay until its search is deleted; and of a trial that this database has never heard
@@ -44,7 +45,7 @@ def find_needless_files(session: Session, trial_ids: Sequence[str], days: float)
         .where(Trial.id.in_(trial_ids), Trial.state.not_in(OPEN_TRIAL_STATES), ~is_product)
         .where(Trial.finished_at < limit)
     )
-    searches = {trial_id: trial_id.rpartition("-")[0] for trial_id in trial_ids}
+    searches = {trial_id: experiment_of(trial_id) for trial_id in trial_ids}
     deleted = session.scalars(
         select(DeletedExperiment.id).where(
             DeletedExperiment.id.in_(set(searches.values())), DeletedExperiment.deleted_at < limit

@@ -9,10 +9,10 @@ from paploss.jobs.documents import JsonObject, Schema
 
 def _tell_kinds_apart(spec: JsonObject) -> JsonObject:
     """Version 1 (0.1.0): a search has no kind, and an algorithm is a name."""
-    kind = {"compare": "comparison", "final": "training"}.get(spec.get("kind", ""), "search")
-    if kind == "search":
-        return {**spec, "kind": kind, "algorithm": expand_name(spec.get("algorithm", "ppo"))}
-    return {"losses": (), "seeds": (0,), "learning_rates": (), **spec, "kind": kind}
+    if "losses" not in spec:
+        return {**spec, "kind": "search", "algorithm": expand_name(spec.get("algorithm", "ppo"))}
+    kind = "comparison" if spec.get("kind") == "compare" else "training"
+    return {"seeds": (0,), "learning_rates": (), **spec, "kind": kind}
 
 
 SPEC: Final[Schema[ExperimentSpec]] = Schema("the request", ExperimentSpec, _tell_kinds_apart)

@@ -102,7 +102,7 @@ class GivenLossesSpec(Request):
     """What a comparison and trainings have in common: given losses, each over the same seeds."""
 
     schedule: Literal["proxy", "final"] = "final"
-    losses: tuple[LossEntry, ...] = Field(min_length=1, max_length=100)
+    losses: tuple[LossEntry, ...] = Field(max_length=100)
     seeds: tuple[Seed, ...] = Field((0,), min_length=1, max_length=1000)
     evaluate_split: Literal["val", "test"] = "val"
     learning_rates: tuple[RateFactor, ...] = Field(
@@ -114,6 +114,8 @@ class GivenLossesSpec(Request):
 
     @model_validator(mode="after")
     def _check_losses(self) -> Self:
+        if not self.losses:
+            raise ValueError("losses: expected at least one, got none")
         labels = [choice.label for choice in self.losses]
         for field, values in (("losses", labels), ("seeds", self.seeds), ("learning_rates", self.learning_rates)):
             if len(set(values)) != len(values):

@@ -39,7 +39,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -
         controller.http("worker") as http,
     ):
         worker = PlayedWorker(http)
-        experiment_id = client.create_search(SPEC).id
+        experiment_id = client.create(SPEC).id
         while not (queued := list(client.trials(experiment_id, state="queued"))):
             pass
         error = "Traceback ...\nValueError: <b>bad</b> image"
@@ -93,7 +93,7 @@ def test_the_specification_in_a_report_starts_the_same_search(story: report.Stor
 
 
 def test_a_search_that_has_just_started_can_be_told(client: Client) -> None:
-    story = report.gather(client, client.create_search(SPEC).id)
+    story = report.gather(client, client.create(SPEC).id)
     assert story.best is None
     assert "no result yet" in report.render(story)
 
@@ -108,7 +108,7 @@ def test_a_long_search_shows_its_best_trials(story: report.Story, monkeypatch: p
 def test_the_command_writes_the_file_where_it_says(
     controller: RunningController, client: Client, tmp_path: Path
 ) -> None:
-    experiment_id = client.create_search(SPEC).id
+    experiment_id = client.create(SPEC).id
     environment = {"PAPLOSS_CONTROLLER_URL": controller.url, "PAPLOSS_KEY": controller.keys["viewer"]}
     result = CliRunner().invoke(app, ["report", experiment_id, "--state", str(tmp_path)], env=environment)
     assert result.exit_code == 0, result.stderr

@@ -35,7 +35,7 @@ def metrics(sqlite_url: str, redis_url: str, tmp_path: Path) -> dict[str, set[st
         controller.http("worker") as worker_http,
         controller.http("viewer") as viewer,
     ):
-        experiment_id = client.create_search(SearchSpec(profile="synthetic", rounds=1, trials_per_round=2)).id
+        experiment_id = client.create(SearchSpec(profile="synthetic", rounds=1, trials_per_round=2)).id
         while not (queued := list(client.trials(experiment_id, state="queued"))):
             pass
         PlayedWorker(worker_http).run(queued[0].id)

@@ -142,7 +142,7 @@ class Soak:
     def pause_experiment(self) -> None:
         experiment_id = self._random.choice(self.running)
         with suppress(httpx.TransportError):  # a controller that has fallen silent: no pause, and none to be missed
-            self._platform.stack.http.post(f"searches/{experiment_id}/pause")
+            self._platform.stack.http.post(f"experiments/{experiment_id}/pause")
         self._mending.append(lambda: resume_experiment(self._platform.stack, experiment_id))
 
     def _wire(self) -> Any:
@@ -177,7 +177,7 @@ def resume_experiment(stack: Stack, experiment_id: str) -> None:
 
     def ask() -> bool:
         with suppress(httpx.TransportError):
-            return stack.http.post(f"searches/{experiment_id}/resume").status_code < 500
+            return stack.http.post(f"experiments/{experiment_id}/resume").status_code < 500
         return False
 
     wait_until(ask, "a search to be resumed")

@@ -40,9 +40,9 @@ def test_a_search_finds_and_exports_a_loss_for_each_head(tmp_path: Path, redis_u
         assert Space(HEADS).dimension == 82
 
         for head in HEADS:
-            figure = stack.get(f"searches/{experiment_id}/figures/functions", head=head)
+            figure = stack.get(f"experiments/{experiment_id}/figures/functions", head=head)
             assert {"best loss", "published"} <= {curve.get("name") for curve in figure["data"]}
-            assert head in stack.http.get(f"{stack.url}/searches/{experiment_id}").text
+            assert head in stack.http.get(f"{stack.url}/experiments/{experiment_id}").text
 
         monkeypatch.setenv("PAPLOSS_CONTROLLER_URL", stack.url)
         monkeypatch.setenv("PAPLOSS_KEY", stack.admin_key)

@@ -1,8 +1,7 @@
 """The pages' addresses: each reads what it shows and fills a template. What buttons do goes through the API."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Self, cast, get_args
+from typing import Annotated, Any, cast, get_args
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -26,6 +25,7 @@ from paploss.controller.store.reading import lists, overview
 from paploss.controller.store.reading.failures import read_failures
 from paploss.controller.store.reading.overview import TrialFilter, TrialOrder
 from paploss.controller.store.tables import Experiment
+from paploss.controller.web.facts import RequestFacts
 from paploss.controller.web.render import Pages, draw_sparkline
 from paploss.jobs.documents import UnreadableError
 from paploss.jobs.spec import JobKind
@@ -66,40 +66,9 @@ class Side:
     best: Best | None
 
     @property
-    def request(self) -> "RequestFacts":
+    def request(self) -> RequestFacts:
         """What the page shows of its request."""
         return RequestFacts.of(self.search.spec)
-
-
-@dataclass(frozen=True)
-class RequestFacts:
-    """What pages show of a stored request: texts, a dash where another version has stored no such field."""
-
-    dataset: str
-    algorithm: str
-    mode: str
-    trials_per_round: str
-    schedule: str
-    split: str
-
-    @classmethod
-    def of(cls, spec: Mapping[str, Any]) -> Self:
-        """The facts of a document of any version."""
-
-        def text(place: Any, *keys: str) -> str:
-            for key in keys:
-                place = place.get(key) if isinstance(place, Mapping) else None
-            return str(place) if isinstance(place, str | int) else "–"
-
-        algorithm = spec.get("algorithm")
-        return cls(
-            dataset=text(spec, "dataset", "name"),
-            algorithm=algorithm if isinstance(algorithm, str) else text(algorithm, "name"),
-            mode=text(spec, "mode"),
-            trials_per_round=text(spec, "trials_per_round"),
-            schedule=text(spec, "schedule"),
-            split=text(spec, "evaluate_split"),
-        )
 
 
 def read_filter(state: str = "", kind: str = "", worker: Annotated[str, Query(max_length=100)] = "") -> TrialFilter:

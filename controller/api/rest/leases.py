@@ -23,6 +23,8 @@ from paploss.controller.api.services import Injected, get_services
 from paploss.controller.loop import leases
 from paploss.controller.store import retention
 from paploss.jobs.lease import (
+    PROTOCOL,
+    PROTOCOL_HEADER,
     Accepted,
     ClaimRequest,
     FilesReply,
@@ -50,7 +52,7 @@ class MessageRoute(GuardedRoute):
             except ClientDisconnect as error:  # a worker that was killed, for instance
                 raise ProblemError(400, "the request's body ended too early") from error
             try:
-                told = message.model_validate_json(body)
+                told = message.model_validate_json(body, extra="ignore")  # of a newer worker, perhaps
             except ValidationError as error:
                 found = [each | {"loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
                 raise RequestValidationError(found, body=body) from error
@@ -89,19 +91,19 @@ def deliver(request: ResultRequest, services: Injected) -> Response:
 
 @router.post("/release", response_model=Accepted)
 def release(request: ReleaseRequest, services: Injected) -> Response:
-    """Hand the trial back, with a checkpoint in the state volume where there is one."""
+    """Release the trial, with a checkpoint in the state volume where there is one."""
     accepted = leases.release(services.database, request)
     services.driver.wake()
     return _answer(accepted)
 
 
 @router.post("/files", response_model=FilesReply)
-def find_needless_files(request: FilesRequest, services: Injected) -> Response:
+def find_unneeded_files(request: FilesRequest, services: Injected) -> Response:
     """Ask which trials' files in the state volume may be removed: those that ended `keep_files_days` ago."""
     with services.database.read() as session:
-        found = retention.find_needless_files(session, request.trial_ids, services.settings.keep_files_days)
+        found = retention.find_unneeded_files(session, request.trial_ids, services.settings.keep_files_days)
     return _answer(FilesReply(trial_ids=tuple(found)))
 
 
 def _answer(message: Message) -> Response:
-    return Response(message.model_dump_json(), media_type="application/json")
+    return Response(message.model_dump_json(), media_type="application/json", headers={PROTOCOL_HEADER: str(PROTOCOL)})

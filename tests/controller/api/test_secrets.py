@@ -32,7 +32,7 @@ def test_no_secret_is_logged_whatever_is_done_with_it(
         for secret in secrets:
             http.post("/sign-in", data={"key": secret, "code": secret})
             http.get("/api/v1/status", headers={"Authorization": f"Bearer {secret}"})
-            http.get("/api/v1/searches", params={"cursor": "\x00"}, headers={"Authorization": f"Bearer {secret}"})
+            http.get("/api/v1/experiments", params={"cursor": "\x00"}, headers={"Authorization": f"Bearer {secret}"})
         http.post("/sign-in", data={"key": controller.keys["admin"]})
         secrets.append(http.cookies[SESSION_COOKIE])
         http.get("/workers")

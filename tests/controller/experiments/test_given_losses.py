@@ -11,7 +11,7 @@ BEST_RATES = {"published": 2.0, "start": 0.5}
 
 
 def add_comparison(platform: Platform, **changes: object) -> Experiment:
-    given = {"kind": "compare", "seeds": [1, 2], "learning_rates": [0.5, 1, 2], "evaluate_split": "test"}
+    given = {"kind": "comparison", "seeds": [1, 2], "learning_rates": [0.5, 1, 2], "evaluate_split": "test"}
     return add_training(platform.database, **given | changes)
 
 
@@ -52,7 +52,7 @@ def test_each_loss_is_trained_with_the_rate_that_its_check_chose(platform: Platf
     platform.driver.tick()
     assert platform.search(search.id).state == "succeeded"
     kinds = [kind for kind in platform.events(search) if not kind.startswith("trial")]
-    assert kinds == ["search_started", "rates_chosen", "search_succeeded"]
+    assert kinds == ["experiment_started", "rates_chosen", "experiment_succeeded"]
 
 
 def test_a_check_is_short_measured_on_val_and_with_a_seed_of_its_own(platform: Platform) -> None:

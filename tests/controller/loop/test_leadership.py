@@ -166,7 +166,7 @@ def test_a_controller_killed_between_any_two_statements_comes_to_the_same_end(pl
 
 
 def test_a_comparison_survives_a_controller_killed_between_any_two_statements(platform: Platform) -> None:
-    request = {"kind": "compare", "seeds": [1, 2], "learning_rates": [0.5, 1]}
+    request = {"kind": "comparison", "seeds": [1, 2], "learning_rates": [0.5, 1]}
     undisturbed = outcome(platform.database, platform.run(add_training(platform.database, **request)).id)
     search = add_training(platform.database, **request)
     assert _run_killed(platform, search) > 15

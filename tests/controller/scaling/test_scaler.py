@@ -21,7 +21,7 @@ def start_search(stack: Stack, **changes: Any) -> str:
 
 def messages(stack: Stack, experiment_id: str) -> list[str]:
     """What the search's page shows of its workers."""
-    page = stack.http.get(f"{stack.url}/searches/{experiment_id}").text
+    page = stack.http.get(f"{stack.url}/experiments/{experiment_id}").text
     return [line for line in page.split("<li>") if "workers of pool" in line]
 
 
@@ -37,7 +37,7 @@ def test_a_search_finishes_through_workers_that_come_and_go(release: Release) ->
             nonlocal most
             node.look()
             most = max(most, len(namespace.running_jobs()))
-            return bool(stack.http.get(f"/searches/{experiment_id}").json()["state"] == "succeeded")
+            return bool(stack.http.get(f"/experiments/{experiment_id}").json()["state"] == "succeeded")
 
         wait_until(ended, "the search to succeed")
         assert 1 <= most <= 3
@@ -75,7 +75,7 @@ def test_a_wrong_gpu_resource_is_told_and_not_tried_endlessly(release: Release) 
         later_id = start_search(stack)
         wait_until(lambda: messages(stack, later_id), "the reason on the page of a search that came later")
         for waiting in (experiment_id, later_id):
-            stack.http.post(f"/searches/{waiting}/cancel").raise_for_status()
+            stack.http.post(f"/experiments/{waiting}/cancel").raise_for_status()
         wait_until(lambda: not namespace.running_jobs(), "workers that nobody waits for to be taken back")
 
 

@@ -93,7 +93,9 @@ def test_a_search_ends_with_every_update_made_and_no_trial_open(mode, workers: i
             case Wait():
                 assert progress.open > 0, "nothing is open and nothing goes out: the search would stand still"
                 ended = (
-                    {"failed": progress.failed + 1} if generator.random() < failing else {"ready": progress.ready + 1}
+                    {"unrewarded": progress.unrewarded + 1}
+                    if generator.random() < failing
+                    else {"ready": progress.ready + 1}
                 )
                 progress = replace(progress, open=progress.open - 1, **ended)
             case Finish():

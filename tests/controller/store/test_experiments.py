@@ -4,6 +4,7 @@ import pytest
 from scenarios import add_search, add_training, attempts, claim, search, search_spec, training_spec, trial
 from sqlalchemy import func, select
 
+from paploss.controller.experiments.creation import create
 from paploss.controller.store import experiments
 from paploss.controller.store.database import Database
 from paploss.controller.store.errors import ConflictError, NotFoundError
@@ -32,18 +33,18 @@ def test_a_training_can_use_the_best_loss_of_a_finished_search(database: Databas
     found = add_search(database)
     spec = training_spec(losses=[{"label": "found", "search": found.id}])
     with pytest.raises(ConflictError, match="no best loss yet"), database.write() as session:
-        experiments.create_training(session, spec, "ann")
+        create(session, spec, "ann")
     with database.write() as session:
         session.get_one(Experiment, found.id).best = {"loss": PRESETS["retinanet"].model_dump(mode="json")}
     with database.write() as session:
-        made = experiments.create_training(session, spec, "ann")
+        made = create(session, spec, "ann")
     assert LossSpec.model_validate(trial(database, f"{made.id}-000000").loss) == PRESETS["retinanet"]
 
 
 def test_a_training_with_the_loss_of_an_unknown_search_is_refused_whole(database: Database) -> None:
     spec = training_spec(losses=[{"label": "start", "preset": "identity"}, {"label": "found", "search": "nothing"}])
     with pytest.raises(NotFoundError, match=r"losses\[found\]"), database.write() as session:
-        experiments.create_training(session, spec, "ann")
+        create(session, spec, "ann")
     with database.read() as session:
         assert session.scalar(select(func.count()).select_from(Experiment)) == 0
 
@@ -53,10 +54,10 @@ def test_a_repeated_idempotency_key_makes_nothing_new(database: Database) -> Non
     made = []
     for owner in ("ann", "ann", "bob"):
         with database.write() as session:
-            made.append(experiments.create_search(session, search_spec(), owner, key).id)
+            made.append(create(session, search_spec(), owner, key).id)
     assert made[0] == made[1] != made[2]
     with pytest.raises(ConflictError, match="k1"), database.write() as session:
-        experiments.create_search(session, search_spec(), "ann", Idempotency("k1", "b" * 64))
+        create(session, search_spec(), "ann", Idempotency("k1", "b" * 64))
 
 
 def test_the_same_idempotency_key_at_once_makes_one_search(database: Database) -> None:
@@ -68,7 +69,7 @@ def test_the_same_idempotency_key_at_once_makes_one_search(database: Database) -
         barrier.wait()
         try:
             with database.write() as session:
-                made.append(experiments.create_search(session, search_spec(), "ann", Idempotency("k1", "a" * 64)).id)
+                made.append(create(session, search_spec(), "ann", Idempotency("k1", "a" * 64)).id)
         except ConflictError as error:
             refused.append(str(error))
 
@@ -97,7 +98,7 @@ def test_pause_resume_and_cancel_may_be_repeated(database: Database) -> None:
         experiments.resume_experiment(session, made.id)
     with database.read() as session:
         kinds = [event.kind for event in lists.list_events(session, experiment_id=made.id).items]
-    assert kinds == ["search_started", "search_paused", "search_resumed", "search_cancelled"]
+    assert kinds == ["experiment_started", "experiment_paused", "experiment_resumed", "experiment_cancelled"]
 
 
 def test_cancelling_a_search_ends_its_open_trials_and_their_attempts(database: Database) -> None:
@@ -122,7 +123,7 @@ def test_only_a_final_search_can_be_deleted_and_nothing_of_it_stays(database: Da
     with database.read() as session:
         for table in Base.metadata.sorted_tables:
             rows = session.scalar(select(func.count()).select_from(table))
-            assert rows == (1 if table.name in ("leader", "workers", "deleted_experiments") else 0), table.name
+            assert rows == (1 if table.name in ("leader", "workers", "deleted_searches") else 0), table.name
 
 
 @pytest.mark.parametrize(

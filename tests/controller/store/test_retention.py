@@ -6,10 +6,11 @@ from typing import Any
 from scenarios import add_trial, attempts, claim, evaluation, finish, renew, search, search_spec, succeeded, trial
 from sqlalchemy import func, select, update
 
+from paploss.controller.experiments.creation import create
 from paploss.controller.store import dumps, experiments, retention
 from paploss.controller.store.database import Database, now
 from paploss.controller.store.events import record
-from paploss.controller.store.experiments import Idempotency, create_search
+from paploss.controller.store.experiments import Idempotency
 from paploss.controller.store.reading import lists
 from paploss.controller.store.tables import (
     Base,
@@ -20,6 +21,7 @@ from paploss.controller.store.tables import (
     IdempotencyKey,
     Worker,
 )
+from paploss.jobs.ids import experiment_of
 
 DAYS = 30.0
 
@@ -75,7 +77,7 @@ def test_details_of_old_searches_go_and_their_results_stay(database: Database) -
 def test_old_lines_lost_workers_and_spent_idempotency_keys_go(database: Database) -> None:
     run_trial(database)
     with database.write() as session:
-        create_search(session, search_spec(), "ann", Idempotency("once", "0" * 64))
+        create(session, search_spec(), "ann", Idempotency("once", "0" * 64))
         record(session, "leader_changed", "somebody leads")
     with database.write() as session:
         retention.clear_platform(session, DAYS)
@@ -92,9 +94,9 @@ def test_old_lines_lost_workers_and_spent_idempotency_keys_go(database: Database
     assert count(database, Experiment) == 2
 
 
-def test_files_of_a_deleted_search_are_needless_and_those_of_an_unknown_one_are_not(database: Database) -> None:
+def test_files_of_a_deleted_search_may_be_removed_and_those_of_an_unknown_one_are_not(database: Database) -> None:
     trial_id = run_trial(database)
-    experiment_id = trial_id.rpartition("-")[0]
+    experiment_id = experiment_of(trial_id)
     dumped = io.BytesIO()
     end(database, experiment_id, 0)
     dumps.dump(database, experiment_id, dumped)
@@ -102,10 +104,10 @@ def test_files_of_a_deleted_search_are_needless_and_those_of_an_unknown_one_are_
         experiments.delete_experiment(session, experiment_id)
     asked = [trial_id, "0unknown-000000"]
     with database.write() as session:
-        assert retention.find_needless_files(session, asked, days=1) == []
+        assert retention.find_unneeded_files(session, asked, days=1) == []
         session.execute(update(DeletedExperiment).values(deleted_at=now() - 2 * retention.DAY_SECONDS))
-        assert retention.find_needless_files(session, asked, days=1) == [trial_id]
+        assert retention.find_unneeded_files(session, asked, days=1) == [trial_id]
     dumped.seek(0)
     dumps.load(database, dumped, [])
     with database.read() as session:  # it is back, and with it its files are wanted as those of any other
-        assert retention.find_needless_files(session, asked, days=1) == []
+        assert retention.find_unneeded_files(session, asked, days=1) == []

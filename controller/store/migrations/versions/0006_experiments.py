@@ -3,6 +3,8 @@
 Nothing that version 0.1.0 reads or writes is taken away, so that its replicas work on these tables during an upgrade.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -23,21 +25,22 @@ def upgrade() -> None:
 
 
 def _fill_in() -> None:
-    searches = sa.table(
-        "searches",
-        *(sa.column(name) for name in ("id", "kind", "rounds", "planned")),
-        sa.column("spec", sa.JSON),
-    )
+    names = ("id", "kind", "rounds", "planned")
+    searches = sa.table("searches", *(sa.column(name) for name in names), sa.column("spec", sa.JSON))
     connection = op.get_bind()
     for search_id, kind, spec in connection.execute(sa.select(searches.c.id, searches.c.kind, searches.c.spec)).all():
-        values: dict[str, object]
-        if kind == "search":
-            confirm = spec["confirm"]
-            confirmed = confirm["candidates"] + 1 + confirm["published"]  # and the identity
-            planned = spec["rounds"] * spec["trials_per_round"] + confirmed * confirm["seeds"]
-            values = {"rounds": spec["rounds"], "planned": planned}
-        else:
-            trainings = len(spec["seeds"]) + len(spec["learning_rates"])
-            is_comparison = spec["kind"] == "compare"
-            values = {"kind": "comparison" if is_comparison else kind, "planned": len(spec["losses"]) * trainings}
+        values = _describe_search(spec) if kind == "search" else _describe_trainings(spec)
         connection.execute(sa.update(searches).where(searches.c.id == search_id).values(**values))
+
+
+def _describe_search(spec: dict[str, Any]) -> dict[str, Any]:
+    confirm = {"candidates": 3, "seeds": 3, "published": False} | spec.get("confirm", {})
+    confirmed = confirm["candidates"] + 1 + confirm["published"]  # and the identity
+    rounds, trials = spec.get("rounds", 40), spec.get("trials_per_round", 8)
+    return {"rounds": rounds, "planned": rounds * trials + confirmed * confirm["seeds"]}
+
+
+def _describe_trainings(spec: dict[str, Any]) -> dict[str, Any]:
+    trainings = len(spec.get("seeds", [0])) + len(spec.get("learning_rates", []))
+    kind = "comparison" if spec.get("kind") == "compare" else "training"
+    return {"kind": kind, "planned": len(spec.get("losses", [])) * trainings}

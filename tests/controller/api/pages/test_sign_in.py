@@ -31,7 +31,7 @@ def test_a_key_opens_a_session(controller: RunningController, browser: httpx.Cli
         assert part in cookie
     assert controller.keys["viewer"] not in cookie
     assert browser.get("/").status_code == 200
-    assert browser.get("/api/v1/searches").status_code == 200
+    assert browser.get("/api/v1/experiments").status_code == 200
 
 
 def test_behind_a_proxy_with_tls_the_cookie_is_for_https_alone(
@@ -71,7 +71,7 @@ def test_a_code_opens_one_session_with_its_keys_role(controller: RunningControll
         code = create_code(session, "viewer")
     assert browser.post("/sign-in", data={"code": code}).status_code == 303
     assert browser.get("/").status_code == 200
-    assert browser.post("/api/v1/searches", json={"profile": "synthetic"}).status_code == 403
+    assert browser.post("/api/v1/experiments", json={"kind": "search", "profile": "synthetic"}).status_code == 403
     browser.cookies.clear()
     again = browser.post("/sign-in", data={"code": code})
     assert again.status_code == 401
@@ -101,17 +101,17 @@ def test_another_sites_page_changes_nothing(
     sign_in(browser, controller.keys["admin"])
     browser.headers.pop("Origin")
     headers = {} if origin is None else {"Origin": origin}
-    reply = browser.post("/api/v1/searches", json={"profile": "synthetic"}, headers=headers)
+    reply = browser.post("/api/v1/experiments", json={"kind": "search", "profile": "synthetic"}, headers=headers)
     assert reply.status_code == 403
     assert "Origin" in reply.json()["detail"]
     assert browser.post("/sign-out", headers=headers).status_code == 403
     assert browser.post("/sign-in", data={"key": controller.keys["viewer"]}, headers=headers).status_code == 403
-    assert browser.get("/api/v1/searches").json()["items"] == []
+    assert browser.get("/api/v1/experiments").json()["items"] == []
 
 
 def test_the_page_itself_may_change_things(controller: RunningController, browser: httpx.Client) -> None:
     sign_in(browser, controller.keys["user"])
-    assert browser.post("/api/v1/searches", json={"profile": "synthetic"}).status_code == 201
+    assert browser.post("/api/v1/experiments", json={"kind": "search", "profile": "synthetic"}).status_code == 201
 
 
 def test_signing_out_ends_the_session_at_the_server(controller: RunningController, browser: httpx.Client) -> None:

@@ -17,7 +17,7 @@ def test_a_search_is_dumped_deleted_and_loaded(
     controller: RunningController, worker: PlayedWorker, tmp_path: Path
 ) -> None:
     with controller.client("admin") as admin:
-        search = admin.create_search(search_spec(rounds=1, trials_per_round=2, confirm={"seeds": 1, "candidates": 1}))
+        search = admin.create(search_spec(rounds=1, trials_per_round=2, confirm={"seeds": 1, "candidates": 1}))
         run_search(admin, worker, search.id)
         before = admin.get_experiment(search.id), list(admin.trials(search.id)), list(admin.rounds(search.id))
         log = [(line.kind, line.message, line.at) for line in admin.log(search.id)]
@@ -50,9 +50,9 @@ def test_a_file_may_be_larger_than_other_requests_and_has_a_limit_too(
         RunningController(sqlite_url, redis_url, tmp_path, max_body_bytes=1000, max_load_bytes=5000) as controller,
         controller.http("admin") as http,
     ):
-        assert http.post("/api/v1/searches/load", content=b"x" * 4000).status_code == 422
-        assert http.post("/api/v1/searches/load", content=b"x" * 6000).status_code == 413
-        assert http.post("/api/v1/searches", content=b"x" * 4000).status_code == 413
+        assert http.post("/api/v1/experiments/load", content=b"x" * 4000).status_code == 422
+        assert http.post("/api/v1/experiments/load", content=b"x" * 6000).status_code == 413
+        assert http.post("/api/v1/experiments", content=b"x" * 4000).status_code == 413
 
 
 def test_a_file_that_cannot_be_read_or_written_is_named(controller: RunningController, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def admin(controller: RunningController) -> Iterator[Client]:
 
 def create(http: httpx.Client, key: str | None = None, **spec: Any) -> httpx.Response:
     headers = {} if key is None else {"Idempotency-Key": key}
-    return http.post("/api/v1/searches", json={"profile": "synthetic"} | spec, headers=headers)
+    return http.post("/api/v1/experiments", json={"kind": "search", "profile": "synthetic"} | spec, headers=headers)
 
 
 def test_a_search_is_created_and_found_at_its_location(http: httpx.Client) -> None:
@@ -44,7 +44,7 @@ def test_a_repeated_request_makes_nothing_new(http: httpx.Client) -> None:
     other = create(http, "key-1", rounds=4)
     assert other.status_code == 409
     assert "key-1" in other.json()["detail"]
-    assert len(http.get("/api/v1/searches").json()["items"]) == 1
+    assert len(http.get("/api/v1/experiments").json()["items"]) == 1
 
 
 def test_an_idempotency_key_belongs_to_who_sent_it(controller: RunningController, http: httpx.Client) -> None:
@@ -57,7 +57,7 @@ def test_lists_come_in_pages_newest_first(http: httpx.Client) -> None:
     made = [create(http, name=str(number)).json()["id"] for number in range(5)]
     seen, cursor = [], None
     while True:
-        page = http.get("/api/v1/searches", params={"limit": 2} | ({"cursor": cursor} if cursor else {})).json()
+        page = http.get("/api/v1/experiments", params={"limit": 2} | ({"cursor": cursor} if cursor else {})).json()
         assert len(page["items"]) <= 2
         seen += [item["id"] for item in page["items"]]
         cursor = page["next_cursor"]
@@ -67,28 +67,28 @@ def test_lists_come_in_pages_newest_first(http: httpx.Client) -> None:
 
 
 def test_pause_resume_and_cancel(client: Client, http: httpx.Client) -> None:
-    search = client.create_search(SMALL)
+    search = client.create(SMALL)
     assert client.pause(search.id).state == "paused"
     assert client.pause(search.id).state == "paused"
     assert client.resume(search.id).state == "running"
     assert client.cancel(search.id).state == "cancelled"
     assert client.cancel(search.id).state == "cancelled"
-    assert http.post(f"/api/v1/searches/{search.id}/resume").status_code == 409
+    assert http.post(f"/api/v1/experiments/{search.id}/resume").status_code == 409
     assert [item.id for item in client.list_experiments(state="cancelled")] == [search.id]
 
 
 def test_only_what_has_ended_is_deleted(client: Client, admin: Client, controller: RunningController) -> None:
-    search = client.create_search(SMALL)
+    search = client.create(SMALL)
     with controller.http("admin") as http:
-        assert http.delete(f"/api/v1/searches/{search.id}").status_code == 409
+        assert http.delete(f"/api/v1/experiments/{search.id}").status_code == 409
     client.cancel(search.id)
     admin.delete(search.id)
     assert list(client.list_experiments()) == []
 
 
 def test_a_whole_search_through_its_interface(client: Client, http: httpx.Client, worker: PlayedWorker) -> None:
-    experiment_id = client.create_search(SMALL).id
-    assert http.get(f"/api/v1/searches/{experiment_id}/best").status_code == 404
+    experiment_id = client.create(SMALL).id
+    assert http.get(f"/api/v1/experiments/{experiment_id}/best").status_code == 404
     run_search(client, worker, experiment_id)
 
     search = client.get_experiment(experiment_id)
@@ -107,8 +107,8 @@ def test_a_whole_search_through_its_interface(client: Client, http: httpx.Client
     assert {trial.label for trial in client.trials(experiment_id, kind="confirm")} >= {"mean", "identity", "published"}
     assert [trial.round for trial in client.trials(experiment_id, round=1)] == [1, 1]
     kinds = [line.kind for line in client.log(experiment_id)]
-    assert kinds[0] == "search_started"
-    assert kinds[-1] == "search_succeeded"
+    assert kinds[0] == "experiment_started"
+    assert kinds[-1] == "experiment_succeeded"
 
     detail = client.get_trial(trials[0].id)
     assert [row.iteration for row in detail.evaluations] == [2, 4]
@@ -116,13 +116,13 @@ def test_a_whole_search_through_its_interface(client: Client, http: httpx.Client
     assert detail.metrics is not None
     assert detail.reward == trials[0].reward
 
-    table = list(csv.DictReader(io.StringIO(http.get(f"/api/v1/searches/{experiment_id}/trials.csv").text)))
+    table = list(csv.DictReader(io.StringIO(http.get(f"/api/v1/experiments/{experiment_id}/trials.csv").text)))
     assert [row["id"] for row in table] == [trial.id for trial in trials]
     assert [float(row["reward"]) for row in table] == [trial.reward for trial in trials]
 
 
 def test_before_it_is_confirmed_the_best_is_that_of_one_trial(client: Client, worker: PlayedWorker) -> None:
-    experiment_id = client.create_search(SMALL).id
+    experiment_id = client.create(SMALL).id
     while not (queued := list(client.trials(experiment_id, state="queued"))):
         pass
     worker.run(queued[0].id)
@@ -132,8 +132,8 @@ def test_before_it_is_confirmed_the_best_is_that_of_one_trial(client: Client, wo
 
 
 def test_figures_of_a_search_and_of_a_trial(client: Client, http: httpx.Client, worker: PlayedWorker) -> None:
-    experiment_id = client.create_search(SMALL).id
-    address = f"/api/v1/searches/{experiment_id}/figures"
+    experiment_id = client.create(SMALL).id
+    address = f"/api/v1/experiments/{experiment_id}/figures"
     assert http.get(f"{address}/functions").status_code == 404
     run_search(client, worker, experiment_id)
     for theme in ("light", "dark"):

@@ -55,7 +55,7 @@ def test_an_empty_platform_has_every_metric(viewer: httpx.Client) -> None:
 
 
 def test_a_running_search_moves_the_numbers(viewer: httpx.Client, client: Client, worker: PlayedWorker) -> None:
-    experiment_id = client.create_search(SPEC).id
+    experiment_id = client.create(SPEC).id
     while len(queued := list(client.trials(experiment_id, state="queued"))) < 2:
         pass
     samples = scrape(viewer)
@@ -100,7 +100,7 @@ def test_the_operators_viewer_key_scrapes_and_changes_nothing(sqlite_url: str, r
         httpx.Client(base_url=running.url, headers=headers) as http,
     ):
         assert ("paploss_ready", "workers") in scrape(http)
-        assert http.post("/api/v1/searches", json={"profile": "synthetic"}).status_code == 403
+        assert http.post("/api/v1/experiments", json={"kind": "search", "profile": "synthetic"}).status_code == 403
 
 
 def test_a_scrape_asks_as_much_however_many_workers_there_have_been(

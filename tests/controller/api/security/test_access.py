@@ -75,7 +75,7 @@ def test_whoever_may_not_ask_is_refused_before_the_body_is_read(controller: Runn
 def test_guesses_are_counted_whatever_their_body(sqlite_url: str, redis_url: str, tmp_path: Path) -> None:
     with RunningController(sqlite_url, redis_url, tmp_path, stranger_requests_per_second=0.5) as controller:
         with controller.http() as http:
-            statuses = {http.post("/api/v1/searches", content=b"{").status_code for _ in range(8)}
+            statuses = {http.post("/api/v1/experiments", content=b"{").status_code for _ in range(8)}
         assert statuses == {401, 429}
 
 
@@ -88,7 +88,7 @@ def test_guesses_at_once_cost_the_database_one_look(controller: RunningControlle
 
     def guess(number: int) -> int:
         headers = {"Authorization": f"Bearer guess-{number}"}
-        return httpx.get(f"{controller.url}/api/v1/searches", headers=headers).status_code
+        return httpx.get(f"{controller.url}/api/v1/experiments", headers=headers).status_code
 
     event.listen(controller.services.database.engine, "before_cursor_execute", note)
     with ThreadPoolExecutor(8) as pool:
@@ -100,15 +100,17 @@ def test_guesses_at_once_cost_the_database_one_look(controller: RunningControlle
 def test_a_new_key_is_good_at_once_whoever_guessed_before(controller: RunningController) -> None:
     with controller.http() as http:
         for number in range(3):
-            assert http.get("/api/v1/searches", headers={"Authorization": f"Bearer guess-{number}"}).status_code == 401
+            assert (
+                http.get("/api/v1/experiments", headers={"Authorization": f"Bearer guess-{number}"}).status_code == 401
+            )
             with controller.services.database.write() as session:  # as another replica would
                 key = create_key(session, f"key-{number}", "viewer")
-            assert http.get("/api/v1/searches", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+            assert http.get("/api/v1/experiments", headers={"Authorization": f"Bearer {key}"}).status_code == 200
 
 
 @pytest.mark.parametrize("header", ["Bearer paploss_wrong", "Bearer", "Basic dXNlcjpwdw==", "Bearer \xff", ""])
 def test_a_wrong_key_is_refused(controller: RunningController, header: str) -> None:
-    reply = httpx.get(f"{controller.url}/api/v1/searches", headers={"Authorization": header.encode("latin-1")})
+    reply = httpx.get(f"{controller.url}/api/v1/experiments", headers={"Authorization": header.encode("latin-1")})
     assert reply.status_code == 401
     assert reply.headers["Content-Type"] == "application/problem+json"
 
@@ -120,18 +122,18 @@ def test_a_workers_key_opens_the_lease_protocol_alone() -> None:
 
 def test_a_revoked_key_is_refused_at_once(controller: RunningController) -> None:
     with controller.http("viewer") as http:
-        assert http.get("/api/v1/searches").status_code == 200
+        assert http.get("/api/v1/experiments").status_code == 200
         with controller.client("admin") as admin:
             admin.revoke_key("viewer")
-        assert http.get("/api/v1/searches").status_code == 401
+        assert http.get("/api/v1/experiments").status_code == 401
 
 
 def test_a_key_that_was_revoked_elsewhere_is_refused_soon(controller: RunningController) -> None:
     with controller.http("viewer") as http:
-        assert http.get("/api/v1/searches").status_code == 200
+        assert http.get("/api/v1/experiments").status_code == 200
         with controller.services.database.write() as session:
             revoke_key(session, "viewer")
-        wait_until(lambda: http.get("/api/v1/searches").status_code == 401, "the key to be refused")
+        wait_until(lambda: http.get("/api/v1/experiments").status_code == 401, "the key to be refused")
 
 
 def test_keys_are_made_listed_and_revoked_over_http(controller: RunningController) -> None:
@@ -142,6 +144,6 @@ def test_keys_are_made_listed_and_revoked_over_http(controller: RunningControlle
         assert listed["lab"].role == "viewer"
         assert "key" not in type(listed["lab"]).model_fields
         headers = {"Authorization": f"Bearer {made.key}"}
-        assert httpx.get(f"{controller.url}/api/v1/searches", headers=headers).status_code == 200
+        assert httpx.get(f"{controller.url}/api/v1/experiments", headers=headers).status_code == 200
         admin.revoke_key("lab")
-        assert httpx.get(f"{controller.url}/api/v1/searches", headers=headers).status_code == 401
+        assert httpx.get(f"{controller.url}/api/v1/experiments", headers=headers).status_code == 401

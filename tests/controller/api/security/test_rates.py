@@ -49,12 +49,12 @@ def test_a_key_that_asks_too_often_is_told_when_to_try_again(sqlite_url: str, re
         controller.http("viewer") as viewer,
         controller.http("user") as user,
     ):
-        assert viewer.get("/api/v1/searches").status_code == 200
-        refused = viewer.get("/api/v1/searches")
+        assert viewer.get("/api/v1/experiments").status_code == 200
+        refused = viewer.get("/api/v1/experiments")
         assert refused.status_code == 429
         assert refused.json()["detail"].startswith("too many requests from 'viewer'")
         assert 0 < int(refused.headers["Retry-After"]) <= 10
-        assert user.get("/api/v1/searches").status_code == 200
+        assert user.get("/api/v1/experiments").status_code == 200
 
 
 def test_who_guesses_keys_is_slowed_down_and_who_has_one_is_not(
@@ -65,10 +65,10 @@ def test_who_guesses_keys_is_slowed_down_and_who_has_one_is_not(
         controller.http("user") as user,
     ):
         wrong = {"Authorization": "Bearer paploss_wrong"}
-        statuses = [httpx.get(f"{controller.url}/api/v1/searches", headers=wrong).status_code for _ in range(6)]
+        statuses = [httpx.get(f"{controller.url}/api/v1/experiments", headers=wrong).status_code for _ in range(6)]
         assert statuses == [401] * 5 + [429]
         assert httpx.post(f"{controller.url}/sign-in", data={"key": "guess"}).status_code == 429
-        assert user.get("/api/v1/searches").status_code == 200
+        assert user.get("/api/v1/experiments").status_code == 200
         assert httpx.get(f"{controller.url}/healthz").status_code == 200
 
 

@@ -48,13 +48,13 @@ def test_a_large_request_is_refused_announced_or_not(controller: RunningControll
             yield b" " * 1000
 
     for content in (b" " * (limit + 1), in_parts()):
-        reply = http.post("/api/v1/searches", content=content, headers=json_type)
+        reply = http.post("/api/v1/experiments", content=content, headers=json_type)
         assert reply.status_code == 413
         assert str(limit) in reply.json()["detail"]
-    assert http.get("/api/v1/searches").json()["items"] == []
+    assert http.get("/api/v1/experiments").json()["items"] == []
 
 
-@pytest.mark.parametrize("path", ["/sign-in", "/api/v1/searches", "/api/v1/nothing", "/healthz", "/static/page.css"])
+@pytest.mark.parametrize("path", ["/sign-in", "/api/v1/experiments", "/api/v1/nothing", "/healthz", "/static/page.css"])
 def test_every_response_has_the_security_headers(controller: RunningController, path: str) -> None:
     headers = httpx.get(controller.url + path).headers
     policy = headers["Content-Security-Policy"]
@@ -67,7 +67,7 @@ def test_every_response_has_the_security_headers(controller: RunningController, 
 
 def test_files_may_be_kept_and_answers_may_not(http: httpx.Client) -> None:
     assert "immutable" in http.get("/static/plotly.min.js").headers["Cache-Control"]
-    assert http.get("/api/v1/searches").headers["Cache-Control"] == "no-store"
+    assert http.get("/api/v1/experiments").headers["Cache-Control"] == "no-store"
 
 
 def test_files_travel_compressed_where_the_browser_can(http: httpx.Client) -> None:

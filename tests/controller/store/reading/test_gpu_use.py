@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-from scenarios import add_search, claim, failed, finish, release, renew, search, succeeded
+from scenarios import add_search, claim, failed, finish, new_proxy, release, renew, search, succeeded
 from sqlalchemy import update
 
 from paploss.controller.store.database import Database
-from paploss.controller.store.experiments import NewTrial, add_trials
 from paploss.controller.store.reading.gpu_use import GpuUse, Interval, add_up, read_gpu_use
 from paploss.controller.store.tables import Attempt, Experiment, Trial, Worker
+from paploss.controller.store.trials.proposals import add_trials
 
 
 def test_what_is_neither_busy_nor_lost_is_idle() -> None:
@@ -40,9 +40,7 @@ def made(database: Database) -> Experiment:
     found = add_search(database)
     with database.write() as session:
         row = session.get_one(Experiment, found.id)
-        add_trials(
-            session, row, [NewTrial("proxy", seed=0, theta=[0.5] * 41, round=0, index=index) for index in (0, 1)]
-        )
+        add_trials(session, row, [new_proxy(index) for index in (0, 1)])
     return found
 
 
@@ -95,7 +93,7 @@ def test_other_searches_of_the_same_worker_are_not_idleness(database: Database, 
     other = add_search(database)
     with database.write() as session:
         row = session.get_one(Experiment, other.id)
-        add_trials(session, row, [NewTrial("proxy", seed=0, theta=[0.5] * 41, round=0, index=0)])
+        add_trials(session, row, [new_proxy(0)])
     elsewhere = f"{other.id}-000000"
     finish(database, elsewhere, claim(database, elsewhere), succeeded())
     set_times(database, trial_id, 1, claimed_at=1000.0, ended_at=1050.0)

@@ -1,4 +1,3 @@
-from paploss.controller.scaling.need import count_wanted
 from scenarios import add_search, add_training
 from sqlalchemy import update
 
@@ -6,6 +5,7 @@ from paploss.controller.loop.driver import Driver
 from paploss.controller.settings import Settings
 from paploss.controller.store.database import Database
 from paploss.controller.store.tables import Experiment, Trial
+from paploss.controller.store.trials.demand import count_wanted
 from paploss.jobs.queue import TrialQueue
 
 

@@ -384,7 +384,7 @@ def test_preemptions_have_a_budget_of_their_own(database: Database) -> None:
         assert release(database, trial_id, token, "preempted") == state
     row = trial(database, trial_id)
     assert (row.preemptions, row.failed_attempts, row.error_kind) == (3, 0, None)
-    assert row.error == "taken away 3 times, more than max_preemptions (2) allows"
+    assert row.error == "preempted 3 times, more than max_preemptions (2) allows"
 
 
 def test_the_reason_of_a_trial_taken_away_too_often_is_not_an_earlier_crash(database: Database) -> None:
@@ -394,7 +394,7 @@ def test_the_reason_of_a_trial_taken_away_too_often_is_not_an_earlier_crash(data
     renew(database, trial_id, token)
     assert expire(database, trial_id) == "failed"
     row = trial(database, trial_id)
-    assert (row.error_kind, row.error) == (None, "taken away 1 times, more than max_preemptions (0) allows")
+    assert (row.error_kind, row.error) == (None, "preempted 1 times, more than max_preemptions (0) allows")
 
 
 def test_an_attempt_that_never_started_is_handed_back_uncharged(database: Database) -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scenarios import search_spec
 
-from paploss.controller.experiments.jobs import confirm_seed, decode_loss, proxy_seed, search_space
+from paploss.controller.experiments.losses import decode_loss, search_space
 from paploss.jobs.presets import identity
 
 
@@ -32,10 +32,3 @@ def test_a_theta_outside_the_space_is_refused_by_dimension() -> None:
     theta[3] = 1.5
     with pytest.raises(ValueError, match=r"theta\[3\]"):
         decode_loss(search_spec(), theta)
-
-
-def test_seeds_are_fixed_distinct_and_fit_a_job() -> None:
-    seeds = {proxy_seed(0, number) for number in range(50)} | {confirm_seed(0, index) for index in range(50)}
-    assert len(seeds) == 100
-    assert all(0 <= seed < 2**31 for seed in seeds)
-    assert proxy_seed(0, 1) == proxy_seed(0, 1) != proxy_seed(1, 1)

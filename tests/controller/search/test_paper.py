@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from paploss.controller.search.released import Released
 
 from paploss.controller.search.algorithm import Sample
+from paploss.controller.search.paper import Paper
 from paploss.controller.search.policy import PolicyState, log_density
 from paploss.controller.search.space import Space
 
@@ -29,7 +29,7 @@ def samples_of(golden: dict[str, np.ndarray], number: int, state: PolicyState) -
 
 def test_the_start_is_the_published_one(search):
     space, golden = search
-    state = Released().initial_state(space)
+    state = Paper().initial_state(space)
     np.testing.assert_array_equal(state.mu, golden["mu"][0])
     np.testing.assert_array_equal(state.sigma, golden["sigma"][0])
 
@@ -45,22 +45,22 @@ def test_each_round_alone_is_the_published_one(search):
     _, golden = search
     for number in range(12):
         state = PolicyState(number, golden["mu"][number], float(golden["sigma"][number, 0]))
-        found = Released().update(state, samples_of(golden, number, state))
+        found = Paper().update(state, samples_of(golden, number, state))
         np.testing.assert_allclose(found.mu, golden["mu"][number + 1], atol=1e-12)
         np.testing.assert_allclose(found.sigma, golden["sigma"][number + 1], atol=1e-15)
 
 
 def test_twelve_rounds_in_a_row_are_the_published_ones(search):
     space, golden = search
-    state = Released().initial_state(space)
+    state = Paper().initial_state(space)
     for number in range(12):
-        state = Released().update(state, samples_of(golden, number, state))
+        state = Paper().update(state, samples_of(golden, number, state))
         np.testing.assert_allclose(state.mu, golden["mu"][number + 1], atol=1e-6)
 
 
 def test_the_last_round_keeps_the_sigma_before_it():
     space = SEARCHES["retina"]
-    algorithm = Released(rounds=4)
+    algorithm = Paper(rounds=4)
     state = algorithm.initial_state(space)
     sigmas = []
     for _ in range(4):
