@@ -17,8 +17,9 @@ import torch
 from torch import nn
 
 from benchmarks.record import write_record
+from paploss.jobs.losses import FocalGIoU
 from paploss.jobs.presets import PRESETS
-from paploss.jobs.spec import DatasetSpec, JobSpec, LossSpec, Split
+from paploss.jobs.spec import DatasetSpec, JobSpec, Split
 from paploss.trainer.commands import DEFAULT_CACHE
 from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples, training_batches
 from paploss.trainer.datasets.sources import read_job_data
@@ -27,7 +28,7 @@ from paploss.trainer.divergence import total_loss
 from paploss.trainer.profiles import recipe_of
 from paploss.trainer.schedule import build_optimizer
 
-LOSSES = {"parameterized_ap": PRESETS["retinanet"], "focal_giou": LossSpec(name="focal_giou")}
+LOSSES = {"parameterized_ap": PRESETS["retinanet"], "focal_giou": FocalGIoU()}
 WARM_UP_STEPS = 5
 CODE = ("benchmarks/proxy.py", "trainer")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from paploss.system.files import whole_file
 from paploss.trainer.errors import UserError
-from paploss.trainer.files import whole_file
 
 FILE_NAME = "checkpoint.pt"
 

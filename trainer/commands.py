@@ -16,7 +16,8 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from paploss.jobs.spec import EXIT_HANDED_BACK, JobResult, JobSpec, LossSpec
+from paploss.jobs.losses import parse_loss
+from paploss.jobs.spec import EXIT_HANDED_BACK, JobResult, JobSpec
 from paploss.trainer.attempt import Attempt
 from paploss.trainer.errors import HandedBack, OutOfMemory, UserError
 from paploss.trainer.events import claim_stdout, discard
@@ -163,7 +164,7 @@ def _module(arguments: argparse.Namespace) -> int:
     from paploss.trainer.standalone import write_module  # noqa: PLC0415
 
     try:
-        loss = LossSpec.model_validate(json.loads(arguments.file.read_bytes())["loss"])
+        loss = parse_loss(json.loads(arguments.file.read_bytes())["loss"], strict=True)
     except OSError as error:
         raise UserError(f"{arguments.file}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:

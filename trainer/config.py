@@ -9,8 +9,8 @@ from pathlib import Path
 from pprint import pformat
 
 from paploss.jobs.spec import JobSpec, Split
+from paploss.system.files import whole_file
 from paploss.trainer.datasets.sources import JobData, split_of
-from paploss.trainer.files import whole_file
 from paploss.trainer.profiles.recipe import Config, Recipe, Schedule
 
 HEADER = (

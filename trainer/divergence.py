@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paploss.trainer.minimised import head_loss
 from paploss.trainer.profiles.recipe import Head
 
 PATIENCE = 50
@@ -46,9 +47,8 @@ class DivergenceWatch:
         """
         rows = []
         for head in self._heads:
-            own = [value for name, value in losses.items() if name.startswith(head.loss_prefixes)]
             gradients = [one.grad.abs().amax() for one in self._parameters[head.name] if one.grad is not None]
-            rows.append(torch.stack((total_loss(own).detach().abs(), torch.stack(gradients).amax())))
+            rows.append(torch.stack((head_loss(losses, head).detach().abs(), torch.stack(gradients).amax())))
         return torch.stack(rows).nan_to_num(nan=torch.inf)
 
     def update(self, measured: list[list[float]]) -> bool:
@@ -60,11 +60,3 @@ class DivergenceWatch:
             elif not finite or loss != 0:
                 self.failures[head.name] = self.failures.get(head.name, 0) + 1
         return any(count > self._patience for count in self.failures.values())
-
-
-def total_loss(values: Any) -> Tensor:
-    """Sum of losses, each a tensor or a list of tensors (one per level)."""
-    if isinstance(values, Tensor):
-        return values.mean()
-    parts = [total_loss(value) for value in values]
-    return torch.stack(parts).sum()

@@ -4,7 +4,6 @@ torchrun works in this very process, whose children the ranks then are. It gives
 to the caller's process group reaches none of them: they watch for this process's end instead.
 """
 
-import ctypes
 import logging
 import os
 import signal
@@ -14,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paploss.jobs.spec import EXIT_HANDED_BACK, JobResult
+from paploss.system.files import whole_file
+from paploss.system.processes import die_with
 from paploss.trainer.events import claim_stdout
-from paploss.trainer.files import whole_file
 
-_PR_SET_PDEATHSIG = 1
 _LAUNCHER_PID = "PAPLOSS_LAUNCHER_PID"
 _FAILURES = "PAPLOSS_FAILURES"
 """Environment variables of the ranks; the latter names a folder for the results of those that fail."""
@@ -83,8 +82,5 @@ def die_with_launcher() -> None:
     Does nothing in a process that `run_on_gpus` did not start.
     """
     launcher_pid = os.environ.get(_LAUNCHER_PID)
-    if launcher_pid is None:
-        return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(launcher_pid):  # it died before the line above took hold
-        os.kill(os.getpid(), signal.SIGKILL)
+    if launcher_pid is not None:
+        die_with(int(launcher_pid))

@@ -23,12 +23,14 @@ from paploss.trainer.datasets.batches import Batch
 from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples, choose_process_count, training_batches
 from paploss.trainer.datasets.sources import JobData, read_job_data
 from paploss.trainer.detectors import build_detector
-from paploss.trainer.divergence import DivergenceWatch, total_loss
+from paploss.trainer.divergence import DivergenceWatch
 from paploss.trainer.environment import describe_environment
 from paploss.trainer.errors import HandedBack, OutOfMemory, UserError
 from paploss.trainer.evaluation import evaluate
 from paploss.trainer.export import keep_final
+from paploss.trainer.fingerprint import job_fingerprint
 from paploss.trainer.heads.balancing import balance
+from paploss.trainer.minimised import minimised_loss
 from paploss.trainer.precision import compute_in
 from paploss.trainer.process import set_up
 from paploss.trainer.profiles import recipe_of
@@ -162,7 +164,7 @@ class _Training:
         parallel.train()
         inputs = self.detector.data_preprocessor(batch, training=True)
         losses = parallel(**inputs, mode="loss")
-        loss = total_loss([value for name, value in losses.items() if "loss" in name])
+        loss = minimised_loss(losses, self.recipe.heads)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         measured = distributed.maximum(self.watch.measure(losses)).tolist()
@@ -258,8 +260,3 @@ class _Training:
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
-
-
-def job_fingerprint(spec: JobSpec) -> str:
-    """What must be equal for a checkpoint to be continued: the job without its name and limits."""
-    return spec.model_dump_json(exclude={"trial_id", "timeout_seconds", "prune"})

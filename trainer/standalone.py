@@ -5,11 +5,12 @@ import ast
 import json
 from pathlib import Path
 
-from paploss.jobs.spec import FUNCTION_NAMES, HeadLoss, LossSpec
+import paploss
+from paploss.jobs.losses import FUNCTION_NAMES, HeadLoss, LossSpec, ParameterizedAP
+from paploss.system.files import whole_file
 from paploss.trainer.errors import UserError
-from paploss.trainer.files import whole_file
 
-TEMPLATE = Path(__file__).parent / "losses" / "standalone.py"
+TEMPLATE = Path(paploss.__file__).parent / "losses" / "standalone.py"
 
 
 def write_module(loss: LossSpec, origin: str, file: Path) -> None:
@@ -25,7 +26,7 @@ def write_module(loss: LossSpec, origin: str, file: Path) -> None:
 
 def render_module(loss: LossSpec, origin: str) -> str:
     """The text of the module; arguments and errors as of `write_module`."""
-    if loss.name != "parameterized_ap":
+    if not isinstance(loss, ParameterizedAP):
         raise UserError(f"loss: expected parameterized_ap, which has parameters to take away, got {loss.name}")
     if loss.top_k is not None:
         raise UserError(f"loss.top_k: expected none, the module ranks among all entries, got {loss.top_k}")

@@ -19,23 +19,22 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from paploss.jobs.losses import LOSSES
+from paploss.jobs.losses import LOSSES, HeadLoss, LossSpec, ParameterizedAP
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import (
     CheckpointEvent,
     EvaluationEvent,
-    HeadLoss,
     JobResult,
     JobSpec,
-    LossSpec,
     Metrics,
     ProgressEvent,
     StartEvent,
     SyntheticOptions,
 )
+from paploss.system.files import whole_file
 from paploss.trainer.attempt import Attempt
 from paploss.trainer.errors import HandedBack, OutOfMemory, UserError
-from paploss.trainer.files import whole_file
+from paploss.trainer.fingerprint import loss_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ OPTIMUM: HeadLoss = PRESETS["retinanet"].heads["bbox_head"]
 
 def smooth_reward(loss: LossSpec) -> float:
     """The reward without noise, in (0, BEST_REWARD]; the mean over the heads."""
-    if loss.name != "parameterized_ap":
+    if not isinstance(loss, ParameterizedAP):
         return OTHER_REWARDS[loss.name]
     distances = [_distance(head) for head in loss.heads.values()]
     return BEST_REWARD * math.exp(-sum(distances) / len(distances))
@@ -59,7 +58,7 @@ def smooth_reward(loss: LossSpec) -> float:
 def noisy_reward(spec: JobSpec, options: SyntheticOptions) -> float:
     """The reward of a job, in [0, 1]; the noise follows from the seed and the loss."""
     rate_error = math.log(spec.learning_rate_factor / options.best_learning_rate_factor)
-    noise = random.Random(f"{spec.seed} {spec.loss.model_dump_json()}").gauss(0, options.noise)
+    noise = random.Random(f"{spec.seed} {loss_fingerprint(spec.loss)}").gauss(0, options.noise)
     return min(1.0, max(0.0, smooth_reward(spec.loss) * math.exp(-(rate_error**2)) + noise))
 
 

@@ -12,7 +12,8 @@ from paploss.client.states import OPEN_TRIAL_STATES, TrialState
 from paploss.controller.comparison import Measured, compare
 from paploss.controller.loop.jobs import parse_training
 from paploss.controller.store.models import Attempt, Search, Trial
-from paploss.jobs.spec import JobKind, LossSpec
+from paploss.jobs.losses import LossSpec, parse_loss
+from paploss.jobs.spec import JobKind
 
 
 def read_comparison(session: Session, training: Search) -> Comparison:
@@ -58,7 +59,7 @@ def _read_losses(session: Session, training: Search) -> Mapping[str, LossSpec]:
     rows = session.execute(
         select(Trial.label, Trial.loss).where(Trial.search_id == training.id, Trial.number.in_(first))
     )
-    return {label: LossSpec.model_validate(loss) for label, loss in rows}
+    return {label: parse_loss(loss, strict=False) for label, loss in rows}
 
 
 def _measure(label: str, loss: LossSpec, trials: Sequence[_Trial]) -> Measured:

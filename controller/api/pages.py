@@ -249,7 +249,7 @@ def show_comparison(services: Injected, caller: SignedIn, first: SearchChoice = 
     heads = [
         head
         for head in (PROFILES[sides[0].search.profile].heads if sides else ())
-        if all(side.best is not None and head in side.best.loss.heads for side in sides)
+        if all(side.best is not None and head in side.best.loss.head_losses for side in sides)
     ]
     return _render(
         "compare.html",

@@ -18,9 +18,10 @@ from paploss.controller.search.policy import PolicyState
 from paploss.controller.store.events import record
 from paploss.controller.store.models import Round, Search, Trial
 from paploss.controller.store.searches import NewTrial, add_trials, end_search, trials_by_label
+from paploss.jobs.losses import LossSpec
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import LossSpec, Message
+from paploss.jobs.spec import Message
 
 IDENTITY, PUBLISHED, POLICY_MEAN = "identity", "published", "mean"
 

@@ -12,8 +12,9 @@ from paploss.controller.search.space import Space
 from paploss.controller.store.database import table_of
 from paploss.controller.store.leases import Grant
 from paploss.controller.store.models import Evaluation, JsonObject, Search, Trial
+from paploss.jobs.losses import HeadLoss, LossSpec, ParameterizedAP, parse_loss
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import HeadLoss, JobSpec, LossSpec, PrunePoint
+from paploss.jobs.spec import JobSpec, PrunePoint
 
 COMPARED_TRIALS = 64
 """A trial is compared with so many before it and after it: enough for a median, few enough to be quick."""
@@ -63,7 +64,7 @@ def decode_loss(spec: SearchSpec, theta: Sequence[float]) -> LossSpec:
     Raises:
         ValueError: names the dimension that is outside.
     """
-    return LossSpec(
+    return ParameterizedAP(
         heads={
             head: HeadLoss(
                 control_points=parameters.control_points.tolist(),
@@ -78,7 +79,7 @@ def decode_loss(spec: SearchSpec, theta: Sequence[float]) -> LossSpec:
 def trial_loss(search: Search, trial: Trial) -> LossSpec:
     """The loss that a trial trains with."""
     if search.kind == "training":
-        return LossSpec.model_validate(trial.loss)
+        return parse_loss(trial.loss, strict=False)
     return _loss(parse_search(search), trial.theta, trial.loss)
 
 
@@ -102,7 +103,7 @@ def build_job(session: Session, grant: Grant) -> JobSpec:
     points = [PrunePoint.model_validate(point) for point in grant.prune or ()]
     if grant.search_kind == "training":
         spec = TrainingSpec.model_validate(grant.spec)
-        loss = LossSpec.model_validate(grant.loss)
+        loss = parse_loss(grant.loss, strict=False)
         if grant.kind == "rate_check":
             spec = shorten(spec)
         schedule, split = spec.schedule, spec.evaluate_split
@@ -143,7 +144,7 @@ def shorten(spec: TrainingSpec) -> TrainingSpec:
 
 
 def _loss(spec: SearchSpec, theta: Sequence[float] | None, loss: JsonObject | None) -> LossSpec:
-    return decode_loss(spec, theta) if loss is None and theta is not None else LossSpec.model_validate(loss)
+    return decode_loss(spec, theta) if loss is None and theta is not None else parse_loss(loss, strict=False)
 
 
 def _fix_prune_points(session: Session, grant: Grant) -> list[PrunePoint]:

@@ -14,7 +14,7 @@ from paploss.controller.loop.jobs import parse_training
 from paploss.controller.store.events import record
 from paploss.controller.store.models import Search, Trial
 from paploss.controller.store.searches import add_trainings, end_search, trials_by_label
-from paploss.jobs.spec import LossSpec
+from paploss.jobs.losses import parse_loss
 
 
 def choose_rates(session: Session, search: Search) -> None:
@@ -24,7 +24,7 @@ def choose_rates(session: Session, search: Search) -> None:
     chosen = [
         (
             label,
-            LossSpec.model_validate(trials[0].loss),
+            parse_loss(trials[0].loss, strict=False),
             choose_rate([RateResult(factor=t.learning_rate_factor, ap=t.reward) for t in trials]),
         )
         for label, trials in by_label.items()

@@ -24,8 +24,9 @@ from paploss.controller.store.errors import ConflictError, NotFoundError
 from paploss.controller.store.events import record
 from paploss.controller.store.models import DeletedSearch, IdempotencyKey, Search, Trial
 from paploss.controller.store.transitions import cancel_open_trials
+from paploss.jobs.losses import LossSpec, parse_loss
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import JobKind, LossSpec
+from paploss.jobs.spec import JobKind
 
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _ADD_TRIALS = insert(table_of(Trial))
@@ -272,7 +273,7 @@ def _resolve_loss(session: Session, choice: LossChoice, profile: str) -> LossSpe
         raise ConflictError(f"losses[{choice.label}].search: search {search.id} ({search.state}) has no best loss yet")
     if PROFILES[search.profile].heads != PROFILES[profile].heads:
         raise ConflictError(f"losses[{choice.label}].search: a loss for {search.profile} does not fit {profile}")
-    return LossSpec.model_validate(search.best["loss"])
+    return parse_loss(search.best["loss"], strict=False)
 
 
 def _find_known(session: Session, owner: str, idempotency: Idempotency | None) -> Search | None:

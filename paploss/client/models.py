@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field
 from paploss.client.specs import SearchSpec, TrainingSpec
 from paploss.client.states import Outcome, Role, SearchState, Stage, TrialState
 from paploss.jobs.lease import GpuUse
-from paploss.jobs.spec import JobKind, LossSpec, Metrics
+from paploss.jobs.losses import LossSpec
+from paploss.jobs.spec import JobKind, Metrics
 
 Item = TypeVar("Item")
 

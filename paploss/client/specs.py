@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from paploss.client.loss_choice import LossEntry, every_loss
-from paploss.jobs.losses import check_fit
+from paploss.jobs.losses import Quality, check_fit
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import DatasetSpec, Message, Overrides, Quality, RateFactor, SyntheticOptions
+from paploss.jobs.spec import DatasetSpec, Message, Overrides, RateFactor, SyntheticOptions
 
 AlgorithmName = Literal["ppo", "released", "random"]
 Mode = Literal["round", "stream"]

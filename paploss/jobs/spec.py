@@ -8,33 +8,16 @@ appears here, only the control points that it decodes to. AP and reward are frac
 """
 
 import math
-from itertools import pairwise
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from paploss.jobs.losses import LossSpec
+
 SCHEMA_VERSION: Final = 1
 
-FUNCTION_NAMES = ("H2", "I2", "I3", "I1", "H1")
-"""Row order of a control point array (SPEC of the loss: H2 ranks with gradient, H1 without, I1..I3 act on quality)."""
-
 JobKind = Literal["proxy", "confirm", "rate_check", "compare", "final"]
-Quality = Literal["giou", "iou", "l1"]
 Precision = Literal["float32", "bf16"]
-LossName = Literal[
-    "parameterized_ap",
-    "handmade_ap",
-    "ap_l1",
-    "alrp",
-    "rank_sort",
-    "focal_l1",
-    "focal_giou",
-    "ce_l1",
-    "ce_giou",
-    "cse_autoloss_a",
-    "cse_autoloss_b",
-]
-"""See `paploss.jobs.losses` for what each is and fits."""
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 """How many: what fits a database's integer."""
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -63,57 +46,6 @@ class Message(BaseModel):
     """Base of every message: immutable, and an unknown key is an error that names it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class HeadLoss(Message):
-    """Parameters of the Parameterized AP Loss in one detector head."""
-
-    control_points: tuple[tuple[tuple[Fraction, Fraction], ...], ...] = Field(
-        description="[5, K+2, 2]: rows H2, I2, I3, I1, H1, each a list of (x, y) from (0, 0) to (1, 1), monotone. "
-        "With four rows H1 is the step function sign(d)/2 + 1/2."
-    )
-    gradient_scale: float = Field(1.0, gt=0, le=100, description="factor on the gradient that reaches the box output")
-    quality: Quality = "giou"
-
-    @model_validator(mode="after")
-    def _check_control_points(self) -> Self:
-        rows = self.control_points
-        if len(rows) not in (4, 5):
-            raise ValueError(f"control_points: expected 4 or 5 rows ({', '.join(FUNCTION_NAMES)}), got {len(rows)}")
-        if len({len(row) for row in rows}) != 1:
-            raise ValueError(f"control_points: rows differ in length: {[len(row) for row in rows]}")
-        for name, row in zip(FUNCTION_NAMES, rows, strict=False):
-            if len(row) < 2 or row[0] != (0.0, 0.0) or row[-1] != (1.0, 1.0):
-                raise ValueError(f"control_points[{name}]: expected to start at (0, 0) and end at (1, 1), got {row}")
-            for (x0, y0), (x1, y1) in pairwise(row):
-                if x1 < x0 or y1 < y0:
-                    raise ValueError(f"control_points[{name}]: not monotone: ({x0}, {y0}) is followed by ({x1}, {y1})")
-        return self
-
-
-class LossSpec(Message):
-    """A loss by name, with the parameters of each head where it has any."""
-
-    name: LossName = "parameterized_ap"
-    heads: dict[str, HeadLoss] = Field(
-        default_factory=dict, description="for parameterized_ap: one entry per head of the profile"
-    )
-    form: Literal["sigmoid", "linear", "square"] | None = Field(None, description="for handmade_ap: which form")
-    top_k: int | None = Field(
-        None,
-        ge=1,
-        description="for these two: only so many entries, those of the highest scores, compete; all by default",
-    )
-
-    @model_validator(mode="after")
-    def _check_parameters(self) -> Self:
-        if (self.name == "parameterized_ap") != bool(self.heads):
-            raise ValueError(f"heads: expected for parameterized_ap and for no other loss, got {self.name}")
-        if (self.name == "handmade_ap") != (self.form is not None):
-            raise ValueError(f"form: expected for handmade_ap and for no other loss, got {self.name}")
-        if self.top_k is not None and self.name not in ("parameterized_ap", "handmade_ap"):
-            raise ValueError(f"top_k: expected for parameterized_ap and handmade_ap alone, got {self.name}")
-        return self
 
 
 class Split(Message):

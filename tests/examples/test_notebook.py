@@ -10,7 +10,7 @@ import pytest
 from charts import ROOT
 from controllers import PlayedWorker, RunningController
 
-from paploss.jobs.spec import LossSpec
+from paploss.jobs.losses import LossSpec
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from stack import IMPATIENT, WAIT_SECONDS, wait_until
 
-from paploss.jobs.spec import LossSpec
+from paploss.jobs.losses import LossSpec
 
 SPEC = """
 name: end to end

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from paploss.cli.main import app
 from paploss.controller.search.space import Space
+from paploss.jobs.losses import LossSpec
 from paploss.jobs.presets import PRESETS
-from paploss.jobs.spec import LossSpec
 from paploss.trainer.detectors import MODELS
 
 HEADS = ("rpn_head", "bbox_head")

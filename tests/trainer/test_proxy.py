@@ -7,13 +7,12 @@ import shutil
 import pytest
 import torch
 
+from paploss.jobs.losses import ALRP, CEL1, LOSSES, HeadLoss, ParameterizedAP
 from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.spec import (
     CheckpointEvent,
     DatasetSpec,
     EvaluationEvent,
-    HeadLoss,
-    LossSpec,
     Overrides,
     ProgressEvent,
     PrunePoint,
@@ -130,7 +129,7 @@ def test_interrupted_in_the_middle_of_an_epoch_it_ends_as_if_undisturbed(make_jo
 
 
 def test_the_balance_of_alrp_is_set_after_each_epoch_and_kept_over_an_interruption(make_job, make_attempt):
-    job = make_job(loss=LossSpec(name="alrp"))
+    job = make_job(loss=ALRP())
     weights = []
     for stops in ([], [3], [4]):  # an epoch has 3 steps
         folder = f"stopped at {stops}"
@@ -149,7 +148,7 @@ def test_the_balance_of_alrp_is_set_after_each_epoch_and_kept_over_an_interrupti
 
 
 def test_examples_drawn_at_random_are_drawn_again_after_an_interruption(make_job, make_attempt):
-    job = make_job(profile="faster-rcnn-tiny", loss=LossSpec(name="ce_l1"))
+    job = make_job(profile="faster-rcnn-tiny", loss=CEL1())
     undisturbed, _ = make_attempt("undisturbed", checkpoint_seconds=0)
     expected = train_and_evaluate(job, undisturbed)
 
@@ -198,7 +197,7 @@ def test_a_loss_without_gradient_stops_early_and_scores_0(make_job, make_attempt
     head = HeadLoss(control_points=(flat,) * 5)
     attempt, _ = make_attempt()
     job = make_job(
-        loss=LossSpec(heads={"bbox_head": head}), overrides=Overrides(epochs=20, batch_size=2, image_size_px=64)
+        loss=ParameterizedAP(heads={"bbox_head": head}), overrides=Overrides(epochs=20, batch_size=2, image_size_px=64)
     )
     result = train_and_evaluate(job, attempt)
     assert (result.outcome, result.reward, result.diverged) == ("succeeded", 0, True)
@@ -233,7 +232,7 @@ def test_steps_that_are_not_finite_change_no_weight_and_end_as_diverged(make_job
 @pytest.mark.parametrize("name", ["focal_l1", "focal_giou"])
 def test_baselines_train(make_job, make_attempt, name):
     attempt, _ = make_attempt()
-    assert train_and_evaluate(make_job(loss=LossSpec(name=name)), attempt).outcome == "succeeded"
+    assert train_and_evaluate(make_job(loss=LOSSES[name]()), attempt).outcome == "succeeded"
 
 
 def test_r50_trains_two_steps_on_small_images(make_job, make_attempt):

@@ -14,7 +14,7 @@ from paploss.cli.failures import FAILED, REFUSED
 from paploss.cli.main import app
 from paploss.client.specs import ConfirmSpec, SearchSpec
 from paploss.client.sync_client import Client
-from paploss.jobs.spec import LossSpec
+from paploss.jobs.losses import LossSpec
 
 SPEC = SearchSpec(
     name="to take away", profile="synthetic", rounds=1, trials_per_round=2, confirm=ConfirmSpec(candidates=1, seeds=2)

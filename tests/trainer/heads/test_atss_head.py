@@ -4,13 +4,13 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
+from paploss.trainer.profiles.retinanet_tiny import SIZE
 
+from paploss.jobs.losses import LossSpec
 from paploss.jobs.presets import PRESETS
-from paploss.jobs.spec import LossSpec
 from paploss.trainer.detectors import build_detector
 from paploss.trainer.heads.objective import LOSS_PARTS
 from paploss.trainer.profiles.atss import atss
-from paploss.trainer.profiles.retinanet_tiny import SIZE
 
 CLASSES, SIDE_PX = 3, 64
 METAS = [{"img_shape": (SIDE_PX, SIDE_PX), "pad_shape": (SIDE_PX, SIDE_PX), "scale_factor": (1.0, 1.0)}] * 2

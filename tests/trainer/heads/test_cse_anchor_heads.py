@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from paploss.jobs.spec import LossSpec
+from paploss.jobs.losses import CSEAutoLossB
 from paploss.trainer.detectors import build_detector
 from paploss.trainer.heads.cse_autoloss import areas_of_pairs, classification_b, detached_iou, regression_b
 from paploss.trainer.profiles.atss import atss
@@ -39,7 +39,7 @@ def expected_classification(head, scores, deltas):
 
 
 def test_retinanet_averages_over_positives(outputs):
-    model = retinanet(SIZE, CLASSES, LossSpec(name="cse_autoloss_b"), frozen_backbone=False)
+    model = retinanet(SIZE, CLASSES, CSEAutoLossB(), frozen_backbone=False)
     head = build_detector(model, seed=0).bbox_head
     scores, deltas, _ = outputs
     box_weights = torch.zeros(1, 4, 4)
@@ -53,7 +53,7 @@ def test_retinanet_averages_over_positives(outputs):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_under_autocast_losses_are_those_of_the_same_outputs_in_single_precision(outputs, dtype):
-    model = retinanet(SIZE, CLASSES, LossSpec(name="cse_autoloss_b"), frozen_backbone=False)
+    model = retinanet(SIZE, CLASSES, CSEAutoLossB(), frozen_backbone=False)
     head = build_detector(model, seed=0).bbox_head
     large = 1000 * torch.ones(1, 4, 4)  # px^4 are beyond float16
     targets = (LABELS[None], WEIGHTS[None], TARGETS[None] + large, torch.ones(1, 4, 4), 2.0)
@@ -66,7 +66,7 @@ def test_under_autocast_losses_are_those_of_the_same_outputs_in_single_precision
 
 
 def test_atss_weighs_boxes_by_their_iou_and_learns_it(outputs):
-    model = atss(SIZE, CLASSES, LossSpec(name="cse_autoloss_b"), frozen_backbone=False, normalised_groups=8)
+    model = atss(SIZE, CLASSES, CSEAutoLossB(), frozen_backbone=False, normalised_groups=8)
     head = build_detector(model, seed=0).bbox_head
     scores, deltas, fits = outputs
     targets = (LABELS[None], WEIGHTS[None], TARGETS[None], 2.0)

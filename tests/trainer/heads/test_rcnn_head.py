@@ -3,14 +3,14 @@
 import pytest
 import torch
 from mmengine.structures import InstanceData
+from paploss.trainer.profiles.faster_rcnn_tiny import SIZE
 
+from paploss.jobs.losses import LOSSES, CSEAutoLossA, LossSpec
 from paploss.jobs.presets import PRESETS
-from paploss.jobs.spec import LossSpec
 from paploss.losses import parameterized_ap_loss
 from paploss.trainer.detectors import build_detector
 from paploss.trainer.heads.quality import box_quality
 from paploss.trainer.profiles.faster_rcnn import faster_rcnn
-from paploss.trainer.profiles.faster_rcnn_tiny import SIZE
 
 PUBLISHED = PRESETS["faster-rcnn"]
 CLASSES = 3
@@ -102,7 +102,7 @@ def test_gradient_scale_changes_the_gradient_of_the_boxes_alone():
 
 @pytest.mark.parametrize("name", ["parameterized_ap", "alrp", "rank_sort", "ap_l1"])
 def test_without_a_positive_the_loss_is_zero_with_a_graph(name):
-    roi_head = build_roi_head(PUBLISHED if name == "parameterized_ap" else LossSpec(name=name))
+    roi_head = build_roi_head(PUBLISHED if name == "parameterized_ap" else LOSSES[name]())
     priors = InstanceData(priors=PROPOSALS)
     nothing = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long())
     sampled = roi_head.bbox_sampler.sample(roi_head.bbox_assigner.assign(priors, nothing), priors, nothing)
@@ -147,7 +147,7 @@ def test_a_box_that_overlaps_a_better_one_of_its_class_is_dropped():
 
 
 def test_autoloss_weights_each_positive_by_how_well_its_box_fits():
-    roi_head = build_roi_head(LossSpec(name="cse_autoloss_a"))
+    roi_head = build_roi_head(CSEAutoLossA())
     roi_head.bbox_sampler = build_roi_head().bbox_sampler  # takes all, in a known order
     sampled = sample(roi_head)
     logits, deltas = torch.randn(5, CLASSES + 1, generator=torch.Generator().manual_seed(1)), outputs(5)[1]

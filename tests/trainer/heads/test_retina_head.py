@@ -4,15 +4,15 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
+from paploss.trainer.profiles.retinanet_tiny import SIZE
 
+from paploss.jobs.losses import HandmadeAP, LossSpec, ParameterizedAP
 from paploss.jobs.presets import PRESETS
-from paploss.jobs.spec import LossSpec
 from paploss.losses import parameterized_ap_loss
 from paploss.trainer.detectors import MODELS
 from paploss.trainer.heads import RankingRetinaHead
 from paploss.trainer.heads.quality import box_quality, decode_unit
 from paploss.trainer.profiles.retinanet import retinanet
-from paploss.trainer.profiles.retinanet_tiny import SIZE
 
 CLASSES = 3
 SIDE_PX = 64
@@ -75,7 +75,7 @@ def test_gradient_scale_changes_the_gradient_of_the_boxes_alone():
     gradients, losses = [], []
     for scale in (1.0, 4.0):
         parameters = PRESETS["retinanet"].heads["bbox_head"].model_copy(update={"gradient_scale": scale})
-        head = build_head(LossSpec(heads={"bbox_head": parameters}))
+        head = build_head(ParameterizedAP(heads={"bbox_head": parameters}))
         scores, deltas = outputs()
         loss = head.loss_by_feat(scores, deltas, instances(*TRUTH), METAS)["loss_rank"]
         loss.backward()
@@ -117,7 +117,7 @@ def test_anchors_inside_a_crowd_are_left_out():
 
 @pytest.mark.parametrize("form", ["linear", "square", "sigmoid"])
 def test_handmade_forms_train(form):
-    head = build_head(LossSpec(name="handmade_ap", form=form))
+    head = build_head(HandmadeAP(form=form))
     scores, deltas = outputs()
     loss = head.loss_by_feat(scores, deltas, instances(*TRUTH), METAS)["loss_rank"]
     loss.backward()

@@ -5,22 +5,22 @@ import torch
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
+from paploss.trainer.profiles.faster_rcnn_tiny import SIZE
 
+from paploss.jobs.losses import LOSSES, HandmadeAP, LossSpec
 from paploss.jobs.presets import PRESETS
-from paploss.jobs.spec import LossSpec
 from paploss.trainer.detectors import MODELS
 from paploss.trainer.heads import RankingRPNHead
 from paploss.trainer.heads.anchor_ranking import flatten_levels
 from paploss.trainer.profiles.faster_rcnn import faster_rcnn
-from paploss.trainer.profiles.faster_rcnn_tiny import SIZE
 
 PUBLISHED = PRESETS["faster-rcnn"]
 SIDE_PX = 64
 METAS = [{"img_shape": (SIDE_PX, SIDE_PX), "pad_shape": (SIDE_PX, SIDE_PX)}] * 2
 BOXES = ([[4, 4, 36, 40], [30, 30, 60, 62]], [[10, 0, 42, 30]])
 OTHER_LOSSES = {
-    "handmade_ap": LossSpec(name="handmade_ap", form="linear"),
-    **{name: LossSpec(name=name) for name in ("ap_l1", "alrp", "rank_sort")},
+    "handmade_ap": HandmadeAP(form="linear"),
+    **{name: LOSSES[name]() for name in ("ap_l1", "alrp", "rank_sort")},
 }
 
 

@@ -4,20 +4,20 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from paploss.trainer.profiles.faster_rcnn_r50 import RATES
 
-from paploss.jobs.losses import LOSSES
+from paploss.jobs.losses import LOSSES, CSEAutoLossB, FocalL1, LossSpec
 from paploss.jobs.presets import PRESETS, identity
-from paploss.jobs.spec import LossSpec, Overrides
+from paploss.jobs.spec import Overrides
 from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import build_detector
 from paploss.trainer.divergence import DivergenceWatch, total_loss
 from paploss.trainer.errors import UserError
 from paploss.trainer.profiles import recipe_of
-from paploss.trainer.profiles.faster_rcnn_r50 import RATES
 from paploss.trainer.profiles.recipe import Recipe
 
 PUBLISHED = PRESETS["faster-rcnn"]
-NAMED = {name: LossSpec(name=name) for name in ("ap_l1", "alrp", "rank_sort", "ce_l1", "ce_giou", "cse_autoloss_a")}
+NAMED = {name: LOSSES[name]() for name in ("ap_l1", "alrp", "rank_sort", "ce_l1", "ce_giou", "cse_autoloss_a")}
 RANKING = {"parameterized_ap": PUBLISHED, **{name: NAMED[name] for name in ("ap_l1", "alrp", "rank_sort")}}
 SIDE_PX = 64
 
@@ -117,8 +117,8 @@ def test_r50_has_the_published_schedules(make_recipe):
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
-        (LossSpec(name="focal_l1"), r"loss\.name: expected one of parameterized_ap.*cse_autoloss_a.*got 'focal_l1'"),
-        (LossSpec(name="cse_autoloss_b"), r"loss\.name: expected one of .*got 'cse_autoloss_b'"),
+        (FocalL1(), r"loss\.name: expected one of parameterized_ap.*cse_autoloss_a.*got 'focal_l1'"),
+        (CSEAutoLossB(), r"loss\.name: expected one of .*got 'cse_autoloss_b'"),
         (PRESETS["retinanet"], r"loss\.heads: expected rpn_head, bbox_head .*got bbox_head"),
         (identity(["rpn_head"]), r"loss\.heads: expected rpn_head, bbox_head .*got rpn_head"),
     ],

@@ -3,9 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from paploss.jobs.losses import LOSSES, HandmadeAP, HeadLoss, ParameterizedAP
 from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import HeadLoss, LossSpec, Overrides
+from paploss.jobs.spec import Overrides
 from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import build_detector
 from paploss.trainer.errors import UserError
@@ -48,13 +49,13 @@ def test_parameters_for_another_head_are_refused(make_recipe):
 )
 def test_the_box_coder_of_a_retinanet_follows_the_loss(make_recipe, names, stds):
     for name in names:
-        assert make_recipe(loss=LossSpec(name=name)).model["bbox_head"]["bbox_coder"]["target_stds"] == stds
+        assert make_recipe(loss=LOSSES[name]()).model["bbox_head"]["bbox_coder"]["target_stds"] == stds
 
 
 def test_control_points_quality_and_scale_reach_the_head(make_recipe):
     points = identity(["bbox_head"]).heads["bbox_head"].control_points
     head = HeadLoss(control_points=points, gradient_scale=2.5, quality="l1")
-    detector = build_detector(make_recipe(loss=LossSpec(heads={"bbox_head": head})).model, seed=0)
+    detector = build_detector(make_recipe(loss=ParameterizedAP(heads={"bbox_head": head})).model, seed=0)
     objective = detector.bbox_head.objective
     assert objective.gradient_scale == 2.5
     assert objective.quality == "l1"
@@ -63,7 +64,7 @@ def test_control_points_quality_and_scale_reach_the_head(make_recipe):
 
 @pytest.mark.parametrize(
     "loss",
-    [PRESETS["retinanet"].model_copy(update={"top_k": 50}), LossSpec(name="handmade_ap", form="sigmoid", top_k=50)],
+    [PRESETS["retinanet"].model_copy(update={"top_k": 50}), HandmadeAP(form="sigmoid", top_k=50)],
     ids=lambda loss: loss.name,
 )
 def test_how_many_entries_compete_reaches_the_head(make_recipe, loss):
@@ -73,7 +74,7 @@ def test_how_many_entries_compete_reaches_the_head(make_recipe, loss):
 
 def test_a_loss_that_cannot_be_trained_with_so_many_entries_is_refused(make_recipe):
     with pytest.raises(UserError, match=r"loss\.top_k: expected for the form sigmoid"):
-        make_recipe(profile="retinanet-r50", loss=LossSpec(name="handmade_ap", form="sigmoid"))
+        make_recipe(profile="retinanet-r50", loss=HandmadeAP(form="sigmoid"))
 
 
 def test_the_seed_fixes_the_first_weights(make_recipe):

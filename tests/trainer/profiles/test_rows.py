@@ -5,10 +5,10 @@ from typing import get_args
 import pytest
 import torch
 
-from paploss.jobs.losses import LOSSES
+from paploss.jobs.losses import ALRP, LOSSES, LossSpec
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import LossSpec, Overrides, Precision
+from paploss.jobs.spec import Overrides, Precision
 from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples, training_batches
 from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import build_detector
@@ -97,7 +97,7 @@ def test_rates_and_batch_sizes_are_the_published_ones(make_job, tmp_path, row):
 
 
 def test_alrp_takes_the_boxes_of_an_rpn_from_its_own_iou_and_a_fifth_of_its_loss(make_job, tmp_path):
-    job = make_job(profile="faster-rcnn-r50", loss=LossSpec(name="alrp"))
+    job = make_job(profile="faster-rcnn-r50", loss=ALRP())
     model = recipe_of(job, read_job_data(job, tmp_path).train).model
     ranking = model["rpn_head"]["ranking"]
     assert (ranking["positive_iou"], ranking["weight"]) == (0.7, 0.2)

@@ -1,6 +1,6 @@
 import pytest
 
-from paploss.trainer.files import whole_file
+from paploss.system.files import whole_file
 
 
 def test_the_new_content_takes_the_old_ones_place(tmp_path):

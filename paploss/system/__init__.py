@@ -1,0 +1,1 @@
+"""What several programs ask of the operating system; the standard library is all it needs."""
