@@ -47,7 +47,8 @@ def synthetic_job(write_job):
 
 def test_a_synthetic_job_ends_with_a_result_and_loads_no_torch(synthetic_job, tmp_path):
     check = (
-        "import sys, trainer.commands as c; c.main(); sys.exit({'torch', 'mmdet', 'numpy'} & set(sys.modules) != set())"
+        "import sys, paploss.trainer.commands as c;"
+        "c.main(); sys.exit({'torch', 'mmdet', 'numpy'} & set(sys.modules) != set())"
     )
     command = [sys.executable, "-c", check, "run", str(synthetic_job()), "--state", str(tmp_path / "state")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

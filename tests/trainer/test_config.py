@@ -8,7 +8,8 @@ from paploss.jobs.presets import PRESETS
 from paploss.trainer.config import mmdet_config, write_config
 from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import MODELS
-from paploss.trainer.heads import BalancingHook, RankingRetinaHead
+from paploss.trainer.heads.balancing import BalancingHook
+from paploss.trainer.heads.retina_head import RankingRetinaHead
 from paploss.trainer.profiles import recipe_of
 
 

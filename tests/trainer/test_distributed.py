@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import weakref
+from dataclasses import fields
 
 import pytest
 import torch
@@ -19,11 +20,12 @@ from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import build_detector
 from paploss.trainer.distributed import joined
 from paploss.trainer.errors import HandedBack
+from paploss.trainer.heads.ranked import Ranked
 from paploss.trainer.launch import _failure_to_blame, leave_failure
 from paploss.trainer.profiles import recipe_of
 
 EVENTS = TypeAdapter(Event)
-LAUNCH = "import sys; from trainer.launch import run_on_gpus; sys.exit(run_on_gpus(sys.argv[1:], 2))"
+LAUNCH = "import sys; from paploss.trainer.launch import run_on_gpus; sys.exit(run_on_gpus(sys.argv[1:], 2))"
 
 
 def start(job, state) -> subprocess.Popen:
@@ -55,11 +57,17 @@ def of_one_loss(spec, recipe, folder):
     """Gradients of one loss over the outputs of both devices, on each of which the batch is normalised by itself."""
     detector, given = build_detector(recipe.model, spec.seed), []
     objective = detector.bbox_head.objective
-    objective.register_forward_pre_hook(lambda _, tensors, options: given.append((tensors, options)), with_kwargs=True)
+    objective.register_forward_pre_hook(lambda _, arguments: given.extend(arguments))
     for batch in device_batches(spec, recipe, folder):
         detector(**detector.data_preprocessor(batch, training=True), mode="loss")
-    (first, options), (second, _) = given
-    objective(*(torch.cat(pair) for pair in zip(first, second, strict=True)), **options)["loss_rank"].backward()
+    first, second = given
+    output_sum = first.output_sum + second.output_sum
+    rows = {
+        field.name: torch.cat([getattr(one, field.name) for one in (first, second)])
+        for field in fields(Ranked)
+        if field.name != "output_sum"
+    }
+    objective(Ranked(**rows, output_sum=output_sum))["loss_rank"].backward()
     return [parameter.grad for parameter in detector.parameters()]
 
 

@@ -2,10 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from paploss.trainer.divergence import DivergenceWatch, patience_of, total_loss
+from paploss.trainer.divergence import DivergenceWatch, patience_of
+from paploss.trainer.minimised import minimised_loss
 from paploss.trainer.profiles.recipe import Head
 
-HEADS = (Head("rpn_head", "rpn", ("loss_rpn",)), Head("bbox_head", "bbox", ("loss_cls", "loss_bbox")))
+HEADS = (Head("rpn_head", "rpn", ("loss_rpn_cls",)), Head("bbox_head", "bbox", ("loss_cls",)))
 
 
 @pytest.fixture
@@ -55,8 +56,8 @@ def test_counts_go_on_from_a_checkpoint(detector):
 
 def test_measures_loss_and_gradient_of_each_head(detector):
     inputs = torch.tensor([[1.0, -2.0]])
-    losses = {"loss_rpn_rank": detector.rpn(inputs).sum() * 0 + 1, "loss_cls": [3 * detector.bbox(inputs).sum()]}
-    total_loss(list(losses.values())).backward()
+    losses = {"loss_rpn_cls": detector.rpn(inputs).sum() * 0 + 1, "loss_cls": [3 * detector.bbox(inputs).sum()]}
+    minimised_loss(losses, HEADS).backward()
     measured = DivergenceWatch(detector, HEADS, 1000, {}).measure(losses)
     assert measured[0].tolist() == [1, 0]
     assert measured[1].tolist() == [pytest.approx(abs(losses["loss_cls"][0].item())), 6]
@@ -67,6 +68,6 @@ def test_nan_is_measured_as_infinite(detector):
         "loss_rpn_cls": detector.rpn(torch.ones(1, 2)).sum(),
         "loss_cls": detector.bbox(torch.ones(1, 2)).sum() * torch.nan,
     }
-    total_loss(list(losses.values())).backward()
+    minimised_loss(losses, HEADS).backward()
     measured = DivergenceWatch(detector, HEADS, 1000, {}).measure(losses)
     assert measured.isfinite().tolist() == [[True, True], [False, False]]

@@ -142,7 +142,7 @@ def test_other_losses_are_refused():
 def test_the_command_takes_a_file_with_a_loss_and_loads_no_torch(tmp_path):
     file, output = tmp_path / "found.json", tmp_path / "found.py"
     file.write_text(json.dumps({"loss": PRESETS["retinanet"].model_dump(mode="json")}))
-    check = "import sys, trainer.commands as c; c.main(); sys.exit('torch' in sys.modules)"
+    check = "import sys, paploss.trainer.commands as c; c.main(); sys.exit('torch' in sys.modules)"
     arguments = ["module", str(file), "--origin", "search 7", "--output", str(output)]
     done = subprocess.run([sys.executable, "-c", check, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

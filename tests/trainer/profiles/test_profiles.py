@@ -3,7 +3,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from paploss.jobs.losses import LOSSES, HandmadeAP, HeadLoss, ParameterizedAP
+from paploss.jobs.losses import (
+    ALRP,
+    CEL1,
+    LOSSES,
+    CSEAutoLossB,
+    FocalGIoU,
+    FocalL1,
+    HandmadeAP,
+    HeadLoss,
+    ParameterizedAP,
+)
 from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import Overrides
@@ -11,6 +21,7 @@ from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import build_detector
 from paploss.trainer.errors import UserError
 from paploss.trainer.profiles import RECIPES, recipe_of
+from paploss.trainer.profiles.losses import LossParts, complete
 
 
 @pytest.fixture
@@ -22,8 +33,7 @@ def make_recipe(make_job, tmp_path):
     return make
 
 
-def test_the_controller_knows_the_same_profiles(make_recipe):
-    assert set(PROFILES) == {*RECIPES, "synthetic"}
+def test_the_controller_knows_the_same_heads(make_recipe):
     for name in RECIPES:
         card = PROFILES[name]
         recipe = make_recipe(profile=name, loss=PRESETS[card.preset])
@@ -122,3 +132,12 @@ def test_r50_freezes_the_first_stage_of_pretrained_weights_only(make_recipe):
         backbone = make_recipe(profile="retinanet-r50", weights=weights).model["backbone"]
         assert backbone["frozen_stages"] == stages
         assert backbone["norm_eval"] == (weights is not None)
+
+
+def test_a_table_that_leaves_out_a_loss_or_has_one_too_many_does_not_import():
+    parts = {FocalL1: LossParts({}), FocalGIoU: LossParts({}), CSEAutoLossB: LossParts({})}
+    assert complete("retinanet", parts) == parts
+    with pytest.raises(TypeError, match=r"retinanet: expected parts for .*, not so for FocalL1"):
+        complete("retinanet", {record: one for record, one in parts.items() if record is not FocalL1})
+    with pytest.raises(TypeError, match="not so for ALRP, CEL1"):
+        complete("retinanet", {**parts, CEL1: LossParts({}), ALRP: LossParts({})})
