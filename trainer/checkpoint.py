@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from paploss.system.files import whole_file
+from paploss.files import whole_file
 from paploss.trainer.errors import UserError
 
 FILE_NAME = "checkpoint.pt"
@@ -24,7 +24,7 @@ class Progress:
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     """`{"iteration": int, "metrics": Metrics as a dict}`, ascending."""
     failures: dict[str, int] = field(default_factory=dict)
-    """Consecutive useless steps per head."""
+    """Consecutive failed steps per head."""
 
 
 def save_checkpoint(folder: Path, progress: Progress, states: dict[str, Any]) -> Path:

@@ -1,4 +1,4 @@
-"""When a training is beyond hope: its loss is not a number, or gives no gradient, for many steps in a row."""
+"""When a training has diverged: its loss is not finite, or gives no gradient, for many steps in a row."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from paploss.trainer.minimised import head_loss
 from paploss.trainer.profiles.recipe import Head
 
 PATIENCE = 50
-"""Consecutive useless steps of one head after which a training has diverged (as published)."""
+"""Consecutive failed steps of one head after which a training has diverged (as published)."""
 
 
 def patience_of(total_iterations: int) -> int:
@@ -20,10 +20,10 @@ def patience_of(total_iterations: int) -> int:
 
 
 class DivergenceWatch:
-    """Counts each head's consecutive useless steps.
+    """Counts each head's consecutive failed steps.
 
-    A step is useless for a head whose loss or gradient is not finite, or whose gradient vanishes although its loss
-    does not. A loss of exactly 0 comes from a batch without a positive: it counts neither way.
+    A step is failed for a head whose loss or gradient is not finite, or whose gradient vanishes although its loss
+    does not. A loss of exactly 0 comes from a batch without a positive: it is not counted.
 
     Args:
         detector: the detector, for the parameters of its heads.

@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from paploss.files import whole_file
 from paploss.jobs.spec import JobSpec, Metrics
-from paploss.system.files import whole_file
 from paploss.trainer.config import write_config
 from paploss.trainer.datasets.loading import choose_process_count
 from paploss.trainer.datasets.sources import read_job_data

@@ -12,9 +12,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from paploss.jobs.spec import EXIT_HANDED_BACK, JobResult
-from paploss.system.files import whole_file
-from paploss.system.processes import die_with
+from paploss.files import whole_file
+from paploss.jobs.spec import EXIT_INTERRUPTED, JobResult
+from paploss.processes import end_with
 from paploss.trainer.events import claim_stdout
 
 _LAUNCHER_PID = "PAPLOSS_LAUNCHER_PID"
@@ -27,13 +27,13 @@ log = logging.getLogger(__name__)
 def run_on_gpus(arguments: Sequence[str], gpus: int) -> int:
     """Runs `python -m paploss.trainer` with `arguments` in `gpus` processes, which share standard output.
 
-    SIGTERM is passed on. torchrun has one status for every kind of failure, so that of handing back is restored here.
-    Of the ranks that failed, the one that is to blame is told as the result.
+    SIGTERM is passed on. torchrun has one status for every kind of failure: that of an interruption is restored here.
+    Of the failures of ranks, the root cause is reported as the result.
 
     Returns:
-        The exit status: 0 with a result, EXIT_HANDED_BACK, or 1 where every rank that failed did so without a word.
+        The exit status: 0 with a result, EXIT_INTERRUPTED, or 1 where no rank that failed left a result.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_HANDED_BACK))  # torchrun sets another when the ranks start
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_INTERRUPTED))  # torchrun sets another when the ranks start
     from torch.distributed import run as torchrun  # noqa: PLC0415
     from torch.distributed.elastic.multiprocessing.api import SignalException  # noqa: PLC0415
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: PLC0415
@@ -45,10 +45,10 @@ def run_on_gpus(arguments: Sequence[str], gpus: int) -> int:
         try:
             torchrun.run(torchrun.parse_args(options))  # type: ignore[no-untyped-call]
         except SignalException:
-            return EXIT_HANDED_BACK
+            return EXIT_INTERRUPTED
         except ChildFailedError as error:
             log.error("%s", error)
-            failure = _failure_to_blame(Path(folder))
+            failure = _root_failure(Path(folder))
             if failure is None:
                 return 1
             claim_stdout()(failure)
@@ -69,8 +69,8 @@ def leave_failure(result: JobResult) -> bool:
     return True
 
 
-def _failure_to_blame(folder: Path) -> JobResult | None:
-    """The first failure that was left, but rather one that is no crash: whose partner has failed may crash of it."""
+def _root_failure(folder: Path) -> JobResult | None:
+    """The first failure that was left, preferably no crash: a rank may crash because another one failed."""
     files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
     failures = [JobResult.model_validate_json(file.read_bytes()) for file in files]
     return min(failures, key=lambda failure: failure.error_kind == "crash", default=None)
@@ -83,4 +83,4 @@ def die_with_launcher() -> None:
     """
     launcher_pid = os.environ.get(_LAUNCHER_PID)
     if launcher_pid is not None:
-        die_with(int(launcher_pid))
+        end_with(int(launcher_pid))

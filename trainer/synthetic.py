@@ -1,6 +1,6 @@
 """A trainer without a detector: the reward is a known smooth function of the control points, plus seeded noise.
 
-It reports, checkpoints, hands back and resumes like a real one, and can be told to fail (`SyntheticOptions`), so that
+It reports, checkpoints, stops and resumes like a real one, and can be told to fail (`SyntheticOptions`), so that
 everything around trainings is tested with real processes in milliseconds. It must not import torch.
 
 Notation: f_r is the function of row r, g_r the one of the hidden optimum (the published RetinaNet parameters).
@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from paploss.files import whole_file
 from paploss.jobs.losses import LOSSES, HeadLoss, LossSpec, ParameterizedAP
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import (
@@ -31,9 +32,8 @@ from paploss.jobs.spec import (
     StartEvent,
     SyntheticOptions,
 )
-from paploss.system.files import whole_file
 from paploss.trainer.attempt import Attempt
-from paploss.trainer.errors import HandedBack, OutOfMemory, UserError
+from paploss.trainer.errors import Interrupted, OutOfMemory, UserError
 from paploss.trainer.fingerprint import loss_fingerprint
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def train_synthetic(spec: JobSpec, attempt: Attempt) -> JobResult:
 
     Raises:
         UserError, OutOfMemory: the job says so.
-        HandedBack: the job was asked to stop; a checkpoint is written.
+        Interrupted: the job was asked to stop; a checkpoint is written.
     """
     options = spec.synthetic or SyntheticOptions()
     reward, total = noisy_reward(spec, options), options.iterations
@@ -94,7 +94,7 @@ def train_synthetic(spec: JobSpec, attempt: Attempt) -> JobResult:
     for iteration in range(start, total):
         if attempt.stop_requested():
             save(iteration)
-            raise HandedBack(f"handed back at iteration {iteration}")
+            raise Interrupted(f"interrupted at iteration {iteration}")
         if faulty and iteration == min(options.fault_iteration, total - 1):
             if options.fault == "diverge":
                 return JobResult(
@@ -153,7 +153,7 @@ def _fail(options: SyntheticOptions) -> None:
         case "hang":
             log.warning("synthetic: hanging")
             end = time.monotonic() + HANG_SECONDS
-            while time.monotonic() < end:  # deaf to SIGTERM, as a stuck device driver is
+            while time.monotonic() < end:  # SIGTERM is ignored, as by a stuck device driver
                 time.sleep(0.1)
         case "out_of_memory":
             raise OutOfMemory("synthetic: out of memory")

@@ -21,7 +21,7 @@ Quality = Literal["giou", "iou", "l1"]
 Form = Literal["sigmoid", "linear", "square"]
 TopK = Annotated[
     int | None,
-    Field(ge=1, description="only so many entries, those of the highest scores, compete; all by default"),
+    Field(ge=1, description="only the k entries of the highest scores compete; all by default"),
 ]
 _Coordinate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 

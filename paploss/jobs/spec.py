@@ -3,8 +3,8 @@
 A `JobSpec` is stored by the controller, carried by a claim's reply, written to a file by the worker and read by the
 trainer. A trainer answers with events, one JSON object a line, the last of which is a `JobResult`.
 
-Notation (the same everywhere): K interior knots per function; theta in [0,1]^D is the controller's affair and never
-appears here, only the control points that it decodes to. AP and reward are fractions in [0, 1], never percent.
+Notation (the same everywhere): K interior knots per function; theta in [0,1]^D never leaves the controller: here are
+only the control points that it decodes to. AP and reward are fractions in [0, 1], never percent.
 """
 
 import math
@@ -104,8 +104,8 @@ class SyntheticOptions(Message):
     noise: float = Field(0.01, ge=0, description="standard deviation of the seeded noise on the reward")
     best_learning_rate_factor: RateFactor = 1.0
     fault: Literal["none", "crash", "hang", "diverge", "out_of_memory", "user_error"] = "none"
-    fault_iteration: int = Field(0, ge=0, description="where the fault strikes")
-    fault_attempts: int = Field(1_000_000, ge=0, description="only the first so many attempts have the fault")
+    fault_iteration: int = Field(0, ge=0, description="where the fault occurs")
+    fault_attempts: int = Field(1_000_000, ge=0, description="only this many attempts, the first ones, have the fault")
     fault_below: Fraction = Field(1.0, description="only trainings whose reward would be lower have the fault")
 
 
@@ -214,5 +214,5 @@ Event = Annotated[
 ]
 """One line of a trainer's standard output; parse it with `pydantic.TypeAdapter(Event).validate_json(line)`."""
 
-EXIT_HANDED_BACK = 75
+EXIT_INTERRUPTED = 75
 """Exit status of a trainer that was asked to stop (SIGTERM) and left a checkpoint: sysexits' EX_TEMPFAIL."""

@@ -89,7 +89,7 @@ def alrp_loss(logits: Tensor, targets: Tensor, regression_error: Tensor, delta: 
         (false_positives / rank).mean(0, keepdim=True),
         ranking,
         at_positives=-errors[None] / count,
-        at_negatives=ranking.blame_of_negatives(errors / count),
+        at_negatives=ranking.errors_of_negatives(errors / count),
     )
     regression = (ascending_errors.flip(0).cumsum(0) / rank.flip(0)).mean()
     ranks = torch.empty_like(rank).scatter_(0, ranking.order, rank)

@@ -17,7 +17,7 @@ def detector() -> nn.Module:
 
 
 def run(watch: DivergenceWatch, steps: list[tuple[tuple[float, float], tuple[float, float]]]) -> int | None:
-    """Number of the step at which the watch gives up."""
+    """Number of the step at which the training has diverged."""
     for number, measured in enumerate(steps, start=1):
         if watch.update([list(pair) for pair in measured]):
             return number
@@ -27,10 +27,10 @@ def run(watch: DivergenceWatch, steps: list[tuple[tuple[float, float], tuple[flo
 FINE, STUCK, NOT_FINITE, NO_POSITIVE = (1.0, 0.1), (1.0, 0.0), (float("inf"), float("inf")), (0.0, 0.0)
 
 
-@pytest.mark.parametrize("useless", [STUCK, NOT_FINITE], ids=["stuck", "nan"])
-def test_gives_up_when_one_head_is_useless_for_more_than_50_steps(detector, useless):
+@pytest.mark.parametrize("failed", [STUCK, NOT_FINITE], ids=["stuck", "nan"])
+def test_more_than_50_failed_steps_of_one_head_are_a_divergence(detector, failed):
     watch = DivergenceWatch(detector, HEADS, 1000, {})
-    assert run(watch, [(FINE, useless)] * 60) == 51
+    assert run(watch, [(FINE, failed)] * 60) == 51
 
 
 def test_counts_consecutive_steps_of_each_head_by_itself(detector):
@@ -39,7 +39,7 @@ def test_counts_consecutive_steps_of_each_head_by_itself(detector):
     assert run(watch, [*([(FINE, STUCK)] * 50), (FINE, FINE), *([(FINE, STUCK)] * 50), *alternating]) is None
 
 
-def test_batches_without_a_positive_count_neither_way(detector):
+def test_batches_without_a_positive_are_not_counted(detector):
     watch = DivergenceWatch(detector, HEADS, 1000, {})
     assert run(watch, [(NO_POSITIVE, NO_POSITIVE)] * 200) is None
     assert run(watch, [(FINE, STUCK), (FINE, NO_POSITIVE)] * 60) == 101

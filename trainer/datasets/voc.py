@@ -22,7 +22,7 @@ from math import isfinite
 from pathlib import Path
 from xml.etree import ElementTree  # expat bounds what entities expand to, and loads none from elsewhere
 
-from paploss.system.files import whole_file
+from paploss.files import whole_file
 from paploss.trainer.datasets.coco import Json
 from paploss.trainer.errors import UserError
 

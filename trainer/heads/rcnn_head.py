@@ -17,7 +17,7 @@ class IndependentClasses(nn.Module):
     custom_cls_channels = True
 
     def get_cls_channels(self, num_classes: int) -> int:
-        """Outputs for so many classes."""
+        """The number of outputs for `num_classes` classes."""
         return num_classes
 
     def get_activation(self, logits: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ class Schedule:
     optimizer: Literal["adamw", "sgd"]
     weight_decay: float
     warmup_iterations: int
-    """The rate rises linearly from warmup_factor times the peak to the peak in so many steps."""
+    """The rate rises linearly from warmup_factor times the peak to the peak in this many steps."""
     warmup_factor: float
     decay: Literal["constant", "cosine", "steps"]
     milestones: tuple[float, ...] = ()

@@ -129,7 +129,7 @@ def test_without_a_positive_the_loss_is_zero_and_has_a_graph(name: str, count: i
 
 
 @of_every_loss
-def test_without_a_negative_nothing_is_blamed_on_the_ranking(name: str) -> None:
+def test_without_a_negative_the_ranking_has_no_error(name: str) -> None:
     logits, targets, errors = entries(30, 30)
     value, *rest = LOSSES[name][0](logits, targets, errors, 1.0)
     assert value == 0

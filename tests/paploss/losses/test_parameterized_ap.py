@@ -143,7 +143,7 @@ def test_narrow_segments_agree_with_the_oracle(exponent: int, place: float) -> N
 
 
 def test_a_vanishing_denominator_is_floored() -> None:
-    nothing = row((0.6, 0.0), (0.8, 0.5))  # H1(1/2) = 0, and nobody else is near
+    nothing = row((0.6, 0.0), (0.8, 0.5))  # H1(1/2) = 0, and no other entry is near
     logits = torch.tensor([10.0, 0.0, -1.0], dtype=torch.float64)
     quality, targets = torch.full((3,), 0.7, dtype=torch.float64), torch.tensor([1, 0, 0])
     assert_agrees_with_the_oracle(logits, quality, targets, nothing.repeat(5, 1, 1))

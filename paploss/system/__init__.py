@@ -1,1 +1,0 @@
-"""What several programs ask of the operating system; the standard library is all it needs."""
