@@ -137,6 +137,13 @@ def test_without_a_negative_the_ranking_has_no_error(name: str) -> None:
     assert not gradient_to_logits.any()
 
 
+def test_a_count_of_false_positives_that_is_rounding_gives_negatives_no_gradient() -> None:
+    logits = torch.tensor([0.0, -1 + 1e-11], dtype=torch.float64, requires_grad=True)  # H is 5e-12
+    ap_loss(logits, torch.tensor([1, 0])).backward()
+    assert logits.grad is not None
+    assert logits.grad[1] == 0
+
+
 @of_every_loss
 def test_ignored_entries_have_no_part(name: str, device: torch.device) -> None:
     run, _ = LOSSES[name]
