@@ -1,4 +1,4 @@
-"""Where an interrupted training goes on: one file, replaced as a whole."""
+"""Checkpoints, from which an interrupted training resumes: one file, replaced as a whole."""
 
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path

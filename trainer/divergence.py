@@ -29,7 +29,7 @@ class DivergenceWatch:
         detector: the detector, for the parameters of its heads.
         heads: the heads to watch.
         total_iterations: length of the schedule.
-        failures: counts to go on from, by head; changed in place.
+        failures: counts to resume from, by head; changed in place.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Texts that tell jobs and losses apart.
+"""Texts that identify jobs and losses.
 
 Checkpoints hold that of their job, and the noise of `synthetic` follows from that of the loss. So both stay as version
 0.1.0 wrote them: with the parameters of every loss, empty where a loss has none.

@@ -77,7 +77,7 @@ def _root_failure(folder: Path) -> JobResult | None:
 
 
 def die_with_launcher() -> None:
-    """In a rank: have the kernel kill this process when the launcher is gone, even by kill -9.
+    """In a rank: have the kernel kill this process when the launcher ends, even by kill -9.
 
     Does nothing in a process that `run_on_gpus` did not start.
     """

@@ -108,7 +108,7 @@ class _Training:
         self.progress, states = found
         self.detector.load_state_dict(states["model"])
         self.optimizer.load_state_dict(states["optimizer"])
-        log.info("going on from iteration %d", self.progress.iteration)
+        log.info("resuming at iteration %d", self.progress.iteration)
 
     def run(self) -> JobResult:
         start = StartEvent(

@@ -1,6 +1,6 @@
 """The losses: one class each, with the parameters that a request may set and where it can be trained.
 
-A loss is told by its `name`. `LossSpec` is the union of all of them, and `LOSSES` finds a class by name. Documents are
+A loss is identified by its `name`. `LossSpec` is the union of all of them, and `LOSSES` finds a class by name. Documents are
 read with `parse_loss`, which knows what version 0.1.0 wrote: every key for every loss, those of others empty.
 """
 
@@ -89,7 +89,7 @@ class Loss(BaseModel):
 
     @property
     def label(self) -> str:
-        """What tells it from other losses in a table."""
+        """What identifies it among other losses in a table."""
         return self.title
 
     @property

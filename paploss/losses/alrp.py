@@ -99,7 +99,7 @@ def alrp_loss(logits: Tensor, targets: Tensor, regression_error: Tensor, delta: 
 class ALRPLoss(torch.nn.Module):
     """`alrp_loss` with its self-balancing: once per epoch the box part is weighted up to the classification part.
 
-    Call `end_epoch` after each training epoch. Weight and sums are buffers, so a resumed epoch goes on where it was;
+    Call `end_epoch` after each training epoch. Weight and sums are buffers, so a resumed epoch continues where it was;
     where several processes train, each balances by its own share of the data unless `epoch_sums` is made their mean or
     sum before `end_epoch`.
 
