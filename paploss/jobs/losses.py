@@ -1,7 +1,8 @@
 """The losses: one class each, with the parameters that a request may set and where it can be trained.
 
-A loss is identified by its `name`. `LossSpec` is the union of all of them, and `LOSSES` finds a class by name. Documents are
-read with `parse_loss`, which knows what version 0.1.0 wrote: every key for every loss, those of others empty.
+A loss is identified by its `name`. `LossSpec` is the union of all of them, and `LOSSES` finds a class by name.
+Documents are read with `parse_loss`, also those of version 0.1.0: they have every key for every loss, those of others
+empty.
 """
 
 from collections.abc import Mapping
