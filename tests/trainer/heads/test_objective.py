@@ -151,6 +151,13 @@ def test_gradient_scale_and_weight(name):
     torch.testing.assert_close(at_scaled, (0.2 * at_plain[0], 0.8 * at_plain[1]))
 
 
+def test_the_distance_is_a_mean_over_positives_also_where_there_is_one():
+    logits, deltas, delta_targets = candidates()
+    labels = torch.full_like(LABELS, BACKGROUND).index_fill(0, torch.tensor([2]), 1)
+    losses = losses_of(objective("ap_l1"), labels, inputs=(logits, deltas, delta_targets))
+    torch.testing.assert_close(losses["loss_bbox"], (deltas[2] - delta_targets[2]).abs().sum())
+
+
 def test_alrp_counts_boxes_from_the_iou_of_positives():
     inputs = candidates()
     half, strict = (losses_of(objective("alrp", positive_iou=iou), inputs=inputs) for iou in (0.5, 0.7))
