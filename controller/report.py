@@ -180,8 +180,8 @@ def _draw(client: Client, search: ExperimentDetail, best: Best | None, top: Tria
             client.figure(search.id, "rewards"),
         )
     ]
-    for head, loss in best.loss.heads.items() if best else ():
-        title = "Best loss" + (f": {head}" if best and len(best.loss.heads) > 1 else "")
+    for head, loss in best.loss.head_losses.items() if best else ():
+        title = "Best loss" + (f": {head}" if best and len(best.loss.head_losses) > 1 else "")
         note = f"Gradient scale {loss.gradient_scale:.4g}, quality {loss.quality}."
         drawn.append(Drawn(f"functions-{head}", title, note, client.figure(search.id, "functions", head=head)))
     for name, title, note in (

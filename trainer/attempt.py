@@ -17,7 +17,7 @@ class Attempt:
     """Folder for the embedded data set."""
     emit: Emit
     stop_requested: Callable[[], bool]
-    """Whether to hand the job back now."""
+    """Whether to stop now, with a checkpoint."""
     checkpoint_seconds: float = 60.0
     """Time between two periodic checkpoints."""
     loading_processes: int | None = None

@@ -16,9 +16,10 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from paploss.jobs.spec import EXIT_HANDED_BACK, JobResult, JobSpec, LossSpec
+from paploss.jobs.losses import parse_loss
+from paploss.jobs.spec import EXIT_INTERRUPTED, JobResult, JobSpec
 from paploss.trainer.attempt import Attempt
-from paploss.trainer.errors import HandedBack, OutOfMemory, UserError
+from paploss.trainer.errors import Interrupted, OutOfMemory, UserError
 from paploss.trainer.events import claim_stdout, discard
 from paploss.trainer.launch import die_with_launcher, leave_failure, run_on_gpus
 
@@ -103,9 +104,9 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     try:
         result = _train(spec, attempt)
-    except HandedBack as outcome:
+    except Interrupted as outcome:
         log.info("%s", outcome)
-        return EXIT_HANDED_BACK
+        return EXIT_INTERRUPTED
     except UserError as error:
         result = _failed("user", str(error))
     except OutOfMemory as error:
@@ -163,7 +164,7 @@ def _module(arguments: argparse.Namespace) -> int:
     from paploss.trainer.standalone import write_module  # noqa: PLC0415
 
     try:
-        loss = LossSpec.model_validate(json.loads(arguments.file.read_bytes())["loss"])
+        loss = parse_loss(json.loads(arguments.file.read_bytes())["loss"], strict=True)
     except OSError as error:
         raise UserError(f"{arguments.file}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:

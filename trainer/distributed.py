@@ -18,7 +18,7 @@ def joined(gpus: int) -> Iterator[torch.device]:
     """This process's device; within the block it belongs to the group that torchrun made, if there is one.
 
     Args:
-        gpus: how many the job asks for; 0 is content with the CPU.
+        gpus: how many the job asks for; 0 accepts the CPU.
 
     Raises:
         UserError: this machine has fewer.

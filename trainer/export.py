@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from paploss.files import whole_file
 from paploss.jobs.spec import JobSpec, Metrics
 from paploss.trainer.config import write_config
 from paploss.trainer.datasets.loading import choose_process_count
@@ -14,7 +15,6 @@ from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import build_detector
 from paploss.trainer.errors import UserError
 from paploss.trainer.evaluation import evaluate
-from paploss.trainer.files import whole_file
 from paploss.trainer.precision import compute_in
 from paploss.trainer.process import set_up
 from paploss.trainer.profiles import recipe_of

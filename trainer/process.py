@@ -1,4 +1,4 @@
-"""What a training asks of the process that it runs in."""
+"""Settings of the process that a training runs in, and its limits."""
 
 import os
 import resource

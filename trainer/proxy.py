@@ -23,12 +23,14 @@ from paploss.trainer.datasets.batches import Batch
 from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples, choose_process_count, training_batches
 from paploss.trainer.datasets.sources import JobData, read_job_data
 from paploss.trainer.detectors import build_detector
-from paploss.trainer.divergence import DivergenceWatch, total_loss
+from paploss.trainer.divergence import DivergenceWatch
 from paploss.trainer.environment import describe_environment
-from paploss.trainer.errors import HandedBack, OutOfMemory, UserError
+from paploss.trainer.errors import Interrupted, OutOfMemory, UserError
 from paploss.trainer.evaluation import evaluate
 from paploss.trainer.export import keep_final
+from paploss.trainer.fingerprint import job_fingerprint
 from paploss.trainer.heads.balancing import balance
+from paploss.trainer.minimised import minimised_loss
 from paploss.trainer.precision import compute_in
 from paploss.trainer.process import set_up
 from paploss.trainer.profiles import recipe_of
@@ -47,7 +49,7 @@ def train_and_evaluate(spec: JobSpec, attempt: Attempt) -> JobResult:
     Raises:
         UserError: the job or its data is wrong.
         OutOfMemory: the training does not fit.
-        HandedBack: the job was asked to stop; a checkpoint is written.
+        Interrupted: the job was asked to stop; a checkpoint is written.
     """
     data = read_job_data(spec, attempt.data_cache)
     recipe = recipe_of(spec, data.train)
@@ -106,7 +108,7 @@ class _Training:
         self.progress, states = found
         self.detector.load_state_dict(states["model"])
         self.optimizer.load_state_dict(states["optimizer"])
-        log.info("going on from iteration %d", self.progress.iteration)
+        log.info("resuming at iteration %d", self.progress.iteration)
 
     def run(self) -> JobResult:
         start = StartEvent(
@@ -122,10 +124,10 @@ class _Training:
         last_event = last_checkpoint = self.started
         while True:
             if distributed.any_process(self.attempt.stop_requested(), self.device):
-                raise self._hand_back()
+                raise self._interrupt()
             if self._evaluation_is_due():
                 metrics = self._evaluate()
-                if self.progress.iteration == self.total or self._is_hopeless(metrics):
+                if self.progress.iteration == self.total or self._is_below_prune_point(metrics):
                     return self._result(metrics)
             loss, diverged = self._step(parallel, next(batches))
             if diverged:
@@ -162,7 +164,7 @@ class _Training:
         parallel.train()
         inputs = self.detector.data_preprocessor(batch, training=True)
         losses = parallel(**inputs, mode="loss")
-        loss = total_loss([value for name, value in losses.items() if "loss" in name])
+        loss = minimised_loss(losses, self.recipe.heads)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         measured = distributed.maximum(self.watch.measure(losses)).tolist()
@@ -184,7 +186,7 @@ class _Training:
         def leave_if_stopped() -> None:
             # Several processes could not agree in the middle of their own parts; they stop after the evaluation.
             if distributed.world_size() == 1 and self.attempt.stop_requested():
-                raise self._hand_back()
+                raise self._interrupt()
 
         torch.backends.cudnn.benchmark = False
         pipeline = self.recipe.test_pipeline
@@ -197,7 +199,7 @@ class _Training:
     def _emit_evaluation(self, iteration: int, metrics: Metrics) -> None:
         self.attempt.emit(EvaluationEvent(iteration=iteration, total_iterations=self.total, metrics=metrics))
 
-    def _is_hopeless(self, metrics: Metrics) -> bool:
+    def _is_below_prune_point(self, metrics: Metrics) -> bool:
         iteration = self.progress.iteration
         return any(
             round(point.fraction * self.total) == iteration and metrics.ap < point.min_ap for point in self.spec.prune
@@ -240,9 +242,9 @@ class _Training:
         )
         self.attempt.emit(event)
 
-    def _hand_back(self) -> HandedBack:
+    def _interrupt(self) -> Interrupted:
         self._save()
-        return HandedBack(f"handed back at iteration {self.progress.iteration}")
+        return Interrupted(f"interrupted at iteration {self.progress.iteration}")
 
     def _save(self) -> None:
         if distributed.rank() != 0:
@@ -258,8 +260,3 @@ class _Training:
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
-
-
-def job_fingerprint(spec: JobSpec) -> str:
-    """What must be equal for a checkpoint to be continued: the job without its name and limits."""
-    return spec.model_dump_json(exclude={"trial_id", "timeout_seconds", "prune"})

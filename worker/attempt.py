@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Literal
 
 from paploss.jobs.lease import Lease, ReleaseRequest, RenewRequest, ResultRequest
-from paploss.jobs.spec import EXIT_HANDED_BACK, JobResult
+from paploss.jobs.spec import EXIT_INTERRUPTED, JobResult
 from paploss.worker.controller import Controller, RefusedError, UnavailableError
 from paploss.worker.delivery import Deliveries
 from paploss.worker.gpus import GpuWatch
@@ -198,7 +198,7 @@ class Attempt:
             if timed_out:
                 error = f"the training took longer than its timeout of {self._lease.job.timeout_seconds:g} s"
                 result = _failure("timeout", error, training)
-            elif self._handing_back or training.exit_status == EXIT_HANDED_BACK:
+            elif self._handing_back or training.exit_status == EXIT_INTERRUPTED:
                 self._release(self._handing_back or "preempted", training.log_tail())
             else:
                 ending = describe_ending(training.exit_status)

@@ -27,7 +27,8 @@ from paploss.controller.store.tables import (
 )
 from paploss.jobs.documents import UnreadableError
 from paploss.jobs.lease import GpuUse
-from paploss.jobs.spec import EvaluationEvent, LossSpec, Metrics
+from paploss.jobs.losses import LossSpec
+from paploss.jobs.spec import EvaluationEvent, Metrics
 
 
 def moment(seconds: float) -> datetime:

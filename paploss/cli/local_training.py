@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from paploss.cli.children import end_with_parent
 from paploss.cli.failures import BAD_INPUT, FAILED, INTERRUPTED, CommandError
 from paploss.cli.progress import percent
-from paploss.jobs.spec import EXIT_HANDED_BACK, EvaluationEvent, Event, JobResult, JobSpec, ProgressEvent, StartEvent
+from paploss.jobs.spec import EXIT_INTERRUPTED, EvaluationEvent, Event, JobResult, JobSpec, ProgressEvent, StartEvent
 
 TRAINER = (sys.executable, "-m", "paploss.trainer")
 
@@ -51,7 +51,7 @@ def run_training(job: JobSpec, folder: Path, console: Console) -> JobResult:
             raise CommandError("interrupted; the same command goes on from the checkpoint", INTERRUPTED) from None
         status = trainer.wait()
     if result is None:
-        if status == EXIT_HANDED_BACK:
+        if status == EXIT_INTERRUPTED:
             raise CommandError("the trainer was asked to stop; the same command goes on from its checkpoint", FAILED)
         tail = (folder / "trainer.log").read_text(errors="replace")[-2000:]
         raise CommandError(f"the trainer ended without a result (exit status {status}):\n{tail}", FAILED)

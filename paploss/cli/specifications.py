@@ -10,9 +10,9 @@ from pydantic import BaseModel, Field, ValidationError
 from paploss.cli.failures import BAD_INPUT, CommandError
 from paploss.client.loss_choice import LOSS_NAMES, choose_by_name
 from paploss.client.specs import ComparisonSpec, Request, SearchSpec
-from paploss.jobs.losses import check_fit
+from paploss.jobs.losses import LossSpec, check_fit
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import DatasetSpec, LossSpec, Message, Overrides
+from paploss.jobs.spec import DatasetSpec, Message, Overrides
 
 Model = TypeVar("Model", bound=BaseModel)
 

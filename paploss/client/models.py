@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field
 
 from paploss.client.states import ExperimentKind, ExperimentState, Outcome, Role, Stage, TrialState
 from paploss.jobs.lease import GpuUse
-from paploss.jobs.spec import JobKind, LossSpec, Metrics
+from paploss.jobs.losses import LossSpec
+from paploss.jobs.spec import JobKind, Metrics
 
 Item = TypeVar("Item")
 

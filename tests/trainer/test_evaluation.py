@@ -72,23 +72,33 @@ def test_a_detection_in_a_crowd_is_no_error():
     assert coco_metrics(make_split(CAT), detections).per_class["cat"] < 0.6
 
 
+def test_a_hundred_detections_of_an_image_count():
+    cats = [(3, 4, [12 * column, 12 * row, 10, 10], 0) for row in range(10) for column in range(10)]
+    detections = np.array([[image, *box, 1 - number / 200, 0] for number, (image, _, box, _) in enumerate(cats)])
+    metrics = coco_metrics(make_split(*cats), detections)
+    assert metrics.ap == metrics.per_class["cat"] == pytest.approx(1)
+    assert metrics.ap_small == pytest.approx(1)
+
+
 def test_a_class_without_objects_is_undefined():
     assert coco_metrics(make_split(CAT), np.zeros((0, 7))).per_class == {"cat": 0, "dog": -1}
 
 
 class Oracle(torch.nn.Module):
-    """Finds what is there, and remembers the shapes of each batch."""
+    """Finds what is there, and remembers the shapes of each batch and how it was asked."""
 
     def __init__(self, split: CocoSplit) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
         self.boxes = {one["image_id"]: one["bbox"] for one in split.annotations}
         self.shapes: list[list[tuple[int, ...]]] = []
+        self.asked: set[tuple[bool, bool, str]] = set()
 
-    def data_preprocessor(self, batch, **_):
-        return batch
+    def data_preprocessor(self, batch, training):
+        return {**batch, "for_training": training}
 
-    def forward(self, inputs, data_samples, **_):
+    def forward(self, inputs, data_samples, mode, for_training):
+        self.asked.add((for_training, self.training, mode))
         self.shapes.append([tuple(image.shape[1:]) for image in inputs])
         for sample in data_samples:
             x, y, width, height = self.boxes[sample.img_id]
@@ -100,11 +110,11 @@ class Oracle(torch.nn.Module):
 @pytest.mark.parametrize("process_count", [0, 2])
 def test_images_of_like_shape_share_a_batch_and_none_is_lost(tmp_path, monkeypatch, process_count):
     monkeypatch.setattr(evaluation, "BATCH_SIZE", 2)
-    split = make_split(*((number, 4, [5, 5, 10 + number, 20], 0) for number in range(6)))
+    split = make_split(*((number, 4, [5, 5, 10 + number, 20], 0) for number in range(1, 7)))
     sides = [(40, 60), (60, 40)] * 3  # width, height
     images = [
         {"id": number, "file_name": f"{number}.png", "width": width, "height": height}
-        for number, (width, height) in enumerate(sides)
+        for number, (width, height) in enumerate(sides, start=1)
     ]
     for image in images:
         cv2.imwrite(str(tmp_path / image["file_name"]), np.zeros((image["height"], image["width"], 3), np.uint8))
@@ -112,3 +122,4 @@ def test_images_of_like_shape_share_a_batch_and_none_is_lost(tmp_path, monkeypat
     detector = Oracle(split)
     assert evaluate(detector, split, packed_images(), process_count).per_class["cat"] == pytest.approx(1)
     assert detector.shapes == [[(60, 40)] * 2, [(60, 40), (40, 60)], [(40, 60)] * 2]
+    assert detector.asked == {(False, False, "predict")}

@@ -26,7 +26,7 @@ def test_on_a_gpu_they_are_fast_also_after_one_on_the_cpu():
 
 def test_as_many_files_may_be_open_as_the_system_allows():
     program = (
-        "import resource, torch, trainer.process as p;"
+        "import resource, torch, paploss.trainer.process as p;"
         "most = resource.getrlimit(resource.RLIMIT_NOFILE)[1];"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (64, most));"
         "p.set_up(torch.device('cpu'));"

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from paploss.jobs.losses import FocalL1, HeadLoss, LossSpec, ParameterizedAP
 from paploss.jobs.presets import PRESETS, identity
-from paploss.jobs.spec import HeadLoss, LossSpec
 from paploss.losses import parameterized_ap_loss
 from paploss.trainer.errors import UserError
 from paploss.trainer.standalone import render_module, write_module
@@ -38,7 +38,7 @@ def load(loss: LossSpec, folder: Path) -> dict[str, Any]:
 
 def loss_of(*rows: list[tuple[float, float]]) -> LossSpec:
     points = tuple(((0.0, 0.0), *row, (1.0, 1.0)) for row in rows)
-    return LossSpec(heads={"bbox_head": HeadLoss(control_points=points)})
+    return ParameterizedAP(heads={"bbox_head": HeadLoss(control_points=points)})
 
 
 def entries(seed: int = 0, count: int = 400, positives: int = 40) -> tuple[Tensor, Tensor, Tensor]:
@@ -132,7 +132,7 @@ def test_the_module_is_short_and_imports_torch_alone(origin):
 
 def test_other_losses_are_refused():
     with pytest.raises(UserError, match="expected parameterized_ap"):
-        render_module(LossSpec(name="focal_l1"), "")
+        render_module(FocalL1(), "")
     with pytest.raises(UserError, match="expected 5 functions, got 4"):
         render_module(loss_of(*[[(0.5, 0.5)]] * 4), "")
     with pytest.raises(UserError, match=r"loss\.top_k: expected none, the module ranks among all entries, got 9"):
@@ -142,7 +142,7 @@ def test_other_losses_are_refused():
 def test_the_command_takes_a_file_with_a_loss_and_loads_no_torch(tmp_path):
     file, output = tmp_path / "found.json", tmp_path / "found.py"
     file.write_text(json.dumps({"loss": PRESETS["retinanet"].model_dump(mode="json")}))
-    check = "import sys, trainer.commands as c; c.main(); sys.exit('torch' in sys.modules)"
+    check = "import sys, paploss.trainer.commands as c; c.main(); sys.exit('torch' in sys.modules)"
     arguments = ["module", str(file), "--origin", "search 7", "--output", str(output)]
     done = subprocess.run([sys.executable, "-c", check, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

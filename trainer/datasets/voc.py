@@ -22,9 +22,9 @@ from math import isfinite
 from pathlib import Path
 from xml.etree import ElementTree  # expat bounds what entities expand to, and loads none from elsewhere
 
+from paploss.files import whole_file
 from paploss.trainer.datasets.coco import Json
 from paploss.trainer.errors import UserError
-from paploss.trainer.files import whole_file
 
 PARTS = ("train", "val", "test")
 

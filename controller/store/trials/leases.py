@@ -36,7 +36,8 @@ from paploss.controller.store.trials.telemetry import keep_evaluations, remember
 from paploss.controller.store.trials.transitions import charge_preemption, give_up, read_budgets, update_attempt
 from paploss.jobs.documents import JsonObject
 from paploss.jobs.lease import ClaimRequest, Command, ReleaseRequest, RenewRequest, ResultRequest
-from paploss.jobs.spec import JobKind, JobResult, LossSpec
+from paploss.jobs.losses import LossSpec
+from paploss.jobs.spec import JobKind, JobResult
 
 _CLAIMED = (
     select(Trial, Experiment, Attempt)

@@ -18,15 +18,15 @@ from paploss.cli.tables import comparison_table, rate_table
 from paploss.client.comparison import Comparison, RateResult, find_axis
 from paploss.client.sync_client import Client
 from paploss.controller.experiments.comparison import Measured, compare
+from paploss.jobs.losses import ALRP, CEL1, CSEAutoLossA
 from paploss.jobs.presets import identity
-from paploss.jobs.spec import LossSpec
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("compare-*.yaml"))
 CHECK = (RateResult(factor=0.5, ap=0.1), RateResult(factor=1, ap=None))
 LOSSES = (
-    Measured("CE [mine]", LossSpec(name="ce_l1"), {1: 0.2, 2: 0.22}, learning_rate_factor=0.5, rate_check=CHECK),
-    Measured("aLRP", LossSpec(name="alrp"), {1: 0.3}),
-    Measured("A", LossSpec(name="cse_autoloss_a"), failed=[1, 2]),
+    Measured("CE [mine]", CEL1(), {1: 0.2, 2: 0.22}, learning_rate_factor=0.5, rate_check=CHECK),
+    Measured("aLRP", ALRP(), {1: 0.3}),
+    Measured("A", CSEAutoLossA(), failed=[1, 2]),
 )
 MINE = identity(("bbox_head",), knots=2)
 SPEC = """
@@ -162,7 +162,7 @@ def test_a_plot_is_drawn_of_rows_with_and_without_results(tmp_path: Path, profil
 
 def test_one_wide_interval_does_not_stretch_the_axis() -> None:
     aps = {"close": {1: 0.5, 2: 0.52}, "apart": {1: 0.0, 2: 0.34}}
-    measured = [Measured(label, LossSpec(name="alrp"), rewards) for label, rewards in aps.items()]
+    measured = [Measured(label, ALRP(), rewards) for label, rewards in aps.items()]
     both = report().model_copy(update={"rows": compare(measured, "close", "retinanet-tiny")[:2]})
     interval = both.rows[1].interval
     assert interval is not None

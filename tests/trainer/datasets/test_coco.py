@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 from mmdet.datasets import CocoDataset
 
-from paploss.jobs.spec import DatasetSpec, JobSpec, LossSpec, Split
+from paploss.jobs.losses import FocalGIoU
+from paploss.jobs.spec import DatasetSpec, JobSpec, Split
 from paploss.trainer.datasets.coco import read_split
 from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.errors import UserError
 
-FOCAL = LossSpec(name="focal_giou")
+FOCAL = FocalGIoU()
 SPLIT = Split(annotations="annotations/instances_train2017.json", images="train2017")
 
 
