@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from paploss.client.specs import SearchSpec, TrainingSpec, check_paths
 from paploss.client.states import FINAL_SEARCH_STATES
 from paploss.controller.store import schema
-from paploss.controller.store.database import Database, table_of
+from paploss.controller.store.database import Database, sqlite_url, table_of
 from paploss.controller.store.errors import ConflictError, DumpError
 from paploss.controller.store.models import (
     Attempt,
@@ -203,7 +203,7 @@ def _model_of(table: str) -> type[BaseModel]:
 
 def _migrated(rows: Iterator[Row], revision: str, folder: Path) -> Iterator[Row]:
     """The rows after the migrations since `revision`."""
-    scratch = Database(f"sqlite:///{folder / 'scratch.db'}")
+    scratch = Database(sqlite_url(folder / "scratch.db"))
     try:
         schema.upgrade(scratch, revision)
         then = MetaData()

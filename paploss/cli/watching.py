@@ -9,9 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from paploss.cli.failures import FAILED, CommandError
-from paploss.cli.progress import FINAL_STATES, SearchProgress, percent
+from paploss.cli.progress import FINAL_STATES, SearchProgress
+from paploss.cli.wording import percent
+from paploss.client.errors import ClientError, is_passing
 from paploss.client.models import Run, SearchDetail, TrainingDetail
-from paploss.client.sync_client import ApiError, Client, UnreachableError
+from paploss.client.sync_client import Client
 
 RunType = TypeVar("RunType", bound=Run)
 
@@ -54,9 +56,8 @@ def follow(look: Callable[[], RunType], say: Callable[[str], None], keep_up: Kee
             say(f"{name} had ended and was started again")
         try:
             run = look()
-        except (UnreachableError, ApiError) as error:
-            passing = isinstance(error, UnreachableError) or error.status >= 500
-            if not passing or time.monotonic() - answered_at > _PATIENCE_SECONDS:
+        except ClientError as error:
+            if not is_passing(error) or time.monotonic() - answered_at > _PATIENCE_SECONDS:
                 raise
         else:
             answered_at = time.monotonic()
@@ -71,7 +72,7 @@ def watch_training(client: Client, training_id: str, console: Console) -> Traini
     Raises:
         CommandError: it failed.
     """
-    console.print(f"training request {training_id}", markup=False)
+    console.print(f"training request {training_id}")
     with ExitStack() as stack:
         status = stack.enter_context(console.status("waiting ..."))
 

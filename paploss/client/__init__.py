@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from paploss.client.async_client import AsyncClient
-    from paploss.client.replies import ApiError, ClientError, UnreachableError
+    from paploss.client.errors import ApiError, ClientError, UnreachableError
     from paploss.client.specs import SearchSpec, TrainingSpec
     from paploss.client.sync_client import Client
 
 __all__ = ["ApiError", "AsyncClient", "Client", "ClientError", "SearchSpec", "TrainingSpec", "UnreachableError"]
 
 _HOMES = {
-    "ApiError": "replies",
+    "ApiError": "errors",
     "AsyncClient": "async_client",
     "Client": "sync_client",
-    "ClientError": "replies",
+    "ClientError": "errors",
     "SearchSpec": "specs",
     "TrainingSpec": "specs",
-    "UnreachableError": "replies",
+    "UnreachableError": "errors",
 }
 
 

@@ -7,7 +7,8 @@ import stat
 import pytest
 from sqlalchemy import text
 
-from paploss.cli.platform import PlatformError, find_running, run_platform, write_private
+from paploss.cli.address import find_running
+from paploss.cli.platform import PlatformError, run_platform
 from paploss.controller.store import schema
 from paploss.controller.store.database import Database
 
@@ -56,13 +57,6 @@ def test_a_folder_of_a_newer_program_is_left_alone(tmp_path):
     ):
         pass
     assert not list((tmp_path / "keys").iterdir())
-
-
-def test_private_files_are_for_their_owner_alone(tmp_path):
-    write_private(tmp_path / "key", "secret")
-    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
-    assert (tmp_path / "key").read_text() == "secret"
-    assert [path.name for path in tmp_path.iterdir()] == ["key"]
 
 
 def test_a_running_platform_is_found_and_holds_its_folder_against_a_second_one(tmp_path):
