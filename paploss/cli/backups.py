@@ -1,6 +1,5 @@
 """Backup and restore of a search: `paploss dump`, `paploss load`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +15,7 @@ from paploss.cli.connection import (
     connect,
 )
 from paploss.cli.failures import BAD_INPUT, CommandError
-from paploss.cli.output import echo
+from paploss.cli.output import tell
 from paploss.cli.wording import tell_state
 from paploss.files import write_whole
 
@@ -40,7 +39,7 @@ def dump(
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}", BAD_INPUT) from None
     told = {"file": str(file), "bytes": len(content)}
-    echo(json.dumps(told) if as_json else f"{file}: {len(content)} bytes")
+    tell(as_json, told, f"{file}: {len(content)} bytes")
 
 
 def load(

@@ -1,6 +1,5 @@
 """`paploss check`: whether a deployment works, part by part; what `helm test` runs."""
 
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from paploss.cli.connection import JsonOption
 from paploss.cli.databases import read_settings
 from paploss.cli.failures import FAILED, CommandError
-from paploss.cli.output import echo
+from paploss.cli.output import echo_json
 from paploss.cli.specifications import read_search
 from paploss.cli.terminal import make_console
 from paploss.client.errors import UnreachableError
@@ -59,7 +58,7 @@ def check(
             _run(client, spec, timeout_seconds)
         console.print("a search through the workers: ok")
     if as_json:
-        echo(json.dumps({"parts_ok": True, "search_ok": None if spec is None else True}))
+        echo_json({"parts_ok": True, "search_ok": None if spec is None else True})
 
 
 def find_faults(settings: Settings, url: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption
 from paploss.cli.failures import FAILED, INTERRUPTED, CommandError
-from paploss.cli.output import echo
+from paploss.cli.output import echo_json, tell
 from paploss.cli.own_platform import DataRootOption, DetachOption, PortOption, WorkersOption, use_platform
 from paploss.cli.specifications import read_comparison
 from paploss.cli.tables import comparison_table, rate_table
@@ -53,7 +53,7 @@ def compare(
     ):
         training_id = _find_started(client, spec) or client.create_training(spec).id
         if detach:
-            echo(json.dumps({"id": training_id}) if as_json else training_id)
+            tell(as_json, {"id": training_id}, training_id)
             return
         try:
             training = _watch(client, training_id, console, keep_up)
@@ -65,7 +65,7 @@ def compare(
     content = _describe(training, comparison)
     lines = _write_files(content, comparison, out or state / "exports" / training.id)
     if as_json:
-        echo(json.dumps(content))
+        echo_json(content)
         return
     console.print(comparison_table(comparison))
     if spec.learning_rates:

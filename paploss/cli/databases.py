@@ -1,7 +1,6 @@
 """The controller's own database, for commands that use it without HTTP; and `paploss migrate`."""
 
 import fcntl
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from paploss.cli.connection import JsonOption
 from paploss.cli.failures import BAD_INPUT, FAILED, CommandError
-from paploss.cli.output import echo
+from paploss.cli.output import tell
 from paploss.controller.settings import Settings
 from paploss.controller.store import schema
 from paploss.controller.store.database import Database
@@ -22,7 +21,7 @@ from paploss.controller.store.errors import SchemaError
 def migrate(as_json: JsonOption = False) -> None:
     """Bring the database of PAPLOSS_DATABASE_URL to this program's schema; repeating it is harmless."""
     with open_database():
-        echo(json.dumps({"up_to_date": True}) if as_json else "the database is up to date")
+        tell(as_json, {"up_to_date": True}, "the database is up to date")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from paploss.cli.failures import FAILED, CommandError
 
 Extra = Literal["client", "controller", "worker", "trainer"]
 
-_NEEDED: dict[Extra, tuple[str, ...]] = {
+NEEDED: dict[Extra, tuple[str, ...]] = {
     "client": ("httpx", "pydantic", "rich", "typer", "yaml"),
     "controller": ("alembic", "fastapi", "jinja2", "plotly", "pydantic_settings", "redis", "scipy", "sqlalchemy"),
     "worker": ("httpx", "pydantic_settings", "redis"),
@@ -36,4 +36,4 @@ def require(what: str, *extras: Extra) -> None:
 
 
 def _find_missing(extra: Extra) -> list[str]:
-    return [name for name in _NEEDED[extra] if find_spec(name) is None]
+    return [name for name in NEEDED[extra] if find_spec(name) is None]

@@ -1,6 +1,5 @@
 """API keys: `paploss keys create | list | revoke`."""
 
-import json
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, Sta
 from paploss.cli.extras import require
 from paploss.cli.failures import REFUSED, CommandError
 from paploss.cli.groups import Group
-from paploss.cli.output import echo
+from paploss.cli.output import echo_json, tell
 from paploss.cli.terminal import make_console
 from paploss.cli.wording import TIME_ZONE, moment
 
@@ -53,7 +52,7 @@ def create(
     else:
         with connect(state, url, key_file) as client:
             key = client.create_key(name, role.value).key
-    echo(json.dumps({"name": name, "role": role.value, "key": key}) if as_json else key)
+    tell(as_json, {"name": name, "role": role.value, "key": key}, key)
 
 
 @app.command("list")
@@ -67,7 +66,7 @@ def list_all(
     with connect(state, url, key_file) as client:
         keys = client.list_keys()
     if as_json:
-        echo(json.dumps([key.model_dump(mode="json") for key in keys]))
+        echo_json([key.model_dump(mode="json") for key in keys])
         return
     table = Table("name", "role", f"created ({TIME_ZONE})", f"revoked ({TIME_ZONE})", box=None)
     for key in keys:
@@ -86,7 +85,7 @@ def revoke(
     """Revoke a key. Browser sessions that were opened with it end too."""
     with connect(state, url, key_file) as client:
         client.revoke_key(name)
-    echo(json.dumps({"name": name, "revoked": True}) if as_json else f"revoked {name}")
+    tell(as_json, {"name": name, "revoked": True}, f"revoked {name}")
 
 
 def _write_key(name: str, role: KeyRole) -> str:

@@ -3,13 +3,12 @@
 It needs no models, so a controller of another version can be listed too.
 """
 
-import json
 from functools import partial
 
 from rich.table import Column, Table
 
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, open_session
-from paploss.cli.output import echo
+from paploss.cli.output import echo_json
 from paploss.cli.terminal import make_console
 from paploss.cli.wording import TIME_ZONE, moment, percent
 
@@ -25,7 +24,7 @@ def list_all(
         runs = [*session.items("searches"), *session.items("trainings")]
     runs.sort(key=lambda run: str(run.get("created_at")), reverse=True)
     if as_json:
-        echo(json.dumps(runs))
+        echo_json(runs)
         return
     whole = partial(Column, no_wrap=True)  # an id that is cut short is of no use
     columns = (whole("id"), "name", "profile", whole("state"), whole("trials"), whole("AP"), f"created ({TIME_ZONE})")

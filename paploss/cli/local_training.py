@@ -1,5 +1,6 @@
 """One training on this machine, without a controller: the trainer as a child process, its events as a progress bar."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -87,6 +88,7 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"},  # what it prints is read as that, whatever the locale
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,

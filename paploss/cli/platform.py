@@ -115,7 +115,7 @@ def run_platform(
         except OSError as error:
             raise PlatformError(f"--state {state_dir}: {error.strerror}") from error
         try:
-            admin_key, code = _prepare_database(settings)
+            admin_key, code = prepare_database(settings)
         except SchemaError as error:
             raise PlatformError(f"--state {state_dir}: {error}") from None
         url = f"http://{HOST}:{settings.port}"
@@ -181,7 +181,7 @@ def _choose_port(port: int | None) -> int:
     raise PlatformError(f"no free port on {HOST}")
 
 
-def _prepare_database(settings: Settings) -> tuple[str, str]:
+def prepare_database(settings: Settings) -> tuple[str, str]:
     """Bring the schema up to date and the keys into their files; returns the admin's key and a sign-in code."""
     database = Database(settings.resolved_database_url)
     try:
@@ -199,7 +199,7 @@ def _ensure_key(database: Database, file: Path, role: Role) -> tuple[str, str]:
     """Name and text of the key kept in `file`, made where it is missing or no longer valid."""
     with database.write() as session:
         if file.exists():
-            key = file.read_text()
+            key = file.read_text(encoding="ascii", errors="replace")
             row = find_key(session, key)
             if row is not None and row.role == role:
                 return row.name, key

@@ -1,6 +1,5 @@
 """`paploss report`: the story of a search as one HTML file."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +15,7 @@ from paploss.cli.connection import (
     connect,
 )
 from paploss.cli.failures import CommandError
-from paploss.cli.output import echo
+from paploss.cli.output import echo, echo_json
 from paploss.controller.report import ImagesError, gather, render, write_images
 from paploss.files import write_whole
 
@@ -46,7 +45,7 @@ def report(
     except ImagesError as error:
         raise CommandError(f"{file} is written; --png: {error}") from None
     if as_json:
-        echo(json.dumps({"file": str(file), "images": [str(image) for image in images]}))
+        echo_json({"file": str(file), "images": [str(image) for image in images]})
         return
     for written in (file, *images):
         echo(written)

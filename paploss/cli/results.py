@@ -1,6 +1,5 @@
 """`paploss export`: a found loss as files."""
 
-import json
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +18,7 @@ from paploss.cli.connection import (
 )
 from paploss.cli.exports import describe_best, write_config, write_export, write_module
 from paploss.cli.failures import CommandError
-from paploss.cli.output import echo
+from paploss.cli.output import echo, echo_json
 from paploss.client.models import Best, SearchDetail
 
 
@@ -64,7 +63,7 @@ def export(
     if formats and refused:
         raise CommandError("\n".join(f"{name}: {reason}" for name, reason in refused.items()))
     if as_json:
-        echo(json.dumps({"files": {name: str(file) for name, file in written.items()}, "not_written": refused}))
+        echo_json({"files": {name: str(file) for name, file in written.items()}, "not_written": refused})
         return
     for line in describe_files(written, refused):
         echo(line)

@@ -1,6 +1,5 @@
 """Commands about one search or training request: show, pause, resume, cancel."""
 
-import json
 from typing import Annotated
 
 import typer
@@ -14,7 +13,7 @@ from paploss.cli.connection import (
     UrlOption,
     connect,
 )
-from paploss.cli.output import echo
+from paploss.cli.output import echo_json
 from paploss.cli.progress import FINAL_STATES, conclusion, rounds_table
 from paploss.cli.terminal import make_console
 from paploss.cli.watching import results_table, watch_search, watch_training
@@ -40,7 +39,7 @@ def show(
         if found is None:
             training = watch_training(client, search_id, console) if watch else client.get_training(search_id)
             if as_json:
-                echo(training.model_dump_json())
+                echo_json(training)
             elif not watch:
                 console.print(f"{training.id} {training.name}: {training.state} {training.reason}")
                 console.print(results_table(training))
@@ -51,7 +50,7 @@ def show(
         best = client.best(search_id) if found.best_ap is not None else None
     if as_json:
         content = {"search": found, "rounds": rounds, "best": best}
-        echo(json.dumps(content, default=lambda model: model.model_dump(mode="json")))
+        echo_json(content)
         return
     done = f"{found.trials_final} of {found.trials_planned} trials done"
     console.print(f"{found.id} {found.name}: {found.state}, {found.stage}, {done} {found.reason}")

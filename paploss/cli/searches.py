@@ -1,6 +1,5 @@
 """`paploss search`: start a search, or go on with one, and watch it."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ from rich.console import Console
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption
 from paploss.cli.exports import describe_best
 from paploss.cli.failures import FAILED, INTERRUPTED, CommandError
-from paploss.cli.output import echo
+from paploss.cli.output import echo_json, tell
 from paploss.cli.own_platform import DataRootOption, DetachOption, PortOption, WorkersOption, use_platform
 from paploss.cli.progress import FINAL_STATES, conclusion
 from paploss.cli.results import ExportFormat, default_file, describe_files, export_files, write_files
@@ -51,7 +50,7 @@ def search(
         unfinished = _find_unfinished(client, spec) if keep_up else None
         search_id = unfinished or client.create_search(spec).id
         if detach:
-            echo(json.dumps({"id": search_id}) if as_json else search_id)
+            tell(as_json, {"id": search_id}, search_id)
             return
         console.print(f"search {search_id}{' goes on' if unfinished else ''}")
         try:
@@ -84,7 +83,7 @@ def _conclude(client: Client, found: SearchDetail, console: Console, state: Path
     written, refused = write_files(found, best, files, list(ExportFormat))
     file = str(files[ExportFormat.JSON])
     if as_json:
-        echo(json.dumps(describe_best(found, best) | {"file": file}))
+        echo_json(describe_best(found, best) | {"file": file})
         return
     console.print()
     console.print("\n".join(conclusion(best)), style="bold")

@@ -13,7 +13,7 @@ from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, Sta
 from paploss.cli.extras import require
 from paploss.cli.failures import FAILED, CommandError
 from paploss.cli.local_training import call_trainer, run_training
-from paploss.cli.output import echo
+from paploss.cli.output import echo, echo_json
 from paploss.cli.specifications import read_training
 from paploss.cli.terminal import make_console, say
 from paploss.cli.watching import watch_training
@@ -91,7 +91,7 @@ def train(
         with connect(state, url, key_file) as client:
             training = watch_training(client, client.create_training(spec).id, console)
         if as_json:
-            echo(training.model_dump_json())
+            echo_json(training)
         return
     require("a training on this machine (--submit has the platform run it)", "trainer")
     job = JobSpec(
@@ -112,7 +112,7 @@ def train(
     if result.outcome == "failed":
         raise CommandError(f"the training failed ({result.error_kind}): {result.error}", FAILED)
     if as_json:
-        echo(result.model_dump_json())
+        echo_json(result)
         return
     if result.metrics is not None:
         console.print(metrics_table(result.metrics))
@@ -134,7 +134,7 @@ def measure(
     named = ["--job", str(job)] if job else []
     output = call_trainer(["evaluate", "--checkpoint", str(checkpoint), "--split", split.value, *named])
     if as_json:
-        echo(output.strip())
+        echo_json(json.loads(output))
     else:
         make_console().print(metrics_table(Metrics.model_validate_json(output)))
 
@@ -150,7 +150,7 @@ def split(
     forced = ["--overwrite"] if overwrite else []
     output = call_trainer(["split", str(annotations), "--val", str(val), "--seed", str(seed), *forced]).strip()
     if as_json:
-        echo(output)
+        echo_json(json.loads(output))
         return
     for name, value in json.loads(output).items():
         echo(f"{name}: {value}")
@@ -171,7 +171,7 @@ def convert_voc(
     options = (["--output", str(output)] if output else []) + (["--overwrite"] if overwrite else [])
     written = call_trainer([str(folder), *options], "paploss.trainer.datasets.voc").strip()
     if as_json:
-        echo(written)
+        echo_json(json.loads(written))
         return
     content = json.loads(written)
     for part in content["parts"].values():

@@ -1,6 +1,5 @@
 """`paploss up`: the whole platform on this machine."""
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -10,7 +9,7 @@ from rich.console import Console
 
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, StateOption
 from paploss.cli.failures import FAILED, CommandError
-from paploss.cli.output import echo
+from paploss.cli.output import echo_json
 from paploss.cli.own_platform import PortOption, WorkersOption
 from paploss.cli.platform import (
     DEFAULT_PORT,
@@ -41,7 +40,7 @@ def up(
             state, port or DEFAULT_PORT, workers_here(workers), [folder.resolve() for folder in data or ()]
         ) as platform:
             if as_json:
-                echo(json.dumps({"url": platform.address.url, "sign_in_url": platform.sign_in_url}))
+                echo_json({"url": platform.address.url, "sign_in_url": platform.sign_in_url})
             announce(platform, console)
             console.print("Start a search from another terminal: paploss search SPEC.yaml")
             try:

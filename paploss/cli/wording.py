@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paploss.cli.output import echo
+from paploss.cli.output import tell
 
 if TYPE_CHECKING:
     from paploss.client.models import Run
@@ -50,4 +50,4 @@ def next_command(*words: object) -> str:
 
 def tell_state(run: "Run", as_json: bool) -> None:
     """Print what has become of a search or a training request."""
-    echo(run.model_dump_json() if as_json else f"{run.id} is {run.state}")
+    tell(as_json, run, f"{run.id} is {run.state}")

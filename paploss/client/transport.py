@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -24,7 +25,9 @@ class Route:
         """
         self.url = url.rstrip("/")
         try:
-            httpx.URL(self.url)
+            parts = httpx.URL(self.url)
+            if parts.scheme not in ("http", "https") or not parts.host:
+                raise ValueError(f"no {'host' if parts.scheme else 'http://'} in it")
             self._proxy = find_proxy(self.url)
         except (httpx.InvalidURL, ValueError) as error:
             raise UnreachableError(f"{url}: expected an address such as http://HOST:8080 ({error})") from None
@@ -52,6 +55,8 @@ class Route:
 
     def _make_proxy(self, choice: ProxyChoice, context: ssl.SSLContext) -> httpx.Proxy:
         try:
+            if not urlsplit(choice.url).hostname:
+                raise ValueError("no host in it")
             proxy = httpx.Proxy(choice.url, ssl_context=context if choice.url.startswith("https:") else None)
         except (httpx.InvalidURL, ValueError) as error:
             raise UnreachableError(f"{choice.variable}: not a proxy's address: {error}") from None
