@@ -1,10 +1,11 @@
-"""Child processes that end with their parent, by Linux's parent-death signal (prctl(2))."""
+"""Processes that are held together by Linux: parent-death signals and subreapers (prctl(2)). Standard library only."""
 
 import ctypes
 import os
 from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _LIBC = ctypes.CDLL(None)
 
 
@@ -22,3 +23,8 @@ def ending_with_parent(number: int) -> Callable[[], None]:
             os.kill(os.getpid(), number)
 
     return ask_kernel
+
+
+def become_subreaper() -> None:
+    """Have every descendant that loses its parent become this process's own child (prctl(2))."""
+    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

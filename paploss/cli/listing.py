@@ -26,7 +26,7 @@ def list_all(
     if as_json:
         echo_json(runs)
         return
-    whole = partial(Column, no_wrap=True)  # an id that is cut short is of no use
+    whole = partial(Column, no_wrap=True)  # an id that is cut short cannot be copied
     columns = (whole("id"), "name", "profile", whole("state"), whole("trials"), whole("AP"), f"created ({TIME_ZONE})")
     table = Table(*columns, box=None)
     for run in runs:

@@ -23,7 +23,7 @@ from paploss.client.models import Best, SearchDetail
 
 
 class ExportFormat(StrEnum):
-    """What a found loss can be taken away as."""
+    """Formats of an exported loss."""
 
     JSON = "json"
     MMDET = "mmdet"

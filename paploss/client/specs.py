@@ -23,8 +23,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 class Budgets(Message):
     """How much may go wrong before a trial, or the whole search, is given up."""
 
-    max_failed_attempts: int = Field(3, ge=1, le=100, description="a trial fails with its so-manieth failed attempt")
-    max_preemptions: int = Field(20, ge=0, le=10_000, description="a trial fails when it is taken away more often")
+    max_failed_attempts: int = Field(3, ge=1, le=100, description="failed attempts after which a trial fails")
+    max_preemptions: int = Field(20, ge=0, le=10_000, description="preemptions that a trial survives")
     max_failed_trials: int = Field(8, ge=0, le=100_000, description="a search fails with more failed trials than this")
 
 

@@ -95,7 +95,7 @@ def test_a_result_that_is_never_understood_fails_the_trial_and_stays_on_disk(sta
     assert all('"succeeded"' in file.read_text() for file in kept)
 
 
-def test_where_a_failure_is_not_understood_either_the_trial_is_handed_back_within_its_budget(
+def test_where_a_failure_is_not_understood_either_the_trial_is_released_within_its_budget(
     stack: Stack, gateway: Gateway
 ) -> None:
     gateway.answer("result", 422)

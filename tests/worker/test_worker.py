@@ -50,7 +50,7 @@ def test_a_final_training_keeps_its_weights(stack):
     assert stack.trial(training)["checkpoint"].startswith(str(folder))
 
 
-def test_sigterm_hands_the_trial_back_with_a_checkpoint_and_the_next_attempt_goes_on(stack):
+def test_sigterm_releases_the_trial_with_a_checkpoint_and_the_next_attempt_goes_on(stack):
     stack.start_worker("first")
     training = stack.submit_training(synthetic=LONG)
     wait_for_progress(stack, training, 10)
@@ -67,12 +67,12 @@ def test_sigterm_hands_the_trial_back_with_a_checkpoint_and_the_next_attempt_goe
     assert attempts[0]["worker"] == "second"
 
 
-def test_pausing_hands_back_uncharged_and_resuming_goes_on_from_the_checkpoint(stack):
+def test_pausing_releases_uncharged_and_resuming_goes_on_from_the_checkpoint(stack):
     stack.start_worker()
     training = stack.submit_training(synthetic=LONG)
     wait_for_progress(stack, training, 10)
     stack.post(f"searches/{training}/pause")
-    trial = wait_until(lambda: (found := stack.trial(training))["state"] == "queued" and found, "the hand-back")
+    trial = wait_until(lambda: (found := stack.trial(training))["state"] == "queued" and found, "the release")
     assert (trial["preemptions"], trial["failed_attempts"]) == (0, 0)
     assert trial["attempt_list"][0]["outcome"] == "paused"
     assert stack.trainers() == []
@@ -194,7 +194,7 @@ def test_a_worker_whose_key_is_refused_says_so_and_ends(stack):
     process = stack.start_worker(PAPLOSS_KEY="paploss_wrong")
     stack.submit_training(synthetic=SHORT)
     assert process.wait(60) == 1
-    assert "no use to its controller" in stack.log("w0")
+    assert "the controller rejects this worker" in stack.log("w0")
 
 
 @pytest.mark.parametrize(
