@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pwd
 import tempfile
 from pathlib import Path
 
@@ -29,6 +30,27 @@ def find_cache_folder() -> Path:
     reason = "; ".join(refusals) or "there is no home folder"
     log.warning("no cache folder (%s), name one with XDG_CACHE_HOME: using %s", reason, folder)
     return folder
+
+
+def provide_home() -> None:
+    """Name a home and a cache folder in the environment of a user who has none: libraries fail without.
+
+    Raises:
+        OSError: no folder for them can be written to.
+    """
+    folder = find_cache_folder()
+    try:
+        has_home = Path.home().is_dir()
+    except RuntimeError:
+        has_home = False
+    if not has_home:
+        os.environ["HOME"] = str(folder)
+    if folder.name != "paploss":  # neither below XDG_CACHE_HOME nor below the home
+        os.environ["XDG_CACHE_HOME"] = str(folder)
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        os.environ.setdefault("USER", str(os.getuid()))
 
 
 def _list_parents() -> list[Path]:

@@ -109,7 +109,7 @@ class Stack:
     def start_worker(self, name: str = "w0", **settings: str) -> subprocess.Popen[bytes]:
         given = {"PAPLOSS_CONTROLLER_URL": self.url, "PAPLOSS_KEY": self.worker_key, "PAPLOSS_NAME": name}
         given |= {"PAPLOSS_STATE_DIR": str(self.state)} | settings
-        self.workers[name] = self._start(name, ["worker"], given)
+        self.workers[name] = self._start(name, ["paploss.worker"], given)
         return self.workers[name]
 
     def kill_worker(self, name: str = "w0", number: int = signal.SIGKILL) -> int:
@@ -134,7 +134,7 @@ class Stack:
                 command = process.cmdline()
             except psutil.NoSuchProcess:
                 continue
-            if "trainer" in command and not any(part.endswith("subreaper.py") for part in command):
+            if "paploss.trainer" in command and not any(part.endswith("subreaper.py") for part in command):
                 found.append(process)
         return found
 

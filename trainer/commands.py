@@ -16,6 +16,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from paploss.caches import provide_home
 from paploss.jobs.spec import EXIT_HANDED_BACK, JobResult, JobSpec, LossSpec
 from paploss.trainer.attempt import Attempt
 from paploss.trainer.errors import HandedBack, OutOfMemory, UserError
@@ -33,6 +34,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
+        provide_home()
         status: int = arguments.command(arguments)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")

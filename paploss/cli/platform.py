@@ -118,10 +118,10 @@ def run_platform(
             admin_key, code = prepare_database(settings)
         except SchemaError as error:
             raise PlatformError(f"--state {state_dir}: {error}") from None
-        url = f"http://{HOST}:{settings.port}"
-        write_whole(state_dir / "address.json", json.dumps({"url": url, "pid": os.getpid()}), PRIVATE)
-        children = stack.enter_context(_run_children(settings, redis_socket, url, workers))
-        yield Platform(Address(url, admin_key), f"{url}/sign-in#code={code}", children)
+        address = Address(f"http://{HOST}:{settings.port}", admin_key)
+        write_whole(state_dir / "address.json", json.dumps({"url": address.url, "pid": os.getpid()}), PRIVATE)
+        children = stack.enter_context(_run_children(settings, redis_socket, address, workers))
+        yield Platform(address, f"{address.url}/sign-in#code={code}", children)
 
 
 @contextmanager
@@ -217,7 +217,7 @@ def _ensure_key(database: Database, file: Path, role: Role) -> tuple[str, str]:
 
 
 @contextmanager
-def _run_children(settings: Settings, redis_socket: Path, url: str, workers: int) -> Iterator[list[Child]]:
+def _run_children(settings: Settings, redis_socket: Path, address: Address, workers: int) -> Iterator[list[Child]]:
     started: list[Child] = []
 
     def start(name: str, command: Sequence[str], environment: Mapping[str, str]) -> Child:
@@ -235,10 +235,10 @@ def _run_children(settings: Settings, redis_socket: Path, url: str, workers: int
             "PAPLOSS_DATA_ROOTS": json.dumps([str(root) for root in settings.data_roots]),
         }
         controller = start("controller", [*_PYTHON, "paploss.cli", "serve"], environment | for_controller)
-        _await_ready(controller, url)
+        _await_ready(controller, address)
         for number in range(workers):
             for_worker = {
-                "PAPLOSS_CONTROLLER_URL": url,
+                "PAPLOSS_CONTROLLER_URL": address.url,
                 "PAPLOSS_KEY_FILE": str(settings.state_dir / "keys" / "worker"),
                 "PAPLOSS_NAME": f"local-{number}",
                 "PAPLOSS_CRASH_PAUSE_SECONDS": "0",  # there is no better machine to leave a trial to
@@ -266,12 +266,13 @@ def _redis_command(state_dir: Path, redis_socket: Path) -> list[str]:
     return [binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
 
 
-def _await_ready(controller: Child, url: str) -> None:
+def _await_ready(controller: Child, address: Address) -> None:
     give_up_at = time.monotonic() + _READY_SECONDS
-    with httpx.Client(**Route(url).options(""), timeout=5) as http:
+    with httpx.Client(**Route(address.url).options("", address.key), timeout=5) as http:
         while time.monotonic() < give_up_at and controller.running:
             try:
-                if http.get("/readyz").is_success:
+                # With our key, for at this moment another platform may have taken the port.
+                if http.get("/readyz").is_success and http.get("/api/v1/status").is_success:
                     return
             except httpx.TransportError:
                 pass

@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
+from paploss.caches import find_cache_folder
 from paploss.cli.extras import require
 from paploss.cli.failures import FAILED, CommandError
 from paploss.cli.local_training import call_trainer, run_training
@@ -108,6 +109,8 @@ def train(
         gpus=request.gpus,
         gather_scores=request.gather_scores,
     )
+    if not job.dataset.root and job.profile != "synthetic":
+        find_cache_folder()  # where that is an unusual place, it is said here too, and not in the trainer's log alone
     result = run_training(job, out or Path("trainings") / job.trial_id, console)
     if result.outcome == "failed":
         raise CommandError(f"the training failed ({result.error_kind}): {result.error}", FAILED)

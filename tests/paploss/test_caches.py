@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from paploss.caches import find_cache_folder
+from paploss.caches import find_cache_folder, provide_home
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +46,20 @@ def test_a_folder_of_somebody_else_is_not_trusted(monkeypatch: pytest.MonkeyPatc
     folder = find_cache_folder()
     assert folder.parent == tmp_path
     assert not folder.is_symlink()
+
+
+@pytest.mark.parametrize("home", [None, "/dev/null"])
+def test_libraries_find_a_home_where_this_user_has_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: str | None
+) -> None:
+    monkeypatch.setenv("USER", "me")
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: (_ for _ in ()).throw(KeyError(uid)))
+    monkeypatch.setenv("HOME", home or "")
+    if home is None:
+        monkeypatch.delenv("HOME")
+    provide_home()
+    assert Path.home() == Path(os.environ["XDG_CACHE_HOME"]) == tmp_path / f"paploss-{os.getuid()}"
+    assert os.environ["USER"] == "me"
 
 
 def test_commands_work_for_a_user_without_a_home_and_an_entry(tmp_path: Path) -> None:
