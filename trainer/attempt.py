@@ -13,7 +13,7 @@ class Attempt:
 
     state: Path
     """Folder of this trial for checkpoints, exists."""
-    data_cache: Path
+    data_cache: Path | None
     """Folder for the embedded data set."""
     emit: Emit
     stop_requested: Callable[[], bool]

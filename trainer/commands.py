@@ -16,6 +16,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from paploss.caches import provide_home
 from paploss.jobs.losses import parse_loss
 from paploss.jobs.spec import EXIT_INTERRUPTED, JobResult, JobSpec
 from paploss.trainer.attempt import Attempt
@@ -27,7 +28,6 @@ log = logging.getLogger("trainer")
 
 MAX_ERROR_LENGTH = 4000
 USER_ERROR_STATUS = 2
-DEFAULT_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "paploss"
 
 
 def main() -> int:
@@ -35,6 +35,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
+        provide_home()
         status: int = arguments.command(arguments)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -46,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m paploss.trainer", description="Train and evaluate detectors.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     cached = argparse.ArgumentParser(add_help=False)
-    cached.add_argument("--data-cache", type=Path, default=DEFAULT_CACHE, help="folder for the embedded data set")
+    cached.add_argument("--data-cache", type=Path, help="folder for the embedded data set (default: the XDG cache)")
 
     run = commands.add_parser("run", parents=[cached], help="train and evaluate one job; prints events as JSON lines")
     run.add_argument("job", type=Path, help="JSON file of a job")

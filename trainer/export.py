@@ -53,7 +53,7 @@ def keep_final(
     return folder / WEIGHTS_NAME
 
 
-def evaluate_final(weights: Path, spec: JobSpec, split: Literal["val", "test"], data_cache: Path) -> Metrics:
+def evaluate_final(weights: Path, spec: JobSpec, split: Literal["val", "test"], data_cache: Path | None) -> Metrics:
     """COCO metrics of final weights on a split of their job's data set.
 
     Raises:

@@ -141,7 +141,7 @@ def _with_root(dataset: object, root: Path) -> dict[str, Any]:
 
 def _read_mapping(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text())
+        content = yaml.safe_load(file.read_bytes())  # as UTF-8 or UTF-16, whatever the locale
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}", BAD_INPUT) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from paploss.caches import find_cache_folder
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
+from paploss.cli.extras import require
 from paploss.cli.failures import FAILED, CommandError
 from paploss.cli.local_training import call_trainer, run_training
-from paploss.cli.progress import next_command, percent
+from paploss.cli.output import echo, echo_json
 from paploss.cli.specifications import read_training
+from paploss.cli.terminal import make_console, say
 from paploss.cli.watching import watch_trainings
+from paploss.cli.wording import next_command, percent
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import TrainingSpec
 from paploss.jobs.profiles import PROFILES
@@ -66,7 +69,7 @@ def train(
     key_file: KeyFileOption = None,
 ) -> None:
     """Train a detector with a loss: the final training with what a search found, or with any other set."""
-    console = Console(stderr=as_json, highlight=False)
+    console = make_console(stderr=as_json)
     label = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(loss).stem)[:50] or "loss"
     request = read_training(
         loss, like, profile=profile, data_root=data_root, epochs=epochs, gpus=gpus, schedule=schedule.value
@@ -89,8 +92,9 @@ def train(
         with connect(state, url, key_file) as client:
             training = watch_trainings(client, client.create(spec).id, console)
         if as_json:
-            typer.echo(training.model_dump_json())
+            echo_json(training)
         return
+    require("a training on this machine (--submit has the platform run it)", "trainer")
     job = JobSpec(
         trial_id=f"{label}-{seed}",
         kind="final",
@@ -105,18 +109,20 @@ def train(
         gpus=request.gpus,
         gather_scores=request.gather_scores,
     )
+    if not job.dataset.root and job.profile != "synthetic":
+        find_cache_folder()  # where that is an unusual place, it is said here too, and not in the trainer's log alone
     result = run_training(job, out or Path("trainings") / job.trial_id, console)
     if result.outcome == "failed":
         raise CommandError(f"the training failed ({result.error_kind}): {result.error}", FAILED)
     if as_json:
-        typer.echo(result.model_dump_json())
+        echo_json(result)
         return
     if result.metrics is not None:
         console.print(metrics_table(result.metrics))
     console.print(f"AP {percent(result.reward)} on {evaluate_on.value}", style="bold")
     if result.checkpoint:
-        console.print(f"weights: {result.checkpoint}", markup=False)
-        console.print(f"next: {next_command('test', result.checkpoint)}", markup=False)
+        say(console, f"weights: {result.checkpoint}")
+        say(console, f"next: {next_command('test', result.checkpoint)}")
 
 
 def measure(
@@ -131,9 +137,9 @@ def measure(
     named = ["--job", str(job)] if job else []
     output = call_trainer(["evaluate", "--checkpoint", str(checkpoint), "--split", split.value, *named])
     if as_json:
-        typer.echo(output.strip())
+        echo_json(json.loads(output))
     else:
-        Console(highlight=False).print(metrics_table(Metrics.model_validate_json(output)))
+        make_console().print(metrics_table(Metrics.model_validate_json(output)))
 
 
 def split(
@@ -147,10 +153,10 @@ def split(
     forced = ["--overwrite"] if overwrite else []
     output = call_trainer(["split", str(annotations), "--val", str(val), "--seed", str(seed), *forced]).strip()
     if as_json:
-        typer.echo(output)
+        echo_json(json.loads(output))
         return
     for name, value in json.loads(output).items():
-        typer.echo(f"{name}: {value}")
+        echo(f"{name}: {value}")
 
 
 def convert_voc(
@@ -168,14 +174,14 @@ def convert_voc(
     options = (["--output", str(output)] if output else []) + (["--overwrite"] if overwrite else [])
     written = call_trainer([str(folder), *options], "paploss.trainer.datasets.voc").strip()
     if as_json:
-        typer.echo(written)
+        echo_json(json.loads(written))
         return
     content = json.loads(written)
     for part in content["parts"].values():
-        typer.echo(f"{part['file']}: images {part['images']}, objects {part['objects']}")
-    typer.echo(f"classes: {', '.join(content['classes'])}")
+        echo(f"{part['file']}: images {part['images']}, objects {part['objects']}")
+    echo(f"classes: {', '.join(content['classes'])}")
     if content["empty_boxes"]:
-        typer.echo(f"boxes without an area, left out: {content['empty_boxes']}")
+        echo(f"boxes without an area, left out: {content['empty_boxes']}")
 
 
 def metrics_table(metrics: Metrics) -> Table:

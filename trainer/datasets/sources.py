@@ -24,12 +24,12 @@ class JobData:
         return replace(self, train=replace(self.train, images=(), annotations=()))
 
 
-def read_job_data(spec: JobSpec, data_cache: Path) -> JobData:
+def read_job_data(spec: JobSpec, data_cache: Path | None) -> JobData:
     """The splits of a job's data set.
 
     Args:
         spec: the job.
-        data_cache: folder where the embedded data set is made on first use.
+        data_cache: folder where the embedded data set is made on first use; None for this user's cache.
 
     Raises:
         UserError: a split is missing, not COCO's, without objects, or has other classes than the training split.

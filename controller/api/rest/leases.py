@@ -98,10 +98,10 @@ def release(request: ReleaseRequest, services: Injected) -> Response:
 
 
 @router.post("/files", response_model=FilesReply)
-def find_unneeded_files(request: FilesRequest, services: Injected) -> Response:
+def find_removable_files(request: FilesRequest, services: Injected) -> Response:
     """Ask which trials' files in the state volume may be removed: those that ended `keep_files_days` ago."""
     with services.database.read() as session:
-        found = retention.find_unneeded_files(session, request.trial_ids, services.settings.keep_files_days)
+        found = retention.find_removable_files(session, request.trial_ids, services.settings.keep_files_days)
     return _answer(FilesReply(trial_ids=tuple(found)))
 
 

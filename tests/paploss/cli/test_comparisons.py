@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from controllers import PlayedWorker, RunningController
-from rich.console import Console
 from stack import wait_until
 from typer.testing import CliRunner, Result
 
@@ -15,6 +14,7 @@ from paploss.cli.failures import BAD_INPUT, FAILED
 from paploss.cli.main import app
 from paploss.cli.specifications import read_comparison
 from paploss.cli.tables import comparison_table, rate_table
+from paploss.cli.terminal import make_console
 from paploss.client.comparison import Comparison, RateResult, find_axis
 from paploss.client.sync_client import Client
 from paploss.controller.experiments.comparison import Measured, compare
@@ -139,7 +139,7 @@ def test_detaching_needs_a_platform_that_stays(spec_file: Path, tmp_path: Path) 
 
 def test_the_tables_show_what_was_measured_and_nothing_else() -> None:
     shown = io.StringIO()
-    console = Console(width=120, file=shown)
+    console = make_console(width=120, file=shown)
     console.print(comparison_table(report()))
     console.print(rate_table(report()))
     lines = [" ".join(line.split()) for line in shown.getvalue().splitlines()]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from paploss.cli.progress import SearchProgress, conclusion, duration, next_command, percent
+from paploss.cli.progress import SearchProgress, conclusion
+from paploss.cli.wording import duration, next_command, percent
 from paploss.client.models import Best, ExperimentDetail, RoundSummary, TrialSummary
 from paploss.client.specs import SearchSpec
 from paploss.jobs.presets import identity
