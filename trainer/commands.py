@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from paploss.jobs.spec import EXIT_HANDED_BACK, JobResult, JobSpec, LossSpec
 from paploss.trainer.attempt import Attempt
+from paploss.trainer.cache import find_cache, temporary_folder
 from paploss.trainer.errors import HandedBack, OutOfMemory, UserError
 from paploss.trainer.events import claim_stdout, discard
 from paploss.trainer.launch import die_with_launcher, leave_failure, run_on_gpus
@@ -26,7 +27,6 @@ log = logging.getLogger("trainer")
 
 MAX_ERROR_LENGTH = 4000
 USER_ERROR_STATUS = 2
-DEFAULT_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "paploss"
 
 
 def main() -> int:
@@ -45,12 +45,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m paploss.trainer", description="Train and evaluate detectors.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     cached = argparse.ArgumentParser(add_help=False)
-    cached.add_argument("--data-cache", type=Path, default=DEFAULT_CACHE, help="folder for the embedded data set")
+    cached.add_argument(
+        "--data-cache", type=Path, help="folder for the embedded data set and for what was read of images"
+    )
 
     run = commands.add_parser("run", parents=[cached], help="train and evaluate one job; prints events as JSON lines")
     run.add_argument("job", type=Path, help="JSON file of a job")
     run.add_argument("--state", type=Path, required=True, help="folder for this trial's checkpoints and final weights")
     run.add_argument("--checkpoint-seconds", type=float, default=60.0, help="time between checkpoints")
+    run.add_argument("--no-check", action="store_true", help="do not read all images before the first step")
     run.add_argument("--loading-processes", type=int, default=None, help="processes that load images, per device")
     run.set_defaults(command=_run)
 
@@ -58,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--checkpoint", type=Path, required=True, help="detector.pth of a final training")
     evaluate.add_argument("--split", choices=("val", "test"), default="test")
     evaluate.add_argument("--job", type=Path, help="JSON file of the job, if not in origin.json beside the checkpoint")
+    evaluate.add_argument("--no-check", action="store_true", help="do not read all images first")
     evaluate.set_defaults(command=_evaluate)
 
     split = commands.add_parser("split", help="cut a training set into search_train*.json and search_val*.json")
@@ -85,7 +89,7 @@ def _run(arguments: argparse.Namespace) -> int:
     stop_signals: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stop_signals.append(number))
     try:
-        spec = _read_job(arguments.job)
+        spec = _with_checks(_read_job(arguments.job), arguments)
         arguments.state.mkdir(parents=True, exist_ok=True)
     except UserError as error:
         claim_stdout()(_failed("user", str(error)))
@@ -93,9 +97,11 @@ def _run(arguments: argparse.Namespace) -> int:
     in_group = "RANK" in os.environ
     if spec.gpus > 1 and not in_group:
         return run_on_gpus(sys.argv[1:], spec.gpus)
+    file_cache, data_cache = _caches(arguments)
     attempt = Attempt(
         state=arguments.state,
-        data_cache=arguments.data_cache,
+        data_cache=data_cache,
+        file_cache=file_cache,
         emit=discard if in_group and os.environ["RANK"] != "0" else claim_stdout(),
         stop_requested=lambda: bool(stop_signals),
         checkpoint_seconds=arguments.checkpoint_seconds,
@@ -134,7 +140,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     spec = _read_origin(arguments.checkpoint) if arguments.job is None else _read_job(arguments.job)
     from paploss.trainer.export import evaluate_final  # noqa: PLC0415
 
-    metrics = evaluate_final(arguments.checkpoint, spec, arguments.split, arguments.data_cache)
+    file_cache, data_cache = _caches(arguments)
+    spec = _with_checks(spec, arguments)
+    metrics = evaluate_final(arguments.checkpoint, spec, arguments.split, data_cache, file_cache)
     sys.stdout.write(metrics.model_dump_json(indent=2) + "\n")
     return 0
 
@@ -153,7 +161,7 @@ def _config(arguments: argparse.Namespace) -> int:
     from paploss.trainer.datasets.sources import read_job_data  # noqa: PLC0415
     from paploss.trainer.profiles import recipe_of  # noqa: PLC0415
 
-    data = read_job_data(spec, arguments.data_cache)
+    data = read_job_data(spec, _caches(arguments)[1])
     write_config(mmdet_config(spec, data, recipe_of(spec, data.train)), arguments.output)
     sys.stdout.write(f"{arguments.output}\n")
     return 0
@@ -171,6 +179,18 @@ def _module(arguments: argparse.Namespace) -> int:
     write_module(loss, arguments.origin, arguments.output)
     sys.stdout.write(f"{arguments.output}\n")
     return 0
+
+
+def _caches(arguments: argparse.Namespace) -> tuple[Path | None, Path]:
+    """The folders for what was read of images, and for the embedded data set."""
+    cache = arguments.data_cache or find_cache()
+    return cache, cache or temporary_folder()
+
+
+def _with_checks(spec: JobSpec, arguments: argparse.Namespace) -> JobSpec:
+    if not arguments.no_check:
+        return spec
+    return spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"check_files": False})})
 
 
 def _read_job(file: Path) -> JobSpec:
@@ -193,4 +213,6 @@ def _read_origin(checkpoint: Path) -> JobSpec:
 
 
 def _failed(kind: Literal["user", "out_of_memory", "crash"], message: str) -> JobResult:
-    return JobResult(outcome="failed", error_kind=kind, error=message[-MAX_ERROR_LENGTH:] or kind)
+    # A traceback ends in what matters, a list begins with it.
+    shortened = message[-MAX_ERROR_LENGTH:] if kind == "crash" else message[:MAX_ERROR_LENGTH]
+    return JobResult(outcome="failed", error_kind=kind, error=shortened or kind)

@@ -21,12 +21,12 @@ from paploss.trainer.checkpoint import Progress, load_checkpoint, save_checkpoin
 from paploss.trainer.config import mmdet_config
 from paploss.trainer.datasets.batches import Batch
 from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples, choose_process_count, training_batches
-from paploss.trainer.datasets.sources import JobData, read_job_data
+from paploss.trainer.datasets.sources import JobData, check_job_data, read_job_data
 from paploss.trainer.detectors import build_detector
 from paploss.trainer.divergence import DivergenceWatch, total_loss
 from paploss.trainer.environment import describe_environment
 from paploss.trainer.errors import HandedBack, OutOfMemory, UserError
-from paploss.trainer.evaluation import evaluate
+from paploss.trainer.evaluation import evaluate, undefined_because
 from paploss.trainer.export import keep_final
 from paploss.trainer.heads.balancing import balance
 from paploss.trainer.precision import compute_in
@@ -51,6 +51,13 @@ def train_and_evaluate(spec: JobSpec, attempt: Attempt) -> JobResult:
     """
     data = read_job_data(spec, attempt.data_cache)
     recipe = recipe_of(spec, data.train)
+    if distributed.is_first_process():
+
+        def leave_if_stopped() -> None:
+            if attempt.stop_requested():
+                raise HandedBack("handed back while images were checked")
+
+        check_job_data(spec, data, recipe, attempt.file_cache, leave_if_stopped)
     samples = TrainingSamples(data.train, recipe, spec.seed)
     data = data.without_training_images()
     try:
@@ -113,7 +120,10 @@ class _Training:
             total_iterations=self.total,
             resumed_iteration=self.progress.iteration,
             environment=self.environment,
+            warnings=self.data.findings.warnings(),
         )
+        for warning in start.warnings:
+            log.warning("%s", warning)
         self.attempt.emit(start)
         for done in self.progress.evaluations:  # an attempt that was killed may have had no time to pass them on
             self._emit_evaluation(done["iteration"], Metrics.model_validate(done["metrics"]))
@@ -189,6 +199,8 @@ class _Training:
         torch.backends.cudnn.benchmark = False
         pipeline = self.recipe.test_pipeline
         metrics = evaluate(self.detector, self.data.test, pipeline, self.process_count, leave_if_stopped)
+        if metrics.ap < 0:  # no number: as a reward it would be one
+            raise UserError(f"{self.data.test.annotation_file}: AP is undefined: {undefined_because(self.data.test)}")
         iteration = self.progress.iteration
         self.progress.evaluations.append({"iteration": iteration, "metrics": metrics.model_dump()})
         self._emit_evaluation(iteration, metrics)
@@ -210,7 +222,7 @@ class _Training:
             kept = str(self._keep(metrics))
         return JobResult(
             outcome="succeeded" if finished else "pruned",
-            reward=max(0.0, metrics.ap),
+            reward=metrics.ap,
             metrics=metrics,
             iterations=self.progress.iteration,
             seconds=self._seconds(),
@@ -261,5 +273,7 @@ class _Training:
 
 
 def job_fingerprint(spec: JobSpec) -> str:
-    """What must be equal for a checkpoint to be continued: the job without its name and limits."""
-    return spec.model_dump_json(exclude={"trial_id", "timeout_seconds", "prune"})
+    """What must be equal for a checkpoint to be continued: the job without its name, limits and checks."""
+    return spec.model_dump_json(
+        exclude={"trial_id": True, "timeout_seconds": True, "prune": True, "dataset": {"check_files"}}
+    )
