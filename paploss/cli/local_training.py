@@ -59,7 +59,7 @@ def run_training(job: JobSpec, folder: Path, console: Console) -> JobResult:
     return result
 
 
-def call_trainer(arguments: Sequence[str], module: str = "trainer") -> str:
+def call_trainer(arguments: Sequence[str], module: str = "paploss.trainer") -> str:
     """Run another command of the trainer, which tells people on this terminal's standard error; its standard output.
 
     `module`: of the trainer's, where the command has one to itself.

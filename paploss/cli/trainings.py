@@ -143,14 +143,18 @@ def split(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Split a training set into a part to search on and a part to measure rewards on, both with every class."""
+    """Split a training set into a part to search on and a part to measure rewards on.
+
+    Every class that two images show is in both, as far as a split of this size can do that; others are named.
+    """
     forced = ["--overwrite"] if overwrite else []
     output = call_trainer(["split", str(annotations), "--val", str(val), "--seed", str(seed), *forced]).strip()
     if as_json:
         typer.echo(output)
         return
     for name, value in json.loads(output).items():
-        typer.echo(f"{name}: {value}")
+        for line in value if name == "warnings" else (value,):
+            typer.echo(f"{name.removesuffix('s') if name == 'warnings' else name}: {line}")
 
 
 def convert_voc(
