@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from paploss.jobs.spec import EXIT_HANDED_BACK, JobResult, JobSpec, LossSpec
+from paploss.jobs.spec import EXIT_HANDED_BACK, DatasetSpec, JobResult, JobSpec, LossSpec
 from paploss.trainer.attempt import Attempt
 from paploss.trainer.cache import find_cache, temporary_folder
 from paploss.trainer.errors import HandedBack, OutOfMemory, UserError
@@ -70,6 +70,22 @@ def _parser() -> argparse.ArgumentParser:
     split.add_argument("--seed", type=int, default=0)
     split.add_argument("--overwrite", action="store_true", help="replace files that exist")
     split.set_defaults(command=_split)
+
+    check = commands.add_parser("check", parents=[cached], help="check a data set; prints a report as JSON")
+    check.add_argument("target", nargs="?", type=Path, help="folder in any layout that is known, or a COCO file")
+    check.add_argument("--dataset", help="in place of a target: a data set of a job, as JSON")
+    check.add_argument("--profile", help="detector that objects have to be large enough for")
+    check.add_argument("--image-size", type=int, help="at this image size instead of the profile's, px")
+    check.add_argument("--html", type=Path, help="file for the report as a page with pictures")
+    check.add_argument("--no-check", action="store_true", help="check annotations alone, read no images")
+    check.set_defaults(command=_check)
+
+    convert = commands.add_parser("convert", parents=[cached], help="write a data set in another layout as COCO")
+    convert.add_argument("folder", type=Path, help="COCO, Pascal VOC or YOLO")
+    convert.add_argument("--output", type=Path, help="folder for the COCO files and images/ (FOLDER)")
+    convert.add_argument("--layout", choices=("coco", "voc", "yolo"), help="instead of recognising it")
+    convert.add_argument("--overwrite", action="store_true", help="replace COCO files that exist")
+    convert.set_defaults(command=_convert)
 
     config = commands.add_parser("config", parents=[cached], help="a job as a configuration for mmdet's own tools")
     config.add_argument("job", type=Path, help="JSON file of a job")
@@ -152,6 +168,39 @@ def _split(arguments: argparse.Namespace) -> int:
 
     files = split_file(arguments.annotations, arguments.val, arguments.seed, arguments.overwrite)
     sys.stdout.write(json.dumps(files._asdict(), default=str) + "\n")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from paploss.trainer.datasets.diagnosis import Detector, diagnose  # noqa: PLC0415
+    from paploss.trainer.datasets.report_page import write_page  # noqa: PLC0415
+
+    if (arguments.target is None) == (arguments.dataset is None):
+        raise UserError("expected a folder or file, or --dataset")
+    try:
+        target = arguments.target or DatasetSpec.model_validate_json(arguments.dataset)
+    except ValidationError as error:
+        raise UserError(f"--dataset: {error}") from error
+    detector = Detector(arguments.profile, arguments.image_size) if arguments.profile else None
+    file_cache, data_cache = _caches(arguments)
+    found = diagnose(target, detector=detector, cache=file_cache, data_cache=data_cache, files=not arguments.no_check)
+    if arguments.html is not None:
+        try:
+            write_page(found.report, found.splits, arguments.html)
+        except OSError as error:
+            raise UserError(f"{arguments.html}: cannot be written: {error.strerror}") from error
+    sys.stdout.write(found.report.model_dump_json() + "\n")
+    return 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from paploss.trainer.datasets.layouts.recognition import convert  # noqa: PLC0415
+
+    output = arguments.output or arguments.folder
+    written = convert(
+        arguments.folder, output, arguments.layout, overwrite=arguments.overwrite, cache=_caches(arguments)[0]
+    )
+    sys.stdout.write(json.dumps(written) + "\n")
     return 0
 
 

@@ -9,6 +9,10 @@ from paploss.trainer.datasets.box_formats import find_other_format, stays_in_the
 from paploss.trainer.datasets.findings import Findings
 from paploss.trainer.datasets.numbers import is_number
 
+CLIPPED = "{count} boxes reach outside their image and were clipped"
+DUPLICATE = "{count} boxes occur twice"
+EMPTY = "{count} empty boxes were left out"
+
 Json = dict[str, Any]
 Box = list[float]
 
@@ -60,7 +64,7 @@ def read_annotations(annotations: Sequence[Json], known: Known, findings: Findin
     seen: set[tuple[object, ...]] = set()
     for one in placed:
         if one.is_empty:
-            findings.warning(file, "{count} empty boxes were left out", f"{one.where}: {one.box}")
+            findings.warning(file, EMPTY, f"{one.where}: {one.box}")
             continue
         image = one.image
         inside = _clip(one.box, image["width"], image["height"])
@@ -71,12 +75,12 @@ def read_annotations(annotations: Sequence[Json], known: Known, findings: Findin
                 findings.error(file, "{count} boxes are wholly outside their image", message)
             continue
         if inside != one.box:
-            findings.warning(file, "{count} boxes reach outside their image and were clipped", one.place)
+            findings.warning(file, CLIPPED, one.place)
         if min(inside[2:]) < 1 and not is_other_format:
             findings.warning(file, "{count} boxes are thinner than a pixel", one.place)
         key = (image["id"], one.content["category_id"], *inside)
         if key in seen:
-            findings.warning(file, "{count} boxes occur twice", one.place)
+            findings.warning(file, DUPLICATE, one.place)
         seen.add(key)
         yield {
             "id": one.position + 1,  # pycocotools takes id 0 for "unmatched"

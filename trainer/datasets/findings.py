@@ -77,6 +77,11 @@ class Findings:
         if example and len(finding.examples) < MOST_EXAMPLES:
             finding.examples.append(example)
 
+    def count(self, place: object, sentence: str) -> int:
+        """How many cases of a warning there are."""
+        found = self._found.get(("warning", str(place), sentence))
+        return found.count if found else 0
+
     @property
     def has_errors(self) -> bool:
         """Whether a job on this data must not start."""
