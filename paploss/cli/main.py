@@ -2,7 +2,7 @@
 
 import typer
 
-from paploss.cli import backups, checks, comparisons, keys, results, searches, service_commands, trainings
+from paploss.cli import backups, checks, comparisons, datasets, keys, results, searches, service_commands, trainings
 from paploss.cli.failures import EXIT_STATUSES, Group
 
 app = typer.Typer(
@@ -26,7 +26,9 @@ app.command()(results.report)
 app.command()(comparisons.compare)
 app.command()(trainings.train)
 app.command("test")(trainings.measure)
-app.command()(trainings.convert_voc)
+app.command()(datasets.doctor)
+app.command()(datasets.convert)
+app.command()(datasets.convert_voc)
 app.command()(trainings.split)
 app.command()(service_commands.up)
 app.command()(service_commands.serve)

@@ -18,6 +18,7 @@ from paploss.cli.connection import (
     UrlOption,
     connect,
 )
+from paploss.cli.dataset_checks import NoCheckOption, check_first, without_checks
 from paploss.cli.exports import describe_best
 from paploss.cli.failures import FAILED, INTERRUPTED, CommandError
 from paploss.cli.own_platform import DataRootOption, DetachOption, use_platform
@@ -37,6 +38,7 @@ def search(
     spec_file: SpecArgument,
     *,
     data_root: DataRootOption = None,
+    no_check: NoCheckOption = False,
     detach: DetachOption = False,
     workers: WorkersOption = None,
     port: PortOption = None,
@@ -51,6 +53,10 @@ def search(
     """
     spec = read_search(spec_file, data_root)
     console = Console(stderr=as_json, highlight=False)
+    if no_check:
+        spec = spec.model_copy(update={"dataset": without_checks(spec.dataset)})
+    if url is None:
+        check_first(spec, console)
     with use_platform(spec, console, state, url, key_file, workers=workers, port=port, detach=detach) as (
         client,
         keep_up,
