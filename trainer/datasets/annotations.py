@@ -99,7 +99,8 @@ def _check_format(placed: Sequence[_Placed], file: Path, findings: Findings) -> 
     sizes = [(one.image["width"], one.image["height"]) for one in usable]
     fault = find_other_format(boxes, sizes, [one.content.get("area") for one in usable])
     if fault:
-        findings.error(file, f"{fault} (first: {'; '.join(one.place for one in usable[:3])})")
+        for one in usable:
+            findings.error(file, fault, one.place)
     elif stays_in_the_corner(boxes, sizes):
         findings.warning(file, "no box reaches beyond 60 % of its image: were the images enlarged after labelling?")
     empty = len(placed) - len(usable)

@@ -11,7 +11,7 @@ from paploss.trainer.datasets.coco import CocoSplit, checked_split, read_json
 from paploss.trainer.datasets.digits import embedded_digits
 from paploss.trainer.datasets.findings import Findings
 from paploss.trainer.datasets.layouts.coco_folders import CocoPart, find_coco, find_image_folder
-from paploss.trainer.datasets.layouts.labelled import PARTS, LabelledSet
+from paploss.trainer.datasets.layouts.labelled import LabelledSet
 from paploss.trainer.datasets.layouts.recognition import READERS, recognise
 from paploss.trainer.datasets.layouts.writing import as_coco
 from paploss.trainer.datasets.report import make_report
@@ -69,7 +69,7 @@ def diagnose(
     try:
         layout, splits = _read(target, findings, cache, data_cache)
     except UserError as error:
-        findings.error(name, str(error))
+        findings.error("", str(error))
     else:
         visibility = _visibility(detector, splits) if detector and splits["train"].images else None
         facts = check_splits(splits, findings, cache=cache, files=files, visibility=visibility)
@@ -84,7 +84,7 @@ def _read(
     if isinstance(target, DatasetSpec):
         if not target.root and data_cache is not None:
             target = embedded_digits(data_cache)
-        names = tuple(part for part in PARTS if getattr(target, part) is not None)
+        names = ("train", "val", "test") if _can_test(target, findings) else ("train", "val")
         return "COCO", read_splits(target, names, findings)
     if target.is_file():
         folder = find_image_folder(target.parent, target, read_json(target)["images"], target.stem)
@@ -104,6 +104,18 @@ def _read(
         for name, part in parts.items()
     }
     return "COCO", with_classes_of_train(splits, findings)
+
+
+def _can_test(dataset: DatasetSpec, findings: Findings) -> bool:
+    """Whether there is a test split; one that cannot be read stops no search."""
+    if dataset.test is None:
+        return False
+    try:
+        read_json(Path(dataset.root) / dataset.test.annotations)
+    except UserError as error:
+        findings.warning("", f"{error}; searches do without the test split")
+        return False
+    return True
 
 
 def _splits_of(data: LabelledSet, folder: Path, findings: Findings) -> dict[str, CocoSplit]:

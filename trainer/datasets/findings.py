@@ -31,7 +31,8 @@ class Finding:
     @property
     def summary(self) -> str:
         """Place, count and what is wrong."""
-        return f"{self.place}: {self.sentence.replace('{count}', str(self.count))}"
+        sentence = self.sentence.replace("{count}", str(self.count))
+        return f"{self.place}: {sentence}" if self.place else sentence
 
     @property
     def text(self) -> str:
@@ -40,7 +41,7 @@ class Finding:
             shown = ", ".join(self.examples[:MOST_IN_A_WARNING])
             more = ", ..." if shown and self.count > MOST_IN_A_WARNING else ""
             return f"{self.summary} ({shown}{more})" if shown else self.summary
-        if self.count == 1 and self.examples:
+        if self.count == 1 and self.examples and "{count}" in self.sentence:  # the example says it all
             return f"{self.place}: {self.examples[0]}"
         left_out = self.count - len(self.examples)
         more_lines = [f"  ... and {left_out} more"] if self.examples and left_out else []

@@ -134,21 +134,20 @@ def read_image(file: Path) -> ImageFacts:
 
 
 def _read_header(content: bytes) -> dict[str, Any]:
-    """What Pillow reads of a file before its pixels; nothing where it does not know the format."""
+    """What Pillow reads of a file before its pixels; as far as it can."""
     Image.MAX_IMAGE_PIXELS = None  # OpenCV has a limit of its own, and decides
+    header: dict[str, Any] = {}
     try:
         with Image.open(io.BytesIO(content)) as image:
+            header |= {"format": image.format or "", "mode": image.mode}
+            header["has_alpha"] = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+            # Phones write JPEGs with more pictures for themselves.
+            header["animated"] = image.format not in ("MPO", "JPEG") and getattr(image, "n_frames", 1) > 1
             orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-            return {
-                "format": image.format or "",
-                "mode": image.mode,
-                "orientation": orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1,
-                # Phones write JPEGs with more pictures for themselves.
-                "animated": image.format not in ("MPO", "JPEG") and getattr(image, "n_frames", 1) > 1,
-                "has_alpha": image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info,
-            }
+            header["orientation"] = orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
     except Exception:  # Pillow's plug-ins raise errors of many kinds on broken files
-        return {}
+        log.debug("Pillow cannot read a header", exc_info=True)
+    return header
 
 
 def _explain(content: bytes, header: dict[str, Any]) -> str:
@@ -162,7 +161,7 @@ def _explain(content: bytes, header: dict[str, Any]) -> str:
     known = header.get("format")
     if known in ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP"):
         return f"is a damaged or cut off {known}"
-    return f"is {known} of mode {header['mode']}, which OpenCV does not read" if known else "is not an image"
+    return f"is a {known} of mode {header['mode']} that OpenCV cannot read" if known else "is not an image"
 
 
 class _Cache:

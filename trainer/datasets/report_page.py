@@ -163,7 +163,7 @@ def _picture(split: CocoSplit, image: Json, objects: list[Json]) -> str:
         parts.append(
             f"<rect x='{x:g}' y='{y:g}' width='{box_width:g}' height='{box_height:g}' fill='none' stroke='{colour}' "
             f"stroke-width='{line:.2f}'{dashes}/><text x='{x + line:g}' y='{max(y, letter) - line:g}' fill='{colour}' "
-            f"font-size='{letter:.2f}' font-family='sans-serif' paint-order='stroke' stroke='#fff' "
+            f"font-size='{letter:.2f}' font-family='sans-serif' font-weight='600' paint-order='stroke' stroke='#fff' "
             f"stroke-width='{line:.2f}'>{escape(keys[label])}</text>"
         )
     count = f"{len(objects)} object{'' if len(objects) == 1 else 's'}"

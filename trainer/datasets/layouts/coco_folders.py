@@ -127,10 +127,11 @@ def read_coco(parts: dict[str, CocoPart]) -> LabelledSet:
 
 
 def _labelled(split: CocoSplit, first: CocoSplit) -> list[LabelledImage]:
+    labels = first.labels
     objects: dict[int, list[LabelledObject]] = {image["id"]: [] for image in split.images}
     for one in split.annotations:
-        label = first.labels[one["category_id"]]
-        objects[one["image_id"]].append(LabelledObject(label, tuple(one["bbox"]), bool(one["iscrowd"])))
+        label, crowd = labels[one["category_id"]], bool(one["iscrowd"])
+        objects[one["image_id"]].append(LabelledObject(label, tuple(one["bbox"]), crowd, one["area"]))
     return [
         LabelledImage(
             split.image_folder / image["file_name"], image["width"], image["height"], tuple(objects[image["id"]])

@@ -1,5 +1,6 @@
 """Recognising the layout of a folder, and converting it to COCO."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,10 @@ READERS: dict[str, Callable[[Path, Path | None], LabelledSet]] = {
     "voc": read_voc,
     "yolo": read_yolo,
 }
+
+
+ROOT = re.compile(rb"<annotation[\s>]")
+"""How an annotation file of Pascal VOC begins, whatever its encoding."""
 
 
 def recognise(folder: Path) -> str:
@@ -67,6 +72,6 @@ def convert(
 
 def _is_voc(file: Path) -> bool:
     try:
-        return not file.name.startswith("._") and b"<annotation" in file.read_bytes()[:2000].replace(b"\0", b"")
+        return not file.name.startswith("._") and ROOT.search(file.read_bytes()[:2000].replace(b"\0", b"")) is not None
     except OSError:
         return False

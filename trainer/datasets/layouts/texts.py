@@ -77,9 +77,8 @@ def read_xml(file: Path) -> ElementTree.Element:
     except LookupError as error:
         raise UserError(f"{file}: declares the encoding {encoding!r}, which Python does not know") from error
     except UnicodeError as error:
-        raise UserError(
-            f"{file}: is not in {encoding}, which it {'declares' if declared else 'should be in'}"
-        ) from error
+        reason = "as it declares" if declared else "and declares no other encoding"
+        raise UserError(f"{file}: is not in {encoding}, {reason}") from error
     try:
         return ElementTree.fromstring(_DECLARATION.sub("", text.lstrip("\ufeff")))  # noqa: S314 (see the import)
     except (ElementTree.ParseError, ValueError) as error:
