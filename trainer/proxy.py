@@ -7,7 +7,7 @@ that was interrupted ends with the numbers of one that was not.
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -52,12 +52,7 @@ def train_and_evaluate(spec: JobSpec, attempt: Attempt) -> JobResult:
     data = read_job_data(spec, attempt.data_cache)
     recipe = recipe_of(spec, data.train)
     if distributed.is_first_process():
-
-        def leave_if_stopped() -> None:
-            if attempt.stop_requested():
-                raise HandedBack("handed back while images were checked")
-
-        check_job_data(spec, data, recipe, attempt.file_cache, leave_if_stopped)
+        check_job_data(spec, data, recipe, attempt.file_cache, _leaving_if_stopped(attempt))
     samples = TrainingSamples(data.train, recipe, spec.seed)
     data = data.without_training_images()
     try:
@@ -75,6 +70,20 @@ def train_and_evaluate(spec: JobSpec, attempt: Attempt) -> JobResult:
         if "DefaultCPUAllocator" in str(error):
             raise OutOfMemory(str(error)) from error
         raise
+
+
+def _leaving_if_stopped(attempt: Attempt) -> Callable[[], None]:
+    """Hands the job back once it is asked for, looking every PROGRESS_SECONDS at most."""
+    last = time.monotonic()
+
+    def leave_if_stopped() -> None:
+        nonlocal last
+        if time.monotonic() - last >= PROGRESS_SECONDS:
+            last = time.monotonic()
+            if attempt.stop_requested():
+                raise HandedBack("handed back while images were checked")
+
+    return leave_if_stopped
 
 
 class _Training:

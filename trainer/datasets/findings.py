@@ -42,7 +42,7 @@ class Finding:
             more = ", ..." if shown and self.count > MOST_IN_A_WARNING else ""
             return f"{self.summary} ({shown}{more})" if shown else self.summary
         if self.count == 1 and self.examples and "{count}" in self.sentence:  # the example says it all
-            return f"{self.place}: {self.examples[0]}"
+            return f"{self.place}: {self.examples[0]}" if self.place else self.examples[0]
         left_out = self.count - len(self.examples)
         more_lines = [f"  ... and {left_out} more"] if self.examples and left_out else []
         return "\n".join([self.summary, *(f"  {example}" for example in self.examples), *more_lines])

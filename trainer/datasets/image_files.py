@@ -112,7 +112,7 @@ def read_image(file: Path) -> ImageFacts:
     except OSError as error:
         return ImageFacts(problem=_describe(error))
     if not content:
-        return ImageFacts(problem="is empty")
+        return ImageFacts(problem="it is empty")
     header = _read_header(content)
     try:
         # As `IMREAD_COLOR`, which pipelines use, but without cutting 16 bits down to 8.
@@ -122,7 +122,7 @@ def read_image(file: Path) -> ImageFacts:
     if image is None:
         return ImageFacts(problem=_explain(content, header), **header)
     if image.dtype not in (np.uint8, np.uint16):
-        return ImageFacts(problem=f"has pixels of {image.dtype}, expected 8 or 16 bits a channel", **header)
+        return ImageFacts(problem=f"it has pixels of {image.dtype}, expected 8 or 16 bits a channel", **header)
     return ImageFacts(
         width=image.shape[1],
         height=image.shape[0],
@@ -153,15 +153,15 @@ def _read_header(content: bytes) -> dict[str, Any]:
 def _explain(content: bytes, header: dict[str, Any]) -> str:
     """Why bytes that OpenCV does not decode are no image."""
     if content[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc"):
-        return "is HEIC, which OpenCV does not read: convert it to JPEG or PNG"
+        return "it is HEIC, which OpenCV does not read: convert it to JPEG or PNG"
     if content.lstrip()[:5].startswith(NOT_IMAGES):
-        return "is a document, not an image"
+        return "it is a document, not an image"
     if content.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer: fetch the file with git lfs pull"
+        return "it is a Git LFS pointer: fetch the file with git lfs pull"
     known = header.get("format")
     if known in ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP"):
-        return f"is a damaged or cut off {known}"
-    return f"is a {known} of mode {header['mode']} that OpenCV cannot read" if known else "is not an image"
+        return f"it is a damaged or cut off {known}"
+    return f"it is a {known} of mode {header['mode']} that OpenCV cannot read" if known else "it is not an image"
 
 
 class _Cache:
@@ -190,7 +190,7 @@ class _Cache:
         except (OSError, ValueError) as error:
             return ImageFacts(problem=_describe(error))
         if not stat.S_ISREG(status.st_mode):
-            return ImageFacts(problem="is no file")
+            return ImageFacts(problem="it is no file")
         size, time, facts = self._known.get(name, (-1, -1, None))
         # What permissions allow may change without a trace in size and time.
         if facts is not None and (size, time) == (status.st_size, status.st_mtime_ns) and os.access(file, os.R_OK):
@@ -217,8 +217,8 @@ class _Cache:
 
 def _describe(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
-        return "is not there"
-    return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+        return "it is not there"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def find_similar(file: Path) -> Path | None:

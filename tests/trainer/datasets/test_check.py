@@ -76,11 +76,13 @@ def test_every_unusable_image_of_every_split_is_named(root):
     (root / "train" / "2.png").unlink()
     (root / "train" / "2.jpg").touch()
     (root / "val" / "1.png").write_bytes((root / "val" / "1.png").read_bytes()[:-30])
+    reason = "cannot be read as an image: it is"
+    train, val = root / "train", root / "val"
     assert errors(root).splitlines() == [
-        f"{root / 'train'}: 2 images cannot be used",
-        "  1.png: is empty",
-        f"  2.png: is not there ({root / 'train' / '2.jpg'} is)",
-        f"{root / 'val'}: 1.png: is a damaged or cut off PNG",
+        f"2 images in {train} cannot be used",
+        f"  {train / '1.png'}: {reason} empty",
+        f"  {train / '2.png'}: {reason} not there ({train / '2.jpg'} is)",
+        f"{val / '1.png'}: {reason} a damaged or cut off PNG",
     ]
 
 
@@ -97,7 +99,7 @@ def test_only_the_first_twenty_of_many_are_named(root):
 
     change(root, "train", add)
     text = errors(root)
-    assert "30 images cannot be used" in text
+    assert f"30 images in {root / 'train'} cannot be used" in text
     assert text.count("is not there") == 20
     assert "... and 10 more" in text
 

@@ -51,22 +51,22 @@ def test_sizes_are_those_after_the_exif_orientation_as_trainings_see_them(tmp_pa
 
 JPEG, PNG = encode("JPEG", quality=90), encode("PNG")
 BROKEN = {
-    "no bytes": (b"", "is empty"),
-    "text": (b"hello", "is not an image"),
-    "JPEG without its last byte": (JPEG[:-1], "is a damaged or cut off JPEG"),
-    "JPEG without its last twenty bytes": (JPEG[:-20], "is a damaged or cut off JPEG"),
-    "half a JPEG": (JPEG[: len(JPEG) // 2], "is a damaged or cut off JPEG"),
-    "progressive JPEG, cut off": (encode("JPEG", progressive=True)[:-40], "is a damaged or cut off JPEG"),
-    "PNG without its end": (PNG[:-20], "is a damaged or cut off PNG"),
-    "GIF without its end": (encode("GIF")[:-30], "is a damaged or cut off GIF"),
-    "zeros": (b"\0" * 5000, "is not an image"),
+    "no bytes": (b"", "it is empty"),
+    "text": (b"hello", "it is not an image"),
+    "JPEG without its last byte": (JPEG[:-1], "it is a damaged or cut off JPEG"),
+    "JPEG without its last twenty bytes": (JPEG[:-20], "it is a damaged or cut off JPEG"),
+    "half a JPEG": (JPEG[: len(JPEG) // 2], "it is a damaged or cut off JPEG"),
+    "progressive JPEG, cut off": (encode("JPEG", progressive=True)[:-40], "it is a damaged or cut off JPEG"),
+    "PNG without its end": (PNG[:-20], "it is a damaged or cut off PNG"),
+    "GIF without its end": (encode("GIF")[:-30], "it is a damaged or cut off GIF"),
+    "zeros": (b"\0" * 5000, "it is not an image"),
     "float TIFF": (
         cv2.imencode(".tiff", PICTURE[..., 0].astype(np.float32))[1].tobytes(),
-        "is a TIFF of mode F that OpenCV cannot read",
+        "it is a TIFF of mode F that OpenCV cannot read",
     ),
-    "HEIC": (b"\0\0\0\x18ftypheic" + b"\0" * 100, "is HEIC, which OpenCV does not read"),
-    "Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "is a Git LFS pointer"),
-    "an error page": (b"<!DOCTYPE html><html></html>", "is a document"),
+    "HEIC": (b"\0\0\0\x18ftypheic" + b"\0" * 100, "it is HEIC, which OpenCV does not read"),
+    "Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "it is a Git LFS pointer"),
+    "an error page": (b"<!DOCTYPE html><html></html>", "it is a document"),
 }
 
 
@@ -113,8 +113,8 @@ def test_files_that_are_not_there_and_folders_are_told(tmp_path):
     (tmp_path / "link.jpg").symlink_to(tmp_path / "nowhere.jpg")
     facts = read_images(tmp_path, ["none.jpg", "folder.jpg", "link.jpg", "folder.jpg/a.jpg", "a" * 300], None)
     problems = [one.problem for one in facts]
-    assert problems[:4] == ["is not there", "is no file", "is not there", "is not there"]
-    assert problems[4].startswith("cannot be read: File name too long")
+    assert problems[:4] == ["it is not there", "it is no file", "it is not there", "it is not there"]
+    assert problems[4].startswith("File name too long")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
@@ -123,7 +123,7 @@ def test_a_file_without_permission_is_told(tmp_path):
     file.write_bytes(PNG)
     read_images(tmp_path, ["a.png"], tmp_path / "cache")
     file.chmod(0)
-    assert read_images(tmp_path, ["a.png"], tmp_path / "cache")[0].problem == "cannot be read: Permission denied"
+    assert read_images(tmp_path, ["a.png"], tmp_path / "cache")[0].problem == "Permission denied"
 
 
 def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):

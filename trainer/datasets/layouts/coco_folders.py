@@ -68,7 +68,8 @@ def find_coco(folder: Path) -> dict[str, CocoPart]:
         claims.setdefault(part, []).append(file)
     parts = {}
     for part in (part for part in PARTS if part in claims):
-        file = _choose(claims[part], part)
+        nearest = min(len(file.parts) for file in claims[part])  # deeper lies what was made of it
+        file = _choose([file for file in claims[part] if len(file.parts) == nearest], part)
         parts[part] = CocoPart(file, find_image_folder(folder, file, contents[file]["images"], part))
     return parts
 

@@ -72,7 +72,8 @@ def read_yolo(folder: Path, cache: Path | None) -> LabelledSet:
         for image in images:
             known = facts[image]
             if known.problem:
-                findings.error(image.parent, "{count} images cannot be used", f"{image.name}: {known.problem}")
+                message = f"{image}: cannot be read as an image: {known.problem}"
+                findings.error("", f"{{count}} images in {image.parent} cannot be used", message)
                 continue
             objects = list(_read_objects(label_file(image), known, description, columns, findings))
             kept = tuple(one for one in objects if min(one.box[2:]) > 0)
