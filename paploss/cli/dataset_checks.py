@@ -58,7 +58,7 @@ def check_first(request: Request, console: Console) -> None:
         report = run_check([*arguments, *([] if dataset.check_files else ["--no-check"])])
     errors = [finding for finding in report.findings if finding.level == "error"]
     if errors:
-        raise CommandError("\n".join(_describe(finding).plain for finding in errors), BAD_INPUT)
+        raise CommandError("\n".join(_describe(finding).plain.removeprefix("error: ") for finding in errors), BAD_INPUT)
     for finding in report.findings:
         show_finding(finding, console, most_examples=3)
 
