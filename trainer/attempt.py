@@ -22,3 +22,5 @@ class Attempt:
     """Time between two periodic checkpoints."""
     loading_processes: int | None = None
     """Processes that load images, per device; 0 loads them between the steps, None chooses."""
+    file_cache: Path | None = None
+    """Folder for what was read of image files; None keeps nothing."""

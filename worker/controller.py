@@ -13,6 +13,8 @@ from pydantic import SecretStr, ValidationError
 
 from paploss.client.transport import Route, read_problem
 from paploss.jobs.lease import (
+    PROTOCOL,
+    PROTOCOL_HEADER,
     Accepted,
     ClaimRequest,
     FilesReply,
@@ -22,6 +24,8 @@ from paploss.jobs.lease import (
     RenewReply,
     RenewRequest,
     ResultRequest,
+    encode,
+    read_protocol,
 )
 from paploss.jobs.spec import Message
 
@@ -66,6 +70,7 @@ class Controller:
         self._route = Route(url)
         self._http = httpx.Client(**self._route.options("/api/v1/leases", key.get_secret_value()))
         self._timeout = _TIMEOUT
+        self._protocol = 1  # until the controller names another
 
     def __enter__(self) -> Self:
         return self
@@ -106,15 +111,16 @@ class Controller:
         try:
             response = self._http.post(
                 path,
-                content=request.model_dump_json(),
-                headers={"Content-Type": "application/json"},
+                content=encode(request, self._protocol),
+                headers={"Content-Type": "application/json", PROTOCOL_HEADER: str(PROTOCOL)},
                 timeout=self._timeout,
             )
         except httpx.TransportError as error:
             raise UnavailableError(f"{path}: {self._route.explain(error)}") from error
         if response.is_success:
+            self._protocol = read_protocol(response.headers)
             try:
-                return reply.model_validate_json(response.content)
+                return reply.model_validate_json(response.content, extra="ignore")  # of a newer controller, perhaps
             except ValidationError as error:
                 raise MismatchError(f"{path}: an answer of another version: {error}") from error
         problem = read_problem(response)

@@ -164,6 +164,7 @@ class Attempt(Base):
     host: Mapped[str]
     device: Mapped[str]
     environment: Mapped[JsonObject] = mapped_column(default=dict)  # versions, commit, device of the trainer
+    warnings: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # texts: what is doubtful in the data
     resumed_iteration: Mapped[int] = mapped_column(default=0)
     claimed_at: Mapped[float] = mapped_column(default=now())
     started_at: Mapped[float | None]  # its first renewal; without one it is charged to no budget

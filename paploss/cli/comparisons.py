@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption
+from paploss.cli.dataset_checks import NoCheckOption, check_first, without_checks
 from paploss.cli.failures import FAILED, INTERRUPTED, CommandError
 from paploss.cli.output import echo_json, tell
 from paploss.cli.own_platform import DataRootOption, DetachOption, PortOption, WorkersOption, use_platform
@@ -33,6 +34,7 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(help="Folder for compare-PROFILE.json, .csv and .png (default: STATE/exports/ID).")
     ] = None,
+    no_check: NoCheckOption = False,
     detach: DetachOption = False,
     workers: WorkersOption = None,
     port: PortOption = None,
@@ -48,6 +50,10 @@ def compare(
     """
     spec = read_comparison(spec_file, data_root)
     console = make_console(stderr=as_json)
+    if no_check:
+        spec = spec.model_copy(update={"dataset": without_checks(spec.dataset)})
+    if url is None:
+        check_first(spec, console)
     with use_platform(spec, console, state, url, key_file, workers=workers, port=port, detach=detach) as (
         client,
         keep_up,

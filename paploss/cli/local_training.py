@@ -109,6 +109,8 @@ def _follow(trainer: subprocess.Popen[bytes], bar: Progress) -> JobResult | None
             continue
         match event:
             case StartEvent():
+                for warning in event.warnings:
+                    bar.console.print(f"warning: {warning}", markup=False, soft_wrap=True)
                 resumed = event.resumed_iteration
                 bar.update(task, description="training", total=event.total_iterations, completed=resumed)
             case ProgressEvent():

@@ -67,8 +67,18 @@ class Commands(LazyGroup):
             "Measure the AP of a checkpoint, per class too.",
             extras=("trainer",),
         ),
+        "doctor": Entry(
+            "datasets:doctor",
+            "Check a data set: files, sizes, boxes, classes and splits. Exit status 1 if it cannot be trained on.",
+            extras=("trainer",),
+        ),
+        "convert": Entry(
+            "datasets:convert",
+            "Convert a data set to COCO: train.json, val.json, test.json and images/.",
+            extras=("trainer",),
+        ),
         "convert-voc": Entry(
-            "trainings:convert_voc",
+            "datasets:convert_voc",
             "Convert a Pascal VOC data set to COCO: train.json, val.json, test.json and images/.",
             extras=("trainer",),
         ),

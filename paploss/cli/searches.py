@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption
+from paploss.cli.dataset_checks import NoCheckOption, check_first, without_checks
 from paploss.cli.exports import describe_best
 from paploss.cli.failures import FAILED, INTERRUPTED, CommandError
 from paploss.cli.output import echo_json, tell
@@ -28,6 +29,7 @@ def search(
     spec_file: SpecArgument,
     *,
     data_root: DataRootOption = None,
+    no_check: NoCheckOption = False,
     detach: DetachOption = False,
     workers: WorkersOption = None,
     port: PortOption = None,
@@ -42,6 +44,10 @@ def search(
     """
     spec = read_search(spec_file, data_root)
     console = make_console(stderr=as_json)
+    if no_check:
+        spec = spec.model_copy(update={"dataset": without_checks(spec.dataset)})
+    if url is None:
+        check_first(spec, console)
     with use_platform(spec, console, state, url, key_file, workers=workers, port=port, detach=detach) as (
         client,
         keep_up,

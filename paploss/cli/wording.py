@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from paploss.cli.output import tell
 
 if TYPE_CHECKING:
-    pass
+    from paploss.client.models import ExperimentSummary
 
 TIME_ZONE = "UTC"
 """Of every time that is shown; tables say it in the column's head."""

@@ -153,6 +153,7 @@ def renew(session: Session, request: RenewRequest, lease_seconds: float) -> Comm
                 "trial": request.trial_id,
                 "its_number": row.attempt,
                 "its_environment": start and start.environment,
+                "its_warnings": (start and list(start.warnings)) or None,
                 "resumed_at": start and start.resumed_iteration,
                 "new_tail": request.log_tail or None,
             },
