@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from charts import CHART
 from helm_python import Config
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
-from stack import Stack
+from stack import Stack, wait_until
 
 _SMALL = {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
 
@@ -78,6 +79,7 @@ class Namespace:
         self.core = client.CoreV1Api(api)
         self.batch = client.BatchV1Api(api)
         self.apps = client.AppsV1Api(api)
+        self.scheduling = client.SchedulingV1Api(api)
         self.rights = client.RbacAuthorizationV1Api(api)
 
     def close(self) -> None:
@@ -122,17 +124,33 @@ class Namespace:
         file.write_text(yaml.safe_dump(given))
         return file
 
+    @contextmanager
+    def priority_class(self, value: int) -> Iterator[str]:
+        """The name of a PriorityClass, which belongs to the whole cluster."""
+        body: Any = {"metadata": {"name": self.name}, "value": value}
+        self.scheduling.create_priority_class(body)
+        try:
+            yield self.name
+        finally:
+            self.scheduling.delete_priority_class(self.name)
+
     def set_pod_status(self, pod: Any, **status: Any) -> None:
         """What a kubelet would report."""
         self.core.patch_namespaced_pod_status(pod.metadata.name, self.name, {"status": status})
 
 
 class PlayedNode:
-    """Does a kubelet's work for the workers' pods of a namespace: each scheduled one becomes a worker process."""
+    """Does a kubelet's work for the workers' pods of a namespace: each scheduled one becomes a worker process.
 
-    def __init__(self, namespace: Namespace, stack: Stack) -> None:
+    As under a kubelet, a pod that is deleted runs on until its worker has ended, its end is reported, and only then it
+    goes. What the Job controller makes of that is the server's own (1.20: it starts another pod at once) or, with
+    `counts_deleted_as_failed`, what Kubernetes 1.25 to 1.28 make of it: the Job fails at once, and starts none.
+    """
+
+    def __init__(self, namespace: Namespace, stack: Stack, *, counts_deleted_as_failed: bool = False) -> None:
         self._namespace = namespace
         self._stack = stack
+        self._fails_jobs = counts_deleted_as_failed
         self.most_running = 0
 
     def look(self) -> None:
@@ -140,20 +158,63 @@ class PlayedNode:
         for pod in self._namespace.pods():
             name = pod.metadata.name
             process = self._stack.workers.get(name)
-            if pod.metadata.deletion_timestamp:
-                if process is not None:
-                    process.terminate()
-                    process.wait()
-                    del self._stack.workers[name]
-                self._namespace.remove(pod)
-            elif pod.status.phase == "Pending" and pod.spec.node_name and process is None:
-                self._stack.start_worker(name, **_literal_settings(pod))
-                self._namespace.set_pod_status(pod, phase="Running")
-            elif pod.status.phase == "Running" and process is not None and process.poll() is not None:
+            if process is not None and process.poll() is not None:
                 phase = "Failed" if process.returncode else "Succeeded"
                 self._namespace.set_pod_status(pod, phase=phase, containerStatuses=[_ended(process.returncode)])
                 del self._stack.workers[name]
+            elif pod.metadata.deletion_timestamp and process is not None:
+                process.terminate()
+            elif pod.metadata.deletion_timestamp:
+                self._namespace.remove(pod)
+            elif pod.status.phase == "Pending" and pod.spec.node_name and process is None:
+                self._stack.start_worker(name, PAPLOSS_CHECK_GPUS="false", **_literal_settings(pod))
+                self._namespace.set_pod_status(pod, phase="Running")
         self.most_running = max(self.most_running, len(self._stack.workers))
+
+    def delete(self, pod: Any) -> None:
+        """`kubectl delete pod`."""
+        self._fail_job(pod)
+        self._namespace.core.delete_namespaced_pod(pod.metadata.name, self._namespace.name)
+
+    def evict(self, pod: Any) -> None:
+        """What `kubectl drain` asks for."""
+        self._fail_job(pod)
+        body: Any = {"apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": {"name": pod.metadata.name}}
+        self._namespace.core.create_namespaced_pod_eviction(pod.metadata.name, self._namespace.name, body)
+
+    def interrupt(self, pod: Any) -> None:
+        """A spot node that goes: its kubelet stops the worker and reports the pod as failed, which is all that is left."""
+        process = self._stack.workers.pop(pod.metadata.name)
+        process.terminate()
+        process.wait()
+        self._namespace.set_pod_status(
+            pod,
+            phase="Failed",
+            reason="Terminated",
+            message="Pod was terminated in response to imminent node shutdown.",
+        )
+
+    def lose(self, pod: Any) -> None:
+        """A node that is gone without a word: its pods are deleted when the node is, their workers were killed."""
+        self._stack.kill_worker(pod.metadata.name)
+        self._fail_job(pod)
+        self._namespace.remove(pod)
+
+    def _fail_job(self, pod: Any) -> None:
+        if not self._fails_jobs:
+            return
+        # Before the pod goes, or the server's own Job controller would start another one.
+        condition = {
+            "type": "Failed",
+            "status": "True",
+            "reason": "BackoffLimitExceeded",
+            "message": "Job has reached the specified backoff limit",
+            "lastTransitionTime": datetime.now(UTC).isoformat(),
+        }
+        job = pod.metadata.labels["job-name"]
+        status: Any = {"status": {"conditions": [condition]}}
+        self._namespace.batch.patch_namespaced_job_status(job, self._namespace.name, status)
+        wait_until(lambda: self._namespace.batch.read_namespaced_job(job, self._namespace.name).status.conditions, job)
 
 
 class PlayedTest:

@@ -134,7 +134,7 @@ class Stack:
                 command = process.cmdline()
             except psutil.NoSuchProcess:
                 continue
-            if "trainer" in command and not any(part.endswith("guard.py") for part in command):
+            if "paploss.trainer" in command and not any(part.endswith("guard.py") for part in command):
                 found.append(process)
         return found
 

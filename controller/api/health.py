@@ -117,9 +117,10 @@ def _check_leader(services: Services) -> Check:
 
 
 def _check_workers(services: Services) -> Check:
+    pools = [] if services.scaler is None else services.scaler.pool_names  # no others can be in anybody's way now
     try:
         with services.database.read() as session:
-            obstacles = queries.standing_obstacles(session)
+            obstacles = queries.standing_obstacles(session, pools)
     except SQLAlchemyError as error:
         return Check(name="workers", ok=False, detail=_first_line(error))
     return Check(name="workers", ok=not obstacles, detail="; ".join(obstacles) or "nothing keeps workers from starting")

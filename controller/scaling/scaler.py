@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from paploss.controller.scaling.errors import ClusterError
 from paploss.controller.scaling.need import count_wanted
 from paploss.controller.scaling.plan import Patience, Plan, decide, share_out
 from paploss.controller.scaling.pools import Pool, Pools
+from paploss.controller.store import queries
 from paploss.controller.store.database import Database
 from paploss.controller.store.events import record
 from paploss.controller.store.models import Search
@@ -51,6 +52,11 @@ class Scaler:
         self._refusals = 0
         self._stop = threading.Event()
 
+    @property
+    def pool_names(self) -> Sequence[str]:
+        """The pools that are configured."""
+        return [pool.name for pool in self._pools.pools]
+
     def run(self) -> None:
         """Look again and again until `stop` is called; what goes wrong is logged, told, and tried again."""
         pause = self._pause_seconds
@@ -58,6 +64,7 @@ class Scaler:
             pause = self._pause_seconds
             if not self._leads():
                 self._patience = {pool.name: Patience() for pool in self._pools.pools}
+                self._told.clear()
                 continue
             try:
                 self.look()
@@ -96,6 +103,7 @@ class Scaler:
                 jobs[pool.name],
                 template=pool.template,
                 patience=patience,
+                keep_ended_seconds=self._pools.keep_ended_seconds,
                 time=time.monotonic(),
             )
             try:
@@ -106,6 +114,8 @@ class Scaler:
             self._tell(pool, plan.trouble)
 
     def _carry_out(self, pool: Pool, plan: Plan) -> None:
+        for job in plan.clear:
+            self._cluster.clear(job)
         for job in plan.withdraw:
             logger.info("pool %s: taking back %s, which has not begun", pool.name, job.name)
             self._cluster.withdraw(job)
@@ -115,15 +125,16 @@ class Scaler:
 
     def _tell(self, pool: Pool, trouble: str) -> None:
         """Write what is in the way to the log of all when it changes, and to that of each search that waits for it."""
-        told = self._told.setdefault(pool.name, _Told())
+        told = self._told.get(pool.name) or self._recall(pool)
         changed = trouble != told.trouble
         if not changed and not trouble:
+            self._told[pool.name] = told
             return
         with self._database.read() as session:
             waiting = set(session.scalars(select(Search.id).where(Search.state == "running", Search.gpus == pool.gpus)))
         late = sorted(waiting if changed else waiting - told.searches)
         uninformed = [None, *late] if changed else late
-        message = f"workers of pool {pool.name}: {trouble or SETTLED}"
+        message = f"{queries.obstacle_prefix(pool.name)}{trouble or SETTLED}"
         if uninformed:
             with self._database.write() as session:
                 for search_id in uninformed:
@@ -132,3 +143,10 @@ class Scaler:
                     else:
                         record(session, "workers_unblocked", message, search_id=search_id)
         self._told[pool.name] = _Told(trouble, waiting)
+
+    def _recall(self, pool: Pool) -> _Told:
+        """What the leader before said of a pool: it stands until somebody says otherwise."""
+        prefix = queries.obstacle_prefix(pool.name)
+        with self._database.read() as session:
+            standing = queries.standing_obstacles(session, [pool.name])
+        return _Told("; ".join(message.removeprefix(prefix) for message in standing))
