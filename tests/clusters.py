@@ -83,10 +83,15 @@ class Namespace:
         self.rights = client.RbacAuthorizationV1Api(api)
 
     def close(self) -> None:
-        """Delete it; its pods go without waiting for a node to confirm."""
-        for pod in self.pods():
-            self.remove(pod)
+        """Delete it with the volumes that were made for it; its pods go without waiting for a node to confirm."""
         self.core.delete_namespace(self.name)
+        every: Any = self.core.list_namespaced_pod(self.name)
+        for pod in every.items:
+            self.remove(pod)
+        volumes: Any = self.core.list_persistent_volume()
+        for volume in volumes.items:
+            if volume.spec.claim_ref and volume.spec.claim_ref.namespace == self.name:
+                self.core.delete_persistent_volume(volume.metadata.name)
 
     def pods(self) -> Sequence[Any]:
         """The workers' pods."""

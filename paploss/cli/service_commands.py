@@ -71,7 +71,7 @@ def serve(
     # The web framework, scipy and redis take a second to import: no other command needs them.
     from paploss.controller.api.app import create_app  # noqa: PLC0415
     from paploss.controller.api.driving import make_driver  # noqa: PLC0415
-    from paploss.controller.api.server import AddressError, bind, make_server  # noqa: PLC0415
+    from paploss.controller.api.server import AddressError, await_servers, bind, make_server  # noqa: PLC0415
     from paploss.controller.api.tracing import TracingError  # noqa: PLC0415
     from paploss.jobs.queue import QueueError  # noqa: PLC0415
 
@@ -79,6 +79,7 @@ def serve(
     start_logging(settings.log_level, settings.log_format)
     with ExitStack() as stack:
         stack.enter_context(hold_database(settings))
+        await_servers(settings)
         try:
             listener = stack.enter_context(bind(settings.host, settings.port))
             server = make_server(create_app(settings, make_driver))

@@ -135,19 +135,40 @@ def test_the_controller_can_read_its_pools(name: str) -> None:
 
 def test_a_worker_asks_for_its_gpus_by_the_name_of_the_cluster() -> None:
     pools = {
-        "mig": {"gpus": 2, "maximum": 1, "resources": {}, "gpuResource": "nvidia.com/mig-1g.10gb"},
-        "none": {"gpus": 0, "maximum": 1, "resources": {}},
+        "gpu": {"gpus": 1, "maximum": 1},
+        "mig": {"gpus": 2, "maximum": 1, "gpuResource": "nvidia.com/mig-1g.10gb"},
+        "none": {"gpus": 0, "maximum": 1},
     }
     workers = {"gpuResource": "amd.com/gpu", "pools": pools}
     specs = dict(pod_specs(render({"workers": workers})))
     limits = {name: specs[name]["containers"][0]["resources"].get("limits", {}) for name in ("gpu", "mig", "none")}
     assert limits["gpu"]["amd.com/gpu"] == "1"
-    assert limits["mig"] == {"nvidia.com/mig-1g.10gb": "2"}
-    assert not limits["none"]
+    assert limits["mig"] == {"nvidia.com/mig-1g.10gb": "2", "memory": "32Gi"}
+    assert limits["none"] == {"memory": "32Gi"}
+
+
+def pools_of(values: dict[str, Any]) -> set[str]:
+    """The pools that are rendered, static and elastic."""
+    objects = render(values)
+    labels = [found["metadata"]["labels"] for found in objects if found["kind"] == "Deployment"]
+    return {job["name"] for job in worker_jobs(objects)} | {
+        found["paploss/pool"] for found in labels if "paploss/pool" in found
+    }
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_ready_value_file_has_the_pools_that_it_names_and_no_others(name: str) -> None:
+    assert pools_of(read_values(name)) == set(read_values(name)["workers"]["pools"])
+
+
+@pytest.mark.parametrize("mode", ["static", "elastic"])
+def test_pools_of_the_operator_stand_in_place_of_the_default_one(mode: str) -> None:
+    assert pools_of({"workers": {"mode": mode}}) == {"gpu"}
+    assert pools_of({"workers": {"mode": mode, "pools": {"a": {"gpus": 0, "replicas": 1, "maximum": 1}}}}) == {"a"}
 
 
 def test_a_pool_may_have_nodes_of_its_own() -> None:
-    pools = {"gpu": {"nodeSelector": {"gpu": "a100"}}, "more": {"gpus": 1, "maximum": 1, "resources": {}}}
+    pools = {"gpu": {"gpus": 1, "maximum": 1, "nodeSelector": {"gpu": "a100"}}, "more": {"gpus": 1, "maximum": 1}}
     specs = dict(pod_specs(render({"workers": {"nodeSelector": {"gpu": "any"}, "pools": pools}})))
     assert specs["gpu"]["nodeSelector"] == {"gpu": "a100"}
     assert specs["more"]["nodeSelector"] == {"gpu": "any"}
@@ -160,18 +181,19 @@ def test_a_worker_has_time_for_its_checkpoint() -> None:
 
 
 def test_workers_get_no_rights_and_the_controller_those_on_jobs_and_pods() -> None:
-    (role,) = objects_of("Role", {})
+    (role,) = (found for found in objects_of("Role", {}) if found["metadata"]["name"] == "demo-controller")
     assert {(kind, verb) for rule in role["rules"] for kind in rule["resources"] for verb in rule["verbs"]} == {
         ("jobs", "list"),
         ("jobs", "create"),
         ("jobs", "delete"),
         ("pods", "list"),
         ("pods", "delete"),
+        ("events", "list"),
         ("configmaps", "get"),
     }
-    (binding,) = objects_of("RoleBinding", {})
-    assert [subject["name"] for subject in binding["subjects"]] == ["demo-controller"]
-    assert not objects_of("Role", CASES["static"])
+    bindings = {found["metadata"]["name"]: found["subjects"] for found in objects_of("RoleBinding", {})}
+    assert [subject["name"] for subject in bindings["demo-controller"]] == ["demo-controller"]
+    assert [found["metadata"]["name"] for found in objects_of("Role", CASES["static"])] == ["demo-test"]
 
 
 def test_with_secrets_of_the_operator_none_is_generated() -> None:
@@ -247,12 +269,11 @@ def controllers_environment(values: dict[str, Any]) -> dict[str, str]:
 
 
 def test_settings_reach_the_controller_as_they_were_written() -> None:
-    settings = {"max_body_bytes": 10_000_000, "tick_seconds": 0.25, "log_level": "debug", "keep_details_days": 180}
+    settings = {"max_body_bytes": 10_000_000, "tick_seconds": 0.25, "keep_details_days": 180}
     environment = controllers_environment({"controller": {"settings": settings}})
     assert {name: environment[f"PAPLOSS_{name.upper()}"] for name in settings} == {
         "max_body_bytes": "10000000",
         "tick_seconds": "0.25",
-        "log_level": "debug",
         "keep_details_days": "180",
     }
 

@@ -17,7 +17,7 @@ MAXIMUM = 2
 SPEC: dict[str, Any] = {
     "gpus": 1,
     "trials_per_round": 4,
-    "synthetic": {"iterations": 60, "iteration_seconds": 0.1},
+    "synthetic": {"iterations": 40, "iteration_seconds": 0.1},
     "confirm": {"candidates": 1, "seeds": 1},
 }
 
