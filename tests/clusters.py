@@ -1,7 +1,7 @@
 """A Kubernetes API for tests: the one of KUBECONFIG, or a control plane that is started for the session by the program
 that PAPLOSS_TEST_CLUSTER names, as `PROGRAM start FOLDER` (which leaves FOLDER/kubeconfig) and `PROGRAM stop FOLDER`.
 
-There need be no kubelet: `PlayedNode` does its part for the workers' pods, and runs each worker for real.
+There must be no kubelet: `PlayedNode` does its part for the workers' pods, and runs each worker for real.
 """
 
 import os
@@ -34,6 +34,11 @@ class NoClusterError(Exception):
 def find_cluster(folder: Path) -> Iterator[Path]:
     """The kubeconfig of a cluster; one that was started is stopped at the end."""
     if given := os.environ.get("KUBECONFIG"):
+        if kubelet := find_kubelet(Path(given)):
+            raise NoClusterError(
+                f"the cluster of KUBECONFIG has a kubelet ({kubelet}): these tests play a node's part, which would be "
+                "done twice there; `helm test` tries a release on a real cluster (docs/cluster.md)"
+            )
         yield Path(given)
         return
     program = os.environ.get("PAPLOSS_TEST_CLUSTER")
@@ -49,6 +54,17 @@ def find_cluster(folder: Path) -> Iterator[Path]:
         yield folder / "kubeconfig"
     finally:
         subprocess.run([program, "stop", folder], env=environment, check=True, capture_output=True, timeout=60)
+
+
+def find_kubelet(kubeconfig: Path) -> str:
+    """Name and version of a node that a kubelet keeps; empty where there is none. Played nodes tell no version."""
+    api = config.new_client_from_config(str(kubeconfig))  # type: ignore[no-untyped-call]
+    nodes: Any = client.CoreV1Api(api).list_node()
+    for node in nodes.items:
+        info = node.status.node_info
+        if info is not None and info.kubelet_version:
+            return f"{node.metadata.name}, {info.kubelet_version}"
+    return ""
 
 
 def _free_ports() -> int:
@@ -71,23 +87,35 @@ class Namespace:
         self.kubeconfig = kubeconfig
         self.connect()
         self.name = f"paploss-test-{secrets.token_hex(4)}"
+        self.make()
+
+    def make(self) -> None:
+        """Create it, also anew after `delete`."""
         self.core.create_namespace({"metadata": {"name": self.name}})  # type: ignore[arg-type]
 
     def connect(self) -> None:
         """Make the clients, with whatever rights the kubeconfig gives."""
-        api = config.new_client_from_config(str(self.kubeconfig))  # type: ignore[no-untyped-call]
+        self.api = api = config.new_client_from_config(str(self.kubeconfig))  # type: ignore[no-untyped-call]
         self.core = client.CoreV1Api(api)
         self.batch = client.BatchV1Api(api)
         self.apps = client.AppsV1Api(api)
         self.scheduling = client.SchedulingV1Api(api)
         self.rights = client.RbacAuthorizationV1Api(api)
 
-    def close(self) -> None:
-        """Delete it with the volumes that were made for it; its pods go without waiting for a node to confirm."""
+    def delete(self) -> None:
+        """Delete it; its pods go without waiting for a node to confirm."""
         self.core.delete_namespace(self.name)
         every: Any = self.core.list_namespaced_pod(self.name)
         for pod in every.items:
             self.remove(pod)
+
+    def is_gone(self) -> bool:
+        """Whether nothing of it is left."""
+        return self.name not in [found.metadata.name for found in self.core.list_namespace().items]
+
+    def close(self) -> None:
+        """Delete it with the volumes that were made for it."""
+        self.delete()
         volumes: Any = self.core.list_persistent_volume()
         for volume in volumes.items:
             if volume.spec.claim_ref and volume.spec.claim_ref.namespace == self.name:
@@ -106,6 +134,26 @@ class Namespace:
     def running_jobs(self) -> Sequence[Any]:
         """Those that have not ended."""
         return [job for job in self.jobs() if not job.status.conditions]
+
+    def play_ready(self, component: str) -> None:
+        """Report the pods of a Deployment as ready, and wait until it counts one."""
+        found: Any = wait_until(
+            lambda: self.core.list_namespaced_pod(
+                self.name, label_selector=f"app.kubernetes.io/component={component}"
+            ).items,
+            f"a pod of {component}",
+        )
+        for pod in found:
+            condition = {"type": "Ready", "status": "True", "lastTransitionTime": datetime.now(UTC).isoformat()}
+            self.set_pod_status(pod, phase="Running", conditions=[condition])
+
+        def counted() -> bool:
+            deployments: Any = self.apps.list_namespaced_deployment(
+                self.name, label_selector=f"app.kubernetes.io/component={component}"
+            )
+            return all(found.status.available_replicas for found in deployments.items)
+
+        wait_until(counted, f"{component} to be available")
 
     def remove(self, pod: Any) -> None:
         """Delete a pod at once, as a node does in the end."""
@@ -257,11 +305,12 @@ class PlayedTest:
                     (self._folder / name).write_text(content)
         (mounted,) = (mount.mount_path for mount in container.volume_mounts if mount.name == "spec")
         arguments = [argument.replace(mounted, str(self._folder)) for argument in container.args]
-        arguments[arguments.index("--url") + 1] = self._stack.url
-        environment = self._stack.environment | {"PAPLOSS_ADMIN_KEY": self._stack.admin_key}
+        arguments = [a if not a.startswith("--url=") else f"--url={self._stack.url}" for a in arguments]
+        account = self._namespace.write_access(pod.spec.service_account_name, self._folder / "kubeconfig")
+        given = {"PAPLOSS_ADMIN_KEY": self._stack.admin_key, "KUBECONFIG": str(account), "PYTHONWARNINGS": "ignore"}
         return subprocess.Popen(
             [sys.executable, "-m", "paploss.cli", *arguments],
-            env=environment,
+            env=self._stack.environment | given,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -293,13 +342,13 @@ class Release:
 
     def install(self, test_seconds: int = 100, **workers: Any) -> None:
         """Install or upgrade with elastic workers of one pool, which takes trials of one GPU."""
-        pool = {"gpus": 1, "maximum": 3, "resources": {}} | workers.pop("pool", {})
+        pool = {"gpus": 1, "maximum": 3} | workers.pop("pool", {})
         # GPU, yet little else, so that the node's two GPUs are what limits.
         values = {
             "state": {"ephemeral": True},
             "migrations": {"enabled": False},
-            "test": {"timeoutSeconds": test_seconds},
-            "workers": {"idleSeconds": 10, "shmSize": "64Mi", "pools": {"gpu": pool | {"resources": _SMALL}}} | workers,
+            "test": {"timeoutSeconds": test_seconds, "search": {"profile": "synthetic"}},
+            "workers": {"idleSeconds": 10, "shmSize": "64Mi", "pools": {"gpu": pool}, "resources": _SMALL} | workers,
         }
         do = self.helm.upgrade if self.installed else self.helm.install
         do(str(CHART), "demo", values, namespace=self.namespace.name)
