@@ -74,11 +74,20 @@ def check_readiness(services: Services) -> Readiness:
 
 
 def _look(services: Services) -> Readiness:
-    looked = check_readiness(services)
-    if not looked.ready:
-        details = "; ".join(f"{check.name}: {check.detail}" for check in looked.checks if not check.ok)
-        logger.warning("not ready: %s", details)
+    """Look, and log what changed: probes ask every few seconds."""
+    last, looked = services.readiness.last, check_readiness(services)
+    faults = _describe_faults(looked)
+    if faults and (last is None or _describe_faults(last) != faults):
+        logger.warning("not ready: %s", faults)
+    elif last is not None and not last.ready and looked.ready:
+        logger.info("ready again")
     return looked
+
+
+def _describe_faults(readiness: Readiness) -> str:
+    if readiness.ready:
+        return ""
+    return "; ".join(f"{check.name}: {check.detail}" for check in readiness.checks if not check.ok)
 
 
 def program_version() -> str:

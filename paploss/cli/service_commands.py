@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import signal
 import time
 from collections.abc import Iterator
@@ -84,10 +85,18 @@ def serve(
             listener = stack.enter_context(bind(settings.host, settings.port))
             server = make_server(create_app(settings, make_driver))
         except (AddressError, SchemaError, QueueError, PoolsError, ClusterError, TracingError) as error:
-            raise CommandError(str(error), FAILED) from None
+            raise _last_words(settings, str(error)) from None
         except DatabaseError as error:
-            raise CommandError(f"PAPLOSS_DATABASE_URL: the database cannot be used: {error.orig}", FAILED) from None
+            raise _last_words(settings, f"PAPLOSS_DATABASE_URL: the database cannot be used: {error.orig}") from None
         server.run(sockets=[listener])
+
+
+def _last_words(settings: Settings, message: str) -> Exception:
+    """What ends a controller that cannot start: for people, or as a line of its log where programs read that."""
+    if settings.log_format == "text":
+        return CommandError(message, FAILED)
+    logging.getLogger(__name__).critical(message)
+    return typer.Exit(FAILED)
 
 
 def migrate(as_json: JsonOption = False) -> None:

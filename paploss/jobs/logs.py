@@ -15,7 +15,7 @@ from typing import Literal
 
 LogFormat = Literal["text", "json"]
 
-_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
 class TextLines(logging.Formatter):
@@ -60,6 +60,12 @@ def start_logging(level: str, log_format: LogFormat, **process_fields: object) -
     sys.excepthook = _log_exception
     threading.excepthook = lambda ended: _log_exception(ended.exc_type, ended.exc_value, ended.exc_traceback)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs a line for every renewal
+    # Of alembic only the migrations that it runs: it also says which database it looks at, whenever it looks.
+    logging.getLogger("alembic.runtime.migration").addFilter(_runs_migration)
+
+
+def _runs_migration(record: logging.LogRecord) -> bool:
+    return str(record.msg).startswith("Running")
 
 
 def _log_exception(
