@@ -81,7 +81,7 @@ def test_a_release_whose_workers_are_all_busy_is_not_blamed(
     check: Check, controller: RunningController, tmp_path: Path
 ) -> None:
     with controller.client("admin") as client, controller.http("worker") as http:
-        search = client.create_search(SearchSpec(profile="synthetic", rounds=1, trials_per_round=1))
+        search = client.create_search(SearchSpec(profile="synthetic", rounds=1, trials_per_round=2))
         while not (queued := list(client.trials(search.id, state="queued"))):
             pass
         PlayedWorker(http).claim(queued[0].id)
