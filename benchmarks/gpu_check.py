@@ -64,11 +64,17 @@ class Sizes:
 
 
 FULL = Sizes(
-    torch.device("cuda"), (10**6, 10**7), ("retinanet-r50", "faster-rcnn-r50"), (16, 64), 512, 200, 21, slots=3, trials=6
+    torch.device("cuda"),
+    (10**6, 10**7),
+    ("retinanet-r50", "faster-rcnn-r50"),
+    (16, 64),
+    512,
+    200,
+    21,
+    slots=3,
+    trials=6,
 )
-SMALL = Sizes(
-    torch.device("cpu"), (10**4,), ("retinanet-tiny", "faster-rcnn-tiny"), (2,), 64, 4, 3, slots=2, trials=2
-)
+SMALL = Sizes(torch.device("cpu"), (10**4,), ("retinanet-tiny", "faster-rcnn-tiny"), (2,), 64, 4, 3, slots=2, trials=2)
 
 
 def check_operators(sizes: Sizes) -> dict[str, object]:
@@ -85,7 +91,9 @@ def check_operators(sizes: Sizes) -> dict[str, object]:
     aligned, aligned_there = (roi_align(image.to(at), regions.to(at), 7).cpu() for at in ("cpu", sizes.device))
     difference = float((aligned - aligned_there).abs().max())
     if not torch.equal(kept, kept_there) or difference > 1e-4:
-        raise PartError(f"operators differ from the CPU's: {len(kept)} boxes kept, there {len(kept_there)}; {difference:g}")
+        raise PartError(
+            f"operators differ from the CPU's: {len(kept)} boxes kept, there {len(kept_there)}; {difference:g}"
+        )
     return {"boxes_kept": len(kept), "roi_align_difference": difference}
 
 
@@ -164,7 +172,17 @@ def run_search(sizes: Sizes) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "spec.yaml"
         file.write_text(json.dumps(spec))
-        command = [sys.executable, "-m", "paploss.cli", "search", str(file), "--state", f"{folder}/state", "--workers", "1"]
+        command = [
+            sys.executable,
+            "-m",
+            "paploss.cli",
+            "search",
+            str(file),
+            "--state",
+            f"{folder}/state",
+            "--workers",
+            "1",
+        ]
         started = time.monotonic()
         _run(command, {"PAPLOSS_SLOTS": str(sizes.slots), "PAPLOSS_GPUS": f"[{gpus}]"})
         return {"slots": sizes.slots, "trials": sizes.trials, "seconds": round(time.monotonic() - started, 1)}
@@ -233,7 +251,9 @@ def _count_waits(step: Callable[[], object], device: torch.device) -> int | None
 def _run(command: list[str], settings: Mapping[str, str]) -> None:
     done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise PartError(f"{' '.join(command[1:5])}: exit status {done.returncode}\n{done.stdout}\n{done.stderr[-2000:]}")
+        raise PartError(
+            f"{' '.join(command[1:5])}: exit status {done.returncode}\n{done.stdout}\n{done.stderr[-2000:]}"
+        )
 
 
 PARTS: Mapping[str, Callable[[Sizes], dict[str, object]]] = {

@@ -108,7 +108,11 @@ def take_steps(job: JobSpec, count: int, device: torch.device) -> Iterator[tuple
         nn.utils.clip_grad_norm_(detector.parameters(), recipe.schedule.clip_norm or math.inf)
         optimizer.step()
         whole.keep(start)
-        yield whole.take(), of_losses.take(), {name: float(total_loss([value]).detach()) for name, value in losses.items()}
+        yield (
+            whole.take(),
+            of_losses.take(),
+            {name: float(total_loss([value]).detach()) for name, value in losses.items()},
+        )
 
 
 def _time_losses(head: Any, clock: Clock) -> None:

@@ -1,6 +1,6 @@
 """Write the chart's README.md: every value with its default and what the comments of values.yaml say of it.
 
-    python deploy/make_chart_readme.py
+python deploy/make_chart_readme.py
 """
 
 import json
@@ -35,7 +35,10 @@ def render() -> str:
     """The README's text."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     head = HEADER.format(description=chart["description"], kubernetes=chart["kubeVersion"].removesuffix("-0"))
-    rows = [f"| `{path}` | {_cell(f'`{default}`') if default else ''} | {_cell(text)} |" for path, default, text in read_values()]
+    rows = [
+        f"| `{path}` | {_cell(f'`{default}`') if default else ''} | {_cell(text)} |"
+        for path, default, text in read_values()
+    ]
     return head + "\n".join(rows) + "\n"
 
 

@@ -138,9 +138,11 @@ class Namespace:
     def play_ready(self, component: str) -> None:
         """Report the pods of a Deployment as ready, and wait until it counts one."""
         found: Any = wait_until(
-            lambda: self.core.list_namespaced_pod(
-                self.name, label_selector=f"app.kubernetes.io/component={component}"
-            ).items,
+            lambda: (
+                self.core.list_namespaced_pod(
+                    self.name, label_selector=f"app.kubernetes.io/component={component}"
+                ).items
+            ),
             f"a pod of {component}",
         )
         for pod in found:

@@ -20,6 +20,7 @@ from paploss.controller.scaling.waiting import TIMEOUT_SECONDS, explain, waits_l
 
 _PAGE = 200
 
+
 class Cluster:
     """The Jobs of one release. Not safe for use from several threads.
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from paploss.controller.scaling.errors import ClusterError
 from paploss.controller.scaling.need import count_wanted
-from paploss.controller.scaling.plan import Patience, Plan, decide, share_out
+from paploss.controller.scaling.plan import Patience, Plan, WorkerJob, decide, share_out
 from paploss.controller.scaling.pools import Pool, Pools
 from paploss.controller.store import queries
 from paploss.controller.store.database import Database
@@ -112,6 +112,17 @@ class Scaler:
                 self._tell(pool, str(error))
                 raise
             self._tell(pool, plan.trouble)
+        for name in jobs.keys() - set(self.pool_names):
+            self._dissolve(name, jobs[name])
+
+    def _dissolve(self, pool: str, jobs: Sequence[WorkerJob]) -> None:
+        """Take back what waits in a pool that is configured no more; its running workers end when they are idle."""
+        for job in jobs:
+            if job.ended:
+                self._cluster.clear(job)
+            elif job.state in ("suspended", "waiting"):
+                logger.info("pool %s is no more: taking back %s, which has not begun", pool, job.name)
+                self._cluster.withdraw(job)
 
     def _carry_out(self, pool: Pool, plan: Plan) -> None:
         for job in plan.clear:

@@ -39,9 +39,7 @@ def check(
     ] = "http://127.0.0.1:8080",
     patience_seconds: Annotated[float, typer.Option(help="How long parts may take to come up.")] = 120,
     timeout_seconds: Annotated[float, typer.Option(help="How long the search may take, workers included.")] = 900,
-    release: Annotated[
-        str, typer.Option(help="In a pod: the Helm release whose pods must not wait for a node.")
-    ] = "",
+    release: Annotated[str, typer.Option(help="In a pod: the Helm release whose pods must not wait for a node.")] = "",
     namespace: Annotated[str, typer.Option(help="In a pod: of the release.")] = "default",
     pod: Annotated[str, typer.Option(help="In a pod: its own name; it goes with the ConfigMap of this name.")] = "",
     as_json: JsonOption = False,

@@ -68,9 +68,7 @@ def _runs_migration(record: logging.LogRecord) -> bool:
     return str(record.msg).startswith("Running")
 
 
-def _log_exception(
-    kind: type[BaseException], error: BaseException | None, traceback: TracebackType | None
-) -> None:
+def _log_exception(kind: type[BaseException], error: BaseException | None, traceback: TracebackType | None) -> None:
     """In place of the traceback as plain text that Python prints for an exception that nothing catches."""
     found = error if error is not None else kind()
     if not isinstance(found, KeyboardInterrupt | SystemExit):

@@ -377,7 +377,9 @@ def test_fields_of_probes_lifecycle_and_init_containers_are_the_operators() -> N
 def test_alerts_and_dashboard_are_those_of_the_folder() -> None:
     (rule,) = objects_of("PrometheusRule", CASES["everything"])
     assert rule["spec"] == yaml.safe_load((CHART / "monitoring" / "alerts.yaml").read_text())
-    boards = [found for found in objects_of("ConfigMap", CASES["everything"]) if "paploss.json" in found.get("data", {})]
+    boards = [
+        found for found in objects_of("ConfigMap", CASES["everything"]) if "paploss.json" in found.get("data", {})
+    ]
     assert [json.loads(found["data"]["paploss.json"]) for found in boards] == [
         json.loads((CHART / "monitoring" / "dashboard.json").read_text())
     ]
@@ -395,7 +397,9 @@ def test_the_startup_probe_waits_as_long_as_the_controller() -> None:
 
 
 def test_the_test_is_one_hook_so_that_its_log_is_printed_once() -> None:
-    hooks = [found for found in render({}) if "test" in found["metadata"].get("annotations", {}).get("helm.sh/hook", "")]
+    hooks = [
+        found for found in render({}) if "test" in found["metadata"].get("annotations", {}).get("helm.sh/hook", "")
+    ]
     assert [found["kind"] for found in hooks] == ["Pod"]
 
 

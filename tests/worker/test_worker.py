@@ -190,7 +190,9 @@ def test_a_worker_without_the_gpus_of_its_pool_refuses_to_start_and_says_why(sta
     process = stack.start_worker(PAPLOSS_GPUS="[2]", CUDA_VISIBLE_DEVICES="")
     assert process.wait(180) == 2
     last = json.loads(stack.log("w0").strip().rpartition("\n")[2])
-    assert last["message"].startswith("gpus: trials need 2, torch sees 0; is the device plugin's runtime class in force")
+    assert last["message"].startswith(
+        "gpus: trials need 2, torch sees 0; is the device plugin's runtime class in force"
+    )
 
 
 def test_a_worker_without_work_ends_after_its_idle_time(stack):

@@ -1,12 +1,13 @@
 """What keeps workers from starting is told while it lasts, of pools that are configured, whoever leads."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from controllers import RunningController
 
 from paploss.controller.scaling.errors import ClusterError
-from paploss.controller.scaling.plan import WorkerJob
+from paploss.controller.scaling.plan import JobState, WorkerJob
 from paploss.controller.scaling.pools import Pool, Pools
 from paploss.controller.scaling.scaler import Scaler
 from paploss.controller.store import queries
@@ -17,14 +18,25 @@ REFUSED = "cannot list the workers' Jobs: 403 jobs.batch is forbidden"
 
 
 class PlayedCluster:
-    """Refuses while it is told to, and has no Jobs otherwise."""
+    """Refuses while it is told to, and has Jobs of a pool that is no more otherwise."""
 
     refusal = ""
+
+    def __init__(self, *old: WorkerJob) -> None:
+        self.old = old
+        self.withdrawn: list[str] = []
+        self.cleared: list[str] = []
+
+    def withdraw(self, job: WorkerJob) -> None:
+        self.withdrawn.append(job.name)
+
+    def clear(self, job: WorkerJob) -> None:
+        self.cleared.append(job.name)
 
     def list_jobs(self) -> dict[str, list[WorkerJob]]:
         if self.refusal:
             raise ClusterError(self.refusal)
-        return {"gpu": []}
+        return {"gpu": [], "old": list(self.old)}
 
 
 def make_scaler(database: Database, cluster: PlayedCluster) -> Scaler:
@@ -67,6 +79,17 @@ def test_an_obstacle_of_a_pool_that_is_no_more_is_none(database: Database) -> No
         for _ in range(60):  # however much has been said of other pools since
             record(session, "workers_unblocked", "workers of pool other: nothing is in the way")
     assert standing(database, "gpu", "other") == ["workers of pool gpu: no GPU"]
+
+
+def test_what_waits_in_a_pool_that_is_no_more_is_taken_back_and_what_runs_is_not(database: Database) -> None:
+    old = [
+        WorkerJob(f"old-{state}", f"uid-{state}", "1", ordinal, "t", state)
+        for ordinal, state in enumerate(get_args(JobState))
+    ]
+    cluster = PlayedCluster(*old)
+    make_scaler(database, cluster).look()
+    assert cluster.withdrawn == ["old-suspended", "old-waiting"]
+    assert cluster.cleared == ["old-succeeded", "old-failed"]
 
 
 def test_static_workers_have_no_obstacles_of_an_elastic_past(sqlite_url: str, redis_url: str, tmp_path: Path) -> None:

@@ -25,7 +25,12 @@ def pool(**changes: Any) -> Pool:
 
 
 def job(
-    ordinal: int, state: str = "running", trouble: str = "", template: str = "t", pod: str | None = None, leaving: int = 0
+    ordinal: int,
+    state: str = "running",
+    trouble: str = "",
+    template: str = "t",
+    pod: str | None = None,
+    leaving: int = 0,
 ) -> WorkerJob:
     return WorkerJob(
         name=f"job-{ordinal}",
