@@ -61,6 +61,8 @@ class Sizes:
     repeats: int
     slots: int
     trials: int
+    overrides: Mapping[str, int]
+    """Of the trainings in the search."""
 
 
 FULL = Sizes(
@@ -73,8 +75,20 @@ FULL = Sizes(
     21,
     slots=3,
     trials=6,
+    overrides={"epochs": 2},
 )
-SMALL = Sizes(torch.device("cpu"), (10**4,), ("retinanet-tiny", "faster-rcnn-tiny"), (2,), 64, 4, 3, slots=2, trials=2)
+SMALL = Sizes(
+    torch.device("cpu"),
+    (10**4,),
+    ("retinanet-tiny", "faster-rcnn-tiny"),
+    (2,),
+    64,
+    4,
+    3,
+    slots=2,
+    trials=2,
+    overrides={"epochs": 1, "image_size_px": 64},
+)
 
 
 def check_operators(sizes: Sizes) -> dict[str, object]:
@@ -166,7 +180,7 @@ def run_search(sizes: Sizes) -> dict[str, object]:
         "gpus": gpus,
         "rounds": 1,
         "trials_per_round": sizes.trials,
-        "overrides": {"epochs": 1},
+        "overrides": dict(sizes.overrides),
         "confirm": {"candidates": 1, "seeds": 1},
     }
     with tempfile.TemporaryDirectory() as folder:

@@ -46,7 +46,6 @@ def read_values() -> Iterator[tuple[str, str, str]]:
     """Path, default and description of each value; of a mapping with a description too, without a default."""
     text = (CHART / "values.yaml").read_text()
     root = yaml.compose(text)
-    assert isinstance(root, yaml.MappingNode)
     yield from _walk(root, text.splitlines(), "")
 
 

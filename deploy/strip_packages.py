@@ -89,4 +89,4 @@ if __name__ == "__main__":
     (found,) = site.getsitepackages()
     strip(Path(found))
     compile_loaded()
-    print(f"{measure(Path(sys.prefix)):.0f} MB of packages")
+    sys.stdout.write(f"{measure(Path(sys.prefix)):.0f} MB of packages\n")

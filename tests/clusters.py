@@ -238,7 +238,7 @@ class PlayedNode:
         self._namespace.core.create_namespaced_pod_eviction(pod.metadata.name, self._namespace.name, body)
 
     def interrupt(self, pod: Any) -> None:
-        """A spot node that goes: its kubelet stops the worker and reports the pod as failed, which is all that is left."""
+        """A spot node that goes: its kubelet stops the worker and reports the pod as failed, and no more follows."""
         process = self._stack.workers.pop(pod.metadata.name)
         process.terminate()
         process.wait()

@@ -1,7 +1,7 @@
 """This machine's GPUs: whether trainings can compute on them, and how they are used.
 
-The use is asked from the driver's tool every few seconds, in a thread of its own, because a broken GPU can make the tool
-hang, and a renewal must not wait for it.
+The use is asked from the driver's tool every few seconds, in a thread of its own, because a broken GPU can make the
+tool hang, and a renewal must not wait for it.
 """
 
 import os

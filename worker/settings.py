@@ -36,8 +36,8 @@ class Settings(ProcessSettings):
     )
     check_gpus: bool = Field(
         True,
-        description="refuse to start where a resource class of `gpus` needs more GPUs than work here; false: to try out "
-        "a platform on machines without GPUs",
+        description="refuse to start where a resource class of `gpus` needs more GPUs than work here; false: to try a "
+        "platform out on machines without GPUs",
     )
     idle_seconds: float | None = Field(None, gt=0, description="end when nothing came for so long; default: never")
     grace_seconds: float = Field(20, gt=0, description="time that a trainer has to leave a checkpoint when stopped")

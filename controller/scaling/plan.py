@@ -1,8 +1,8 @@
 """What to do about a pool's Jobs, decided from a listing alone: create some, take back some, or wait.
 
 A Job that runs is never touched: a worker without work ends by itself, so the pool shrinks without anybody being
-killed. Only Jobs whose pod has not begun are taken back, when they are too many or of an outdated template. Workers that
-are deleted, evicted or preempted are no failures: others take their places at once.
+killed. Only Jobs whose pod has not begun are taken back, when they are too many or of an outdated template. Workers
+that are deleted, evicted or preempted are no failures: others take their places at once.
 
 When something is in the way (a pod cannot be scheduled, an image not be pulled, a worker fails) that is a strike, and
 from then on one Job at a time is tried, after a delay that doubles with each strike. Work that goes well again ends it.

@@ -83,8 +83,11 @@ def _has_ended(pod: Any) -> bool:
 def _read_state(job: Any, pods: Sequence[Any], staying: Any | None) -> tuple[JobState, str]:
     if job.metadata.deletion_timestamp:
         return "leaving", ""
-    if staying is not None:
-        return _read_pod(staying)
+    return _read_job(job, pods) if staying is None else _read_pod(staying)
+
+
+def _read_job(job: Any, pods: Sequence[Any]) -> tuple[JobState, str]:
+    """The state of a Job of which no pod stays."""
     ends = {condition.type: condition for condition in job.status.conditions or () if condition.status == "True"}
     if "Complete" in ends:
         return "succeeded", ""

@@ -1,5 +1,7 @@
 """What the pod of `helm test` does with the cluster: tells which pods have no node, and goes with its release."""
 
+from typing import Any
+
 import urllib3
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
@@ -24,26 +26,26 @@ class Release:
     def find_waiting(self) -> list[str]:
         """A line for each pod that has had no node for over a minute, with the reason; what is refused is one too."""
         try:
-            pods = self._core.list_namespaced_pod(
+            pods: Any = self._core.list_namespaced_pod(
                 self._namespace,
                 label_selector=f"app.kubernetes.io/instance={self._name}",
                 _request_timeout=TIMEOUT_SECONDS,
-            ).items
+            )
+            late = {pod.metadata.name: pod for pod in pods.items if waits_long(pod)}
             return [
-                f"pod {pod.metadata.name} has had no node for over a minute: {explain(self._core, self._namespace, pod)}"
-                for pod in pods
-                if waits_long(pod)
+                f"pod {name} has had no node for over a minute: {explain(self._core, self._namespace, pod)}"
+                for name, pod in late.items()
             ]
         except (ApiException, urllib3.exceptions.HTTPError) as error:
             return [f"pods: cannot be listed ({getattr(error, 'status', None) or type(error).__name__})"]
 
     def adopt(self, pod: str) -> None:
-        """Have a pod deleted with the ConfigMap of its name, which belongs to the release: Helm keeps the pods of tests.
+        """Have a pod deleted with the ConfigMap of its name, which belongs to the release: Helm keeps pods of tests.
 
         Raises:
             ApiException: the cluster refuses.
         """
-        owner = self._core.read_namespaced_config_map(pod, self._namespace, _request_timeout=TIMEOUT_SECONDS)
+        owner: Any = self._core.read_namespaced_config_map(pod, self._namespace, _request_timeout=TIMEOUT_SECONDS)
         reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": pod, "uid": owner.metadata.uid}
         change = {"metadata": {"ownerReferences": [reference]}}
         self._core.patch_namespaced_pod(pod, self._namespace, change, _request_timeout=TIMEOUT_SECONDS)

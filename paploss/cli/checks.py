@@ -30,7 +30,7 @@ GIVEN = ("database_url", "redis_url", "admin_key")
 _PAUSE_SECONDS = 2.0
 
 
-def check(
+def check(  # noqa: PLR0917 (each is an option of the command)
     spec_file: Annotated[
         Path | None, typer.Argument(metavar="SPEC.yaml", help="A search to run; it should take seconds.")
     ] = None,

@@ -109,8 +109,7 @@ def test_fixed_volumes_serve_again_after_their_namespace_was_deleted(kubeconfig:
         for _ in range(3):
             with Config(kubeconfig_path=kubeconfig, namespace=name.name) as helm:
                 helm.install(str(CHART), "demo", values, namespace=name.name)
-                claims = {"demo-state", "demo-data-coco"}
-                wait_until(lambda: claims <= bound_claims(name), "the claims to be bound")
+                wait_until(lambda: {"demo-state", "demo-data-coco"} <= bound_claims(name), "bound claims")
                 volumes = volumes_of(name)
                 helm.upgrade(str(CHART), "demo", values, namespace=name.name)
                 assert volumes_of(name) == volumes

@@ -29,7 +29,7 @@ def test_a_database_that_comes_later_is_waited_for(
     class Comes(logging.Handler):
         """Makes the database as soon as it is missed."""
 
-        def emit(self, record: logging.LogRecord) -> None:
+        def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002
             engine = sqlalchemy.create_engine(
                 sqlalchemy.make_url(url).set(database="postgres"), isolation_level="AUTOCOMMIT"
             )

@@ -1,6 +1,6 @@
 """Workers that are taken from a search: deleted, drained, preempted, interrupted, lost with their node.
 
-The server's own Job controller (1.20) starts another pod for a deleted one and calls the Job complete when the first one
+The server's own Job controller (1.20) starts another pod for a deleted one and calls the Job complete when the first
 has ended; what Kubernetes 1.25 to 1.28 do instead is played. `podReplacementPolicy` (1.29) is in test_pods.py.
 """
 

@@ -24,14 +24,7 @@ def pool(**changes: Any) -> Pool:
     return Pool.model_validate({"name": "gpu", "gpus": 1, "maximum": 10, "job": {}} | changes)
 
 
-def job(
-    ordinal: int,
-    state: str = "running",
-    trouble: str = "",
-    template: str = "t",
-    pod: str | None = None,
-    leaving: int = 0,
-) -> WorkerJob:
+def job(ordinal: int, state: str = "running", trouble: str = "", template: str = "t", leaving: int = 0) -> WorkerJob:
     return WorkerJob(
         name=f"job-{ordinal}",
         uid=f"uid-{ordinal}",
@@ -40,7 +33,7 @@ def job(
         template=template,
         state=state,  # type: ignore[arg-type]
         trouble=trouble,
-        pod=f"pod-{ordinal}" if pod is None else pod,
+        pod=f"pod-{ordinal}",
         leaving=leaving,
     )
 
