@@ -10,11 +10,10 @@ from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
-from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
 
 from paploss.controller.loop.driver import connect
 from paploss.controller.settings import Settings
+from paploss.controller.store.database import UNAVAILABLE, read_clock
 from paploss.jobs.queue import QueueError
 
 logger = logging.getLogger(__name__)
@@ -81,10 +80,10 @@ def _find_obstacle(settings: Settings) -> str:
     database, queue = connect(settings)
     try:
         with database.read() as session:
-            session.execute(text("SELECT 1"))
+            read_clock(session)
         queue.ping()
-    except OperationalError as error:
-        return f"the database: {str(error.orig).strip().partition(chr(10))[0]}"
+    except UNAVAILABLE as error:
+        return f"the database: {str(getattr(error, 'orig', error)).strip().partition(chr(10))[0]}"
     except QueueError as error:
         return f"Redis: {error}"
     finally:

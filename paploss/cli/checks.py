@@ -131,7 +131,7 @@ def _run(
     client: Client, spec: SearchSpec, timeout_seconds: float, console: Console, find_waiting: Callable[[], list[str]]
 ) -> bool:
     """Whether the search ran; not, where all workers are busy with others' trials, which shows that they work."""
-    search = client.create_search(spec)
+    search = client.create(spec)
     try:
         run = client.wait(search.id, timeout_seconds=timeout_seconds)
     except TimeoutError:

@@ -48,13 +48,13 @@ def run_search(release: Release, stack: Stack, node: PlayedNode, disturb: Callab
         nonlocal most
         node.look()
         most = max(most, len(staying(namespace)))
-        return bool(stack.get(f"searches/{search_id}")["state"] != "running")
+        return bool(stack.get(f"experiments/{search_id}")["state"] != "running")
 
     wait_until(ended, "the search to end")
     assert most <= MAXIMUM
-    assert stack.get(f"searches/{search_id}")["state"] == "succeeded"
+    assert stack.get(f"experiments/{search_id}")["state"] == "succeeded"
     assert {trial["state"] for trial in stack.trials(search_id)} == {"succeeded"}
-    log = stack.get(f"searches/{search_id}/log", limit=200)["items"]
+    log = stack.get(f"experiments/{search_id}/log", limit=200)["items"]
     blocked = [line["message"] for line in log if line["kind"] == "workers_blocked"]
     # The next worker may wait for the GPU of one that is leaving.
     assert all("cannot be scheduled: 0/1 nodes are available" in message for message in blocked), blocked

@@ -10,9 +10,9 @@ from paploss.controller.scaling.errors import ClusterError
 from paploss.controller.scaling.plan import JobState, WorkerJob
 from paploss.controller.scaling.pools import Pool, Pools
 from paploss.controller.scaling.scaler import Scaler
-from paploss.controller.store import queries
 from paploss.controller.store.database import Database
 from paploss.controller.store.events import record
+from paploss.controller.store.reading import lists
 
 REFUSED = "cannot list the workers' Jobs: 403 jobs.batch is forbidden"
 
@@ -47,7 +47,7 @@ def make_scaler(database: Database, cluster: PlayedCluster) -> Scaler:
 
 def standing(database: Database, *pools: str) -> list[str]:
     with database.read() as session:
-        return queries.standing_obstacles(session, pools)
+        return lists.standing_obstacles(session, pools)
 
 
 def test_an_obstacle_is_told_until_it_is_gone(database: Database) -> None:

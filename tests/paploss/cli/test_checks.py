@@ -81,7 +81,7 @@ def test_a_release_whose_workers_are_all_busy_is_not_blamed(
     check: Check, controller: RunningController, tmp_path: Path
 ) -> None:
     with controller.client("admin") as client, controller.http("worker") as http:
-        search = client.create_search(SearchSpec(profile="synthetic", rounds=1, trials_per_round=2))
+        search = client.create(SearchSpec(profile="synthetic", rounds=1, trials_per_round=2))
         while not (queued := list(client.trials(search.id, state="queued"))):
             pass
         PlayedWorker(http).claim(queued[0].id)
@@ -90,7 +90,7 @@ def test_a_release_whose_workers_are_all_busy_is_not_blamed(
         assert result.exit_code == 0, result.stderr
         assert "all 1 workers are busy with other trials" in result.stderr
         assert '"search_ok": null' in result.stdout
-        states = {found.id: found.state for found in client.list_searches()}
+        states = {found.id: found.state for found in client.list_experiments()}
         assert states.pop(search.id) == "running"
         assert set(states.values()) == {"cancelled"}
 
@@ -98,7 +98,7 @@ def test_a_release_whose_workers_are_all_busy_is_not_blamed(
 def test_a_search_through_a_worker_is_told(check: Check, controller: RunningController, tmp_path: Path) -> None:
     def play() -> None:
         with controller.client("admin") as client, controller.http("worker") as http:
-            while not (found := list(client.list_searches())):
+            while not (found := list(client.list_experiments())):
                 pass
             run_search(client, PlayedWorker(http), found[0].id)
 
