@@ -198,7 +198,8 @@ def run_search(sizes: Sizes) -> dict[str, object]:
             "1",
         ]
         started = time.monotonic()
-        _run(command, {"PAPLOSS_SLOTS": str(sizes.slots), "PAPLOSS_GPUS": f"[{gpus}]"})
+        threads = {} if gpus else {"OMP_NUM_THREADS": "1"}  # on a CPU, slots would wait for each other's threads
+        _run(command, {"PAPLOSS_SLOTS": str(sizes.slots), "PAPLOSS_GPUS": f"[{gpus}]"} | threads)
         return {"slots": sizes.slots, "trials": sizes.trials, "seconds": round(time.monotonic() - started, 1)}
 
 
