@@ -17,9 +17,11 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 
 
 FROM python AS controller-packages
-RUN python -m venv /opt/venv
+RUN python -m venv --without-pip /opt/venv
 COPY deploy/requirements/controller.txt /tmp/requirements.txt
-RUN /opt/venv/bin/pip install --no-deps --requirement /tmp/requirements.txt
+COPY deploy/strip_packages.py /tmp/
+RUN python -m pip --python /opt/venv/bin/python install --no-deps --no-compile --requirement /tmp/requirements.txt \
+  && /opt/venv/bin/python /tmp/strip_packages.py
 
 
 FROM ${BUILD_IMAGE} AS worker-packages

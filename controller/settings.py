@@ -54,6 +54,9 @@ class Settings(ProcessSettings):
     worker_pools_file: Path | None = Field(
         None, description="elastic workers: the pools of controller.scaling.pools, as YAML; none where empty"
     )
+    start_seconds: float = Field(
+        0, ge=0, description="how long to wait at start for a database and a Redis that cannot be reached yet"
+    )
     scaling_seconds: float = Field(5, gt=0, description="pause between two looks at the elastic workers")
 
     lease_seconds: float = Field(60, gt=0, description="a worker that is silent for so long has lost its trial")

@@ -1,5 +1,6 @@
 """A worker process over its whole life, against a real controller, Redis and trainer (the profile `synthetic`)."""
 
+import json
 import signal
 
 import psutil
@@ -163,7 +164,7 @@ def test_slots_that_share_a_machine_have_their_own_gpus(stack, tmp_path):
     tool.write_text("#!/bin/sh\nfor number in 0 1 2; do echo 'a model'; done\n")
     tool.chmod(0o755)
     path = f"{tmp_path}:{stack.environment['PATH']}"
-    stack.start_worker(PAPLOSS_SLOTS="4", PAPLOSS_GPUS="[1]", PATH=path)
+    stack.start_worker(PAPLOSS_SLOTS="4", PAPLOSS_GPUS="[1]", PAPLOSS_CHECK_GPUS="false", PATH=path)
     stack.submit_training(synthetic=LONG, gpus=1, seeds=[0, 1, 2, 3])
 
     def visible() -> list[str]:
@@ -171,6 +172,15 @@ def test_slots_that_share_a_machine_have_their_own_gpus(stack, tmp_path):
 
     wait_until(lambda: len(stack.trainers()) == 4, "four at a time")
     assert visible() == ["0", "0", "1", "2"]  # the fourth slot shares the first GPU
+
+
+def test_a_worker_without_the_gpus_of_its_pool_refuses_to_start_and_says_why(stack):
+    process = stack.start_worker(PAPLOSS_GPUS="[2]", CUDA_VISIBLE_DEVICES="")
+    assert process.wait(180) == 2
+    last = json.loads(stack.log("w0").strip().rpartition("\n")[2])
+    assert last["message"].startswith(
+        "gpus: trials need 2, torch sees 0; is the device plugin's runtime class in force"
+    )
 
 
 def test_a_worker_without_work_ends_after_its_idle_time(stack):
