@@ -282,7 +282,7 @@ PARTS: Mapping[str, Callable[[Sizes], dict[str, object]]] = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """ExperimentSummary the parts; the exit status."""
+    """Run the parts; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
     parser.add_argument("--small", action="store_true", help="tiny sizes on the CPU")

@@ -83,7 +83,7 @@ def _leaving_if_stopped(attempt: Attempt) -> Callable[[], None]:
         if time.monotonic() - last >= PROGRESS_SECONDS:
             last = time.monotonic()
             if attempt.stop_requested():
-                raise Interrupted("handed back while images were checked")
+                raise Interrupted("released while images were checked")
 
     return leave_if_stopped
 

@@ -75,7 +75,7 @@ def test_a_network_cut_for_longer_than_a_lease_while_two_workers_train_one_trial
     await_trainer(stack, "w1", trial_id)
     assert trainer.is_running()  # the first worker has heard nothing and holds on
     resume([trainer])
-    platform.to_controller.mend()
+    platform.to_controller.repair()
     expect_same(stack, experiment_id, undisturbed)
     assert attempts(stack.database, trial_id)[0].outcome == "expired"
 
@@ -94,7 +94,7 @@ def test_of_two_workers_that_finish_the_same_trial_the_one_that_claimed_last_cou
     suspend([second])
     resume([first])
     wait_until(lambda: list((stack.state / "trials" / trial_id).glob("*/result.json")), "the first to finish")
-    platform.to_controller.mend()
+    platform.to_controller.repair()
     wait_until(lambda: late_results(stack, trial_id), "its result to arrive")
     resume([second])
     expect_same(stack, experiment_id, undisturbed)
@@ -133,12 +133,12 @@ def test_a_full_disk_at_the_worker(platform: Breakable, undisturbed: Outcome) ->
     experiment_id = stack.submit(**SEARCH)
     await_trainer(stack, "w0")
     limit_files(stack, "w0", 0)
-    # The training that runs needs no disk to end. The next one cannot start and is handed back; then the worker waits.
+    # The training that runs needs no disk to end. The next one cannot start and is released; then the worker waits.
     await_trials(
         stack,
         experiment_id,
         lambda trials: any(one.outcome == "preempted" for t in trials for one in attempts(stack.database, t.id)),
-        "a trial to be handed back",
+        "a trial to be released",
     )
     limit_files(stack, "w0", resource.RLIM_INFINITY)
     expect_same(stack, experiment_id, undisturbed)
