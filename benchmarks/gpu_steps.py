@@ -13,11 +13,13 @@ from torch import nn
 
 from paploss.caches import find_cache_folder
 from paploss.jobs.spec import JobSpec
+from paploss.trainer.cores import available_cores
 from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples, training_batches
 from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import build_detector
+from paploss.trainer.minimised import minimised_loss
 from paploss.trainer.precision import compute_in
-from paploss.trainer.process import available_cores, set_up
+from paploss.trainer.process import set_up
 from paploss.trainer.profiles import recipe_of
 from paploss.trainer.schedule import build_optimizer
 
