@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
 from paploss.caches import find_cache_folder
+from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
 from paploss.cli.extras import require
 from paploss.cli.failures import FAILED, CommandError
 from paploss.cli.local_training import call_trainer, run_training
