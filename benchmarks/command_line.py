@@ -31,7 +31,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, run_platform(Path(folder) / "state", None, workers=0) as platform:
         with Client(platform.address.url, platform.address.key) as client:
             for number in range(SEARCHES):
-                client.create_search(SearchSpec(profile="synthetic", name=f"search {number}"))
+                client.create(SearchSpec(profile="synthetic", name=f"search {number}"))
         paploss = [sys.executable, "-m", "paploss.cli"]
         commands = {
             BASELINE: [sys.executable, "-c", "import typer"],

@@ -98,7 +98,7 @@ class Controller:
         """Give a lease up."""
         return self._post("release", request, Accepted)
 
-    def find_removable_files(self, request: FilesRequest) -> FilesReply:
+    def find_unneeded_files(self, request: FilesRequest) -> FilesReply:
         """Ask which trials' files may be removed."""
         return self._post("files", request, FilesReply)
 

@@ -23,7 +23,7 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The file; by
 
 
 def dump(
-    search_id: IdArgument,
+    experiment_id: IdArgument,
     file: FileArgument,
     *,
     as_json: JsonOption = False,
@@ -33,7 +33,7 @@ def dump(
 ) -> None:
     """Write a search with its rounds, trials, results and log to a file; needs an administrator's key."""
     with connect(state, url, key_file) as client:
-        content = client.dump(search_id)
+        content = client.dump(experiment_id)
     try:
         write_whole(file, content)
     except OSError as error:

@@ -35,7 +35,7 @@ def complete_ids(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str
     """Ids that begin so with their names, newest first, for the shell; none where no controller answers."""
     try:
         with open_session(ctx.params.get("state") or DEFAULT_STATE, ctx.params.get("url"), None) as session:
-            for run in (*session.items("searches"), *session.items("trainings")):
+            for run in session.items("experiments"):
                 if str(run.get("id")).startswith(incomplete):
                     yield str(run["id"]), plain(f"{run.get('state')} {run.get('name')}")
     except (CommandError, ClientError):
@@ -44,7 +44,7 @@ def complete_ids(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str
 
 IdArgument = Annotated[
     str,
-    typer.Argument(metavar="ID", help="Id of a search, or of a training request.", autocompletion=complete_ids),
+    typer.Argument(metavar="ID", help="Id of an experiment.", autocompletion=complete_ids),
 ]
 
 

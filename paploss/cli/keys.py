@@ -92,8 +92,8 @@ def _write_key(name: str, role: KeyRole) -> str:
     require("--direct", "controller")
     # Late, because the database's packages are not there where only the client is installed.
     from paploss.cli.databases import open_database  # noqa: PLC0415
+    from paploss.controller.store.access.keys import create_key  # noqa: PLC0415
     from paploss.controller.store.errors import StoreError  # noqa: PLC0415
-    from paploss.controller.store.keys import create_key  # noqa: PLC0415
 
     with open_database() as database:
         try:

@@ -19,18 +19,26 @@ def list_all(
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """All searches and training requests, newest first."""
+    """All experiments, newest first."""
     with open_session(state, url, key_file) as session:
-        runs = [*session.items("searches"), *session.items("trainings")]
-    runs.sort(key=lambda run: str(run.get("created_at")), reverse=True)
+        found = list(session.items("experiments"))
     if as_json:
-        echo_json(runs)
+        echo_json(found)
         return
     whole = partial(Column, no_wrap=True)  # an id that is cut short cannot be copied
-    columns = (whole("id"), "name", "profile", whole("state"), whole("trials"), whole("AP"), f"created ({TIME_ZONE})")
+    columns = (
+        whole("id"),
+        whole("kind"),
+        "name",
+        "profile",
+        whole("state"),
+        whole("trials"),
+        whole("AP"),
+        f"created ({TIME_ZONE})",
+    )
     table = Table(*columns, box=None)
-    for run in runs:
-        texts = (str(run.get(name, "")) for name in ("id", "name", "profile", "state"))
-        trials = f"{run.get('trials_final')}/{run.get('trials_planned')}"
-        table.add_row(*texts, trials, percent(run.get("best_ap")), moment(run.get("created_at")))
+    for each in found:
+        texts = (str(each.get(name, "")) for name in ("id", "kind", "name", "profile", "state"))
+        trials = f"{each.get('trials_final')}/{each.get('trials_planned')}"
+        table.add_row(*texts, trials, percent(each.get("best_ap")), moment(each.get("created_at")))
     make_console().print(table)

@@ -19,23 +19,23 @@ class Commands(LazyGroup):
         ),
         "list": Entry(
             "listing:list_all",
-            "All searches and training requests, newest first.",
+            "All experiments, newest first.",
         ),
         "show": Entry(
-            "runs:show",
-            "One search with its rounds and its best loss, or one training request with its results.",
+            "experiments:show",
+            "One search with its rounds and its best loss, or one comparison or training with its results.",
         ),
         "pause": Entry(
-            "runs:pause",
-            "Stop starting trials; running ones are preempted and leave a checkpoint.",
+            "experiments:pause",
+            "Stop starting trials; running ones leave a checkpoint.",
         ),
         "resume": Entry(
-            "runs:resume",
+            "experiments:resume",
             "Go on after a pause.",
         ),
         "cancel": Entry(
-            "runs:cancel",
-            "End a search and all its open trials, for good.",
+            "experiments:cancel",
+            "End an experiment and all its open trials, for good.",
         ),
         "dump": Entry(
             "backups:dump",

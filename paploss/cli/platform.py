@@ -36,10 +36,10 @@ from paploss.client.states import Role
 from paploss.client.transport import Route
 from paploss.controller.settings import Settings
 from paploss.controller.store import schema
+from paploss.controller.store.access.keys import create_key, find_key
+from paploss.controller.store.access.sign_ins import create_code
 from paploss.controller.store.database import Database
 from paploss.controller.store.errors import ConflictError, SchemaError
-from paploss.controller.store.keys import create_key, find_key
-from paploss.controller.store.sign_ins import create_code
 from paploss.files import PRIVATE, write_whole
 
 HOST = "127.0.0.1"

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from paploss.cli.output import plain
 from paploss.cli.wording import duration, percent
-from paploss.client.models import Best, RoundSummary, SearchDetail, TrialSummary
+from paploss.client.models import Best, ExperimentDetail, RoundSummary, TrialSummary
 
 _SHOWN_ROUNDS = 12
 _SHOWN_TRIALS = 8
@@ -35,7 +35,7 @@ class SearchProgress:
         if self._live:
             self._live.stop()
 
-    def update(self, search: SearchDetail, rounds: Sequence[RoundSummary], running: Sequence[TrialSummary]) -> None:
+    def update(self, search: ExperimentDetail, rounds: Sequence[RoundSummary], running: Sequence[TrialSummary]) -> None:
         """Show the present state."""
         if self._live:
             self._live.update(render(search, rounds, running), refresh=True)
@@ -46,7 +46,7 @@ class SearchProgress:
         """Print a line that stays."""
         self._console.print(text)
 
-    def _print_news(self, search: SearchDetail, rounds: Sequence[RoundSummary]) -> None:
+    def _print_news(self, search: ExperimentDetail, rounds: Sequence[RoundSummary]) -> None:
         closed = [row for row in rounds if row.closed_at is not None]
         for row in closed[self._printed_rounds :]:
             self.say(
@@ -59,7 +59,7 @@ class SearchProgress:
             self.say(f"stage: {search.stage}, {search.trials_final} of {search.trials_planned} trials done")
 
 
-def render(search: SearchDetail, rounds: Sequence[RoundSummary], running: Sequence[TrialSummary]) -> RenderableType:
+def render(search: ExperimentDetail, rounds: Sequence[RoundSummary], running: Sequence[TrialSummary]) -> RenderableType:
     """The whole picture of a running search."""
     parts: list[RenderableType] = []
     closed = [row for row in rounds if row.closed_at is not None]
@@ -88,14 +88,14 @@ def render(search: SearchDetail, rounds: Sequence[RoundSummary], running: Sequen
 
 
 def rounds_table(rounds: Sequence[RoundSummary]) -> Table:
-    table = Table("round", "trials", "mean AP", "best AP", "sigma", box=None, header_style="dim", padding=(0, 2))
+    table = Table("round", "trials", "mean AP", "best AP", "spread", box=None, header_style="dim", padding=(0, 2))
     for row in rounds:
         table.add_row(
             str(row.number + 1),
             str(row.rewards),
             percent(row.mean_reward),
             percent(row.best_reward),
-            f"{row.sigma:.3f}",
+            "–" if row.spread is None else f"{row.spread:.3f}",
         )
     return table
 

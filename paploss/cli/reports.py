@@ -21,7 +21,7 @@ from paploss.files import write_whole
 
 
 def report(
-    search_id: IdArgument,
+    experiment_id: IdArgument,
     *,
     out: Annotated[Path | None, typer.Option(help="HTML file to write (default: STATE/reports/ID.html).")] = None,
     png: Annotated[
@@ -34,8 +34,8 @@ def report(
 ) -> None:
     """Tell the whole story of a search in one HTML file that needs nothing else."""
     with connect(state, url, key_file) as client:
-        story = gather(client, search_id)
-    file = out or state / "reports" / f"{search_id}.html"
+        story = gather(client, experiment_id)
+    file = out or state / "reports" / f"{experiment_id}.html"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, render(story))

@@ -19,7 +19,7 @@ from paploss.cli.connection import (
 from paploss.cli.exports import describe_best, write_config, write_export, write_module
 from paploss.cli.failures import CommandError
 from paploss.cli.output import echo, echo_json
-from paploss.client.models import Best, SearchDetail
+from paploss.client.models import Best, ExperimentDetail
 
 
 class ExportFormat(StrEnum):
@@ -31,7 +31,7 @@ class ExportFormat(StrEnum):
 
 
 def export(
-    search_id: IdArgument,
+    experiment_id: IdArgument,
     *,
     formats: Annotated[
         list[ExportFormat] | None,
@@ -55,8 +55,8 @@ def export(
 ) -> None:
     """Write the best loss: as JSON, as a ready mmdet config, and as a standalone PyTorch module."""
     with connect(state, url, key_file) as client:
-        found, best = client.get_search(search_id), client.best(search_id)
-    files = export_files(out or default_file(state, search_id))
+        found, best = client.get_experiment(experiment_id), client.best(experiment_id)
+    files = export_files(out or default_file(state, experiment_id))
     if formats and len(formats) == 1 and out:
         files[formats[0]] = out
     written, refused = write_files(found, best, files, formats or list(ExportFormat))
@@ -69,9 +69,9 @@ def export(
         echo(line)
 
 
-def default_file(state: Path, search_id: str) -> Path:
+def default_file(state: Path, experiment_id: str) -> Path:
     """Where the parameters of a search go unless told otherwise."""
-    return state / "exports" / f"{search_id}.json"
+    return state / "exports" / f"{experiment_id}.json"
 
 
 def export_files(file: Path) -> dict[ExportFormat, Path]:
@@ -84,7 +84,7 @@ def export_files(file: Path) -> dict[ExportFormat, Path]:
 
 
 def write_files(
-    found: SearchDetail, best: Best, files: dict[ExportFormat, Path], formats: Sequence[ExportFormat]
+    found: ExperimentDetail, best: Best, files: dict[ExportFormat, Path], formats: Sequence[ExportFormat]
 ) -> tuple[dict[ExportFormat, Path], dict[ExportFormat, str]]:
     """Write the best loss in some formats.
 

@@ -15,9 +15,9 @@ from paploss.cli.progress import FINAL_STATES, conclusion
 from paploss.cli.results import ExportFormat, default_file, describe_files, export_files, write_files
 from paploss.cli.specifications import read_search
 from paploss.cli.terminal import make_console, say
-from paploss.cli.watching import watch_search
+from paploss.cli.watching import has_spec, watch_search
 from paploss.cli.wording import next_command
-from paploss.client.models import SearchDetail
+from paploss.client.models import ExperimentDetail
 from paploss.client.specs import SearchSpec
 from paploss.client.sync_client import Client
 
@@ -48,16 +48,16 @@ def search(
     ):
         # On a platform that stays, the same command again means another search.
         unfinished = _find_unfinished(client, spec) if keep_up else None
-        search_id = unfinished or client.create_search(spec).id
+        experiment_id = unfinished or client.create(spec).id
         if detach:
-            tell(as_json, {"id": search_id}, search_id)
+            tell(as_json, {"id": experiment_id}, experiment_id)
             return
-        console.print(f"search {search_id}{' goes on' if unfinished else ''}")
+        console.print(f"search {experiment_id}{' goes on' if unfinished else ''}")
         try:
-            found = watch_search(client, search_id, console, keep_up)
+            found = watch_search(client, experiment_id, console, keep_up)
         except KeyboardInterrupt:
             if keep_up is None:
-                follow = next_command("show", search_id, "--watch")
+                follow = next_command("show", experiment_id, "--watch")
                 raise CommandError(f"the search goes on: {follow}", INTERRUPTED) from None
             console.print("running trials leave a checkpoint ...")
             raise CommandError("interrupted; the same command goes on", INTERRUPTED) from None
@@ -66,8 +66,8 @@ def search(
 
 def _find_unfinished(client: Client, spec: SearchSpec) -> str | None:
     """A search of this very specification that was interrupted, going on again."""
-    for summary in client.list_searches():
-        if summary.state in FINAL_STATES or client.get_search(summary.id).spec != spec:
+    for summary in client.list_experiments("search"):
+        if summary.state in FINAL_STATES or not has_spec(client, summary, spec):
             continue
         if summary.state == "paused":
             client.resume(summary.id)
@@ -75,7 +75,7 @@ def _find_unfinished(client: Client, spec: SearchSpec) -> str | None:
     return None
 
 
-def _conclude(client: Client, found: SearchDetail, console: Console, state: Path, as_json: bool) -> None:
+def _conclude(client: Client, found: ExperimentDetail, console: Console, state: Path, as_json: bool) -> None:
     if found.state != "succeeded":
         raise CommandError(f"search {found.id} {found.state}: {found.reason}", FAILED)
     best = client.best(found.id)

@@ -17,7 +17,7 @@ from paploss.cli.local_training import call_trainer, run_training
 from paploss.cli.output import echo, echo_json
 from paploss.cli.specifications import read_training
 from paploss.cli.terminal import make_console, say
-from paploss.cli.watching import watch_training
+from paploss.cli.watching import watch_trainings
 from paploss.cli.wording import next_command, percent
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import TrainingSpec
@@ -90,7 +90,7 @@ def train(
             evaluate_split=evaluate_on.value,
         )
         with connect(state, url, key_file) as client:
-            training = watch_training(client, client.create_training(spec).id, console)
+            training = watch_trainings(client, client.create(spec).id, console)
         if as_json:
             echo_json(training)
         return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from paploss.cli.output import tell
 
 if TYPE_CHECKING:
-    from paploss.client.models import Run
+    from paploss.client.models import ExperimentSummary
 
 TIME_ZONE = "UTC"
 """Of every time that is shown; tables say it in the column's head."""
@@ -48,6 +48,6 @@ def next_command(*words: object) -> str:
     return shlex.join(map(str, (program, *words)))
 
 
-def tell_state(run: "Run", as_json: bool) -> None:
-    """Print what has become of a search or a training request."""
-    tell(as_json, run, f"{run.id} is {run.state}")
+def tell_state(found: "ExperimentSummary", as_json: bool) -> None:
+    """Print the state of an experiment."""
+    tell(as_json, found, f"{found.id} is {found.state}")

@@ -121,7 +121,7 @@ def test_a_lost_answer_of_a_real_controller_costs_no_attempt(
 ) -> None:
     with running.client() as client:
         losses = [{"label": "start", "preset": "identity"}]
-        client.create_training(training_spec(losses=losses, learning_rates=[]))
+        client.create(training_spec(losses=losses, learning_rates=[]))
     entry = wait_until(lambda: queue.take([0], "w1", block_seconds=1, takeover_seconds=60), "the entry")
     rule = gateway.answer("claim", 502, kind="text/html", times=1)
     time = PlayedTime()

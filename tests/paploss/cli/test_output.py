@@ -58,16 +58,16 @@ def test_control_characters_are_not_obeyed() -> None:
 def there(controller: RunningController, client: Client) -> dict[str, str]:
     """The environment of commands at a controller with a search and a comparison of each difficult name."""
     for text in MARKUP:
-        client.create_search(SearchSpec(profile="synthetic", name=text))
+        client.create(SearchSpec(profile="synthetic", name=text))
         choice = LossChoice(label=text, preset="identity")
-        client.create_training(TrainingSpec(profile="synthetic", name=f"Größe {text} 猫", losses=(choice,)))
+        client.create(TrainingSpec(profile="synthetic", name=f"Größe {text} 猫", losses=(choice,)))
     return {"PAPLOSS_CONTROLLER_URL": controller.url, "PAPLOSS_KEY": controller.keys["user"]}
 
 
 def test_lists_and_details_show_every_name_as_it_is(client: Client, there: dict[str, str]) -> None:
     shown = run("list", **there).stdout.decode()
     assert all(shown.count(text) == 2 for text in MARKUP), shown
-    for row in (*client.list_searches(), *client.list_trainings()):
+    for row in client.list_experiments():
         done = CliRunner().invoke(app, ["show", row.id], env=there)
         assert done.exit_code == 0, done.output
         assert row.name in done.stdout
