@@ -136,9 +136,8 @@ class AsyncClient:
         """The event log, oldest line first, from the line after the one with the id `after`."""
         cursor = str(after)
         while True:
-            page = await self._get(
-                Page[LogLine], f"experiments/{experiment_id}/log", cursor=cursor, limit=async_session.PAGE
-            )
+            path = f"experiments/{experiment_id}/log"
+            page = await self._get(Page[LogLine], path, cursor=cursor, limit=async_session.PAGE)
             if not page.items:
                 return
             for line in page.items:
