@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from paploss.controller.store.database import sqlite_url
 from paploss.jobs.logs import LogFormat
 from paploss.jobs.settings import ProcessSettings
 
@@ -92,4 +92,4 @@ class Settings(ProcessSettings):
     @property
     def resolved_database_url(self) -> str:
         """The database's URL, with the default filled in."""
-        return self.database_url or sqlite_url(self.state_dir.absolute() / "paploss.db")
+        return self.database_url or f"sqlite:///{quote(str(self.state_dir.absolute()))}/paploss.db"

@@ -133,7 +133,7 @@ class Stack:
                 self.post(f"experiments/{found['id']}/cancel")
 
     def trainers(self, name: str = "w0") -> list[psutil.Process]:
-        """The trainer processes of a worker, without the guards that stand between."""
+        """The trainer processes of a worker, without the subreapers that stand between."""
         found = []
         for process in psutil.Process(self.workers[name].pid).children(recursive=True):
             try:

@@ -64,7 +64,7 @@ def pause(
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Stop starting trials; running ones are preempted and leave a checkpoint."""
+    """Stop starting trials; running ones leave a checkpoint."""
     with connect(state, url, key_file) as client:
         tell_state(client.pause(experiment_id), as_json)
 

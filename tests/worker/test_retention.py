@@ -48,8 +48,8 @@ def test_files_of_trials_that_ended_go_after_some_days(running: RunningControlle
         cancelled, broken, product, compared, open_one = (
             start(),
             start(),
-            start(kind="final"),
-            start(kind="compare"),
+            start(kind="training"),
+            start(kind="comparison"),
             start(),
         )
         client.cancel(cancelled.trial_id.partition("-")[0])

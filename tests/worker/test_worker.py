@@ -31,7 +31,7 @@ def test_a_trial_is_run_its_result_counted_and_its_files_removed(stack):
 
 def test_a_final_training_keeps_its_weights(stack):
     stack.start_worker()
-    training = stack.submit_training(kind="final", synthetic=SHORT)
+    training = stack.submit_training(kind="training", synthetic=SHORT)
     stack.wait_for(training, "succeeded")
     (folder,) = (stack.state / "trials" / stack.trial(training)["id"]).iterdir()
     wait_until((folder / "answered.json").exists, "the answer to be noted")

@@ -59,7 +59,7 @@ def report(profile: str = "faster-rcnn-tiny") -> Comparison:
 def test_every_example_is_a_comparison_of_losses_that_fit() -> None:
     assert len(EXAMPLES) >= 2
     for file in EXAMPLES:
-        assert read_comparison(file).kind == "compare"
+        assert read_comparison(file).kind == "comparison"
 
 
 def test_a_loss_may_come_from_a_file_beside_the_specification(spec_file: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_loss_may_come_from_a_file_beside_the_specification(spec_file: Path) -
         ("profile: retinanet-tiny\nlosses: [ce_l1]", "losses[CE + L1].loss.name: expected one of"),
         ("profile: retinanet-tiny\nlosses: [{file: none.json}]", "none.json: No such file"),
         ("profile: retinanet-tiny\nlosses: [{file: loss.json}, alrp, alrp]", "distinct labels"),
-        ("profile: retinanet-tiny\nkind: final", "kind: expected compare, got 'final'"),
+        ("profile: retinanet-tiny\nkind: final", "kind: Input should be 'comparison'"),
         ("profile: retinanet-tiny\nseed: 1", "seed: unknown key"),
     ],
 )
