@@ -50,11 +50,11 @@ def search_spec(data: Path, rounds: int) -> SearchSpec:
     )
 
 
-def comparison_spec(data: Path, search_id: str, seeds: Sequence[int], epochs: int) -> TrainingSpec:
+def comparison_spec(data: Path, experiment_id: str, seeds: Sequence[int], epochs: int) -> TrainingSpec:
     """Trainings with four losses over the same seeds, measured on the test split."""
     return TrainingSpec(
-        name=f"BCCD, RetinaNet tiny: {epochs} epochs, for search {search_id}",
-        kind="compare",
+        name=f"BCCD, RetinaNet tiny: {epochs} epochs, for search {experiment_id}",
+        kind="comparison",
         profile=PROFILE,
         dataset=dataset_spec(data),
         schedule="final",
@@ -63,7 +63,7 @@ def comparison_spec(data: Path, search_id: str, seeds: Sequence[int], epochs: in
             LossChoice(label="Focal + L1", loss=FocalL1()),
             LossChoice(label="Focal + GIoU", loss=FocalGIoU()),
             LossChoice(label=PUBLISHED, preset="retinanet"),
-            LossChoice(label=FOUND, search=search_id),
+            LossChoice(label=FOUND, search=experiment_id),
         ),
         seeds=tuple(seeds),
         learning_rates=(),
@@ -93,12 +93,12 @@ def main() -> None:
         Client(address.url, address.key) as client,
     ):
         spec = search_spec(data, options.rounds)
-        search_id = next((run.id for run in client.list_searches() if run.name == spec.name), None)
-        search_id = search_id or client.create_search(spec).id
-        client.wait(search_id, lambda _: record_search(client, search_id), poll_seconds=POLL_SECONDS)
-        requests = [comparison_spec(data, search_id, options.seeds, epochs) for epochs in options.epochs]
-        known = {run.name: run.id for run in client.list_trainings()}
-        ids = [known.get(request.name) or client.create_training(request).id for request in requests]
+        experiment_id = next((run.id for run in client.list_experiments() if run.name == spec.name), None)
+        experiment_id = experiment_id or client.create(spec).id
+        client.wait(experiment_id, lambda _: record_search(client, experiment_id), poll_seconds=POLL_SECONDS)
+        requests = [comparison_spec(data, experiment_id, options.seeds, epochs) for epochs in options.epochs]
+        known = {run.name: run.id for run in client.list_experiments("comparison")}
+        ids = [known.get(request.name) or client.create(request).id for request in requests]
         for training_id in ids:
             client.wait(training_id, lambda _: record_comparisons(client, ids), poll_seconds=POLL_SECONDS)
 
@@ -113,11 +113,11 @@ def connect(state: Path, workers: int, data: Path) -> Iterator[Address]:
         yield platform.address
 
 
-def record_search(client: Client, search_id: str) -> None:
+def record_search(client: Client, experiment_id: str) -> None:
     """Write what a search has come to so far."""
-    search = client.get_search(search_id)
-    trials = list(client.trials(search_id))
-    rounds = list(client.rounds(search_id))
+    search = client.get_experiment(experiment_id)
+    trials = list(client.trials(experiment_id))
+    rounds = list(client.rounds(experiment_id))
     rewarded = [trial for trial in trials if trial.reward is not None]
     print(
         f"search: round {search.round} of {search.rounds}, {len(rewarded)} rewards, best AP {search.best_ap or 0:.4f}"
@@ -133,7 +133,7 @@ def record_search(client: Client, search_id: str) -> None:
             )
             for trial in trials
         ],
-        "best": client.best(search_id).model_dump(mode="json") if rewarded else None,
+        "best": client.best(experiment_id).model_dump(mode="json") if rewarded else None,
     }
     write_record("bccd-search", CODE, result)
     proxies = [
@@ -176,7 +176,7 @@ def record_comparisons(client: Client, training_ids: Sequence[str]) -> None:
     results: dict[int, dict[str, dict[int, float]]] = {}
     record: dict[str, Any] = {"comparisons": []}
     for training_id in training_ids:
-        training = client.get_training(training_id)
+        training = client.get_experiment(training_id)
         print(f"{training.name}: {training.trials_final} of {training.trials_planned} trainings")
         rewards: dict[str, dict[int, float]] = {choice.label: {} for choice in training.spec.losses}
         for trial in client.trials(training_id):

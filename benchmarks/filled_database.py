@@ -12,14 +12,15 @@ import numpy as np
 from sqlalchemy import insert, update
 
 from paploss.client.specs import SearchSpec
-from paploss.controller.loop.confirmation import IDENTITY, POLICY_MEAN, Measured, Report
-from paploss.controller.loop.jobs import confirm_seed, decode_loss, proxy_seed, search_space
+from paploss.controller.experiments.confirmation import BEST_GUESS, IDENTITY, OUTCOME, ConfirmedLoss, Outcome
+from paploss.controller.experiments.creation import create
+from paploss.controller.experiments.losses import decode_loss, search_space
+from paploss.controller.experiments.seeds import confirm_seed, proxy_seed
 from paploss.controller.search.policy import PolicyState, sample
 from paploss.controller.search.space import HeadParameters
 from paploss.controller.store.database import Database, read_clock
-from paploss.controller.store.models import Attempt, Base, Evaluation, Event, Round, Search, Trial, Worker
-from paploss.controller.store.reports import remember_worker
-from paploss.controller.store.searches import create_search
+from paploss.controller.store.tables import Attempt, Base, Evaluation, Event, Experiment, Round, Trial, Worker
+from paploss.controller.store.trials.telemetry import remember_worker
 from paploss.jobs.lease import WorkerInfo
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import Metrics
@@ -48,10 +49,10 @@ def fill(database: Database, spec: SearchSpec, *, rounds: int | None = None, own
     With `rounds`, below those of `spec`, it is still running in that round; else it has ended and is confirmed.
     """
     with database.write() as session:
-        search_id = create_search(session, spec, owner).id
+        experiment_id = create(session, spec, owner).id
         for number in range(WORKERS):
             remember_worker(session, _worker(spec, number))
-        past = _Past(search_id, spec, read_clock(session), spec.rounds if rounds is None else rounds)
+        past = _Past(experiment_id, spec, read_clock(session), spec.rounds if rounds is None else rounds)
         past.write(is_over=rounds is None)
         for table, rows in past.rows.items():
             if rows:
@@ -59,8 +60,8 @@ def fill(database: Database, spec: SearchSpec, *, rounds: int | None = None, own
                 session.execute(insert(table.__table__), [columns | row for row in rows])
         if rounds is not None:
             session.execute(update(Worker).where(Worker.name.in_(past.running)).values(gpu_use=[GPU_USE]))
-        session.execute(update(Search).where(Search.id == search_id).values(**past.search))
-    return search_id
+        session.execute(update(Experiment).where(Experiment.id == experiment_id).values(**past.search))
+    return experiment_id
 
 
 def _worker(spec: SearchSpec, number: int) -> WorkerInfo:
@@ -73,7 +74,7 @@ def _worker(spec: SearchSpec, number: int) -> WorkerInfo:
 class _Past:
     """What happened to one search, as rows."""
 
-    search_id: str
+    experiment_id: str
     spec: SearchSpec
     clock: float
     rounds: int
@@ -105,7 +106,13 @@ class _Past:
             self._close(state, rewards, closed_at)
         last = self._policy(self.rounds)
         self._add(
-            Round, number=last.version, mu=last.mu.tolist(), sigma=last.sigma, proposed=0, created_at=max(self.free_at)
+            Round,
+            number=last.version,
+            state=last.to_json(),
+            centre=last.mu.tolist(),
+            spread=last.sigma,
+            proposed=0,
+            created_at=max(self.free_at),
         )
         end = max(self.free_at)
         self.search = {"round": self.rounds, "created_at": self.begin, "next_number": len(self.rows[Trial])}
@@ -117,7 +124,7 @@ class _Past:
         self.search["next_number"] = len(self.rows[Trial])
 
     def _add(self, table: type[Base], **row: Any) -> None:
-        self.rows[table].append(row if table in (Attempt, Evaluation) else row | {"search_id": self.search_id})
+        self.rows[table].append(row if table in (Attempt, Evaluation) else row | {"experiment_id": self.experiment_id})
 
     def _policy(self, version: int) -> PolicyState:
         done = version / max(self.spec.rounds, 1)
@@ -141,7 +148,7 @@ class _Past:
 
     def _trial(self, kind: str, seed: int, outcome: str, reward: float, **columns: Any) -> None:
         number = len(self.rows[Trial])
-        trial_id = f"{self.search_id}-{number:06d}"
+        trial_id = f"{self.experiment_id}-{number:06d}"
         slot = int(np.argmin(self.free_at))
         claimed_at = self.free_at[slot]
         seconds = TRIAL_SECONDS * float(self.random.lognormal(0, 0.15)) * (0.6 if outcome == "pruned" else 1.0)
@@ -244,8 +251,9 @@ class _Past:
         self._add(
             Round,
             number=state.version,
-            mu=state.mu.tolist(),
-            sigma=state.sigma,
+            state=state.to_json(),
+            centre=state.mu.tolist(),
+            spread=state.sigma,
             proposed=len(rewards),
             mean_reward=mean,
             best_reward=best,
@@ -260,7 +268,7 @@ class _Past:
         best = max((row for row in self.rows[Trial] if row["reward"] is not None), key=lambda row: row["reward"])
         measured = []
         for label, theta in (
-            (POLICY_MEAN, last.mu),
+            (BEST_GUESS, last.mu),
             (f"trial {best['number']}", np.asarray(best["theta"])),
             (IDENTITY, self.space.start()),
         ):
@@ -271,10 +279,11 @@ class _Past:
                 self._trial("confirm", seed, "succeeded", rewards[seed], label=label, theta=theta)
             values = list(rewards.values())
             error = float(np.std(values, ddof=1)) / len(values) ** 0.5
-            measured.append(Measured(label=label, rewards=rewards, mean=float(np.mean(values)), standard_error=error))
+            mean = float(np.mean(values))
+            measured.append(ConfirmedLoss(label=label, rewards=rewards, mean=mean, standard_error=error))
         chosen = measured[0]
         assert chosen.mean is not None
-        report = Report(
+        outcome = Outcome(
             label=chosen.label,
             loss=decode_loss(self.spec, last.mu.tolist()),
             theta=tuple(last.mu.tolist()),
@@ -287,13 +296,13 @@ class _Past:
             identity=measured[-1],
             published=None,
         )
-        self.search["best"] = report.model_dump(mode="json")
+        self.search["best"] = OUTCOME.write(outcome)
 
     def _add_open(self, state: PolicyState, at: float) -> None:
         """The trials of a round that has just begun: all but two of them with a worker."""
         for index in range(self.spec.trials_per_round):
             number = len(self.rows[Trial])
-            trial_id = f"{self.search_id}-{number:06d}"
+            trial_id = f"{self.experiment_id}-{number:06d}"
             runs = index < min(WORKERS, self.spec.trials_per_round) - 2
             if runs:
                 self.running.append(_worker(self.spec, index).name)

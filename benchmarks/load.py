@@ -70,22 +70,22 @@ def measure_trials(platform: LoadedPlatform, seconds: float) -> dict[str, Any]:
     """Let workers run trials of several searches at once."""
     with platform.client() as client:
         spec = SearchSpec(profile="synthetic", mode="stream", rounds=10_000, trials_per_round=16)
-        searches = [client.create_search(spec.model_copy(update={"seed": seed})).id for seed in range(SEARCHES)]
+        searches = [client.create(spec.model_copy(update={"seed": seed})).id for seed in range(SEARCHES)]
         run_trials(platform, processes=WORKER_PROCESSES, threads=WORKER_THREADS, seconds=WARM_UP_SECONDS)
         before = platform.cpu_seconds()
         done = run_trials(platform, processes=WORKER_PROCESSES, threads=WORKER_THREADS, seconds=seconds)
         after = platform.cpu_seconds()
-        shares = Counter(each.search_id for each in done)
+        shares = Counter(each.experiment_id for each in done)
         result = {
             "trials_per_second": round(len(done) / seconds, 1),
-            "updates": sum(client.get_search(search_id).round for search_id in searches),
-            "shares": [round(shares[search_id] / len(done), 3) for search_id in searches],
+            "updates": sum(client.get_experiment(experiment_id).round for experiment_id in searches),
+            "shares": [round(shares[experiment_id] / len(done), 3) for experiment_id in searches],
             "cpu_ms_per_trial": {kind: round(1000 * (after[kind] - before[kind]) / len(done), 2) for kind in after},
             "controller_mib": platform.controller_mib(),
             "connections": platform.connections(),
         }
-        for search_id in searches:
-            client.cancel(search_id)
+        for experiment_id in searches:
+            client.cancel(experiment_id)
     print(result, flush=True)
     return result
 
@@ -94,7 +94,7 @@ def measure_renewals(platform: LoadedPlatform, workers: int, seconds: float) -> 
     """Let each of so many workers renew its lease every few seconds."""
     with platform.client() as client:
         seeds = tuple(range(workers))
-        training = client.create_training(
+        training = client.create(
             TrainingSpec.model_validate(
                 {
                     "profile": "synthetic",
@@ -126,7 +126,7 @@ def measure_renewals(platform: LoadedPlatform, workers: int, seconds: float) -> 
 
 def measure_reads(platform: LoadedPlatform) -> dict[str, float]:
     """Median time of what people and monitoring ask for again and again."""
-    paths = ("/metrics", "/api/v1/status", "/api/v1/searches", "/api/v1/workers")
+    paths = ("/metrics", "/api/v1/status", "/api/v1/experiments", "/api/v1/workers")
     headers = {"Authorization": f"Bearer {platform.user_key}"}
     found = {}
     with httpx.Client(base_url=platform.urls[0], headers=headers, timeout=60) as http:

@@ -16,8 +16,8 @@ from sqlalchemy import func, select, text
 
 from paploss.client.sync_client import Client
 from paploss.controller.store import schema
+from paploss.controller.store.access.keys import create_key
 from paploss.controller.store.database import Database
-from paploss.controller.store.keys import create_key
 from tests.servers import PostgresServer, RedisServer
 
 FIRST_PORT = 18_700

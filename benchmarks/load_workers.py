@@ -43,7 +43,7 @@ class Target:
 class Done:
     """A trial whose result was accepted."""
 
-    search_id: str
+    experiment_id: str
     at: float
     """Monotonic seconds, the same clock in all processes of a machine."""
 

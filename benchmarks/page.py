@@ -25,8 +25,8 @@ from paploss.client.specs import SearchSpec
 from paploss.controller.api.app import create_app
 from paploss.controller.api.server import bind, make_server
 from paploss.controller.settings import Settings
+from paploss.controller.store.access.keys import create_key
 from paploss.controller.store.database import Database
-from paploss.controller.store.keys import create_key
 
 CODE = ("controller/api", "controller/web", "controller/store", "benchmarks/filled_database.py", "benchmarks/page.py")
 ROUNDS, REPEATS = 1250, 7
@@ -112,17 +112,17 @@ def measure_first_content(url: str, key: str, path: str) -> float | None:
 def main() -> None:
     """Measure, print, and record."""
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as (url, key, database):
-        search_id = fill(database, SearchSpec(name="10,000 trials", profile="retinanet-tiny", rounds=ROUNDS))
+        experiment_id = fill(database, SearchSpec(name="10,000 trials", profile="retinanet-tiny", rounds=ROUNDS))
         with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60) as http:
-            paths = ["/", f"/searches/{search_id}", f"/trials/{search_id}-005000", "/workers", "/trainings"]
-            paths.append(f"/compare?first={search_id}&second={search_id}")
-            pages = {path.replace(search_id, "ID"): measure_page(http, path) for path in paths}
-            base = f"/api/v1/searches/{search_id}"
-            lists = ["/api/v1/searches", "/api/v1/workers", "/api/v1/trainings", "/api/v1/status", base]
+            paths = ["/", f"/experiments/{experiment_id}", f"/trials/{experiment_id}-005000", "/workers", "/trainings"]
+            paths.append(f"/compare?first={experiment_id}&second={experiment_id}")
+            pages = {path.replace(experiment_id, "ID"): measure_page(http, path) for path in paths}
+            base = f"/api/v1/experiments/{experiment_id}"
+            lists = ["/api/v1/experiments", "/api/v1/workers", "/api/v1/experiments", "/api/v1/status", base]
             lists += [f"{base}/trials", f"{base}/trials?state=pruned&newest_first=true", f"{base}/trials?limit=500"]
             lists += [f"{base}/rounds?limit=50", f"{base}/log"]
-            found = {path.replace(search_id, "ID"): round(measure(http, path)[0], 4) for path in lists}
-        first = measure_first_content(url, key, f"/searches/{search_id}")
+            found = {path.replace(experiment_id, "ID"): round(measure(http, path)[0], 4) for path in lists}
+        first = measure_first_content(url, key, f"/experiments/{experiment_id}")
     for path, row in pages.items():
         print(f"{path:32}{row['html_seconds']:8.3f} s {row['compressed_bytes'] / 1e6:6.2f} MB")
     for path, seconds in found.items():

@@ -19,10 +19,10 @@ from benchmarks.simulation import Fleet, Run, simulate
 from paploss.controller.search import selection
 from paploss.controller.search.algorithm import Algorithm, Sample, advantages
 from paploss.controller.search.ascent import ascend
+from paploss.controller.search.paper import Paper, product_slope
 from paploss.controller.search.policy import PolicyState, Vector, log_density
 from paploss.controller.search.ppo import Ppo
 from paploss.controller.search.random_search import RandomSearch
-from paploss.controller.search.released import Released, product_slope
 from paploss.controller.search.scheduling import Schedule
 from paploss.controller.search.space import Space
 
@@ -135,7 +135,7 @@ def study_algorithms() -> list[dict[str, object]]:
     }
     variants: dict[str, Callable[[int], Algorithm]] = {
         "random": RandomSearch,
-        "released": Released,
+        "released": Paper,
         "ppo": Ppo,
         "one sigma, product, clip 0.1": ProductPpo,
         "one sigma, product, clip 0.4": lambda rounds: ProductPpo(rounds, clip=0.4),

@@ -84,7 +84,7 @@ def simulate(schedule: Schedule, fleet: Fleet, seed: int) -> Run:
             updates=len(run.updates),
             open=len(queue) + len(running),
             ready=len(ready),
-            failed=0,
+            unrewarded=0,
             workers=fleet.workers,
             ended=ended,
         )

@@ -14,17 +14,19 @@ from typing import Any
 
 import yaml
 
+from paploss.client.documents import SPEC
 from paploss.client.models import (
     Best,
+    ExperimentDetail,
     Figure,
     LabelResult,
     LogLine,
     RoundSummary,
-    SearchDetail,
     TrialDetail,
     TrialSummary,
 )
 from paploss.client.sync_client import ApiError, Client
+from paploss.controller.web.facts import RequestFacts
 from paploss.controller.web.render import Pages
 
 MOST_TRIALS = 500
@@ -69,7 +71,7 @@ class Failure:
 class Story:
     """What a report tells."""
 
-    search: SearchDetail
+    search: ExperimentDetail
     best: Best | None
     rounds: Sequence[RoundSummary]
     trials: Sequence[TrialSummary]
@@ -82,7 +84,7 @@ class Story:
     @property
     def specification(self) -> str:
         """What was asked for, as a file that `paploss search` takes."""
-        return yaml.safe_dump(self.search.spec.model_dump(mode="json", exclude_none=True), sort_keys=False)
+        return yaml.safe_dump(SPEC.read(self.search.spec).model_dump(mode="json", exclude_none=True), sort_keys=False)
 
     @property
     def shown_trials(self) -> Sequence[TrialSummary]:
@@ -101,25 +103,25 @@ class Story:
         return [Failure(*key, trials=count, example=examples[key]) for key, count in counts.most_common()]
 
 
-def gather(client: Client, search_id: str) -> Story:
+def gather(client: Client, experiment_id: str) -> Story:
     """Read all that a report tells.
 
     Raises:
         ClientError: as of the client; 404 for an unknown search.
     """
-    search = client.get_search(search_id)
-    trials = list(client.trials(search_id))
-    best = client.best(search_id) if search.best_ap is not None else None
+    search = client.get_experiment(experiment_id)
+    trials = list(client.trials(experiment_id))
+    best = client.best(experiment_id) if search.best_ap is not None else None
     of_interest = sorted((t for t in trials if t.reward is not None), key=lambda t: (t.kind == "proxy", *_by_reward(t)))
     details = [client.get_trial(trial.id) for trial in of_interest[:MOST_DETAILS]]
     top = min((t for t in trials if t.kind == "proxy" and t.reward is not None), key=_by_reward, default=None)
     return Story(
         search=search,
         best=best,
-        rounds=list(client.rounds(search_id)),
+        rounds=list(client.rounds(experiment_id)),
         trials=trials,
         confirmations=_confirmations(trials),
-        log=list(client.log(search_id))[-MOST_LOG_LINES:],
+        log=list(client.log(experiment_id))[-MOST_LOG_LINES:],
         figures=_draw(client, search, best, top),
         environment=_environment(details),
     )
@@ -132,6 +134,7 @@ def render(story: Story) -> str:
         "report.html",
         story=story,
         search=story.search,
+        request=RequestFacts.of(story.search.spec),
         best=story.best,
         style=style,
         plotly=_PLOTLY.read_text(),
@@ -167,27 +170,27 @@ def write_images(figures: Sequence[Drawn], folder: Path) -> list[Path]:
     return paths
 
 
-def _draw(client: Client, search: SearchDetail, best: Best | None, top: TrialSummary | None) -> list[Drawn]:
+def _draw(client: Client, search: ExperimentDetail, best: Best | None, top: TrialSummary | None) -> list[Drawn]:
     """The figures that there is something to draw for."""
     drawn = [
         Drawn(
             "rewards",
             "Reward per round",
             "Every trial is a dot: COCO AP on the search validation split.",
-            client.search_figure(search.id, "rewards"),
+            client.figure(search.id, "rewards"),
         )
     ]
     for head, loss in best.loss.head_losses.items() if best else ():
         title = "Best loss" + (f": {head}" if best and len(best.loss.head_losses) > 1 else "")
         note = f"Gradient scale {loss.gradient_scale:.4g}, quality {loss.quality}."
-        drawn.append(Drawn(f"functions-{head}", title, note, client.search_figure(search.id, "functions", head=head)))
+        drawn.append(Drawn(f"functions-{head}", title, note, client.figure(search.id, "functions", head=head)))
     for name, title, note in (
         ("policy", "How the policy moved", "mu of each knot against its start, by policy version; sigma above."),
         ("importance", "Which dimensions matter", "Grey: what chance alone would show, 95 %."),
         ("gpus", "GPU use over time", "Of the workers that this search has had."),
     ):
         try:
-            drawn.append(Drawn(name, title, note, client.search_figure(search.id, name)))  # type: ignore[arg-type]
+            drawn.append(Drawn(name, title, note, client.figure(search.id, name)))  # type: ignore[arg-type]
         except ApiError as error:
             if error.status != 404:  # nothing to draw yet
                 raise

@@ -178,14 +178,14 @@ class Compose:
         expect("readiness", True, self._ask("GET", "/readyz")["ready"])
 
     def _check_search(self) -> None:
-        search = self._ask("POST", "/api/v1/searches", SEARCH)["id"]
+        search = self._ask("POST", "/api/v1/experiments", SEARCH)["id"]
         states = {"succeeded", "failed", "cancelled"}
         waited = wait(
-            lambda: self._ask("GET", f"/api/v1/searches/{search}")["state"] in states,
+            lambda: self._ask("GET", f"/api/v1/experiments/{search}")["state"] in states,
             lambda: "the search to end",
         )
-        expect("state of the search", "succeeded", self._ask("GET", f"/api/v1/searches/{search}")["state"])
-        trials = self._ask("GET", f"/api/v1/searches/{search}/trials")["items"]
+        expect("state of the search", "succeeded", self._ask("GET", f"/api/v1/experiments/{search}")["state"])
+        trials = self._ask("GET", f"/api/v1/experiments/{search}/trials")["items"]
         expect("states of its trials", {"succeeded"}, {trial["state"] for trial in trials})
         passed(f"a search of {len(trials)} trainings has ended ({waited:.0f} s)")
 

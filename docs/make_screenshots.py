@@ -44,10 +44,10 @@ def fill_example(database: Database) -> dict[str, str]:
     unfinished = fill(database, running, rounds=23, owner="ben")
     return {
         "searches": "/",
-        "search": f"/searches/{search}",
+        "search": f"/experiments/{search}",
         "trial": f"/trials/{search}-000068",
-        "training": f"/trainings/{comparison}",
-        "start": "/searches/new?example=bccd",
+        "training": f"/experiments/{comparison}",
+        "start": "/experiments/new?example=bccd",
         "compare": f"/compare?first={finished}&second={unfinished}",
         "workers": "/workers",
     }

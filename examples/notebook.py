@@ -11,7 +11,7 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
-from paploss.client.models import Run
+from paploss.client.models import ExperimentSummary
 from paploss.client.specs import ConfirmSpec, SearchSpec
 from paploss.client.sync_client import Client
 
@@ -30,10 +30,10 @@ spec = SearchSpec(
     trials_per_round=6,
     confirm=ConfirmSpec(candidates=2, seeds=2),
 )
-search = client.create_search(spec)
+search = client.create(spec)
 
 
-def tell(run: Run) -> None:
+def tell(run: ExperimentSummary) -> None:
     best = "none yet" if run.best_ap is None else f"{100 * run.best_ap:.1f}"
     print(f"{run.state}: {run.trials_final} of {run.trials_planned} trials, best AP {best}")
 
@@ -46,15 +46,15 @@ finished = client.wait(search.id, tell)
 # The figures are those of the page, made by the controller.
 
 # %%
-rewards = go.Figure(client.search_figure(search.id, "rewards"))
+rewards = go.Figure(client.figure(search.id, "rewards"))
 rewards
 
 # %%
-functions = go.Figure(client.search_figure(search.id, "functions"))
+functions = go.Figure(client.figure(search.id, "functions"))
 functions
 
 # %%
-policy = go.Figure(client.search_figure(search.id, "policy"))
+policy = go.Figure(client.figure(search.id, "policy"))
 policy
 
 # %% [markdown]

@@ -74,13 +74,13 @@ class Site:
         """Every page, by a name."""
         return {
             "searches": "/",
-            "search": f"/searches/{self.finished}",
-            "running search": f"/searches/{self.unfinished}",
+            "search": f"/experiments/{self.finished}",
+            "running search": f"/experiments/{self.unfinished}",
             "trial": f"/trials/{self.finished}-000003",
             "running trial": f"/trials/{self.unfinished}-000032",
             "trainings": "/trainings",
-            "training": f"/trainings/{self.training}",
-            "start": "/searches/new?example=bccd",
+            "training": f"/experiments/{self.training}",
+            "start": "/experiments/new?example=bccd",
             "compare": f"/compare?first={self.finished}&second={self.unfinished}",
             "workers": "/workers",
             "unknown": "/searches/0nothing",

@@ -16,7 +16,7 @@ from paploss.controller.api.app import create_app
 from paploss.controller.api.server import bind, make_server
 from paploss.controller.api.services import Services
 from paploss.controller.settings import Settings
-from paploss.controller.store.keys import create_key
+from paploss.controller.store.access.keys import create_key
 from paploss.jobs.lease import Accepted, ClaimRequest, Lease, RenewRequest, ResultRequest, WorkerInfo
 from paploss.jobs.spec import EvaluationEvent, JobResult, ProgressEvent, StartEvent
 
@@ -107,8 +107,8 @@ class PlayedWorker:
         return reply.raise_for_status()
 
 
-def run_search(client: Client, worker: PlayedWorker, search_id: str) -> None:
+def run_search(client: Client, worker: PlayedWorker, experiment_id: str) -> None:
     """Run whatever the search proposes until it has ended."""
-    while client.get_search(search_id).state == "running":
-        for trial in client.trials(search_id, state="queued"):
+    while client.get_experiment(experiment_id).state == "running":
+        for trial in client.trials(experiment_id, state="queued"):
             worker.run(trial.id)

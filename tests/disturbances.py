@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from stack import Stack, wait_until
 
 from paploss.client.states import OPEN_TRIAL_STATES
-from paploss.controller.store.models import Trial
+from paploss.controller.store.tables import Trial
 
 ROUNDS, TRIALS_PER_ROUND = 2, 3
 ITERATIONS = 10
@@ -30,43 +30,43 @@ HASTY = {"PAPLOSS_LEASE_SECONDS": "1.5", "PAPLOSS_RENEW_SECONDS": "0.3"}
 """Settings under which a fault that lasts longer than a lease costs a test two seconds; others are those of `Stack`."""
 
 
-def expect_same(stack: Stack, search_id: str, undisturbed: object) -> None:
+def expect_same(stack: Stack, experiment_id: str, undisturbed: object) -> None:
     """The search ends as if nobody had disturbed it: the same rows, each training counted once, nothing open."""
-    stack.wait_for(search_id, "succeeded")
-    check_ended(stack.database, search_id)
-    assert outcome(stack.database, search_id) == undisturbed
+    stack.wait_for(experiment_id, "succeeded")
+    check_ended(stack.database, experiment_id)
+    assert outcome(stack.database, experiment_id) == undisturbed
 
 
-def read_trials(stack: Stack, search_id: str) -> Sequence[Trial]:
+def read_trials(stack: Stack, experiment_id: str) -> Sequence[Trial]:
     """The search's rows, read beside the controller, so that it works whatever has become of that."""
     with stack.database.read() as session:
-        return session.scalars(select(Trial).where(Trial.search_id == search_id).order_by(Trial.number)).all()
+        return session.scalars(select(Trial).where(Trial.experiment_id == experiment_id).order_by(Trial.number)).all()
 
 
-def await_trials(stack: Stack, search_id: str, holds: Callable[[Sequence[Trial]], Any], what: str) -> Any:
+def await_trials(stack: Stack, experiment_id: str, holds: Callable[[Sequence[Trial]], Any], what: str) -> Any:
     """What `holds` says of the search's rows as soon as that is true; a database that is away is waited for."""
 
     def look() -> Any:
         with suppress(SQLAlchemyError):
-            return holds(read_trials(stack, search_id))
+            return holds(read_trials(stack, experiment_id))
 
     return wait_until(look, what)
 
 
-def await_ended(stack: Stack, search_id: str, count: int) -> None:
+def await_ended(stack: Stack, experiment_id: str, count: int) -> None:
     """Wait until so many trials have ended."""
     await_trials(
         stack,
-        search_id,
+        experiment_id,
         lambda trials: sum(trial.state not in OPEN_TRIAL_STATES for trial in trials) >= count,
         f"{count} trials to end",
     )
 
 
-def await_iterations(stack: Stack, search_id: str, count: int) -> None:
+def await_iterations(stack: Stack, experiment_id: str, count: int) -> None:
     """Wait until the trials together have come so far."""
     await_trials(
-        stack, search_id, lambda trials: sum(trial.iteration for trial in trials) >= count, f"{count} iterations"
+        stack, experiment_id, lambda trials: sum(trial.iteration for trial in trials) >= count, f"{count} iterations"
     )
 
 

@@ -5,11 +5,15 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from paploss.client.specs import SearchSpec, TrainingSpec
+from paploss.client.specs import ComparisonSpec, SearchSpec, TrainingSpec
 from paploss.client.states import OPEN_TRIAL_STATES, REWARDED_STATES
-from paploss.controller.store import leases, searches, transitions
+from paploss.controller.experiments.creation import create
+from paploss.controller.experiments.kinds import KINDS
+from paploss.controller.experiments.losses import decode_loss
 from paploss.controller.store.database import Database, now
-from paploss.controller.store.models import Attempt, Leader, Round, Search, Trial
+from paploss.controller.store.tables import Attempt, Experiment, Leader, Round, Trial
+from paploss.controller.store.trials import leases, transitions
+from paploss.controller.store.trials.proposals import NewTrial
 from paploss.jobs.lease import ClaimRequest, ReleaseRequest, RenewRequest, ResultRequest, WorkerInfo
 from paploss.jobs.spec import EvaluationEvent, JobResult, Metrics, ProgressEvent
 
@@ -20,14 +24,15 @@ def search_spec(**changes: Any) -> SearchSpec:
     return SearchSpec.model_validate({"profile": "synthetic", "rounds": 3, "trials_per_round": 4, **changes})
 
 
-def training_spec(**changes: Any) -> TrainingSpec:
+def training_spec(kind: str = "training", **changes: Any) -> TrainingSpec | ComparisonSpec:
     losses = [{"label": "published", "preset": "retinanet"}, {"label": "start", "preset": "identity"}]
-    return TrainingSpec.model_validate({"profile": "synthetic", "losses": losses, **changes})
+    model = ComparisonSpec if kind == "comparison" else TrainingSpec
+    return model.model_validate({"profile": "synthetic", "losses": losses, **changes})
 
 
-def add_training(database: Database, **changes: Any) -> Search:
+def add_training(database: Database, **changes: Any) -> Experiment:
     with database.write() as session:
-        return searches.create_training(session, training_spec(**changes), "ann")
+        return create(session, training_spec(**changes), "ann")
 
 
 def add_trial(database: Database, **changes: Any) -> str:
@@ -36,9 +41,17 @@ def add_trial(database: Database, **changes: Any) -> str:
     return f"{search.id}-000000"
 
 
-def add_search(database: Database, **changes: Any) -> Search:
+def add_search(database: Database, **changes: Any) -> Experiment:
     with database.write() as session:
-        return searches.create_search(session, search_spec(**changes), "ann")
+        return create(session, search_spec(**changes), "ann")
+
+
+def new_proxy(index: int, **changes: Any) -> NewTrial:
+    """A proxy of the first version, as a search proposes it."""
+    spec, theta = search_spec(), [0.5] * 41
+    plan = KINDS["search"].plan(spec, "proxy")
+    given = {"kind": "proxy", "loss": decode_loss(spec, theta), "seed": 0, "plan": plan, "theta": theta, "round": 0}
+    return NewTrial(**given | {"index": index} | changes)
 
 
 def claim(database: Database, trial_id: str, claim_id: uuid.UUID | None = None, worker: str = "w1") -> str:
@@ -95,9 +108,9 @@ def trial(database: Database, trial_id: str) -> Trial:
         return session.get_one(Trial, trial_id)
 
 
-def search(database: Database, search_id: str) -> Search:
+def search(database: Database, experiment_id: str) -> Experiment:
     with database.read() as session:
-        return session.get_one(Search, search_id)
+        return session.get_one(Experiment, experiment_id)
 
 
 def attempts(database: Database, trial_id: str) -> list[Attempt]:
@@ -135,15 +148,15 @@ _AGREED_OF_TRIAL = [
     "reward",
     "diverged",
 ]
-_AGREED_OF_ROUND = ["number", "mu", "sigma", "proposed", "mean_reward", "best_reward", "rewards"]
+_AGREED_OF_ROUND = ["number", "state", "centre", "spread", "proposed", "mean_reward", "best_reward", "rewards"]
 
 
-def outcome(database: Database, search_id: str) -> dict[str, Any]:
+def outcome(database: Database, experiment_id: str) -> dict[str, Any]:
     """Everything about a search that two runs of the same request must agree in, row by row."""
     with database.read() as session:
-        found = session.get_one(Search, search_id)
-        trials = session.scalars(select(Trial).where(Trial.search_id == search_id).order_by(Trial.number)).all()
-        rounds = session.scalars(select(Round).where(Round.search_id == search_id).order_by(Round.number)).all()
+        found = session.get_one(Experiment, experiment_id)
+        trials = session.scalars(select(Trial).where(Trial.experiment_id == experiment_id).order_by(Trial.number)).all()
+        rounds = session.scalars(select(Round).where(Round.experiment_id == experiment_id).order_by(Round.number)).all()
     return {
         "state": found.state,
         "best": found.best,
@@ -152,12 +165,12 @@ def outcome(database: Database, search_id: str) -> dict[str, Any]:
     }
 
 
-def check_ended(database: Database, search_id: str) -> None:
+def check_ended(database: Database, experiment_id: str) -> None:
     """Of a search that has ended: no trial was lost, none counted twice, and nothing is open."""
     with database.read() as session:
-        found = session.get_one(Search, search_id)
-        trials = session.scalars(select(Trial).where(Trial.search_id == search_id).order_by(Trial.number)).all()
-        rounds = session.scalars(select(Round).where(Round.search_id == search_id).order_by(Round.number)).all()
+        found = session.get_one(Experiment, experiment_id)
+        trials = session.scalars(select(Trial).where(Trial.experiment_id == experiment_id).order_by(Trial.number)).all()
+        rounds = session.scalars(select(Round).where(Round.experiment_id == experiment_id).order_by(Round.number)).all()
     assert [trial.number for trial in trials] == list(range(found.next_number))
     assert not [trial.id for trial in trials if trial.state in OPEN_TRIAL_STATES]
     for trial in trials:

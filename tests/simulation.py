@@ -12,7 +12,7 @@ from paploss.controller.loop.driver import Driver
 from paploss.controller.settings import Settings
 from paploss.controller.store.database import Database
 from paploss.controller.store.errors import ConflictError, GoneError
-from paploss.controller.store.models import Event, Round, Search, Trial
+from paploss.controller.store.tables import Event, Experiment, Round, Trial
 from paploss.jobs.lease import ClaimRequest, Lease, RenewRequest, ResultRequest, WorkerInfo
 from paploss.jobs.queue import Entry, TrialQueue
 from paploss.jobs.spec import EvaluationEvent, JobResult, JobSpec, Metrics, ProgressEvent
@@ -92,7 +92,7 @@ class Platform:
             self.finish(lease, result)
         return count
 
-    def run(self, search: Search, ticks: int = 1000) -> Search:
+    def run(self, search: Experiment, ticks: int = 1000) -> Experiment:
         """Tick and work until the search ends."""
         for _ in range(ticks):
             self.driver.tick()
@@ -102,22 +102,22 @@ class Platform:
             self.work()
         raise AssertionError(f"search {search.id} has not ended after {ticks} ticks")
 
-    def search(self, search_id: str) -> Search:
+    def search(self, experiment_id: str) -> Experiment:
         with self.database.read() as session:
-            return session.get_one(Search, search_id)
+            return session.get_one(Experiment, experiment_id)
 
-    def trials(self, search: Search, **filters: Any) -> list[Trial]:
+    def trials(self, search: Experiment, **filters: Any) -> list[Trial]:
         with self.database.read() as session:
-            query = select(Trial).where(Trial.search_id == search.id).filter_by(**filters).order_by(Trial.number)
+            query = select(Trial).where(Trial.experiment_id == search.id).filter_by(**filters).order_by(Trial.number)
             return list(session.scalars(query))
 
-    def rounds(self, search: Search) -> list[Round]:
+    def rounds(self, search: Experiment) -> list[Round]:
         with self.database.read() as session:
-            return list(session.scalars(select(Round).where(Round.search_id == search.id).order_by(Round.number)))
+            return list(session.scalars(select(Round).where(Round.experiment_id == search.id).order_by(Round.number)))
 
-    def events(self, search: Search) -> list[str]:
+    def events(self, search: Experiment) -> list[str]:
         with self.database.read() as session:
-            return list(session.scalars(select(Event.kind).where(Event.search_id == search.id).order_by(Event.id)))
+            return list(session.scalars(select(Event.kind).where(Event.experiment_id == search.id).order_by(Event.id)))
 
 
 def metrics(ap: float) -> Metrics:

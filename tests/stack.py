@@ -14,8 +14,8 @@ import httpx
 import psutil
 
 from paploss.controller.store import schema
+from paploss.controller.store.access.keys import create_key
 from paploss.controller.store.database import Database
-from paploss.controller.store.keys import create_key
 
 WAIT_SECONDS = 240
 """Patience, not a requirement: tests run on busy machines, where starting a process may take half a minute."""
@@ -41,7 +41,10 @@ def wait_until(holds: Callable[[], Any], what: str) -> Any:
 class Stack:
     """One controller at a time, any number of workers, one folder for database, state volume and logs."""
 
-    def __init__(self, folder: Path, redis_url: str, database_url: str | None = None, **settings: str) -> None:
+    def __init__(
+        self, folder: Path, redis_url: str, database_url: str | None = None, revision: str = "head", **settings: str
+    ) -> None:
+        """`revision`: of the database's schema, where the controller is of an earlier version."""
         self.state = folder / "state"
         self.state.mkdir(parents=True)
         with socket.socket() as probe:
@@ -59,7 +62,7 @@ class Stack:
             **settings,
         }
         self.database = Database(self.environment["PAPLOSS_DATABASE_URL"])
-        schema.upgrade(self.database)
+        schema.upgrade(self.database, revision)
         with self.database.write() as session:
             self.admin_key = create_key(session, "test-admin", "admin")
             self.worker_key = create_key(session, "test-worker", "worker")
@@ -82,8 +85,8 @@ class Stack:
             process.wait()
         self.database.close()
 
-    def start_controller(self, **settings: str) -> None:
-        self.controller = self._start("controller", ["paploss.cli", "serve"], settings)
+    def start_controller(self, module: tuple[str, ...] = ("paploss.cli", "serve"), **settings: str) -> None:
+        self.controller = self._start("controller", list(module), settings)
         wait_until(self.is_ready, "the controller to be ready")
 
     def kill_controller(self, number: int = signal.SIGKILL) -> None:
@@ -107,9 +110,13 @@ class Stack:
         self.replicas[name] = self._start(name, ["paploss.cli", "serve"], given)
 
     def start_worker(self, name: str = "w0", **settings: str) -> subprocess.Popen[bytes]:
+        return self.start_other_worker(name, ["paploss.worker"], **settings)
+
+    def start_other_worker(self, name: str, module: list[str], **settings: str) -> subprocess.Popen[bytes]:
+        """A worker that another program is, e.g. of an earlier version."""
         given = {"PAPLOSS_CONTROLLER_URL": self.url, "PAPLOSS_KEY": self.worker_key, "PAPLOSS_NAME": name}
         given |= {"PAPLOSS_STATE_DIR": str(self.state)} | settings
-        self.workers[name] = self._start(name, ["worker"], given)
+        self.workers[name] = self._start(name, module, given)
         return self.workers[name]
 
     def kill_worker(self, name: str = "w0", number: int = signal.SIGKILL) -> int:
@@ -118,13 +125,12 @@ class Stack:
         return process.wait(WAIT_SECONDS)
 
     def clear(self) -> None:
-        """End every worker and every open search and training, for the next test."""
+        """End every worker and every open experiment, for the next test."""
         for name in list(self.workers):
             self.kill_worker(name)
-        for kind in ("searches", "trainings"):
-            for run in self.get(kind, limit=200)["items"]:
-                if run["state"] in ("running", "paused"):
-                    self.post(f"searches/{run['id']}/cancel")
+        for found in self.get("experiments", limit=200)["items"]:
+            if found["state"] in ("running", "paused"):
+                self.post(f"experiments/{found['id']}/cancel")
 
     def trainers(self, name: str = "w0") -> list[psutil.Process]:
         """The trainer processes of a worker, without the guards that stand between."""
@@ -134,7 +140,7 @@ class Stack:
                 command = process.cmdline()
             except psutil.NoSuchProcess:
                 continue
-            if "trainer" in command and not any(part.endswith("guard.py") for part in command):
+            if "paploss.trainer" in command and not any(part.endswith("guard.py") for part in command):
                 found.append(process)
         return found
 
@@ -154,54 +160,62 @@ class Stack:
 
     def submit(self, **spec: object) -> str:
         """Start a synthetic search; returns its id."""
-        given = {"profile": "synthetic", "prune": False, "rounds": 1, "trials_per_round": 2} | spec
-        return str(self.post("searches", given)["id"])
+        given = {"kind": "search", "profile": "synthetic", "prune": False, "rounds": 1, "trials_per_round": 2} | spec
+        return str(self.post("experiments", given)["id"])
 
     def submit_training(self, **spec: object) -> str:
         """Start one synthetic training with the identity; returns its id."""
         losses = [{"label": "identity", "preset": "identity"}]
-        given = {"profile": "synthetic", "kind": "compare", "losses": losses, "seeds": [0], "learning_rates": []} | spec
-        return str(self.post("trainings", given)["id"])
+        given = {"profile": "synthetic", "kind": "comparison", "losses": losses, "seeds": [0], "learning_rates": []}
+        given |= spec
+        return str(self.post("experiments", given)["id"])
 
-    def trials(self, search_id: str) -> list[dict[str, Any]]:
-        page = self.get(f"searches/{search_id}/trials", limit=200)
+    def trials(self, experiment_id: str) -> list[dict[str, Any]]:
+        page = self.get(f"experiments/{experiment_id}/trials", limit=200)
         assert page["next_cursor"] is None
         return list(page["items"])
 
-    def trial(self, search_id: str) -> dict[str, Any]:
+    def trial(self, experiment_id: str) -> dict[str, Any]:
         """The one trial of a training, in detail."""
-        (only,) = self.trials(search_id)
+        (only,) = self.trials(experiment_id)
         return dict(self.get(f"trials/{only['id']}"))
 
-    def wait_for(self, search_id: str, *states: str) -> dict[str, Any]:
-        """Wait until a search or a training is in one of these states."""
+    def wait_for(self, experiment_id: str, *states: str, path: str = "experiments") -> dict[str, Any]:
+        """Wait until an experiment is in one of these states."""
 
         def look() -> dict[str, Any] | None:
             try:
-                run = self.http.get(f"searches/{search_id}")
-                if run.status_code == 404:
-                    run = self.http.get(f"trainings/{search_id}")
+                run = self.http.get(f"{path}/{experiment_id}")
             except httpx.TransportError:
                 return None
             if not run.is_success:
                 return None
             found: dict[str, Any] = run.json()
             if found["state"] in ("succeeded", "failed", "cancelled"):
-                assert found["state"] in states, f"{search_id} is {found['state']}: {found['reason']}"
+                assert found["state"] in states, f"{experiment_id} is {found['state']}: {found['reason']}"
             return found if found["state"] in states else None
 
         try:
-            return dict(wait_until(look, f"{search_id} to be {' or '.join(states)}"))
+            return dict(wait_until(look, f"{experiment_id} to be {' or '.join(states)}"))
         except AssertionError as error:
-            error.add_note(self.story(search_id))
+            error.add_note(self.story(experiment_id))
             raise
 
-    def story(self, search_id: str) -> str:
+    def wait_for_trials(self, experiment_id: str, count: int, path: str = "experiments") -> None:
+        """Wait until so many trials have a reward."""
+
+        def look() -> bool:
+            trials = self.get(f"{path}/{experiment_id}/trials", limit=200)["items"]
+            return sum(trial["reward"] is not None for trial in trials) >= count
+
+        wait_until(look, f"{count} trials of {experiment_id} with a reward")
+
+    def story(self, experiment_id: str) -> str:
         """What happened, for a test that failed."""
-        lines = self.get(f"searches/{search_id}/log", limit=200)["items"]
+        lines = self.get(f"experiments/{experiment_id}/log", limit=200)["items"]
         trials = [
             [trial[name] for name in ("number", "state", "attempts", "preemptions", "worker", "iteration")]
-            for trial in self.trials(search_id)
+            for trial in self.trials(experiment_id)
         ]
         events = [f"{line['at']} {line['trial_id']} {line['kind']}: {line['message']}" for line in lines]
         return "\n".join([*map(str, trials), *events])
@@ -214,5 +228,5 @@ class Stack:
                 stdout=log,
                 stderr=log,
                 env=self.environment | settings,
-                cwd=Path(__file__).parents[1],
+                cwd=settings.get("PYTHONPATH", Path(__file__).parents[1]),
             )

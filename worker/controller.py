@@ -99,7 +99,7 @@ class Controller:
         """Hand a lease back."""
         return self._post("release", request, Accepted)
 
-    def find_needless_files(self, request: FilesRequest) -> FilesReply:
+    def find_unneeded_files(self, request: FilesRequest) -> FilesReply:
         """Ask which trials' files may be removed."""
         return self._post("files", request, FilesReply)
 

@@ -30,7 +30,7 @@ def clear_volume(controller: Controller, volume: StateVolume) -> int:
     cleared = 0
     trial_ids = iter(volume.trial_ids())
     while some := tuple(islice(trial_ids, _TRIALS_AT_ONCE)):
-        for trial_id in controller.find_needless_files(FilesRequest(trial_ids=some)).trial_ids:
+        for trial_id in controller.find_unneeded_files(FilesRequest(trial_ids=some)).trial_ids:
             volume.prune(trial_id)
             cleared += 1
     return cleared

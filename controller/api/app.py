@@ -14,30 +14,27 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.gzip import GZipMiddleware
 
 from paploss.client.states import Role
-from paploss.controller.api import (
-    assets,
-    drawings,
+from paploss.controller.api import problems
+from paploss.controller.api.events import Streams
+from paploss.controller.api.pages import assets, pages, sign_in, starting
+from paploss.controller.api.reference import DescribedApp
+from paploss.controller.api.remembered import Remembered
+from paploss.controller.api.rest import (
+    comparisons,
     dumps,
+    experiments,
+    figures,
     health,
     keys,
     leases,
     metrics,
-    pages,
-    problems,
-    searches,
-    sign_in,
-    starting,
-    trainings,
     trials,
     workers,
 )
-from paploss.controller.api.access import OPEN, ROLES, GuardedRoute
-from paploss.controller.api.callers import Callers
-from paploss.controller.api.events import Streams
-from paploss.controller.api.guard import Guard, default_hosts
-from paploss.controller.api.rates import Rates
-from paploss.controller.api.reference import DescribedApp
-from paploss.controller.api.remembered import Remembered
+from paploss.controller.api.security.access import OPEN, ROLES, GuardedRoute
+from paploss.controller.api.security.callers import Callers
+from paploss.controller.api.security.rates import Rates
+from paploss.controller.api.security.requests import Guard, default_hosts
 from paploss.controller.api.services import Services
 from paploss.controller.api.tracing import start_tracing
 from paploss.controller.loop.driver import Driver, Loop, connect
@@ -45,24 +42,24 @@ from paploss.controller.scaling.pools import read_pools
 from paploss.controller.scaling.scaler import Scaler
 from paploss.controller.settings import Settings
 from paploss.controller.store import schema
+from paploss.controller.store.access.keys import install_key
 from paploss.controller.store.database import Database
-from paploss.controller.store.keys import install_key
 from paploss.jobs.queue import TrialQueue
 
 logger = logging.getLogger(__name__)
 
 ROUTERS: Sequence[APIRouter] = (
     leases.router,  # first, because a route is found by trying one after the other, and most requests are these
-    searches.router,
-    dumps.router,
-    trainings.router,
+    dumps.router,  # before the experiments: "load" is no experiment's id
+    experiments.router,
+    comparisons.router,
     trials.router,
-    drawings.router,
+    figures.router,
     workers.router,
     keys.router,
     health.router,
     metrics.router,
-    starting.router,  # before the pages: "new" is no search's id
+    starting.router,  # before the pages: "new" is no experiment's id
     pages.router,
     sign_in.router,
     assets.router,
@@ -86,7 +83,7 @@ def create_app(settings: Settings, make_driver: MakeDriver = Driver) -> FastAPI:
 
     Raises:
         SchemaError: the database is newer than this program.
-        sqlalchemy.exc.OperationalError: the database cannot be reached.
+        DatabaseError: the database cannot be reached.
         QueueError: Redis cannot be reached.
         PoolsError: the file of the elastic workers is wrong.
         ClusterError: this process has no access to a cluster.
@@ -113,7 +110,7 @@ def create_app(settings: Settings, make_driver: MakeDriver = Driver) -> FastAPI:
         max_body_bytes=settings.max_body_bytes,
         larger_bodies={dumps.LOAD_PATH: settings.max_load_bytes},
     )
-    app.state.end_tracing = start_tracing(services.database.engine, app)
+    app.state.end_tracing = start_tracing(services.database, app)
     return app
 
 
@@ -132,7 +129,9 @@ def _connect(settings: Settings, make_driver: MakeDriver) -> Services:
     if unguarded := [route for router in ROUTERS for route in router.routes if not isinstance(route, GuardedRoute)]:
         raise RuntimeError(f"routes that ask nobody for a key: {unguarded}")
     if undeclared := set(list_operations()) - ROLES.keys() - OPEN:
-        raise RuntimeError(f"routes without declared roles in controller.api.access: {sorted(undeclared)}")
+        raise RuntimeError(
+            f"routes without declared roles in paploss.controller.api.security.access: {sorted(undeclared)}"
+        )
     database, queue = connect(settings)
     try:
         schema.upgrade(database)

@@ -1,68 +1,49 @@
-"""From the trials of a training request to its comparison."""
+"""From the trials of a comparison, or of trainings, to the losses beside each other."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
-
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from collections.abc import Sequence
 
 from paploss.client.comparison import Comparison, RateResult
-from paploss.client.states import OPEN_TRIAL_STATES, TrialState
-from paploss.controller.comparison import Measured, compare
-from paploss.controller.loop.jobs import parse_training
-from paploss.controller.store.models import Attempt, Search, Trial
-from paploss.jobs.losses import LossSpec, parse_loss
-from paploss.jobs.spec import JobKind
+from paploss.client.specs import ComparisonSpec, SearchSpec
+from paploss.client.states import OPEN_TRIAL_STATES
+from paploss.controller.experiments.comparison import Measured, compare
+from paploss.controller.store.database import Session
+from paploss.controller.store.documents import LOSS, SPEC
+from paploss.controller.store.errors import NotFoundError
+from paploss.controller.store.reading import comparisons as store
+from paploss.controller.store.reading import lists
+from paploss.jobs.losses import LossSpec
 
 
-def read_comparison(session: Session, training: Search) -> Comparison:
-    """The losses of a training request beside each other, as far as they have got."""
-    spec = parse_training(training)
-    trials = _read_trials(session, training)
-    losses = _read_losses(session, training)
-    measured = [_measure(choice.label, losses[choice.label], trials[choice.label]) for choice in spec.losses]
+def read_comparison(session: Session, experiment_id: str) -> Comparison:
+    """The losses of an experiment beside each other, as far as they have got.
+
+    Raises:
+        NotFoundError: there is no such experiment, or it is a search.
+        UnreadableError: another version of the program has stored it, and this one cannot read it.
+    """
+    experiment = lists.get_experiment(session, experiment_id)
+    if experiment.kind == "search":
+        raise NotFoundError(f"experiment {experiment_id} is a search and compares no losses")
+    spec = SPEC.read(experiment.spec)
+    assert not isinstance(spec, SearchSpec)  # noqa: S101 - its kind was looked at above
+    trials = store.read_compared_trials(session, experiment_id)
+    losses = {label: LOSS.read(loss) for label, loss in store.read_losses(session, experiment_id).items()}
+    labels = [choice.label for choice in spec.losses]
+    reference = spec.reference_label if isinstance(spec, ComparisonSpec) else labels[0]
+    measured = [_measure(label, losses[label], trials[label]) for label in labels]
     return Comparison(
         profile=spec.profile,
         dataset=spec.dataset.name,
         split=spec.evaluate_split,
         schedule=spec.schedule,
         seeds=spec.seeds,
-        reference=spec.reference_label,
-        rows=compare(measured, spec.reference_label, spec.profile),
-        environments=_environments(session, training),
+        reference=reference,
+        rows=compare(measured, reference, spec.profile),
+        environments=tuple(store.read_environments(session, experiment_id)),
     )
 
 
-class _Trial(NamedTuple):
-    label: str
-    kind: JobKind
-    state: TrialState
-    seed: int
-    learning_rate_factor: float
-    reward: float | None
-    diverged: bool
-
-
-def _read_trials(session: Session, training: Search) -> Mapping[str, list[_Trial]]:
-    """By label; whole rows would bring every trial's loss and metrics."""
-    columns = [getattr(Trial, name) for name in _Trial._fields]
-    by_label: dict[str, list[_Trial]] = defaultdict(list)
-    for row in session.execute(select(*columns).where(Trial.search_id == training.id).order_by(Trial.number)):
-        by_label[row.label].append(_Trial(*row))
-    return by_label
-
-
-def _read_losses(session: Session, training: Search) -> Mapping[str, LossSpec]:
-    """By label: what the first trial of each has, as all its others do."""
-    first = select(func.min(Trial.number)).where(Trial.search_id == training.id).group_by(Trial.label)
-    rows = session.execute(
-        select(Trial.label, Trial.loss).where(Trial.search_id == training.id, Trial.number.in_(first))
-    )
-    return {label: parse_loss(loss, strict=False) for label, loss in rows}
-
-
-def _measure(label: str, loss: LossSpec, trials: Sequence[_Trial]) -> Measured:
+def _measure(label: str, loss: LossSpec, trials: Sequence[store.ComparedTrial]) -> Measured:
     checks = [trial for trial in trials if trial.kind == "rate_check"]
     trainings = [trial for trial in trials if trial.kind != "rate_check"]
     return Measured(
@@ -74,15 +55,3 @@ def _measure(label: str, loss: LossSpec, trials: Sequence[_Trial]) -> Measured:
         learning_rate_factor=trainings[0].learning_rate_factor if trainings else None,
         rate_check=[RateResult(factor=trial.learning_rate_factor, ap=trial.reward) for trial in checks],
     )
-
-
-def _environments(session: Session, training: Search) -> tuple[dict[str, str], ...]:
-    """What the trainings that count ran with, each distinct one once."""
-    found = session.scalars(
-        select(Attempt.environment)
-        .join(Trial, Trial.id == Attempt.trial_id)
-        .where(Trial.search_id == training.id, Trial.kind != "rate_check", Attempt.outcome.in_(("succeeded", "pruned")))
-        .order_by(Trial.number)
-    ).all()
-    distinct = {tuple(sorted(environment.items())): environment for environment in found}
-    return tuple(distinct.values())

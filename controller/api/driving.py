@@ -14,12 +14,10 @@ import sys
 import threading
 from contextlib import suppress
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from paploss.controller.api.tracing import start_tracing
 from paploss.controller.loop.driver import Driver, Loop, connect
 from paploss.controller.settings import Settings
-from paploss.controller.store.database import Database
+from paploss.controller.store.database import Database, DatabaseError
 from paploss.controller.store.leadership import find_leader, new_holder
 from paploss.jobs.logs import start_logging
 from paploss.jobs.queue import TrialQueue
@@ -52,7 +50,7 @@ class DriverProcess:
         try:
             with self._database.read() as session:
                 leader = find_leader(session)
-        except SQLAlchemyError:
+        except DatabaseError:
             return False
         return leader is not None and leader.holder == self._holder
 
@@ -117,13 +115,13 @@ def make_driver(database: Database, queue: TrialQueue, settings: Settings) -> Lo
 
 
 def main() -> None:
-    """The process: `python -m controller.api.driving HOLDER`."""
+    """The process: `python -m paploss.controller.api.driving HOLDER`."""
     settings = Settings.model_validate_json(sys.stdin.buffer.readline())
     start_logging(settings.log_level, settings.log_format)
     database, queue = connect(settings)
     driver = Driver(database, queue, settings, holder=sys.argv[1])
     threading.Thread(target=_obey, args=(driver,), name="server", daemon=True).start()
-    end_tracing = start_tracing(database.engine)
+    end_tracing = start_tracing(database)
     driver.run()
     end_tracing()
     queue.close()

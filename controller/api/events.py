@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 from starlette.concurrency import run_in_threadpool
 
-from paploss.client.states import FINAL_SEARCH_STATES
+from paploss.client.states import FINAL_EXPERIMENT_STATES
 from paploss.controller.api import views
 from paploss.controller.api.problems import ProblemError
-from paploss.controller.store import queries
 from paploss.controller.store.database import Database
 from paploss.controller.store.errors import NotFoundError
-from paploss.controller.store.models import Event
+from paploss.controller.store.reading import lists
+from paploss.controller.store.tables import Event
 
 EVENT_STREAM = "text/event-stream"
 POLL_SECONDS = 1.0
@@ -54,20 +54,20 @@ class Streams:
 
 
 async def stream_events(
-    database: Database, search_id: str, last_event_id: str | None, is_welcome: Callable[[], Awaitable[bool]]
+    database: Database, experiment_id: str, last_event_id: str | None, is_admitted: Callable[[], Awaitable[bool]]
 ) -> AsyncIterator[str]:
-    """Server-sent events of one search until it has ended: log lines as plain messages with their ids, `progress`,
-    `end`. Without `last_event_id` it starts with what happens from now on. It also ends when `is_welcome` says no:
-    whoever listens has had the key taken away."""
+    """Server-sent events of one experiment until it has ended: log lines as plain messages with their ids, `progress`,
+    `end`. Without `last_event_id` it starts with what happens from now on. It also ends when `is_admitted` says no:
+    the listener's key was revoked."""
     # Waiting is asynchronous, so that an open page holds no thread; only the short reads use one.
-    start = await run_in_threadpool(_newest_event_id, database, search_id) if last_event_id is None else 0
+    start = await run_in_threadpool(_newest_event_id, database, experiment_id) if last_event_id is None else 0
     newest = int(last_event_id) if last_event_id is not None else start
     sent = set(range(max(0, newest - OVERLAP), newest + 1))
     shown = ""
     silent = 0
     yield "retry: 3000\n\n"
-    while await is_welcome():
-        news = await run_in_threadpool(_read_news, database, search_id, max(0, newest - OVERLAP))
+    while await is_admitted():
+        news = await run_in_threadpool(_read_news, database, experiment_id, max(0, newest - OVERLAP))
         if news is None:
             yield _message("end", json.dumps({"state": "deleted"}))
             return
@@ -91,22 +91,22 @@ async def stream_events(
         await asyncio.sleep(POLL_SECONDS)
 
 
-def _newest_event_id(database: Database, search_id: str) -> int:
+def _newest_event_id(database: Database, experiment_id: str) -> int:
     with database.read() as session:
-        return max((event.id for event in queries.latest_events(session, search_id, 1)), default=0)
+        return max((event.id for event in lists.latest_events(session, experiment_id, 1)), default=0)
 
 
-def _read_news(database: Database, search_id: str, after: int) -> tuple[Sequence[Event], str, bool] | None:
+def _read_news(database: Database, experiment_id: str, after: int) -> tuple[Sequence[Event], str, bool] | None:
     """Log lines after an id, the progress as JSON, and whether that is the end; none once the search is deleted."""
     with database.read() as session:
         try:
-            search = queries.get_search(session, search_id)
+            experiment = lists.get_experiment(session, experiment_id)
         except NotFoundError:
             return None
-        events = queries.list_events(session, search_id=search_id, cursor=str(after), limit=2 * OVERLAP).items
-        run = views.run(session, search)
-        progress = run.model_dump_json(include={"state", "stage", "trials", "trials_final", "best_ap"})
-        return events, progress, search.state in FINAL_SEARCH_STATES
+        events = lists.list_events(session, experiment_id=experiment_id, cursor=str(after), limit=2 * OVERLAP).items
+        summary = views.experiment_summary(session, experiment)
+        progress = summary.model_dump_json(include={"state", "stage", "trials", "trials_final", "best_ap"})
+        return events, progress, experiment.state in FINAL_EXPERIMENT_STATES
 
 
 def _message(event: str | None, data: str, event_id: int | None = None) -> str:

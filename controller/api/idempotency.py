@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Header
 from pydantic import BaseModel
 
-from paploss.controller.store.searches import Idempotency
+from paploss.controller.store.experiments import Idempotency
 
 IdempotencyHeader = Annotated[
     str | None,
@@ -18,9 +18,9 @@ IdempotencyHeader = Annotated[
 ]
 
 
-def identify_request(key: str | None, operation: str, request: BaseModel) -> Idempotency | None:
+def identify_request(key: str | None, request: BaseModel) -> Idempotency | None:
     """The key with a digest of what was asked, so that a key used again for something else is refused."""
     if key is None:
         return None
-    digest = hashlib.sha256(f"{operation}\n{request.model_dump_json()}".encode()).hexdigest()
+    digest = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
     return Idempotency(key, digest)

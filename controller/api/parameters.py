@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Path, Query
 
-SearchId = Annotated[str, Path(pattern=r"^[0-9a-z]{1,32}$")]
+ExperimentId = Annotated[str, Path(pattern=r"^[0-9a-z]{1,32}$")]
 TrialId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 _CURSOR = "`next_cursor` of the page before"

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-import sqlalchemy.exc
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -15,8 +14,10 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from paploss.client.specs import PathRefusedError
+from paploss.controller.data_roots import PathRefusedError
+from paploss.controller.store.database import UNAVAILABLE, UNSTORABLE
 from paploss.controller.store.errors import ConflictError, DumpError, GoneError, NotFoundError, SchemaError
+from paploss.jobs.documents import UnreadableError
 from paploss.jobs.queue import QueueError
 
 logger = logging.getLogger(__name__)
@@ -31,12 +32,6 @@ STATUSES: dict[type[Exception], int] = {
     SchemaError: 503,
 }
 """What the store's refusals are in HTTP."""
-DATABASE_TROUBLE: tuple[type[Exception], ...] = (
-    sqlalchemy.exc.OperationalError,
-    sqlalchemy.exc.InternalError,  # the server has ended a transaction whose client was silent for too long
-    sqlalchemy.exc.InterfaceError,
-    sqlalchemy.exc.TimeoutError,
-)
 
 
 class FieldError(BaseModel):
@@ -129,10 +124,11 @@ def install(app: FastAPI, render_problem: PageRenderer) -> None:
     app.add_exception_handler(PathRefusedError, _on_refused_path)
     for refusal in STATUSES:
         app.add_exception_handler(refusal, _on_refusal)
-    for trouble in DATABASE_TROUBLE:
+    for trouble in UNAVAILABLE:
         app.add_exception_handler(trouble, _on_database_error)
-    app.add_exception_handler(sqlalchemy.exc.DataError, _on_unstorable)
+    app.add_exception_handler(UNSTORABLE, _on_unstorable)
     app.add_exception_handler(QueueError, _on_queue_error)
+    app.add_exception_handler(UnreadableError, _on_unreadable)
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:
@@ -171,7 +167,7 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
         place = f" at character {position}" if isinstance(position, int) else ""  # else the reason names it
         reason = broken[0].get("ctx", {}).get("error", "syntax error")
         return response(request, 400, f"the body is not valid JSON: {reason}{place}")
-    errors = [_describe(item["loc"], item) for item in found]
+    errors = [_describe(item["loc"], item, error.body) for item in found]
     detail = "; ".join(f"{item.pointer.lstrip('/') or item.location}: {item.message}" for item in errors[:3])
     if len(errors) > 3:
         detail += f"; and {len(errors) - 3} more"
@@ -182,15 +178,22 @@ _NAMED_FIELD = re.compile(r"^([a-z_]+(?:\.[a-z_]+)*)(?:\[[^\]]*\])?: ")
 """How the models' own checks, which see several fields at once, begin their messages."""
 
 
-def describe_errors(found: Sequence[Mapping[str, Any]]) -> list[FieldError]:
+def describe_errors(found: Sequence[Mapping[str, Any]], body: Any) -> list[FieldError]:
     """What pydantic's `ValidationError.errors()` found in a request's body."""
-    return [_describe(("body", *item["loc"]), item) for item in found]
+    return [_describe(("body", *item["loc"]), item, body) for item in found]
 
 
-def _describe(place: Sequence[str | int], item: Mapping[str, Any]) -> FieldError:
+def _describe(place: Sequence[str | int], item: Mapping[str, Any], body: Any) -> FieldError:
     """Pydantic's words, with the given value where it is short, since a person has to find it in their file."""
     location, *path = place
+    if location == "body":
+        path = _find_in(body, path, is_missing=item["type"] == "missing")
     message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"].startswith("union_tag"):
+        path += [str(item["ctx"]["discriminator"]).strip("'")]
+        message = (
+            f"expected one of {item['ctx']['expected_tags']}" if "expected_tags" in item["ctx"] else "Field required"
+        )
     if item["type"] == "value_error" and (named := _NAMED_FIELD.match(message)):
         path += named[1].split(".")
         message = message[named.end() :]
@@ -204,6 +207,19 @@ def _describe(place: Sequence[str | int], item: Mapping[str, Any]) -> FieldError
     return field_error(str(location), path, message)
 
 
+def _find_in(body: Any, path: Sequence[str | int], *, is_missing: bool) -> list[str | int]:
+    """A place as it is in the body: pydantic's also names the member of a union that was tried."""
+    found: list[str | int] = []
+    for index, key in enumerate(path):
+        is_there = key in body if isinstance(body, dict) else isinstance(body, list) and key in range(len(body))
+        if is_there:
+            body = body[key]
+        elif isinstance(body, dict) and not (is_missing and index == len(path) - 1):
+            continue
+        found.append(key)
+    return found
+
+
 async def _on_database_error(request: Request, error: Exception) -> Response:
     logger.error("%s %s: %s", request.method, request.url.path, error)
     return response(request, 503, "the database does not answer; try again shortly", headers=RETRY)
@@ -212,6 +228,11 @@ async def _on_database_error(request: Request, error: Exception) -> Response:
 async def _on_queue_error(request: Request, error: Exception) -> Response:
     logger.error("%s %s: %s", request.method, request.url.path, error)
     return response(request, 503, "Redis does not answer; try again shortly", headers=RETRY)
+
+
+async def _on_unreadable(request: Request, error: Exception) -> Response:
+    logger.warning("%s %s: %s", request.method, request.url.path, error)
+    return response(request, 409, f"another version of the program has stored what is asked for: {error}")
 
 
 async def _on_unstorable(request: Request, error: Exception) -> Response:

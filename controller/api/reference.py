@@ -4,8 +4,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from paploss.controller.api.access import OPEN, ROLES, UNCOUNTED
 from paploss.controller.api.problems import Problem, documented
+from paploss.controller.api.security.access import OPEN, ROLES, UNCOUNTED
 
 _SCHEME = {"type": "http", "scheme": "bearer", "description": "An API key, made with `paploss keys create`."}
 _REF = "#/components/schemas/{model}"

@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from paploss.client.models import Readiness
-from paploss.controller.api.callers import Callers
 from paploss.controller.api.events import Streams
-from paploss.controller.api.rates import Rates
 from paploss.controller.api.remembered import Remembered
+from paploss.controller.api.security.callers import Callers
+from paploss.controller.api.security.rates import Rates
 from paploss.controller.loop.driver import Loop
 from paploss.controller.scaling.scaler import Scaler
 from paploss.controller.settings import Settings

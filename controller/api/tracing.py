@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine
+from paploss.controller.store.database import Database
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -22,7 +22,7 @@ class TracingError(Exception):
     """Traces are asked for and cannot be made; one line for people."""
 
 
-def start_tracing(engine: Engine, app: "FastAPI | None" = None) -> Callable[[], None]:
+def start_tracing(database: Database, app: "FastAPI | None" = None) -> Callable[[], None]:
     """Trace a database, and the application that uses it, if the environment names a collector. Returns what ends it:
     the last spans are sent, within the exporter's own time limit.
 
@@ -47,7 +47,7 @@ def start_tracing(engine: Engine, app: "FastAPI | None" = None) -> Callable[[], 
         FastAPIInstrumentor.instrument_app(app, tracer_provider=provider, excluded_urls=_UNTRACED)
     statements = SQLAlchemyInstrumentor()
     # It asks for SQLAlchemy below 2.1, out of caution: a test here sees its spans with the version that is pinned.
-    statements.instrument(engine=engine, tracer_provider=provider, skip_dep_check=True)
+    statements.instrument(engine=database.engine, tracer_provider=provider, skip_dep_check=True)
 
     def end() -> None:
         provider.shutdown()

@@ -2,22 +2,22 @@
 
 import logging
 
-from paploss.controller.loop.jobs import build_job
+from paploss.controller.experiments.jobs import build_job
 from paploss.controller.settings import Settings
-from paploss.controller.store import leases
 from paploss.controller.store.database import Database
 from paploss.controller.store.errors import ConflictError, LateResultError
+from paploss.controller.store.trials import leases
 from paploss.jobs.lease import Accepted, ClaimRequest, Lease, ReleaseRequest, RenewReply, RenewRequest, ResultRequest
 
 logger = logging.getLogger(__name__)
 
 
 def claim(database: Database, settings: Settings, request: ClaimRequest) -> Lease:
-    """Grant a trial to a worker. Raises as `paploss.controller.store.leases.claim`: each of its errors is a definite
-    answer.
+    """Grant a trial to a worker.
 
-    So is that of a trial which makes no job for this version, for instance of a profile that an upgrade has removed or
-    is only about to bring: a defect would be asked for again and again, by one worker after the other.
+    Raises as `paploss.controller.store.trials.leases.claim`: each of its errors is a definite answer. So is that of a
+    trial which makes no job for this version, for instance of a profile that an upgrade has removed or is only about to
+    bring: a defect would be asked for again and again, by one worker after the other.
     """
     with database.write() as session:
         grant = leases.claim(session, request, settings.lease_seconds)
@@ -27,7 +27,7 @@ def claim(database: Database, settings: Settings, request: ClaimRequest) -> Leas
             message = f"this version of the controller can make no job of trial {grant.trial_id}: {error}"
             logger.error(message)
             raise ConflictError(message) from error
-    fields = {"search": grant.search_id, "trial": grant.trial_id, "attempt": grant.attempt}
+    fields = {"experiment": grant.experiment_id, "trial": grant.trial_id, "attempt": grant.attempt}
     logger.info("claimed", extra=fields | {"worker": request.worker.name})
     return Lease(
         trial_id=grant.trial_id,
@@ -40,13 +40,13 @@ def claim(database: Database, settings: Settings, request: ClaimRequest) -> Leas
 
 
 def renew(database: Database, settings: Settings, request: RenewRequest) -> RenewReply:
-    """Prolong a lease. Raises as `paploss.controller.store.leases.renew`."""
+    """Prolong a lease. Raises as `paploss.controller.store.trials.leases.renew`."""
     with database.write() as session:
         return RenewReply(command=leases.renew(session, request, settings.lease_seconds))
 
 
 def finish(database: Database, request: ResultRequest) -> Accepted:
-    """Take a result. Raises as `paploss.controller.store.leases.finish`.
+    """Take a result. Raises as `paploss.controller.store.trials.leases.finish`.
 
     A late result is kept for audit before the refusal.
     """
@@ -60,6 +60,6 @@ def finish(database: Database, request: ResultRequest) -> Accepted:
 
 
 def release(database: Database, request: ReleaseRequest) -> Accepted:
-    """Take a lease back. Raises as `paploss.controller.store.leases.release`."""
+    """Take a lease back. Raises as `paploss.controller.store.trials.leases.release`."""
     with database.write() as session:
         return Accepted(state=leases.release(session, request))

@@ -7,16 +7,13 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
-
 from paploss.controller.scaling.errors import ClusterError
-from paploss.controller.scaling.need import count_wanted
 from paploss.controller.scaling.plan import Patience, Plan, decide, share_out
 from paploss.controller.scaling.pools import Pool, Pools
-from paploss.controller.store.database import Database
+from paploss.controller.store.database import Database, DatabaseError
 from paploss.controller.store.events import record
-from paploss.controller.store.models import Search
+from paploss.controller.store.experiments import list_waiting_for
+from paploss.controller.store.trials.demand import count_wanted
 
 if TYPE_CHECKING:  # the Kubernetes client takes a second to import and 50 MB: only who scales pays for it
     from paploss.controller.scaling.cluster import Cluster
@@ -62,7 +59,7 @@ class Scaler:
             try:
                 self.look()
                 self._refusals = 0
-            except (ClusterError, SQLAlchemyError) as error:
+            except (ClusterError, DatabaseError) as error:
                 self._refusals += 1
                 pause = min(self._pause_seconds * 2**self._refusals, max(_LONGEST_PAUSE_SECONDS, self._pause_seconds))
                 logger.warning("the elastic workers: %s", error)
@@ -120,15 +117,15 @@ class Scaler:
         if not changed and not trouble:
             return
         with self._database.read() as session:
-            waiting = set(session.scalars(select(Search.id).where(Search.state == "running", Search.gpus == pool.gpus)))
+            waiting = list_waiting_for(session, pool.gpus)
         late = sorted(waiting if changed else waiting - told.searches)
         uninformed = [None, *late] if changed else late
         message = f"workers of pool {pool.name}: {trouble or SETTLED}"
         if uninformed:
             with self._database.write() as session:
-                for search_id in uninformed:
+                for experiment_id in uninformed:
                     if trouble:
-                        record(session, "workers_blocked", message, search_id=search_id, level="warning")
+                        record(session, "workers_blocked", message, experiment_id=experiment_id, level="warning")
                     else:
-                        record(session, "workers_unblocked", message, search_id=search_id)
+                        record(session, "workers_unblocked", message, experiment_id=experiment_id)
         self._told[pool.name] = _Told(trouble, waiting)

@@ -2,75 +2,116 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from paploss.controller.search.policy import PolicyState, Vector
-from paploss.controller.search.space import Space
+from paploss.controller.search.space import Space, Vector
+
+
+class State(Protocol):
+    """What an algorithm knows after so many updates. Immutable."""
+
+    @property
+    def version(self) -> int:
+        """Updates done; 0 at the start."""
+        ...
+
+
+StateT = TypeVar("StateT", bound=State)
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
-    """A finished trial: theta [D], its reward (AP, higher is better), and the policy that proposed it."""
+class Sample(Generic[StateT]):
+    """A finished trial: theta [D], its reward (higher is better), and the state that proposed it.
+
+    `proposed_by` is none where no state of this search did, e.g. for a published parameter set.
+    """
 
     theta: Vector
     reward: float
-    proposed_by: PolicyState
+    proposed_by: StateT | None
 
 
-class Algorithm(Protocol):
-    """A search algorithm: its settings, and three pure functions over an immutable state.
+@dataclass(frozen=True, eq=False)
+class Distribution:
+    """Where an algorithm proposes from, for drawing."""
+
+    centre: Vector
+    """[D] in [0, 1]."""
+    spread: float
+    """Scale in the same units, above 0."""
+
+
+class Algorithm(Protocol[StateT]):
+    """A search algorithm: pure functions over an immutable state of its own.
 
     Obligations
     - No function keeps anything between calls, reads a clock, or draws from a global generator: equal arguments give
       equal results on every machine, so a controller killed at any instruction computes the same thing again.
-    - The state holds everything that the next call needs, and survives JSON unchanged.
+    - The state holds everything that the next call needs. `load(dump(state))` is exact, also through JSON, and `load`
+      reads what earlier versions of the program have dumped.
     - `propose` may be called for any index, in any order, from any process; its theta lies in [0, 1]^D.
     - `update` moves the version on by exactly 1 and does not depend on the order in which rewards arrived, beyond
       rounding. It never changes its arguments.
     """
 
-    @property
-    def name(self) -> str: ...
-
-    def initial_state(self, space: Space) -> PolicyState:
+    def initial_state(self, space: Space) -> StateT:
         """The state of version 0."""
         ...
 
-    def propose(self, state: PolicyState, seed: int, index: int) -> Vector:
+    def propose(self, state: StateT, seed: int, index: int) -> Vector:
         """The theta [D] of trial `index`, fixed by (seed, state.version, index)."""
         ...
 
-    def update(self, state: PolicyState, samples: Sequence[Sample]) -> PolicyState:
+    def update(self, state: StateT, samples: Sequence[Sample[StateT]]) -> StateT:
         """The next state, learnt from finished trials.
 
-        In `round` mode all samples were proposed by `state`; in `stream` mode by it or by earlier versions.
+        In `round` mode all samples were proposed by `state`; in `stream` mode by it or by earlier states.
 
         Raises ValueError where fewer than 2 samples are given (proposing replacements is the caller's part), a reward
         is not finite, a theta has the wrong shape, or a sample was proposed by a later version than `state`.
         """
         ...
 
+    def best_guess(self, state: StateT) -> Vector:
+        """The theta [D] that the state takes for the best, a candidate for the final parameters."""
+        ...
 
-def check_samples(state: PolicyState, samples: Sequence[Sample]) -> None:
-    """Raises ValueError as `Algorithm.update` promises."""
+    def distribution(self, state: StateT) -> Distribution | None:
+        """Where the state proposes from; none for an algorithm that has no such thing."""
+        ...
+
+    def dump(self, state: StateT) -> dict[str, Any]:
+        """The state as JSON."""
+        ...
+
+    def load(self, document: dict[str, Any]) -> StateT:
+        """The state that `dump` gave.
+
+        Raises ValueError, KeyError or TypeError where the document is not one of this algorithm.
+        """
+        ...
+
+
+def check_samples(state: State, size: int, samples: Sequence[Sample[Any]]) -> None:
+    """Raises ValueError as `Algorithm.update` promises; `size`: D."""
     if len(samples) < 2:
         raise ValueError(f"samples: an update needs at least 2 rewards, got {len(samples)}")
     for index, sample in enumerate(samples):
         if not np.isfinite(sample.reward):
             raise ValueError(f"samples[{index}].reward: expected a finite number, got {sample.reward}")
-        if sample.theta.shape != state.mu.shape:
-            raise ValueError(f"samples[{index}].theta: expected shape {state.mu.shape}, got {sample.theta.shape}")
-        if sample.proposed_by.version > state.version:
+        if sample.theta.shape != (size,):
+            raise ValueError(f"samples[{index}].theta: expected shape {(size,)}, got {sample.theta.shape}")
+        if sample.proposed_by is not None and sample.proposed_by.version > state.version:
             raise ValueError(
                 f"samples[{index}].proposed_by: expected a version up to {state.version}, "
                 f"got {sample.proposed_by.version}"
             )
 
 
-def advantages(samples: Sequence[Sample]) -> NDArray[np.float64]:
+def advantages(samples: Sequence[Sample[Any]]) -> NDArray[np.float64]:
     """Reward minus mean, [n]; exactly 0 for equal rewards, from which their rounded mean may differ in the last bit."""
     rewards = np.array([sample.reward for sample in samples])
     return np.zeros_like(rewards) if np.ptp(rewards) == 0 else rewards - rewards.mean()

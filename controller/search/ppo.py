@@ -6,7 +6,7 @@ q_d     density ratio of a sample, mu / the policy's current mu, both at the sam
 w_d     density ratio of a sample, current mu / the mu that proposed it, at most 1           [n, D]
 J(mu)   mean over samples of sum_d w_d min(A q_d, A clip(q_d, 0.6, 1.4))                     scalar
 
-What differs from the published update (`released.py`), and why
+What differs from the published update (`paper.py`), and why
 - One sigma in both densities of a ratio. There the new density already had the next round's smaller sigma: the ratio
   was not 1 at an unchanged mu, drifted with |theta - mu| instead of with what was learnt, and vanished in the last ten
   of forty rounds. By itself this mend changes little in simulated searches, because most is learnt before.
@@ -28,14 +28,14 @@ Espeholt et al., 2018 (truncated weights).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from paploss.controller.search.algorithm import Sample, advantages, check_samples
 from paploss.controller.search.ascent import ascend
-from paploss.controller.search.policy import PolicyState, Vector, log_density, log_density_and_slope, sample
+from paploss.controller.search.policy import PolicyState, Vector, log_density, log_density_and_slope
+from paploss.controller.search.policy_search import PolicySearch
 from paploss.controller.search.space import Space
 
 # The ratio of a bad sample is not clipped from above. Past e^100 its size is immaterial, and its square overflows.
@@ -43,11 +43,11 @@ _LARGEST_LOG_RATIO = 100.0
 
 
 @dataclass(frozen=True)
-class Ppo:
+class Ppo(PolicySearch):
     """Proximal policy optimisation over `rounds` updates; for `round` and `stream` mode.
 
-    A sample more than `max_staleness` versions old is left out. An update that has fewer than 2 others moves the
-    version and sigma on and leaves mu where it is.
+    A sample more than `max_staleness` versions old, or that no policy proposed, is left out. An update that has fewer
+    than 2 others moves the version and sigma on and leaves mu where it is.
     """
 
     rounds: int = 40
@@ -56,28 +56,25 @@ class Ppo:
     clip: float = 0.4
     learning_rate: float = 0.01
     max_staleness: int = 16
-    name: ClassVar[str] = "ppo"
 
     def initial_state(self, space: Space) -> PolicyState:
         return PolicyState(0, space.start(), self.first_sigma)
 
-    def propose(self, state: PolicyState, seed: int, index: int) -> Vector:
-        return sample(state, seed, index)
-
-    def update(self, state: PolicyState, samples: Sequence[Sample]) -> PolicyState:
-        check_samples(state, samples)
+    def update(self, state: PolicyState, samples: Sequence[Sample[PolicyState]]) -> PolicyState:
+        check_samples(state, state.mu.size, samples)
         done = state.version + 1
-        fresh = [s for s in samples if state.version - s.proposed_by.version <= self.max_staleness]
+        known = [(s, s.proposed_by) for s in samples if s.proposed_by is not None]
+        fresh = [(s, by) for s, by in known if state.version - by.version <= self.max_staleness]
         mu = self._learn(state.mu, fresh) if len(fresh) >= 2 else state.mu
         share = min(done / max(self.rounds - 1, 1), 1.0)
         return PolicyState(done, mu, self.first_sigma + share * (self.last_sigma - self.first_sigma))
 
-    def _learn(self, current: Vector, samples: Sequence[Sample]) -> Vector:
-        theta = np.stack([s.theta for s in samples])
-        sigma = np.array([[s.proposed_by.sigma] for s in samples])
-        proposed = log_density(theta, np.stack([s.proposed_by.mu for s in samples]), sigma)
+    def _learn(self, current: Vector, fresh: Sequence[tuple[Sample[PolicyState], PolicyState]]) -> Vector:
+        theta = np.stack([s.theta for s, _ in fresh])
+        sigma = np.array([[by.sigma] for _, by in fresh])
+        proposed = log_density(theta, np.stack([by.mu for _, by in fresh]), sigma)
         anchor = log_density(theta, current, sigma)
-        weight = advantages(samples)[:, None] * np.exp(np.minimum(anchor - proposed, 0.0))
+        weight = advantages([s for s, _ in fresh])[:, None] * np.exp(np.minimum(anchor - proposed, 0.0))
         return ascend(current, lambda mu: self._slope(mu, theta, sigma, anchor, weight), self.learning_rate)
 
     def _slope(

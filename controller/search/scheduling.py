@@ -51,11 +51,21 @@ class Progress:
     """Trials queued or running, of any version."""
     ready: int
     """Trials with a reward that no update has consumed."""
-    failed: int
+    unrewarded: int
     """Trials that ended without a reward since the last update."""
     workers: int
     """Trials that the live workers can run at the same time."""
     ended: int = 0
+    """Trials that have ended since the last look."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast the trials of a search go."""
+
+    workers: int
+    """Trials that the live workers can run at the same time."""
+    ended: int
     """Trials that have ended since the last look."""
 
 
@@ -137,9 +147,9 @@ def _decide_stream(schedule: Schedule, progress: Progress) -> Action:
 
 
 def _too_many_failures(schedule: Schedule, progress: Progress) -> Fail | None:
-    if progress.failed <= schedule.max_replacements * schedule.trials_per_round:
+    if progress.unrewarded <= schedule.max_replacements * schedule.trials_per_round:
         return None
     return Fail(
-        f"{progress.failed} trials of round {progress.updates} ended without a reward "
+        f"{progress.unrewarded} trials of round {progress.updates} ended without a reward "
         f"and {progress.ready} with one; an update needs more"
     )

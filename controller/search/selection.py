@@ -17,21 +17,22 @@ seeds by two thirds of its standard error. More seeds shrink it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
 
 from paploss.controller.search.algorithm import Sample
-from paploss.controller.search.policy import PolicyState, Vector, mean
+from paploss.controller.search.space import Vector
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A theta [D] that is worth confirming: the mean of the last policy, or a sample."""
+    """A theta [D] that is worth confirming: the algorithm's best guess, or a sample."""
 
     theta: Vector
     sample: int | None
-    """Index into the samples given to `candidates`; none for the policy's mean."""
+    """Index into the samples given to `candidates`; none for the best guess."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,15 @@ class Choice:
     """Rewards behind the mean."""
 
 
-def candidates(state: PolicyState, samples: Sequence[Sample], count: int) -> list[Candidate]:
-    """The mean of the last policy and the count - 1 samples of highest reward, the earlier first among equals.
+def candidates(best_guess: Vector, samples: Sequence[Sample[Any]], count: int) -> list[Candidate]:
+    """The algorithm's best guess and the count - 1 samples of highest reward, the earlier first among equals.
 
     Raises ValueError where count is below 1.
     """
     if count < 1:
         raise ValueError(f"count: expected at least 1, got {count}")
     best = sorted(range(len(samples)), key=lambda index: -samples[index].reward)[: count - 1]
-    return [Candidate(mean(state), None), *(Candidate(samples[index].theta, index) for index in best)]
+    return [Candidate(best_guess, None), *(Candidate(samples[index].theta, index) for index in best)]
 
 
 def choose(confirmations: Sequence[Mapping[int, float]]) -> Choice:

@@ -23,11 +23,27 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DataError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import SQLAlchemyError as DatabaseError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
+
+__all__ = ["UNAVAILABLE", "UNSTORABLE", "Database", "DatabaseError", "Session"]
+"""What the rest of the controller may have of SQLAlchemy."""
+
+UNAVAILABLE: tuple[type[DatabaseError], ...] = (
+    OperationalError,
+    InternalError,  # the server has ended a transaction whose client was silent for too long
+    InterfaceError,
+    PoolTimeoutError,
+)
+"""The database does not answer: the same may succeed later."""
+UNSTORABLE: type[DatabaseError] = DataError
+"""The database cannot hold a value."""
 
 BUSY_TIMEOUT_SECONDS = 30
 _PATIENCE = {
@@ -61,6 +77,11 @@ def _now_sqlite(_element: now, _compiler: SQLCompiler, **_options: Any) -> str:
 def read_clock(session: Session) -> float:
     """The database's time at this moment: seconds since 1970, UTC."""
     return session.execute(select(now())).scalar_one()
+
+
+def is_past(session: Session, moment: float) -> bool:
+    """Whether a moment (seconds since 1970, UTC) is over by the database's clock."""
+    return session.execute(select(now() >= moment)).scalar_one()
 
 
 def is_one_of(column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:

@@ -1,4 +1,4 @@
-"""One search as a file, with everything that belongs to it, to be loaded into any database of this program.
+"""One experiment as a file, with everything that belongs to it, to be loaded into any database of this program.
 
     gzip of JSON lines:   {"paploss": "search", "schema": "0005", "search": "0kx..."}
                           {"table": "searches", "row": {...}}     then rounds, trials, attempts, ... in order
@@ -22,26 +22,29 @@ from sqlalchemy import Column, MetaData, Select, delete, insert, null, select
 from sqlalchemy.exc import DataError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
-from paploss.client.specs import SearchSpec, TrainingSpec, check_paths
-from paploss.client.states import FINAL_SEARCH_STATES
+from paploss.client.states import FINAL_EXPERIMENT_STATES
+from paploss.controller.data_roots import check_paths
 from paploss.controller.store import schema
 from paploss.controller.store.database import Database, table_of
+from paploss.controller.store.documents import SPEC
 from paploss.controller.store.errors import ConflictError, DumpError
-from paploss.controller.store.models import (
+from paploss.controller.store.reading.lists import get_experiment
+from paploss.controller.store.tables import (
     Attempt,
     Base,
-    DeletedSearch,
+    DeletedExperiment,
     Evaluation,
     Event,
+    Experiment,
     LateResult,
     Round,
-    Search,
     Trial,
 )
-from paploss.controller.store.queries import get_search
+from paploss.jobs.documents import UnreadableError
+from paploss.jobs.ids import experiment_of, number_of
 
-MODELS: Sequence[type[Base]] = (Search, Round, Trial, Attempt, Evaluation, LateResult, Event)
-"""What belongs to a search, in an order in which nothing refers to what comes later."""
+MODELS: Sequence[type[Base]] = (Experiment, Round, Trial, Attempt, Evaluation, LateResult, Event)
+"""What belongs to an experiment, in an order in which nothing refers to what comes later."""
 _BY_TABLE = {model.__tablename__: model for model in MODELS}
 _NUMBERED = (LateResult, Event)
 """Tables whose ids mean nothing outside their database."""
@@ -52,41 +55,41 @@ Row = tuple[str, dict[str, Any]]
 """Table and values by column."""
 
 
-def dump(database: Database, search_id: str, file: IO[bytes]) -> None:
-    """Write a search, as it is at one moment, to `file`.
+def dump(database: Database, experiment_id: str, file: IO[bytes]) -> None:
+    """Write an experiment, as it is at one moment, to `file`.
 
     Raises:
-        NotFoundError: no such search.
+        NotFoundError: no such experiment.
     """
     with database.read() as session, gzip.GzipFile(fileobj=file, mode="wb", compresslevel=5, mtime=0) as packed:
         if not database.is_sqlite:  # SQLite shows one transaction one moment by itself
             session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-        get_search(session, search_id)
-        _write(packed, {"paploss": "search", "schema": schema.newest(), "search": search_id})
+        get_experiment(session, experiment_id)
+        _write(packed, {"paploss": "search", "schema": schema.newest(), "search": experiment_id})
         for model in MODELS:
-            for row in session.execute(_rows_of(model, search_id), execution_options={"yield_per": _ROWS_AT_ONCE}):
+            for row in session.execute(_rows_of(model, experiment_id), execution_options={"yield_per": _ROWS_AT_ONCE}):
                 _write(packed, {"table": model.__tablename__, "row": dict(row._mapping)})
 
 
 def load(database: Database, file: IO[bytes], data_roots: Sequence[Path]) -> str:
-    """Store the search of a file, all of it or nothing; returns its id.
+    """Store the experiment of a file, all of it or nothing; returns its id.
 
     One that had not ended is paused: it may be running elsewhere. What was running there is queued again once its lease
     is over, and a result that its worker still delivers here counts, as after any silence of a controller.
 
     Raises:
-        ConflictError: there is a search of this id.
+        ConflictError: there is an experiment of this id.
         DumpError: the file is damaged, no dump, or of a newer program; names the line.
-        PathRefusedError: a search that is to go on names a path outside `data_roots`.
+        PathRefusedError: one that is to go on names a path outside `data_roots`.
     """
     try:
         with gzip.GzipFile(fileobj=file, mode="rb") as packed:
-            search_id, revision = _read_header(packed)
+            experiment_id, revision = _read_header(packed)
             rows = _read_rows(packed)
             if revision == schema.newest():
-                return _store(database, search_id, rows, data_roots)
+                return _store(database, experiment_id, rows, data_roots)
             with tempfile.TemporaryDirectory(prefix="paploss-load-") as folder:
-                return _store(database, search_id, _migrated(rows, revision, Path(folder)), data_roots)
+                return _store(database, experiment_id, _migrated(rows, revision, Path(folder)), data_roots)
     except (OSError, EOFError, zlib.error) as error:
         raise DumpError(f"the file cannot be unpacked: {error}") from error
     except (DataError, IntegrityError, StatementError, OverflowError) as error:
@@ -102,13 +105,13 @@ def _all_rows(model: type[Base]) -> Select[Any]:
     return select(*_columns(model)).order_by(*table_of(model).primary_key.columns)
 
 
-def _rows_of(model: type[Base], search_id: str) -> Select[Any]:
+def _rows_of(model: type[Base], experiment_id: str) -> Select[Any]:
     table, query = table_of(model), _all_rows(model)
-    if model is Search:
-        return query.where(table.c.id == search_id)
-    if "search_id" in table.c:
-        return query.where(table.c.search_id == search_id)
-    return query.where(table.c.trial_id.in_(select(Trial.id).where(Trial.search_id == search_id)))
+    if model is Experiment:
+        return query.where(table.c.id == experiment_id)
+    if "experiment_id" in table.c:
+        return query.where(table.c.experiment_id == experiment_id)
+    return query.where(table.c.trial_id.in_(select(Trial.id).where(Trial.experiment_id == experiment_id)))
 
 
 def _write(file: gzip.GzipFile, line: dict[str, Any]) -> None:
@@ -146,35 +149,35 @@ def _parse(number: int, content: bytes) -> dict[str, Any]:
     return line
 
 
-def _store(database: Database, search_id: str, rows: Iterator[Row], data_roots: Sequence[Path]) -> str:
+def _store(database: Database, experiment_id: str, rows: Iterator[Row], data_roots: Sequence[Path]) -> str:
     with database.write() as session:
-        if session.get(Search, search_id) is not None:
-            raise ConflictError(f"there is a search {search_id} already")
-        session.execute(delete(DeletedSearch).where(DeletedSearch.id == search_id))
-        _store_search(session, search_id, rows, data_roots)
+        if session.get(Experiment, experiment_id) is not None:
+            raise ConflictError(f"there is an experiment {experiment_id} already")
+        session.execute(delete(DeletedExperiment).where(DeletedExperiment.id == experiment_id))
+        _store_experiment(session, experiment_id, rows, data_roots)
         while batch := list(islice(rows, _ROWS_AT_ONCE)):
             for (table, _), group in groupby(batch, key=lambda row: (row[0], tuple(row[1]))):
-                checked = [_check(search_id, table, values) for _, values in group]
-                session.execute(insert(table_of(_BY_TABLE[table])), checked)
-    return search_id
+                checked = [_check(experiment_id, table, values) for _, values in group]
+                session.execute(insert(table_of(_BY_TABLE[table])), [_by_key(table, values) for values in checked])
+    return experiment_id
 
 
-def _store_search(session: Session, search_id: str, rows: Iterator[Row], data_roots: Sequence[Path]) -> None:
+def _store_experiment(session: Session, experiment_id: str, rows: Iterator[Row], data_roots: Sequence[Path]) -> None:
     table, row = next(rows, ("", {}))
     if table != "searches":
-        raise DumpError("expected the row of the search first")
-    values = _check(search_id, table, row)
+        raise DumpError("expected the row of the experiment first")
+    values = _check(experiment_id, table, row)
     try:
-        spec = (SearchSpec if values["kind"] == "search" else TrainingSpec).model_validate(values["spec"])
-    except ValidationError as error:
+        spec = SPEC.read(values["spec"])
+    except UnreadableError as error:
         raise DumpError(f"spec: {error}") from error
-    if values["state"] not in FINAL_SEARCH_STATES:
+    if values["state"] not in FINAL_EXPERIMENT_STATES:
         check_paths(spec, data_roots)
         values["state"] = "paused"
-    session.execute(insert(table_of(Search)), values)
+    session.execute(insert(table_of(Experiment)), _by_key("searches", values))
 
 
-def _check(search_id: str, table: str, row: dict[str, Any]) -> dict[str, Any]:
+def _check(experiment_id: str, table: str, row: dict[str, Any]) -> dict[str, Any]:
     """The values of a row, with the types that the models say: SQLite would store any."""
     try:
         values = _model_of(table).model_validate(row).model_dump(exclude_unset=True)
@@ -182,11 +185,24 @@ def _check(search_id: str, table: str, row: dict[str, Any]) -> dict[str, Any]:
         fault = error.errors()[0]
         raise DumpError(f"{table}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
     trial_id = values.get("id") if table == "trials" else values.get("trial_id")
-    owner = values["id"] if table == "searches" else values.get("search_id", search_id)
-    stem, _, number = (trial_id or f"{search_id}-0").rpartition("-")
-    if owner != search_id or stem != search_id or not number.isdecimal():
-        raise DumpError(f"{table}: a row belongs to another search than {search_id}")
+    owner = values["id"] if table == "searches" else values.get("search_id", experiment_id)
+    if owner != experiment_id or (trial_id is not None and not _is_its_trial(experiment_id, trial_id)):
+        raise DumpError(f"{table}: a row belongs to another experiment than {experiment_id}")
     return values
+
+
+def _is_its_trial(experiment_id: str, trial_id: str) -> bool:
+    try:
+        return experiment_of(trial_id) == experiment_id and number_of(trial_id) >= 0
+    except ValueError:
+        return False
+
+
+def _by_key(table: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Values by the columns' keys in the models; a file has the names in the database."""
+    columns = table_of(_BY_TABLE[table]).c
+    keys = {column.name: column.key for column in columns}
+    return {keys[name]: value for name, value in values.items()}
 
 
 @cache
@@ -196,7 +212,7 @@ def _model_of(table: str) -> type[BaseModel]:
     hints = get_type_hints(model)
     fields: dict[str, Any] = {}
     for column in _columns(model):
-        (kind,) = get_args(hints[column.name])
+        (kind,) = get_args(hints[column.key])
         fields[column.name] = (kind, None if column.default is not None or column.nullable else ...)
     return create_model(table, __config__=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), **fields)
 

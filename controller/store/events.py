@@ -7,16 +7,16 @@ from sqlalchemy import event, insert
 from sqlalchemy.orm import Session
 
 from paploss.controller.store.database import table_of
-from paploss.controller.store.models import Event
+from paploss.controller.store.tables import Event
 
 EventKind = Literal[
-    "search_started",
-    "search_paused",
-    "search_resumed",
-    "search_cancelled",
-    "search_failed",
-    "search_succeeded",
-    "search_unreadable",
+    "experiment_started",
+    "experiment_paused",
+    "experiment_resumed",
+    "experiment_cancelled",
+    "experiment_failed",
+    "experiment_succeeded",
+    "experiment_unreadable",
     "round_closed",
     "confirm_started",
     "rates_chosen",
@@ -50,16 +50,16 @@ def record(
     kind: EventKind,
     message: str,
     *,
-    search_id: str | None = None,
+    experiment_id: str | None = None,
     trial_id: str | None = None,
     worker: str | None = None,
     level: Level = "info",
 ) -> None:
     """Add a line to the log, as part of the transaction that it tells of; the process's own log has it afterwards."""
-    fields = {"event": kind, "search": search_id, "trial": trial_id, "worker": worker}
+    fields = {"event": kind, "experiment": experiment_id, "trial": trial_id, "worker": worker}
     session.info.setdefault(_UNTOLD, []).append((level, message, fields))
     session.execute(
-        _ADD, {"kind": kind, "message": message, "search_id": search_id, "trial_id": trial_id, "level": level}
+        _ADD, {"kind": kind, "message": message, "experiment_id": experiment_id, "trial_id": trial_id, "level": level}
     )
 
 

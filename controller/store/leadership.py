@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from paploss.controller.store.database import Database, now
 from paploss.controller.store.errors import LeadershipLostError
 from paploss.controller.store.events import record
-from paploss.controller.store.models import Leader
+from paploss.controller.store.tables import Leader
 
 _ROW = 1
 

@@ -9,20 +9,21 @@ from collections.abc import Sequence
 from sqlalchemy import delete, exists, select, update
 from sqlalchemy.orm import Session
 
-from paploss.client.states import FINAL_SEARCH_STATES, OPEN_TRIAL_STATES
+from paploss.client.states import FINAL_EXPERIMENT_STATES, OPEN_TRIAL_STATES
 from paploss.controller.store.database import now
 from paploss.controller.store.events import record
-from paploss.controller.store.models import (
+from paploss.controller.store.tables import (
     Attempt,
-    DeletedSearch,
+    DeletedExperiment,
     Evaluation,
     Event,
+    Experiment,
     IdempotencyKey,
     LateResult,
-    Search,
     Trial,
     Worker,
 )
+from paploss.jobs.ids import experiment_of
 
 DAY_SECONDS = 86_400.0
 _WORKER_DAYS = 7.0
@@ -31,7 +32,7 @@ _IDEMPOTENCY_DAYS = 2.0
 """Nobody repeats a request whose reply was lost later than this."""
 
 
-def find_needless_files(session: Session, trial_ids: Sequence[str], days: float) -> Sequence[str]:
+def find_unneeded_files(session: Session, trial_ids: Sequence[str], days: float) -> Sequence[str]:
     """Those of the trials that ended, or whose search was deleted, more than `days` ago.
 
     The weights of a final training stay until its search is deleted; and of a trial that this database has never heard
@@ -44,41 +45,43 @@ def find_needless_files(session: Session, trial_ids: Sequence[str], days: float)
         .where(Trial.id.in_(trial_ids), Trial.state.not_in(OPEN_TRIAL_STATES), ~is_product)
         .where(Trial.finished_at < limit)
     )
-    searches = {trial_id: trial_id.rpartition("-")[0] for trial_id in trial_ids}
+    searches = {trial_id: experiment_of(trial_id) for trial_id in trial_ids}
     deleted = session.scalars(
-        select(DeletedSearch.id).where(DeletedSearch.id.in_(set(searches.values())), DeletedSearch.deleted_at < limit)
+        select(DeletedExperiment.id).where(
+            DeletedExperiment.id.in_(set(searches.values())), DeletedExperiment.deleted_at < limit
+        )
     ).all()
-    return sorted({*ended, *(trial_id for trial_id, search_id in searches.items() if search_id in deleted)})
+    return sorted({*ended, *(trial_id for trial_id, experiment_id in searches.items() if experiment_id in deleted)})
 
 
 def clear_details(session: Session, days: float) -> str | None:
     """Clear the details of one search that ended more than `days` ago; returns its id, none where none is left."""
-    search_id = session.scalar(
-        select(Search.id)
-        .where(Search.state.in_(FINAL_SEARCH_STATES), Search.finished_at < now() - days * DAY_SECONDS)
-        .where(exists().where(Event.search_id == Search.id, Event.kind != "details_cleared"))
-        .order_by(Search.id)
+    experiment_id = session.scalar(
+        select(Experiment.id)
+        .where(Experiment.state.in_(FINAL_EXPERIMENT_STATES), Experiment.finished_at < now() - days * DAY_SECONDS)
+        .where(exists().where(Event.experiment_id == Experiment.id, Event.kind != "details_cleared"))
+        .order_by(Experiment.id)
         .limit(1)
     )
-    if search_id is None:
+    if experiment_id is None:
         return None
-    its_trials = select(Trial.id).where(Trial.search_id == search_id)
+    its_trials = select(Trial.id).where(Trial.experiment_id == experiment_id)
     session.execute(delete(Evaluation).where(Evaluation.trial_id.in_(its_trials)))
     session.execute(delete(LateResult).where(LateResult.trial_id.in_(its_trials)))
-    session.execute(delete(Event).where(Event.search_id == search_id))
+    session.execute(delete(Event).where(Event.experiment_id == experiment_id))
     session.execute(update(Attempt).where(Attempt.trial_id.in_(its_trials), Attempt.log_tail != "").values(log_tail=""))
     record(
         session,
         "details_cleared",
         f"log, log tails and learning curves cleared {days:g} days after the end",
-        search_id=search_id,
+        experiment_id=experiment_id,
     )
-    return search_id
+    return experiment_id
 
 
 def clear_platform(session: Session, days: float) -> None:
     """Clear what belongs to no search: old log lines, workers long gone, idempotency keys."""
     limit = now() - days * DAY_SECONDS
-    session.execute(delete(Event).where(Event.search_id.is_(None), Event.at < limit))
+    session.execute(delete(Event).where(Event.experiment_id.is_(None), Event.at < limit))
     session.execute(delete(Worker).where(Worker.last_seen_at < now() - _WORKER_DAYS * DAY_SECONDS))
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now() - _IDEMPOTENCY_DAYS * DAY_SECONDS))

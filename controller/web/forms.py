@@ -91,12 +91,33 @@ def _walk(
         kind, nullable = _resolve(raw, definitions)
         preset = default.get(name, raw.get("default"))
         path = prefix + name
-        if "properties" in kind:
+        if "discriminator" in kind:
+            yield from _walk_union(path, kind, raw, definitions, preset)
+        elif "properties" in kind:
             inner = preset if isinstance(preset, Mapping) else {}
             is_optional = optional or nullable
             yield from _walk(kind, definitions, prefix=f"{path}.", default=inner, optional=is_optional)
         else:
             yield _field(path, kind, raw, preset, required=name in required and not optional, optional=optional)
+
+
+def _walk_union(path: str, kind: Schema, raw: Schema, definitions: Schema, preset: Any) -> Iterator[Field]:
+    """A choice of the member, then the settings of every member: what is left empty keeps the member's default."""
+    tag = kind["discriminator"]["propertyName"]
+    members = {
+        name: definitions[reference.rpartition("/")[2]] for name, reference in kind["discriminator"]["mapping"].items()
+    }
+    chosen = preset.get(tag) if isinstance(preset, Mapping) else preset
+    choice = {"enum": list(members), "type": "string"}
+    yield _field(f"{path}.{tag}", choice, raw, chosen, required=False, optional=False)
+    for name, member in members.items():
+        for setting, schema in member["properties"].items():
+            if setting != tag:
+                described = {**schema, "description": f"for {name}: {schema.get('description', '')}".strip(": ")}
+                inner, _ = _resolve(schema, definitions)
+                yield _field(
+                    f"{path}.{setting}", inner, described, schema.get("default"), required=False, optional=True
+                )
 
 
 def _field(path: str, kind: Schema, raw: Schema, preset: Any, *, required: bool, optional: bool) -> Field:
@@ -134,7 +155,8 @@ def _resolve(raw: Schema, definitions: Schema) -> tuple[Schema, bool]:
     nullable = False
     if "anyOf" in raw:
         nullable = any(part.get("type") == "null" for part in raw["anyOf"])
-        raw = next(part for part in raw["anyOf"] if part.get("type") != "null")
+        parts = [part for part in raw["anyOf"] if part.get("type") != "null"]
+        raw = next((part for part in parts if "discriminator" in part), parts[0])
     if "$ref" in raw:
         raw = definitions[raw["$ref"].rpartition("/")[2]]
     return raw, nullable

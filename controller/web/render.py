@@ -7,6 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from paploss.jobs.ids import number_of
+
 
 class Pages:
     """The page's templates."""
@@ -26,6 +28,7 @@ class Pages:
             "duration": format_duration,
             "timestamp": format_timestamp,
             "number": format_number,
+            "trial_number": number_of,
         }
 
     def render(self, template: str, **values: Any) -> str:

@@ -22,7 +22,7 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The file; by
 
 
 def dump(
-    search_id: IdArgument,
+    experiment_id: IdArgument,
     file: FileArgument,
     *,
     as_json: JsonOption = False,
@@ -32,7 +32,7 @@ def dump(
 ) -> None:
     """Write a search with its rounds, trials, attempts, results and log to a file; needs an administrator's key."""
     with connect(state, url, key_file) as client:
-        content = client.dump(search_id)
+        content = client.dump(experiment_id)
     beside = file.with_name(f".{file.name}.part")
     try:
         beside.write_bytes(content)

@@ -109,7 +109,7 @@ def _find_controller_fault(url: str) -> str:
 
 
 def _run(client: Client, spec: SearchSpec, timeout_seconds: float) -> None:
-    search = client.create_search(spec)
+    search = client.create(spec)
     try:
         run = client.wait(search.id, timeout_seconds=timeout_seconds)
     except TimeoutError:

@@ -14,10 +14,11 @@ from paploss.cli.progress import duration, percent
 from paploss.cli.service_commands import PortOption, WorkersOption
 from paploss.cli.specifications import read_comparison
 from paploss.cli.tables import comparison_table, rate_table
-from paploss.cli.watching import KeepUp, follow
+from paploss.cli.watching import KeepUp, follow, has_spec
 from paploss.client.comparison import Comparison, write_csv
-from paploss.client.models import TrainingDetail, TrialSummary
-from paploss.client.specs import TrainingSpec
+from paploss.client.documents import SPEC
+from paploss.client.models import ExperimentDetail, TrialSummary
+from paploss.client.specs import ComparisonSpec
 from paploss.client.sync_client import Client
 
 SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="What to compare; see examples/compare-*.")]
@@ -49,7 +50,7 @@ def compare(
         client,
         keep_up,
     ):
-        training_id = _find_started(client, spec) or client.create_training(spec).id
+        training_id = _find_started(client, spec) or client.create(spec).id
         if detach:
             typer.echo(json.dumps({"id": training_id}) if as_json else training_id)
             return
@@ -72,13 +73,11 @@ def compare(
         console.print(line, markup=False, soft_wrap=True)
 
 
-def _find_started(client: Client, spec: TrainingSpec) -> str | None:
+def _find_started(client: Client, spec: ComparisonSpec) -> str | None:
     """The comparison of this very specification that was started before and has not failed; it goes on if it was
     paused."""
-    for summary in client.list_trainings():
-        if (summary.kind, summary.name, summary.profile) != (spec.kind, spec.name, spec.profile):
-            continue
-        if summary.state in ("failed", "cancelled") or client.get_training(summary.id).spec != spec:
+    for summary in client.list_experiments("comparison"):
+        if summary.state in ("failed", "cancelled") or not has_spec(client, summary, spec):
             continue
         if summary.state == "paused":
             client.resume(summary.id)
@@ -86,7 +85,7 @@ def _find_started(client: Client, spec: TrainingSpec) -> str | None:
     return None
 
 
-def _watch(client: Client, training_id: str, console: Console, keep_up: KeepUp | None) -> TrainingDetail:
+def _watch(client: Client, training_id: str, console: Console, keep_up: KeepUp | None) -> ExperimentDetail:
     """Show every training as it ends."""
     told: set[str] = set()
     console.print(f"comparison {training_id}", markup=False)
@@ -96,8 +95,8 @@ def _watch(client: Client, training_id: str, console: Console, keep_up: KeepUp |
 
     with console.status("waiting ...") as status:
 
-        def look() -> TrainingDetail:
-            training = client.get_training(training_id)
+        def look() -> ExperimentDetail:
+            training = client.get_experiment(training_id)
             if training.trials_final > len(told):
                 ended = [trial for trial in client.trials(training_id) if trial.finished_at and trial.id not in told]
                 for trial in sorted(ended, key=lambda trial: (trial.finished_at, trial.number)):
@@ -117,13 +116,13 @@ def _describe_trial(trial: TrialSummary) -> str:
     return f"{trial.label}, {what}: {result}{' (diverged)' if trial.diverged else ''}"
 
 
-def _describe(training: TrainingDetail, comparison: Comparison) -> dict[str, Any]:
+def _describe(training: ExperimentDetail, comparison: Comparison) -> dict[str, Any]:
     """What the JSON file holds. Folders of this machine are left out: they say nothing elsewhere."""
     return {
         "training": training.id,
         "created_at": training.created_at.isoformat(timespec="seconds"),
         "finished_at": training.finished_at.isoformat(timespec="seconds") if training.finished_at else None,
-        "spec": training.spec.model_dump(mode="json", exclude={"weights": True, "dataset": {"root"}}),
+        "spec": SPEC.read(training.spec).model_dump(mode="json", exclude={"weights": True, "dataset": {"root"}}),
         "comparison": comparison.model_dump(mode="json"),
     }
 

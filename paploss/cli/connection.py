@@ -1,6 +1,5 @@
 """Which controller a command talks to, and with which key."""
 
-import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,15 +30,15 @@ def complete_ids(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str
     """Ids that begin so with their names, newest first, for the shell; none where no controller answers."""
     try:
         with connect(ctx.params.get("state") or DEFAULT_STATE, ctx.params.get("url"), None) as client:
-            runs = itertools.chain(client.list_searches(), client.list_trainings())
-            yield from ((run.id, f"{run.state} {run.name}") for run in runs if run.id.startswith(incomplete))
+            found = client.list_experiments()
+            yield from ((one.id, f"{one.state} {one.name}") for one in found if one.id.startswith(incomplete))
     except (CommandError, ClientError):
         return
 
 
 IdArgument = Annotated[
     str,
-    typer.Argument(metavar="ID", help="Id of a search, or of a training request.", autocompletion=complete_ids),
+    typer.Argument(metavar="ID", help="Id of an experiment.", autocompletion=complete_ids),
 ]
 
 

@@ -13,15 +13,16 @@ from typing import Any
 
 from paploss.cli.failures import CommandError
 from paploss.cli.local_training import TRAINER
-from paploss.client.models import Best, SearchDetail
+from paploss.client.documents import SPEC
+from paploss.client.models import Best, ExperimentDetail
 from paploss.jobs.spec import JobSpec
 
 FORMAT = 1
 
 
-def describe_best(search: SearchDetail, best: Best) -> dict[str, Any]:
+def describe_best(search: ExperimentDetail, best: Best) -> dict[str, Any]:
     """The content of the JSON file."""
-    spec = search.spec.model_dump(mode="json")
+    spec = SPEC.read(search.spec).model_dump(mode="json")
     report = best.report or {}
     return {
         "format": FORMAT,
@@ -43,13 +44,13 @@ def write_export(content: dict[str, Any], file: Path) -> None:
     file.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def write_config(search: SearchDetail, best: Best, file: Path) -> None:
+def write_config(search: ExperimentDetail, best: Best, file: Path) -> None:
     """Write a configuration for mmdet's own tools, by the trainer.
 
     Raises:
         CommandError: the profile is no detector, or the trainer refuses, e.g. because it finds no data set here.
     """
-    spec = search.spec
+    spec = SPEC.read(search.spec)
     if spec.profile == "synthetic":
         raise CommandError("the profile synthetic is no detector")
     job = JobSpec(
@@ -67,7 +68,7 @@ def write_config(search: SearchDetail, best: Best, file: Path) -> None:
     _have_written("config", job.model_dump_json(), file)
 
 
-def write_module(search: SearchDetail, best: Best, file: Path) -> None:
+def write_module(search: ExperimentDetail, best: Best, file: Path) -> None:
     """Write a Python module with the loss that needs torch alone, by the trainer.
 
     Raises:

@@ -11,8 +11,8 @@ from rich.table import Table
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
 from paploss.cli.failures import REFUSED, CommandError, Group
 from paploss.cli.service_commands import open_database
+from paploss.controller.store.access.keys import create_key
 from paploss.controller.store.errors import StoreError
-from paploss.controller.store.keys import create_key
 
 
 class KeyRole(StrEnum):

@@ -31,10 +31,10 @@ from paploss.cli.children import Child, ChildFailedError
 from paploss.client.states import Role
 from paploss.controller.settings import Settings
 from paploss.controller.store import schema
+from paploss.controller.store.access.keys import create_key, find_key
+from paploss.controller.store.access.sign_ins import create_code
 from paploss.controller.store.database import Database
 from paploss.controller.store.errors import ConflictError, SchemaError
-from paploss.controller.store.keys import create_key, find_key
-from paploss.controller.store.sign_ins import create_code
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8080

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from paploss.client.models import Best, RoundSummary, Run, SearchDetail, TrialSummary
+from paploss.client.models import Best, ExperimentDetail, ExperimentSummary, RoundSummary, TrialSummary
 
 _SHOWN_ROUNDS = 12
 _SHOWN_TRIALS = 8
@@ -32,9 +32,9 @@ def next_command(*words: object) -> str:
     return " ".join(map(str, (program, *words)))
 
 
-def tell_state(run: Run, as_json: bool) -> None:
-    """Print what has become of a search or a training request."""
-    typer.echo(run.model_dump_json() if as_json else f"{run.id} is {run.state}")
+def tell_state(found: ExperimentSummary, as_json: bool) -> None:
+    """Print the state of an experiment."""
+    typer.echo(found.model_dump_json() if as_json else f"{found.id} is {found.state}")
 
 
 def duration(seconds: float | None) -> str:
@@ -66,7 +66,7 @@ class SearchProgress:
         if self._live:
             self._live.stop()
 
-    def update(self, search: SearchDetail, rounds: Sequence[RoundSummary], running: Sequence[TrialSummary]) -> None:
+    def update(self, search: ExperimentDetail, rounds: Sequence[RoundSummary], running: Sequence[TrialSummary]) -> None:
         """Show the present state."""
         if self._live:
             self._live.update(render(search, rounds, running), refresh=True)
@@ -77,7 +77,7 @@ class SearchProgress:
         """Print a line that stays."""
         self._console.print(text, markup=False)
 
-    def _print_news(self, search: SearchDetail, rounds: Sequence[RoundSummary]) -> None:
+    def _print_news(self, search: ExperimentDetail, rounds: Sequence[RoundSummary]) -> None:
         closed = [row for row in rounds if row.closed_at is not None]
         for row in closed[self._printed_rounds :]:
             self.say(
@@ -90,7 +90,7 @@ class SearchProgress:
             self.say(f"stage: {search.stage}, {search.trials_final} of {search.trials_planned} trials done")
 
 
-def render(search: SearchDetail, rounds: Sequence[RoundSummary], running: Sequence[TrialSummary]) -> RenderableType:
+def render(search: ExperimentDetail, rounds: Sequence[RoundSummary], running: Sequence[TrialSummary]) -> RenderableType:
     """The whole picture of a running search."""
     parts: list[RenderableType] = []
     closed = [row for row in rounds if row.closed_at is not None]
@@ -119,14 +119,14 @@ def render(search: SearchDetail, rounds: Sequence[RoundSummary], running: Sequen
 
 
 def rounds_table(rounds: Sequence[RoundSummary]) -> Table:
-    table = Table("round", "trials", "mean AP", "best AP", "sigma", box=None, header_style="dim", padding=(0, 2))
+    table = Table("round", "trials", "mean AP", "best AP", "spread", box=None, header_style="dim", padding=(0, 2))
     for row in rounds:
         table.add_row(
             str(row.number + 1),
             str(row.rewards),
             percent(row.mean_reward),
             percent(row.best_reward),
-            f"{row.sigma:.3f}",
+            "–" if row.spread is None else f"{row.spread:.3f}",
         )
     return table
 

@@ -19,7 +19,7 @@ from paploss.cli.connection import (
 )
 from paploss.cli.exports import describe_best, write_config, write_export, write_module
 from paploss.cli.failures import CommandError
-from paploss.client.models import Best, SearchDetail
+from paploss.client.models import Best, ExperimentDetail
 from paploss.controller.report import ImagesError, gather, render, write_images
 
 
@@ -32,7 +32,7 @@ class ExportFormat(StrEnum):
 
 
 def export(
-    search_id: IdArgument,
+    experiment_id: IdArgument,
     *,
     formats: Annotated[
         list[ExportFormat] | None,
@@ -56,8 +56,8 @@ def export(
 ) -> None:
     """Write the best loss: as JSON, as a ready mmdet config, and as a standalone PyTorch module."""
     with connect(state, url, key_file) as client:
-        found, best = client.get_search(search_id), client.best(search_id)
-    files = export_files(out or default_file(state, search_id))
+        found, best = client.get_experiment(experiment_id), client.best(experiment_id)
+    files = export_files(out or default_file(state, experiment_id))
     if formats and len(formats) == 1 and out:
         files[formats[0]] = out
     written, refused = write_files(found, best, files, formats or list(ExportFormat))
@@ -71,7 +71,7 @@ def export(
 
 
 def report(
-    search_id: IdArgument,
+    experiment_id: IdArgument,
     *,
     out: Annotated[Path | None, typer.Option(help="HTML file to write (default: STATE/reports/ID.html).")] = None,
     png: Annotated[
@@ -84,8 +84,8 @@ def report(
 ) -> None:
     """Tell the whole story of a search in one HTML file that needs nothing else."""
     with connect(state, url, key_file) as client:
-        story = gather(client, search_id)
-    file = out or state / "reports" / f"{search_id}.html"
+        story = gather(client, experiment_id)
+    file = out or state / "reports" / f"{experiment_id}.html"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(render(story))
@@ -101,9 +101,9 @@ def report(
         typer.echo(written)
 
 
-def default_file(state: Path, search_id: str) -> Path:
+def default_file(state: Path, experiment_id: str) -> Path:
     """Where the parameters of a search go unless told otherwise."""
-    return state / "exports" / f"{search_id}.json"
+    return state / "exports" / f"{experiment_id}.json"
 
 
 def export_files(file: Path) -> dict[ExportFormat, Path]:
@@ -116,7 +116,7 @@ def export_files(file: Path) -> dict[ExportFormat, Path]:
 
 
 def write_files(
-    found: SearchDetail, best: Best, files: dict[ExportFormat, Path], formats: Sequence[ExportFormat]
+    found: ExperimentDetail, best: Best, files: dict[ExportFormat, Path], formats: Sequence[ExportFormat]
 ) -> tuple[dict[ExportFormat, Path], dict[ExportFormat, str]]:
     """Write the best loss in some formats.
 

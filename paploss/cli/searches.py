@@ -25,10 +25,10 @@ from paploss.cli.progress import FINAL_STATES, conclusion, next_command, percent
 from paploss.cli.results import ExportFormat, default_file, describe_files, export_files, write_files
 from paploss.cli.service_commands import PortOption, WorkersOption
 from paploss.cli.specifications import read_search
-from paploss.cli.watching import results_table, watch_search, watch_training
-from paploss.client.models import SearchDetail
+from paploss.cli.watching import has_spec, results_table, watch_search, watch_trainings
+from paploss.client.models import ExperimentDetail
 from paploss.client.specs import SearchSpec
-from paploss.client.sync_client import ApiError, Client
+from paploss.client.sync_client import Client
 
 SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="What to search; see examples/.")]
 
@@ -57,16 +57,16 @@ def search(
     ):
         # On a platform that stays, the same command again means another search.
         unfinished = _find_unfinished(client, spec) if keep_up else None
-        search_id = unfinished or client.create_search(spec).id
+        experiment_id = unfinished or client.create(spec).id
         if detach:
-            typer.echo(json.dumps({"id": search_id}) if as_json else search_id)
+            typer.echo(json.dumps({"id": experiment_id}) if as_json else experiment_id)
             return
-        console.print(f"search {search_id}{' goes on' if unfinished else ''}", markup=False)
+        console.print(f"search {experiment_id}{' goes on' if unfinished else ''}", markup=False)
         try:
-            found = watch_search(client, search_id, console, keep_up)
+            found = watch_search(client, experiment_id, console, keep_up)
         except KeyboardInterrupt:
             if keep_up is None:
-                follow = next_command("show", search_id, "--watch")
+                follow = next_command("show", experiment_id, "--watch")
                 raise CommandError(f"the search goes on: {follow}", INTERRUPTED) from None
             console.print("running trials leave a checkpoint ...")
             raise CommandError("interrupted; the same command goes on", INTERRUPTED) from None
@@ -79,23 +79,26 @@ def list_all(
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """All searches and training requests, newest first."""
+    """All experiments, newest first."""
     with connect(state, url, key_file) as client:
-        runs = [*client.list_searches(), *client.list_trainings()]
+        found = list(client.list_experiments())
     if as_json:
-        typer.echo(json.dumps([run.model_dump(mode="json") for run in runs]))
+        typer.echo(json.dumps([each.model_dump(mode="json") for each in found]))
         return
     whole = partial(Column, no_wrap=True)  # an id that is cut short is of no use
-    table = Table(whole("id"), "name", "profile", whole("state"), whole("trials"), whole("AP"), "created", box=None)
-    for run in sorted(runs, key=lambda run: run.created_at, reverse=True):
-        trials = f"{run.trials_final}/{run.trials_planned}"
-        created = f"{run.created_at:%Y-%m-%d %H:%M}"
-        table.add_row(run.id, run.name, run.profile, run.state, trials, percent(run.best_ap), created)
+    table = Table(
+        whole("id"), whole("kind"), "name", "profile", whole("state"), whole("trials"), whole("AP"), "created", box=None
+    )
+    for each in found:
+        trials = f"{each.trials_final}/{each.trials_planned}"
+        created = f"{each.created_at:%Y-%m-%d %H:%M}"
+        ap = percent(each.best_ap)
+        table.add_row(each.id, each.kind, each.name, each.profile, each.state, trials, ap, created)
     Console(highlight=False).print(table)
 
 
 def show(
-    search_id: IdArgument,
+    experiment_id: IdArgument,
     *,
     watch: Annotated[bool, typer.Option("--watch", help="Follow it until it has ended.")] = False,
     as_json: JsonOption = False,
@@ -103,22 +106,23 @@ def show(
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """One search with its rounds and its best loss, or one training request with its results."""
+    """One search with its rounds and its best loss, or one comparison or training with its results."""
     console = Console(stderr=as_json, highlight=False)
     with connect(state, url, key_file) as client:
-        found = _find_search(client, search_id)
-        if found is None:
-            training = watch_training(client, search_id, console) if watch else client.get_training(search_id)
+        found = client.get_experiment(experiment_id)
+        if found.kind != "search":
+            if watch:
+                found = watch_trainings(client, experiment_id, console)
             if as_json:
-                typer.echo(training.model_dump_json())
+                typer.echo(found.model_dump_json())
             elif not watch:
-                console.print(f"{training.id} {training.name}: {training.state} {training.reason}", markup=False)
-                console.print(results_table(training))
+                console.print(f"{found.id} {found.name}: {found.state} {found.reason}", markup=False)
+                console.print(results_table(found))
             return
         if watch and found.state not in FINAL_STATES:
-            found = watch_search(client, search_id, console)
-        rounds = [row for row in client.rounds(search_id) if row.closed_at is not None]
-        best = client.best(search_id) if found.best_ap is not None else None
+            found = watch_search(client, experiment_id, console)
+        rounds = [row for row in client.rounds(experiment_id) if row.closed_at is not None]
+        best = client.best(experiment_id) if found.best_ap is not None else None
     if as_json:
         content = {"search": found, "rounds": rounds, "best": best}
         typer.echo(json.dumps(content, default=lambda model: model.model_dump(mode="json")))
@@ -131,19 +135,19 @@ def show(
 
 
 def pause(
-    search_id: IdArgument,
+    experiment_id: IdArgument,
     as_json: JsonOption = False,
     state: StateOption = DEFAULT_STATE,
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Stop starting trials; running ones hand back with a checkpoint."""
+    """Stop starting trials; running ones leave a checkpoint."""
     with connect(state, url, key_file) as client:
-        tell_state(client.pause(search_id), as_json)
+        tell_state(client.pause(experiment_id), as_json)
 
 
 def resume(
-    search_id: IdArgument,
+    experiment_id: IdArgument,
     as_json: JsonOption = False,
     state: StateOption = DEFAULT_STATE,
     url: UrlOption = None,
@@ -151,25 +155,25 @@ def resume(
 ) -> None:
     """Go on after a pause."""
     with connect(state, url, key_file) as client:
-        tell_state(client.resume(search_id), as_json)
+        tell_state(client.resume(experiment_id), as_json)
 
 
 def cancel(
-    search_id: IdArgument,
+    experiment_id: IdArgument,
     as_json: JsonOption = False,
     state: StateOption = DEFAULT_STATE,
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """End a search and all its open trials, for good."""
+    """End an experiment and all its open trials, for good."""
     with connect(state, url, key_file) as client:
-        tell_state(client.cancel(search_id), as_json)
+        tell_state(client.cancel(experiment_id), as_json)
 
 
 def _find_unfinished(client: Client, spec: SearchSpec) -> str | None:
     """A search of this very specification that was interrupted, going on again."""
-    for summary in client.list_searches():
-        if summary.state in FINAL_STATES or client.get_search(summary.id).spec != spec:
+    for summary in client.list_experiments("search"):
+        if summary.state in FINAL_STATES or not has_spec(client, summary, spec):
             continue
         if summary.state == "paused":
             client.resume(summary.id)
@@ -177,16 +181,7 @@ def _find_unfinished(client: Client, spec: SearchSpec) -> str | None:
     return None
 
 
-def _find_search(client: Client, search_id: str) -> SearchDetail | None:
-    try:
-        return client.get_search(search_id)
-    except ApiError as error:
-        if error.status != 404:
-            raise
-        return None
-
-
-def _conclude(client: Client, found: SearchDetail, console: Console, state: Path, as_json: bool) -> None:
+def _conclude(client: Client, found: ExperimentDetail, console: Console, state: Path, as_json: bool) -> None:
     if found.state != "succeeded":
         raise CommandError(f"search {found.id} {found.state}: {found.reason}", FAILED)
     best = client.best(found.id)

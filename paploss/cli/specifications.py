@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from paploss.cli.failures import BAD_INPUT, CommandError
 from paploss.client.loss_choice import LOSS_NAMES, choose_by_name
-from paploss.client.specs import Request, SearchSpec, TrainingSpec
+from paploss.client.specs import ComparisonSpec, Request, SearchSpec
 from paploss.jobs.losses import LossSpec, check_fit
 from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import DatasetSpec, Message, Overrides
@@ -40,7 +40,7 @@ def read_search(file: Path, data_root: Path | None = None) -> SearchSpec:
     return _validate(SearchSpec, _read_request(file, data_root), str(file))
 
 
-def read_comparison(file: Path, data_root: Path | None = None) -> TrainingSpec:
+def read_comparison(file: Path, data_root: Path | None = None) -> ComparisonSpec:
     """The comparison that `file` describes, as `read_search`.
 
     A loss may be given as `{file: PATH}` too: what `paploss export` writes, or a LossSpec; relative paths as above.
@@ -49,11 +49,9 @@ def read_comparison(file: Path, data_root: Path | None = None) -> TrainingSpec:
         CommandError: names the file and the key.
     """
     content = _read_request(file, data_root)
-    if content.setdefault("kind", "compare") != "compare":
-        raise CommandError(f"{file}: kind: expected compare, got {content['kind']!r}", BAD_INPUT)
     if isinstance(content.get("losses"), list):
         content["losses"] = [_read_choice(choice, file.parent) for choice in content["losses"]]
-    return _validate(TrainingSpec, content, str(file))
+    return _validate(ComparisonSpec, content, str(file))
 
 
 def read_training(

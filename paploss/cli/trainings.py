@@ -15,7 +15,7 @@ from paploss.cli.failures import FAILED, CommandError
 from paploss.cli.local_training import call_trainer, run_training
 from paploss.cli.progress import next_command, percent
 from paploss.cli.specifications import read_training
-from paploss.cli.watching import watch_training
+from paploss.cli.watching import watch_trainings
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import TrainingSpec
 from paploss.jobs.profiles import PROFILES
@@ -87,7 +87,7 @@ def train(
             evaluate_split=evaluate_on.value,
         )
         with connect(state, url, key_file) as client:
-            training = watch_training(client, client.create_training(spec).id, console)
+            training = watch_trainings(client, client.create(spec).id, console)
         if as_json:
             typer.echo(training.model_dump_json())
         return

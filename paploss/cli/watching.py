@@ -1,19 +1,19 @@
-"""Following a search or a training request until it has ended."""
+"""Following an experiment until it has ended."""
 
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
 from paploss.cli.failures import FAILED, CommandError
 from paploss.cli.progress import FINAL_STATES, SearchProgress, percent
-from paploss.client.models import Run, SearchDetail, TrainingDetail
+from paploss.client.documents import SPEC
+from paploss.client.models import ExperimentDetail, ExperimentSummary
+from paploss.client.specs import ExperimentSpec
 from paploss.client.sync_client import ApiError, Client, UnreachableError
-
-RunType = TypeVar("RunType", bound=Run)
+from paploss.jobs.documents import UnreadableError
 
 _POLL_SECONDS = 1.0
 _PATIENCE_SECONDS = 120.0
@@ -24,7 +24,9 @@ KeepUp = Callable[[], list[str]]
 """Starts again what has ended of a platform of one's own; returns the names. Called at every look."""
 
 
-def watch_search(client: Client, search_id: str, console: Console, keep_up: KeepUp | None = None) -> SearchDetail:
+def watch_search(
+    client: Client, experiment_id: str, console: Console, keep_up: KeepUp | None = None
+) -> ExperimentDetail:
     """Show a search until it has ended.
 
     Raises:
@@ -32,17 +34,29 @@ def watch_search(client: Client, search_id: str, console: Console, keep_up: Keep
     """
     with SearchProgress(console) as progress:
 
-        def look() -> SearchDetail:
-            search = client.get_search(search_id)
-            rounds = list(client.rounds(search_id))
-            running = list(client.trials(search_id, state="running"))
+        def look() -> ExperimentDetail:
+            search = client.get_experiment(experiment_id)
+            rounds = list(client.rounds(experiment_id))
+            running = list(client.trials(experiment_id, state="running"))
             progress.update(search, rounds, running)
             return search
 
         return follow(look, progress.say, keep_up)
 
 
-def follow(look: Callable[[], RunType], say: Callable[[str], None], keep_up: KeepUp | None = None) -> RunType:
+def has_spec(client: Client, summary: ExperimentSummary, spec: ExperimentSpec) -> bool:
+    """Whether an experiment came from this very specification."""
+    if (summary.kind, summary.name, summary.profile) != (spec.kind, spec.name, spec.profile):
+        return False
+    try:
+        return SPEC.read(client.get_experiment(summary.id).spec) == spec
+    except UnreadableError:  # of another version of the program
+        return False
+
+
+def follow(
+    look: Callable[[], ExperimentDetail], say: Callable[[str], None], keep_up: KeepUp | None = None
+) -> ExperimentDetail:
     """Look until what is seen has ended; a controller that is away for a while is waited for.
 
     Raises:
@@ -53,40 +67,41 @@ def follow(look: Callable[[], RunType], say: Callable[[str], None], keep_up: Kee
         for name in keep_up() if keep_up else ():
             say(f"{name} had ended and was started again")
         try:
-            run = look()
+            found = look()
         except (UnreachableError, ApiError) as error:
             passing = isinstance(error, UnreachableError) or error.status >= 500
             if not passing or time.monotonic() - answered_at > _PATIENCE_SECONDS:
                 raise
         else:
             answered_at = time.monotonic()
-            if run.state in FINAL_STATES:
-                return run
+            if found.state in FINAL_STATES:
+                return found
         time.sleep(_POLL_SECONDS)
 
 
-def watch_training(client: Client, training_id: str, console: Console) -> TrainingDetail:
-    """Show a training request until it has ended, with its results.
+def watch_trainings(client: Client, experiment_id: str, console: Console) -> ExperimentDetail:
+    """Show trainings until they have ended, with their results.
 
     Raises:
-        CommandError: it failed.
+        CommandError: they failed.
     """
-    console.print(f"training request {training_id}", markup=False)
+    console.print(f"experiment {experiment_id}", markup=False)
     with ExitStack() as stack:
         status = stack.enter_context(console.status("waiting ..."))
 
-        def show(run: Run) -> None:
-            status.update(f"{run.trials_final} of {run.trials_planned} trainings done, best AP {percent(run.best_ap)}")
+        def show(found: ExperimentSummary) -> None:
+            status.update(
+                f"{found.trials_final} of {found.trials_planned} trainings done, best AP {percent(found.best_ap)}"
+            )
 
-        client.wait(training_id, show)
-    training = client.get_training(training_id)
+        training = client.wait(experiment_id, show)
     console.print(results_table(training))
     if training.state != "succeeded":
-        raise CommandError(f"training request {training_id} {training.state}: {training.reason}", FAILED)
+        raise CommandError(f"experiment {experiment_id} {training.state}: {training.reason}", FAILED)
     return training
 
 
-def results_table(training: TrainingDetail) -> Table:
+def results_table(training: ExperimentDetail) -> Table:
     """AP of each loss over its seeds, in percent."""
     table = Table("loss", "AP", "spread", "seeds", box=None)
     for row in training.results:

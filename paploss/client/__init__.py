@@ -3,7 +3,7 @@
 from paploss.client import Client, SearchSpec
 
 with Client("http://127.0.0.1:8080", key) as client:
-    search = client.create_search(SearchSpec(profile="retinanet-tiny"))
+    search = client.create(SearchSpec(profile="retinanet-tiny"))
 """
 
 from importlib import import_module
@@ -12,16 +12,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from paploss.client.async_client import AsyncClient
     from paploss.client.replies import ApiError, ClientError, UnreachableError
-    from paploss.client.specs import SearchSpec, TrainingSpec
+    from paploss.client.specs import ComparisonSpec, SearchSpec, TrainingSpec
     from paploss.client.sync_client import Client
 
-__all__ = ["ApiError", "AsyncClient", "Client", "ClientError", "SearchSpec", "TrainingSpec", "UnreachableError"]
+__all__ = [
+    "ApiError",
+    "AsyncClient",
+    "Client",
+    "ClientError",
+    "ComparisonSpec",
+    "SearchSpec",
+    "TrainingSpec",
+    "UnreachableError",
+]
 
 _HOMES = {
     "ApiError": "replies",
     "AsyncClient": "async_client",
     "Client": "sync_client",
     "ClientError": "replies",
+    "ComparisonSpec": "specs",
     "SearchSpec": "specs",
     "TrainingSpec": "specs",
     "UnreachableError": "replies",

@@ -1,7 +1,7 @@
 """A typed client of the controller's REST interface for asyncio; `paploss.client.sync_client` is the same without.
 
     async with AsyncClient("http://127.0.0.1:8080", key) as client:
-        search = await client.create_search(SearchSpec(profile="retinanet-tiny"))
+        search = await client.create(SearchSpec(profile="retinanet-tiny"))
         await client.wait(search.id, lambda run: print(run.trials_final, run.best_ap))
         print((await client.best(search.id)).ap)
 
@@ -16,11 +16,13 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 
 import httpx
-from pydantic import BaseModel
 
 from paploss.client.comparison import Comparison
 from paploss.client.models import (
     Best,
+    ExperimentDetail,
+    ExperimentFigure,
+    ExperimentSummary,
     Figure,
     KeyRequest,
     KeySummary,
@@ -28,14 +30,8 @@ from paploss.client.models import (
     NewKey,
     Page,
     RoundSummary,
-    Run,
-    SearchDetail,
-    SearchFigure,
-    SearchSummary,
     Status,
     Theme,
-    TrainingDetail,
-    TrainingSummary,
     TrialDetail,
     TrialFigure,
     TrialSummary,
@@ -52,8 +48,8 @@ from paploss.client.replies import (
     parse,
     pause_after,
 )
-from paploss.client.specs import SearchSpec, TrainingSpec
-from paploss.client.states import FINAL_SEARCH_STATES, Role, SearchState, TrialState
+from paploss.client.specs import ExperimentSpec
+from paploss.client.states import FINAL_EXPERIMENT_STATES, ExperimentKind, ExperimentState, Role, TrialState
 from paploss.jobs.spec import JobKind
 
 __all__ = ["ApiError", "AsyncClient", "ClientError", "UnreachableError"]
@@ -90,70 +86,72 @@ class AsyncClient:
         """Close the connection."""
         await self._http.aclose()
 
-    # Searches. Pause, resume, cancel, delete, trials, log and wait take the id of a training request as well.
+    async def create(self, spec: ExperimentSpec, idempotency_key: str | None = None) -> ExperimentDetail:
+        """Start a search, a comparison or trainings; the same `idempotency_key` again gives the same experiment."""
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        reply = await self._send("POST", "experiments", json=spec.model_dump(mode="json"), headers=headers)
+        return parse(ExperimentDetail, reply)
 
-    async def create_search(self, spec: SearchSpec, idempotency_key: str | None = None) -> SearchDetail:
-        """Start a search; the same `idempotency_key` again gives the same search."""
-        return await self._create(SearchDetail, "searches", spec, idempotency_key)
+    def list_experiments(
+        self, kind: ExperimentKind | None = None, state: ExperimentState | None = None
+    ) -> AsyncIterator[ExperimentSummary]:
+        """Experiments, newest first."""
+        return self._list(ExperimentSummary, "experiments", kind=kind, state=state)
 
-    def list_searches(self, state: SearchState | None = None) -> AsyncIterator[SearchSummary]:
-        """Searches, newest first."""
-        return self._list(SearchSummary, "searches", state=state)
+    async def get_experiment(self, experiment_id: str) -> ExperimentDetail:
+        """One experiment with its request and its results."""
+        return await self._get(ExperimentDetail, f"experiments/{experiment_id}")
 
-    async def get_search(self, search_id: str) -> SearchDetail:
-        """One search."""
-        return await self._get(SearchDetail, f"searches/{search_id}")
+    async def pause(self, experiment_id: str) -> ExperimentSummary:
+        """Let nothing more be claimed; running trials are released with a checkpoint."""
+        return await self._act(experiment_id, "pause")
 
-    async def pause(self, search_id: str) -> Run:
-        """Let nothing more be claimed; running trials are handed back with a checkpoint."""
-        return await self._act(search_id, "pause")
-
-    async def resume(self, search_id: str) -> Run:
+    async def resume(self, experiment_id: str) -> ExperimentSummary:
         """Go on after a pause."""
-        return await self._act(search_id, "resume")
+        return await self._act(experiment_id, "resume")
 
-    async def cancel(self, search_id: str) -> Run:
+    async def cancel(self, experiment_id: str) -> ExperimentSummary:
         """End it and its open trials, for good."""
-        return await self._act(search_id, "cancel")
+        return await self._act(experiment_id, "cancel")
 
-    async def delete(self, search_id: str) -> None:
+    async def delete(self, experiment_id: str) -> None:
         """Delete it with all that belongs to it, once it has ended."""
-        await self._send("DELETE", f"searches/{search_id}")
+        await self._send("DELETE", f"experiments/{experiment_id}")
 
-    async def dump(self, search_id: str) -> bytes:
-        """A search or a training request with all that belongs to it, as the content of a file for `load`."""
-        return (await self._send("GET", f"searches/{search_id}/dump", timeout=FILE_TIMEOUT)).content
+    async def dump(self, experiment_id: str) -> bytes:
+        """An experiment with all that belongs to it, as the content of a file for `load`."""
+        return (await self._send("GET", f"experiments/{experiment_id}/dump", timeout=FILE_TIMEOUT)).content
 
-    async def load(self, content: bytes) -> Run:
+    async def load(self, content: bytes) -> ExperimentSummary:
         """Store what `dump` gave; one that had not ended is paused."""
         # Not repeated: the second time, what the first had stored would be refused.
-        reply = await self._send_once("POST", "searches/load", content=content, timeout=FILE_TIMEOUT)
-        return parse(Run, reply)
+        reply = await self._send_once("POST", "experiments/load", content=content, timeout=FILE_TIMEOUT)
+        return parse(ExperimentSummary, reply)
 
-    async def best(self, search_id: str) -> Best:
-        """The best loss so far; ApiError 404 until a trial has a reward."""
-        return await self._get(Best, f"searches/{search_id}/best")
+    async def best(self, experiment_id: str) -> Best:
+        """The best loss of a search so far; ApiError 404 until a trial has a reward."""
+        return await self._get(Best, f"experiments/{experiment_id}/best")
 
     def trials(
         self,
-        search_id: str,
+        experiment_id: str,
         *,
         state: TrialState | None = None,
         kind: JobKind | None = None,
         round: int | None = None,  # noqa: A002 (the term of the design)
     ) -> AsyncIterator[TrialSummary]:
         """Trials by number."""
-        return self._list(TrialSummary, f"searches/{search_id}/trials", state=state, kind=kind, round=round)
+        return self._list(TrialSummary, f"experiments/{experiment_id}/trials", state=state, kind=kind, round=round)
 
-    def rounds(self, search_id: str) -> AsyncIterator[RoundSummary]:
-        """The policy versions of a search, by number."""
-        return self._list(RoundSummary, f"searches/{search_id}/rounds")
+    def rounds(self, experiment_id: str) -> AsyncIterator[RoundSummary]:
+        """The versions of a search's algorithm, by number."""
+        return self._list(RoundSummary, f"experiments/{experiment_id}/rounds")
 
-    async def log(self, search_id: str, after: int = 0) -> AsyncIterator[LogLine]:
+    async def log(self, experiment_id: str, after: int = 0) -> AsyncIterator[LogLine]:
         """The event log, oldest line first, from the line after the one with the id `after`."""
         cursor = str(after)
         while True:
-            page = await self._get(Page[LogLine], f"searches/{search_id}/log", cursor=cursor, limit=PAGE)
+            page = await self._get(Page[LogLine], f"experiments/{experiment_id}/log", cursor=cursor, limit=PAGE)
             if not page.items:
                 return
             for line in page.items:
@@ -168,20 +166,20 @@ class AsyncClient:
         """End one trial without a reward; its search goes on without it."""
         return parse(TrialDetail, await self._send("POST", f"trials/{trial_id}/cancel"))
 
-    async def search_figure(
+    async def figure(
         self,
-        search_id: str,
-        name: SearchFigure,
+        experiment_id: str,
+        name: ExperimentFigure,
         *,
         theme: Theme = "light",
         head: str | None = None,
         columns: int = 5,
         other: str | None = None,
     ) -> Figure:
-        """A figure of a search as plotly JSON: `plotly.graph_objects.Figure(figure)` shows it in a notebook.
+        """A figure of an experiment as plotly JSON: `plotly.graph_objects.Figure(figure)` shows it in a notebook.
 
         Args:
-            search_id: of a search; ApiError 404 also while there is nothing to draw.
+            experiment_id: ApiError 404 also where there is nothing to draw, or not for its kind.
             name: what to draw.
             theme: colours.
             head: for functions: which head of the detector, the first by default.
@@ -189,28 +187,27 @@ class AsyncClient:
             other: for rewards and functions: id of a second search to draw beside it.
         """
         options = {"theme": theme, "head": head, "columns": columns, "other": other}
-        return await self._get_json(f"searches/{search_id}/figures/{name}", options)
+        return await self._get_json(f"experiments/{experiment_id}/figures/{name}", options)
 
     async def trial_figure(
         self, trial_id: str, name: TrialFigure, *, theme: Theme = "light", head: str | None = None, columns: int = 5
     ) -> Figure:
-        """A figure of a trial, as `search_figure`."""
+        """A figure of a trial, as `figure`."""
         options = {"theme": theme, "head": head, "columns": columns}
         return await self._get_json(f"trials/{trial_id}/figures/{name}", options)
 
     async def wait(
         self,
-        search_id: str,
-        on_change: Callable[[Run], None] | None = None,
+        experiment_id: str,
+        on_change: Callable[[ExperimentSummary], None] | None = None,
         *,
         poll_seconds: float = 1.0,
         patience_seconds: float = PATIENCE_SECONDS,
         timeout_seconds: float | None = None,
-    ) -> Run:
+    ) -> ExperimentDetail:
         """Return once it has ended.
 
         Args:
-            search_id: of a search or a training request.
             on_change: called at first and whenever something has changed.
             poll_seconds: pause between two looks.
             patience_seconds: how long a controller may stay away, as while it restarts.
@@ -220,41 +217,27 @@ class AsyncClient:
             TimeoutError: it has not ended within `timeout_seconds`; it goes on.
         """
         started_at = answered_at = time.monotonic()
-        seen: Run | None = None
+        seen: ExperimentDetail | None = None
         while True:
             try:
-                run = await self._get_run(search_id)
+                found = await self.get_experiment(experiment_id)
             except ClientError as error:
                 if not is_passing(error) or time.monotonic() - answered_at > patience_seconds:
                     raise
             else:
                 answered_at = time.monotonic()
-                if on_change is not None and has_changed(run, seen):
-                    on_change(run)
-                if run.state in FINAL_SEARCH_STATES:
-                    return run
-                seen = run
+                if on_change is not None and has_changed(found, seen):
+                    on_change(found)
+                if found.state in FINAL_EXPERIMENT_STATES:
+                    return found
+                seen = found
             if timeout_seconds is not None and time.monotonic() - started_at > timeout_seconds:
-                raise TimeoutError(f"{search_id} has not ended after {timeout_seconds:g} s")
+                raise TimeoutError(f"{experiment_id} has not ended after {timeout_seconds:g} s")
             await asyncio.sleep(poll_seconds)
 
-    # Trainings.
-
-    async def create_training(self, spec: TrainingSpec, idempotency_key: str | None = None) -> TrainingDetail:
-        """Train with given losses; the same `idempotency_key` again gives the same request."""
-        return await self._create(TrainingDetail, "trainings", spec, idempotency_key)
-
-    def list_trainings(self, state: SearchState | None = None) -> AsyncIterator[TrainingSummary]:
-        """Training requests, newest first."""
-        return self._list(TrainingSummary, "trainings", state=state)
-
-    async def get_training(self, training_id: str) -> TrainingDetail:
-        """One training request with its results by loss."""
-        return await self._get(TrainingDetail, f"trainings/{training_id}")
-
-    async def comparison(self, training_id: str) -> Comparison:
-        """The losses of a training request beside each other, as far as they have got."""
-        return await self._get(Comparison, f"trainings/{training_id}/comparison")
+    async def comparison(self, experiment_id: str) -> Comparison:
+        """The losses of a comparison, or of trainings, beside each other, as far as they have got."""
+        return await self._get(Comparison, f"experiments/{experiment_id}/comparison")
 
     # The platform.
 
@@ -281,12 +264,8 @@ class AsyncClient:
         """End a key's validity."""
         await self._send("DELETE", f"keys/{name}")
 
-    async def _create(self, model: type[Model], path: str, spec: BaseModel, idempotency_key: str | None) -> Model:
-        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        return parse(model, await self._send("POST", path, json=spec.model_dump(mode="json"), headers=headers))
-
-    async def _act(self, search_id: str, action: str) -> Run:
-        return parse(Run, await self._send("POST", f"searches/{search_id}/{action}"))
+    async def _act(self, experiment_id: str, action: str) -> ExperimentSummary:
+        return parse(ExperimentSummary, await self._send("POST", f"experiments/{experiment_id}/{action}"))
 
     async def _get(self, model: type[Model], path: str, **params: Any) -> Model:
         return parse(model, await self._send("GET", path, params=params))
@@ -295,15 +274,6 @@ class AsyncClient:
         asked = {name: value for name, value in params.items() if value is not None}
         found: dict[str, Any] = (await self._send("GET", path, params=asked)).json()
         return found
-
-    async def _get_run(self, search_id: str) -> Run:
-        """What a search and a training request have in common."""
-        try:
-            return await self.get_search(search_id)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            return await self.get_training(search_id)
 
     async def _list(self, model: type[Model], path: str, **params: Any) -> AsyncIterator[Model]:
         asked = {name: value for name, value in params.items() if value is not None} | {"limit": PAGE}

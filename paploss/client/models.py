@@ -8,15 +8,14 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
-from paploss.client.specs import SearchSpec, TrainingSpec
-from paploss.client.states import Outcome, Role, SearchState, Stage, TrialState
+from paploss.client.states import ExperimentKind, ExperimentState, Outcome, Role, Stage, TrialState
 from paploss.jobs.lease import GpuUse
 from paploss.jobs.losses import LossSpec
 from paploss.jobs.spec import JobKind, Metrics
 
 Item = TypeVar("Item")
 
-SearchFigure = Literal["rewards", "functions", "policy", "importance", "gpus"]
+ExperimentFigure = Literal["rewards", "functions", "policy", "importance", "gpus", "comparison"]
 TrialFigure = Literal["learning", "functions", "breakdown"]
 Theme = Literal["light", "dark"]
 Figure = dict[str, Any]
@@ -30,45 +29,29 @@ class Page(BaseModel, Generic[Item]):
     next_cursor: str | None = None
 
 
-class Run(BaseModel):
-    """What a search and a training request have in common."""
+class ExperimentSummary(BaseModel):
+    """One experiment in the list."""
 
     id: str
+    kind: ExperimentKind
     name: str
     owner: str = Field(description="name of the API key that asked")
-    state: SearchState
+    state: ExperimentState
     stage: Stage
     reason: str = Field(description="why it failed; empty otherwise")
     profile: str
     gpus: int = Field(description="GPUs of one trial")
     priority: int
+    round: int = Field(description="search: rounds closed so far")
+    rounds: int | None = Field(description="search: rounds asked for; null for the other kinds")
     trials: dict[TrialState, int] = Field(description="how many trials are in each state")
     trials_planned: int = Field(description="how many there will be, as far as is known now")
     trials_final: int
-    best_ap: float | None = Field(description="confirmed mean if there is one, else the best single reward")
+    best_ap: float | None = Field(description="confirmed mean or mean of a loss if there is one, else the best reward")
+    confirmed: bool = Field(description="search: whether best_ap was measured again with fresh seeds")
     seconds_left: float | None = Field(description="estimate from the pace of the last trials; null if unknown")
     created_at: datetime
     finished_at: datetime | None
-
-
-class SearchSummary(Run):
-    """One search in the list."""
-
-    round: int = Field(description="rounds closed so far")
-    rounds: int = Field(description="rounds asked for")
-    confirmed: bool = Field(description="whether best_ap was measured again with fresh seeds")
-
-
-class SearchDetail(SearchSummary):
-    """One search."""
-
-    spec: SearchSpec
-
-
-class TrainingSummary(Run):
-    """One training request in the list."""
-
-    kind: Literal["compare", "final"]
 
 
 class LabelResult(BaseModel):
@@ -81,30 +64,32 @@ class LabelResult(BaseModel):
     spread: float | None = Field(description="standard deviation over the seeds; null below two")
 
 
-class TrainingDetail(TrainingSummary):
-    """One training request with its results by loss."""
+class ExperimentDetail(ExperimentSummary):
+    """One experiment."""
 
-    spec: TrainingSpec
-    results: list[LabelResult]
+    spec: dict[str, Any] = Field(
+        description="the request; one of another version may have fields that this one has not"
+    )
+    results: list[LabelResult] = Field(description="by loss, or by candidate of a search; the best mean first")
 
 
 class Best(BaseModel):
     """The best loss of a search. Until it is confirmed, that of its best single trial."""
 
-    search_id: str
+    experiment_id: str
     confirmed: bool
     ap: float = Field(description="mean over the confirming seeds, or the reward of the one trial")
-    source: str = Field(description="mean (of the last policy) or the trial's id")
+    source: str = Field(description="mean (the algorithm's best guess) or the trial's id")
     loss: LossSpec
     report: dict[str, Any] | None = Field(description="every candidate with its confirmations, once confirmed")
 
 
 class RoundSummary(BaseModel):
-    """A policy version: number 0 is the start; number t + 1 is what the update that closed round t made of it."""
+    """A version of the algorithm: number 0 is the start; number t + 1 is what the update that closed round t made."""
 
     number: int
-    mu: list[float]
-    sigma: float
+    centre: list[float] | None = Field(description="where it proposes from; null where it has no such thing")
+    spread: float | None = Field(description="scale around the centre")
     proposed: int
     mean_reward: float | None
     best_reward: float | None
@@ -117,7 +102,7 @@ class TrialSummary(BaseModel):
     """One trial in the list."""
 
     id: str
-    search_id: str
+    experiment_id: str
     number: int
     kind: JobKind
     label: str = Field(description="which candidate or loss; empty for a proxy")
@@ -181,7 +166,7 @@ class TrialDetail(TrialSummary):
     """One trial with its loss, its learning curve and its attempts."""
 
     theta: list[float] | None
-    loss: LossSpec
+    loss: LossSpec | None = Field(description="null where the controller is of another version and cannot read it")
     metrics: Metrics | None
     progress_loss: float | None = Field(description="training loss as last reported")
     checkpoint: str | None
@@ -194,7 +179,7 @@ class LogLine(BaseModel):
     """A line of the event log."""
 
     id: int
-    search_id: str | None
+    experiment_id: str | None
     trial_id: str | None
     kind: str
     level: Literal["info", "warning", "error"]
@@ -212,7 +197,7 @@ class WorkerSummary(BaseModel):
     versions: dict[str, str]
     live: bool = Field(description="seen within one lease time, at the queue or here")
     trial_id: str | None
-    search_id: str | None
+    experiment_id: str | None
     iteration: int | None
     total_iterations: int | None
     gpu_use: list[GpuUse] = Field(description="of its GPUs, as of the last renewal; empty while it waits")
@@ -240,8 +225,8 @@ class Status(BaseModel):
 
     version: str
     readiness: Readiness
-    searches: dict[SearchState, int] = Field(description="searches and training requests in each state")
-    trials: dict[TrialState, int] = Field(description="trials of running and paused searches in each state")
+    experiments: dict[ExperimentState, int] = Field(description="experiments in each state")
+    trials: dict[TrialState, int] = Field(description="trials of running and paused experiments in each state")
     workers_live: int
     workers_busy: int
 

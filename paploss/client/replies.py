@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from paploss.client.models import Run
+from paploss.client.models import ExperimentSummary
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -87,10 +87,10 @@ def parse(model: type[Model], response: httpx.Response) -> Model:
         ) from error
 
 
-def has_changed(run: Run, before: Run | None) -> bool:
+def has_changed(found: ExperimentSummary, before: ExperimentSummary | None) -> bool:
     """Whether there is news: the estimate of the time left moves with every look and is none."""
-    return before is None or _without_estimate(run) != _without_estimate(before)
+    return before is None or _without_estimate(found) != _without_estimate(before)
 
 
-def _without_estimate(run: Run) -> dict[str, Any]:
-    return run.model_dump(exclude={"seconds_left"})
+def _without_estimate(found: ExperimentSummary) -> dict[str, Any]:
+    return found.model_dump(exclude={"seconds_left"})

@@ -1,44 +1,45 @@
-"""What a user asks for: a search of loss parameters, or trainings with given losses.
+"""What a user asks for, an experiment of one kind: a search of loss parameters, a comparison of losses, or trainings.
 
-Both are validated whole before anything is stored; an unknown key is an error that names it.
+Each is validated whole before anything is stored; an unknown key is an error that names it.
 """
 
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from paploss.client.algorithms import AlgorithmChoice, Mode, PpoSettings
 from paploss.client.loss_choice import LossEntry, every_loss
 from paploss.jobs.losses import Quality, check_fit
 from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import DatasetSpec, Message, Overrides, RateFactor, SyntheticOptions
 
-AlgorithmName = Literal["ppo", "released", "random"]
-Mode = Literal["round", "stream"]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class Budgets(Message):
-    """How much may go wrong before a trial, or the whole search, is given up."""
+    """How much may go wrong before a trial, or the whole experiment, fails."""
 
-    max_failed_attempts: int = Field(3, ge=1, le=100, description="a trial fails with its so-manieth failed attempt")
-    max_preemptions: int = Field(20, ge=0, le=10_000, description="a trial fails when it is taken away more often")
-    max_failed_trials: int = Field(8, ge=0, le=100_000, description="a search fails with more failed trials than this")
+    max_failed_attempts: int = Field(
+        3, ge=1, le=100, description="a trial fails once so many of its attempts have failed"
+    )
+    max_preemptions: int = Field(20, ge=0, le=10_000, description="a trial fails once it is preempted more often")
+    max_failed_trials: int = Field(
+        8, ge=0, le=100_000, description="the experiment fails with more failed trials than this"
+    )
 
 
 class ConfirmSpec(Message):
     """How the final parameters are chosen: the best candidates are trained again with seeds the search never used."""
 
-    candidates: int = Field(3, ge=1, le=50, description="the mean of the last policy and the best samples, together")
+    candidates: int = Field(3, ge=1, le=50, description="the algorithm's best guess and the best samples, together")
     seeds: int = Field(3, ge=1, le=50, description="fresh seeds for each candidate, the same for all")
     schedule: Literal["proxy", "final"] = "proxy"
     published: bool = Field(False, description="also measure the published parameters that fit the profile")
 
 
 class Request(Message):
-    """What a search and a training have in common."""
+    """What all kinds of experiments have in common."""
 
     name: str = Field("", max_length=200, description="for people; any text")
     profile: str = Field(description="a detector with its schedules, installed by the operator")
@@ -70,12 +71,13 @@ class Request(Message):
 
 
 class SearchSpec(Request):
-    """One run of the optimiser: `rounds` updates of the policy, each from `trials_per_round` proxy trainings."""
+    """One run of the optimiser: `rounds` updates of its state, each from `trials_per_round` proxy trainings."""
 
-    algorithm: AlgorithmName = "ppo"
+    kind: Literal["search"] = "search"
+    algorithm: AlgorithmChoice = PpoSettings()
     mode: Mode = Field("round", description="stream updates on any finished trials, so no worker waits for the slowest")
     rounds: int = Field(40, ge=1, le=10_000)
-    trials_per_round: int = Field(8, ge=2, le=10_000, description="samples behind one update of the policy")
+    trials_per_round: int = Field(8, ge=2, le=10_000, description="samples behind one update")
     knots: Literal[2, 4, 6] = Field(4, description="interior knots of each of the five functions")
     quality: Quality = "giou"
     seed: Seed = 0
@@ -84,8 +86,9 @@ class SearchSpec(Request):
 
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
-        if self.algorithm == "released" and self.mode == "stream":
-            raise ValueError("mode: expected round for the algorithm released, which knows nothing else; got stream")
+        if self.mode not in self.algorithm.modes:
+            expected = " or ".join(self.algorithm.modes)
+            raise ValueError(f"mode: expected {expected} for the algorithm {self.algorithm.name}, got {self.mode}")
         return self
 
     @model_validator(mode="after")
@@ -95,36 +98,19 @@ class SearchSpec(Request):
         return self
 
 
-class TrainingSpec(Request):
-    """Trainings with given losses, each over the same seeds: a comparison of several, or final trainings."""
+class GivenLossesSpec(Request):
+    """What a comparison and trainings have in common: given losses, each over the same seeds."""
 
-    kind: Literal["compare", "final"] = "final"
     schedule: Literal["proxy", "final"] = "final"
-    losses: tuple[LossEntry, ...] = Field(
-        (), max_length=100, description="for a comparison by default every loss that fits the profile"
-    )
-    seeds: tuple[Seed, ...] = Field(
-        (0,), min_length=1, max_length=1000, description="for a comparison by default 0, 1, 2"
-    )
+    losses: tuple[LossEntry, ...] = Field(max_length=100)
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1, max_length=1000)
     evaluate_split: Literal["val", "test"] = "val"
-    reference: Label | None = Field(
-        None, description="label of the loss that the others are compared with; the first by default"
-    )
     learning_rates: tuple[RateFactor, ...] = Field(
         (),
         max_length=20,
         description="factors on the profile's learning rate: before its trainings each loss is trained once with each, "
-        "as long as a proxy and measured on the split `val`, and keeps the best; none: no such check. "
-        "For a comparison by default 0.5, 1, 2",
+        "as long as a proxy and measured on the split `val`, and keeps the best; none: no such check",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_comparison(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or given.get("kind") != "compare":
-            return given
-        losses = every_loss(given["profile"]) if given.get("profile") in list(PROFILES) else ()
-        return {"losses": losses, "seeds": (0, 1, 2), "learning_rates": (0.5, 1.0, 2.0), **given}
 
     @model_validator(mode="after")
     def _check_losses(self) -> Self:
@@ -134,8 +120,6 @@ class TrainingSpec(Request):
         for field, values in (("losses", labels), ("seeds", self.seeds), ("learning_rates", self.learning_rates)):
             if len(set(values)) != len(values):
                 raise ValueError(f"{field}: expected distinct {_DISTINCT[field]}, got {list(values)}")
-        if self.reference is not None and self.reference not in labels:
-            raise ValueError(f"reference: expected one of {', '.join(labels)}; got {self.reference!r}")
         for choice in self.losses:
             try:
                 if (loss := choice.find_loss(self.profile)) is not None:
@@ -150,37 +134,47 @@ class TrainingSpec(Request):
             raise ValueError("evaluate_split: expected val for a data set without dataset.test, got test")
         return self
 
+
+class TrainingSpec(GivenLossesSpec):
+    """Final trainings, whose weights are kept."""
+
+    kind: Literal["training"] = "training"
+
+
+class ComparisonSpec(GivenLossesSpec):
+    """Losses beside each other, each with a learning rate of its own.
+
+    By default every loss that fits the profile, the seeds 0, 1, 2 and the factors 0.5, 1, 2.
+    """
+
+    kind: Literal["comparison"] = "comparison"
+    reference: Label | None = Field(
+        None, description="label of the loss that the others are compared with; the first by default"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        losses = every_loss(given["profile"]) if given.get("profile") in list(PROFILES) else ()
+        return {"losses": losses, "seeds": (0, 1, 2), "learning_rates": (0.5, 1.0, 2.0), **given}
+
+    @model_validator(mode="after")
+    def _check_reference(self) -> Self:
+        labels = [choice.label for choice in self.losses]
+        if self.reference is not None and self.reference not in labels:
+            raise ValueError(f"reference: expected one of {', '.join(labels)}; got {self.reference!r}")
+        return self
+
     @property
     def reference_label(self) -> str:
         """The label of the loss that the others are compared with."""
         return self.reference or self.losses[0].label
 
 
+ExperimentSpec = Annotated[SearchSpec | ComparisonSpec | TrainingSpec, Field(discriminator="kind")]
+"""A request of any kind; `kind` says which."""
+
+
 _DISTINCT = {"losses": "labels", "seeds": "seeds", "learning_rates": "factors"}
-
-
-class PathRefusedError(ValueError):
-    """A request names a path outside the operator's data roots; `field` says where."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
-        self.field = field
-
-
-def check_paths(request: Request, data_roots: Sequence[Path]) -> None:
-    """Refuse a request whose data set or weights lie outside `data_roots`.
-
-    Compares paths only, because they are the workers' and need not exist here.
-
-    Raises:
-        PathRefusedError: names the field, the path and the roots.
-    """
-    for field, path in (("dataset.root", request.dataset.root), ("weights", request.weights)):
-        if not path:
-            continue
-        pure = PurePosixPath(path)
-        if not pure.is_absolute() or ".." in pure.parts:
-            raise PathRefusedError(field, f"expected an absolute path without '..', got {path!r}")
-        if not any(pure.is_relative_to(root) for root in data_roots):
-            roots = ", ".join(map(str, data_roots)) or "none (the operator sets PAPLOSS_DATA_ROOTS)"
-            raise PathRefusedError(field, f"expected a path beneath one of the data roots: {roots}; got {path!r}")

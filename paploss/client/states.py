@@ -1,8 +1,9 @@
-"""The states of a search and of a trial, and who may ask for what. ARCHITECTURE.md has the tables."""
+"""Kinds and states of experiments, states of trials, and roles. ARCHITECTURE.md has the tables."""
 
 from typing import Literal
 
-SearchState = Literal["running", "paused", "succeeded", "failed", "cancelled"]
+ExperimentState = Literal["running", "paused", "succeeded", "failed", "cancelled"]
+ExperimentKind = Literal["search", "comparison", "training"]
 TrialState = Literal["queued", "running", "succeeded", "pruned", "failed", "cancelled"]
 Stage = Literal["rounds", "confirm", "rates", "trainings"]
 Outcome = Literal["succeeded", "pruned", "failed", "preempted", "paused", "expired", "cancelled"]
@@ -10,4 +11,4 @@ Role = Literal["viewer", "user", "worker", "admin"]
 
 OPEN_TRIAL_STATES = ("queued", "running")
 REWARDED_STATES = ("succeeded", "pruned")
-FINAL_SEARCH_STATES = ("succeeded", "failed", "cancelled")
+FINAL_EXPERIMENT_STATES = ("succeeded", "failed", "cancelled")

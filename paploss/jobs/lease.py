@@ -1,11 +1,15 @@
 """The messages of the lease protocol between a worker and the controller, over HTTP.
 
 A worker takes a trial id from the queue, claims it (`ClaimRequest`), renews the lease while it trains
-(`RenewRequest`), and reports once (`ResultRequest`) or hands the lease back (`ReleaseRequest`). The token fences: it
+(`RenewRequest`), and reports once (`ResultRequest`) or releases the lease (`ReleaseRequest`). The token fences: it
 is the only thing that says whose trial it is, never a clock.
+
+Worker and controller may be of different versions. Both ignore fields that they do not know, from version 2 of the
+protocol on; each names its own version in a header, and a side that has not named one is sent the fields of version 1
+alone, because it refuses others.
 """
 
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -22,6 +26,9 @@ from paploss.jobs.spec import (
     StartEvent,
     TrialId,
 )
+
+PROTOCOL: Final = 2
+PROTOCOL_HEADER: Final = "Paploss-Protocol"
 
 Command = Literal["continue", "pause", "cancel"]
 Token = str
@@ -77,7 +84,7 @@ class RenewRequest(Message):
 
 
 class RenewReply(Message):
-    """What the worker is to do with the training: pause hands it back with a checkpoint, cancel ends it."""
+    """What the worker is to do with the training: pause releases it with a checkpoint, cancel ends it."""
 
     command: Command
 
@@ -93,7 +100,7 @@ class ResultRequest(Message):
 
 
 class ReleaseRequest(Message):
-    """Hand the lease back. `preempted` is charged to the preemption budget, `paused` to none."""
+    """Release the lease. `preempted` is charged to the preemption budget, `paused` to none."""
 
     trial_id: str
     token: Token

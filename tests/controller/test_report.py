@@ -39,13 +39,13 @@ def story(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -
         controller.http("worker") as http,
     ):
         worker = PlayedWorker(http)
-        search_id = client.create_search(SPEC).id
-        while not (queued := list(client.trials(search_id, state="queued"))):
+        experiment_id = client.create(SPEC).id
+        while not (queued := list(client.trials(experiment_id, state="queued"))):
             pass
         error = "Traceback ...\nValueError: <b>bad</b> image"
         worker.finish(worker.claim(queued[0].id), JobResult(outcome="failed", error_kind="user", error=error))
-        run_search(client, worker, search_id)
-        return report.gather(client, search_id)
+        run_search(client, worker, experiment_id)
+        return report.gather(client, experiment_id)
 
 
 class Page(HTMLParser):
@@ -93,7 +93,7 @@ def test_the_specification_in_a_report_starts_the_same_search(story: report.Stor
 
 
 def test_a_search_that_has_just_started_can_be_told(client: Client) -> None:
-    story = report.gather(client, client.create_search(SPEC).id)
+    story = report.gather(client, client.create(SPEC).id)
     assert story.best is None
     assert "no result yet" in report.render(story)
 
@@ -108,11 +108,11 @@ def test_a_long_search_shows_its_best_trials(story: report.Story, monkeypatch: p
 def test_the_command_writes_the_file_where_it_says(
     controller: RunningController, client: Client, tmp_path: Path
 ) -> None:
-    search_id = client.create_search(SPEC).id
+    experiment_id = client.create(SPEC).id
     environment = {"PAPLOSS_CONTROLLER_URL": controller.url, "PAPLOSS_KEY": controller.keys["viewer"]}
-    result = CliRunner().invoke(app, ["report", search_id, "--state", str(tmp_path)], env=environment)
+    result = CliRunner().invoke(app, ["report", experiment_id, "--state", str(tmp_path)], env=environment)
     assert result.exit_code == 0, result.stderr
-    assert Path(result.stdout.strip()) == tmp_path / "reports" / f"{search_id}.html"
+    assert Path(result.stdout.strip()) == tmp_path / "reports" / f"{experiment_id}.html"
     assert Path(result.stdout.strip()).read_text().startswith("<!doctype html>")
 
 

@@ -35,8 +35,8 @@ def metrics(sqlite_url: str, redis_url: str, tmp_path: Path) -> dict[str, set[st
         controller.http("worker") as worker_http,
         controller.http("viewer") as viewer,
     ):
-        search_id = client.create_search(SearchSpec(profile="synthetic", rounds=1, trials_per_round=2)).id
-        while not (queued := list(client.trials(search_id, state="queued"))):
+        experiment_id = client.create(SearchSpec(profile="synthetic", rounds=1, trials_per_round=2)).id
+        while not (queued := list(client.trials(experiment_id, state="queued"))):
             pass
         PlayedWorker(worker_http).run(queued[0].id)
         text = viewer.get("/metrics").text

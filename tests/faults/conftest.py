@@ -19,10 +19,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisSer
         stack.start_controller()
         for name in ("w0", "w1"):
             stack.start_worker(name)
-        search_id = stack.submit(**SEARCH)
-        stack.wait_for(search_id, "succeeded")
-        found = outcome(stack.database, search_id)
-        expect_same(stack, search_id, found)
+        experiment_id = stack.submit(**SEARCH)
+        stack.wait_for(experiment_id, "succeeded")
+        found = outcome(stack.database, experiment_id)
+        expect_same(stack, experiment_id, found)
     return found
 
 

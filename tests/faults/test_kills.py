@@ -57,11 +57,11 @@ def test_a_search_survives_kill_9(
         stack.start_controller()
         for name in ("w0", "w1"):
             stack.start_worker(name)
-        search_id = stack.submit(**SEARCH)
+        experiment_id = stack.submit(**SEARCH)
         for ended in (1, TRIALS - 4):  # in the first round, and in the last
-            await_ended(stack, search_id, ended)
+            await_ended(stack, experiment_id, ended)
             strike(stack)
-        expect_same(stack, search_id, undisturbed)
+        expect_same(stack, experiment_id, undisturbed)
         assert stack.get("status")["trials"].get("running", 0) == 0
 
 

@@ -30,18 +30,18 @@ def test_pausing_and_resuming_at_any_moment(platform: Breakable, undisturbed: Ou
     stack = platform.stack
     for name in ("w0", "w1"):
         platform.start_worker(name)
-    search_id = stack.submit(**SEARCH)
+    experiment_id = stack.submit(**SEARCH)
     for moment in sorted(moments.sample(range(1, TRIALS * ITERATIONS - ITERATIONS), 4)):
-        await_iterations(stack, search_id, moment)
-        stack.post(f"searches/{search_id}/pause")
+        await_iterations(stack, experiment_id, moment)
+        stack.post(f"experiments/{experiment_id}/pause")
         wait_until(
-            lambda: "running" not in {trial.state for trial in read_trials(stack, search_id)},
+            lambda: "running" not in {trial.state for trial in read_trials(stack, experiment_id)},
             "every training to be handed back",
         )
         assert not stack.trainers("w0") + stack.trainers("w1")
-        stack.post(f"searches/{search_id}/resume")
-    expect_same(stack, search_id, undisturbed)
-    assert {trial.failed_attempts for trial in read_trials(stack, search_id)} == {0}
+        stack.post(f"experiments/{experiment_id}/resume")
+    expect_same(stack, experiment_id, undisturbed)
+    assert {trial.failed_attempts for trial in read_trials(stack, experiment_id)} == {0}
 
 
 def test_cancelling_at_any_moment(platform: Breakable, undisturbed: Outcome, moments: random.Random) -> None:
@@ -49,12 +49,12 @@ def test_cancelling_at_any_moment(platform: Breakable, undisturbed: Outcome, mom
     for name in ("w0", "w1"):
         platform.start_worker(name)
     for moment in moments.sample(range(TRIALS * ITERATIONS - ITERATIONS), 3):
-        search_id = stack.submit(**SEARCH)
-        await_iterations(stack, search_id, moment)
-        stack.post(f"searches/{search_id}/cancel")
-        check_ended(stack.database, search_id)
+        experiment_id = stack.submit(**SEARCH)
+        await_iterations(stack, experiment_id, moment)
+        stack.post(f"experiments/{experiment_id}/cancel")
+        check_ended(stack.database, experiment_id)
         rows = {(row["number"], row["reward"]) for row in undisturbed["trials"]}
-        ended = [trial for trial in read_trials(stack, search_id) if trial.state != "cancelled"]
+        ended = [trial for trial in read_trials(stack, experiment_id) if trial.state != "cancelled"]
         assert {(trial.number, trial.reward) for trial in ended} <= rows
         wait_until(lambda: not stack.trainers("w0") + stack.trainers("w1"), "the trainers to be killed")
 
@@ -82,7 +82,7 @@ def test_with_the_default_settings_a_cancelled_training_is_ended_within_10_secon
     stack, _, training = deaf
     members = family(stack.workers["w0"].pid)[1:]
     ordered_at = time.monotonic()
-    stack.post(f"searches/{training}/cancel")
+    stack.post(f"experiments/{training}/cancel")
     wait_until(lambda: not any(map(lives, members)), "the end of its processes")
     assert time.monotonic() - ordered_at < 10
 

@@ -34,34 +34,34 @@ def start_search(platform: Breakable) -> str:
     """The search, with two workers and a first trial that has ended."""
     for name in ("w0", "w1"):
         platform.start_worker(name)
-    search_id = platform.stack.submit(**SEARCH)
-    await_ended(platform.stack, search_id, 1)
-    return search_id
+    experiment_id = platform.stack.submit(**SEARCH)
+    await_ended(platform.stack, experiment_id, 1)
+    return experiment_id
 
 
 def test_redis_killed_and_started_again_empty(platform: Breakable, undisturbed: Outcome) -> None:
-    search_id = start_search(platform)
+    experiment_id = start_search(platform)
     platform.redis.stop(signal.SIGKILL)
-    await_ended(platform.stack, search_id, 2)  # what runs ends without it
+    await_ended(platform.stack, experiment_id, 2)  # what runs ends without it
     platform.redis.start()
-    expect_same(platform.stack, search_id, undisturbed)
+    expect_same(platform.stack, experiment_id, undisturbed)
 
 
 @pytest.mark.slow
 def test_redis_that_answers_slowly(platform: Breakable, undisturbed: Outcome) -> None:
     platform.to_redis.delay_seconds = 0.1
-    search_id = start_search(platform)
-    expect_same(platform.stack, search_id, undisturbed)
+    experiment_id = start_search(platform)
+    expect_same(platform.stack, experiment_id, undisturbed)
 
 
 def test_while_redis_is_silent_the_leader_goes_on(platform: Breakable, undisturbed: Outcome) -> None:
-    search_id = start_search(platform)
+    experiment_id = start_search(platform)
     epoch = read_leader(platform.stack)[1]
     trainer, _ = await_trainer(platform.stack, "w0")  # first: once Redis is silent, nobody gets a trial any more
     platform.to_redis.hold()
     wait_until(lambda: not trainer.is_running(), "a training to end")
     platform.to_redis.mend()
-    expect_same(platform.stack, search_id, undisturbed)
+    expect_same(platform.stack, experiment_id, undisturbed)
     assert read_leader(platform.stack)[1] == epoch
 
 
@@ -69,11 +69,11 @@ def test_while_redis_is_silent_the_leader_goes_on(platform: Breakable, undisturb
     "number", [signal.SIGINT, pytest.param(signal.SIGQUIT, marks=pytest.mark.slow)], ids=["restart", "crash"]
 )
 def test_postgresql_restarted(platform: Breakable, undisturbed: Outcome, number: signal.Signals) -> None:
-    search_id = start_search(platform)
+    experiment_id = start_search(platform)
     platform.postgres.stop(number)
     platform.stack.database.close()  # the test's own connections are gone as well
     platform.postgres.start()
-    expect_same(platform.stack, search_id, undisturbed)
+    expect_same(platform.stack, experiment_id, undisturbed)
     assert "met a defect" not in platform.stack.log("controller")
 
 
@@ -89,7 +89,7 @@ def test_a_leader_that_falls_silent_is_followed_and_comes_back(
 ) -> None:
     stack = platform.stack
     assert stack.controller is not None
-    search_id = start_search(platform)
+    experiment_id = start_search(platform)
     first = read_leader(stack)
     members = family(stack.controller.pid)
     port = platform.start_replica()
@@ -102,7 +102,7 @@ def test_a_leader_that_falls_silent_is_followed_and_comes_back(
             lambda: (found := read_leader(stack)) and found[0] != (first or found)[0] and found, "a new leader"
         )
         platform.send_workers_to(port)
-        await_ended(stack, search_id, 3)
+        await_ended(stack, experiment_id, 3)
         resume(members)
         platform.to_postgres.mend()
         wait_until(stack.is_ready, "the first controller to serve again")
@@ -110,7 +110,7 @@ def test_a_leader_that_falls_silent_is_followed_and_comes_back(
     finally:
         platform.kill_replica()
         platform.send_workers_to(stack.port)
-    expect_same(stack, search_id, undisturbed)
+    expect_same(stack, experiment_id, undisturbed)
 
 
 @contextmanager
@@ -127,12 +127,12 @@ def survive_a_full_disk(stack: Stack, disk: SmallDisk, undisturbed: Outcome) -> 
     stack.start_controller()
     for name in ("w0", "w1"):
         stack.start_worker(name)
-    search_id = stack.submit(**SEARCH)
-    await_ended(stack, search_id, 1)
+    experiment_id = stack.submit(**SEARCH)
+    await_ended(stack, experiment_id, 1)
     disk.fill()
     wait_until(lambda: "disk is full" in stack.log("controller") or "No space left" in stack.log("controller"), "harm")
     disk.free()
-    expect_same(stack, search_id, undisturbed)
+    expect_same(stack, experiment_id, undisturbed)
 
 
 def test_a_full_disk_at_sqlite(tmp_path: Path, redis_url: str, undisturbed: Outcome) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from stack import Stack, wait_until
 
-from paploss.controller.store.models import Search, Trial
+from paploss.controller.store.tables import Experiment, Trial
 
 WORKERS = ("w0", "w1", "w2")
 FORGIVING = {"max_failed_attempts": 100, "max_preemptions": 10_000}
@@ -59,7 +59,7 @@ class Soak:
                 self.slow_redis,
                 self.lose_replies,
                 self.deliver_twice,
-                self.pause_search,
+                self.pause_experiment,
             ]
             self._random.shuffle(self._deck)
         chosen = self._deck.pop()
@@ -139,11 +139,11 @@ class Soak:
         for request in (b"claim", b"renew", b"result", b"release"):
             self._platform.to_controller.replay(b"POST /api/v1/leases/" + request)
 
-    def pause_search(self) -> None:
-        search_id = self._random.choice(self.running)
+    def pause_experiment(self) -> None:
+        experiment_id = self._random.choice(self.running)
         with suppress(httpx.TransportError):  # a controller that has fallen silent: no pause, and none to be missed
-            self._platform.stack.http.post(f"searches/{search_id}/pause")
-        self._mending.append(lambda: resume_search(self._platform.stack, search_id))
+            self._platform.stack.http.post(f"experiments/{experiment_id}/pause")
+        self._mending.append(lambda: resume_experiment(self._platform.stack, experiment_id))
 
     def _wire(self) -> Any:
         platform = self._platform
@@ -172,21 +172,21 @@ def submit(stack: Stack, **changes: Any) -> str:
     return str(wait_until(ask, "a search to be started"))
 
 
-def resume_search(stack: Stack, search_id: str) -> None:
+def resume_experiment(stack: Stack, experiment_id: str) -> None:
     """Have a search run on that may be paused, or may have ended."""
 
     def ask() -> bool:
         with suppress(httpx.TransportError):
-            return stack.http.post(f"searches/{search_id}/resume").status_code < 500
+            return stack.http.post(f"experiments/{experiment_id}/resume").status_code < 500
         return False
 
     wait_until(ask, "a search to be resumed")
 
 
-def is_running(stack: Stack, search_ids: list[str]) -> bool:
+def is_running(stack: Stack, experiment_ids: list[str]) -> bool:
     try:
         with stack.database.read() as session:
-            states = session.scalars(select(Search.state).where(Search.id.in_(search_ids))).all()
+            states = session.scalars(select(Experiment.state).where(Experiment.id.in_(experiment_ids))).all()
     except SQLAlchemyError:
         return True
     return not {"running", "paused"}.isdisjoint(states)
@@ -216,12 +216,14 @@ def test_many_faults_at_once(platform: Breakable, undisturbed: Outcome, seconds:
                 next_strike = time.monotonic() + pause.uniform(0.2, 2.0)
                 wait_until(lambda at=next_strike: time.monotonic() >= at, "the next strike")
         soak.mend()
-        for index, search_id in enumerate(started):
-            resume_search(stack, search_id)  # a pause may have been held up in a wire and have come after the resume
-            stack.wait_for(search_id, "succeeded")
+        for index, experiment_id in enumerate(started):
+            resume_experiment(
+                stack, experiment_id
+            )  # a pause may have been held up in a wire and have come after the resume
+            stack.wait_for(experiment_id, "succeeded")
             if index % 2 == 0:  # in stream mode, who ends first decides what comes next
-                expect_same(stack, search_id, undisturbed)
-            check_ended(stack.database, search_id)
+                expect_same(stack, experiment_id, undisturbed)
+            check_ended(stack.database, experiment_id)
     except AssertionError as error:
         error.add_note(f"struck: {', '.join(soak.struck)}")
         raise

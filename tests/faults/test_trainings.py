@@ -41,16 +41,16 @@ def searching(folder: Path, redis_url: str) -> Iterator[tuple[Stack, str]]:
 @pytest.fixture(scope="module")
 def undisturbed_trainings(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Mapping[str, Any]:
     """The outcome of the search when nobody disturbs it."""
-    with searching(tmp_path_factory.mktemp("undisturbed"), redis_server.url) as (stack, search_id):
-        stack.wait_for(search_id, "succeeded")
-        return outcome(stack.database, search_id)
+    with searching(tmp_path_factory.mktemp("undisturbed"), redis_server.url) as (stack, experiment_id):
+        stack.wait_for(experiment_id, "succeeded")
+        return outcome(stack.database, experiment_id)
 
 
-def await_training(stack: Stack, search_id: str, worker: str) -> str:
+def await_training(stack: Stack, experiment_id: str, worker: str) -> str:
     """The id of the trial that a worker trains, as soon as it has made some steps."""
     found: str = await_trials(
         stack,
-        search_id,
+        experiment_id,
         lambda trials: next(
             (t.id for t in trials if t.worker == worker and t.state == "running" and t.iteration > 1), 0
         ),
@@ -59,22 +59,22 @@ def await_training(stack: Stack, search_id: str, worker: str) -> str:
     return found
 
 
-def kill_trainer(stack: Stack, search_id: str, trial_id: str) -> None:
+def kill_trainer(stack: Stack, experiment_id: str, trial_id: str) -> None:
     for trainer in stack.trainers("w0"):
         trainer.kill()
 
 
-def kill_worker(stack: Stack, search_id: str, trial_id: str) -> None:
+def kill_worker(stack: Stack, experiment_id: str, trial_id: str) -> None:
     stack.kill_worker("w0")
     stack.start_worker("w0")
 
 
-def kill_controller(stack: Stack, search_id: str, trial_id: str) -> None:
+def kill_controller(stack: Stack, experiment_id: str, trial_id: str) -> None:
     stack.kill_controller()
     stack.start_controller()
 
 
-def stop_worker(stack: Stack, search_id: str, trial_id: str) -> None:
+def stop_worker(stack: Stack, experiment_id: str, trial_id: str) -> None:
     began_at = time.monotonic()
     assert stack.kill_worker("w0", signal.SIGTERM) == 0
     assert time.monotonic() - began_at < HAND_BACK_SECONDS
@@ -83,18 +83,18 @@ def stop_worker(stack: Stack, search_id: str, trial_id: str) -> None:
     stack.start_worker("w0")
     await_trials(
         stack,
-        search_id,
+        experiment_id,
         lambda _: [one for one in attempts(stack.database, trial_id)[1:] if one.resumed_iteration > 1],
         "the next attempt to go on from the checkpoint",
     )
 
 
-def freeze_machine(stack: Stack, search_id: str, trial_id: str) -> None:
+def freeze_machine(stack: Stack, experiment_id: str, trial_id: str) -> None:
     members = family(stack.workers["w0"].pid)
     suspend(members)
     await_trials(
         stack,
-        search_id,
+        experiment_id,
         lambda trials: next(t.worker == "w1" or t.reward is not None for t in trials if t.id == trial_id),
         "a successor",
     )
@@ -109,7 +109,7 @@ def freeze_machine(stack: Stack, search_id: str, trial_id: str) -> None:
 def test_real_trainings_end_with_the_ap_of_an_undisturbed_search(
     tmp_path: Path, redis_url: str, undisturbed_trainings: Mapping[str, Any], strikes: Sequence[Strike]
 ) -> None:
-    with searching(tmp_path, redis_url) as (stack, search_id):
+    with searching(tmp_path, redis_url) as (stack, experiment_id):
         for strike in strikes:
-            strike(stack, search_id, await_training(stack, search_id, "w0"))
-        expect_same(stack, search_id, undisturbed_trainings)
+            strike(stack, experiment_id, await_training(stack, experiment_id, "w0"))
+        expect_same(stack, experiment_id, undisturbed_trainings)

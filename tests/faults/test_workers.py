@@ -25,7 +25,7 @@ from scenarios import attempts, outcome
 from sqlalchemy import func, select
 from stack import Stack, wait_until
 
-from paploss.controller.store.models import LateResult
+from paploss.controller.store.tables import LateResult
 from paploss.jobs.queue import TrialQueue
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # patience with busy machines
@@ -48,14 +48,16 @@ def test_a_worker_frozen_for_longer_than_a_lease_and_then_woken(
     stack = platform.stack
     for name in ("w0", "w1"):
         platform.start_worker(name)
-    search_id = stack.submit(**SEARCH)
+    experiment_id = stack.submit(**SEARCH)
     _, trial_id = await_trainer(stack, "w0")
     members = family(stack.workers["w0"].pid)
     frozen = members if whole_machine else members[:1]
     suspend(frozen)
-    await_trials(stack, search_id, lambda trials: "w1" in {t.worker for t in trials if t.id == trial_id}, "a successor")
+    await_trials(
+        stack, experiment_id, lambda trials: "w1" in {t.worker for t in trials if t.id == trial_id}, "a successor"
+    )
     resume(frozen)
-    expect_same(stack, search_id, undisturbed)
+    expect_same(stack, experiment_id, undisturbed)
     assert attempts(stack.database, trial_id)[0].outcome == "expired"
 
 
@@ -66,7 +68,7 @@ def test_a_network_cut_for_longer_than_a_lease_while_two_workers_train_one_trial
     stack = platform.stack
     platform.start_worker("w0")
     stack.start_worker("w1")
-    search_id = stack.submit(**SEARCH)
+    experiment_id = stack.submit(**SEARCH)
     trainer, trial_id = await_trainer(stack, "w0")
     suspend([trainer])  # so that both train at the same time, however slow this machine is
     getattr(platform.to_controller, fault)()
@@ -74,7 +76,7 @@ def test_a_network_cut_for_longer_than_a_lease_while_two_workers_train_one_trial
     assert trainer.is_running()  # the first worker has heard nothing and holds on
     resume([trainer])
     platform.to_controller.mend()
-    expect_same(stack, search_id, undisturbed)
+    expect_same(stack, experiment_id, undisturbed)
     assert attempts(stack.database, trial_id)[0].outcome == "expired"
 
 
@@ -84,7 +86,7 @@ def test_of_two_workers_that_finish_the_same_trial_the_one_that_claimed_last_cou
     stack = platform.stack
     platform.start_worker("w0")
     stack.start_worker("w1")
-    search_id = stack.submit(**SEARCH)
+    experiment_id = stack.submit(**SEARCH)
     first, trial_id = await_trainer(stack, "w0")
     suspend([first])
     platform.to_controller.cut()
@@ -95,7 +97,7 @@ def test_of_two_workers_that_finish_the_same_trial_the_one_that_claimed_last_cou
     platform.to_controller.mend()
     wait_until(lambda: late_results(stack, trial_id), "its result to arrive")
     resume([second])
-    expect_same(stack, search_id, undisturbed)
+    expect_same(stack, experiment_id, undisturbed)
     assert attempts(stack.database, trial_id)[0].outcome == "expired"
 
 
@@ -105,21 +107,21 @@ def test_replies_to_claims_renewals_and_results_that_are_lost(platform: Breakabl
         platform.to_controller.rob(f"POST /api/v1/leases/{request}".encode(), times=3)
     for name in ("w0", "w1"):
         platform.start_worker(name)
-    search_id = stack.submit(**SEARCH)
-    expect_same(stack, search_id, undisturbed)
+    experiment_id = stack.submit(**SEARCH)
+    expect_same(stack, experiment_id, undisturbed)
     assert list(platform.to_controller.robbed.values()) == [3, 3, 3]
 
 
 def test_requests_that_are_delivered_twice(platform: Breakable, undisturbed: Outcome) -> None:
     stack = platform.stack
     platform.start_worker("w0")
-    search_id = stack.submit(**SEARCH)
+    experiment_id = stack.submit(**SEARCH)
     answers = {b"claim": set(), b"renew": set(), b"result": set()}
     for ended in range(1, TRIALS):
-        await_ended(stack, search_id, ended)
+        await_ended(stack, experiment_id, ended)
         for request, statuses in answers.items():
             statuses.add(platform.to_controller.replay(b"POST /api/v1/leases/" + request)[9:12])
-    expect_same(stack, search_id, undisturbed)
+    expect_same(stack, experiment_id, undisturbed)
     # A result is answered as the first time; a claim or a renewal too while its lease lasts, and refused after that.
     assert answers[b"result"] == {b"200"}
     assert answers[b"claim"] | answers[b"renew"] <= {b"200", b"409", b"410"}
@@ -128,19 +130,19 @@ def test_requests_that_are_delivered_twice(platform: Breakable, undisturbed: Out
 def test_a_full_disk_at_the_worker(platform: Breakable, undisturbed: Outcome) -> None:
     stack = platform.stack
     platform.start_worker("w0")
-    search_id = stack.submit(**SEARCH)
+    experiment_id = stack.submit(**SEARCH)
     await_trainer(stack, "w0")
     limit_files(stack, "w0", 0)
     # The training that runs needs no disk to end. The next one cannot start and is handed back; then the worker waits.
     await_trials(
         stack,
-        search_id,
+        experiment_id,
         lambda trials: any(one.outcome == "preempted" for t in trials for one in attempts(stack.database, t.id)),
         "a trial to be handed back",
     )
     limit_files(stack, "w0", resource.RLIM_INFINITY)
-    expect_same(stack, search_id, undisturbed)
-    assert {trial.failed_attempts for trial in read_trials(stack, search_id)} == {0}
+    expect_same(stack, experiment_id, undisturbed)
+    assert {trial.failed_attempts for trial in read_trials(stack, experiment_id)} == {0}
 
 
 @pytest.fixture
@@ -164,10 +166,10 @@ def test_clocks_an_hour_apart(
         stack.start_controller(**off(1))
         stack.start_worker("w0", **off(-1))
         stack.start_worker("w1", **off(1))
-        search_id = stack.submit(**SEARCH)
+        experiment_id = stack.submit(**SEARCH)
         _, trial_id = await_trainer(stack, "w0")
         stack.kill_worker("w0")  # only a clock tells that it is gone
-        expect_same(stack, search_id, undisturbed)
+        expect_same(stack, experiment_id, undisturbed)
         assert attempts(stack.database, trial_id)[0].outcome == "expired"
 
 
@@ -179,14 +181,14 @@ def test_a_poison_trial_spends_its_budget_and_the_search_goes_on(platform: Break
     rewards = sorted(row["reward"] for row in first_round)
     threshold = (rewards[0] + rewards[1]) / 2
     poison = SEARCH["synthetic"] | {"fault": "crash", "fault_iteration": 1, "fault_below": threshold}
-    search_id = stack.submit(**SEARCH | {"synthetic": poison})
-    stack.wait_for(search_id, "succeeded")
-    failed = [trial for trial in read_trials(stack, search_id) if trial.state == "failed"]
+    experiment_id = stack.submit(**SEARCH | {"synthetic": poison})
+    stack.wait_for(experiment_id, "succeeded")
+    failed = [trial for trial in read_trials(stack, experiment_id) if trial.state == "failed"]
     assert failed
     for trial in failed:
         assert (trial.error_kind, trial.failed_attempts, trial.attempt) == ("crash", 3, 3)
         assert trial.reward is None
-    spared = [row for row in outcome(stack.database, search_id)["trials"] if row["round"] == 0 and row["reward"]]
+    spared = [row for row in outcome(stack.database, experiment_id)["trials"] if row["round"] == 0 and row["reward"]]
     assert spared == [row for row in first_round if row["reward"] > rewards[0]]
 
 
@@ -196,14 +198,14 @@ def test_a_machine_on_which_every_training_crashes_leaves_the_trials_to_others(
     (tmp_path / "sitecustomize.py").write_text(BROKEN_GPU)
     stack = platform.stack
     platform.start_worker("broken", PYTHONPATH=str(tmp_path))
-    search_id = stack.submit(**SEARCH | {"synthetic": SEARCH["synthetic"] | {"iteration_seconds": 0.3}})
+    experiment_id = stack.submit(**SEARCH | {"synthetic": SEARCH["synthetic"] | {"iteration_seconds": 0.3}})
     await_trials(
-        stack, search_id, lambda trials: any(trial.failed_attempts for trial in trials), "a training to crash there"
+        stack, experiment_id, lambda trials: any(trial.failed_attempts for trial in trials), "a training to crash there"
     )
     for name in ("w0", "w1"):
         platform.start_worker(name)
-    expect_same(stack, search_id, undisturbed)
-    tries = [one for trial in read_trials(stack, search_id) for one in attempts(stack.database, trial.id)]
+    expect_same(stack, experiment_id, undisturbed)
+    tries = [one for trial in read_trials(stack, experiment_id) for one in attempts(stack.database, trial.id)]
     assert {one.worker for one in tries if one.outcome == "failed"} == {"broken"}
     assert "no CUDA device" in str(next(one.error for one in tries if one.outcome == "failed"))
     assert "this machine may be broken, no trial for 10 s" in stack.log("broken")
@@ -224,8 +226,8 @@ def test_trials_that_all_crash_stop_the_search_with_advice(platform: Breakable) 
         platform.start_worker(name)
     crash = {"fault": "crash", "iterations": 2}
     budgets = {"max_failed_attempts": 1, "max_failed_trials": 3}
-    search_id = stack.submit(**SEARCH | {"synthetic": crash, "budgets": budgets})
-    found = stack.wait_for(search_id, "failed")
+    experiment_id = stack.submit(**SEARCH | {"synthetic": crash, "budgets": budgets})
+    found = stack.wait_for(experiment_id, "failed")
     assert "4 trials failed, more than max_failed_trials allows" in found["reason"]
     assert "exit status 70" in found["reason"]
     assert "start the search again, or allow more failures" in found["reason"]
@@ -235,9 +237,9 @@ def test_an_entry_that_was_delivered_and_never_claimed(platform: Breakable, undi
     stack = platform.stack
     with TrialQueue(platform.redis.url) as queue:
         queue.purge(0)  # what earlier tests left
-        search_id = stack.submit(**SEARCH)
+        experiment_id = stack.submit(**SEARCH)
         entry = wait_until(lambda: queue.take([0], "ghost", block_seconds=1, takeover_seconds=60), "an entry")
     for name in ("w0", "w1"):
         platform.start_worker(name)
-    expect_same(stack, search_id, undisturbed)
-    assert entry.trial_id in {trial.id for trial in read_trials(stack, search_id)}
+    expect_same(stack, experiment_id, undisturbed)
+    assert entry.trial_id in {trial.id for trial in read_trials(stack, experiment_id)}

@@ -88,20 +88,20 @@ def test_up_search_list_show_export_train_and_down(tmp_path):
         family = descendants(up.pid)
 
         found = json.loads(paploss("search", write_spec(tmp_path), *state, "--json"))
-        search_id = found["search"]["id"]
+        experiment_id = found["search"]["id"]
         assert found["ap"]["confirmed"]
         assert found["ap"]["seeds"] == 2
         assert found["ap"]["identity"] is not None
 
         (listed,) = json.loads(paploss("list", *state, "--json"))
-        assert (listed["id"], listed["state"], listed["trials_final"]) == (search_id, "succeeded", TRIALS)
-        assert search_id in paploss("list", *state)
-        shown = json.loads(paploss("show", search_id, *state, "--json"))
+        assert (listed["id"], listed["state"], listed["trials_final"]) == (experiment_id, "succeeded", TRIALS)
+        assert experiment_id in paploss("list", *state)
+        shown = json.loads(paploss("show", experiment_id, *state, "--json"))
         assert [row["rewards"] for row in shown["rounds"]] == [3, 3]
-        assert "identity start AP" in paploss("show", search_id, *state)
+        assert "identity start AP" in paploss("show", experiment_id, *state)
 
         file = tmp_path / "found.json"
-        paploss("export", search_id, *state, "--out", str(file))
+        paploss("export", experiment_id, *state, "--out", str(file))
         exported = json.loads(file.read_text())
         assert parse_loss(exported["loss"], strict=True).heads.keys() == {"bbox_head"}
         assert exported["ap"]["mean"] == found["ap"]["mean"]

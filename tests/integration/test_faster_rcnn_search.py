@@ -29,10 +29,10 @@ def test_a_search_finds_and_exports_a_loss_for_each_head(tmp_path: Path, redis_u
         stack.start_controller()
         stack.start_worker("w0")
         stack.start_worker("w1")
-        search_id = stack.submit(**SPEC)
-        stack.wait_for(search_id, "succeeded")
+        experiment_id = stack.submit(**SPEC)
+        stack.wait_for(experiment_id, "succeeded")
 
-        trials = stack.trials(search_id)
+        trials = stack.trials(experiment_id)
         assert [trial["state"] for trial in trials] == ["succeeded"] * len(trials)
         losses = [parse_loss(stack.get(f"trials/{trial['id']}")["loss"], strict=True) for trial in trials]
         assert all(tuple(loss.heads) == HEADS for loss in losses)
@@ -40,13 +40,13 @@ def test_a_search_finds_and_exports_a_loss_for_each_head(tmp_path: Path, redis_u
         assert Space(HEADS).dimension == 82
 
         for head in HEADS:
-            figure = stack.get(f"searches/{search_id}/figures/functions", head=head)
+            figure = stack.get(f"experiments/{experiment_id}/figures/functions", head=head)
             assert {"best loss", "published"} <= {curve.get("name") for curve in figure["data"]}
-            assert head in stack.http.get(f"{stack.url}/searches/{search_id}").text
+            assert head in stack.http.get(f"{stack.url}/experiments/{experiment_id}").text
 
         monkeypatch.setenv("PAPLOSS_CONTROLLER_URL", stack.url)
         monkeypatch.setenv("PAPLOSS_KEY", stack.admin_key)
-        exported = CliRunner().invoke(app, ["export", search_id, "--out", str(tmp_path / "loss.json"), "--json"])
+        exported = CliRunner().invoke(app, ["export", experiment_id, "--out", str(tmp_path / "loss.json"), "--json"])
         assert exported.exit_code == 0, exported.stderr
     files = json.loads(exported.stdout)["files"]
     found = parse_loss(json.loads(Path(files["json"]).read_text())["loss"], strict=True)

@@ -38,7 +38,7 @@ def submit(running: RunningController, queue: TrialQueue, trials: int) -> list[E
     """Entries of so many trials, in their order, as soon as the leader has put them."""
     losses = [{"label": "start", "preset": "identity"}]
     with running.client() as client:
-        client.create_training(training_spec(losses=losses, seeds=list(range(trials)), learning_rates=[]))
+        client.create(training_spec(losses=losses, seeds=list(range(trials)), learning_rates=[]))
     wait_until(lambda: len(queue.present(0)) == trials, "the entries")
     taken = [queue.take([0], "w1", block_seconds=1, takeover_seconds=60) for _ in range(trials)]
     return [entry for entry in taken if entry is not None]

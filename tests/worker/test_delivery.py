@@ -56,10 +56,10 @@ def finish_trials(
 ) -> list[tuple[AttemptFolder, ResultRequest]]:
     """So many trials that were claimed and have a result, which is on disk."""
     losses = [{"label": "start", "preset": "identity"}]
-    spec = training_spec(losses=losses, kind="compare", seeds=list(range(count)), learning_rates=[])
+    spec = training_spec(losses=losses, kind="comparison", seeds=list(range(count)), learning_rates=[])
     finished = []
     with running.client() as client, running.http("worker") as http:
-        training = client.create_training(spec)
+        training = client.create(spec)
         for number in range(count):
             lease = PlayedWorker(http).claim(f"{training.id}-{number:06d}")
             folder = volume.open_attempt(lease)

@@ -40,7 +40,7 @@ def test_files_of_trials_that_ended_go_after_some_days(running: RunningControlle
         worker = PlayedWorker(http)
 
         def start(**changes: object) -> Lease:
-            training = client.create_training(training_spec(losses=START, **changes))
+            training = client.create(training_spec(losses=START, **changes))
             lease = worker.claim(f"{training.id}-000000")
             leave_files(volume, lease)
             return lease

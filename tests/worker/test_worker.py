@@ -71,12 +71,12 @@ def test_pausing_hands_back_uncharged_and_resuming_goes_on_from_the_checkpoint(s
     stack.start_worker()
     training = stack.submit_training(synthetic=LONG)
     wait_for_progress(stack, training, 10)
-    stack.post(f"searches/{training}/pause")
+    stack.post(f"experiments/{training}/pause")
     trial = wait_until(lambda: (found := stack.trial(training))["state"] == "queued" and found, "the hand-back")
     assert (trial["preemptions"], trial["failed_attempts"]) == (0, 0)
     assert trial["attempt_list"][0]["outcome"] == "paused"
     assert stack.trainers() == []
-    stack.post(f"searches/{training}/resume")
+    stack.post(f"experiments/{training}/resume")
     wait_until(
         lambda: [one["resumed_iteration"] for one in stack.trial(training)["attempt_list"]][1:] > [9], "a resume"
     )
@@ -86,7 +86,7 @@ def test_cancelling_ends_the_trainer_and_removes_its_files(stack):
     stack.start_worker()
     training = stack.submit_training(synthetic={"fault": "hang", "fault_iteration": 2, "iterations": 5})
     wait_for_progress(stack, training)
-    stack.post(f"searches/{training}/cancel")
+    stack.post(f"experiments/{training}/cancel")
     wait_until(lambda: not stack.trainers(), "the deaf trainer to be killed")
     wait_until(lambda: not list((stack.state / "trials").iterdir()), "the trial's files to be removed")
     assert stack.trial(training)["state"] == "cancelled"

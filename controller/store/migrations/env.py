@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from paploss.controller.store.models import Base
+from paploss.controller.store.tables import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -17,9 +17,10 @@ from stack import Stack, wait_until
 from paploss.controller.api.driving import DriverProcess
 from paploss.controller.loop.driver import connect
 from paploss.controller.settings import Settings
-from paploss.controller.store import queries, schema
+from paploss.controller.store import schema
 from paploss.controller.store.database import Database
 from paploss.controller.store.leadership import find_leader
+from paploss.controller.store.reading import lists
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_it_looks_when_it_is_woken_and_hands_its_term_over_when_it_is_stopped(se
 
         def has_trials() -> bool:
             with database.read() as session:
-                return bool(queries.list_trials(session, search.id).items)
+                return bool(lists.list_trials(session, search.id).items)
 
         driver.wake()
         wait_until(has_trials, "trials, long before the next look by the clock")

@@ -32,8 +32,8 @@ def read_events(lines: Iterator[str]) -> Iterator[tuple[str, int | None, dict[st
 
 
 def test_events_arrive_until_the_end(client: Client, http: httpx.Client, worker: PlayedWorker) -> None:
-    training = client.create_training(SPEC)
-    with http.stream("GET", f"/api/v1/searches/{training.id}/events") as reply:
+    training = client.create(SPEC)
+    with http.stream("GET", f"/api/v1/experiments/{training.id}/events") as reply:
         assert reply.headers["Content-Type"].startswith("text/event-stream")
         assert "Content-Encoding" not in reply.headers
         told = read_events(reply.iter_lines())
@@ -49,7 +49,7 @@ def test_events_arrive_until_the_end(client: Client, http: httpx.Client, worker:
             worker.run(trial.id)
         seen = list(told)
     kinds = [data["kind"] for kind, _, data in seen if kind == "message"]
-    assert kinds == ["trial_succeeded", "trial_succeeded", "search_succeeded"]
+    assert kinds == ["trial_succeeded", "trial_succeeded", "experiment_succeeded"]
     assert seen[-1][0] == "end"
     assert seen[-1][2]["state"] == "succeeded"
     ids = [number for kind, number, _ in seen if kind == "message"]
@@ -57,20 +57,20 @@ def test_events_arrive_until_the_end(client: Client, http: httpx.Client, worker:
 
 
 def test_a_broken_connection_goes_on_after_the_last_line_it_had(client: Client, http: httpx.Client) -> None:
-    training = client.create_training(SPEC)
+    training = client.create(SPEC)
     client.pause(training.id)
     client.resume(training.id)
     client.cancel(training.id)
     lines = list(client.log(training.id))
     headers = {"Last-Event-ID": str(lines[1].id)}
-    reply = http.get(f"/api/v1/searches/{training.id}/events", headers=headers)
+    reply = http.get(f"/api/v1/experiments/{training.id}/events", headers=headers)
     seen = [data["id"] for kind, _, data in read_events(iter(reply.text.splitlines())) if kind == "message"]
     assert seen == [line.id for line in lines[2:]]
 
 
 def test_a_search_that_is_deleted_ends_its_stream(client: Client, http: httpx.Client, controller: Any) -> None:
-    training = client.create_training(SPEC)
-    with http.stream("GET", f"/api/v1/searches/{training.id}/events") as reply:
+    training = client.create(SPEC)
+    with http.stream("GET", f"/api/v1/experiments/{training.id}/events") as reply:
         told = read_events(reply.iter_lines())
         next(told)
         client.cancel(training.id)
@@ -80,22 +80,22 @@ def test_a_search_that_is_deleted_ends_its_stream(client: Client, http: httpx.Cl
 
 
 def test_a_stream_ends_when_its_key_is_revoked(controller: RunningController, client: Client) -> None:
-    training = client.create_training(SPEC)
-    with controller.http("viewer") as http, http.stream("GET", f"/api/v1/searches/{training.id}/events") as reply:
+    training = client.create(SPEC)
+    with controller.http("viewer") as http, http.stream("GET", f"/api/v1/experiments/{training.id}/events") as reply:
         told = read_events(reply.iter_lines())
         assert next(told)[0] == "progress"
         with controller.client("admin") as admin:
             admin.revoke_key("viewer")
         assert list(told) == []
-    assert client.get_training(training.id).state == "running"
+    assert client.get_experiment(training.id).state == "running"
 
 
 def test_one_key_opens_so_many_streams_and_no_more(
     controller: RunningController, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "MOST_OF_ONE", 1)
-    training = client.create_training(SPEC)
-    address = f"/api/v1/searches/{training.id}/events"
+    training = client.create(SPEC)
+    address = f"/api/v1/experiments/{training.id}/events"
     with controller.http("viewer") as viewer, controller.http("user") as user:
         with viewer.stream("GET", address) as first:
             lines = first.iter_lines()  # kept: httpx closes a stream whose iterator is collected

@@ -54,11 +54,11 @@ def fuzzed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def known(fuzzed: RunningController) -> dict[str, str]:
     """Ids that are there: of a search and a trial that have ended, so that live events end too."""
     with fuzzed.client() as client:
-        training = client.create_training(training_spec(learning_rates=[]))
+        training = client.create(training_spec(learning_rates=[]))
         client.cancel(training.id)
-        search = client.create_search(search_spec())
+        search = client.create(search_spec())
         client.cancel(search.id)
-    return {"search_id": search.id, "trial_id": f"{training.id}-000000", "name": "rewards"}
+    return {"experiment_id": search.id, "trial_id": f"{training.id}-000000", "name": "rewards"}
 
 
 @pytest.mark.parametrize("caller", ["admin", "worker", None])

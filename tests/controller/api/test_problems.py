@@ -11,7 +11,7 @@ from servers import RedisServer
 from sqlalchemy import update
 from stack import wait_until
 
-from paploss.controller.store.models import Search
+from paploss.controller.store.tables import Experiment
 
 
 def problem_of(reply: httpx.Response, status: int) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def test_a_method_that_is_not_possible_names_those_that_are(http: httpx.Client) 
 
 
 def test_a_body_that_is_no_json(http: httpx.Client) -> None:
-    reply = http.post("/api/v1/searches", content="{", headers={"Content-Type": "application/json"})
+    reply = http.post("/api/v1/experiments", content="{", headers={"Content-Type": "application/json"})
     assert "not valid JSON" in problem_of(reply, 400)["detail"]
 
 
@@ -53,47 +53,58 @@ def test_a_body_that_is_no_json(http: httpx.Client) -> None:
     ],
 )
 def test_a_bad_field_is_named(http: httpx.Client, change: dict[str, Any], pointer: str, words: str) -> None:
-    reply = http.post("/api/v1/searches", json={"profile": "synthetic"} | change)
+    reply = http.post("/api/v1/experiments", json={"kind": "search", "profile": "synthetic"} | change)
     problem = problem_of(reply, 422)
     faults = {fault["pointer"]: fault["message"] for fault in problem["errors"]}
     assert words in faults[pointer]
     assert pointer.lstrip("/") in problem["detail"]
-    assert http.get("/api/v1/searches").json()["items"] == []
+    assert http.get("/api/v1/experiments").json()["items"] == []
 
 
 def test_a_missing_field_and_a_bad_parameter_are_named(http: httpx.Client) -> None:
-    problem = problem_of(http.post("/api/v1/searches", json={}), 422)
+    problem = problem_of(http.post("/api/v1/experiments", json={"kind": "search"}), 422)
     assert [(fault["location"], fault["pointer"]) for fault in problem["errors"]] == [("body", "/profile")]
-    problem = problem_of(http.get("/api/v1/searches", params={"limit": 0}), 422)
+    for unknown, words in (({}, "Field required"), ({"kind": "study"}, "expected one of 'search'")):
+        (fault,) = problem_of(http.post("/api/v1/experiments", json=unknown), 422)["errors"]
+        assert fault["pointer"] == "/kind"
+        assert words in fault["message"]
+    problem = problem_of(http.get("/api/v1/experiments", params={"limit": 0}), 422)
     assert [(fault["location"], fault["pointer"]) for fault in problem["errors"]] == [("query", "/limit")]
 
 
 def test_what_does_not_exist(http: httpx.Client) -> None:
-    for path in ("searches/0nothing", "searches/0nothing/best", "trainings/0nothing", "trials/0nothing"):
+    for path in (
+        "experiments/0nothing",
+        "experiments/0nothing/best",
+        "experiments/0nothing/comparison",
+        "trials/0nothing",
+    ):
         assert "0nothing" in problem_of(http.get(f"/api/v1/{path}"), 404)["detail"]
 
 
 def test_a_character_that_no_database_stores_is_refused(http: httpx.Client) -> None:
-    problem_of(http.get("/api/v1/searches/a%00b"), 422)
-    problem_of(http.get("/api/v1/searches", params={"cursor": "\x00"}), 422)
+    problem_of(http.get("/api/v1/experiments/a%00b"), 422)
+    problem_of(http.get("/api/v1/experiments", params={"cursor": "\x00"}), 422)
 
 
 def test_a_defect_tells_no_secrets_but_a_reference(controller: RunningController, http: httpx.Client) -> None:
-    search_id = http.post("/api/v1/searches", json={"profile": "synthetic"}).json()["id"]
+    experiment_id = http.post("/api/v1/experiments", json={"kind": "search", "profile": "synthetic"}).json()["id"]
     with controller.services.database.write() as session:
-        session.execute(update(Search).where(Search.id == search_id).values(state="paused", spec={}))
-    reply = http.get(f"/api/v1/searches/{search_id}")
+        session.execute(
+            update(Experiment).where(Experiment.id == experiment_id).values(state="paused", created_at=1e300)
+        )
+    reply = http.get(f"/api/v1/experiments/{experiment_id}")
     problem = problem_of(reply, 500)
     assert "defect" in problem["detail"]
-    assert "KeyError" not in reply.text
+    assert "Overflow" not in reply.text
     assert reply.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_a_person_with_a_browser_gets_a_page(http: httpx.Client) -> None:
-    reply = http.get("/searches/0nothing", headers={"Accept": "text/html"})
+    reply = http.get("/experiments/0nothing", headers={"Accept": "text/html"})
     assert reply.status_code == 404
     assert reply.headers["Content-Type"].startswith("text/html")
-    assert "no search 0nothing" in reply.text
+    assert "no experiment 0nothing" in reply.text
 
 
 @pytest.fixture

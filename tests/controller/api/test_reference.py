@@ -6,8 +6,8 @@ import httpx
 import pytest
 from controllers import RunningController
 
-from paploss.controller.api.access import OPEN, ROLES
 from paploss.controller.api.app import list_operations
+from paploss.controller.api.security.access import OPEN, ROLES
 
 
 @pytest.fixture

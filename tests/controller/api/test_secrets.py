@@ -9,10 +9,10 @@ from scenarios import add_trial
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
-from paploss.controller.api.access import SESSION_COOKIE
+from paploss.controller.api.security.access import SESSION_COOKIE
+from paploss.controller.store.access.sign_ins import create_code
 from paploss.controller.store.database import Database, table_of
-from paploss.controller.store.models import Attempt
-from paploss.controller.store.sign_ins import create_code
+from paploss.controller.store.tables import Attempt
 
 
 def test_no_secret_is_logged_whatever_is_done_with_it(
@@ -32,7 +32,7 @@ def test_no_secret_is_logged_whatever_is_done_with_it(
         for secret in secrets:
             http.post("/sign-in", data={"key": secret, "code": secret})
             http.get("/api/v1/status", headers={"Authorization": f"Bearer {secret}"})
-            http.get("/api/v1/searches", params={"cursor": "\x00"}, headers={"Authorization": f"Bearer {secret}"})
+            http.get("/api/v1/experiments", params={"cursor": "\x00"}, headers={"Authorization": f"Bearer {secret}"})
         http.post("/sign-in", data={"key": controller.keys["admin"]})
         secrets.append(http.cookies[SESSION_COOKIE])
         http.get("/workers")

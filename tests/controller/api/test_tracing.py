@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from controllers import RunningController
 from fastapi import FastAPI
-from sqlalchemy import create_engine
 
 from paploss.controller.api.tracing import ENDPOINT_VARIABLE, TracingError, start_tracing
+from paploss.controller.store.database import Database
 
 trace_service = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
 
@@ -52,20 +52,20 @@ def test_requests_and_statements_are_traced_and_sent_before_the_end(
     spans: list[str], sqlite_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     with RunningController(sqlite_url, redis_url, tmp_path) as controller, controller.http("viewer") as http:
-        assert http.get("/api/v1/searches").status_code == 200
+        assert http.get("/api/v1/experiments").status_code == 200
         assert http.get("/healthz").status_code == 200
-    assert "paploss-controller: GET /api/v1/searches" in spans
+    assert "paploss-controller: GET /api/v1/experiments" in spans
     assert any(span.startswith("paploss-controller: SELECT") for span in spans)
     assert not any("healthz" in span for span in spans)
 
 
-def test_nothing_is_loaded_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_loaded_unless_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(ENDPOINT_VARIABLE, raising=False)
-    start_tracing(create_engine("sqlite://"), FastAPI())()
+    start_tracing(Database(f"sqlite:///{tmp_path / 'test.db'}"), FastAPI())()
 
 
-def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(ENDPOINT_VARIABLE, "http://127.0.0.1:9")
     monkeypatch.setitem(sys.modules, "opentelemetry.instrumentation.fastapi", None)
     with pytest.raises(TracingError, match=r"install paploss\[otel\]"):
-        start_tracing(create_engine("sqlite://"), FastAPI())
+        start_tracing(Database(f"sqlite:///{tmp_path / 'test.db'}"), FastAPI())

@@ -4,11 +4,12 @@ from simulation import Platform, reward_of
 from sqlalchemy import event, update
 from sqlalchemy.orm import Session
 
-from paploss.controller.loop.confirmation import Report
-from paploss.controller.loop.jobs import confirm_seed, decode_loss, proxy_seed
-from paploss.controller.store import searches
+from paploss.controller.experiments.confirmation import OUTCOME
+from paploss.controller.experiments.losses import decode_loss
+from paploss.controller.experiments.seeds import confirm_seed, proxy_seed
+from paploss.controller.store import experiments
 from paploss.controller.store.errors import ConflictError
-from paploss.controller.store.models import Search, Trial
+from paploss.controller.store.tables import Experiment, Trial
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import JobResult
 
@@ -35,7 +36,7 @@ def test_a_search_runs_from_start_to_best_loss(platform: Platform, algorithm: st
 
     confirms = platform.trials(search, kind="confirm")
     assert len(confirms) == (3 + 2) * 2
-    report = Report.model_validate(found.best)
+    report = OUTCOME.read(found.best)
     means = {one.label: one.mean for one in report.candidates}
     assert report.mean == max(mean for mean in means.values() if mean is not None) == means[report.label]
     assert (report.count, len(report.candidates)) == (2, 3)
@@ -72,7 +73,7 @@ def test_the_same_request_gives_the_same_search_again(platform: Platform) -> Non
 def test_the_log_tells_the_story_of_a_search(platform: Platform) -> None:
     search = platform.run(add_search(platform.database, rounds=1))
     kinds = [kind for kind in platform.events(search) if not kind.startswith("trial")]
-    assert kinds == ["search_started", "round_closed", "confirm_started", "search_succeeded"]
+    assert kinds == ["experiment_started", "round_closed", "confirm_started", "experiment_succeeded"]
 
 
 def test_a_stream_search_keeps_every_worker_busy_across_updates(platform: Platform) -> None:
@@ -324,14 +325,14 @@ def test_a_paused_search_does_not_advance_and_goes_on_where_it_was(platform: Pla
     lease = platform.start()
     assert lease is not None
     with platform.database.write() as session:
-        searches.pause_search(session, search.id)
+        experiments.pause_experiment(session, search.id)
     assert platform.renew(lease) == "pause"
     assert platform.work() == 0
     platform.driver.tick()
     assert platform.take() is None
     platform.finish(lease)
     with platform.database.write() as session:
-        searches.resume_search(session, search.id)
+        experiments.resume_experiment(session, search.id)
     assert platform.run(search).state == "succeeded"
     assert len(platform.trials(search, kind="proxy")) == 12
 
@@ -342,7 +343,7 @@ def test_a_cancelled_search_leaves_nothing_open(platform: Platform) -> None:
     lease = platform.start()
     assert lease is not None
     with platform.database.write() as session:
-        searches.cancel_search(session, search.id)
+        experiments.cancel_experiment(session, search.id)
     platform.driver.tick()
     assert platform.renew(lease) == "cancel"
     assert platform.work() == 0
@@ -357,15 +358,16 @@ def test_a_search_that_this_version_cannot_read_is_left_alone_and_holds_up_no_ot
     platform.driver.tick()
     known = platform.search(strange.id).spec
     with platform.database.write() as session:
-        session.execute(update(Search).where(Search.id == strange.id).values(spec=known | {"from_the_future": 1}))
+        unknown = known | {"algorithm": {"name": "of the future"}}
+        session.execute(update(Experiment).where(Experiment.id == strange.id).values(spec=unknown))
     platform.queue.purge(0)
     for _ in range(2):
         platform.driver.tick()
     assert platform.queue.present(0) == {trial.id for trial in platform.trials(healthy)}
     assert platform.search(strange.id).state == "running"
-    assert platform.events(strange).count("search_unreadable") == 1
+    assert platform.events(strange).count("experiment_unreadable") == 1
     with platform.database.write() as session:
-        session.execute(update(Search).where(Search.id == strange.id).values(spec=known))
+        session.execute(update(Experiment).where(Experiment.id == strange.id).values(spec=known))
     platform.driver.tick()
     assert len(platform.queue.present(0)) == 8
 
@@ -375,8 +377,8 @@ def test_a_trial_that_makes_no_job_for_this_version_is_refused_and_stays_queued(
     platform.driver.tick()
     first = platform.trials(search)[0]
     with platform.database.write() as session:
-        session.execute(update(Trial).where(Trial.id == first.id).values(theta=[0.5]))
-    with pytest.raises(ConflictError, match=r"can make no job of trial .*theta"):
+        session.execute(update(Trial).where(Trial.id == first.id).values(loss={"name": "of the future"}))
+    with pytest.raises(ConflictError, match=r"can make no job of trial .*loss"):
         platform.claim(first.id)
     unclaimed = platform.trials(search)[0]
     assert (unclaimed.state, unclaimed.attempt) == ("queued", 0)
@@ -395,7 +397,7 @@ def test_the_reward_of_the_simulation_depends_on_the_loss(platform: Platform) ->
 def test_the_leader_clears_what_was_kept_long_enough(platform: Platform) -> None:
     training = add_training(platform.database)
     with platform.database.write() as session:
-        searches.cancel_search(session, training.id)
-        session.execute(update(Search).values(finished_at=1.0))
+        experiments.cancel_experiment(session, training.id)
+        session.execute(update(Experiment).values(finished_at=1.0))
     platform.driver.tick()
     assert platform.events(training) == ["details_cleared"]

@@ -1,8 +1,9 @@
-from paploss.controller.loop.feed import Waiting, choose_next
+from paploss.controller.loop.feed import choose_next
+from paploss.controller.store.trials.demand import Claimant
 
 
-def waiting(name: str, *, priority: int = 0, served: int = 0, room: int = 100, trials: int = 10) -> Waiting:
-    return Waiting(name, priority, served, room, [f"{name}{index}" for index in range(trials)])
+def waiting(name: str, *, priority: int = 0, served: int = 0, room: int = 100, trials: int = 10) -> Claimant:
+    return Claimant(name, priority, served, room, [f"{name}{index}" for index in range(trials)])
 
 
 def test_equal_searches_take_turns() -> None:

@@ -11,9 +11,9 @@ from sqlalchemy import event
 
 from paploss.controller.loop.driver import Driver
 from paploss.controller.settings import Settings
-from paploss.controller.store import transitions
 from paploss.controller.store.database import Database
-from paploss.controller.store.models import Search, Trial
+from paploss.controller.store.tables import Experiment, Trial
+from paploss.controller.store.trials import transitions
 
 # Leases and leaders
 
@@ -135,7 +135,7 @@ def _killed_at(database: Database, statement_number: int) -> Iterator[None]:
         event.remove(database.engine, "before_cursor_execute", die)
 
 
-def _run_killed(platform: Platform, search: Search) -> int:
+def _run_killed(platform: Platform, search: Experiment) -> int:
     """Run a search to its end; before every tick that succeeds, one dies at each of its statements. How many died."""
     kills = 0
     for _ in range(1000):
@@ -166,7 +166,7 @@ def test_a_controller_killed_between_any_two_statements_comes_to_the_same_end(pl
 
 
 def test_a_comparison_survives_a_controller_killed_between_any_two_statements(platform: Platform) -> None:
-    request = {"kind": "compare", "seeds": [1, 2], "learning_rates": [0.5, 1]}
+    request = {"kind": "comparison", "seeds": [1, 2], "learning_rates": [0.5, 1]}
     undisturbed = outcome(platform.database, platform.run(add_training(platform.database, **request)).id)
     search = add_training(platform.database, **request)
     assert _run_killed(platform, search) > 15

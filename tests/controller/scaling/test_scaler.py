@@ -19,9 +19,9 @@ def start_search(stack: Stack, **changes: Any) -> str:
     return str(stack.http.post("/searches", json=SPEC | changes).raise_for_status().json()["id"])
 
 
-def messages(stack: Stack, search_id: str) -> list[str]:
+def messages(stack: Stack, experiment_id: str) -> list[str]:
     """What the search's page shows of its workers."""
-    page = stack.http.get(f"{stack.url}/searches/{search_id}").text
+    page = stack.http.get(f"{stack.url}/experiments/{experiment_id}").text
     return [line for line in page.split("<li>") if "workers of pool" in line]
 
 
@@ -30,19 +30,19 @@ def test_a_search_finishes_through_workers_that_come_and_go(release: Release) ->
     release.install()
     with release.start() as stack:
         node = PlayedNode(namespace, stack)
-        search_id = start_search(stack)
+        experiment_id = start_search(stack)
         most = 0
 
         def ended() -> bool:
             nonlocal most
             node.look()
             most = max(most, len(namespace.running_jobs()))
-            return bool(stack.http.get(f"/searches/{search_id}").json()["state"] == "succeeded")
+            return bool(stack.http.get(f"/experiments/{experiment_id}").json()["state"] == "succeeded")
 
         wait_until(ended, "the search to succeed")
         assert 1 <= most <= 3
         assert node.most_running == 2  # the node has no more GPUs
-        assert any("Insufficient nvidia.com/gpu" in line for line in messages(stack, search_id))
+        assert any("Insufficient nvidia.com/gpu" in line for line in messages(stack, experiment_id))
 
         def gone() -> bool:
             node.look()
@@ -67,15 +67,15 @@ def test_a_wrong_gpu_resource_is_told_and_not_tried_endlessly(release: Release) 
     namespace = release.namespace
     release.install(gpuResource="example.com/gpu")
     with release.start() as stack:
-        search_id = start_search(stack)
-        wait_until(lambda: messages(stack, search_id), "the reason on the search's page")
-        assert "Insufficient example.com/gpu" in messages(stack, search_id)[0]
+        experiment_id = start_search(stack)
+        wait_until(lambda: messages(stack, experiment_id), "the reason on the search's page")
+        assert "Insufficient example.com/gpu" in messages(stack, experiment_id)[0]
         assert "Insufficient example.com/gpu" in stack.http.get(f"{stack.url}/workers").text
         assert len(namespace.jobs()) == 3
         later_id = start_search(stack)
         wait_until(lambda: messages(stack, later_id), "the reason on the page of a search that came later")
-        for waiting in (search_id, later_id):
-            stack.http.post(f"/searches/{waiting}/cancel").raise_for_status()
+        for waiting in (experiment_id, later_id):
+            stack.http.post(f"/experiments/{waiting}/cancel").raise_for_status()
         wait_until(lambda: not namespace.running_jobs(), "workers that nobody waits for to be taken back")
 
 
@@ -83,26 +83,26 @@ def test_an_image_that_cannot_be_pulled_is_told(release: Release) -> None:
     namespace = release.namespace
     release.install(pool={"maximum": 1})
     with release.start() as stack:
-        search_id = start_search(stack)
+        experiment_id = start_search(stack)
         (pod,) = wait_until(lambda: [pod for pod in namespace.pods() if pod.spec.node_name], "a scheduled pod")
         waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
         status = {"name": "worker", "image": "-", "imageID": "", "ready": False, "restartCount": 0, "state": waiting}
         namespace.set_pod_status(pod, containerStatuses=[status])
-        wait_until(lambda: messages(stack, search_id), "the reason on the search's page")
-        assert "ImagePullBackOff: no such image" in messages(stack, search_id)[0]
+        wait_until(lambda: messages(stack, experiment_id), "the reason on the search's page")
+        assert "ImagePullBackOff: no such image" in messages(stack, experiment_id)[0]
 
 
 def test_a_worker_that_fails_is_told_with_its_last_words_and_tried_again_later(release: Release) -> None:
     namespace = release.namespace
     release.install(pool={"maximum": 1})
     with release.start() as stack:
-        search_id = start_search(stack)
+        experiment_id = start_search(stack)
         (pod,) = wait_until(namespace.pods, "a worker's pod")
         ended = {"terminated": {"exitCode": 2, "reason": "Error", "message": "worker: key: expected one"}}
         status = {"name": "worker", "image": "-", "imageID": "", "ready": False, "restartCount": 0, "state": ended}
         namespace.set_pod_status(pod, phase="Failed", containerStatuses=[status])
-        wait_until(lambda: messages(stack, search_id), "the reason on the search's page")
-        assert "exit status 2 (Error): worker: key: expected one" in messages(stack, search_id)[0]
+        wait_until(lambda: messages(stack, experiment_id), "the reason on the search's page")
+        assert "exit status 2 (Error): worker: key: expected one" in messages(stack, experiment_id)[0]
         assert len(namespace.jobs()) == 1
         wait_until(lambda: len(namespace.jobs()) == 2, "another try")
 
@@ -113,9 +113,9 @@ def test_lost_rights_are_told_and_mended_without_a_restart(release: Release) -> 
     rights: Any = namespace.rights.read_namespaced_role_binding("demo-controller", namespace.name)
     namespace.rights.delete_namespaced_role_binding("demo-controller", namespace.name)
     with release.start() as stack:
-        search_id = start_search(stack)
-        wait_until(lambda: messages(stack, search_id), "the refusal on the search's page")
-        assert "403" in messages(stack, search_id)[0]
+        experiment_id = start_search(stack)
+        wait_until(lambda: messages(stack, experiment_id), "the refusal on the search's page")
+        assert "403" in messages(stack, experiment_id)[0]
         rights.metadata.resource_version = rights.metadata.uid = None
         namespace.rights.create_namespaced_role_binding(namespace.name, rights)
         wait_until(namespace.jobs, "workers, now that it may")
@@ -138,9 +138,9 @@ def test_an_api_that_goes_away_and_comes_back_costs_nothing(release: Release) ->
     release.install()
     with Gate(server_of(namespace.kubeconfig)) as gate, release.start(gate.url) as stack:
         gate.closed = True
-        search_id = start_search(stack)
-        wait_until(lambda: messages(stack, search_id), "the failure on the search's page")
-        assert "does not answer" in messages(stack, search_id)[0]
+        experiment_id = start_search(stack)
+        wait_until(lambda: messages(stack, experiment_id), "the failure on the search's page")
+        assert "does not answer" in messages(stack, experiment_id)[0]
         gate.closed = False
         wait_until(lambda: len(namespace.jobs()) == 3, "all workers")
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from paploss.controller.search.algorithm import Sample
+from paploss.controller.search.paper import Paper
 from paploss.controller.search.policy import PolicyState
 from paploss.controller.search.ppo import Ppo
-from paploss.controller.search.released import Released
 from paploss.controller.search.space import Space
 
 SPACE = Space(("bbox_head",), knots=1)
@@ -46,7 +46,7 @@ def test_sigma_falls_to_its_last_value_in_the_last_round():
     assert sigmas == pytest.approx([0.2, 0.175, 0.15, 0.125, 0.1, 0.1])
 
 
-def agreement(algorithm: Ppo | Released, sigma: float) -> float:
+def agreement(algorithm: Ppo | Paper, sigma: float) -> float:
     """Correlation of mu's step in the last round but one with the reward-weighted offsets of the samples from mu."""
     state = PolicyState(38, Space(("bbox_head",)).start(), sigma)
     found = []
@@ -62,7 +62,7 @@ def agreement(algorithm: Ppo | Released, sigma: float) -> float:
 def test_the_last_rounds_still_follow_the_rewards_where_the_released_ones_do_not():
     assert agreement(Ppo(), sigma=0.1026) > 0.7
     assert agreement(Ppo(), sigma=0.01) > 0.7
-    assert agreement(Released(), sigma=0.01) < 0.3
+    assert agreement(Paper(), sigma=0.01) < 0.3
 
 
 def test_a_sample_too_old_is_left_out():
@@ -96,4 +96,4 @@ def test_narrow_policies_do_not_overflow():
     ends = [np.zeros(SPACE.dimension), np.ones(SPACE.dimension), SPACE.start()]
     samples = [Sample(theta, reward, narrow) for theta, reward in zip(ends, [0.0, 0.1, 0.3], strict=True)]
     assert np.isfinite(Ppo().update(narrow, samples).mu).all()
-    assert np.isfinite(Released().update(narrow, samples).mu).all()
+    assert np.isfinite(Paper().update(narrow, samples).mu).all()

@@ -17,7 +17,7 @@ from paploss.controller.search.scheduling import (
 
 ROUND = Schedule(mode="round", rounds=3, trials_per_round=4)
 STREAM = Schedule(mode="stream", rounds=3, trials_per_round=4)
-START = Progress(updates=0, open=0, ready=0, failed=0, workers=2)
+START = Progress(updates=0, open=0, ready=0, unrewarded=0, workers=2)
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,9 @@ START = Progress(updates=0, open=0, ready=0, failed=0, workers=2)
         (replace(START, open=4), Wait()),
         (replace(START, open=1, ready=3), Wait()),
         (replace(START, ready=4), Update(4)),
-        (replace(START, ready=2, failed=2), Update(2)),
-        (replace(START, ready=1, failed=3), Propose(3)),
-        (replace(START, ready=0, failed=8), Propose(4)),
+        (replace(START, ready=2, unrewarded=2), Update(2)),
+        (replace(START, ready=1, unrewarded=3), Propose(3)),
+        (replace(START, ready=0, unrewarded=8), Propose(4)),
         (replace(START, updates=3), Finish()),
     ],
 )
@@ -54,7 +54,7 @@ def test_round_mode_waits_for_the_whole_round(progress: Progress, action: Action
         (replace(START, workers=64), Propose(12)),  # no more than the search will consume
         (replace(START, workers=6, updates=2, open=2, ready=1), Propose(1)),
         (replace(START, workers=6, updates=2, open=3, ready=1), Wait()),
-        (replace(START, workers=6, open=5, failed=2), Propose(2)),  # failed ones are replaced
+        (replace(START, workers=6, open=5, unrewarded=2), Propose(2)),  # failed ones are replaced
         (replace(START, updates=3), Finish()),
     ],
 )
@@ -69,7 +69,7 @@ def test_stream_mode_bounds_staleness_by_the_trials_open_at_once():
 
 @pytest.mark.parametrize("schedule", [ROUND, STREAM])
 def test_too_many_failures_end_the_search_with_the_reason(schedule: Schedule):
-    action = decide(schedule, replace(START, ready=1, failed=9))
+    action = decide(schedule, replace(START, ready=1, unrewarded=9))
     assert action == Fail("9 trials of round 0 ended without a reward and 1 with one; an update needs more")
 
 
@@ -79,7 +79,7 @@ def test_a_search_ends_with_every_update_made_and_no_trial_open(mode, workers: i
     """Plays a whole search in which a random open trial ends at each step."""
     schedule = Schedule(mode=mode, rounds=20, trials_per_round=4)
     generator = random.Random(0)
-    progress = Progress(updates=0, open=0, ready=0, failed=0, workers=workers)
+    progress = Progress(updates=0, open=0, ready=0, unrewarded=0, workers=workers)
     consumed = 0
     for _ in range(10_000):
         match decide(schedule, progress):
@@ -89,11 +89,13 @@ def test_a_search_ends_with_every_update_made_and_no_trial_open(mode, workers: i
             case Update(count):
                 assert 2 <= count <= progress.ready
                 consumed += count
-                progress = replace(progress, updates=progress.updates + 1, ready=progress.ready - count, failed=0)
+                progress = replace(progress, updates=progress.updates + 1, ready=progress.ready - count, unrewarded=0)
             case Wait():
                 assert progress.open > 0, "nothing is open and nothing goes out: the search would stand still"
                 ended = (
-                    {"failed": progress.failed + 1} if generator.random() < failing else {"ready": progress.ready + 1}
+                    {"unrewarded": progress.unrewarded + 1}
+                    if generator.random() < failing
+                    else {"ready": progress.ready + 1}
                 )
                 progress = replace(progress, open=progress.open - 1, **ended)
             case Finish():

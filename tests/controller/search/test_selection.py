@@ -1,32 +1,33 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
 from paploss.controller.search.algorithm import Sample
-from paploss.controller.search.policy import PolicyState, mean
 from paploss.controller.search.selection import candidates, choose
 
-STATE = PolicyState(4, np.full(3, 0.5), 0.1)
+GUESS = np.full(3, 0.5)
 
 
-def samples(*rewards: float) -> list[Sample]:
-    return [Sample(np.full(3, 0.1 * index), reward, STATE) for index, reward in enumerate(rewards)]
+def samples(*rewards: float) -> list[Sample[Any]]:
+    return [Sample(np.full(3, 0.1 * index), reward, None) for index, reward in enumerate(rewards)]
 
 
-def test_candidates_are_the_policy_mean_and_the_best_samples_the_earlier_first_among_equals():
-    found = candidates(STATE, samples(0.2, 0.3, 0.1, 0.3), 3)
+def test_candidates_are_the_best_guess_and_the_best_samples_the_earlier_first_among_equals():
+    found = candidates(GUESS, samples(0.2, 0.3, 0.1, 0.3), 3)
     assert [candidate.sample for candidate in found] == [None, 1, 3]
-    np.testing.assert_array_equal(found[0].theta, mean(STATE))
+    np.testing.assert_array_equal(found[0].theta, GUESS)
     np.testing.assert_allclose(found[1].theta, 0.1)
 
 
 def test_fewer_samples_than_wanted_give_fewer_candidates():
-    assert [candidate.sample for candidate in candidates(STATE, samples(0.2), 5)] == [None, 0]
-    assert [candidate.sample for candidate in candidates(STATE, samples(0.2), 1)] == [None]
+    assert [candidate.sample for candidate in candidates(GUESS, samples(0.2), 5)] == [None, 0]
+    assert [candidate.sample for candidate in candidates(GUESS, samples(0.2), 1)] == [None]
 
 
 def test_no_candidate_at_all_is_refused():
     with pytest.raises(ValueError, match="count: expected at least 1, got 0"):
-        candidates(STATE, samples(0.2), 0)
+        candidates(GUESS, samples(0.2), 0)
 
 
 def test_the_highest_mean_wins_with_its_uncertainty():

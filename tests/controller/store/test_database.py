@@ -8,7 +8,7 @@ from sqlalchemy.exc import InternalError, OperationalError
 
 from paploss.controller.store import leadership, schema
 from paploss.controller.store.database import Database, now, read_clock
-from paploss.controller.store.models import Search
+from paploss.controller.store.tables import Experiment
 
 
 def test_the_clock_is_unix_time_with_fractions(database: Database) -> None:
@@ -29,14 +29,14 @@ def test_an_error_rolls_everything_back(database: Database) -> None:
 
     def fail() -> None:
         with database.write() as session:
-            session.get_one(Search, made.id).name = "changed"
+            session.get_one(Experiment, made.id).name = "changed"
             session.flush()
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fail()
     with database.read() as session:
-        assert session.get_one(Search, made.id).name == ""
+        assert session.get_one(Experiment, made.id).name == ""
 
 
 def test_writers_wait_for_each_other_and_lose_nothing(database: Database) -> None:
@@ -45,7 +45,7 @@ def test_writers_wait_for_each_other_and_lose_nothing(database: Database) -> Non
     def count_up() -> None:
         for _ in range(20):
             with database.write() as session:
-                row = session.scalars(select(Search).where(Search.id == made.id).with_for_update()).one()
+                row = session.scalars(select(Experiment).where(Experiment.id == made.id).with_for_update()).one()
                 row.round += 1
 
     threads = [threading.Thread(target=count_up) for _ in range(4)]
@@ -54,16 +54,16 @@ def test_writers_wait_for_each_other_and_lose_nothing(database: Database) -> Non
     for thread in threads:
         thread.join()
     with database.read() as session:
-        assert session.get_one(Search, made.id).round == 80
+        assert session.get_one(Experiment, made.id).round == 80
 
 
 def test_a_reader_does_not_wait_for_a_writer(database: Database) -> None:
     made = add_search(database)
     with database.write() as writer:
-        writer.get_one(Search, made.id).name = "changed"
+        writer.get_one(Experiment, made.id).name = "changed"
         writer.flush()
         with database.read() as reader:
-            assert reader.get_one(Search, made.id).name == ""
+            assert reader.get_one(Experiment, made.id).name == ""
 
 
 def test_after_its_connections_were_cut_a_pool_fails_once_and_then_works(postgres_url: str) -> None:

@@ -15,14 +15,17 @@ from servers import PostgresServer
 from simulation import Platform
 from sqlalchemy import select
 
-from paploss.client.specs import PathRefusedError
+from paploss.controller.data_roots import PathRefusedError
 from paploss.controller.settings import Settings
-from paploss.controller.store import dumps, leases, schema, searches
+from paploss.controller.store import dumps, experiments, schema
 from paploss.controller.store.database import Database
 from paploss.controller.store.errors import ConflictError, DumpError, NotFoundError
-from paploss.controller.store.models import Base, Search
+from paploss.controller.store.tables import Base, Experiment
+from paploss.controller.store.trials import leases
 from paploss.jobs.lease import ResultRequest
 from paploss.jobs.queue import TrialQueue
+
+OLD_DUMPS = sorted((Path(__file__).parents[2] / "fixtures" / "0.1.0").glob("*.jsonl.gz"))
 
 
 @pytest.fixture
@@ -42,9 +45,9 @@ def other(
         opened.close()
 
 
-def dumped(database: Database, search_id: str) -> bytes:
+def dumped(database: Database, experiment_id: str) -> bytes:
     file = io.BytesIO()
-    dumps.dump(database, search_id, file)
+    dumps.dump(database, experiment_id, file)
     return file.getvalue()
 
 
@@ -84,13 +87,13 @@ def test_a_finished_search_comes_back_whole_in_the_other_kind_of_database(
     assert loaded_state(other, search.id) == "succeeded"
 
 
-def loaded_state(database: Database, search_id: str) -> str:
-    return read_search(database, search_id).state
+def loaded_state(database: Database, experiment_id: str) -> str:
+    return read_search(database, experiment_id).state
 
 
 def test_learning_curves_failures_and_late_results_come_back_too(database: Database, other: Database) -> None:
     trial_id = add_trial(database)
-    search_id = trial(database, trial_id).search_id
+    experiment_id = trial(database, trial_id).experiment_id
     token = claim(database, trial_id)
     renew(database, trial_id, token, evaluations=(evaluation(2, 0.1), evaluation(4, 1 / 3)), log_tail="ünïcode ✓ \x1b")
     finish(database, trial_id, token, failed("crash", 'it "broke"\n'))
@@ -98,8 +101,8 @@ def test_learning_curves_failures_and_late_results_come_back_too(database: Datab
     with database.write() as session:
         request = ResultRequest(trial_id=trial_id, token=token, result=succeeded(0.9))
         leases.keep_late_result(session, request, 1, "late")
-        searches.pause_search(session, search_id)
-    content = dumped(database, search_id)
+        experiments.pause_experiment(session, experiment_id)
+    content = dumped(database, experiment_id)
     tables = [line["table"] for line in lines_of(content)[1:]]
     assert {name: tables.count(name) for name in ("attempts", "evaluations", "late_results")} == {
         "attempts": 2,
@@ -107,47 +110,49 @@ def test_learning_curves_failures_and_late_results_come_back_too(database: Datab
         "late_results": 1,
     }
     loaded(other, content)
-    assert lines_of(dumped(other, search_id)) == lines_of(content)
+    assert lines_of(dumped(other, experiment_id)) == lines_of(content)
     assert trial(other, trial_id).reward == 0.1 + 0.2
 
 
 def test_a_search_that_runs_is_paused_and_goes_on_where_it_was(database: Database, other: Database) -> None:
     trial_id = add_trial(database)
-    search_id = trial(database, trial_id).search_id
+    experiment_id = trial(database, trial_id).experiment_id
     token = claim(database, trial_id)
-    loaded(other, dumped(database, search_id))
-    assert loaded_state(other, search_id) == "paused"
+    loaded(other, dumped(database, experiment_id))
+    assert loaded_state(other, experiment_id) == "paused"
     # The worker's token fences here as well: its result counts, once.
     assert finish(other, trial_id, token, succeeded(0.5)) == "succeeded"
     assert finish(other, trial_id, token, succeeded(0.5)) == "succeeded"
     assert len(attempts(other, trial_id)) == 1
     with other.write() as session:
-        assert searches.resume_search(session, search_id).state == "running"
+        assert experiments.resume_experiment(session, experiment_id).state == "running"
 
 
 def test_a_search_that_is_there_is_not_overwritten(database: Database) -> None:
     search = add_search(database)
-    with pytest.raises(ConflictError, match=f"there is a search {search.id} already"):
+    with pytest.raises(ConflictError, match=f"there is an experiment {search.id} already"):
         loaded(database, dumped(database, search.id))
     with pytest.raises(NotFoundError):
         dumped(database, "0nothing")
 
 
-def test_a_file_of_a_newer_program_is_refused_and_of_an_older_one_migrated(database: Database, other: Database) -> None:
-    trial_id = add_trial(database)
-    search_id = trial(database, trial_id).search_id
-    header, *rows = lines_of(dumped(database, search_id))
+def test_a_file_of_a_newer_program_is_refused(database: Database, other: Database) -> None:
+    header, *rows = lines_of(dumped(database, add_search(database).id))
     with pytest.raises(DumpError, match="schema 9999 is newer than this program"):
         loaded(other, packed([header | {"schema": "9999"}, *rows]))
-    for line in rows:  # as the first schema had it
-        line["row"].pop("learning_rate_factor", None)
-        if line["table"] == "searches":
-            line["row"]["spec"].pop("learning_rates", None)
-    loaded(other, packed([header | {"schema": "0001"}, *rows]))
-    assert trial(other, trial_id).learning_rate_factor == 1.0
-    assert trial(other, trial_id).theta is None
-    assert read_search(other, search_id).spec["learning_rates"] == []
-    assert lines_of(dumped(other, search_id))[0]["schema"] == schema.newest()
+
+
+@pytest.mark.parametrize("file", OLD_DUMPS, ids=lambda file: file.name.partition(".")[0])
+def test_a_file_of_an_older_program_is_migrated(other: Database, file: Path) -> None:
+    content = file.read_bytes()
+    header, *rows = lines_of(content)
+    assert header["schema"] < schema.newest()
+    experiment_id = loaded(other, content)
+    again = lines_of(dumped(other, experiment_id))
+    assert again[0]["schema"] == schema.newest()
+    for table, unchanged in (("trials", ("theta", "seed", "reward", "state", "token")), ("rounds", ("mu", "sigma"))):
+        then, now = ([line["row"] for line in lines if line["table"] == table] for lines in (rows, again[1:]))
+        assert [[row[name] for name in unchanged] for row in now] == [[row[name] for name in unchanged] for row in then]
 
 
 def with_search(lines: list[dict[str, Any]], **changes: Any) -> bytes:
@@ -164,30 +169,30 @@ BROKEN: dict[str, Callable[[list[dict[str, Any]]], bytes]] = {
     "cannot be unpacked: Not a gzipped file": lambda _lines: b"hello",
     "cannot be unpacked: Compressed file ended": lambda lines: packed(lines)[:-20],
     "line 1: expected the first line": lambda lines: packed(lines[1:]),
-    "the row of the search first": lambda lines: packed([lines[0], *lines[2:]]),
+    "the row of the experiment first": lambda lines: packed([lines[0], *lines[2:]]),
     "line 3: expected a row of searches": lambda lines: packed([*lines[:2], {"table": "api_keys", "row": {}}]),
     "searches: colour": lambda lines: with_search(lines, colour="red"),
     "searches: gpus": lambda lines: with_search(lines, gpus="many"),
     "searches: state": lambda lines: with_search(lines, state="asleep"),
     "spec: ": lambda lines: with_search(lines, spec={"profile": "yolo"}),
     "a row cannot be stored": lambda lines: packed([*lines[:2], lines[1]]),
-    "a row belongs to another search": lambda lines: with_trial(lines, search_id="0other"),
+    "a row belongs to another experiment": lambda lines: with_trial(lines, search_id="0other"),
     "trials: a row belongs to another": lambda lines: with_trial(lines, id=f"{lines[0]['search']}-../../x"),
 }
 
 
 def test_a_broken_file_stores_nothing(database: Database) -> None:
     trial_id = add_trial(database)
-    search_id = trial(database, trial_id).search_id
-    lines = lines_of(dumped(database, search_id))
+    experiment_id = trial(database, trial_id).experiment_id
+    lines = lines_of(dumped(database, experiment_id))
     with database.write() as session:
-        searches.cancel_search(session, search_id)
-        searches.delete_search(session, search_id)
+        experiments.cancel_experiment(session, experiment_id)
+        experiments.delete_experiment(session, experiment_id)
     for words, breaks in BROKEN.items():
         with pytest.raises(DumpError, match=words):
             loaded(database, breaks(lines))
     with database.read() as session:
-        assert session.scalars(select(Search)).all() == []
+        assert session.scalars(select(Experiment)).all() == []
 
 
 def test_a_search_that_is_to_go_on_must_keep_to_the_data_roots(database: Database, other: Database) -> None:

@@ -6,11 +6,22 @@ from typing import Any
 from scenarios import add_trial, attempts, claim, evaluation, finish, renew, search, search_spec, succeeded, trial
 from sqlalchemy import func, select, update
 
-from paploss.controller.store import dumps, queries, retention, searches
+from paploss.controller.experiments.creation import create
+from paploss.controller.store import dumps, experiments, retention
 from paploss.controller.store.database import Database, now
 from paploss.controller.store.events import record
-from paploss.controller.store.models import Base, DeletedSearch, Evaluation, Event, IdempotencyKey, Search, Worker
-from paploss.controller.store.searches import Idempotency, create_search
+from paploss.controller.store.experiments import Idempotency
+from paploss.controller.store.reading import lists
+from paploss.controller.store.tables import (
+    Base,
+    DeletedExperiment,
+    Evaluation,
+    Event,
+    Experiment,
+    IdempotencyKey,
+    Worker,
+)
+from paploss.jobs.ids import experiment_of
 
 DAYS = 30.0
 
@@ -20,21 +31,21 @@ def count(database: Database, model: type[Base], *conditions: Any) -> int:
         return session.scalar(select(func.count()).select_from(model).where(*conditions)) or 0
 
 
-def end(database: Database, search_id: str, days_ago: float) -> None:
+def end(database: Database, experiment_id: str, days_ago: float) -> None:
     with database.write() as session:
-        searches.cancel_search(session, search_id)
+        experiments.cancel_experiment(session, experiment_id)
         ended_at = now() - days_ago * retention.DAY_SECONDS
-        session.execute(update(Search).where(Search.id == search_id).values(finished_at=ended_at))
+        session.execute(update(Experiment).where(Experiment.id == experiment_id).values(finished_at=ended_at))
 
 
 def clear(database: Database) -> list[str]:
     cleared = []
     while True:
         with database.write() as session:
-            search_id = retention.clear_details(session, DAYS)
-        if search_id is None:
+            experiment_id = retention.clear_details(session, DAYS)
+        if experiment_id is None:
             return cleared
-        cleared.append(search_id)
+        cleared.append(experiment_id)
 
 
 def run_trial(database: Database) -> str:
@@ -56,7 +67,7 @@ def test_details_of_old_searches_go_and_their_results_stay(database: Database) -
     assert [attempt.log_tail for attempt in attempts(database, old)] == [""]
     assert count(database, Evaluation, Evaluation.trial_id == old) == 0
     with database.read() as session:
-        assert [event.kind for event in queries.latest_events(session, old_search)] == ["details_cleared"]
+        assert [event.kind for event in lists.latest_events(session, old_search)] == ["details_cleared"]
     for kept in (young, open_one):
         assert [attempt.log_tail for attempt in attempts(database, kept)] == ["many lines"]
         assert count(database, Evaluation, Evaluation.trial_id == kept) == 1
@@ -66,37 +77,37 @@ def test_details_of_old_searches_go_and_their_results_stay(database: Database) -
 def test_old_lines_lost_workers_and_spent_idempotency_keys_go(database: Database) -> None:
     run_trial(database)
     with database.write() as session:
-        create_search(session, search_spec(), "ann", Idempotency("once", "0" * 64))
+        create(session, search_spec(), "ann", Idempotency("once", "0" * 64))
         record(session, "leader_changed", "somebody leads")
     with database.write() as session:
         retention.clear_platform(session, DAYS)
     assert (count(database, Worker), count(database, IdempotencyKey)) == (1, 1)
-    assert count(database, Event, Event.search_id.is_(None)) == 1
+    assert count(database, Event, Event.experiment_id.is_(None)) == 1
     long_ago = now() - (DAYS + 1) * retention.DAY_SECONDS
     with database.write() as session:
         session.execute(update(Worker).values(last_seen_at=long_ago))
         session.execute(update(IdempotencyKey).values(created_at=long_ago))
-        session.execute(update(Event).where(Event.search_id.is_(None)).values(at=long_ago))
+        session.execute(update(Event).where(Event.experiment_id.is_(None)).values(at=long_ago))
         retention.clear_platform(session, DAYS)
     assert (count(database, Worker), count(database, IdempotencyKey)) == (0, 0)
-    assert count(database, Event, Event.search_id.is_(None)) == 0
-    assert count(database, Search) == 2
+    assert count(database, Event, Event.experiment_id.is_(None)) == 0
+    assert count(database, Experiment) == 2
 
 
-def test_files_of_a_deleted_search_are_needless_and_those_of_an_unknown_one_are_not(database: Database) -> None:
+def test_files_of_a_deleted_search_may_be_removed_and_those_of_an_unknown_one_are_not(database: Database) -> None:
     trial_id = run_trial(database)
-    search_id = trial_id.rpartition("-")[0]
+    experiment_id = experiment_of(trial_id)
     dumped = io.BytesIO()
-    end(database, search_id, 0)
-    dumps.dump(database, search_id, dumped)
+    end(database, experiment_id, 0)
+    dumps.dump(database, experiment_id, dumped)
     with database.write() as session:
-        searches.delete_search(session, search_id)
+        experiments.delete_experiment(session, experiment_id)
     asked = [trial_id, "0unknown-000000"]
     with database.write() as session:
-        assert retention.find_needless_files(session, asked, days=1) == []
-        session.execute(update(DeletedSearch).values(deleted_at=now() - 2 * retention.DAY_SECONDS))
-        assert retention.find_needless_files(session, asked, days=1) == [trial_id]
+        assert retention.find_unneeded_files(session, asked, days=1) == []
+        session.execute(update(DeletedExperiment).values(deleted_at=now() - 2 * retention.DAY_SECONDS))
+        assert retention.find_unneeded_files(session, asked, days=1) == [trial_id]
     dumped.seek(0)
     dumps.load(database, dumped, [])
     with database.read() as session:  # it is back, and with it its files are wanted as those of any other
-        assert retention.find_needless_files(session, asked, days=1) == []
+        assert retention.find_unneeded_files(session, asked, days=1) == []

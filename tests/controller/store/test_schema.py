@@ -6,15 +6,14 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from scenarios import training_spec
 from sqlalchemy import MetaData, insert, inspect, select, text
 
-from paploss.client.specs import TrainingSpec
-from paploss.controller.loop.jobs import parse_training
+from paploss.client.specs import ComparisonSpec, TrainingSpec
 from paploss.controller.store import schema
-from paploss.controller.store.database import Database
+from paploss.controller.store.database import Database, table_of
+from paploss.controller.store.documents import SPEC
 from paploss.controller.store.errors import SchemaError
-from paploss.controller.store.models import Base, Search, Trial
+from paploss.controller.store.tables import Base, Experiment, Trial
 
 
 def test_models_and_migrations_agree(database: Database) -> None:
@@ -72,7 +71,7 @@ def test_comparisons_from_before_the_check_of_learning_rates_keep_having_none(da
     with database.engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
-        spec = training_spec(kind="compare").model_dump(mode="json", exclude={"learning_rates"})
+        spec = {"kind": "compare", "profile": "synthetic", "losses": [{"label": "start", "preset": "identity"}]}
         for row_id, kind in (("t1", "training"), ("s1", "search")):
             connection.execute(
                 text(
@@ -84,8 +83,10 @@ def test_comparisons_from_before_the_check_of_learning_rates_keep_having_none(da
             )
     schema.upgrade(database)
     with database.read() as session:
-        assert parse_training(session.get_one(Search, "t1")).learning_rates == ()
-        assert "learning_rates" not in session.get_one(Search, "s1").spec
+        compared = SPEC.read(session.get_one(Experiment, "t1").spec)
+        assert isinstance(compared, ComparisonSpec)
+        assert compared.learning_rates == ()
+        assert "learning_rates" not in session.get_one(Experiment, "s1").spec
     database.close()
 
 
@@ -103,7 +104,7 @@ _OLD_ROWS: dict[str, dict[str, Any]] = {
     "evaluations": {"trial_id": "old-000000", "iteration": 20, "total_iterations": 20, "ap": 0.25, "metrics": {}}
     | {"at": 2.0},
     "late_results": {"id": 1, "trial_id": "old-000000", "attempt": 1, "result": {"outcome": "succeeded"}, "at": 4.0},
-    "events": {"id": 1, "search_id": "old", "kind": "search_started", "level": "info", "message": "", "at": 1.0},
+    "events": {"id": 1, "search_id": "old", "kind": "experiment_started", "level": "info", "message": "", "at": 1.0},
     "workers": {"name": "w", "host": "h", "gpus": 1, "device": "cpu", "versions": {}}
     | {"first_seen_at": 1.0, "last_seen_at": 2.0},
     "api_keys": {"name": "ann", "role": "user", "digest": "d", "created_at": 1.0},
@@ -114,7 +115,7 @@ _OLD_ROWS: dict[str, dict[str, Any]] = {
 """A row of every table, with what its first program gave it; later programs add columns."""
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005"])
 def test_data_of_every_older_schema_is_upgraded(database_url: str, revision: str) -> None:
     database = Database(database_url)
     schema.upgrade(database, revision)
@@ -131,8 +132,9 @@ def test_data_of_every_older_schema_is_upgraded(database_url: str, revision: str
             if (row := rows.get(model.__tablename__)) is not None:
                 found = session.scalars(select(model)).one()
                 kept = row.keys() - {"spec"}  # which later versions complete
-                assert {name: getattr(found, name) for name in kept} == {name: row[name] for name in kept}
-        TrainingSpec.model_validate(session.get_one(Search, "old").spec)
+                keys = {column.name: column.key for column in table_of(model).c}
+                assert {name: getattr(found, keys[name]) for name in kept} == {name: row[name] for name in kept}
+        assert isinstance(SPEC.read(session.get_one(Experiment, "old").spec), TrainingSpec)
         assert session.get_one(Trial, "old-000000").learning_rate_factor == 1.0
     database.close()
 
@@ -140,4 +142,4 @@ def test_data_of_every_older_schema_is_upgraded(database_url: str, revision: str
 def test_every_schema_but_the_newest_is_upgraded_by_a_test() -> None:
     versions = {path.name[:4] for path in (schema.MIGRATIONS / "versions").glob("[0-9]*.py")}
     assert max(versions) == schema.newest()
-    assert sorted(versions - {schema.newest()}) == ["0001", "0002", "0003", "0004"]
+    assert sorted(versions - {schema.newest()}) == ["0001", "0002", "0003", "0004", "0005"]

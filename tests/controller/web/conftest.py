@@ -12,7 +12,7 @@ from servers import RedisServer
 
 from benchmarks.filled_database import fill
 from paploss.client.loss_choice import LossChoice
-from paploss.client.specs import ConfirmSpec, SearchSpec, TrainingSpec
+from paploss.client.specs import ComparisonSpec, ConfirmSpec, SearchSpec
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +49,6 @@ def site(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) ->
         unfinished = fill(database, SearchSpec(name="Running", profile="retinanet-tiny", rounds=9, seed=1), rounds=4)
         losses = (LossChoice(label="identity", preset="identity"), LossChoice(label="published", preset="retinanet"))
         with running.client() as client:
-            comparison = TrainingSpec(kind="compare", profile="retinanet-tiny", losses=losses, seeds=(0, 1))
-            training = client.create_training(comparison).id
+            comparison = ComparisonSpec(profile="retinanet-tiny", losses=losses, seeds=(0, 1))
+            training = client.create(comparison).id
         yield Site(running, finished, unfinished, training)

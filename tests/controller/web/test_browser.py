@@ -7,7 +7,7 @@ from controllers import PlayedWorker, RunningController
 from paploss.client.specs import ConfirmSpec, SearchSpec
 from paploss.client.states import Role
 from paploss.client.sync_client import Client
-from paploss.controller.store.sign_ins import create_code
+from paploss.controller.store.access.sign_ins import create_code
 
 pytestmark = pytest.mark.browser
 
@@ -35,8 +35,8 @@ def test_a_search_started_from_the_form_moves_without_reloading(
     expect(page.get_by_role("heading", level=1)).to_have_text("Typed by hand")
 
     page.evaluate("window.stayed = true")
-    search_id = page.url.rpartition("/")[2]
-    while not (queued := list(client.trials(search_id, state="queued"))):
+    experiment_id = page.url.rpartition("/")[2]
+    while not (queued := list(client.trials(experiment_id, state="queued"))):
         pass
     worker.run(queued[0].id)
     ap = client.get_trial(queued[0].id).reward
@@ -56,13 +56,13 @@ def test_a_search_started_from_the_form_moves_without_reloading(
 
 
 def test_pause_resume_and_cancel_by_keyboard(visitor: Visitor, controller: RunningController, client: Client) -> None:
-    search_id = client.create_search(SPEC).id
+    experiment_id = client.create(SPEC).id
     expect = sync_api.expect
     with controller.services.database.write() as session:
         code = create_code(session, "admin")
     page = visitor.open(f"{controller.url}/sign-in#code={code}")
     page.wait_for_url(f"{controller.url}/")
-    page.goto(f"{controller.url}/searches/{search_id}")
+    page.goto(f"{controller.url}/experiments/{experiment_id}")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.get_by_role("button", name="Pause").press("Enter")
@@ -70,7 +70,7 @@ def test_pause_resume_and_cancel_by_keyboard(visitor: Visitor, controller: Runni
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     page.get_by_role("button", name="Cancel").press("Enter")
     page.get_by_role("dialog").get_by_role("button", name="Keep it as it is").press("Enter")
-    assert client.get_search(search_id).state == "running"
+    assert client.get_experiment(experiment_id).state == "running"
     page.get_by_role("button", name="Cancel").press("Enter")
     page.get_by_role("dialog").get_by_role("button", name="Cancel").press("Enter")
     expect(page.locator("#head .state")).to_have_text("cancelled")
@@ -96,7 +96,7 @@ def test_each_role_signs_in_sees_what_it_may_do_and_signs_out(
     page.get_by_role("link", name="Running").click()
     shown = page.locator("#head .actions > *")
     assert set(shown.all_inner_texts()) == buttons
-    page.goto(f"{url}/searches/new")
+    page.goto(f"{url}/experiments/new")
     may_start = page.get_by_role("button", name="Start the search").count() == 1
     assert may_start == (role != "viewer")
     page.get_by_role("button", name="Sign out").click()
@@ -107,8 +107,8 @@ def test_each_role_signs_in_sees_what_it_may_do_and_signs_out(
 
 def test_without_signing_in_there_is_only_the_sign_in_page(site: Site, visitor: Visitor) -> None:
     url = site.running.url
-    page = visitor.open(f"{url}/searches/{site.finished}?sort=ap")
-    assert page.url.startswith(f"{url}/sign-in?next=/searches/{site.finished}")
+    page = visitor.open(f"{url}/experiments/{site.finished}?sort=ap")
+    assert page.url.startswith(f"{url}/sign-in?next=/experiments/{site.finished}")
     page.get_by_label("API key").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
     sync_api.expect(page.get_by_role("alert").first).to_contain_text("not a valid API key")
@@ -117,7 +117,7 @@ def test_without_signing_in_there_is_only_the_sign_in_page(site: Site, visitor: 
 
 def test_the_form_works_without_a_script(visitor: Visitor, controller: RunningController) -> None:
     page = visitor.sign_in(controller, "user", java_script_enabled=False)
-    page.goto(f"{controller.url}/searches/new?example=digits")
+    page.goto(f"{controller.url}/experiments/new?example=digits")
     page.get_by_label("Name", exact=True).first.fill("Plain")
     page.get_by_label("Profile").select_option("synthetic")
     page.get_by_role("button", name="Start the search").click()
@@ -138,4 +138,4 @@ def test_a_lost_connection_shows_and_recovers(site: Site, visitor: Visitor) -> N
 
 def test_the_reference_is_drawn(site: Site, visitor: Visitor) -> None:
     page = visitor.open(f"{site.running.url}/docs")
-    sync_api.expect(page.get_by_text("/api/v1/searches", exact=True).first).to_be_visible()
+    sync_api.expect(page.get_by_text("/api/v1/experiments", exact=True).first).to_be_visible()

@@ -5,7 +5,7 @@ from plotly import graph_objects
 
 from paploss.client.comparison import Comparison
 from paploss.client.models import Theme
-from paploss.controller.comparison import Measured, compare
+from paploss.controller.experiments.comparison import Measured, compare
 from paploss.controller.web.comparisons import draw_comparison
 from paploss.controller.web.style import PALETTES
 from paploss.jobs.losses import ALRP, CEL1, CSEAutoLossA

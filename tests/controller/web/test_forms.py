@@ -80,9 +80,10 @@ def test_what_may_be_left_out_as_a_whole_is_not_filled_in() -> None:
 )
 def test_a_wrong_value_is_told_at_its_field(path: str, text: str, complaint: str) -> None:
     typed = {"profile": "synthetic", path: text}
+    document = read_values(FIELDS, typed)
     with pytest.raises(ValidationError) as caught:
-        SearchSpec.model_validate(read_values(FIELDS, typed))
-    (error,) = describe_errors(caught.value.errors())
+        SearchSpec.model_validate(document)
+    (error,) = describe_errors(caught.value.errors(), document)
     shown = error.pointer.strip("/").replace("/", ".")
     assert shown == ("dataset.train.annotations" if path == "dataset.train.images" else path)
     assert shown in BY_PATH

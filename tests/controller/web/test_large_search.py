@@ -59,7 +59,7 @@ def fetch(http: httpx.Client, path: str) -> tuple[str, int]:
 def test_a_whole_page_stays_below_two_megabytes(controller: tuple[RunningController, str, str]) -> None:
     running, _, large = controller
     with running.http("viewer") as http:
-        for path in ("/", f"/searches/{large}", f"/trials/{large}-005000", "/workers"):
+        for path in ("/", f"/experiments/{large}", f"/trials/{large}-005000", "/workers"):
             text, size = fetch(http, path)
             for address in re.findall(r'(?:src|href)="(/static/[^"]+)"|data-figure="([^"]+)"', text):
                 size += fetch(http, "".join(address).replace("&amp;", "&"))[1]
@@ -70,20 +70,20 @@ def test_a_page_asks_as_much_of_many_trials_as_of_few(controller: tuple[RunningC
     running, small, large = controller
     figures = "rewards", "functions", "policy", "importance", "gpus"
     paths = [
-        "/searches/{id}",
-        "/searches/{id}?sort=ap&state=succeeded&offset=25",
+        "/experiments/{id}",
+        "/experiments/{id}?sort=ap&state=succeeded&offset=25",
         "/compare?first={id}&second={id}",
         "/trials/{id}-000005",
-        *(f"/api/v1/searches/{{id}}/figures/{name}" for name in figures),
-        "/api/v1/searches/{id}/trials?limit=25",
-        "/api/v1/searches/{id}/rounds?limit=5",
+        *(f"/api/v1/experiments/{{id}}/figures/{name}" for name in figures),
+        "/api/v1/experiments/{id}/trials?limit=25",
+        "/api/v1/experiments/{id}/rounds?limit=5",
     ]
     with running.http("viewer") as http:
         for path in paths:
             counts = []
-            for search_id in (small, large):
+            for experiment_id in (small, large):
                 with count_queries(running) as asked:
-                    fetch(http, path.format(id=search_id))
+                    fetch(http, path.format(id=experiment_id))
                 counts.append(len(asked))
             assert counts[0] == counts[1] <= PAGE_QUERIES, path
 
@@ -93,7 +93,7 @@ def test_a_list_asks_as_much_of_many_searches_as_of_few(controller: tuple[Runnin
     counts = []
     with running.http("viewer") as http:
         for _ in range(2):
-            for path in ("/", "/api/v1/searches"):
+            for path in ("/", "/api/v1/experiments"):
                 with count_queries(running) as asked:
                     fetch(http, path)
                 counts.append(len(asked))

@@ -12,16 +12,15 @@ from typer.main import get_command
 
 from paploss.cli.main import app
 from paploss.client.loss_choice import LossChoice
-from paploss.client.specs import ConfirmSpec, SearchSpec, TrainingSpec
+from paploss.client.specs import ComparisonSpec, ConfirmSpec, SearchSpec
 from paploss.client.sync_client import Client
-from paploss.controller.store import transitions
+from paploss.controller.store.trials import transitions
 from paploss.jobs.spec import JobResult
 
 SMALL = SearchSpec(
     name="<b>mine</b>", profile="synthetic", rounds=1, trials_per_round=2, confirm=ConfirmSpec(candidates=1, seeds=2)
 )
-COMPARISON = TrainingSpec(
-    kind="compare",
+COMPARISON = ComparisonSpec(
     profile="synthetic",
     losses=(LossChoice(label="identity", preset="identity"),),
     seeds=(0, 1),
@@ -57,18 +56,18 @@ def test_without_anything_pages_say_what_to_do(viewer: httpx.Client) -> None:
 
 
 def test_a_search_that_has_just_begun(viewer: httpx.Client, client: Client) -> None:
-    search = client.create_search(SMALL)
+    search = client.create(SMALL)
     client.pause(search.id)
-    text = page(viewer, f"/searches/{search.id}")
+    text = page(viewer, f"/experiments/{search.id}")
     assert "no result yet" in text
     assert "Nothing has happened" not in text
     assert "paused" in text
 
 
 def test_a_search_that_has_ended(viewer: httpx.Client, client: Client, worker: PlayedWorker) -> None:
-    search = client.create_search(SMALL)
+    search = client.create(SMALL)
     run_search(client, worker, search.id)
-    text = page(viewer, f"/searches/{search.id}")
+    text = page(viewer, f"/experiments/{search.id}")
     best = client.best(search.id)
     assert f"{100 * best.ap:.1f}" in text
     assert "mean of 2 fresh seeds" in text
@@ -76,24 +75,24 @@ def test_a_search_that_has_ended(viewer: httpx.Client, client: Client, worker: P
     assert "<b>mine</b>" not in text
     for trial in client.trials(search.id):
         assert f'href="/trials/{trial.id}"' in text
-    assert f'href="/searches/{search.id}"' in page(viewer, "/")
+    assert f'href="/experiments/{search.id}"' in page(viewer, "/")
 
 
 def test_the_trials_are_sorted_as_asked(viewer: httpx.Client, client: Client, worker: PlayedWorker) -> None:
-    search = client.create_search(SMALL)
+    search = client.create(SMALL)
     run_search(client, worker, search.id)
-    text = page(viewer, f"/searches/{search.id}?sort=ap&descending=true")
+    text = page(viewer, f"/experiments/{search.id}?sort=ap&descending=true")
     table = text[text.index('id="trial-table"') :]
     shown = [float(ap) for ap in re.findall(r"<b>([\d.]+)</b>", table)]
     assert shown == sorted(shown, reverse=True)
     assert len(shown) == len(list(client.trials(search.id)))
     assert 'aria-sort="descending"><a id="sort-ap"' in table
-    assert viewer.get(f"/searches/{search.id}?sort=nothing").status_code == 422
+    assert viewer.get(f"/experiments/{search.id}?sort=nothing").status_code == 422
 
 
 def test_long_tables_come_in_pages(viewer: httpx.Client, client: Client) -> None:
-    training = client.create_training(COMPARISON.model_copy(update={"seeds": tuple(range(60))}))
-    first = page(viewer, f"/trainings/{training.id}")
+    training = client.create(COMPARISON.model_copy(update={"seeds": tuple(range(60))}))
+    first = page(viewer, f"/experiments/{training.id}")
     assert "1–25 of 60" in first
     following = re.search(r'id="next" rel="next" href="([^"#]+)', first)
     assert following
@@ -103,7 +102,7 @@ def test_long_tables_come_in_pages(viewer: httpx.Client, client: Client) -> None
 def test_a_trial_shows_its_error_its_log_and_its_attempts(
     viewer: httpx.Client, client: Client, worker: PlayedWorker
 ) -> None:
-    training = client.create_training(COMPARISON)
+    training = client.create(COMPARISON)
     trial = next(client.trials(training.id))
     assert "Nothing has been evaluated yet" in page(viewer, f"/trials/{trial.id}")
     lease = worker.claim(trial.id)
@@ -118,17 +117,17 @@ def test_a_trial_shows_its_error_its_log_and_its_attempts(
 
 
 def test_results_of_a_comparison(viewer: httpx.Client, client: Client, worker: PlayedWorker) -> None:
-    training = client.create_training(COMPARISON)
+    training = client.create(COMPARISON)
     for trial in client.trials(training.id):
         worker.run(trial.id)
-    (row,) = client.get_training(training.id).results
+    (row,) = client.get_experiment(training.id).results
     assert row.mean is not None
-    assert f"{100 * row.mean:.1f}" in page(viewer, f"/trainings/{training.id}")
+    assert f"{100 * row.mean:.1f}" in page(viewer, f"/experiments/{training.id}")
     assert training.id in page(viewer, "/trainings")
 
 
 def test_workers(viewer: httpx.Client, client: Client, worker: PlayedWorker) -> None:
-    trial = next(client.trials(client.create_training(COMPARISON).id))
+    trial = next(client.trials(client.create(COMPARISON).id))
     worker.claim(trial.id)
     text = page(viewer, "/workers")
     assert "busy" in text
@@ -136,19 +135,19 @@ def test_workers(viewer: httpx.Client, client: Client, worker: PlayedWorker) -> 
 
 
 def test_buttons_are_for_those_who_may_press_them(controller: RunningController, client: Client) -> None:
-    search = client.create_search(SMALL)
+    search = client.create(SMALL)
     for role, pause in (("viewer", False), ("user", True), ("admin", True)):
         with controller.http(role) as http:
-            assert ("/pause" in page(http, f"/searches/{search.id}")) == pause
+            assert ("/pause" in page(http, f"/experiments/{search.id}")) == pause
     client.cancel(search.id)
     for role, delete in (("viewer", False), ("user", False), ("admin", True)):
         with controller.http(role) as http:
-            assert ('data-method="DELETE"' in page(http, f"/searches/{search.id}")) == delete
+            assert ('data-method="DELETE"' in page(http, f"/experiments/{search.id}")) == delete
 
 
 def test_pages_load_nothing_from_elsewhere_and_no_inline_script(viewer: httpx.Client, client: Client) -> None:
-    search = client.create_search(SMALL)
-    for path in ("/", f"/searches/{search.id}", "/workers", "/trainings", "/sign-in"):
+    search = client.create(SMALL)
+    for path in ("/", f"/experiments/{search.id}", "/workers", "/trainings", "/sign-in"):
         text = page(viewer, path)
         assert "http://" not in text
         assert "https://" not in text
@@ -161,7 +160,7 @@ def test_pages_load_nothing_from_elsewhere_and_no_inline_script(viewer: httpx.Cl
 def test_a_result_that_came_too_late_is_shown_and_does_not_count(
     controller: RunningController, viewer: httpx.Client, client: Client, worker: PlayedWorker
 ) -> None:
-    trial = next(client.trials(client.create_training(COMPARISON).id))
+    trial = next(client.trials(client.create(COMPARISON).id))
     late = worker.claim(trial.id)
     pass_lease(controller.services.database, trial.id)
     with controller.services.database.write() as session:

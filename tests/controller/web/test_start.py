@@ -9,9 +9,10 @@ import pytest
 import yaml
 from controllers import RunningController
 
+from paploss.client.documents import SPEC
 from paploss.client.specs import SearchSpec
 from paploss.client.sync_client import Client
-from paploss.controller.api.examples import EXAMPLES
+from paploss.controller.api.pages.examples import EXAMPLES
 
 FILLED = {"profile": "synthetic", "name": "<i>mine</i>", "rounds": "3", "trials_per_round": "2", "prune": "false"}
 
@@ -36,13 +37,13 @@ def read_form(text: str) -> dict[str, str]:
 
 
 def test_a_valid_form_starts_what_was_asked_for_once(http: httpx.Client, client: Client) -> None:
-    typed = read_form(http.get("/searches/new").text) | FILLED
-    reply = http.post("/searches/new", data=typed)
+    typed = read_form(http.get("/experiments/new").text) | FILLED
+    reply = http.post("/experiments/new", data=typed)
     assert reply.status_code == 303
-    search = client.get_search(reply.headers["Location"].rpartition("/")[2])
-    assert (search.spec.rounds, search.spec.prune, search.name, search.owner) == (3, False, "<i>mine</i>", "user")
-    assert http.post("/searches/new", data=typed).headers["Location"] == reply.headers["Location"]  # a double click
-    assert http.post("/searches/new", data=typed | {"seed": "1"}).headers["Location"] != reply.headers["Location"]
+    search = client.get_experiment(reply.headers["Location"].rpartition("/")[2])
+    assert (search.spec["rounds"], search.spec["prune"], search.name, search.owner) == (3, False, "<i>mine</i>", "user")
+    assert http.post("/experiments/new", data=typed).headers["Location"] == reply.headers["Location"]  # a double click
+    assert http.post("/experiments/new", data=typed | {"seed": "1"}).headers["Location"] != reply.headers["Location"]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,9 @@ def test_a_valid_form_starts_what_was_asked_for_once(http: httpx.Client, client:
         ({"profile": ""}, "profile", "Field required"),
         ({"profile": "yolo"}, "profile", "expected one of"),
         ({"dataset.root": "/etc"}, "dataset.root", "beneath one of the data roots"),
-        ({"algorithm": "released", "mode": "stream"}, "mode", "expected round"),
+        ({"algorithm.name": "paper", "mode": "stream"}, "mode", "expected round"),
+        ({"algorithm.name": "ppo", "algorithm.clip": "2"}, "algorithm.clip", "less than 1"),
+        ({"algorithm.name": "random", "algorithm.clip": "0.2"}, "algorithm.clip", "not permitted"),
         ({"overrides.epochs": "0"}, "overrides.epochs", "greater than or equal to 1"),
     ],
 )
@@ -62,7 +65,7 @@ def test_what_is_wrong_is_told_at_its_field_and_kept(
     if "dataset.root" in changes:
         files = {"annotations": "a.json", "images": "images"}
         changes |= {f"dataset.{split}.{key}": value for split in ("train", "val") for key, value in files.items()}
-    reply = http.post("/searches/new", data=FILLED | changes)
+    reply = http.post("/experiments/new", data=FILLED | changes)
     assert reply.status_code == 422
     identity = field.replace(".", "-")
     assert re.search(rf'<p class="error" id="{identity}-error">[^<]*{re.escape(complaint)}', reply.text)
@@ -73,18 +76,21 @@ def test_what_is_wrong_is_told_at_its_field_and_kept(
     for name, value in changes.items():
         if value != "yolo":  # no option of the list
             assert kept[name] == value
-    assert list(client.list_searches()) == []
+    assert list(client.list_experiments()) == []
 
 
 def test_a_clone_is_filled_in_like_its_search(http: httpx.Client, client: Client) -> None:
-    spec = SearchSpec(name="first", profile="synthetic", rounds=7, prune=False, knots=6, priority=-2)
-    search = client.create_search(spec)
-    typed = read_form(http.get(f"/searches/new?clone={search.id}").text)
-    reply = http.post("/searches/new", data=typed)
+    spec = SearchSpec.model_validate(
+        {"name": "first", "profile": "synthetic", "rounds": 7, "prune": False, "knots": 6, "priority": -2}
+        | {"algorithm": {"name": "ppo", "clip": 0.25}}
+    )
+    search = client.create(spec)
+    typed = read_form(http.get(f"/experiments/new?clone={search.id}").text)
+    reply = http.post("/experiments/new", data=typed)
     assert reply.status_code == 303, reply.text
-    clone = client.get_search(reply.headers["Location"].rpartition("/")[2])
-    assert clone.spec == spec.model_copy(update={"name": "first (copy)"})
-    assert http.get("/searches/new?clone=0nothing").status_code == 404
+    clone = client.get_experiment(reply.headers["Location"].rpartition("/")[2])
+    assert SPEC.read(clone.spec) == spec.model_copy(update={"name": "first (copy)"})
+    assert http.get("/experiments/new?clone=0nothing").status_code == 404
 
 
 @pytest.mark.parametrize("name", list(EXAMPLES))
@@ -95,17 +101,17 @@ def test_examples_are_those_of_the_repository(http: httpx.Client, name: str) -> 
         SearchSpec.model_validate(written | {"dataset": {"name": "digits"}})
     )
     assert EXAMPLES[name]["dataset"] == written["dataset"]
-    typed = read_form(http.get(f"/searches/new?example={name}").text)
+    typed = read_form(http.get(f"/experiments/new?example={name}").text)
     assert typed["dataset.root"] == (f"/data/{name}" if root else "")
-    assert http.post("/searches/new", data=typed).status_code == 303
+    assert http.post("/experiments/new", data=typed).status_code == 303
 
 
 def test_viewers_start_nothing_and_other_sites_neither(controller: RunningController) -> None:
     with controller.http("viewer") as http:
-        assert http.get("/searches/new").status_code == 403
-        assert http.post("/searches/new", data=FILLED).status_code == 403
+        assert http.get("/experiments/new").status_code == 403
+        assert http.post("/experiments/new", data=FILLED).status_code == 403
     with controller.http() as http:
         http.post("/sign-in", data={"key": controller.keys["user"]}, headers={"Origin": controller.url})
-        foreign = http.post("/searches/new", data=FILLED, headers={"Origin": "http://elsewhere.example"})
+        foreign = http.post("/experiments/new", data=FILLED, headers={"Origin": "http://elsewhere.example"})
         assert foreign.status_code == 403
-        assert http.post("/searches/new", data=FILLED, headers={"Origin": controller.url}).status_code == 303
+        assert http.post("/experiments/new", data=FILLED, headers={"Origin": controller.url}).status_code == 303

@@ -79,7 +79,7 @@ def test_a_search_that_no_worker_takes_ends_with_what_is_in_the_way(check: Check
 def test_a_search_through_a_worker_is_told(check: Check, controller: RunningController, tmp_path: Path) -> None:
     def play() -> None:
         with controller.client("admin") as client, controller.http("worker") as http:
-            while not (found := list(client.list_searches())):
+            while not (found := list(client.list_experiments())):
                 pass
             run_search(client, PlayedWorker(http), found[0].id)
 

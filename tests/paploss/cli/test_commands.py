@@ -143,9 +143,9 @@ def test_the_shell_completes_commands(line, expected):
 
 
 def test_the_shell_completes_ids_of_the_controller_at_hand(controller: RunningController, client: Client):
-    search_id = client.create_search(SearchSpec(profile="synthetic")).id
+    experiment_id = client.create(SearchSpec(profile="synthetic")).id
     there = {"PAPLOSS_CONTROLLER_URL": controller.url, "PAPLOSS_KEY": controller.keys["viewer"]}
-    assert complete("paploss show ", **there).split() == [search_id]
+    assert complete("paploss show ", **there).split() == [experiment_id]
     assert complete("paploss show ", **there | {"PAPLOSS_KEY": "wrong"}).split() == []
 
 

@@ -17,7 +17,7 @@ from paploss.cli.specifications import read_comparison
 from paploss.cli.tables import comparison_table, rate_table
 from paploss.client.comparison import Comparison, RateResult, find_axis
 from paploss.client.sync_client import Client
-from paploss.controller.comparison import Measured, compare
+from paploss.controller.experiments.comparison import Measured, compare
 from paploss.jobs.losses import ALRP, CEL1, CSEAutoLossA
 from paploss.jobs.presets import identity
 
@@ -102,7 +102,7 @@ def test_a_comparison_is_started_once_and_shown_as_often_as_it_is_asked_for(
     training_id = command("--detach").output.strip()
     client.pause(training_id)
     assert json.loads(command("--detach", "--json").output) == {"id": training_id}
-    assert client.get_training(training_id).state == "running"
+    assert client.get_experiment(training_id).state == "running"
     for kind in ("rate_check", "compare"):
         for trial in wait_until(lambda kind=kind: list(client.trials(training_id, kind=kind)), kind):
             worker.run(trial.id)

@@ -9,21 +9,21 @@ import pytest
 from rich.console import Console
 
 from paploss.cli.progress import SearchProgress, conclusion, duration, next_command, percent
-from paploss.client.models import Best, RoundSummary, SearchDetail, TrialSummary
+from paploss.client.models import Best, ExperimentDetail, RoundSummary, TrialSummary
 from paploss.client.specs import SearchSpec
 from paploss.jobs.presets import identity
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-def search(**changes: object) -> SearchDetail:
+def search(**changes: object) -> ExperimentDetail:
     given = {
         "id": "s1", "name": "cells", "owner": "ann", "state": "running", "stage": "rounds", "reason": "",
         "profile": "synthetic", "gpus": 0, "priority": 0, "trials": {"running": 1, "succeeded": 8},
         "trials_planned": 20, "trials_final": 8, "best_ap": 0.315, "seconds_left": 75.0, "created_at": NOW,
         "finished_at": None, "round": 1, "rounds": 2, "confirmed": False, "spec": SearchSpec(profile="synthetic"),
     }  # fmt: skip
-    return SearchDetail.model_validate(given | changes)
+    return ExperimentDetail.model_validate(given | changes)
 
 
 def closed_round(number: int) -> RoundSummary:
@@ -35,7 +35,7 @@ def closed_round(number: int) -> RoundSummary:
 
 def trial() -> TrialSummary:
     return TrialSummary(
-        id="s1-9", search_id="s1", number=9, kind="proxy", label="", round=1, seed=0, state="running", reward=None,
+        id="s1-9", experiment_id="s1", number=9, kind="proxy", label="", round=1, seed=0, state="running", reward=None,
         diverged=False, learning_rate_factor=1.0, worker="w0", attempts=1, failed_attempts=0, preemptions=0,
         iteration=30, total_iterations=60, seconds=None, error_kind=None, error=None,
         created_at=NOW, started_at=NOW, finished_at=None,
@@ -44,7 +44,7 @@ def trial() -> TrialSummary:
 
 def best(report: dict[str, object] | None) -> Best:
     return Best(
-        search_id="s1",
+        experiment_id="s1",
         confirmed=report is not None,
         ap=0.31,
         source="trial 3",

@@ -24,9 +24,9 @@ SPEC = SearchSpec(
 @pytest.fixture
 def found(client: Client, worker: PlayedWorker) -> str:
     """Id of a search that has found a loss."""
-    search_id = client.create_search(SPEC).id
-    run_search(client, worker, search_id)
-    return search_id
+    experiment_id = client.create(SPEC).id
+    run_search(client, worker, experiment_id)
+    return experiment_id
 
 
 def export(controller: RunningController, *arguments: object) -> Result:
@@ -67,6 +67,6 @@ def test_a_format_that_was_asked_for_and_cannot_be_had_fails(
 def test_nothing_is_written_while_there_is_no_best_loss(
     controller: RunningController, client: Client, tmp_path: Path
 ) -> None:
-    result = export(controller, client.create_search(SPEC).id, "--out", tmp_path / "loss.json")
+    result = export(controller, client.create(SPEC).id, "--out", tmp_path / "loss.json")
     assert result.exit_code == REFUSED
     assert "has no trial with a reward yet" in result.stderr

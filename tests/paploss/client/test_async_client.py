@@ -8,7 +8,7 @@ import pytest
 from controllers import PlayedWorker, RunningController
 
 from paploss.client.async_client import PAGE, ApiError, AsyncClient
-from paploss.client.models import Run
+from paploss.client.models import ExperimentSummary
 from paploss.client.specs import SearchSpec, TrainingSpec
 from paploss.client.sync_client import Client
 
@@ -27,17 +27,17 @@ def ask(controller: RunningController, use: Callable[[AsyncClient], Awaitable[Re
 def test_lists_go_on_over_pages(controller: RunningController) -> None:
     async def use(client: AsyncClient) -> list[int]:
         spec = TrainingSpec.model_validate(TRAINING | {"seeds": range(PAGE + 5)})
-        training = await client.create_training(spec)
+        training = await client.create(spec)
         return [trial.seed async for trial in client.trials(training.id)]
 
     assert ask(controller, use) == list(range(PAGE + 5))
 
 
 def test_waiting_leaves_time_for_other_tasks(controller: RunningController, worker: PlayedWorker) -> None:
-    told: list[Run] = []
+    told: list[ExperimentSummary] = []
 
     async def use(client: AsyncClient) -> str:
-        training = await client.create_training(TrainingSpec.model_validate(TRAINING))
+        training = await client.create(TrainingSpec.model_validate(TRAINING))
         waiting = asyncio.create_task(client.wait(training.id, told.append, poll_seconds=0.01))
         trials = [trial async for trial in client.trials(training.id)]
         await asyncio.to_thread(worker.run, trials[0].id)
@@ -49,20 +49,20 @@ def test_waiting_leaves_time_for_other_tasks(controller: RunningController, work
 
 def test_a_refusal_is_an_api_error(controller: RunningController) -> None:
     async def use(client: AsyncClient) -> None:
-        with pytest.raises(ApiError, match="no search 0nothing"):
-            await client.get_search("0nothing")
+        with pytest.raises(ApiError, match="no experiment 0nothing"):
+            await client.get_experiment("0nothing")
 
     ask(controller, use)
 
 
 def test_waiting_can_be_limited(client: Client) -> None:
-    search = client.create_search(SearchSpec(profile="synthetic"))
+    search = client.create(SearchSpec(profile="synthetic"))
     with pytest.raises(TimeoutError, match=f"{search.id} has not ended after 0 s"):
         client.wait(search.id, timeout_seconds=0, poll_seconds=0.01)
 
 
 def test_figures_come_as_plotly_draws_them(client: Client) -> None:
-    search = client.create_search(SearchSpec(profile="synthetic"))
-    assert client.search_figure(search.id, "rewards", theme="dark").keys() == {"data", "layout"}
+    search = client.create(SearchSpec(profile="synthetic"))
+    assert client.figure(search.id, "rewards", theme="dark").keys() == {"data", "layout"}
     with pytest.raises(ApiError, match="no trial with a reward yet"):
-        client.search_figure(search.id, "functions")
+        client.figure(search.id, "functions")

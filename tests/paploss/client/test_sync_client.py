@@ -7,7 +7,7 @@ import pytest
 from controllers import PlayedWorker, RunningController
 
 from paploss.client.loss_choice import LossChoice
-from paploss.client.models import Run
+from paploss.client.models import ExperimentSummary
 from paploss.client.specs import SearchSpec, TrainingSpec
 from paploss.client.sync_client import PAGE, ApiError, Client, UnreachableError
 from paploss.controller.api.server import bind
@@ -18,10 +18,10 @@ TWO_SEEDS = TrainingSpec(profile="synthetic", losses=(LossChoice(label="a", pres
 def test_a_refusal_carries_the_problems_words_and_fields(client: Client) -> None:
     unsound = SearchSpec.model_construct(profile="synthetic", rounds=-1)
     with pytest.raises(ApiError, match="rounds") as caught:
-        client.create_search(unsound)
+        client.create(unsound)
     assert (caught.value.status, caught.value.field) == (422, "/rounds")
-    with pytest.raises(ApiError, match="no search 0nothing") as caught:
-        client.get_search("0nothing")
+    with pytest.raises(ApiError, match="no experiment 0nothing") as caught:
+        client.get_experiment("0nothing")
     assert (caught.value.status, caught.value.title, caught.value.field) == (404, "Not Found", None)
 
 
@@ -33,17 +33,17 @@ def test_a_wrong_key_is_an_api_error(controller: RunningController) -> None:
 
 def test_lists_go_on_over_pages(client: Client) -> None:
     seeds = tuple(range(PAGE + 5))
-    training = client.create_training(TWO_SEEDS.model_copy(update={"seeds": seeds}))
+    training = client.create(TWO_SEEDS.model_copy(update={"seeds": seeds}))
     assert [trial.seed for trial in client.trials(training.id)] == list(seeds)
     client.cancel(training.id)
     assert len(list(client.trials(training.id, state="cancelled"))) == len(seeds)
 
 
 def test_waiting_tells_of_every_change_and_returns_at_the_end(client: Client, worker: PlayedWorker) -> None:
-    training = client.create_training(TWO_SEEDS)
-    told: list[Run] = []
+    training = client.create(TWO_SEEDS)
+    told: list[ExperimentSummary] = []
 
-    def on_change(run: Run) -> None:
+    def on_change(run: ExperimentSummary) -> None:
         told.append(run)
         for trial in client.trials(training.id, state="queued"):
             worker.run(trial.id)
@@ -55,10 +55,10 @@ def test_waiting_tells_of_every_change_and_returns_at_the_end(client: Client, wo
 
 
 def test_the_log_goes_on_after_a_line(client: Client) -> None:
-    training = client.create_training(TWO_SEEDS)
+    training = client.create(TWO_SEEDS)
     client.cancel(training.id)
     first, *rest = client.log(training.id)
-    assert first.kind == "search_started"
+    assert first.kind == "experiment_started"
     assert list(client.log(training.id, after=first.id)) == rest
 
 

@@ -1,0 +1,318 @@
+"""The pages' addresses: each reads what it shows and fills a template. What buttons do goes through the API."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, cast, get_args
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.responses import Response
+
+from paploss.client.models import Best, ExperimentDetail, LogLine, TrialSummary
+from paploss.client.states import TrialState
+from paploss.controller.api import views
+from paploss.controller.api.comparisons import read_comparison
+from paploss.controller.api.pages.assets import asset_url
+from paploss.controller.api.parameters import ExperimentId, IdCursor, NameCursor, TrialId
+from paploss.controller.api.problems import Problem, ProblemError
+from paploss.controller.api.rest.health import read_status
+from paploss.controller.api.security.access import GuardedRoute, SignedIn
+from paploss.controller.api.security.callers import Caller
+from paploss.controller.api.services import Injected
+from paploss.controller.api.workers import read_workers
+from paploss.controller.store.database import Session
+from paploss.controller.store.reading import lists, overview
+from paploss.controller.store.reading.failures import read_failures
+from paploss.controller.store.reading.overview import TrialFilter, TrialOrder
+from paploss.controller.store.tables import Experiment
+from paploss.controller.web.facts import RequestFacts
+from paploss.controller.web.render import Pages, draw_sparkline
+from paploss.jobs.documents import UnreadableError
+from paploss.jobs.spec import JobKind
+
+router = APIRouter(route_class=GuardedRoute, include_in_schema=False, default_response_class=HTMLResponse)
+
+pages = Pages(asset_url)
+
+ROWS = 50
+TRIAL_ROWS = 25
+LOG_LINES = 60
+CHOICES = 200
+TRIAL_STATES: tuple[TrialState, ...] = get_args(TrialState)
+TRIAL_KINDS: tuple[JobKind, ...] = get_args(JobKind)
+
+_COLUMNS = (
+    ("number", "trial", False),
+    ("round", "from", False),
+    ("state", "state", False),
+    ("ap", "AP", True),
+    ("iteration", "iteration", True),
+    ("seconds", "took", True),
+    ("worker", "worker", False),
+)
+"""Column, heading, whether it is a number."""
+_TRAINING_COLUMNS = (_COLUMNS[0], ("label", "loss", False), *_COLUMNS[2:])
+
+Sort = Annotated[TrialOrder, Query()]
+Offset = Annotated[int, Query(ge=0, lt=2**31)]
+SearchChoice = Annotated[str, Query(pattern=r"^[0-9a-z]{0,32}$")]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two searches that are compared."""
+
+    search: ExperimentDetail
+    best: Best | None
+
+    @property
+    def request(self) -> RequestFacts:
+        """What the page shows of its request."""
+        return RequestFacts.of(self.search.spec)
+
+
+def read_filter(state: str = "", kind: str = "", worker: Annotated[str, Query(max_length=100)] = "") -> TrialFilter:
+    """Which trials a table is to show. A form sends an empty text where nothing is chosen.
+
+    Raises:
+        ProblemError: 422, no such state or kind.
+    """
+    for name, value, known in (("state", state, TRIAL_STATES), ("kind", kind, TRIAL_KINDS)):
+        if value and value not in known:
+            raise ProblemError(422, f"{name}: expected one of {', '.join(known)}, got {value!r}")
+    return TrialFilter(cast("TrialState | None", state or None), cast("JobKind | None", kind or None), worker or None)
+
+
+Filter = Annotated[TrialFilter, Depends(read_filter)]
+
+
+@dataclass(frozen=True)
+class TrialTable:
+    """One page of the trials table, as it was sorted and filtered."""
+
+    trials: list[TrialSummary]
+    total: int
+    order: TrialOrder
+    descending: bool
+    offset: int
+    only: TrialFilter
+    columns: tuple[tuple[str, str, bool], ...]
+    kinds: tuple[str, ...]
+    states: tuple[str, ...] = TRIAL_STATES
+    limit: int = TRIAL_ROWS
+
+    @property
+    def filter_query(self) -> dict[str, str]:
+        """The filter as parameters of an address."""
+        given = {"state": self.only.state, "kind": self.only.kind, "worker": self.only.worker}
+        return {name: value for name, value in given.items() if value}
+
+    def query(self, **changes: str | int) -> str:
+        """Query string of this table with some parameters changed, for its links."""
+        shown = {"sort": self.order, "descending": str(self.descending).lower()}
+        return urlencode(self.filter_query | shown | changes)
+
+
+@router.get("/")
+def show_searches(services: Injected, caller: SignedIn, cursor: IdCursor = None) -> str:
+    """All searches."""
+    with services.database.read() as session:
+        page = lists.list_experiments(session, kinds=("search",), cursor=cursor, limit=ROWS)
+        searches = views.experiment_summaries(session, page.items)
+        means = overview.mean_rewards(session, [search.id for search in searches])
+    return _render(
+        "searches.html",
+        caller,
+        "Searches",
+        searches=searches,
+        sparklines={experiment_id: draw_sparkline(values) for experiment_id, values in means.items()},
+        cursor=cursor,
+        next_cursor=page.next_cursor,
+        status=read_status(services),
+    )
+
+
+@router.get("/trainings")
+def show_trainings(services: Injected, caller: SignedIn, cursor: IdCursor = None) -> str:
+    """All comparisons and trainings."""
+    with services.database.read() as session:
+        page = lists.list_experiments(session, kinds=("comparison", "training"), cursor=cursor, limit=ROWS)
+        trainings = views.experiment_summaries(session, page.items)
+    return _render(
+        "trainings.html", caller, "Trainings", trainings=trainings, cursor=cursor, next_cursor=page.next_cursor
+    )
+
+
+@router.get("/experiments/{experiment_id}")
+def show_experiment(
+    experiment_id: ExperimentId,
+    services: Injected,
+    caller: SignedIn,
+    only: Filter,
+    *,
+    sort: Sort = "number",
+    descending: bool | None = None,
+    offset: Offset = 0,
+) -> str:
+    """One experiment, as its kind is shown."""
+    with services.database.read() as session:
+        experiment = lists.get_experiment(session, experiment_id)
+        detail = views.experiment_detail(session, experiment)
+        is_search = detail.kind == "search"
+        newest_first = is_search if descending is None else descending
+        values: dict[str, Any] = {
+            "experiment": detail,
+            "request": RequestFacts.of(detail.spec),
+            "table": _trial_table(session, detail, only, order=sort, descending=newest_first, offset=offset),
+            "events": _events(session, experiment_id),
+        }
+        values |= _read_search(session, experiment) if is_search else _read_losses(session, experiment_id)
+    template = "search.html" if is_search else "training.html"
+    return _render(template, caller, "Searches" if is_search else "Trainings", **values)
+
+
+def _read_search(session: Session, search: Experiment) -> dict[str, Any]:
+    rounds = lists.list_rounds(session, search.id, limit=1).items
+    running = lists.list_trials(session, search.id, state="running", limit=ROWS).items
+    return {
+        "best": _best(session, search),
+        "start_mean": rounds[0].mean_reward if rounds else None,
+        "running": [views.trial_summary(trial) for trial in running],
+        "failures": [(failure, views.moment(failure.last_at)) for failure in read_failures(session, search.id)],
+    }
+
+
+def _read_losses(session: Session, experiment_id: str) -> dict[str, Any]:
+    try:
+        return {"comparison": read_comparison(session, experiment_id)}
+    except UnreadableError:  # of another version: its trials are shown all the same
+        return {"comparison": None}
+
+
+def _best(session: Session, search: Experiment) -> Best | None:
+    """The best loss so far; none before the first reward, and where another version has stored it."""
+    try:
+        return views.best(session, search)
+    except (ProblemError, UnreadableError):
+        return None
+
+
+@router.get("/trials/{trial_id}")
+def show_trial(trial_id: TrialId, services: Injected, caller: SignedIn) -> str:
+    """One trial."""
+    with services.database.read() as session:
+        detail = views.trial_detail(session, lists.get_trial(session, trial_id))
+        experiment = lists.get_experiment(session, detail.experiment_id)
+    is_search = experiment.kind == "search"
+    newest = detail.attempt_list[-1] if detail.attempt_list else None
+    return _render(
+        "trial.html",
+        caller,
+        "Searches" if is_search else "Trainings",
+        trial=detail,
+        parent={"name": experiment.name or experiment.id, "address": f"/experiments/{experiment.id}"},
+        split="search validation" if is_search else RequestFacts.of(experiment.spec).split,
+        log_tail=newest.log_tail if newest else "",
+        environment=newest.environment if newest else {},
+    )
+
+
+@router.get("/workers")
+def show_workers(services: Injected, caller: SignedIn, cursor: NameCursor = None) -> str:
+    """All workers."""
+    page = read_workers(services, cursor, 200)
+    with services.database.read() as session:
+        obstacles = [views.log_line(event) for event in lists.latest_obstacles(session)]
+        queue = [(row, views.moment(row.oldest_at)) for row in overview.read_backlogs(session)]
+    return _render(
+        "workers.html",
+        caller,
+        "Workers",
+        workers=page.items,
+        next_cursor=page.next_cursor,
+        obstacles=obstacles,
+        queue=queue,
+        status=read_status(services),
+    )
+
+
+@router.get("/compare")
+def show_comparison(services: Injected, caller: SignedIn, first: SearchChoice = "", second: SearchChoice = "") -> str:
+    """Two searches side by side, and the way to the comparisons of losses."""
+    with services.database.read() as session:
+        choices = lists.list_experiments(session, kinds=("search",), limit=CHOICES).items
+        comparisons = lists.list_experiments(session, kinds=("comparison",), limit=ROWS).items
+        chosen = [lists.get_experiment(session, each, "search") for each in (first, second) if each]
+        known = {search.id for search in choices}
+        sides = [Side(views.experiment_detail(session, search), _best(session, search)) for search in chosen]
+        losses = views.experiment_summaries(session, comparisons)
+    heads = [
+        head
+        for head in (sides[0].best.loss.head_losses if sides and sides[0].best else ())
+        if all(side.best is not None and head in side.best.loss.head_losses for side in sides)
+    ]
+    return _render(
+        "compare.html",
+        caller,
+        "Compare",
+        choices=[*choices, *(search for search in chosen if search.id not in known)],
+        first=first,
+        second=second,
+        sides=sides,
+        heads=heads,
+        losses=losses,
+    )
+
+
+@router.get("/docs")
+def show_reference() -> str:
+    """The API reference."""
+    return pages.render("docs.html")
+
+
+def render_problem(request: Request, problem: Problem) -> Response:
+    """An error as a page; whoever is not signed in is asked to."""
+    if problem.status == 401 and request.method == "GET":
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/sign-in?next={quote(target)}", 303)
+    if problem.status == 422 and any(error.location == "path" for error in problem.errors):
+        problem = problem.model_copy(
+            update={"status": 404, "title": "Not Found", "detail": f"there is nothing at {request.url.path}"}
+        )
+    caller: Caller | None = getattr(request.state, "caller", None)
+    page = pages.render("error.html", caller=caller, section="", problem=problem)
+    return HTMLResponse(page, problem.status)
+
+
+def _trial_table(
+    session: Session,
+    experiment: ExperimentDetail,
+    only: TrialFilter,
+    *,
+    order: TrialOrder,
+    descending: bool,
+    offset: int,
+) -> TrialTable:
+    trials, total = overview.sort_trials(
+        session, experiment.id, order=order, descending=descending, offset=offset, limit=TRIAL_ROWS, only=only
+    )
+    is_search = experiment.kind == "search"
+    return TrialTable(
+        trials=[views.trial_summary(trial) for trial in trials],
+        total=total,
+        order=order,
+        descending=descending,
+        offset=offset,
+        only=only,
+        columns=_COLUMNS if is_search else _TRAINING_COLUMNS,
+        kinds=("proxy", "confirm") if is_search else (),
+    )
+
+
+def _events(session: Session, experiment_id: str) -> list[LogLine]:
+    """The newest lines of the log, newest first."""
+    return [views.log_line(event) for event in reversed(lists.latest_events(session, experiment_id, LOG_LINES))]
+
+
+def _render(template: str, caller: Caller | None, section: str, **values: Any) -> str:
+    return pages.render(template, caller=caller, section=section, **values)

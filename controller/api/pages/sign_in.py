@@ -1,0 +1,79 @@
+"""Signing in to the page with an API key, or with a one-time code from `paploss up`, and out again."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.responses import Response
+
+from paploss.controller.api.pages.pages import pages
+from paploss.controller.api.security.access import SESSION_COOKIE, GuardedRoute, check_same_origin
+from paploss.controller.api.services import Injected
+from paploss.controller.store.access.keys import find_key
+from paploss.controller.store.access.sign_ins import create_session, end_session, use_code
+from paploss.controller.store.tables import ApiKey
+
+router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+
+Secret = Annotated[str, Form(max_length=200)]
+
+
+@router.get("/sign-in")
+def show_form(next: Annotated[str, Query(max_length=500)] = "/") -> HTMLResponse:  # noqa: A002 (the customary name)
+    """The form. A code in the address's fragment is sent by the page's script."""
+    return _form(next, "", 200)
+
+
+@router.post("/sign-in")
+def sign_in(
+    request: Request,
+    services: Injected,
+    key: Secret = "",
+    code: Secret = "",
+    next: Annotated[str, Form(max_length=500)] = "/",  # noqa: A002 (the customary name)
+) -> Response:
+    """Open a session for this browser."""
+    check_same_origin(request)  # or another site could sign a person in as somebody else
+    seconds = services.settings.session_seconds
+    with services.database.write() as session:
+        owner: ApiKey | None = use_code(session, code) if code else find_key(session, key.strip())
+        if owner is None:
+            failed = "This one-time address was used or is too old." if code else "This is not a valid API key."
+            return _form(next, failed, 401)
+        if owner.role == "worker":
+            return _form(next, "This is a worker's key; it opens no pages.", 403)
+        secret = create_session(session, owner.name, seconds)
+    response = RedirectResponse(_local(next), 303)
+    response.set_cookie(
+        SESSION_COOKIE,
+        secret,
+        max_age=int(seconds),
+        path="/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
+    return response
+
+
+@router.post("/sign-out")
+def sign_out(request: Request, services: Injected) -> RedirectResponse:
+    """End this browser's session."""
+    secret = request.cookies.get(SESSION_COOKIE)
+    if secret is not None:
+        with services.database.write() as session:
+            end_session(session, secret)
+        services.callers.forget()
+    response = RedirectResponse("/sign-in", 303)
+    response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="strict")
+    return response
+
+
+def _form(target: str, error: str, status: int) -> HTMLResponse:
+    return HTMLResponse(pages.render("sign_in.html", caller=None, next=_local(target), error=error), status)
+
+
+def _local(target: str) -> str:
+    """A path of this controller; anything that could lead elsewhere becomes the start page."""
+    is_local = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
+    return target if is_local else "/"

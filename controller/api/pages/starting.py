@@ -1,0 +1,163 @@
+"""Starting a search from the page: a plain form that works without a script.
+
+The session's cookie alone is not enough to post it: `access.identify` asks for this origin, as for every change.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from paploss.client.specs import SearchSpec
+from paploss.controller.api.idempotency import identify_request
+from paploss.controller.api.pages.examples import EXAMPLES
+from paploss.controller.api.pages.pages import pages
+from paploss.controller.api.problems import ProblemError, describe_errors
+from paploss.controller.api.security.access import GuardedRoute, SignedIn
+from paploss.controller.api.security.callers import Caller
+from paploss.controller.api.services import Injected, Services
+from paploss.controller.data_roots import PathRefusedError, check_paths
+from paploss.controller.experiments.creation import create
+from paploss.controller.store.reading import lists
+from paploss.controller.web.forms import Field, default_values, flatten, list_fields, read_values
+from paploss.jobs.documents import VERSION_KEY
+from paploss.jobs.profiles import PROFILES
+
+router = APIRouter(route_class=GuardedRoute, include_in_schema=False, default_response_class=HTMLResponse)
+
+FIELDS = list_fields(SearchSpec.model_json_schema())
+
+_GROUPS = {
+    "Search": ("name", "profile", "rounds", "trials_per_round", "seed"),
+    "Data set": ("dataset", "weights"),
+    "Algorithm": ("algorithm", "mode", "knots", "quality", "prune"),
+    "Proxy schedule": ("overrides",),
+    "Confirmation of the best": ("confirm",),
+    "Synthetic trainer": ("synthetic",),
+}
+_REST = "Workers, priority and budgets"
+_OPEN_GROUPS = ("Search", "Data set")
+"""The others are folded away until something in them differs from the default."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Fields under one heading."""
+
+    title: str
+    fields: list[Field]
+    folded: bool
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The fields of a posted form; of a name that comes twice the last one (a switch follows its "off")."""
+    return {name: value for name, value in (await request.form()).multi_items() if isinstance(value, str)}
+
+
+@router.get("/experiments/new")
+def show_form(
+    services: Injected,
+    caller: SignedIn,
+    clone: Annotated[str | None, Query(pattern=r"^[0-9a-z]{1,32}$")] = None,
+    example: Annotated[str | None, Query(max_length=50)] = None,
+) -> HTMLResponse:
+    """The form, empty or filled in like a search or an example."""
+    document: Mapping[str, Any] = {}
+    if clone is not None:
+        with services.database.read() as session:
+            search = lists.get_experiment(session, clone, "search")
+            document = {key: value for key, value in search.spec.items() if key != VERSION_KEY}
+            document["name"] = f"{search.name} (copy)".strip()
+    elif example is not None:
+        if example not in EXAMPLES:
+            raise ProblemError(404, f"example: expected one of {', '.join(EXAMPLES)}, got {example!r}")
+        document = _with_root(EXAMPLES[example], services)
+    typed = default_values(FIELDS) | flatten(document)
+    return _render(services, caller, typed, token=secrets.token_urlsafe(16), clone=clone)
+
+
+@router.post("/experiments/new")
+def start(services: Injected, caller: SignedIn, typed: Annotated[dict[str, str], Depends(read_form)]) -> Response:
+    """Start the search, or show the form again with what is wrong."""
+    try:
+        document = read_values(FIELDS, typed)
+        spec = SearchSpec.model_validate(document)
+        check_paths(spec, services.settings.data_roots)
+    except ValidationError as error:
+        found = {
+            item.pointer.strip("/").replace("/", "."): item.message
+            for item in describe_errors(error.errors(), document)
+        }
+        return _render(services, caller, typed, errors=found)
+    except PathRefusedError as error:
+        return _render(services, caller, typed, errors={error.field: str(error).removeprefix(f"{error.field}: ")})
+    # The token of the form makes a double click one search; another request from the same form is another search.
+    digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:16]
+    key = f"form-{typed.get('token') or secrets.token_urlsafe(16)}-{digest}"[:200]
+    with services.database.write() as session:
+        search = create(session, spec, caller.name, identify_request(key, spec))
+    services.driver.wake()
+    return RedirectResponse(f"/experiments/{search.id}", 303)
+
+
+def _render(
+    services: Services,
+    caller: Caller,
+    typed: Mapping[str, str],
+    *,
+    errors: Mapping[str, str] | None = None,
+    token: str | None = None,
+    clone: str | None = None,
+) -> HTMLResponse:
+    errors = errors or {}
+    known = {field.path for field in FIELDS}
+    return HTMLResponse(
+        pages.render(
+            "start.html",
+            caller=caller,
+            section="Searches",
+            groups=_group(typed, errors),
+            typed=typed,
+            errors=errors,
+            general={path: message for path, message in errors.items() if path not in known},
+            token=token or typed.get("token", ""),
+            clone=clone,
+            examples=list(EXAMPLES),
+            profiles=PROFILES.values(),
+            data_roots=services.settings.data_roots,
+        ),
+        422 if errors else 200,
+    )
+
+
+def _group(typed: Mapping[str, str], errors: Mapping[str, str]) -> list[Group]:
+    places = {key: title for title, keys in _GROUPS.items() for key in keys}
+    titles = [*_GROUPS, _REST]
+    title_of = {field.path: places.get(field.path.partition(".")[0], _REST) for field in FIELDS}
+    ordered = sorted(FIELDS, key=lambda field: titles.index(title_of[field.path]))
+    groups = []
+    for title, members in groupby(ordered, key=lambda field: title_of[field.path]):
+        fields = list(members)
+        order = _GROUPS.get(title, ())
+        fields.sort(key=lambda field: order.index(key) if (key := field.path.partition(".")[0]) in order else 0)
+        touched = any(
+            typed.get(field.path, "") != ("" if field.optional_group else field.default) for field in fields
+        ) or any(path.startswith(field.path.partition(".")[0]) for path in errors for field in fields)
+        groups.append(Group(title, fields, folded=title not in _OPEN_GROUPS and not touched))
+    return groups
+
+
+def _with_root(document: Mapping[str, Any], services: Services) -> dict[str, Any]:
+    """An example with a folder for its data beneath the first data root; the embedded data set needs none."""
+    copy: dict[str, Any] = json.loads(json.dumps(document))
+    if "train" in copy["dataset"] and services.settings.data_roots:
+        copy["dataset"]["root"] = f"{services.settings.data_roots[0]}/{copy['dataset']['name']}"
+    return copy

@@ -1,0 +1,78 @@
+"""Backup of an experiment over HTTP, for administrators: with SQLite the running controller is the only one to open the
+database."""
+
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Any
+
+from fastapi import APIRouter, Request, status
+from fastapi.responses import StreamingResponse
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+
+from paploss.client.models import ExperimentSummary
+from paploss.controller.api import problems, views
+from paploss.controller.api.parameters import ExperimentId
+from paploss.controller.api.security.access import GuardedRoute
+from paploss.controller.api.services import Injected, Services
+from paploss.controller.store import dumps
+from paploss.controller.store.reading import lists
+
+LOAD_PATH = "/api/v1/experiments/load"
+MEDIA_TYPE = "application/gzip"
+_PART_BYTES = 1 << 16
+_IN_MEMORY_BYTES = 1 << 20
+
+router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/experiments", tags=["experiments"])
+
+_BINARY: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+
+
+@router.get(
+    "/{experiment_id}/dump",
+    response_class=StreamingResponse,
+    responses=problems.documented(404) | {200: {"content": _BINARY}},
+)
+def dump(experiment_id: ExperimentId, services: Injected) -> StreamingResponse:
+    """An experiment with its rounds, trials, attempts, results and log, as a file for `load`."""
+    # Written whole before the first byte is sent, so that no slow reader holds a transaction open.
+    file = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 (closed once it is sent)
+    try:
+        dumps.dump(services.database, experiment_id, file)
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+    headers = {
+        "Content-Disposition": f'attachment; filename="{experiment_id}.jsonl.gz"',
+        "Content-Encoding": "identity",  # packed already
+    }
+    return StreamingResponse(
+        _parts(file), media_type=MEDIA_TYPE, headers=headers, background=BackgroundTask(file.close)
+    )
+
+
+@router.post(
+    "/load",
+    status_code=status.HTTP_201_CREATED,
+    responses=problems.documented(409),
+    openapi_extra={"requestBody": {"required": True, "content": _BINARY}},
+)
+async def load(request: Request, services: Injected) -> ExperimentSummary:
+    """Store what `dump` gave, here or at another controller. One that had not ended is paused."""
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:
+        async for part in request.stream():
+            file.write(part)
+        file.seek(0)
+        return await run_in_threadpool(_load, services, file)
+
+
+def _load(services: Services, file: IO[bytes]) -> ExperimentSummary:
+    experiment_id = dumps.load(services.database, file, services.settings.data_roots)
+    with services.database.read() as session:
+        return views.experiment_summary(session, lists.get_experiment(session, experiment_id))
+
+
+def _parts(file: IO[bytes]) -> Iterator[bytes]:
+    while part := file.read(_PART_BYTES):
+        yield part

@@ -1,0 +1,223 @@
+"""Experiments over HTTP, whatever their kind."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Header, Query, Request, Response, status
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from paploss.client.models import (
+    Best,
+    ExperimentDetail,
+    ExperimentSummary,
+    LogLine,
+    Page,
+    RoundSummary,
+    TrialSummary,
+)
+from paploss.client.specs import ExperimentSpec
+from paploss.client.states import ExperimentKind, ExperimentState, TrialState
+from paploss.controller.api import problems, views
+from paploss.controller.api.events import EVENT_STREAM, stream_events
+from paploss.controller.api.idempotency import IdempotencyHeader, identify_request
+from paploss.controller.api.parameters import ExperimentId, IdCursor, Limit, NumberCursor
+from paploss.controller.api.security.access import GuardedRoute, SignedIn, identify
+from paploss.controller.api.services import Injected
+from paploss.controller.api.table import stream_csv
+from paploss.controller.data_roots import check_paths
+from paploss.controller.experiments import creation
+from paploss.controller.store import experiments as store
+from paploss.controller.store.database import Database
+from paploss.controller.store.reading import lists
+from paploss.jobs.spec import JobKind
+
+LastEventId = Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$", description="go on after this line of the log")]
+
+router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/experiments", tags=["experiments"])
+
+_EVENT = {
+    "type": "object",
+    "description": "one of the events",
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+}
+
+
+def _text(media_type: str) -> dict[int | str, dict[str, Any]]:
+    """The `responses=` of a route that answers with text of another kind than JSON."""
+    return {200: {"content": {media_type: {"schema": {"type": "string"}}}}}
+
+
+@router.post("", status_code=status.HTTP_201_CREATED, responses=problems.documented(404, 409))
+def create(
+    spec: Annotated[ExperimentSpec, Body()],
+    services: Injected,
+    caller: SignedIn,
+    response: Response,
+    idempotency_key: IdempotencyHeader = None,
+) -> ExperimentDetail:
+    """Start an experiment: a search, a comparison or trainings, as its `kind` says."""
+    check_paths(spec, services.settings.data_roots)
+    with services.database.write() as session:
+        idempotency = identify_request(idempotency_key, spec)
+        experiment = creation.create(session, spec, caller.name, idempotency)
+        detail = views.experiment_detail(session, experiment)
+    services.driver.wake()
+    response.headers["Location"] = f"/api/v1/experiments/{detail.id}"
+    return detail
+
+
+@router.get("")
+def list_all(
+    services: Injected,
+    kind: ExperimentKind | None = None,
+    state: ExperimentState | None = None,
+    cursor: IdCursor = None,
+    limit: Limit = 50,
+) -> Page[ExperimentSummary]:
+    """Experiments, newest first."""
+    with services.database.read() as session:
+        kinds = None if kind is None else (kind,)
+        page = lists.list_experiments(session, kinds=kinds, state=state, cursor=cursor, limit=limit)
+        return Page(items=views.experiment_summaries(session, page.items), next_cursor=page.next_cursor)
+
+
+@router.get("/{experiment_id}", responses=problems.documented(404))
+def get(experiment_id: ExperimentId, services: Injected) -> ExperimentDetail:
+    """One experiment."""
+    with services.database.read() as session:
+        return views.experiment_detail(session, lists.get_experiment(session, experiment_id))
+
+
+@router.delete("/{experiment_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problems.documented(404, 409))
+def delete(experiment_id: ExperimentId, services: Injected) -> None:
+    """Delete an experiment that has ended, with its trials, results and log."""
+    with services.database.write() as session:
+        store.delete_experiment(session, experiment_id)
+
+
+@router.post("/{experiment_id}/pause", responses=problems.documented(404, 409))
+def pause(experiment_id: ExperimentId, services: Injected) -> ExperimentSummary:
+    """Let nothing more be claimed; running trials are released with a checkpoint."""
+    with services.database.write() as session:
+        return views.experiment_summary(session, store.pause_experiment(session, experiment_id))
+
+
+@router.post("/{experiment_id}/resume", responses=problems.documented(404, 409))
+def resume(experiment_id: ExperimentId, services: Injected) -> ExperimentSummary:
+    """Go on after a pause."""
+    with services.database.write() as session:
+        summary = views.experiment_summary(session, store.resume_experiment(session, experiment_id))
+    services.driver.wake()
+    return summary
+
+
+@router.post("/{experiment_id}/cancel", responses=problems.documented(404, 409))
+def cancel(experiment_id: ExperimentId, services: Injected) -> ExperimentSummary:
+    """End the experiment and all its open trials, for good."""
+    with services.database.write() as session:
+        return views.experiment_summary(session, store.cancel_experiment(session, experiment_id))
+
+
+@router.get("/{experiment_id}/best", responses=problems.documented(404))
+def best(experiment_id: ExperimentId, services: Injected) -> Best:
+    """The best loss of a search so far. 404 until a trial has a reward."""
+    with services.database.read() as session:
+        return views.best(session, lists.get_experiment(session, experiment_id, "search"))
+
+
+@router.get("/{experiment_id}/trials", responses=problems.documented(404))
+def list_trials(
+    experiment_id: ExperimentId,
+    services: Injected,
+    *,
+    state: TrialState | None = None,
+    kind: JobKind | None = None,
+    round: Annotated[int | None, Query(ge=0, lt=2**31)] = None,  # noqa: A002 (the term of the design)
+    newest_first: bool = False,
+    cursor: NumberCursor = None,
+    limit: Limit = 50,
+) -> Page[TrialSummary]:
+    """The trials of an experiment, by number."""
+    with services.database.read() as session:
+        lists.get_experiment(session, experiment_id)
+        page = lists.list_trials(
+            session,
+            experiment_id,
+            state=state,
+            kind=kind,
+            round=round,
+            cursor=cursor,
+            limit=limit,
+            newest_first=newest_first,
+        )
+        return Page(items=[views.trial_summary(trial) for trial in page.items], next_cursor=page.next_cursor)
+
+
+@router.get(
+    "/{experiment_id}/trials.csv",
+    response_class=StreamingResponse,
+    responses=_text("text/csv") | problems.documented(404),
+)
+def download_trials(experiment_id: ExperimentId, services: Injected) -> StreamingResponse:
+    """All trials of an experiment as CSV."""
+    with services.database.read() as session:
+        lists.get_experiment(session, experiment_id)
+    headers = {"Content-Disposition": f'attachment; filename="trials-{experiment_id}.csv"'}
+    rows = stream_csv(services.database, experiment_id)
+    return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+@router.get("/{experiment_id}/rounds", responses=problems.documented(404))
+def list_rounds(
+    experiment_id: ExperimentId, services: Injected, cursor: NumberCursor = None, limit: Limit = 200
+) -> Page[RoundSummary]:
+    """The versions of a search's algorithm, by number."""
+    with services.database.read() as session:
+        lists.get_experiment(session, experiment_id, "search")
+        page = lists.list_rounds(session, experiment_id, cursor, limit)
+        return Page(items=[views.round_summary(row) for row in page.items], next_cursor=page.next_cursor)
+
+
+@router.get("/{experiment_id}/log", responses=problems.documented(404))
+def read_log(
+    experiment_id: ExperimentId, services: Injected, cursor: NumberCursor = None, limit: Limit = 200
+) -> Page[LogLine]:
+    """The event log, oldest line first; the cursor of the last page asks later for what is new."""
+    with services.database.read() as session:
+        lists.get_experiment(session, experiment_id)
+        page = lists.list_events(session, experiment_id=experiment_id, cursor=cursor, limit=limit)
+        return Page(items=[views.log_line(event) for event in page.items], next_cursor=page.next_cursor)
+
+
+@router.get(
+    "/{experiment_id}/events",
+    response_class=StreamingResponse,
+    responses=problems.documented(404) | {200: {"content": {EVENT_STREAM: {"schema": _EVENT}}}},
+)
+async def follow(
+    experiment_id: ExperimentId,
+    request: Request,
+    services: Injected,
+    caller: SignedIn,
+    last_event_id: LastEventId = None,
+) -> StreamingResponse:
+    """Live events (server-sent): every new line of the log, `progress` when the trials' states have changed, `end`
+    when the experiment has ended. Send Last-Event-ID to go on after a broken connection."""
+    services.streams.check_room(caller.name)
+    await run_in_threadpool(_check_exists, services.database, experiment_id)
+
+    async def is_admitted() -> bool:
+        return await identify(request, services.callers) is not None
+
+    async def stream() -> AsyncIterator[str]:
+        with services.streams.counted(caller.name):
+            async for message in stream_events(services.database, experiment_id, last_event_id, is_admitted):
+                yield message
+
+    return StreamingResponse(stream(), media_type=EVENT_STREAM)
+
+
+def _check_exists(database: Database, experiment_id: str) -> None:
+    with database.read() as session:
+        lists.get_experiment(session, experiment_id)

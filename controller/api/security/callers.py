@@ -1,0 +1,78 @@
+"""Who a key or a browser's session belongs to: all valid ones, read at once and remembered for a moment.
+
+A thousand workers that renew their leases share one key, so without a memory each renewal would begin with the same
+query. And because the memory holds them all, whoever guesses keys costs a look into it, and a query now and then.
+"""
+
+import asyncio
+import math
+import time
+from dataclasses import dataclass
+
+from starlette.concurrency import run_in_threadpool
+
+from paploss.client.states import Role
+from paploss.controller.store.access.keys import digest_key
+from paploss.controller.store.access.sign_ins import Purpose, find_valid
+from paploss.controller.store.database import Database
+
+REMEMBERED_SECONDS = 2.0
+"""So long a key that was revoked through another replica may still be taken by this one."""
+PAUSE_SECONDS = 0.05
+"""A secret that is not among the remembered ones may be newer than they: they are read again, at most this often."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who a request comes from."""
+
+    name: str
+    role: Role
+
+
+class Callers:
+    """The owners of keys and sessions. Used by the event loop alone; the queries run in threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._remembered: dict[tuple[Purpose, str], Caller] = {}
+        self._read_at = -math.inf
+        self._forgotten = 0
+        self._reading = asyncio.Lock()
+
+    async def find_by_key(self, key: str) -> Caller | None:
+        """The owner of an API key; none if it is unknown or revoked."""
+        return await self._find("key", key)
+
+    async def find_by_session(self, secret: str) -> Caller | None:
+        """The owner of a browser's session; none if it is unknown or over, or its key revoked."""
+        return await self._find("session", secret)
+
+    def forget(self) -> None:
+        """Read them all again: a key was revoked here, or a browser signed out. Callable from any thread."""
+        self._forgotten += 1
+        self._read_at = -math.inf
+
+    async def _find(self, purpose: Purpose, secret: str) -> Caller | None:
+        # Found by digest: what a comparison's duration could tell is about the digest of a guess, and nothing about the
+        # secret follows from that.
+        entry = (purpose, digest_key(secret))
+        arrived_at = time.monotonic()
+        found = self._remembered.get(entry)
+        if found is not None and arrived_at < self._read_at + REMEMBERED_SECONDS:
+            return found
+        async with self._reading:  # of many that ask at once, one reads
+            while self._read_at < arrived_at:
+                await asyncio.sleep(max(0.0, self._read_at + PAUSE_SECONDS - time.monotonic()))
+                await self._read()
+        return self._remembered.get(entry)
+
+    async def _read(self) -> None:
+        forgotten, started_at = self._forgotten, time.monotonic()
+        remembered = await run_in_threadpool(self._query)
+        if forgotten == self._forgotten:  # else it may hold a key that was revoked meanwhile
+            self._remembered, self._read_at = remembered, started_at
+
+    def _query(self) -> dict[tuple[Purpose, str], Caller]:
+        with self._database.read() as session:
+            return {(row.purpose, row.digest): Caller(row.name, row.role) for row in find_valid(session)}

@@ -1,0 +1,30 @@
+"""From a request to an experiment."""
+
+from paploss.client.specs import ExperimentSpec
+from paploss.controller.experiments.kinds import KINDS
+from paploss.controller.store.database import Session
+from paploss.controller.store.experiments import Idempotency, add_experiment, find_known, remember
+from paploss.controller.store.tables import Experiment
+
+
+def create(session: Session, spec: ExperimentSpec, owner: str, idempotency: Idempotency | None = None) -> Experiment:
+    """Store an experiment, running, with the trials that its request gives; the leader does the rest.
+
+    Raises:
+        NotFoundError: the request names an experiment that does not exist.
+        ConflictError: it names one whose loss does not fit; or the idempotency key was used for another request.
+    """
+    if (known := find_known(session, owner, idempotency)) is not None:
+        return known
+    kind = KINDS[spec.kind]
+    experiment = add_experiment(
+        session,
+        spec,
+        owner,
+        stage=kind.first_stage(spec),
+        planned=kind.count_planned(spec),
+        rounds=kind.count_rounds(spec),
+    )
+    kind.open(session, experiment, spec)
+    remember(session, experiment, idempotency)
+    return experiment

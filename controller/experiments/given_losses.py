@@ -1,0 +1,163 @@
+"""Comparisons and trainings: given losses, each over the same seeds.
+
+Two stages. `rates`, where it is asked for: each loss trains briefly with each factor on the learning rate. `trainings`:
+each has its rate, and trains with every seed. The choice, the trainings that follow from it and the new stage are one
+transaction.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from paploss.client.comparison import RateResult
+from paploss.client.loss_choice import LossChoice
+from paploss.client.specs import ComparisonSpec, TrainingSpec
+from paploss.client.states import Stage
+from paploss.controller.experiments.comparison import choose_rate
+from paploss.controller.search.scheduling import Pace
+from paploss.controller.store.database import Session
+from paploss.controller.store.documents import LOSS, TrialPlan
+from paploss.controller.store.errors import ConflictError, NotFoundError
+from paploss.controller.store.events import record
+from paploss.controller.store.experiments import end_experiment, find_experiment
+from paploss.controller.store.tables import Experiment
+from paploss.controller.store.trials.counts import Counts, count_ended
+from paploss.controller.store.trials.proposals import NewTrial, add_trials, trials_by_label
+from paploss.jobs.losses import LossSpec
+from paploss.jobs.profiles import PROFILES
+from paploss.jobs.spec import JobKind
+
+Spec = ComparisonSpec | TrainingSpec
+
+
+@dataclass(frozen=True)
+class GivenLosses:
+    """An experiment whose losses are given; see `paploss.controller.experiments.kinds.Kind`."""
+
+    job_kind: Literal["compare", "final"]
+    """Of its trainings."""
+
+    def first_stage(self, spec: Spec) -> Stage:
+        """The check of learning rates, where there is one."""
+        return "rates" if spec.learning_rates else "trainings"
+
+    def count_planned(self, spec: Spec) -> int:
+        """Every loss with every seed, and with every factor before."""
+        return len(spec.losses) * (len(spec.seeds) + len(spec.learning_rates))
+
+    def count_rounds(self, spec: Spec) -> None:
+        """It has none."""
+
+    def open(self, session: Session, experiment: Experiment, spec: Spec) -> None:
+        """Propose the trials of the first stage."""
+        losses = [(choice.label, _resolve_loss(session, choice, spec.profile)) for choice in spec.losses]
+        if spec.learning_rates:
+            seed = rate_check_seed(spec.seeds)
+            plan = self.plan(spec, "rate_check")
+            trials = [
+                NewTrial(kind="rate_check", label=label, loss=loss, seed=seed, learning_rate_factor=factor, plan=plan)
+                for (label, loss), factor in itertools.product(losses, spec.learning_rates)
+            ]
+            add_trials(session, experiment, trials)
+        else:
+            self._add_trainings(session, experiment, spec, [(label, loss, 1.0) for label, loss in losses])
+        message = f"{len(losses)} losses with {len(spec.seeds)} seeds each"
+        record(session, "experiment_started", message, experiment_id=experiment.id)
+
+    def is_due(self, experiment: Experiment, spec: Spec, counts: Counts, pace: Pace) -> bool:  # noqa: ARG002
+        """When all of a stage have ended."""
+        return not counts.open
+
+    def advance(
+        self,
+        session: Session,
+        experiment: Experiment,
+        spec: Spec,
+        counts: Counts,
+        pace: Pace,  # noqa: ARG002
+    ) -> None:
+        """Go to the next stage, or end."""
+        if counts.open:
+            return
+        if experiment.stage == "rates":
+            self._choose_rates(session, experiment, spec)
+        else:
+            self._end(session, experiment)
+
+    def plan(self, spec: Spec, job_kind: JobKind) -> TrialPlan:
+        """As the request says; a check of rates is as long as a proxy, and measured on `val`.
+
+        A number of epochs that was given is that of the request's own schedule.
+        """
+        is_check = job_kind == "rate_check"
+        overrides = spec.overrides
+        if is_check and spec.schedule != "proxy":
+            overrides = overrides.model_copy(update={"epochs": None})
+        return TrialPlan(
+            schedule="proxy" if is_check else spec.schedule,
+            overrides=overrides,
+            evaluate_split="val" if is_check else spec.evaluate_split,
+            timeout_seconds=spec.timeout_seconds,
+            max_failed_attempts=spec.budgets.max_failed_attempts,
+            max_preemptions=spec.budgets.max_preemptions,
+        )
+
+    def _choose_rates(self, session: Session, experiment: Experiment, spec: Spec) -> None:
+        by_label = trials_by_label(session, experiment.id, "rate_check")
+        chosen = [
+            (
+                label,
+                LOSS.read(trials[0].loss or {}),
+                choose_rate([RateResult(factor=t.learning_rate_factor, ap=t.reward) for t in trials]),
+            )
+            for label, trials in by_label.items()
+        ]
+        self._add_trainings(session, experiment, spec, chosen)
+        experiment.stage = "trainings"
+        session.flush()
+        factors = ", ".join(f"{label} {factor:g}" for label, _, factor in chosen)
+        record(session, "rates_chosen", f"factors on the learning rate: {factors}", experiment_id=experiment.id)
+
+    def _add_trainings(
+        self, session: Session, experiment: Experiment, spec: Spec, losses: Sequence[tuple[str, LossSpec, float]]
+    ) -> None:
+        """Add a trial for each loss and seed; `losses`: label, loss and learning-rate factor.
+
+        All losses have their first seed before any has its second, so that an unfinished comparison is a fair one too.
+        """
+        plan = self.plan(spec, self.job_kind)
+        trials = [
+            NewTrial(kind=self.job_kind, label=label, loss=loss, seed=seed, learning_rate_factor=factor, plan=plan)
+            for seed, (label, loss, factor) in itertools.product(spec.seeds, losses)
+        ]
+        add_trials(session, experiment, trials)
+
+    def _end(self, session: Session, experiment: Experiment) -> None:
+        total, rewarded = count_ended(session, experiment.id, self.job_kind)
+        if not rewarded:
+            reason = "no training ended with a result; see the trials' errors"
+            end_experiment(session, experiment, "failed", reason)
+            record(session, "experiment_failed", reason, experiment_id=experiment.id, level="error")
+            return
+        end_experiment(session, experiment, "succeeded")
+        message = f"{rewarded} of {total} trainings have a result"
+        record(session, "experiment_succeeded", message, experiment_id=experiment.id)
+
+
+def rate_check_seed(seeds: Sequence[int]) -> int:
+    """The one seed of the check of learning rates: none of the request's, which measure what the rate is worth."""
+    return next(seed for seed in itertools.count() if seed not in seeds)
+
+
+def _resolve_loss(session: Session, choice: LossChoice, profile: str) -> LossSpec:
+    if (loss := choice.find_loss(profile)) is not None:
+        return loss
+    search = find_experiment(session, choice.search or "")
+    if search is None or search.kind != "search":
+        raise NotFoundError(f"losses[{choice.label}].search: there is no search {choice.search}")
+    if search.best is None:
+        raise ConflictError(f"losses[{choice.label}].search: search {search.id} ({search.state}) has no best loss yet")
+    if search.profile not in PROFILES or PROFILES[search.profile].heads != PROFILES[profile].heads:
+        raise ConflictError(f"losses[{choice.label}].search: a loss for {search.profile} does not fit {profile}")
+    return LOSS.read(search.best["loss"])

@@ -1,0 +1,62 @@
+"""The kinds of experiments, each with all that the platform asks of it. Another kind is another entry in `KINDS`."""
+
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from paploss.client.states import ExperimentKind, Stage
+from paploss.controller.experiments.given_losses import GivenLosses
+from paploss.controller.experiments.search import Search
+from paploss.controller.search.scheduling import Pace
+from paploss.controller.store.database import Session
+from paploss.controller.store.documents import TrialPlan
+from paploss.controller.store.tables import Experiment
+from paploss.controller.store.trials.counts import Counts
+from paploss.jobs.spec import JobKind
+
+
+class Kind(Protocol):
+    """One kind of experiment. `spec` is always the experiment's request, of the kind's own model.
+
+    Functions that change rows are called by one process at a time, with the experiment's row locked, and do all that
+    they do in the caller's transaction; nothing in them is random but what follows from the request's seeds. So a
+    controller killed at any point comes to the same rows when it starts again.
+    """
+
+    def first_stage(self, spec: Any) -> Stage:
+        """The stage that it begins with."""
+        ...
+
+    def count_planned(self, spec: Any) -> int:
+        """How many trials the request will come to, if none fails."""
+        ...
+
+    def count_rounds(self, spec: Any) -> int | None:
+        """How many rounds are asked for; none for a kind without rounds."""
+        ...
+
+    def open(self, session: Session, experiment: Experiment, spec: Any) -> None:
+        """Propose the trials that the request itself gives, and record the start.
+
+        Raises:
+            NotFoundError, ConflictError: the request names what does not exist, or does not fit.
+        """
+        ...
+
+    def is_due(self, experiment: Experiment, spec: Any, counts: Counts, pace: Pace) -> bool:
+        """Whether `advance` would do something; asked without a lock."""
+        ...
+
+    def advance(self, session: Session, experiment: Experiment, spec: Any, counts: Counts, pace: Pace) -> None:
+        """Do all that can be done now."""
+        ...
+
+    def plan(self, spec: Any, job_kind: JobKind) -> TrialPlan:
+        """How a trial of one job kind trains: fixed when it is proposed."""
+        ...
+
+
+KINDS: Final[Mapping[ExperimentKind, Kind]] = {
+    "search": Search(),
+    "comparison": GivenLosses("compare"),
+    "training": GivenLosses("final"),
+}

@@ -1,0 +1,142 @@
+"""The rounds of a search: propose trials, and update the algorithm's state from their rewards.
+
+What to do next is decided by `paploss.controller.search.scheduling` from counts; here the decision is carried out.
+Everything random follows from (seed, version, index), and updates commit together with the proposals that follow from
+them, so a controller killed at any point comes to the same rows when it starts again.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from paploss.client.specs import SearchSpec
+from paploss.controller.experiments.algorithms import create
+from paploss.controller.experiments.losses import decode_loss, search_space
+from paploss.controller.experiments.seeds import proxy_seed
+from paploss.controller.search.algorithm import Algorithm, Sample
+from paploss.controller.search.scheduling import Action, Fail, Finish, Pace, Progress, Propose, Schedule, Update, decide
+from paploss.controller.store import rounds as store
+from paploss.controller.store.database import Session
+from paploss.controller.store.documents import TrialPlan
+from paploss.controller.store.events import record
+from paploss.controller.store.experiments import end_experiment
+from paploss.controller.store.tables import Experiment, Round
+from paploss.controller.store.trials.counts import Counts
+from paploss.controller.store.trials.proposals import NewTrial, add_trials
+
+
+def next_action(search: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> Action:
+    """What the search has to do next."""
+    schedule = Schedule(mode=spec.mode, rounds=spec.rounds, trials_per_round=spec.trials_per_round)
+    progress = Progress(
+        updates=search.round,
+        open=counts.open,
+        ready=counts.ready,
+        unrewarded=counts.unrewarded,
+        workers=pace.workers,
+        ended=pace.ended,
+    )
+    return decide(schedule, progress)
+
+
+def advance(
+    session: Session, search: Experiment, spec: SearchSpec, counts: Counts, *, pace: Pace, plan: TrialPlan
+) -> bool:
+    """Update while there are rewards for it, then propose; true once all rounds are done.
+
+    The caller holds the search's row lock; `counts` are read under it. `plan`: how its proxies train.
+    """
+    with session.no_autoflush:  # so that each row of a round and of the search is written once, at the end
+        action = _Rounds(session, search, spec, plan).go_on(counts, pace)
+    session.flush()
+    if isinstance(action, Fail):
+        end_experiment(session, search, "failed", action.reason)
+        record(session, "experiment_failed", action.reason, experiment_id=search.id, level="error")
+    return isinstance(action, Finish)
+
+
+def read_algorithm(session: Session, search: Experiment, spec: SearchSpec) -> tuple[Algorithm[Any], Any]:
+    """The algorithm of a search that has begun, with its newest state."""
+    algorithm = create(spec.algorithm, spec.rounds)
+    newest = store.find_version(session, search.id, search.round)
+    if newest is None:
+        return algorithm, algorithm.initial_state(search_space(spec))
+    return algorithm, algorithm.load(store.read_state(newest))
+
+
+class _Rounds:
+    """One search in one transaction."""
+
+    def __init__(self, session: Session, search: Experiment, spec: SearchSpec, plan: TrialPlan) -> None:
+        self._session, self._search, self._spec, self._plan = session, search, spec, plan
+        self._algorithm, self._state = read_algorithm(session, search, spec)
+        self._version = store.find_version(session, search.id, search.round) or self._add_version()
+
+    def go_on(self, counts: Counts, pace: Pace) -> Action:
+        """Update and propose while there is something to do; returns what else there is."""
+        while True:
+            match action := next_action(self._search, self._spec, counts, pace):
+                case Propose(count):
+                    self._propose(count)
+                    counts = replace(counts, open=counts.open + count)
+                case Update(count):
+                    self._update(count)
+                    counts = replace(counts, ready=counts.ready - count, unrewarded=0)
+                case _:
+                    return action
+
+    def _propose(self, count: int) -> None:
+        spec, version = self._spec, self._version
+        seed = proxy_seed(spec.seed, version.number)
+        trials = []
+        for index in range(version.proposed, version.proposed + count):
+            theta = self._algorithm.propose(self._state, spec.seed, index).tolist()
+            trials.append(
+                NewTrial(
+                    kind="proxy",
+                    loss=decode_loss(spec, theta),
+                    seed=seed,
+                    plan=self._plan,
+                    theta=theta,
+                    round=version.number,
+                    index=index,
+                )
+            )
+        add_trials(self._session, self._search, trials)
+        if spec.mode == "round" and version.proposed:
+            message = f"round {version.number}: {count} more trials, because too few of the others have a reward"
+            record(self._session, "trials_replaced", message, experiment_id=self._search.id, level="warning")
+        version.proposed += count
+
+    def _update(self, count: int) -> None:
+        """Close the version with the rewards that it gets, and go to the next one."""
+        ready = store.read_ready(self._session, self._search.id, count, by_time=self._spec.mode == "stream")
+        numbers = {sample.round for sample in ready if sample.round is not None}
+        stored = store.read_states(self._session, self._search.id, numbers)
+        states = {number: self._algorithm.load(state) for number, state in stored.items()}
+        samples = [
+            Sample(np.asarray(one.theta), one.reward, None if one.round is None else states[one.round]) for one in ready
+        ]
+        rewards = [sample.reward for sample in samples]
+        mean_reward, best_reward = float(np.mean(rewards)), max(rewards)
+        store.close_version(self._session, self._version, ready, mean_reward=mean_reward, best_reward=best_reward)
+        message = (
+            f"round {self._version.number + 1} of {self._spec.rounds}: mean AP {100 * mean_reward:.1f}, "
+            f"best {100 * best_reward:.1f} of {len(rewards)}"
+        )
+        self._state = self._algorithm.update(self._state, samples)
+        self._version = self._add_version()
+        self._search.round = self._state.version
+        record(self._session, "round_closed", message, experiment_id=self._search.id)
+
+    def _add_version(self) -> Round:
+        drawn = self._algorithm.distribution(self._state)
+        return store.add_version(
+            self._session,
+            self._search.id,
+            self._state.version,
+            state=self._algorithm.dump(self._state),
+            centre=None if drawn is None else drawn.centre.tolist(),
+            spread=None if drawn is None else drawn.spread,
+        )

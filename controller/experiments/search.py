@@ -1,0 +1,60 @@
+"""A search: rounds of proxies, then the best candidates confirmed with fresh seeds."""
+
+from paploss.client.specs import SearchSpec
+from paploss.client.states import Stage
+from paploss.controller.experiments import confirmation, rounds
+from paploss.controller.search.scheduling import Pace, Wait
+from paploss.controller.store.database import Session
+from paploss.controller.store.documents import TrialPlan
+from paploss.controller.store.events import record
+from paploss.controller.store.tables import Experiment
+from paploss.controller.store.trials.counts import Counts
+from paploss.jobs.spec import JobKind
+
+
+class Search:
+    """See `paploss.controller.experiments.kinds.Kind`."""
+
+    def first_stage(self, spec: SearchSpec) -> Stage:  # noqa: ARG002
+        """Rounds."""
+        return "rounds"
+
+    def count_planned(self, spec: SearchSpec) -> int:
+        """The proxies of all rounds, and the confirmations of the candidates, the identity and the published set."""
+        confirmed = spec.confirm.candidates + 1 + spec.confirm.published
+        return spec.rounds * spec.trials_per_round + confirmed * spec.confirm.seeds
+
+    def count_rounds(self, spec: SearchSpec) -> int:
+        """As asked for."""
+        return spec.rounds
+
+    def open(self, session: Session, experiment: Experiment, spec: SearchSpec) -> None:
+        """The leader proposes the first trials."""
+        message = f"{spec.rounds} rounds of {spec.trials_per_round} trials"
+        record(session, "experiment_started", message, experiment_id=experiment.id)
+
+    def is_due(self, experiment: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> bool:
+        """While there are rewards to learn from or trials to propose, and when all confirmations have ended."""
+        if experiment.stage == "rounds":
+            return not isinstance(rounds.next_action(experiment, spec, counts, pace), Wait)
+        return not counts.open
+
+    def advance(self, session: Session, experiment: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> None:
+        """Update and propose; confirm at the end of the rounds; choose at the end of the confirmations."""
+        if experiment.stage == "rounds":
+            if rounds.advance(session, experiment, spec, counts, pace=pace, plan=self.plan(spec, "proxy")):
+                confirmation.start(session, experiment, spec, self.plan(spec, "confirm"))
+        elif not counts.open:
+            confirmation.conclude(session, experiment, spec)
+
+    def plan(self, spec: SearchSpec, job_kind: JobKind) -> TrialPlan:
+        """Proxies have the proxy schedule and may be pruned; confirmations the one that the request names."""
+        is_proxy = job_kind == "proxy"
+        return TrialPlan(
+            schedule="proxy" if is_proxy else spec.confirm.schedule,
+            overrides=spec.overrides,
+            prune=is_proxy and spec.prune,
+            timeout_seconds=spec.timeout_seconds,
+            max_failed_attempts=spec.budgets.max_failed_attempts,
+            max_preemptions=spec.budgets.max_preemptions,
+        )

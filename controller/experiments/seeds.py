@@ -1,0 +1,23 @@
+"""Seeds of trainings, each a function of the search's seed."""
+
+import numpy as np
+
+_PROXIES, _CONFIRMATIONS = 1, 2
+
+
+def proxy_seed(seed: int, round_number: int) -> int:
+    """The seed of all trials of one version of the algorithm.
+
+    One for all of them, so that what a seed adds to every AP cancels in the advantages; another one for each version,
+    so that the search as a whole does not fit one seed.
+    """
+    return _derive(seed, _PROXIES, round_number)
+
+
+def confirm_seed(seed: int, index: int) -> int:
+    """The `index`-th seed for confirming candidates: none that the search has used."""
+    return _derive(seed, _CONFIRMATIONS, index)
+
+
+def _derive(seed: int, purpose: int, index: int) -> int:
+    return int(np.random.SeedSequence((seed, purpose, index)).generate_state(1)[0] >> 1)

@@ -1,0 +1,30 @@
+"""What the algorithms share whose state is a truncated normal: all but how they learn."""
+
+from typing import Any
+
+from paploss.controller.search.algorithm import Distribution
+from paploss.controller.search.policy import PolicyState, Vector, mean, sample
+
+
+class PolicySearch:
+    """The functions of `paploss.controller.search.algorithm.Algorithm` that follow from a `PolicyState`."""
+
+    def propose(self, state: PolicyState, seed: int, index: int) -> Vector:
+        """A sample of the policy."""
+        return sample(state, seed, index)
+
+    def best_guess(self, state: PolicyState) -> Vector:
+        """The mean of the truncated law; near an end of [0, 1] its location is a point that no trial was near."""
+        return mean(state)
+
+    def distribution(self, state: PolicyState) -> Distribution:
+        """The location and the scale."""
+        return Distribution(state.mu, state.sigma)
+
+    def dump(self, state: PolicyState) -> dict[str, Any]:
+        """Version, mu and sigma."""
+        return state.to_json()
+
+    def load(self, document: dict[str, Any]) -> PolicyState:
+        """The inverse of `dump`."""
+        return PolicyState.from_json(document)

@@ -1,0 +1,61 @@
+"""API keys: made once, shown once, stored as a digest. A key is 256 random bits, so one SHA-256 is enough."""
+
+import hashlib
+import secrets
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from paploss.client.states import Role
+from paploss.controller.store.database import read_clock
+from paploss.controller.store.errors import ConflictError, NotFoundError
+from paploss.controller.store.tables import ApiKey, SignIn
+
+KEY_PREFIX = "paploss_"
+
+
+def create_key(session: Session, name: str, role: Role) -> str:
+    """Make a key and return it, for the only time.
+
+    Raises:
+        ConflictError: the name is taken (also by a revoked key, so that the audit trail stays clear).
+    """
+    if session.get(ApiKey, name) is not None:
+        raise ConflictError(f"there is an API key named {name!r} already")
+    key = KEY_PREFIX + secrets.token_urlsafe(32)
+    session.add(ApiKey(name=name, role=role, digest=digest_key(key)))
+    session.flush()
+    return key
+
+
+def install_key(session: Session, role: Role, key: str) -> None:
+    """Make the operator's own key of a role valid; one installed earlier ends, with the browser sessions it opened."""
+    name, digest = f"installed-{role}", digest_key(key)
+    row = session.get(ApiKey, name)
+    if row is None:
+        session.add(ApiKey(name=name, role=role, digest=digest))
+    elif row.digest != digest:
+        row.digest, row.revoked_at = digest, None
+        session.execute(delete(SignIn).where(SignIn.key_name == name))
+
+
+def find_key(session: Session, key: str) -> ApiKey | None:
+    """The stored row of a presented key, or none if it is unknown or revoked."""
+    return session.scalar(select(ApiKey).where(ApiKey.digest == digest_key(key), ApiKey.revoked_at.is_(None)))
+
+
+def revoke_key(session: Session, name: str) -> None:
+    """End a key's validity; repeating it is harmless.
+
+    Raises:
+        NotFoundError: no key of this name.
+    """
+    row = session.get(ApiKey, name)
+    if row is None:
+        raise NotFoundError(f"no API key named {name!r}")
+    row.revoked_at = row.revoked_at or read_clock(session)
+
+
+def digest_key(key: str) -> str:
+    """SHA-256 of a key, hexadecimal."""
+    return hashlib.sha256(key.encode()).hexdigest()

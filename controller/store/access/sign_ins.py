@@ -1,0 +1,84 @@
+"""Signing in to the page: sessions of browsers, and one-time codes that open one. Both end when their key is revoked.
+
+The secrets are 256 random bits and only their SHA-256 is stored, so reading the table lets nobody in.
+"""
+
+import secrets
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from paploss.client.states import Role
+from paploss.controller.store.access.keys import digest_key
+from paploss.controller.store.database import now, read_clock
+from paploss.controller.store.tables import ApiKey, SignIn
+
+CODE_SECONDS = 600.0
+
+Purpose = Literal["key", "session"]
+
+
+@dataclass(frozen=True)
+class ValidSecret:
+    """A secret that lets somebody in, by its digest, and whom."""
+
+    purpose: Purpose
+    digest: str
+    name: str
+    role: Role
+
+
+def create_session(session: Session, key_name: str, seconds: float) -> str:
+    """Open a browser's session with the rights of a key; returns its secret, for the cookie."""
+    return _create(session, key_name, "session", seconds)
+
+
+def create_code(session: Session, key_name: str, seconds: float = CODE_SECONDS) -> str:
+    """Make a code that opens one session with the rights of a key, once."""
+    return _create(session, key_name, "code", seconds)
+
+
+def find_valid(session: Session) -> list[ValidSecret]:
+    """Every key that is not revoked, and every browser's session that is not over."""
+    keys = session.execute(select(ApiKey.digest, ApiKey.name, ApiKey.role).where(ApiKey.revoked_at.is_(None)))
+    sessions = session.execute(
+        select(SignIn.digest, ApiKey.name, ApiKey.role)
+        .join(ApiKey, SignIn.key_name == ApiKey.name)
+        .where(SignIn.purpose == "session", SignIn.expires_at > now(), ApiKey.revoked_at.is_(None))
+    )
+    return [ValidSecret("key", *row) for row in keys] + [ValidSecret("session", *row) for row in sessions]
+
+
+def use_code(session: Session, code: str) -> ApiKey | None:
+    """The key that a code stands for, and the end of the code; none if it was used, is too old or its key revoked."""
+    key = session.scalar(
+        select(ApiKey)
+        .join(SignIn, SignIn.key_name == ApiKey.name)
+        .where(
+            SignIn.digest == digest_key(code),
+            SignIn.purpose == "code",
+            SignIn.expires_at > now(),
+            ApiKey.revoked_at.is_(None),
+        )
+    )
+    used = session.execute(
+        delete(SignIn).where(SignIn.digest == digest_key(code), SignIn.purpose == "code").returning(SignIn.digest)
+    )
+    # Of two requests with the same code at once, only one deletes the row.
+    return key if used.one_or_none() is not None else None
+
+
+def end_session(session: Session, secret: str) -> None:
+    """Sign a browser out; repeating it is harmless."""
+    session.execute(delete(SignIn).where(SignIn.digest == digest_key(secret)))
+
+
+def _create(session: Session, key_name: str, purpose: Literal["session", "code"], seconds: float) -> str:
+    session.execute(delete(SignIn).where(SignIn.expires_at < now()))
+    secret = secrets.token_urlsafe(32)
+    expires_at = read_clock(session) + seconds
+    session.add(SignIn(digest=digest_key(secret), key_name=key_name, purpose=purpose, expires_at=expires_at))
+    session.flush()
+    return secret

@@ -1,0 +1,33 @@
+"""The documents in the tables' JSON columns."""
+
+from typing import Final, Literal
+
+from pydantic import Field
+
+from paploss.client.documents import SPEC
+from paploss.jobs.documents import Schema
+from paploss.jobs.losses import LossSpec
+from paploss.jobs.spec import JobResult, Message, Metrics, Overrides
+
+
+class TrialPlan(Message):
+    """How a trial trains, fixed when it is proposed; its loss, seed and learning-rate factor are columns.
+
+    What is the same for a whole experiment (profile, data set, GPUs) is in the experiment's request.
+    """
+
+    schedule: Literal["proxy", "final"]
+    overrides: Overrides = Overrides()
+    evaluate_split: Literal["val", "test"] = "val"
+    prune: bool = Field(False, description="stop it where it is hopeless beside the trials around it")
+    timeout_seconds: float | None = None
+    max_failed_attempts: int
+    max_preemptions: int
+
+
+__all__ = ["LOSS", "METRICS", "PLAN", "RESULT", "SPEC", "TrialPlan"]
+
+PLAN: Final[Schema[TrialPlan]] = Schema("the plan of the trial", TrialPlan)
+LOSS: Final[Schema[LossSpec]] = Schema("the loss", LossSpec)
+RESULT: Final[Schema[JobResult]] = Schema("the result", JobResult)
+METRICS: Final[Schema[Metrics]] = Schema("the metrics", Metrics)

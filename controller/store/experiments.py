@@ -1,0 +1,210 @@
+"""The rows of experiments, and every change of an experiment's state by request. Repeating one is harmless.
+
+    running -> paused, cancelled, succeeded, failed        paused -> running, cancelled
+
+The leader's own transitions (a round closed, confirmed, too many failures) are in `controller/experiments/`. Both take
+the experiment's row lock first, so they never interleave.
+"""
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from paploss.client.specs import ExperimentSpec
+from paploss.client.states import FINAL_EXPERIMENT_STATES, ExperimentState, Stage
+from paploss.controller.store.database import read_clock
+from paploss.controller.store.documents import SPEC
+from paploss.controller.store.errors import ConflictError, NotFoundError
+from paploss.controller.store.events import record
+from paploss.controller.store.tables import DeletedExperiment, Experiment, IdempotencyKey
+from paploss.controller.store.trials.transitions import cancel_open_trials
+
+_ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+@dataclass(frozen=True)
+class Idempotency:
+    """An Idempotency-Key with the SHA-256 (hexadecimal) of the request that it came with."""
+
+    key: str
+    fingerprint: str
+
+
+def add_experiment(
+    session: Session, spec: ExperimentSpec, owner: str, *, stage: Stage, planned: int, rounds: int | None
+) -> Experiment:
+    """Store an experiment, running, without a trial yet."""
+    experiment = Experiment(
+        id=new_experiment_id(),
+        kind=spec.kind,
+        name=spec.name,
+        owner=owner,
+        state="running",
+        stage=stage,
+        spec=SPEC.write(spec),
+        profile=spec.profile,
+        gpus=spec.trial_gpus,
+        priority=spec.priority,
+        max_running_trials=spec.max_running_trials,
+        rounds=rounds,
+        planned=planned,
+        next_number=0,
+        round=0,
+    )
+    session.add(experiment)
+    session.flush()
+    return experiment
+
+
+def list_running(session: Session) -> Sequence[Experiment]:
+    """Running experiments, the oldest first."""
+    return session.scalars(select(Experiment).where(Experiment.state == "running").order_by(Experiment.id)).all()
+
+
+def list_waiting_for(session: Session, gpus: int) -> set[str]:
+    """Ids of the running experiments of a resource class."""
+    return set(session.scalars(select(Experiment.id).where(Experiment.state == "running", Experiment.gpus == gpus)))
+
+
+def find_experiment(session: Session, experiment_id: str) -> Experiment | None:
+    """The experiment; none where there is no such one."""
+    return session.get(Experiment, experiment_id)
+
+
+def lock_experiment(session: Session, experiment_id: str) -> Experiment:
+    """The experiment, its row locked until the end of the transaction, as it is now.
+
+    Raises:
+        NotFoundError: no such experiment.
+    """
+    experiment = session.scalar(
+        select(Experiment)
+        .where(Experiment.id == experiment_id)
+        .with_for_update(key_share=True)  # trials may still be inserted and events written meanwhile
+        .execution_options(populate_existing=True)
+    )
+    if experiment is None:
+        raise NotFoundError(f"there is no experiment {experiment_id}")
+    return experiment
+
+
+def pause_experiment(session: Session, experiment_id: str) -> Experiment:
+    """Let nothing more be claimed; running trials are released with a checkpoint, charged to no budget.
+
+    Raises:
+        NotFoundError: no such experiment.
+        ConflictError: it is final.
+    """
+    experiment = lock_experiment(session, experiment_id)
+    if experiment.state == "running":
+        experiment.state = "paused"
+        record(session, "experiment_paused", "paused", experiment_id=experiment.id)
+    elif experiment.state != "paused":
+        raise ConflictError(f"experiment {experiment_id} is already {experiment.state}")
+    return experiment
+
+
+def resume_experiment(session: Session, experiment_id: str) -> Experiment:
+    """Go on after a pause.
+
+    Raises:
+        NotFoundError: no such experiment.
+        ConflictError: it is final.
+    """
+    experiment = lock_experiment(session, experiment_id)
+    if experiment.state == "paused":
+        experiment.state = "running"
+        record(session, "experiment_resumed", "resumed", experiment_id=experiment.id)
+    elif experiment.state != "running":
+        raise ConflictError(f"experiment {experiment_id} is already {experiment.state}")
+    return experiment
+
+
+def cancel_experiment(session: Session, experiment_id: str) -> Experiment:
+    """End it and its open trials; workers are told with their next renewal.
+
+    Raises:
+        NotFoundError: no such experiment.
+        ConflictError: it has succeeded or failed already.
+    """
+    experiment = lock_experiment(session, experiment_id)
+    if experiment.state in ("running", "paused"):
+        end_experiment(session, experiment, "cancelled")
+        record(session, "experiment_cancelled", "cancelled", experiment_id=experiment.id)
+    elif experiment.state != "cancelled":
+        raise ConflictError(f"experiment {experiment_id} is already {experiment.state}")
+    return experiment
+
+
+def end_experiment(session: Session, experiment: Experiment, state: ExperimentState, reason: str = "") -> None:
+    """Set a final state on an experiment whose row is locked, and cancel what is still open."""
+    experiment.state = state
+    experiment.reason = reason
+    experiment.finished_at = read_clock(session)
+    session.flush()
+    cancel_open_trials(session, experiment.id)
+
+
+def delete_experiment(session: Session, experiment_id: str) -> None:
+    """Delete a final experiment with everything that belongs to it; its id is remembered, for the sake of its files.
+
+    Raises:
+        NotFoundError: no such experiment.
+        ConflictError: it is not final.
+    """
+    experiment = lock_experiment(session, experiment_id)
+    if experiment.state not in FINAL_EXPERIMENT_STATES:
+        raise ConflictError(f"experiment {experiment_id} is {experiment.state}; cancel it first")
+    session.execute(delete(Experiment).where(Experiment.id == experiment_id))
+    session.add(DeletedExperiment(id=experiment_id))
+
+
+def new_experiment_id() -> str:
+    """An id of 13 characters that sorts by time: 45 bits of milliseconds, then 20 random bits."""
+    number = (time.time_ns() // 1_000_000 << 20) | secrets.randbits(20)
+    return "".join(_ID_ALPHABET[number >> shift & 31] for shift in range(60, -5, -5))
+
+
+def find_known(session: Session, owner: str, idempotency: Idempotency | None) -> Experiment | None:
+    """What the same request has made before; none where it has not.
+
+    Raises:
+        ConflictError: the key was used for another request.
+    """
+    if idempotency is None:
+        return None
+    known = session.get(IdempotencyKey, (owner, idempotency.key))
+    if known is None:
+        return None
+    if known.fingerprint != idempotency.fingerprint:
+        raise ConflictError(f"Idempotency-Key {idempotency.key!r} was used for another request")
+    return session.get_one(Experiment, known.experiment_id)
+
+
+def remember(session: Session, experiment: Experiment, idempotency: Idempotency | None) -> None:
+    """Keep what a request has made, for `find_known`.
+
+    Raises:
+        ConflictError: the key is being used by another request at this moment.
+    """
+    if idempotency is None:
+        return
+    session.add(
+        IdempotencyKey(
+            owner=experiment.owner,
+            key=idempotency.key,
+            fingerprint=idempotency.fingerprint,
+            experiment_id=experiment.id,
+        )
+    )
+    try:
+        session.flush()
+    except IntegrityError:
+        raise ConflictError(
+            f"Idempotency-Key {idempotency.key!r} is being used by another request at this moment; repeat this one"
+        ) from None

@@ -1,0 +1,1 @@
+"""What the API, the page and monitoring read; nothing here writes."""

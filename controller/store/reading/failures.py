@@ -1,0 +1,60 @@
+"""What went wrong in a search, gathered by reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from paploss.client.states import Outcome
+from paploss.controller.store.tables import Attempt, Trial
+
+REASON_CHARACTERS = 300
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Attempts that ended in the same way."""
+
+    outcome: Outcome
+    """failed, or taken away: preempted, expired."""
+    error_kind: str | None
+    reason: str
+    """First line of the error; empty where a worker was only taken away."""
+    count: int
+    trial_id: str
+    """The newest trial that met it."""
+    last_at: float
+    """Seconds since 1970."""
+
+
+def read_failures(session: Session, experiment_id: str, limit: int = 20) -> Sequence[Failure]:
+    """Attempts that ended without a result, by reason, the most frequent first; `limit` reasons at most."""
+    reason = func.coalesce(func.substr(Attempt.error, 1, REASON_CHARACTERS), "")
+    rows = session.execute(
+        select(
+            Attempt.outcome,
+            Attempt.error_kind,
+            reason,
+            func.count(),
+            func.max(Attempt.trial_id),
+            func.max(Attempt.ended_at),
+        )
+        .join(Trial, Trial.id == Attempt.trial_id)
+        .where(Trial.experiment_id == experiment_id, Attempt.outcome.in_(("failed", "preempted", "expired")))
+        .group_by(Attempt.outcome, Attempt.error_kind, reason)
+    )
+    merged: dict[tuple[str, str | None, str], Failure] = {}
+    for outcome, error_kind, text, count, trial_id, last_at in rows:
+        line = text.partition("\n")[0]
+        key = (outcome, error_kind, line)
+        before = merged.get(key)
+        merged[key] = Failure(
+            outcome,
+            error_kind,
+            line,
+            count + (before.count if before else 0),
+            max(trial_id, before.trial_id) if before else trial_id,
+            max(last_at or 0, before.last_at) if before else last_at or 0,
+        )
+    return sorted(merged.values(), key=lambda failure: (failure.outcome != "failed", -failure.count))[:limit]

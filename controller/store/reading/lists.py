@@ -1,0 +1,285 @@
+"""What the API and the page read. Lists come in pages: pass the last page's `next_cursor` to get the next one."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from paploss.client.states import ExperimentKind, ExperimentState, TrialState
+from paploss.controller.store.database import now
+from paploss.controller.store.errors import NotFoundError
+from paploss.controller.store.tables import (
+    ApiKey,
+    Attempt,
+    Evaluation,
+    Event,
+    Experiment,
+    LateResult,
+    Round,
+    Trial,
+    Worker,
+)
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Page(Generic[Item]):
+    """A part of a list; `next_cursor` is none on the last page."""
+
+    items: Sequence[Item]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """Where a running trial is."""
+
+    id: str
+    experiment_id: str
+    iteration: int
+    total_iterations: int | None
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """How many live workers there are, how many of them run a trial, and their GPUs likewise."""
+
+    live: int
+    busy: int
+    gpus: int
+    gpus_busy: int
+
+
+def get_experiment(session: Session, experiment_id: str, kind: ExperimentKind | None = None) -> Experiment:
+    """One experiment; `kind` asks for one of that kind.
+
+    Raises:
+        NotFoundError: no such experiment.
+    """
+    experiment = session.get(Experiment, experiment_id)
+    if experiment is None or (kind is not None and experiment.kind != kind):
+        raise NotFoundError(f"there is no {kind or 'experiment'} {experiment_id}")
+    return experiment
+
+
+def get_trial(session: Session, trial_id: str) -> Trial:
+    """One trial.
+
+    Raises:
+        NotFoundError: no such trial.
+    """
+    trial = session.get(Trial, trial_id)
+    if trial is None:
+        raise NotFoundError(f"there is no trial {trial_id}")
+    return trial
+
+
+def list_experiments(
+    session: Session,
+    *,
+    kinds: Sequence[ExperimentKind] | None = None,
+    state: ExperimentState | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page[Experiment]:
+    """Experiments, newest first."""
+    query = select(Experiment).order_by(Experiment.id.desc()).limit(limit + 1)
+    if kinds is not None:
+        query = query.where(Experiment.kind.in_(kinds))
+    if state is not None:
+        query = query.where(Experiment.state == state)
+    if cursor is not None:
+        query = query.where(Experiment.id < cursor)
+    return _page(session.scalars(query).all(), limit, lambda search: search.id)
+
+
+def list_trials(
+    session: Session,
+    experiment_id: str,
+    *,
+    state: TrialState | None = None,
+    kind: str | None = None,
+    round: int | None = None,  # noqa: A002
+    cursor: str | None = None,
+    limit: int = 50,
+    newest_first: bool = False,
+) -> Page[Trial]:
+    """An experiment's trials by number."""
+    order = Trial.number.desc() if newest_first else Trial.number
+    query = select(Trial).where(Trial.experiment_id == experiment_id).order_by(order).limit(limit + 1)
+    if state is not None:
+        query = query.where(Trial.state == state)
+    if kind is not None:
+        query = query.where(Trial.kind == kind)
+    if round is not None:
+        query = query.where(Trial.round == round)
+    if cursor is not None:
+        after = _number(cursor)
+        query = query.where(Trial.number < after if newest_first else Trial.number > after)
+    return _page(session.scalars(query).all(), limit, lambda trial: str(trial.number))
+
+
+def list_rounds(session: Session, experiment_id: str, cursor: str | None = None, limit: int = 200) -> Page[Round]:
+    """The versions of a search's algorithm by number."""
+    query = select(Round).where(Round.experiment_id == experiment_id).order_by(Round.number).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(Round.number > _number(cursor))
+    return _page(session.scalars(query).all(), limit, lambda row: str(row.number))
+
+
+def list_events(
+    session: Session,
+    *,
+    experiment_id: str | None = None,
+    trial_id: str | None = None,
+    cursor: str | None = None,
+    limit: int = 200,
+) -> Page[Event]:
+    """The event log, oldest first; a cursor is always given, to ask later for what is new."""
+    query = select(Event).order_by(Event.id).limit(limit)
+    if experiment_id is not None:
+        query = query.where(Event.experiment_id == experiment_id)
+    if trial_id is not None:
+        query = query.where(Event.trial_id == trial_id)
+    if cursor is not None:
+        query = query.where(Event.id > _number(cursor))
+    items = session.scalars(query).all()
+    return Page(items, str(items[-1].id) if items else cursor)
+
+
+def latest_events(session: Session, experiment_id: str | None = None, limit: int = 50) -> Sequence[Event]:
+    """The newest lines of the event log, oldest of them first."""
+    query = select(Event).order_by(Event.id.desc()).limit(limit)
+    if experiment_id is not None:
+        query = query.where(Event.experiment_id == experiment_id)
+    return session.scalars(query).all()[::-1]
+
+
+def latest_obstacles(session: Session, limit: int = 5) -> Sequence[Event]:
+    """The newest events about elastic workers that cannot begin, newest first."""
+    kinds = ("workers_blocked", "workers_unblocked")
+    return session.scalars(
+        select(Event).where(Event.kind.in_(kinds), Event.experiment_id.is_(None)).order_by(Event.id.desc()).limit(limit)
+    ).all()
+
+
+def standing_obstacles(session: Session) -> list[str]:
+    """What keeps elastic workers from starting now, a line for each pool that is concerned."""
+    newest: dict[str, Event] = {}
+    for event in latest_obstacles(session, limit=50):
+        newest.setdefault(event.message.partition(": ")[0], event)  # messages begin with the pool
+    return [event.message for event in newest.values() if event.kind == "workers_blocked"]
+
+
+def list_workers(session: Session, cursor: str | None = None, limit: int = 200) -> Page[Worker]:
+    """Workers by name, whenever they were last seen."""
+    query = select(Worker).order_by(Worker.name).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(Worker.name > cursor)
+    return _page(session.scalars(query).all(), limit, lambda worker: worker.name)
+
+
+def find_known_workers(session: Session, names: Collection[str]) -> set[str]:
+    """Those of the names that a worker has claimed a trial under."""
+    return set(session.scalars(select(Worker.name).where(Worker.name.in_(names))))
+
+
+def running_trials(session: Session, workers: Sequence[str]) -> dict[str, RunningTrial]:
+    """What these workers run, by their names; those that run nothing are left out."""
+    rows = session.execute(
+        select(Trial.worker, Trial.id, Trial.experiment_id, Trial.iteration, Trial.total_iterations)
+        .where(Trial.state == "running", Trial.worker.in_(workers))
+        .order_by(Trial.id)
+    )
+    return {row.worker: RunningTrial(*row[1:]) for row in rows}
+
+
+def measure_fleet(session: Session, waiting: Collection[str], lease_seconds: float) -> Fleet:
+    """The live workers: those that wait at the queue, and those that were seen within one lease time."""
+    seen = session.execute(
+        select(Worker.name, Worker.gpus).where(
+            or_(Worker.name.in_(waiting), Worker.last_seen_at > now() - lease_seconds)
+        )
+    )
+    gpus: dict[str, int] = dict.fromkeys(waiting, 0) | dict(seen.all())
+    running = session.scalars(select(Trial.worker).where(Trial.state == "running").distinct()).all()
+    busy = gpus.keys() & set(running)
+    return Fleet(
+        live=len(gpus), busy=len(busy), gpus=sum(gpus.values()), gpus_busy=sum(gpus[name] for name in busy if name)
+    )
+
+
+def list_attempts(session: Session, trial_id: str) -> Sequence[Attempt]:
+    """A trial's attempts in order."""
+    return session.scalars(select(Attempt).where(Attempt.trial_id == trial_id).order_by(Attempt.number)).all()
+
+
+def list_evaluations(session: Session, trial_id: str) -> Sequence[Evaluation]:
+    """A trial's evaluations in order: its learning curve."""
+    return session.scalars(
+        select(Evaluation).where(Evaluation.trial_id == trial_id).order_by(Evaluation.iteration)
+    ).all()
+
+
+def list_late_results(session: Session, trial_id: str) -> Sequence[LateResult]:
+    """Results of a trial that came too late and were not counted."""
+    return session.scalars(select(LateResult).where(LateResult.trial_id == trial_id).order_by(LateResult.id)).all()
+
+
+def list_keys(session: Session) -> Sequence[ApiKey]:
+    """All API keys, revoked ones too."""
+    return session.scalars(select(ApiKey).order_by(ApiKey.name)).all()
+
+
+def count_trials(session: Session, experiment_ids: Sequence[str]) -> dict[str, dict[TrialState, int]]:
+    """How many trials of each experiment are in each state (states without trials are left out)."""
+    counts: dict[str, dict[TrialState, int]] = {experiment_id: {} for experiment_id in experiment_ids}
+    rows = session.execute(
+        select(Trial.experiment_id, Trial.state, func.count())
+        .where(Trial.experiment_id.in_(experiment_ids))
+        .group_by(Trial.experiment_id, Trial.state)
+    )
+    for experiment_id, state, count in rows:
+        counts[experiment_id][state] = count
+    return counts
+
+
+def count_all_trials(session: Session) -> dict[TrialState, int]:
+    """How many trials of running and paused experiments are in each state."""
+    rows = session.execute(
+        select(Trial.state, func.count())
+        .join(Experiment)
+        .where(Experiment.state.in_(("running", "paused")))
+        .group_by(Trial.state)
+    )
+    return dict(rows.all())
+
+
+def count_experiments(session: Session) -> dict[ExperimentState, int]:
+    """How many experiments are in each state."""
+    rows = session.execute(select(Experiment.state, func.count()).group_by(Experiment.state))
+    return dict(rows.all())
+
+
+def best_trial(session: Session, experiment_id: str, kind: str = "proxy") -> Trial | None:
+    """The trial with the highest reward, the earliest of equals."""
+    return session.scalar(
+        select(Trial)
+        .where(Trial.experiment_id == experiment_id, Trial.kind == kind, Trial.reward.is_not(None))
+        .order_by(Trial.reward.desc(), Trial.number)
+        .limit(1)
+    )
+
+
+def _number(cursor: str) -> int:
+    try:
+        return int(cursor)
+    except ValueError:
+        raise NotFoundError(f"cursor: expected a next_cursor of this list, got {cursor!r}") from None
+
+
+def _page(items: Sequence[Item], limit: int, key: Callable[[Item], str]) -> Page[Item]:
+    return Page(items[:limit], key(items[limit - 1]) if len(items) > limit else None)

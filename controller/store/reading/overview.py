@@ -1,0 +1,274 @@
+"""What the page and the figures read beyond plain lists: whole columns of a search's trials, and sorted tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from paploss.client.states import REWARDED_STATES, TrialState
+from paploss.controller.store.tables import Experiment, Round, Trial
+from paploss.jobs.spec import JobKind
+
+TrialOrder = Literal["number", "round", "state", "ap", "iteration", "seconds", "worker", "label"]
+
+_COLUMNS = {
+    "number": Trial.number,
+    "round": Trial.round,
+    "state": Trial.state,
+    "ap": Trial.reward,
+    "iteration": Trial.iteration,
+    "seconds": Trial.seconds,
+    "worker": Trial.worker,
+    "label": Trial.label,
+}
+
+
+@dataclass(frozen=True)
+class Reward:
+    """One rewarded trial, as the reward figure shows it."""
+
+    trial_id: str
+    number: int
+    round: int
+    reward: float
+    state: TrialState
+
+
+@dataclass(frozen=True)
+class LabelRewards:
+    """The rewards of one candidate or loss over its seeds."""
+
+    label: str
+    rewards: tuple[float, ...]
+    planned: int
+
+
+def read_rewards(session: Session, experiment_id: str) -> Sequence[Reward]:
+    """All rewarded proxies of a search, by number."""
+    rows = session.execute(
+        select(Trial.id, Trial.number, Trial.round, Trial.reward, Trial.state)
+        .where(Trial.experiment_id == experiment_id, Trial.kind == "proxy", Trial.state.in_(REWARDED_STATES))
+        .order_by(Trial.number)
+    )
+    return [
+        Reward(trial_id, number, round_number, reward, state)
+        for trial_id, number, round_number, reward, state in rows
+        if round_number is not None and reward is not None
+    ]
+
+
+def read_label_rewards(session: Session, experiment_id: str) -> Sequence[LabelRewards]:
+    """Confirmations or trainings of a search by label, the highest mean first; labels without a reward last."""
+    rows = session.execute(
+        select(Trial.label, Trial.reward)
+        .where(Trial.experiment_id == experiment_id, Trial.kind.not_in(("proxy", "rate_check")))
+        .order_by(Trial.number)
+    )
+    rewards: dict[str, list[float]] = {}
+    planned: dict[str, int] = {}
+    for label, reward in rows:
+        planned[label] = planned.get(label, 0) + 1
+        rewards.setdefault(label, []).extend([] if reward is None else [reward])
+    found = [LabelRewards(label, tuple(values), planned[label]) for label, values in rewards.items()]
+    return sorted(found, key=lambda row: -sum(row.rewards) / len(row.rewards) if row.rewards else 1.0)
+
+
+@dataclass(frozen=True)
+class TrialFilter:
+    """Which trials a table shows; none of the conditions where nothing is given."""
+
+    state: TrialState | None = None
+    kind: JobKind | None = None
+    worker: str | None = None
+
+    def conditions(self, experiment_id: str) -> list[ColumnElement[bool]]:
+        """The WHERE clauses."""
+        given = ((Trial.state, self.state), (Trial.kind, self.kind), (Trial.worker, self.worker))
+        return [Trial.experiment_id == experiment_id, *(column == value for column, value in given if value)]
+
+
+def sort_trials(
+    session: Session,
+    experiment_id: str,
+    *,
+    order: TrialOrder,
+    descending: bool,
+    offset: int,
+    limit: int,
+    only: TrialFilter = TrialFilter(),
+) -> tuple[Sequence[Trial], int]:
+    """One page of a search's trials by any column, and how many there are; rows without a value come last in both
+    directions."""
+    column = _COLUMNS[order]
+    conditions = only.conditions(experiment_id)
+    # Only ids are sorted: a row has a theta, and a sort would carry it along.
+    ids = session.scalars(
+        select(Trial.id)
+        .where(*conditions)
+        .order_by(column.is_(None), column.desc() if descending else column, Trial.number)
+        .offset(offset)
+        .limit(limit)
+    ).all()
+    rows = {trial.id: trial for trial in session.scalars(select(Trial).where(Trial.id.in_(ids)))}
+    total = session.scalar(select(func.count()).select_from(Trial).where(*conditions))
+    return [rows[trial_id] for trial_id in ids], total or 0
+
+
+def open_classes(session: Session) -> set[int]:
+    """Resource classes (GPUs per trial) of the searches that have not ended."""
+    return set(session.scalars(select(Experiment.gpus).where(Experiment.state.in_(("running", "paused"))).distinct()))
+
+
+def seconds_per_trial(session: Session, experiment_ids: Sequence[str], window: int = 24) -> dict[str, float]:
+    """Time between the ends of each search's last `window` trials, on average: what a trial takes with the workers at
+    hand. A search has no entry until three of its trials have ended."""
+    place = func.row_number().over(partition_by=Trial.experiment_id, order_by=Trial.finished_at.desc())
+    ends = (
+        select(Trial.experiment_id, Trial.finished_at, place.label("place"))
+        .where(Trial.experiment_id.in_(experiment_ids), Trial.finished_at.is_not(None))
+        .subquery()
+    )
+    rows = session.execute(
+        select(ends.c.experiment_id, func.min(ends.c.finished_at), func.max(ends.c.finished_at), func.count())
+        .where(ends.c.place <= window)
+        .group_by(ends.c.experiment_id)
+    )
+    return {experiment_id: (last - first) / (count - 1) for experiment_id, first, last, count in rows if count >= 3}
+
+
+def best_rewards(session: Session, experiment_ids: Sequence[str]) -> dict[str, float]:
+    """The highest reward of each search's proxies; no entry without any."""
+    rows = session.execute(
+        select(Trial.experiment_id, func.max(Trial.reward))
+        .where(Trial.experiment_id.in_(experiment_ids), Trial.kind == "proxy", Trial.reward.is_not(None))
+        .group_by(Trial.experiment_id)
+    )
+    return {experiment_id: best for experiment_id, best in rows if best is not None}
+
+
+def best_label_means(session: Session, experiment_ids: Sequence[str]) -> dict[str, float]:
+    """The highest mean over the seeds of one loss, of each training request; no entry without any reward."""
+    means = (
+        select(Trial.experiment_id, func.avg(Trial.reward).label("mean"))
+        .where(
+            Trial.experiment_id.in_(experiment_ids),
+            Trial.kind.not_in(("proxy", "rate_check")),
+            Trial.reward.is_not(None),
+        )
+        .group_by(Trial.experiment_id, Trial.label)
+        .subquery()
+    )
+    rows = session.execute(select(means.c.experiment_id, func.max(means.c.mean)).group_by(means.c.experiment_id))
+    return {experiment_id: best for experiment_id, best in rows if best is not None}
+
+
+def mean_rewards(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[float]]:
+    """The mean reward of each closed round, in order, for each search: what a sparkline shows."""
+    means: dict[str, list[float]] = {experiment_id: [] for experiment_id in experiment_ids}
+    rows = session.execute(
+        select(Round.experiment_id, Round.mean_reward)
+        .where(Round.experiment_id.in_(experiment_ids), Round.mean_reward.is_not(None))
+        .order_by(Round.experiment_id, Round.number)
+    )
+    for experiment_id, mean in rows:
+        if mean is not None:
+            means[experiment_id].append(mean)
+    return means
+
+
+@dataclass(frozen=True)
+class ClosedRound:
+    """The rewards of one round that the policy has been updated with."""
+
+    number: int
+    mean: float
+    best: float
+
+
+def read_closed_rounds(session: Session, experiment_id: str) -> Sequence[ClosedRound]:
+    """The closed rounds of a search in order."""
+    rows = session.execute(
+        select(Round.number, Round.mean_reward, Round.best_reward)
+        .where(Round.experiment_id == experiment_id, Round.mean_reward.is_not(None))
+        .order_by(Round.number)
+    )
+    return [ClosedRound(number, mean or 0.0, best or 0.0) for number, mean, best in rows]
+
+
+@dataclass(frozen=True)
+class PolicyStep:
+    """One version of an algorithm: where it proposes from."""
+
+    number: int
+    centre: list[float]
+    spread: float
+
+
+def read_policy(session: Session, experiment_id: str, most: int = 200) -> Sequence[PolicyStep]:
+    """The versions of a search's algorithm in order, where it has a distribution.
+
+    Of more than `most`, evenly chosen ones with the first and the last.
+    """
+    numbers = session.scalars(
+        select(Round.number).where(Round.experiment_id == experiment_id).order_by(Round.number)
+    ).all()
+    if len(numbers) > most:
+        numbers = [numbers[round(index * (len(numbers) - 1) / (most - 1))] for index in range(most)]
+    rows = session.execute(
+        select(Round.number, Round.centre, Round.spread)
+        .where(Round.experiment_id == experiment_id, Round.number.in_(numbers))
+        .order_by(Round.number)
+    )
+    return [
+        PolicyStep(number, centre, spread)
+        for number, centre, spread in rows
+        if centre is not None and spread is not None
+    ]
+
+
+@dataclass(frozen=True)
+class RewardedProxy:
+    """A rewarded proxy: what was proposed, by which policy version, and what it was worth."""
+
+    theta: list[float]
+    round: int
+    reward: float
+
+
+def read_samples(session: Session, experiment_id: str, newest: int = 2000) -> Sequence[RewardedProxy]:
+    """The newest rewarded proxies of a search, `newest` at most, newest first."""
+    rows = session.execute(
+        select(Trial.theta, Trial.round, Trial.reward)
+        .where(Trial.experiment_id == experiment_id, Trial.kind == "proxy", Trial.reward.is_not(None))
+        .order_by(Trial.number.desc())
+        .limit(newest)
+    )
+    return [
+        RewardedProxy(theta, number, reward)
+        for theta, number, reward in rows
+        if theta is not None and number is not None and reward is not None
+    ]
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """The queued trials of one experiment."""
+
+    experiment: Experiment
+    trials: int
+    oldest_at: float
+    """When the first of them was proposed, seconds since 1970."""
+
+
+def read_backlogs(session: Session) -> Sequence[Backlog]:
+    """Experiments with trials that wait for a worker, in the order in which they are served."""
+    rows = session.execute(
+        select(Experiment, func.count(), func.min(Trial.created_at))
+        .join(Trial, Trial.experiment_id == Experiment.id)
+        .where(Trial.state == "queued", Experiment.state.in_(("running", "paused")))
+        .group_by(Experiment.id)
+        .order_by(Experiment.priority.desc(), Experiment.id)
+    )
+    return [Backlog(*row) for row in rows]

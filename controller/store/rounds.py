@@ -1,0 +1,125 @@
+"""The versions of a search's algorithm, and the samples that its updates consume.
+
+Statements are of bare tables and made once, as what building one costs is more than what running it does.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Integer, bindparam, or_, select, update
+from sqlalchemy.orm import Session
+
+from paploss.controller.store.database import now, table_of
+from paploss.controller.store.tables import Round, Trial
+from paploss.controller.store.trials.counts import UNCONSUMED
+from paploss.jobs.documents import JsonObject
+
+_TRIALS, _ROUNDS = table_of(Trial), table_of(Round)
+_READY = (
+    select(_TRIALS.c.id, _TRIALS.c.theta, _TRIALS.c.reward, _TRIALS.c.round)
+    .where(_TRIALS.c.experiment_id == bindparam("experiment_id"), *UNCONSUMED, _TRIALS.c.reward.is_not(None))
+    .limit(bindparam("count", type_=Integer))
+)
+_READY_IN_ORDER = _READY.order_by(_TRIALS.c.number)
+_READY_IN_TIME = _READY.order_by(_TRIALS.c.finished_at, _TRIALS.c.number)
+_VERSIONS = select(_ROUNDS.c.number, _ROUNDS.c.state, _ROUNDS.c.centre, _ROUNDS.c.spread).where(
+    _ROUNDS.c.experiment_id == bindparam("experiment_id"), _ROUNDS.c.number.in_(bindparam("numbers", expanding=True))
+)
+_CONSUME = (
+    update(_TRIALS)
+    .where(
+        _TRIALS.c.experiment_id == bindparam("its_experiment"),
+        *UNCONSUMED,
+        or_(
+            _TRIALS.c.id.in_(bindparam("ids", expanding=True)),
+            _TRIALS.c.reward.is_(None),  # those that ended without one have been reckoned with as well
+        ),
+    )
+    .values(consumed_round=bindparam("version", type_=Integer))
+)
+
+
+class ReadySample(NamedTuple):
+    """A proxy with a reward that no update has consumed."""
+
+    trial_id: str
+    theta: list[float]
+    reward: float
+    round: int | None
+    """The version that proposed it."""
+
+
+def find_version(session: Session, experiment_id: str, number: int) -> Round | None:
+    """One version; none where it was not made yet."""
+    return session.get(Round, (experiment_id, number))
+
+
+def add_version(
+    session: Session,
+    experiment_id: str,
+    number: int,
+    *,
+    state: JsonObject,
+    centre: list[float] | None,
+    spread: float | None,
+) -> Round:
+    """A new version that has proposed nothing yet."""
+    version = Round(experiment_id=experiment_id, number=number, state=state, centre=centre, spread=spread, proposed=0)
+    session.add(version)
+    return version
+
+
+def read_state(version: Any) -> JsonObject:
+    """An algorithm's state as it was stored; version 0.1.0 knew only mu and sigma."""
+    if version.state is not None:
+        return dict(version.state)
+    return {"version": version.number, "mu": version.centre, "sigma": version.spread}
+
+
+def read_states(session: Session, experiment_id: str, numbers: Collection[int]) -> Mapping[int, JsonObject]:
+    """The states of several versions by number."""
+    asked = {"experiment_id": experiment_id, "numbers": sorted(numbers)}
+    return {number: read_state(_Stored(number, *rest)) for number, *rest in session.execute(_VERSIONS, asked)}
+
+
+def read_ready(session: Session, experiment_id: str, count: int, *, by_time: bool) -> Sequence[ReadySample]:
+    """The next `count` samples for an update: those that ended first, or those of the lowest numbers.
+
+    Raises:
+        ValueError: a proxy with a reward has no theta.
+    """
+    statement = _READY_IN_TIME if by_time else _READY_IN_ORDER
+    rows = session.execute(statement, {"experiment_id": experiment_id, "count": count}).all()
+    for trial_id, theta, _, _ in rows:
+        if theta is None:
+            raise ValueError(f"trial {trial_id}: expected a theta of a finished proxy")
+    return [ReadySample(*row) for row in rows]
+
+
+def close_version(
+    session: Session, version: Round, samples: Sequence[ReadySample], *, mean_reward: float, best_reward: float
+) -> None:
+    """Note that an update has consumed these samples, and those that ended without a reward."""
+    version.mean_reward = mean_reward
+    version.best_reward = best_reward
+    version.rewards = len(samples)
+    version.closed_at = now()
+    ids = [sample.trial_id for sample in samples]
+    session.execute(_CONSUME, {"its_experiment": version.experiment_id, "version": version.number, "ids": ids})
+
+
+class _Stored(NamedTuple):
+    number: int
+    state: JsonObject | None
+    centre: list[float] | None
+    spread: float | None
+
+
+def read_best_proxies(session: Session, experiment_id: str, count: int) -> Sequence[Trial]:
+    """The proxies of the highest rewards, the earlier first among equals."""
+    return session.scalars(
+        select(Trial)
+        .where(Trial.experiment_id == experiment_id, Trial.kind == "proxy", Trial.reward.is_not(None))
+        .order_by(Trial.reward.desc(), Trial.number)
+        .limit(count)
+    ).all()

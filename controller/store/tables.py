@@ -1,0 +1,306 @@
+"""The tables.
+
+An experiment owns trials; a trial is tried in attempts. Tables and columns keep the names that they had in version
+0.1.0, where an experiment of any kind was called a search, so that a replica of that version works on them during an
+upgrade. All times are seconds since 1970 by the database's clock; AP and rewards are fractions in [0, 1].
+"""
+
+from typing import Any, Literal
+
+from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from paploss.client.states import ExperimentKind, ExperimentState, Outcome, Role, Stage, TrialState
+from paploss.controller.store.database import now
+from paploss.jobs.documents import JsonObject
+from paploss.jobs.spec import JobKind
+
+RowId = BigInteger().with_variant(Integer, "sqlite")  # only an INTEGER key counts up by itself in SQLite
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+    type_annotation_map = {JsonObject: JSON, list[float]: JSON, float: Float, str: Text}  # noqa: RUF012
+
+
+class Experiment(Base):
+    """A search, a comparison or trainings: see `paploss.controller.experiments`."""
+
+    __tablename__ = "searches"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)  # sorts by time of creation
+    kind: Mapped[ExperimentKind] = mapped_column(String(16))
+    name: Mapped[str]
+    owner: Mapped[str]  # name of the API key that asked
+    state: Mapped[ExperimentState] = mapped_column(String(16), default="running")
+    stage: Mapped[Stage] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(default="")  # why it failed, for people
+    spec: Mapped[JsonObject]  # paploss.client.specs.ExperimentSpec, versioned
+    profile: Mapped[str]
+    gpus: Mapped[int]  # of one trial: the resource class
+    priority: Mapped[int]
+    max_running_trials: Mapped[int | None]
+    rounds: Mapped[int | None]  # search: how many were asked for
+    planned: Mapped[int | None]  # trials that the request will come to; none where version 0.1.0 has stored it
+    round: Mapped[int] = mapped_column(default=0)  # search: updates done, the number of the newest version
+    next_number: Mapped[int] = mapped_column(default=0)  # number of the next trial
+    best: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # confirmation.Report, once confirmed
+    created_at: Mapped[float] = mapped_column(default=now())
+    finished_at: Mapped[float | None]
+
+    __table_args__ = (
+        Index("ix_searches_state", "state"),
+        Index("ix_searches_kind", "kind", "id"),
+    )
+
+
+class Round(Base):
+    """A version of a search's algorithm: 0 is the start; t + 1 is what the update that closed round t made of it."""
+
+    __tablename__ = "rounds"
+
+    experiment_id: Mapped[str] = mapped_column(
+        "search_id", ForeignKey("searches.id", ondelete="CASCADE"), key="experiment_id", primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True)
+    state: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # the algorithm's own, with its name
+    centre: Mapped[list[float] | None] = mapped_column("mu", JSON(none_as_null=True), key="centre")  # [D], for drawing
+    spread: Mapped[float | None] = mapped_column("sigma", key="spread")
+    proposed: Mapped[int] = mapped_column(default=0)  # trials that this version proposed, replacements included
+    mean_reward: Mapped[float | None]  # of the trials that the update closing this round consumed
+    best_reward: Mapped[float | None]
+    rewards: Mapped[int | None]  # how many those were
+    created_at: Mapped[float] = mapped_column(default=now())
+    closed_at: Mapped[float | None]
+
+
+class Trial(Base):
+    """One theta, or one given loss, with one seed: one training. See the state table in ARCHITECTURE.md."""
+
+    __tablename__ = "trials"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)  # search id and number
+    experiment_id: Mapped[str] = mapped_column(
+        "search_id", ForeignKey("searches.id", ondelete="CASCADE"), key="experiment_id"
+    )
+    number: Mapped[int]  # counts up within the search, over all kinds
+    kind: Mapped[JobKind] = mapped_column(String(16))
+    label: Mapped[str] = mapped_column(default="")  # confirm and trainings: which candidate or loss
+    round: Mapped[int | None]  # proxy: the policy version that proposed it
+    index: Mapped[int | None]  # proxy: which of that version's samples
+    consumed_round: Mapped[int | None]  # proxy: the policy version whose update made use of its reward
+    theta: Mapped[list[float] | None] = mapped_column(JSON(none_as_null=True))  # [D] in [0, 1]
+    # What it trains with, fixed when it is proposed. Version 0.1.0 left the loss to theta and the plan to the request.
+    loss: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # paploss.jobs.spec.LossSpec
+    seed: Mapped[int]
+    plan: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # documents.TrialPlan
+    derived_from: Mapped[str | None] = mapped_column(String(64))  # the trial whose checkpoint it starts from
+    learning_rate_factor: Mapped[float] = mapped_column(default=1.0, server_default=text("1.0"))
+    prune: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # PrunePoints, fixed by the first claim
+
+    state: Mapped[TrialState] = mapped_column(String(16), default="queued")
+    attempt: Mapped[int] = mapped_column(default=0)  # how many there were; the newest one's number
+    token: Mapped[str | None] = mapped_column(String(32))  # of the one attempt that may still answer
+    lease_until: Mapped[float | None]
+    worker: Mapped[str | None]
+    started_at: Mapped[float | None]  # first renewal of the newest attempt
+    failed_attempts: Mapped[int] = mapped_column(default=0)
+    preemptions: Mapped[int] = mapped_column(default=0)
+    iteration: Mapped[int] = mapped_column(default=0)
+    total_iterations: Mapped[int | None]
+    progress_loss: Mapped[float | None]
+
+    reward: Mapped[float | None]
+    diverged: Mapped[bool] = mapped_column(default=False)
+    metrics: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # jobs.spec.Metrics
+    error_kind: Mapped[str | None] = mapped_column(String(16))
+    error: Mapped[str | None]
+    seconds: Mapped[float | None]  # training and evaluation, over all attempts
+    checkpoint: Mapped[str | None]
+    created_at: Mapped[float] = mapped_column(default=now())
+    finished_at: Mapped[float | None]
+
+    # Nothing that a renewal writes is in an index, so that PostgreSQL updates a leased row in place.
+    __table_args__ = (
+        UniqueConstraint("experiment_id", "number"),
+        UniqueConstraint("experiment_id", "round", "index"),
+        Index("ix_trials_state", "experiment_id", "state"),
+        Index("ix_trials_round", "experiment_id", "round", "state"),
+        Index("ix_trials_reward", "experiment_id", "kind", "reward"),
+        Index(
+            "ix_trials_queued",
+            "experiment_id",
+            "number",
+            postgresql_where=text("state = 'queued'"),
+            sqlite_where=text("state = 'queued'"),
+        ),
+        Index(
+            "ix_trials_running",
+            "experiment_id",
+            postgresql_where=text("state = 'running'"),
+            sqlite_where=text("state = 'running'"),
+        ),
+        Index(
+            "ix_trials_unconsumed",
+            "experiment_id",
+            "finished_at",
+            postgresql_where=text("kind = 'proxy' AND consumed_round IS NULL AND finished_at IS NOT NULL"),
+            sqlite_where=text("kind = 'proxy' AND consumed_round IS NULL AND finished_at IS NOT NULL"),
+        ),
+    )
+
+
+class Attempt(Base):
+    """One try to run a trial, with the token that fences it."""
+
+    __tablename__ = "attempts"
+
+    trial_id: Mapped[str] = mapped_column(ForeignKey("trials.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    claim_id: Mapped[str] = mapped_column(String(36), unique=True)
+    token: Mapped[str] = mapped_column(String(32), unique=True)
+    worker: Mapped[str]
+    host: Mapped[str]
+    device: Mapped[str]
+    environment: Mapped[JsonObject] = mapped_column(default=dict)  # versions, commit, device of the trainer
+    resumed_iteration: Mapped[int] = mapped_column(default=0)
+    claimed_at: Mapped[float] = mapped_column(default=now())
+    started_at: Mapped[float | None]  # its first renewal; without one it is charged to no budget
+    ended_at: Mapped[float | None]
+    outcome: Mapped[Outcome | None] = mapped_column(String(16))  # none while it runs
+    answer: Mapped[TrialState | None] = mapped_column(String(16))  # what its result or release was answered
+    error_kind: Mapped[str | None] = mapped_column(String(16))
+    error: Mapped[str | None]
+    log_tail: Mapped[str] = mapped_column(default="")
+
+    __table_args__ = (Index("ix_attempts_worker", "worker", "claimed_at"),)
+
+
+class Evaluation(Base):
+    """An AP measured during a training."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (
+        # What a claim looks for, so that its trial may stop as hopeless: most evaluations are not that.
+        Index(
+            "ix_evaluations_midway",
+            "trial_id",
+            postgresql_where=text("iteration < total_iterations"),
+            sqlite_where=text("iteration < total_iterations"),
+        ),
+    )
+
+    trial_id: Mapped[str] = mapped_column(ForeignKey("trials.id", ondelete="CASCADE"), primary_key=True)
+    iteration: Mapped[int] = mapped_column(primary_key=True)
+    total_iterations: Mapped[int]
+    ap: Mapped[float]
+    metrics: Mapped[JsonObject]  # jobs.spec.Metrics
+    at: Mapped[float] = mapped_column(default=now())
+
+
+class LateResult(Base):
+    """A result that came after its trial was claimed again or ended: kept for audit, never counted."""
+
+    __tablename__ = "late_results"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    trial_id: Mapped[str] = mapped_column(ForeignKey("trials.id", ondelete="CASCADE"), index=True)
+    attempt: Mapped[int]
+    result: Mapped[JsonObject]  # jobs.spec.JobResult
+    at: Mapped[float] = mapped_column(default=now())
+
+
+class Event(Base):
+    """A line of the event log. Ids grow, but under PostgreSQL may become visible out of order by a moment."""
+
+    __tablename__ = "events"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    experiment_id: Mapped[str | None] = mapped_column(
+        "search_id", ForeignKey("searches.id", ondelete="CASCADE"), key="experiment_id"
+    )
+    trial_id: Mapped[str | None] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(32))  # e.g. round_closed, trial_failed
+    level: Mapped[Literal["info", "warning", "error"]] = mapped_column(String(8), default="info")
+    message: Mapped[str]
+    at: Mapped[float] = mapped_column(default=now())
+
+    __table_args__ = (Index("ix_events_search", "experiment_id", "id"), Index("ix_events_trial", "trial_id", "id"))
+
+
+class DeletedExperiment(Base):
+    """The id of an experiment that was deleted: its trials' files may be removed.
+
+    Those of an experiment that this database has never had may not: after the loss of a database they are all that is
+    left.
+    """
+
+    __tablename__ = "deleted_searches"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    deleted_at: Mapped[float] = mapped_column(default=now())
+
+
+class Worker(Base):
+    """A worker as it last introduced itself."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    host: Mapped[str]
+    gpus: Mapped[int]
+    device: Mapped[str]
+    versions: Mapped[JsonObject]
+    gpu_use: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # jobs.lease.GpuUse, as last told
+    first_seen_at: Mapped[float] = mapped_column(default=now())
+    last_seen_at: Mapped[float] = mapped_column(default=now())  # no index: it is written with each renewal
+
+
+class ApiKey(Base):
+    """A key's SHA-256; the key itself is 256 random bits, shown once and stored nowhere."""
+
+    __tablename__ = "api_keys"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    role: Mapped[Role] = mapped_column(String(16))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[float] = mapped_column(default=now())
+    revoked_at: Mapped[float | None]
+
+
+class SignIn(Base):
+    """A browser's session, or the one-time code that opens one; only its SHA-256 is kept. Ends with its key."""
+
+    __tablename__ = "sign_ins"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_name: Mapped[str] = mapped_column(ForeignKey("api_keys.name", ondelete="CASCADE"))
+    purpose: Mapped[Literal["session", "code"]] = mapped_column(String(8))
+    expires_at: Mapped[float] = mapped_column(index=True)
+
+
+class Leader(Base):
+    """The one row that says who drives. The epoch grows with every change of leader."""
+
+    __tablename__ = "leader"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    holder: Mapped[str]
+    epoch: Mapped[int]
+    acquired_at: Mapped[float]
+    expires_at: Mapped[float]
+
+
+class IdempotencyKey(Base):
+    """What an Idempotency-Key made, so that a repeated request makes nothing new."""
+
+    __tablename__ = "idempotency_keys"
+
+    owner: Mapped[str] = mapped_column(String(100), primary_key=True)
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))  # SHA-256 of the request
+    experiment_id: Mapped[str] = mapped_column(
+        "search_id", ForeignKey("searches.id", ondelete="CASCADE"), key="experiment_id"
+    )
+    created_at: Mapped[float] = mapped_column(default=now())

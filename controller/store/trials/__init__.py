@@ -1,0 +1,1 @@
+"""The life of trials: proposed, leased, ended."""

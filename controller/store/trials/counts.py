@@ -1,0 +1,87 @@
+"""How many of an experiment's trials stand where: all that is decided about it is decided from these."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, ScalarSelect, bindparam, func, select
+from sqlalchemy.orm import Session
+
+from paploss.client.states import OPEN_TRIAL_STATES, REWARDED_STATES
+from paploss.controller.store.database import is_one_of, table_of
+from paploss.controller.store.tables import Experiment, Trial
+from paploss.jobs.spec import JobKind
+
+_TRIALS, _EXPERIMENTS = table_of(Trial), table_of(Experiment)
+_IS_REWARDED = is_one_of(_TRIALS.c.state, REWARDED_STATES)
+UNCONSUMED = (
+    _TRIALS.c.kind == "proxy",
+    _TRIALS.c.consumed_round.is_(None),
+    _TRIALS.c.finished_at.is_not(None),
+)
+"""Proxies that have ended and that no update has made use of; the partial index of that name."""
+
+
+def _count(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
+    its = _TRIALS.c.experiment_id == bindparam("experiment_id")
+    return select(func.count()).select_from(_TRIALS).where(its, *conditions).scalar_subquery()
+
+
+# One statement, made once: the leader asks it of every experiment in every tick.
+_COUNTS = select(
+    _count(is_one_of(_TRIALS.c.state, OPEN_TRIAL_STATES)).label("open"),
+    _count(_TRIALS.c.state == "failed").label("failed"),
+    _count(*UNCONSUMED, _IS_REWARDED).label("ready"),
+    _count(*UNCONSUMED, ~_IS_REWARDED).label("unrewarded"),
+)
+_OPEN = (
+    select(_TRIALS.c.experiment_id, func.count())
+    .join(_EXPERIMENTS)
+    .where(_EXPERIMENTS.c.state == "running", is_one_of(_TRIALS.c.state, OPEN_TRIAL_STATES))
+    .group_by(_TRIALS.c.experiment_id)
+)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Trials of one experiment."""
+
+    open: int
+    """Queued or running, of any kind."""
+    failed: int
+    """Of any kind."""
+    ready: int
+    """Proxies with a reward that no update has consumed."""
+    unrewarded: int
+    """Proxies that ended without a reward since the last update."""
+
+
+def count_open(session: Session) -> dict[str, int]:
+    """Open trials of every running experiment that has some."""
+    return dict(session.execute(_OPEN).all())
+
+
+def count_trials(session: Session, experiment_id: str) -> Counts:
+    """Where an experiment's trials stand, as the transaction sees them."""
+    return Counts(*session.execute(_COUNTS, {"experiment_id": experiment_id}).one())
+
+
+def count_ended(session: Session, experiment_id: str, kind: JobKind) -> tuple[int, int]:
+    """How many trials of a kind there are, and how many of them have a reward."""
+    of_kind = select(func.count()).select_from(Trial).where(Trial.experiment_id == experiment_id, Trial.kind == kind)
+    rewarded = session.scalar(of_kind.where(Trial.state.in_(REWARDED_STATES)))
+    return session.scalar(of_kind) or 0, rewarded or 0
+
+
+def find_running_workers(session: Session, gpus: int) -> set[str]:
+    """Names of the workers that run a trial of a resource class."""
+    running = select(Trial.worker).join(Experiment).where(Trial.state == "running", Experiment.gpus == gpus)
+    return {name for name in session.scalars(running) if name}
+
+
+def find_last_error(session: Session, experiment_id: str) -> str | None:
+    """The error of the newest failed trial."""
+    return session.scalar(
+        select(Trial.error)
+        .where(Trial.experiment_id == experiment_id, Trial.state == "failed")
+        .order_by(Trial.number.desc())
+        .limit(1)
+    )

@@ -1,0 +1,412 @@
+"""What workers ask of a trial: claim, renew, finish, release. Each function is the whole of one transaction.
+
+An ordinary step is one conditional UPDATE (`paploss.controller.store.trials.lease_statements`), which decides and takes
+effect at once. Only where it changes nothing does the program look why, and then refuses, answers as before, or mends.
+
+`Trial.token` names the one attempt that may still answer, and is the only fence. It stays after the lease expired (the
+training may go on behind a cut network) and goes with the next claim, a release, or a failure. So a result or a renewal
+that comes late still counts as long as nobody else has claimed.
+
+Every function takes a session of `Database.write()`; on an exception nothing is changed.
+"""
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.orm import Session
+
+from paploss.client.states import OPEN_TRIAL_STATES, Outcome, TrialState
+from paploss.controller.store.documents import LOSS, PLAN, TrialPlan
+from paploss.controller.store.errors import ConflictError, GoneError, LateResultError, NotFoundError
+from paploss.controller.store.events import EventKind, record
+from paploss.controller.store.tables import Attempt, Experiment, LateResult, Trial
+from paploss.controller.store.trials.lease_statements import (
+    ADD_ATTEMPT,
+    END_ATTEMPT,
+    FIX_PARAMETERS,
+    GRANT,
+    NOTE_ATTEMPT,
+    READ_GRANT,
+    RENEW,
+    REWARD,
+)
+from paploss.controller.store.trials.telemetry import keep_evaluations, remember_worker, see_worker
+from paploss.controller.store.trials.transitions import charge_preemption, give_up, read_budgets, update_attempt
+from paploss.jobs.documents import JsonObject
+from paploss.jobs.lease import ClaimRequest, Command, ReleaseRequest, RenewRequest, ResultRequest
+from paploss.jobs.losses import LossSpec
+from paploss.jobs.spec import JobKind, JobResult
+
+_CLAIMED = (
+    select(Trial, Experiment, Attempt)
+    .join(Experiment)
+    .outerjoin(Attempt, Attempt.claim_id == bindparam("claim_id"))
+    .where(Trial.id == bindparam("trial_id"))
+    .execution_options(populate_existing=True)
+)
+_LOCKED = select(Trial).where(Trial.id == bindparam("trial_id")).with_for_update(key_share=True)
+
+_JUST_SECONDS = 1.0
+"""A worker that was seen so short a time ago is not noted again: that costs as much as the step itself."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A claim that was granted, with what the job is made from: the columns `GRANTED`."""
+
+    trial_id: str
+    experiment_id: str
+    number: int
+    """The trial's, within its experiment."""
+    kind: JobKind
+    theta: list[float] | None
+    loss: JsonObject | None
+    seed: int
+    learning_rate_factor: float
+    plan: JsonObject | None
+    prune: list[Any] | None
+    attempt: int
+    token: str
+    spec: JsonObject
+    """The request that the experiment came from."""
+
+
+def claim(session: Session, request: ClaimRequest, lease_seconds: float) -> Grant:
+    """Give the trial to a worker, once. The same claim_id gets the same attempt again while that attempt lasts.
+
+    Raises:
+        NotFoundError: no such trial.
+        GoneError: the trial is final.
+        ConflictError: another attempt runs, the experiment is paused or at its cap of running trials, or the lease that
+            this claim_id once got has ended.
+    """
+    worker = request.worker
+    asked = {
+        "trial_id": request.trial_id,
+        "claim": str(request.claim_id),
+        "claimant": worker.name,
+        "new_token": secrets.token_hex(16),
+        "lease_seconds": lease_seconds,
+        "is_within_cap": False,
+    }
+    row = session.execute(GRANT, asked).one_or_none()
+    if row is None:
+        trial, experiment, repeated = _find_claimed(session, request)
+        if repeated is None and experiment.max_running_trials is not None and trial.state == "queued":
+            _check_cap(session, experiment.id, experiment.max_running_trials)
+            row = session.execute(GRANT, asked | {"is_within_cap": True}).one_or_none()
+            if row is None:  # something has changed while this waited for its turn
+                trial, experiment, repeated = _find_claimed(session, request)
+        if repeated is not None:
+            return _repeat_claim(session, request, trial, repeated)
+    if row is None:
+        raise _refusal(trial, experiment)
+    found = dict(row._mapping)
+    if not _was_just_seen(found.pop("worker_unseen_seconds")):
+        remember_worker(session, worker)
+    grant = Grant(**found)
+    session.execute(
+        ADD_ATTEMPT,
+        {
+            "trial_id": grant.trial_id,
+            "number": grant.attempt,
+            "claim_id": asked["claim"],
+            "token": grant.token,
+            "worker": worker.name,
+            "host": worker.host,
+            "device": worker.device,
+            "environment": worker.versions,
+        },
+    )
+    return grant
+
+
+def renew(session: Session, request: RenewRequest, lease_seconds: float) -> Command:
+    """Prolong a lease and note progress; says what the worker is to do.
+
+    An attempt whose lease has expired gets it back if nobody has claimed since, and the charge is taken back.
+
+    Raises:
+        ConflictError: the token is not the one that may answer.
+        GoneError: the trial has ended otherwise than by being cancelled, or is not there any more.
+    """
+    progress, start = request.progress, request.start
+    told = {
+        "trial_id": request.trial_id,
+        "fence": request.token,
+        "lease_seconds": lease_seconds,
+        "reached": progress and progress.iteration,
+        "total": progress and progress.total_iterations,
+        "its_loss": progress and progress.loss,
+    }
+    row = session.execute(RENEW, told).one_or_none()
+    if row is None:
+        if not _revive(session, request):
+            return "cancel"
+        row = session.execute(RENEW, told).one()
+    if row.attempt_started_at is None or start is not None or request.log_tail:
+        session.execute(
+            NOTE_ATTEMPT,
+            {
+                "trial": request.trial_id,
+                "its_number": row.attempt,
+                "its_environment": start and start.environment,
+                "resumed_at": start and start.resumed_iteration,
+                "new_tail": request.log_tail or None,
+            },
+        )
+    keep_evaluations(session, request.trial_id, request.evaluations)
+    if request.gpu_use or not _was_just_seen(row.worker_unseen_seconds):
+        see_worker(session, row.worker, request.gpu_use)
+    return "pause" if row.experiment_state == "paused" else "continue"
+
+
+def finish(session: Session, request: ResultRequest) -> TrialState:
+    """Take a trial's result, once; the same token repeating it gets the same answer. Returns the trial's new state.
+
+    Raises:
+        NotFoundError: no such trial, or no attempt of it with this token.
+        LateResultError: another attempt has claimed since, or the trial has ended; `keep_late_result` is to follow,
+            in a transaction of its own.
+    """
+    result = request.result
+    if result.outcome == "failed":
+        return _fail(session, request)
+    told = {
+        "trial_id": request.trial_id,
+        "fence": request.token,
+        "outcome": result.outcome,
+        "its_reward": result.reward,
+        "has_diverged": result.diverged,
+        "its_metrics": result.metrics and result.metrics.model_dump(mode="json"),
+        "its_checkpoint": result.checkpoint,
+        "took_seconds": result.seconds,
+        "reached": result.iterations,
+    }
+    row = session.execute(REWARD, told).one_or_none()
+    if row is None:
+        return _answer_again(*_find_attempt(session, request.trial_id, request.token))
+    keep_evaluations(session, request.trial_id, request.evaluations)
+    how = " (diverged)" if result.diverged else ""
+    kind: EventKind = "trial_succeeded" if result.outcome == "succeeded" else "trial_pruned"
+    record(
+        session,
+        kind,
+        f"AP {100 * (result.reward or 0):.1f}{how}",
+        experiment_id=row.experiment_id,
+        trial_id=request.trial_id,
+        worker=row.worker,
+    )
+    _end_attempt(session, request, row.attempt, outcome=result.outcome, answer=result.outcome)
+    return result.outcome
+
+
+def release(session: Session, request: ReleaseRequest) -> TrialState:
+    """Take a lease back from a worker that stops. Returns the trial's new state; repeating it gets the same answer.
+
+    Raises:
+        NotFoundError: no such trial, or no attempt of it with this token.
+        ConflictError: another attempt has claimed since.
+        GoneError: the trial has ended.
+    """
+    trial, attempt = _find_attempt(session, request.trial_id, request.token)
+    if attempt.answer is not None:
+        return attempt.answer
+    if trial.token != request.token:
+        raise ConflictError(f"trial {trial.id}: attempt {trial.attempt} has claimed it since")
+    if trial.state not in OPEN_TRIAL_STATES:
+        raise GoneError(f"trial {trial.id} is {trial.state}")
+    if trial.state == "running" and request.reason == "preempted" and trial.started_at is not None:
+        charge_preemption(session, trial)
+    else:  # what never started and what pauses is charged to no budget, and what had expired was charged then
+        trial.state = "queued"
+    trial.token = None
+    trial.lease_until = None
+    kind: EventKind = "trial_preempted" if request.reason == "preempted" else "trial_paused"
+    record(
+        session,
+        kind,
+        f"released by {trial.worker} at iteration {trial.iteration}",
+        experiment_id=trial.experiment_id,
+        trial_id=trial.id,
+        worker=trial.worker,
+    )
+    _end_attempt(session, request, trial.attempt, outcome=request.reason, answer=trial.state)
+    return trial.state
+
+
+def fix_parameters(session: Session, trial_id: str, loss: LossSpec, plan: TrialPlan) -> None:
+    """Fix what a trial trains with, where version 0.1.0 has proposed it."""
+    told = {"trial_id": trial_id, "its_loss": LOSS.write(loss), "its_plan": PLAN.write(plan)}
+    session.execute(FIX_PARAMETERS, told)
+
+
+def keep_late_result(session: Session, request: ResultRequest, attempt: int, reason: str) -> None:
+    """Keep a result that does not count, for audit."""
+    session.add(LateResult(trial_id=request.trial_id, attempt=attempt, result=request.result.model_dump(mode="json")))
+    experiment_id = session.scalar(select(Trial.experiment_id).where(Trial.id == request.trial_id))
+    record(
+        session,
+        "late_result",
+        f"not counted: {reason}",
+        experiment_id=experiment_id,
+        trial_id=request.trial_id,
+        level="warning",
+    )
+
+
+def _was_just_seen(unseen_seconds: float | None) -> bool:
+    # Not where the clock has gone back, after a failover to another server.
+    return unseen_seconds is not None and 0 <= unseen_seconds < _JUST_SECONDS
+
+
+def _find_claimed(session: Session, request: ClaimRequest) -> tuple[Trial, Experiment, Attempt | None]:
+    """The trial and its experiment as they are now, and the attempt that this claim_id has made, of whichever trial."""
+    asked = {"trial_id": request.trial_id, "claim_id": str(request.claim_id)}
+    found = session.execute(_CLAIMED, asked).one_or_none()
+    if found is None:
+        raise NotFoundError(f"no trial {request.trial_id}")
+    return found.Trial, found.Experiment, found.Attempt
+
+
+def _repeat_claim(session: Session, request: ClaimRequest, trial: Trial, attempt: Attempt) -> Grant:
+    if attempt.trial_id != trial.id:
+        raise ConflictError(f"claim_id {request.claim_id} was used for trial {attempt.trial_id}")
+    if trial.state != "running" or trial.token != attempt.token:
+        raise ConflictError(f"trial {trial.id}: the lease of this claim has ended")
+    return Grant(**session.execute(READ_GRANT, {"trial_id": trial.id}).one()._mapping)
+
+
+def _check_cap(session: Session, experiment_id: str, cap: int) -> None:
+    # The row lock makes concurrent claims of this experiment count one after the other.
+    session.execute(select(Experiment.id).where(Experiment.id == experiment_id).with_for_update(key_share=True))
+    running = session.scalar(
+        select(func.count()).select_from(Trial).where(Trial.experiment_id == experiment_id, Trial.state == "running")
+    )
+    if running is not None and running >= cap:
+        raise ConflictError(f"experiment {experiment_id} has its {cap} running trials")
+
+
+def _refusal(trial: Trial, experiment: Experiment) -> ConflictError | GoneError:
+    if trial.state not in OPEN_TRIAL_STATES:
+        return GoneError(f"trial {trial.id} is {trial.state}")
+    if trial.state == "running":
+        return ConflictError(f"trial {trial.id} is running as attempt {trial.attempt}")
+    return ConflictError(f"experiment {experiment.id} is {experiment.state}")
+
+
+def _revive(session: Session, request: RenewRequest) -> bool:
+    """Make a trial whose lease had expired run again; false where it was cancelled. Raises as `renew`."""
+    trial = session.scalar(_LOCKED, {"trial_id": request.trial_id})
+    if trial is None:
+        raise GoneError(f"trial {request.trial_id} is not there; its experiment was deleted, if it ever was")
+    if trial.token != request.token:
+        raise ConflictError(f"trial {trial.id}: this lease has ended")
+    if trial.state == "cancelled":
+        return False
+    if trial.state not in OPEN_TRIAL_STATES:
+        raise GoneError(f"trial {trial.id} is {trial.state}")
+    if trial.state == "running":  # the same renewal, twice at once
+        return True
+    if trial.started_at is not None:
+        trial.preemptions -= 1
+    trial.state = "running"
+    update_attempt(session, trial, {"outcome": None, "ended_at": None})
+    record(
+        session,
+        "lease_revived",
+        f"{trial.worker} is back",
+        experiment_id=trial.experiment_id,
+        trial_id=trial.id,
+        worker=trial.worker,
+    )
+    session.flush()
+    return True
+
+
+def _find_attempt(session: Session, trial_id: str, token: str) -> tuple[Trial, Attempt]:
+    """The trial, locked, and its attempt with this token.
+
+    Read one after the other: in one statement PostgreSQL would show the attempt as it was before the wait for the lock,
+    not yet answered where the same result is delivered twice at once.
+    """
+    trial = session.scalar(_LOCKED, {"trial_id": trial_id})
+    attempt = session.scalar(select(Attempt).where(Attempt.trial_id == trial_id, Attempt.token == token))
+    if trial is None or attempt is None:
+        raise NotFoundError(f"trial {trial_id} is unknown, or has no attempt with this token")
+    return trial, attempt
+
+
+def _answer_again(trial: Trial, attempt: Attempt) -> TrialState:
+    """What a result was answered that had been delivered before.
+
+    Raises:
+        LateResultError: it was not, and it comes too late to count.
+    """
+    if attempt.answer is not None:
+        return attempt.answer
+    if trial.token != attempt.token:
+        raise LateResultError(f"trial {trial.id}: attempt {trial.attempt} has claimed it since", attempt.number)
+    raise LateResultError(f"trial {trial.id} is already {trial.state}", attempt.number)
+
+
+def _fail(session: Session, request: ResultRequest) -> TrialState:
+    trial, attempt = _find_attempt(session, request.trial_id, request.token)
+    if attempt.answer is not None or trial.token != attempt.token or trial.state not in OPEN_TRIAL_STATES:
+        return _answer_again(trial, attempt)
+    result = request.result
+    keep_evaluations(session, trial.id, request.evaluations)
+    trial.seconds = result.seconds
+    trial.iteration = max(trial.iteration, result.iterations)
+    trial.error_kind = result.error_kind
+    trial.error = result.error
+    trial.failed_attempts += 1
+    trial.token = None
+    trial.lease_until = None
+    _retry_or_give_up(session, trial, result)
+    _end_attempt(session, request, trial.attempt, outcome="failed", answer=trial.state, failure=result)
+    return trial.state
+
+
+def _retry_or_give_up(session: Session, trial: Trial, result: JobResult) -> None:
+    budget = read_budgets(session, trial).max_failed_attempts
+    if result.error_kind == "user":
+        give_up(session, trial, f"{result.error}")
+    elif trial.failed_attempts >= budget:
+        give_up(session, trial, f"{trial.failed_attempts} failed attempts, the last one: {result.error}")
+    else:
+        trial.state = "queued"
+        record(
+            session,
+            "trial_retried",
+            f"attempt {trial.attempt} failed ({result.error_kind}), will be retried: {result.error}",
+            experiment_id=trial.experiment_id,
+            trial_id=trial.id,
+            worker=trial.worker,
+            level="warning",
+        )
+
+
+def _end_attempt(
+    session: Session,
+    request: ResultRequest | ReleaseRequest,
+    attempt: int,
+    *,
+    outcome: Outcome,
+    answer: TrialState,
+    failure: JobResult | None = None,
+) -> None:
+    session.execute(
+        END_ATTEMPT,
+        {
+            "trial": request.trial_id,
+            "its_number": attempt,
+            "its_outcome": outcome,
+            "its_answer": answer,
+            "its_error_kind": failure and failure.error_kind,
+            "its_error": failure and failure.error,
+            "new_tail": request.log_tail or None,
+        },
+    )

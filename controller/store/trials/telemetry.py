@@ -1,0 +1,62 @@
+"""What workers tell beside a trial's state: who they are, and what they measured. Telling it again is harmless."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from paploss.controller.store.database import now, table_of
+from paploss.controller.store.tables import Evaluation, Worker
+from paploss.jobs.lease import GpuUse, WorkerInfo
+from paploss.jobs.spec import EvaluationEvent
+
+_WORKERS, _EVALUATIONS = table_of(Worker), table_of(Evaluation)
+_TOLD = ("host", "gpus", "device", "versions")
+
+
+def _remembering(insert: Any) -> Any:
+    statement = insert(_WORKERS)
+    told = {name: statement.excluded[name] for name in _TOLD}
+    return statement.on_conflict_do_update(index_elements=["name"], set_={**told, "last_seen_at": now()})
+
+
+# Made once, for each dialect: both say ON CONFLICT alike, but SQLAlchemy has no common word for it.
+_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_REMEMBER = {dialect: _remembering(insert) for dialect, insert in _INSERTS.items()}
+_KEEP = {dialect: insert(_EVALUATIONS).on_conflict_do_nothing() for dialect, insert in _INSERTS.items()}
+_SEE = update(_WORKERS).where(_WORKERS.c.name == bindparam("worker")).values(last_seen_at=now())
+_SEE_GPUS = _SEE.values(gpu_use=bindparam("its_gpu_use", type_=_WORKERS.c.gpu_use.type))
+
+
+def remember_worker(session: Session, worker: WorkerInfo) -> None:
+    """Note a worker as it introduces itself, and that it was here now."""
+    told = {name: getattr(worker, name) for name in ("name", *_TOLD)}
+    session.execute(_REMEMBER[session.get_bind().dialect.name], told)
+
+
+def see_worker(session: Session, name: str, gpu_use: Sequence[GpuUse]) -> None:
+    """Note that a worker was here now, and what its GPUs do if it tells."""
+    if gpu_use:
+        use = [gpu.model_dump(mode="json") for gpu in gpu_use]
+        session.execute(_SEE_GPUS, {"worker": name, "its_gpu_use": use})
+    else:
+        session.execute(_SEE, {"worker": name})
+
+
+def keep_evaluations(session: Session, trial_id: str, evaluations: Sequence[EvaluationEvent]) -> None:
+    """Store what is not stored yet: each renewal brings all of them, and a resumed training measures some again."""
+    if not evaluations:
+        return
+    rows = [
+        {
+            "trial_id": trial_id,
+            "iteration": evaluation.iteration,
+            "total_iterations": evaluation.total_iterations,
+            "ap": evaluation.metrics.ap,
+            "metrics": evaluation.metrics.model_dump(mode="json"),
+        }
+        for evaluation in evaluations
+    ]
+    session.execute(_KEEP[session.get_bind().dialect.name], rows)

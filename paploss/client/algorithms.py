@@ -1,0 +1,67 @@
+"""The search algorithms by name, each with its settings and the modes that it supports.
+
+This is the one place of their names: requests, forms and the reference are made from these models. What each does is in
+`paploss.controller.search`; `paploss.controller.experiments.algorithms` makes it from its settings.
+"""
+
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import BeforeValidator, Field
+
+from paploss.jobs.spec import Message
+
+Mode = Literal["round", "stream"]
+
+_Sigma = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
+
+
+class PpoSettings(Message):
+    """Proximal policy optimisation of a truncated normal, with a clipped term for each dimension: the default."""
+
+    modes: ClassVar[tuple[Mode, ...]] = ("round", "stream")
+
+    name: Literal["ppo"] = "ppo"
+    first_sigma: _Sigma = Field(0.2, description="scale of the policy in the first round")
+    last_sigma: _Sigma = Field(0.1, description="scale of the policy in the last round; linear between")
+    clip: float = Field(0.4, gt=0, lt=1, description="how far a density ratio may move from 1")
+    learning_rate: float = Field(0.01, gt=0, le=1, description="of Adam in the logits of the policy's location")
+    max_staleness: int = Field(
+        16, ge=1, le=1000, description="in stream mode: trials of policies older than so many updates are left out"
+    )
+
+
+class PaperSettings(Message):
+    """The update of the program that was released with the paper, with its defects, for comparison."""
+
+    modes: ClassVar[tuple[Mode, ...]] = ("round",)
+
+    name: Literal["paper"] = "paper"
+
+
+class RandomSettings(Message):
+    """Samples of the start policy without learning: the baseline."""
+
+    modes: ClassVar[tuple[Mode, ...]] = ("round", "stream")
+
+    name: Literal["random"] = "random"
+    sigma: _Sigma = Field(0.2, description="scale of the policy")
+
+
+FORMER_NAMES: Final = {"released": "paper"}
+"""Names of earlier versions that are still read."""
+
+
+def expand_name(given: Any) -> Any:
+    """The settings that a name alone stands for; anything else is returned as it is."""
+    if isinstance(given, str):
+        given = {"name": given}
+    if isinstance(given, dict) and given.get("name") in FORMER_NAMES:
+        return {**given, "name": FORMER_NAMES[given["name"]]}
+    return given
+
+
+AlgorithmSettings = Annotated[PpoSettings | PaperSettings | RandomSettings, Field(discriminator="name")]
+AlgorithmChoice = Annotated[
+    AlgorithmSettings, BeforeValidator(expand_name, json_schema_input_type=AlgorithmSettings | str)
+]
+"""An algorithm in a request: its settings, or its name alone."""

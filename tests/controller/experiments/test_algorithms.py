@@ -1,0 +1,196 @@
+"""The contract of every search algorithm: what `paploss.controller.search.algorithm.Algorithm` demands."""
+
+import json
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from paploss.client.algorithms import AlgorithmSettings, PpoSettings
+from paploss.controller.experiments.algorithms import create
+from paploss.controller.search.algorithm import Algorithm, Sample
+from paploss.controller.search.space import Space
+
+SPACE = Space(("bbox_head",), knots=2)
+ROUNDS = 12
+SETTINGS = get_args(get_args(AlgorithmSettings)[0])
+LEARNING = [settings for settings in SETTINGS if settings().name != "random"]
+
+
+@pytest.fixture(params=SETTINGS, ids=lambda settings: settings().name)
+def algorithm(request: pytest.FixtureRequest) -> Algorithm[Any]:
+    return create(request.param(), ROUNDS)
+
+
+def distance_reward(theta: np.ndarray) -> float:
+    return float(0.3 - 0.3 * ((theta - 0.7) ** 2).mean())
+
+
+def play_round(algorithm: Algorithm[Any], state: Any, seed: int = 1, count: int = 8) -> list[Sample[Any]]:
+    thetas = [algorithm.propose(state, seed, index) for index in range(count)]
+    return [Sample(theta, distance_reward(theta), state) for theta in thetas]
+
+
+def search(algorithm: Algorithm[Any], seed: int = 1) -> tuple[Any, list[float]]:
+    state = algorithm.initial_state(SPACE)
+    means = []
+    for _ in range(ROUNDS):
+        samples = play_round(algorithm, state, seed)
+        means.append(float(np.mean([sample.reward for sample in samples])))
+        state = algorithm.update(state, samples)
+    return state, means
+
+
+def through_json(algorithm: Algorithm[Any], state: Any) -> Any:
+    return algorithm.load(json.loads(json.dumps(algorithm.dump(state))))
+
+
+def expect_close(algorithm: Algorithm[Any], state: Any, expected: Any, **tolerance: float) -> None:
+    found, wanted = (algorithm.dump(each) for each in (state, expected))
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        np.testing.assert_allclose(found[name], value, **tolerance, err_msg=name)
+
+
+def test_the_start_is_version_0_and_guesses_around_the_identity(algorithm):
+    state = algorithm.initial_state(SPACE)
+    assert state.version == 0
+    assert np.abs(algorithm.best_guess(state) - SPACE.start()).max() < 0.15
+
+
+def test_equal_seeds_give_equal_searches(algorithm):
+    first, first_means = search(algorithm)
+    second, second_means = search(algorithm)
+    assert algorithm.dump(first) == algorithm.dump(second)
+    assert first_means == second_means
+    assert search(algorithm, seed=2)[1] != first_means
+
+
+def test_every_theta_lies_in_the_box_also_after_many_rounds(algorithm):
+    state, _ = search(algorithm)
+    for index in range(50):
+        SPACE.check(algorithm.propose(state, 5, index))
+    SPACE.check(algorithm.best_guess(state))
+
+
+def test_proposals_may_be_asked_for_in_any_order_and_again(algorithm):
+    state, _ = search(algorithm)
+    thetas = [algorithm.propose(state, 5, index) for index in range(4)]
+    for index in (3, 1, 0, 2, 3):
+        np.testing.assert_array_equal(algorithm.propose(through_json(algorithm, state), 5, index), thetas[index])
+    assert len({theta.tobytes() for theta in thetas}) == 4
+
+
+def test_an_update_continues_from_a_state_that_went_through_json(algorithm):
+    state = algorithm.initial_state(SPACE)
+    samples = play_round(algorithm, state)
+    stored = through_json(algorithm, state)
+    assert algorithm.dump(stored) == algorithm.dump(state)
+    restored = [Sample(np.array(s.theta.tolist()), s.reward, stored) for s in samples]
+    updated = algorithm.update(state, samples)
+    assert algorithm.dump(algorithm.update(stored, restored)) == algorithm.dump(updated)
+
+
+def test_an_update_moves_the_version_on_by_one_and_keeps_its_arguments(algorithm):
+    state = algorithm.initial_state(SPACE)
+    samples = play_round(algorithm, state)
+    before = (json.dumps(algorithm.dump(state)), [sample.theta.copy() for sample in samples])
+    assert algorithm.update(state, samples).version == 1
+    assert json.dumps(algorithm.dump(state)) == before[0]
+    for sample, theta in zip(samples, before[1], strict=True):
+        np.testing.assert_array_equal(sample.theta, theta)
+
+
+def test_the_order_of_rewards_does_not_matter(algorithm):
+    state = algorithm.initial_state(SPACE)
+    samples = play_round(algorithm, state)
+    expect_close(algorithm, algorithm.update(state, samples[::-1]), algorithm.update(state, samples), rtol=1e-9)
+
+
+@pytest.mark.parametrize("settings", LEARNING, ids=lambda settings: settings().name)
+def test_a_learning_algorithm_improves_on_a_simple_objective(settings):
+    algorithm = create(settings(), ROUNDS)
+    state, means = search(algorithm)
+    assert np.mean(means[-3:]) > np.mean(means[:3])
+    assert distance_reward(algorithm.best_guess(state)) > distance_reward(SPACE.start()) + 0.005
+
+
+@pytest.mark.parametrize("reward", [0.0, 0.1])
+def test_equal_rewards_leave_the_best_guess_of_the_same_spread_where_it_is(algorithm, reward):
+    state = algorithm.initial_state(SPACE)
+    samples = [Sample(sample.theta, reward, state) for sample in play_round(algorithm, state, count=3)]
+    drawn, updated = algorithm.distribution(state), algorithm.distribution(algorithm.update(state, samples))
+    if drawn is not None and updated is not None:
+        np.testing.assert_allclose(updated.centre, drawn.centre, rtol=1e-12)
+
+
+def test_updates_go_on_after_the_planned_rounds(algorithm):
+    state, _ = search(algorithm)
+    state = algorithm.update(state, play_round(algorithm, state))
+    assert state.version == ROUNDS + 1
+
+
+def test_samples_on_the_edge_of_the_box_are_learnt_from(algorithm):
+    state = algorithm.initial_state(SPACE)
+    corners = [np.zeros(SPACE.dimension), np.ones(SPACE.dimension)]
+    samples = [Sample(corner, reward, state) for corner, reward in zip(corners, [0.1, 0.3], strict=True)]
+    SPACE.check(algorithm.best_guess(algorithm.update(state, samples)))
+
+
+def test_samples_that_no_state_proposed_are_taken(algorithm):
+    state = algorithm.initial_state(SPACE)
+    samples = [*play_round(algorithm, state), Sample(SPACE.start(), 0.2, None)]
+    updated = algorithm.update(state, samples)
+    assert updated.version == 1
+    SPACE.check(algorithm.best_guess(updated))
+
+
+def test_what_is_drawn_is_a_centre_in_the_box_and_a_spread_above_0(algorithm):
+    state, _ = search(algorithm)
+    drawn = algorithm.distribution(state)
+    if drawn is not None:
+        SPACE.check(drawn.centre)
+        assert drawn.spread > 0
+
+
+def test_fewer_than_two_rewards_are_refused(algorithm):
+    state = algorithm.initial_state(SPACE)
+    with pytest.raises(ValueError, match="an update needs at least 2 rewards, got 1"):
+        algorithm.update(state, play_round(algorithm, state, count=1))
+
+
+@pytest.mark.parametrize("reward", [np.nan, np.inf])
+def test_rewards_that_are_not_finite_are_refused(algorithm, reward):
+    state = algorithm.initial_state(SPACE)
+    samples = [*play_round(algorithm, state, count=2), Sample(SPACE.start(), reward, state)]
+    with pytest.raises(ValueError, match=r"samples\[2\].reward: expected a finite number"):
+        algorithm.update(state, samples)
+
+
+def test_a_theta_of_another_space_is_refused(algorithm):
+    state = algorithm.initial_state(SPACE)
+    samples = [Sample(np.zeros(3), 0.1, state)] * 2
+    with pytest.raises(ValueError, match=r"samples\[0\].theta: expected shape \(21,\), got \(3,\)"):
+        algorithm.update(state, samples)
+
+
+def test_a_sample_of_a_later_version_is_refused(algorithm):
+    state = algorithm.initial_state(SPACE)
+    samples = play_round(algorithm, algorithm.update(state, play_round(algorithm, state)))
+    with pytest.raises(ValueError, match=r"samples\[0\].proposed_by: expected a version up to 0, got 1"):
+        algorithm.update(state, samples)
+
+
+@pytest.mark.parametrize("settings", [each for each in LEARNING if "stream" in each.modes])
+def test_samples_of_earlier_versions_are_learnt_from_in_stream_mode(settings):
+    algorithm = create(settings(), ROUNDS)
+    first = algorithm.initial_state(SPACE)
+    second = algorithm.update(first, play_round(algorithm, first))
+    late = play_round(algorithm, first, seed=2)
+    assert (algorithm.best_guess(algorithm.update(second, late)) != algorithm.best_guess(second)).any()
+
+
+def test_settings_reach_the_algorithm():
+    wide, narrow = (create(PpoSettings(first_sigma=sigma), 4) for sigma in (0.4, 0.05))
+    spreads = [drawn.spread for each in (wide, narrow) if (drawn := each.distribution(each.initial_state(SPACE)))]
+    assert spreads == [0.4, 0.05]

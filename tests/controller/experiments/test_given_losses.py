@@ -1,0 +1,112 @@
+"""The learning-rate check of a comparison: short trainings first, then every loss with the rate that suits it."""
+
+from scenarios import add_training
+from simulation import Platform, metrics
+
+from paploss.controller.store.tables import Experiment
+from paploss.jobs.spec import JobResult, JobSpec
+
+FAILED = JobResult(outcome="failed", error_kind="user", error="no such file")
+BEST_RATES = {"published": 2.0, "start": 0.5}
+
+
+def add_comparison(platform: Platform, **changes: object) -> Experiment:
+    given = {"kind": "comparison", "seeds": [1, 2], "learning_rates": [0.5, 1, 2], "evaluate_split": "test"}
+    return add_training(platform.database, **given | changes)
+
+
+def label_of(platform: Platform, search: Experiment, job: JobSpec) -> str:
+    (trial,) = platform.trials(search, id=job.trial_id)
+    return trial.label
+
+
+def train_all(platform: Platform, search: Experiment, failing: str = "") -> list[JobSpec]:
+    """Run what is queued: each loss is best at its rate in BEST_RATES; a label that is `failing` has no result."""
+    jobs = []
+    while (lease := platform.start()) is not None:
+        jobs.append(lease.job)
+        label = label_of(platform, search, lease.job)
+        reward = 0.3 if lease.job.learning_rate_factor == BEST_RATES[label] else 0.2
+        result = JobResult(outcome="succeeded", reward=reward, metrics=metrics(reward))
+        platform.finish(lease, FAILED if label == failing else result)
+    return jobs
+
+
+def test_each_loss_is_trained_with_the_rate_that_its_check_chose(platform: Platform) -> None:
+    search = add_comparison(platform)
+    platform.driver.tick()
+    checks = train_all(platform, search)
+    assert [(job.kind, job.learning_rate_factor) for job in checks] == [
+        ("rate_check", factor) for _ in BEST_RATES for factor in (0.5, 1.0, 2.0)
+    ]
+    assert platform.search(search.id).stage == "rates"
+    platform.driver.tick()
+    assert platform.search(search.id).stage == "trainings"
+    jobs = train_all(platform, search)
+    assert [(label_of(platform, search, job), job.seed, job.learning_rate_factor) for job in jobs] == [
+        ("published", 1, 2.0),
+        ("start", 1, 0.5),
+        ("published", 2, 2.0),
+        ("start", 2, 0.5),
+    ]
+    platform.driver.tick()
+    assert platform.search(search.id).state == "succeeded"
+    kinds = [kind for kind in platform.events(search) if not kind.startswith("trial")]
+    assert kinds == ["experiment_started", "rates_chosen", "experiment_succeeded"]
+
+
+def test_a_check_is_short_measured_on_val_and_with_a_seed_of_its_own(platform: Platform) -> None:
+    search = add_comparison(platform, overrides={"epochs": 12, "batch_size": 4}, seeds=[0, 1])
+    platform.driver.tick()
+    check = train_all(platform, search)[0]
+    assert (check.schedule, check.evaluate_split, check.seed) == ("proxy", "val", 2)
+    assert (check.overrides.epochs, check.overrides.batch_size) == (None, 4)
+    platform.driver.tick()
+    training = train_all(platform, search)[0]
+    assert (training.kind, training.schedule, training.evaluate_split) == ("compare", "final", "test")
+    assert training.overrides.epochs == 12
+
+
+def test_a_check_of_proxy_trainings_is_as_long_as_they_are(platform: Platform) -> None:
+    search = add_comparison(platform, schedule="proxy", overrides={"epochs": 1})
+    platform.driver.tick()
+    assert train_all(platform, search)[0].overrides.epochs == 1
+
+
+def test_no_training_begins_before_every_check_has_ended(platform: Platform) -> None:
+    search = add_comparison(platform)
+    platform.driver.tick()
+    last = platform.start()
+    assert last is not None
+    train_all(platform, search)
+    platform.driver.tick()
+    assert platform.search(search.id).stage == "rates"
+    platform.finish(last, FAILED)
+    platform.driver.tick()
+    assert platform.search(search.id).stage == "trainings"
+
+
+def test_a_loss_whose_checks_all_failed_is_trained_with_the_profiles_rate(platform: Platform) -> None:
+    search = add_comparison(platform)
+    platform.driver.tick()
+    train_all(platform, search, failing="start")
+    platform.driver.tick()
+    factors = {trial.label: trial.learning_rate_factor for trial in platform.trials(search, kind="compare")}
+    assert factors == {"published": 2.0, "start": 1.0}
+
+
+def test_a_comparison_whose_trainings_all_failed_has_failed_whatever_its_checks_measured(platform: Platform) -> None:
+    search = add_comparison(platform)
+    platform.driver.tick()
+    train_all(platform, search)
+    platform.driver.tick()
+    platform.work(result=FAILED)
+    platform.driver.tick()
+    found = platform.search(search.id)
+    assert (found.state, found.reason) == ("failed", "no training ended with a result; see the trials' errors")
+
+
+def test_without_factors_the_trainings_begin_at_once(platform: Platform) -> None:
+    search = add_comparison(platform, learning_rates=[])
+    assert platform.search(search.id).stage == "trainings"
+    assert {trial.kind for trial in platform.trials(search)} == {"compare"}

@@ -1,0 +1,47 @@
+import pytest
+
+from paploss.controller.store.access import keys
+from paploss.controller.store.database import Database
+from paploss.controller.store.errors import ConflictError, NotFoundError
+from paploss.controller.store.reading import lists
+
+
+def test_a_key_is_found_until_it_is_revoked_and_stored_only_as_a_digest(database: Database) -> None:
+    with database.write() as session:
+        key = keys.create_key(session, "ann", "user")
+    with database.read() as session:
+        found = keys.find_key(session, key)
+        assert found is not None
+        assert (found.name, found.role) == ("ann", "user")
+        assert key not in str(vars(found))
+        assert keys.find_key(session, key + "x") is None
+    for _ in range(2):
+        with database.write() as session:
+            keys.revoke_key(session, "ann")
+    with database.read() as session:
+        assert keys.find_key(session, key) is None
+        assert [row.revoked_at is not None for row in lists.list_keys(session)] == [True]
+
+
+def test_a_name_is_used_once(database: Database) -> None:
+    with database.write() as session:
+        keys.create_key(session, "ann", "user")
+    with pytest.raises(ConflictError, match="ann"), database.write() as session:
+        keys.create_key(session, "ann", "admin")
+
+
+def test_an_unknown_key_cannot_be_revoked(database: Database) -> None:
+    with pytest.raises(NotFoundError, match="bob"), database.write() as session:
+        keys.revoke_key(session, "bob")
+
+
+def test_the_operators_key_replaces_the_one_installed_earlier(database: Database) -> None:
+    first, second = "first-key-of-the-operator", "second-key-of-the-operator"
+    for key in (first, first, second):
+        with database.write() as session:
+            keys.install_key(session, "admin", key)
+    with database.read() as session:
+        assert keys.find_key(session, first) is None
+        found = keys.find_key(session, second)
+        assert found is not None
+        assert found.role == "admin"

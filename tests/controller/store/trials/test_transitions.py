@@ -1,0 +1,70 @@
+import pytest
+from scenarios import (
+    add_search,
+    add_training,
+    add_trial,
+    attempts,
+    claim,
+    expire,
+    finish,
+    release,
+    renew,
+    succeeded,
+    trial,
+)
+
+from paploss.controller.store.database import Database
+from paploss.controller.store.errors import ConflictError
+from paploss.controller.store.reading import lists
+from paploss.controller.store.trials import transitions
+
+
+def test_a_cancelled_trial_ends_and_the_others_go_on(database: Database) -> None:
+    search = add_training(database)
+    first, second = f"{search.id}-000000", f"{search.id}-000001"
+    tokens = claim(database, first), claim(database, second)
+    for _ in range(2):
+        with database.write() as session:
+            transitions.cancel_trial(session, first)
+    assert renew(database, first, tokens[0]) == "cancel"
+    assert renew(database, second, tokens[1]) == "continue"
+    assert attempts(database, first)[0].outcome == "cancelled"
+    finish(database, second, tokens[1], succeeded())
+    with pytest.raises(ConflictError), database.write() as session:
+        transitions.cancel_trial(session, second)
+
+
+def test_an_attempt_that_expires_before_it_started_is_charged_to_no_budget(database: Database) -> None:
+    trial_id = add_trial(database)
+    claim(database, trial_id)
+    assert expire(database, trial_id) == "queued"
+    row = trial(database, trial_id)
+    assert (row.preemptions, row.failed_attempts) == (0, 0)
+    assert attempts(database, trial_id)[0].outcome == "expired"
+
+
+def test_an_attempt_that_expires_after_it_started_counts_as_a_preemption(database: Database) -> None:
+    trial_id = add_trial(database)
+    renew(database, trial_id, claim(database, trial_id))
+    assert expire(database, trial_id) == "queued"
+    row = trial(database, trial_id)
+    assert (row.preemptions, row.failed_attempts) == (1, 0)
+
+
+def test_the_event_log_tells_a_trials_story(database: Database) -> None:
+    trial_id = add_trial(database)
+    token = claim(database, trial_id)
+    renew(database, trial_id, token)
+    release(database, trial_id, token, "preempted")
+    token = claim(database, trial_id)
+    renew(database, trial_id, token)
+    finish(database, trial_id, token, succeeded())
+    with database.read() as session:
+        events = lists.list_events(session, trial_id=trial_id).items
+    assert [event.kind for event in events] == ["trial_preempted", "trial_succeeded"]
+
+
+def test_a_search_without_trials_yet_has_nothing_to_expire(database: Database) -> None:
+    add_search(database)
+    with database.write() as session:
+        assert transitions.find_expired(session) == []
