@@ -26,6 +26,7 @@ DEGENERATE = {
     "zero until 1": [(0.2, 0.0), (0.9, 0.0), (1.0, 0.0)],
     "one from 0": [(0.0, 1.0), (0.3, 1.0)],
     "narrower than a jump": [(0.4, 0.2), (0.4 + 5e-8, 0.7)],
+    "wider than a jump": [(0.4, 0.2), (0.4 + 1.5e-7, 0.7)],
     "vanishing denominator": [(0.6, 0.0), (0.8, 0.5)],
 }
 
@@ -89,6 +90,8 @@ def test_degenerate_functions_and_ties_equal_ours(interior, tmp_path):
 def test_extreme_entries_equal_ours(tmp_path):
     loss = identity(["bbox_head"])
     module = load(loss, tmp_path)
+    assert not module["ParameterizedAPLoss"]("bbox_head").state_dict()
+    assert_equal_to_ours(module, loss, *entries(count=50, positives=1))
     logits, quality, targets = entries()
     for given in (torch.zeros_like(targets), torch.full_like(targets, -1), torch.ones_like(targets)):
         assert_equal_to_ours(module, loss, logits, quality, given)
