@@ -27,7 +27,7 @@ class Commands(LazyGroup):
         ),
         "pause": Entry(
             "experiments:pause",
-            "Stop starting trials; running ones are preempted and leave a checkpoint.",
+            "Stop starting trials; running ones leave a checkpoint.",
         ),
         "resume": Entry(
             "experiments:resume",
@@ -79,12 +79,12 @@ class Commands(LazyGroup):
         ),
         "convert-voc": Entry(
             "datasets:convert_voc",
-            "Convert a Pascal VOC data set to COCO: train.json, val.json, test.json and images/.",
+            "Convert a Pascal VOC data set to COCO, as `paploss convert --layout voc`.",
             extras=("trainer",),
         ),
         "split": Entry(
             "trainings:split",
-            "Split a training set into a part to search on and a part to measure rewards on, both with every class.",
+            "Split a training set into a part to search on and a part to measure rewards on.",
             extras=("trainer",),
         ),
         "up": Entry(
