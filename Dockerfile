@@ -76,7 +76,7 @@ COPY --from=program /opt/program /opt/program
 ENV PAPLOSS_HOST=0.0.0.0 PAPLOSS_PORT=8080 PAPLOSS_STATE_DIR=/tmp/state
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PAPLOSS_PORT\"]}/readyz', timeout=4)"]
+  CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(f'http://127.0.0.1:{os.environ[\"PAPLOSS_PORT\"]}/readyz', timeout=4)"]
 ENTRYPOINT ["python", "-m", "paploss.cli"]
 CMD ["serve"]
 

@@ -20,11 +20,13 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from benchmarks.record import RESULTS, write_record
-from paploss.cli.platform import Address, find_running, run_platform
+from paploss.cli.address import Address, find_running
+from paploss.cli.platform import run_platform
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import ConfirmSpec, SearchSpec, TrainingSpec
 from paploss.client.sync_client import Client
-from paploss.jobs.spec import DatasetSpec, LossSpec, Overrides, Split
+from paploss.jobs.losses import FocalGIoU, FocalL1
+from paploss.jobs.spec import DatasetSpec, Overrides, Split
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -59,8 +61,8 @@ def comparison_spec(data: Path, experiment_id: str, seeds: Sequence[int], epochs
         schedule="final",
         overrides=Overrides(epochs=epochs),
         losses=(
-            LossChoice(label="Focal + L1", loss=LossSpec(name="focal_l1")),
-            LossChoice(label="Focal + GIoU", loss=LossSpec(name="focal_giou")),
+            LossChoice(label="Focal + L1", loss=FocalL1()),
+            LossChoice(label="Focal + GIoU", loss=FocalGIoU()),
             LossChoice(label=PUBLISHED, preset="retinanet"),
             LossChoice(label=FOUND, search=experiment_id),
         ),

@@ -1,9 +1,11 @@
 """The bucketed ranking losses (Yavuz et al., ECCV 2024), in plain form: the fastest that were published.
 
 All logits are sorted. The negatives between two consecutive positives make a bucket, at whose mean score all of them
-are taken to be; so each positive is compared with |P| + 1 buckets instead of N negatives. That is approximate where a
-bucket spans a part of the slope of H. Time O(N log N + |P|^2), memory O(N + |P|^2). Written from the description, the
-gradients from those of AP Loss and Rank & Sort Loss; each function returns the value and the gradient to the logits.
+are taken to be; so each positive is compared with |P| + 1 buckets instead of N negatives. That is exact where H is a
+step (delta = 0), as the paper proves, and approximate where a bucket spans a part of the slope of H. The defaults of
+delta are those that AP Loss and Rank & Sort Loss were published with. Time O(N log N + |P|^2), memory O(N + |P|^2).
+Written from the description, the gradients from those of AP Loss and Rank & Sort Loss; each function returns the value
+and the gradient to the logits.
 """
 
 from dataclasses import dataclass

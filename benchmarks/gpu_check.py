@@ -33,8 +33,9 @@ from benchmarks.loss import ours
 from benchmarks.measurement import entries, focal, milliseconds
 from benchmarks.published import CONTROL_POINTS
 from benchmarks.record import write_record
+from paploss.jobs.losses import parse_loss
 from paploss.jobs.presets import PRESETS
-from paploss.jobs.spec import JobSpec, LossSpec, Overrides
+from paploss.jobs.spec import JobSpec, Overrides
 from paploss.losses import alrp_loss, ap_loss, parameterized_ap_loss, rank_sort_loss
 
 CODE = ("benchmarks/gpu_check.py", "benchmarks/gpu_steps.py", "trainer", "paploss/losses")
@@ -209,7 +210,7 @@ def make_job(profile: str, loss: str, batch_size: int, image_size_px: int, preci
     overrides = Overrides.model_validate(
         {"batch_size": batch_size, "image_size_px": image_size_px, "precision": precision}
     )
-    chosen = preset if loss == "parameterized_ap" else LossSpec(name=loss)  # type: ignore[arg-type]
+    chosen = preset if loss == "parameterized_ap" else parse_loss({"name": loss}, strict=True)
     return JobSpec(trial_id="gpu-check", profile=profile, loss=chosen, overrides=overrides)
 
 

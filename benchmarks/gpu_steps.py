@@ -11,14 +11,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from paploss.caches import find_cache_folder
 from paploss.jobs.spec import JobSpec
-from paploss.trainer.commands import DEFAULT_CACHE
+from paploss.trainer.cores import available_cores
 from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples, training_batches
 from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import build_detector
-from paploss.trainer.divergence import total_loss
+from paploss.trainer.minimised import minimised_loss
 from paploss.trainer.precision import compute_in
-from paploss.trainer.process import available_cores, set_up
+from paploss.trainer.process import set_up
 from paploss.trainer.profiles import recipe_of
 from paploss.trainer.schedule import build_optimizer
 
@@ -80,7 +81,7 @@ def measure(job: JobSpec, count: int, device: torch.device) -> dict[str, object]
 def take_steps(job: JobSpec, count: int, device: torch.device) -> Iterator[tuple[float, float, dict[str, float]]]:
     """Milliseconds of each step on the device, of the losses' forward in it, and the losses by name."""
     set_up(device)
-    data = read_job_data(job, DEFAULT_CACHE)
+    data = read_job_data(job, find_cache_folder())
     recipe = recipe_of(job, data.train)
     detector: Any = build_detector(recipe.model, job.seed).to(device).train()
     compute_in(detector, recipe)
@@ -102,7 +103,7 @@ def take_steps(job: JobSpec, count: int, device: torch.device) -> Iterator[tuple
     for batch in training_batches(samples, order, process_count, device):
         start = whole.mark()
         losses = detector(**detector.data_preprocessor(batch, training=True), mode="loss")
-        loss = total_loss([value for name, value in losses.items() if "loss" in name])
+        loss = minimised_loss(losses, recipe.heads)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(detector.parameters(), recipe.schedule.clip_norm or math.inf)
@@ -111,8 +112,14 @@ def take_steps(job: JobSpec, count: int, device: torch.device) -> Iterator[tuple
         yield (
             whole.take(),
             of_losses.take(),
-            {name: float(total_loss([value]).detach()) for name, value in losses.items()},
+            {name: _total(value) for name, value in losses.items()},
         )
+
+
+def _total(values: Any) -> float:
+    """Of one output: a tensor, or a list with one for each level."""
+    parts = [values] if isinstance(values, torch.Tensor) else values
+    return sum(float(part.detach().mean()) for part in parts)
 
 
 def _time_losses(head: Any, clock: Clock) -> None:

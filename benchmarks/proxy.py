@@ -17,24 +17,25 @@ import torch
 from torch import nn
 
 from benchmarks.record import write_record
+from paploss.caches import find_cache_folder
+from paploss.jobs.losses import FocalGIoU
 from paploss.jobs.presets import PRESETS
-from paploss.jobs.spec import DatasetSpec, JobSpec, LossSpec, Split
-from paploss.trainer.commands import DEFAULT_CACHE
+from paploss.jobs.spec import DatasetSpec, JobSpec, Split
 from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples, training_batches
 from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import build_detector
-from paploss.trainer.divergence import total_loss
+from paploss.trainer.minimised import minimised_loss
 from paploss.trainer.profiles import recipe_of
 from paploss.trainer.schedule import build_optimizer
 
-LOSSES = {"parameterized_ap": PRESETS["retinanet"], "focal_giou": LossSpec(name="focal_giou")}
+LOSSES = {"parameterized_ap": PRESETS["retinanet"], "focal_giou": FocalGIoU()}
 WARM_UP_STEPS = 5
 CODE = ("benchmarks/proxy.py", "trainer")
 
 
 def steps_of(job: JobSpec, count: int) -> Iterator[None]:
     """Takes one training step each time it is asked."""
-    data = read_job_data(job, DEFAULT_CACHE)
+    data = read_job_data(job, find_cache_folder())
     recipe = recipe_of(job, data.train)
     detector: Any = build_detector(recipe.model, job.seed).train()
     optimizer = build_optimizer(detector, recipe.schedule)
@@ -49,7 +50,7 @@ def steps_of(job: JobSpec, count: int) -> Iterator[None]:
     for batch in training_batches(samples, order, process_count=0, device=torch.device("cpu")):
         losses = detector(**detector.data_preprocessor(batch, training=True), mode="loss")
         optimizer.zero_grad(set_to_none=True)
-        total_loss(list(losses.values())).backward()  # type: ignore[no-untyped-call]
+        minimised_loss(losses, recipe.heads).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(detector.parameters(), recipe.schedule.clip_norm or float("inf"))
         optimizer.step()
         yield

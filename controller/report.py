@@ -129,7 +129,7 @@ def gather(client: Client, experiment_id: str) -> Story:
 
 def render(story: Story) -> str:
     """The report as HTML."""
-    style = _STYLE.read_text().replace("(prefers-color-scheme: dark)", "not all")
+    style = _STYLE.read_text("utf-8").replace("(prefers-color-scheme: dark)", "not all")
     return Pages(str).render(
         "report.html",
         story=story,
@@ -137,7 +137,7 @@ def render(story: Story) -> str:
         request=RequestFacts.of(story.search.spec),
         best=story.best,
         style=style,
-        plotly=_PLOTLY.read_text(),
+        plotly=_PLOTLY.read_text("utf-8"),
         figures={drawn.name: _script_json(drawn.figure) for drawn in story.figures},
     )
 
@@ -180,8 +180,8 @@ def _draw(client: Client, search: ExperimentDetail, best: Best | None, top: Tria
             client.figure(search.id, "rewards"),
         )
     ]
-    for head, loss in best.loss.heads.items() if best else ():
-        title = "Best loss" + (f": {head}" if best and len(best.loss.heads) > 1 else "")
+    for head, loss in best.loss.head_losses.items() if best else ():
+        title = "Best loss" + (f": {head}" if best and len(best.loss.head_losses) > 1 else "")
         note = f"Gradient scale {loss.gradient_scale:.4g}, quality {loss.quality}."
         drawn.append(Drawn(f"functions-{head}", title, note, client.figure(search.id, "functions", head=head)))
     for name, title, note in (

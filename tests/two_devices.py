@@ -19,7 +19,8 @@ from paploss.jobs.presets import PRESETS
 from paploss.trainer.datasets.coco import CocoSplit
 from paploss.trainer.distributed import gather_rows
 from paploss.trainer.evaluation import evaluate
-from paploss.trainer.heads.objective import LOSS_PARTS, RankingObjective
+from paploss.trainer.heads.objective import OBJECTIVES, RankingObjective
+from paploss.trainer.heads.quality import DeltaCorners
 from paploss.trainer.profiles.pipelines import test_images
 
 CLASSES = 3
@@ -27,7 +28,7 @@ PARAMETERS = {
     "parameterized_ap": {"control_points": PRESETS["retinanet"].heads["bbox_head"].control_points},
     "handmade_ap": {"form": "sigmoid"},
 }
-NAMES = tuple(LOSS_PARTS)
+NAMES = tuple(OBJECTIVES)
 POSITIVES = {"both": (5, 2), "one": (5, 0), "none": (0, 0)}
 """Positive candidates of each device, by case."""
 CANDIDATES = (40, 23)
@@ -54,11 +55,13 @@ class Model(nn.Module):
         torch.manual_seed(0)
         self.classes = nn.Linear(4, CLASSES, dtype=torch.float64)
         self.boxes = nn.Linear(4, 4, dtype=torch.float64)
-        parameters = {"means": (0.0,) * 4, "stds": (0.5,) * 4, **PARAMETERS.get(name, {})}
-        self.objective = RankingObjective(name=name, gather_scores=gather_scores, **parameters)
+        self.objective = RankingObjective(name=name, gather_scores=gather_scores, **PARAMETERS.get(name, {}))
+        self.corners = DeltaCorners((0.0,) * 4, (0.5,) * 4)
 
     def forward(self, features: Tensor, labels: Tensor, weights: Tensor, targets: Tensor) -> Tensor:
-        losses = self.objective(self.classes(features), labels, weights, self.boxes(features), targets)
+        losses = self.objective.losses_of(
+            self.classes(features), labels, weights, self.boxes(features), targets, corners=self.corners
+        )
         return torch.stack(list(losses.values())).sum()
 
 

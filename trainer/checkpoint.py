@@ -1,4 +1,4 @@
-"""Where an interrupted training goes on: one file, replaced as a whole."""
+"""Checkpoints, from which an interrupted training resumes: one file, replaced as a whole."""
 
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from paploss.files import whole_file
 from paploss.trainer.errors import UserError
-from paploss.trainer.files import whole_file
 
 FILE_NAME = "checkpoint.pt"
 
@@ -24,7 +24,7 @@ class Progress:
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     """`{"iteration": int, "metrics": Metrics as a dict}`, ascending."""
     failures: dict[str, int] = field(default_factory=dict)
-    """Consecutive useless steps per head."""
+    """Consecutive failed steps per head."""
 
 
 def save_checkpoint(folder: Path, progress: Progress, states: dict[str, Any]) -> Path:

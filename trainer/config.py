@@ -8,9 +8,9 @@ loop (its sample order and the rounding of epochs differ), always in float32. Th
 from pathlib import Path
 from pprint import pformat
 
+from paploss.files import whole_file
 from paploss.jobs.spec import JobSpec, Split
 from paploss.trainer.datasets.sources import JobData, split_of
-from paploss.trainer.files import whole_file
 from paploss.trainer.profiles.recipe import Config, Recipe, Schedule
 
 HEADER = (

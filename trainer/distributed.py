@@ -18,7 +18,7 @@ def joined(gpus: int) -> Iterator[torch.device]:
     """This process's device; within the block it belongs to the group that torchrun made, if there is one.
 
     Args:
-        gpus: how many the job asks for; 0 is content with the CPU.
+        gpus: how many the job asks for; 0 accepts the CPU.
 
     Raises:
         UserError: this machine has fewer.
@@ -42,6 +42,11 @@ def joined(gpus: int) -> Iterator[torch.device]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks for its training, known before it has joined the others."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def rank() -> int:

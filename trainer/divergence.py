@@ -1,4 +1,4 @@
-"""When a training is beyond hope: its loss is not a number, or gives no gradient, for many steps in a row."""
+"""When a training has diverged: its loss is not finite, or gives no gradient, for many steps in a row."""
 
 import math
 from collections.abc import Mapping
@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paploss.trainer.minimised import head_loss
 from paploss.trainer.profiles.recipe import Head
 
 PATIENCE = 50
-"""Consecutive useless steps of one head after which a training has diverged (as published)."""
+"""Consecutive failed steps of one head after which a training has diverged (as published)."""
 
 
 def patience_of(total_iterations: int) -> int:
@@ -19,16 +20,16 @@ def patience_of(total_iterations: int) -> int:
 
 
 class DivergenceWatch:
-    """Counts each head's consecutive useless steps.
+    """Counts each head's consecutive failed steps.
 
-    A step is useless for a head whose loss or gradient is not finite, or whose gradient vanishes although its loss
-    does not. A loss of exactly 0 comes from a batch without a positive: it counts neither way.
+    A step is failed for a head whose loss or gradient is not finite, or whose gradient vanishes although its loss
+    does not. A loss of exactly 0 comes from a batch without a positive: it is not counted.
 
     Args:
         detector: the detector, for the parameters of its heads.
         heads: the heads to watch.
         total_iterations: length of the schedule.
-        failures: counts to go on from, by head; changed in place.
+        failures: counts to resume from, by head; changed in place.
     """
 
     def __init__(
@@ -46,9 +47,8 @@ class DivergenceWatch:
         """
         rows = []
         for head in self._heads:
-            own = [value for name, value in losses.items() if name.startswith(head.loss_prefixes)]
             gradients = [one.grad.abs().amax() for one in self._parameters[head.name] if one.grad is not None]
-            rows.append(torch.stack((total_loss(own).detach().abs(), torch.stack(gradients).amax())))
+            rows.append(torch.stack((head_loss(losses, head).detach().abs(), torch.stack(gradients).amax())))
         return torch.stack(rows).nan_to_num(nan=torch.inf)
 
     def update(self, measured: list[list[float]]) -> bool:
@@ -60,11 +60,3 @@ class DivergenceWatch:
             elif not finite or loss != 0:
                 self.failures[head.name] = self.failures.get(head.name, 0) + 1
         return any(count > self._patience for count in self.failures.values())
-
-
-def total_loss(values: Any) -> Tensor:
-    """Sum of losses, each a tensor or a list of tensors (one per level)."""
-    if isinstance(values, Tensor):
-        return values.mean()
-    parts = [total_loss(value) for value in values]
-    return torch.stack(parts).sum()

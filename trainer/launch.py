@@ -4,7 +4,6 @@ torchrun works in this very process, whose children the ranks then are. It gives
 to the caller's process group reaches none of them: they watch for this process's end instead.
 """
 
-import ctypes
 import logging
 import os
 import signal
@@ -13,11 +12,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from paploss.jobs.spec import EXIT_HANDED_BACK, JobResult
+from paploss.files import whole_file
+from paploss.jobs.spec import EXIT_INTERRUPTED, JobResult
+from paploss.processes import end_with
 from paploss.trainer.events import claim_stdout
-from paploss.trainer.files import whole_file
 
-_PR_SET_PDEATHSIG = 1
 _LAUNCHER_PID = "PAPLOSS_LAUNCHER_PID"
 _FAILURES = "PAPLOSS_FAILURES"
 """Environment variables of the ranks; the latter names a folder for the results of those that fail."""
@@ -28,13 +27,13 @@ log = logging.getLogger(__name__)
 def run_on_gpus(arguments: Sequence[str], gpus: int) -> int:
     """Runs `python -m paploss.trainer` with `arguments` in `gpus` processes, which share standard output.
 
-    SIGTERM is passed on. torchrun has one status for every kind of failure, so that of handing back is restored here.
-    Of the ranks that failed, the one that is to blame is told as the result.
+    SIGTERM is passed on. torchrun has one status for every kind of failure: that of an interruption is restored here.
+    Of the failures of ranks, the root cause is reported as the result.
 
     Returns:
-        The exit status: 0 with a result, EXIT_HANDED_BACK, or 1 where every rank that failed did so without a word.
+        The exit status: 0 with a result, EXIT_INTERRUPTED, or 1 where no rank that failed left a result.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_HANDED_BACK))  # torchrun sets another when the ranks start
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_INTERRUPTED))  # torchrun sets another when the ranks start
     from torch.distributed import run as torchrun  # noqa: PLC0415
     from torch.distributed.elastic.multiprocessing.api import SignalException  # noqa: PLC0415
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: PLC0415
@@ -46,10 +45,10 @@ def run_on_gpus(arguments: Sequence[str], gpus: int) -> int:
         try:
             torchrun.run(torchrun.parse_args(options))  # type: ignore[no-untyped-call]
         except SignalException:
-            return EXIT_HANDED_BACK
+            return EXIT_INTERRUPTED
         except ChildFailedError as error:
             log.error("%s", error)
-            failure = _failure_to_blame(Path(folder))
+            failure = _root_failure(Path(folder))
             if failure is None:
                 return 1
             claim_stdout()(failure)
@@ -70,21 +69,18 @@ def leave_failure(result: JobResult) -> bool:
     return True
 
 
-def _failure_to_blame(folder: Path) -> JobResult | None:
-    """The first failure that was left, but rather one that is no crash: whose partner has failed may crash of it."""
+def _root_failure(folder: Path) -> JobResult | None:
+    """The first failure that was left, preferably no crash: a rank may crash because another one failed."""
     files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
     failures = [JobResult.model_validate_json(file.read_bytes()) for file in files]
     return min(failures, key=lambda failure: failure.error_kind == "crash", default=None)
 
 
 def die_with_launcher() -> None:
-    """In a rank: have the kernel kill this process when the launcher is gone, even by kill -9.
+    """In a rank: have the kernel kill this process when the launcher ends, even by kill -9.
 
     Does nothing in a process that `run_on_gpus` did not start.
     """
     launcher_pid = os.environ.get(_LAUNCHER_PID)
-    if launcher_pid is None:
-        return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(launcher_pid):  # it died before the line above took hold
-        os.kill(os.getpid(), signal.SIGKILL)
+    if launcher_pid is not None:
+        end_with(int(launcher_pid))

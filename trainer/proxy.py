@@ -7,7 +7,7 @@ that was interrupted ends with the numbers of one that was not.
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -21,14 +21,16 @@ from paploss.trainer.checkpoint import Progress, load_checkpoint, save_checkpoin
 from paploss.trainer.config import mmdet_config
 from paploss.trainer.datasets.batches import Batch
 from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples, choose_process_count, training_batches
-from paploss.trainer.datasets.sources import JobData, read_job_data
+from paploss.trainer.datasets.sources import JobData, check_job_data, read_job_data
 from paploss.trainer.detectors import build_detector
-from paploss.trainer.divergence import DivergenceWatch, total_loss
+from paploss.trainer.divergence import DivergenceWatch
 from paploss.trainer.environment import describe_environment
-from paploss.trainer.errors import HandedBack, OutOfMemory, UserError
-from paploss.trainer.evaluation import evaluate
+from paploss.trainer.errors import Interrupted, OutOfMemory, UserError
+from paploss.trainer.evaluation import evaluate, undefined_because
 from paploss.trainer.export import keep_final
+from paploss.trainer.fingerprint import job_fingerprint
 from paploss.trainer.heads.balancing import balance
+from paploss.trainer.minimised import minimised_loss
 from paploss.trainer.precision import compute_in
 from paploss.trainer.process import set_up
 from paploss.trainer.profiles import recipe_of
@@ -47,10 +49,12 @@ def train_and_evaluate(spec: JobSpec, attempt: Attempt) -> JobResult:
     Raises:
         UserError: the job or its data is wrong.
         OutOfMemory: the training does not fit.
-        HandedBack: the job was asked to stop; a checkpoint is written.
+        Interrupted: the job was asked to stop; a checkpoint is written.
     """
     data = read_job_data(spec, attempt.data_cache)
     recipe = recipe_of(spec, data.train)
+    if distributed.is_first_process():
+        check_job_data(spec, data, recipe, attempt.file_cache, _leaving_if_stopped(attempt))
     samples = TrainingSamples(data.train, recipe, spec.seed)
     data = data.without_training_images()
     try:
@@ -68,6 +72,20 @@ def train_and_evaluate(spec: JobSpec, attempt: Attempt) -> JobResult:
         if "DefaultCPUAllocator" in str(error):
             raise OutOfMemory(str(error)) from error
         raise
+
+
+def _leaving_if_stopped(attempt: Attempt) -> Callable[[], None]:
+    """Hands the job back once it is asked for, looking every PROGRESS_SECONDS at most."""
+    last = time.monotonic()
+
+    def leave_if_stopped() -> None:
+        nonlocal last
+        if time.monotonic() - last >= PROGRESS_SECONDS:
+            last = time.monotonic()
+            if attempt.stop_requested():
+                raise Interrupted("released while images were checked")
+
+    return leave_if_stopped
 
 
 class _Training:
@@ -106,14 +124,17 @@ class _Training:
         self.progress, states = found
         self.detector.load_state_dict(states["model"])
         self.optimizer.load_state_dict(states["optimizer"])
-        log.info("going on from iteration %d", self.progress.iteration)
+        log.info("resuming at iteration %d", self.progress.iteration)
 
     def run(self) -> JobResult:
         start = StartEvent(
             total_iterations=self.total,
             resumed_iteration=self.progress.iteration,
             environment=self.environment,
+            warnings=self.data.findings.warnings(),
         )
+        for warning in start.warnings:
+            log.warning("%s", warning)
         self.attempt.emit(start)
         for done in self.progress.evaluations:  # an attempt that was killed may have had no time to pass them on
             self._emit_evaluation(done["iteration"], Metrics.model_validate(done["metrics"]))
@@ -122,10 +143,10 @@ class _Training:
         last_event = last_checkpoint = self.started
         while True:
             if distributed.any_process(self.attempt.stop_requested(), self.device):
-                raise self._hand_back()
+                raise self._interrupt()
             if self._evaluation_is_due():
                 metrics = self._evaluate()
-                if self.progress.iteration == self.total or self._is_hopeless(metrics):
+                if self.progress.iteration == self.total or self._is_below_prune_point(metrics):
                     return self._result(metrics)
             loss, diverged = self._step(parallel, next(batches))
             if diverged:
@@ -162,7 +183,7 @@ class _Training:
         parallel.train()
         inputs = self.detector.data_preprocessor(batch, training=True)
         losses = parallel(**inputs, mode="loss")
-        loss = total_loss([value for name, value in losses.items() if "loss" in name])
+        loss = minimised_loss(losses, self.recipe.heads)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         measured = distributed.maximum(self.watch.measure(losses)).tolist()
@@ -184,11 +205,13 @@ class _Training:
         def leave_if_stopped() -> None:
             # Several processes could not agree in the middle of their own parts; they stop after the evaluation.
             if distributed.world_size() == 1 and self.attempt.stop_requested():
-                raise self._hand_back()
+                raise self._interrupt()
 
         torch.backends.cudnn.benchmark = False
         pipeline = self.recipe.test_pipeline
         metrics = evaluate(self.detector, self.data.test, pipeline, self.process_count, leave_if_stopped)
+        if metrics.ap < 0:  # no number: as a reward it would be one
+            raise UserError(f"{self.data.test.annotation_file}: AP is undefined: {undefined_because(self.data.test)}")
         iteration = self.progress.iteration
         self.progress.evaluations.append({"iteration": iteration, "metrics": metrics.model_dump()})
         self._emit_evaluation(iteration, metrics)
@@ -197,7 +220,7 @@ class _Training:
     def _emit_evaluation(self, iteration: int, metrics: Metrics) -> None:
         self.attempt.emit(EvaluationEvent(iteration=iteration, total_iterations=self.total, metrics=metrics))
 
-    def _is_hopeless(self, metrics: Metrics) -> bool:
+    def _is_below_prune_point(self, metrics: Metrics) -> bool:
         iteration = self.progress.iteration
         return any(
             round(point.fraction * self.total) == iteration and metrics.ap < point.min_ap for point in self.spec.prune
@@ -210,7 +233,7 @@ class _Training:
             kept = str(self._keep(metrics))
         return JobResult(
             outcome="succeeded" if finished else "pruned",
-            reward=max(0.0, metrics.ap),
+            reward=metrics.ap,
             metrics=metrics,
             iterations=self.progress.iteration,
             seconds=self._seconds(),
@@ -240,9 +263,9 @@ class _Training:
         )
         self.attempt.emit(event)
 
-    def _hand_back(self) -> HandedBack:
+    def _interrupt(self) -> Interrupted:
         self._save()
-        return HandedBack(f"handed back at iteration {self.progress.iteration}")
+        return Interrupted(f"interrupted at iteration {self.progress.iteration}")
 
     def _save(self) -> None:
         if distributed.rank() != 0:
@@ -258,8 +281,3 @@ class _Training:
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
-
-
-def job_fingerprint(spec: JobSpec) -> str:
-    """What must be equal for a checkpoint to be continued: the job without its name and limits."""
-    return spec.model_dump_json(exclude={"trial_id", "timeout_seconds", "prune"})

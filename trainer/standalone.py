@@ -5,18 +5,19 @@ import ast
 import json
 from pathlib import Path
 
-from paploss.jobs.spec import FUNCTION_NAMES, HeadLoss, LossSpec
+import paploss
+from paploss.files import whole_file
+from paploss.jobs.losses import FUNCTION_NAMES, HeadLoss, LossSpec, ParameterizedAP
 from paploss.trainer.errors import UserError
-from paploss.trainer.files import whole_file
 
-TEMPLATE = Path(__file__).parent / "losses" / "standalone.py"
+TEMPLATE = Path(paploss.__file__).parent / "losses" / "standalone.py"
 
 
 def write_module(loss: LossSpec, origin: str, file: Path) -> None:
     """Writes to `file` the module of a loss; `origin` is a line for its docstring that says where the loss is from.
 
     Raises:
-        UserError: the loss is another one, only so many entries compete, or a head has no H1.
+        UserError: the loss is another one, `top_k` is set, or a head has no H1.
     """
     text = render_module(loss, origin)
     with whole_file(file) as output:
@@ -25,8 +26,8 @@ def write_module(loss: LossSpec, origin: str, file: Path) -> None:
 
 def render_module(loss: LossSpec, origin: str) -> str:
     """The text of the module; arguments and errors as of `write_module`."""
-    if loss.name != "parameterized_ap":
-        raise UserError(f"loss: expected parameterized_ap, which has parameters to take away, got {loss.name}")
+    if not isinstance(loss, ParameterizedAP):
+        raise UserError(f"loss: expected parameterized_ap, which has parameters to export, got {loss.name}")
     if loss.top_k is not None:
         raise UserError(f"loss.top_k: expected none, the module ranks among all entries, got {loss.top_k}")
     source = TEMPLATE.read_text()

@@ -1,6 +1,6 @@
 """A trainer without a detector: the reward is a known smooth function of the control points, plus seeded noise.
 
-It reports, checkpoints, hands back and resumes like a real one, and can be told to fail (`SyntheticOptions`), so that
+It reports, checkpoints, stops and resumes like a real one, and can be told to fail (`SyntheticOptions`), so that
 everything around trainings is tested with real processes in milliseconds. It must not import torch.
 
 Notation: f_r is the function of row r, g_r the one of the hidden optimum (the published RetinaNet parameters).
@@ -19,23 +19,22 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from paploss.jobs.losses import LOSSES
+from paploss.files import whole_file
+from paploss.jobs.losses import LOSSES, HeadLoss, LossSpec, ParameterizedAP
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import (
     CheckpointEvent,
     EvaluationEvent,
-    HeadLoss,
     JobResult,
     JobSpec,
-    LossSpec,
     Metrics,
     ProgressEvent,
     StartEvent,
     SyntheticOptions,
 )
 from paploss.trainer.attempt import Attempt
-from paploss.trainer.errors import HandedBack, OutOfMemory, UserError
-from paploss.trainer.files import whole_file
+from paploss.trainer.errors import Interrupted, OutOfMemory, UserError
+from paploss.trainer.fingerprint import loss_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ OPTIMUM: HeadLoss = PRESETS["retinanet"].heads["bbox_head"]
 
 def smooth_reward(loss: LossSpec) -> float:
     """The reward without noise, in (0, BEST_REWARD]; the mean over the heads."""
-    if loss.name != "parameterized_ap":
+    if not isinstance(loss, ParameterizedAP):
         return OTHER_REWARDS[loss.name]
     distances = [_distance(head) for head in loss.heads.values()]
     return BEST_REWARD * math.exp(-sum(distances) / len(distances))
@@ -59,7 +58,7 @@ def smooth_reward(loss: LossSpec) -> float:
 def noisy_reward(spec: JobSpec, options: SyntheticOptions) -> float:
     """The reward of a job, in [0, 1]; the noise follows from the seed and the loss."""
     rate_error = math.log(spec.learning_rate_factor / options.best_learning_rate_factor)
-    noise = random.Random(f"{spec.seed} {spec.loss.model_dump_json()}").gauss(0, options.noise)
+    noise = random.Random(f"{spec.seed} {loss_fingerprint(spec.loss)}").gauss(0, options.noise)
     return min(1.0, max(0.0, smooth_reward(spec.loss) * math.exp(-(rate_error**2)) + noise))
 
 
@@ -68,7 +67,7 @@ def train_synthetic(spec: JobSpec, attempt: Attempt) -> JobResult:
 
     Raises:
         UserError, OutOfMemory: the job says so.
-        HandedBack: the job was asked to stop; a checkpoint is written.
+        Interrupted: the job was asked to stop; a checkpoint is written.
     """
     options = spec.synthetic or SyntheticOptions()
     reward, total = noisy_reward(spec, options), options.iterations
@@ -95,7 +94,7 @@ def train_synthetic(spec: JobSpec, attempt: Attempt) -> JobResult:
     for iteration in range(start, total):
         if attempt.stop_requested():
             save(iteration)
-            raise HandedBack(f"handed back at iteration {iteration}")
+            raise Interrupted(f"interrupted at iteration {iteration}")
         if faulty and iteration == min(options.fault_iteration, total - 1):
             if options.fault == "diverge":
                 return JobResult(
@@ -154,7 +153,7 @@ def _fail(options: SyntheticOptions) -> None:
         case "hang":
             log.warning("synthetic: hanging")
             end = time.monotonic() + HANG_SECONDS
-            while time.monotonic() < end:  # deaf to SIGTERM, as a stuck device driver is
+            while time.monotonic() < end:  # SIGTERM is ignored, as by a stuck device driver
                 time.sleep(0.1)
         case "out_of_memory":
             raise OutOfMemory("synthetic: out of memory")

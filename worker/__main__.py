@@ -1,4 +1,7 @@
-"""`python -m paploss.worker`: run trials until told to stop. SIGTERM hands back what runs and ends with status 0."""
+"""`python -m paploss.worker`: run trials until told to stop.
+
+SIGTERM has trainings leave a checkpoint, releases their leases and ends with status 0.
+"""
 
 import logging
 import signal
@@ -6,6 +9,7 @@ import sys
 
 from pydantic import ValidationError
 
+from paploss.client.errors import UnreachableError
 from paploss.jobs.logs import start_logging
 from paploss.jobs.queue import QueueError, TrialQueue
 from paploss.worker.controller import Controller
@@ -25,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Run a worker; returns its exit status: 0, 1 (of no use to the controller), 2 (bad settings, too few GPUs)."""
+    """Run a worker; returns its exit status: 0, 1 (rejected by the controller), 2 (bad settings, too few GPUs)."""
     try:
         settings = Settings(_cli_parse_args=True)
     except ValidationError as error:
@@ -40,12 +44,15 @@ def main() -> int:
         return _refuse(f"gpus: {fault}; {NO_GPU}")
     try:
         queue = TrialQueue(settings.redis_url)
+        controller = Controller(settings.controller_url, settings.api_key)
         volume = StateVolume(settings.state_dir)
+    except UnreachableError as error:
+        return _refuse(f"controller_url: {error}")
     except QueueError as error:
         return _refuse(str(error))
     except OSError as error:
         return _refuse(f"state_dir: cannot use {settings.state_dir}: {error.strerror}")
-    with queue, Controller(settings.controller_url, settings.api_key) as controller:
+    with queue, controller:
         supervisor = Supervisor(settings, info, queue, controller, volume)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: supervisor.stop())

@@ -78,7 +78,12 @@ def read_gpu_use(tool: str, environment: Mapping[str, str]) -> tuple[GpuUse, ...
     chosen = () if visible is None else ("-i", visible)
     try:
         listing = subprocess.run(
-            [tool, *chosen, *_QUERY], capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=True
+            [tool, *chosen, *_QUERY],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_ANSWER_SECONDS,
+            check=True,
         ).stdout
         return tuple(_parse(line) for line in listing.splitlines() if line.strip())
     except (OSError, subprocess.SubprocessError, ValueError):

@@ -63,4 +63,4 @@ class Settings(ProcessSettings):
         """The key, from wherever it was given."""
         if self.key is not None:
             return self.key
-        return SecretStr(self.key_file.read_text().strip() if self.key_file else "")
+        return SecretStr(self.key_file.read_text(encoding="utf-8-sig").strip() if self.key_file else "")

@@ -11,7 +11,7 @@ from paploss.controller.store.documents import LOSS, SPEC
 from paploss.controller.store.errors import NotFoundError
 from paploss.controller.store.reading import comparisons as store
 from paploss.controller.store.reading import lists
-from paploss.jobs.spec import LossSpec
+from paploss.jobs.losses import LossSpec
 
 
 def read_comparison(session: Session, experiment_id: str) -> Comparison:

@@ -27,7 +27,8 @@ from paploss.controller.store.tables import (
 )
 from paploss.jobs.documents import UnreadableError
 from paploss.jobs.lease import GpuUse
-from paploss.jobs.spec import EvaluationEvent, LossSpec, Metrics
+from paploss.jobs.losses import LossSpec
+from paploss.jobs.spec import EvaluationEvent, Metrics
 
 
 def moment(seconds: float) -> datetime:
@@ -282,6 +283,7 @@ def _attempt(row: Attempt) -> models.AttemptSummary:
         host=row.host,
         device=row.device,
         environment=row.environment,
+        warnings=row.warnings or [],
         resumed_iteration=row.resumed_iteration,
         claimed_at=moment(row.claimed_at),
         started_at=moment_or_none(row.started_at),

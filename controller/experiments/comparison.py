@@ -18,10 +18,10 @@ import numpy as np
 from scipy.special import stdtrit
 
 from paploss.client.comparison import Difference, RateResult, Row
-from paploss.jobs.losses import PUBLISHED_RESULTS
+from paploss.jobs.losses import LossSpec, ParameterizedAP
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.profiles import PROFILES, Detector
-from paploss.jobs.spec import LossSpec
+from paploss.jobs.published_results import PUBLISHED_RESULTS
 
 CONFIDENCE = 0.95
 
@@ -121,9 +121,9 @@ def _rate_remarks(chosen: float, check: Sequence[RateResult]) -> list[str]:
 
 def _published_ap(loss: LossSpec, profile: str) -> float | None:
     card = PROFILES[profile]
-    if loss.name == "parameterized_ap" and (card.preset is None or loss != PRESETS[card.preset]):
+    if isinstance(loss, ParameterizedAP) and (card.preset is None or loss != PRESETS[card.preset]):
         return None  # the published number is of the published parameters alone
-    found = (row.ap for row in PUBLISHED_RESULTS if row.detector == card.detector and row.loss == loss.name)
+    found = (row.ap for row in PUBLISHED_RESULTS if row.detector == card.detector and row.loss is type(loss))
     return next(found, None)
 
 

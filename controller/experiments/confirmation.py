@@ -23,9 +23,10 @@ from paploss.controller.store.rounds import read_best_proxies
 from paploss.controller.store.tables import Experiment, Trial
 from paploss.controller.store.trials.proposals import NewTrial, add_trials, trials_by_label
 from paploss.jobs.documents import Schema
+from paploss.jobs.losses import LossSpec
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import LossSpec, Message
+from paploss.jobs.spec import Message
 
 IDENTITY, PUBLISHED, BEST_GUESS = "identity", "published", "mean"
 

@@ -24,8 +24,9 @@ from paploss.controller.store.experiments import end_experiment, find_experiment
 from paploss.controller.store.tables import Experiment
 from paploss.controller.store.trials.counts import Counts, count_ended
 from paploss.controller.store.trials.proposals import NewTrial, add_trials, trials_by_label
+from paploss.jobs.losses import LossSpec
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import JobKind, LossSpec
+from paploss.jobs.spec import JobKind
 
 Spec = ComparisonSpec | TrainingSpec
 

@@ -11,7 +11,8 @@ from paploss.controller.store.documents import LOSS, PLAN, SPEC, TrialPlan
 from paploss.controller.store.tables import Experiment, Trial
 from paploss.controller.store.trials.leases import Grant, fix_parameters
 from paploss.controller.store.trials.neighbours import fix_prune_points, read_measurements
-from paploss.jobs.spec import JobSpec, LossSpec, PrunePoint
+from paploss.jobs.losses import LossSpec
+from paploss.jobs.spec import JobSpec, PrunePoint
 
 COMPARED_TRIALS: Final = 64
 """A trial is compared with so many before it and after it: enough for a median, few enough to be quick."""

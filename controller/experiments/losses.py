@@ -6,8 +6,8 @@ from paploss.client.specs import ExperimentSpec, SearchSpec
 from paploss.controller.search.space import Space
 from paploss.controller.store.documents import LOSS
 from paploss.jobs.documents import JsonObject
+from paploss.jobs.losses import HeadLoss, LossSpec, ParameterizedAP
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import HeadLoss, LossSpec
 
 
 def search_space(spec: SearchSpec) -> Space:
@@ -21,7 +21,7 @@ def decode_loss(spec: SearchSpec, theta: Sequence[float]) -> LossSpec:
     Raises:
         ValueError: names the dimension that is outside.
     """
-    return LossSpec(
+    return ParameterizedAP(
         heads={
             head: HeadLoss(
                 control_points=parameters.control_points.tolist(),

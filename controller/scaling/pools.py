@@ -62,7 +62,7 @@ def read_pools(file: Path) -> Pools:
         PoolsError: the file cannot be read, or a field is wrong.
     """
     try:
-        return Pools.model_validate(yaml.safe_load(file.read_text()))
+        return Pools.model_validate(yaml.safe_load(file.read_bytes()))
     except (OSError, yaml.YAMLError) as error:
         raise PoolsError(f"worker_pools_file {file}: {error}") from None
     except ValidationError as error:

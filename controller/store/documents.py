@@ -6,7 +6,8 @@ from pydantic import Field
 
 from paploss.client.documents import SPEC
 from paploss.jobs.documents import Schema
-from paploss.jobs.spec import JobResult, LossSpec, Message, Metrics, Overrides
+from paploss.jobs.losses import LossSpec
+from paploss.jobs.spec import JobResult, Message, Metrics, Overrides
 
 
 class TrialPlan(Message):

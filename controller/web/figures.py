@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from paploss.client.models import Figure, Theme
 from paploss.controller.web.style import PALETTES, Palette, make_axis, make_layout
+from paploss.jobs.losses import FUNCTION_NAMES, HeadLoss
 from paploss.jobs.presets import identity
-from paploss.jobs.spec import FUNCTION_NAMES, EvaluationEvent, HeadLoss, Metrics
+from paploss.jobs.spec import EvaluationEvent, Metrics
 
 FUNCTION_MEANING = {
     "H2": "rank, numerator",

@@ -1,6 +1,5 @@
 """`paploss check`: whether a deployment works, part by part; what `helm test` runs."""
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -13,11 +12,15 @@ from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from paploss.cli.connection import JsonOption
+from paploss.cli.databases import read_settings
 from paploss.cli.failures import FAILED, CommandError
-from paploss.cli.service_commands import read_settings
+from paploss.cli.output import echo_json
 from paploss.cli.specifications import read_search
+from paploss.cli.terminal import make_console
+from paploss.client.errors import UnreachableError
 from paploss.client.specs import SearchSpec
 from paploss.client.sync_client import Client
+from paploss.client.transport import Route
 from paploss.controller.scaling.errors import ClusterError
 from paploss.controller.settings import Settings
 from paploss.controller.store import schema
@@ -46,7 +49,7 @@ def check(  # noqa: PLR0917 (each is an option of the command)
 ) -> None:
     """Tell which part of a deployment does not work, with a controller's own settings and secrets, and why."""
     spec = None if spec_file is None else read_search(spec_file)
-    console = Console(stderr=as_json, highlight=False)
+    console = make_console(stderr=as_json)
     settings = read_settings()
     find_waiting = _join_release(release, namespace, pod) if release else list
     give_up_at = time.monotonic() + patience_seconds
@@ -61,7 +64,7 @@ def check(  # noqa: PLR0917 (each is an option of the command)
         with Client(url, key) as client:
             ran = _run(client, spec, timeout_seconds, console, find_waiting) or None
     if as_json:
-        typer.echo(json.dumps({"parts_ok": True, "search_ok": ran}))
+        echo_json({"parts_ok": True, "search_ok": ran})
 
 
 def find_faults(settings: Settings, url: str) -> Iterator[str]:
@@ -106,10 +109,16 @@ def _find_redis_fault(url: str) -> str:
 
 def _find_controller_fault(url: str) -> str:
     try:
-        reply = httpx.get(f"{url.rstrip('/')}/readyz", timeout=10)
+        route = Route(url)
+        with httpx.Client(**route.options(""), timeout=10) as http:
+            reply = http.get("/readyz")
         content = reply.json()
-    except (httpx.HTTPError, ValueError) as error:
-        return f"{url} does not answer ({error or type(error).__name__}); `kubectl describe pod` has its last words"
+    except UnreachableError as error:
+        return str(error)
+    except httpx.TransportError as error:
+        return f"{url} does not answer ({route.explain(error)}); `kubectl describe pod` has its last words"
+    except ValueError:
+        return f"what answers at {url} is not a controller: {reply.status_code} {reply.reason_phrase}{route.by_proxy}"
     return "" if reply.is_success else str(content.get("detail", reply.status_code))
 
 

@@ -1,7 +1,7 @@
 """What a comparison comes to, as the API answers it and the figure draws it. No statistics: clients read it too."""
 
 from paploss.client.csv_lines import csv_line
-from paploss.jobs.spec import Fraction, LossName, Message
+from paploss.jobs.spec import Fraction, Message
 
 
 class RateResult(Message):
@@ -24,7 +24,7 @@ class Row(Message):
     """One loss. APs are fractions in [0, 1]."""
 
     label: str
-    loss: LossName | None
+    loss: str | None
     """None for a published row that cannot be trained here."""
     rewards: dict[int, Fraction]
     """AP by seed."""

@@ -5,17 +5,17 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from paploss.jobs.losses import LOSSES, PUBLISHED_RESULTS
+from paploss.jobs.losses import LOSSES, Loss, LossSpec, ParameterizedAP, parse_loss
 from paploss.jobs.presets import PRESETS, identity
-from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import LossName, LossSpec, Message
+from paploss.jobs.profiles import PROFILES, ProfileCard
+from paploss.jobs.published_results import PUBLISHED_RESULTS
+from paploss.jobs.spec import Message
 
 PUBLISHED, IDENTITY = "published", "identity"
 PRESET_NAMES: Final = (PUBLISHED, IDENTITY, *PRESETS)
 
-NAMED_LOSSES: Final[dict[str, LossSpec]] = {
-    **{f"handmade_{form}": LossSpec(name="handmade_ap", form=form) for form in ("sigmoid", "linear", "square")},
-    **{name: LossSpec(name=name) for name in LOSSES if name not in ("parameterized_ap", "handmade_ap")},
+NAMED_LOSSES: Final[Mapping[str, Loss]] = {
+    name: loss for record in LOSSES.values() for name, loss in record.shorthands().items()
 }
 """Losses that a name says whole."""
 
@@ -85,28 +85,27 @@ LossEntry = Annotated[LossChoice, BeforeValidator(choose_by_name, json_schema_in
 def every_loss(profile: str) -> tuple[LossChoice, ...]:
     """Every loss that fits the profile, in the order of the published tables; those that they do not have come last.
 
-    Hand-made AP must be asked for: it has no row in any table, and its sigmoid form takes time of order P N.
+    Hand-made AP must be asked for, see `HandmadeAP.is_compared`.
     """
     card = PROFILES[profile]
     published = [row.loss for row in PUBLISHED_RESULTS if row.detector == card.detector and row.loss is not None]
-    names = [name for name in dict.fromkeys((*published, *LOSSES)) if _fits(name, profile)]
-    return tuple(choose_by_name(PUBLISHED if name == "parameterized_ap" else name) for name in names)
+    records = [record for record in dict.fromkeys((*published, *LOSSES.values())) if _fits(record, card)]
+    names = {record: name for name, record in LOSSES.items()} | {ParameterizedAP: PUBLISHED}
+    return tuple(choose_by_name(names[record]) for record in records)
 
 
-def _fits(name: LossName, profile: str) -> bool:
-    card = PROFILES[profile]
-    if name == "handmade_ap" or (name == "parameterized_ap" and card.preset is None):
+def _fits(record: type[Loss], card: ProfileCard) -> bool:
+    if not record.is_compared or (record is ParameterizedAP and card.preset is None):
         return False
-    return card.detector is None or card.detector in LOSSES[name].detectors
+    return card.detector is None or card.detector in record.rates
 
 
 def _tell_label(given: Mapping[str, Any]) -> str:
     if given.get("preset") is not None:
-        return f"{LOSSES['parameterized_ap'].title}, {given['preset']}"[:100]
+        return f"{ParameterizedAP.title}, {given['preset']}"[:100]
     if given.get("search") is not None:
         return f"search {given['search']}"[:100]
-    loss = given.get("loss")
-    fields = loss.model_dump() if isinstance(loss, LossSpec) else loss if isinstance(loss, dict) else {}
-    name, form = fields.get("name", "parameterized_ap"), fields.get("form")
-    title = next((card.title for card in LOSSES.values() if card.name == name), "loss")
-    return f"{title}, {form}"[:100] if form else title
+    try:
+        return parse_loss(given.get("loss"), strict=False).label
+    except ValueError:
+        return "loss"  # refused with its field

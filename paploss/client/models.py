@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field
 
 from paploss.client.states import ExperimentKind, ExperimentState, Outcome, Role, Stage, TrialState
 from paploss.jobs.lease import GpuUse
-from paploss.jobs.spec import JobKind, LossSpec, Metrics
+from paploss.jobs.losses import LossSpec
+from paploss.jobs.spec import JobKind, Metrics
 
 Item = TypeVar("Item")
 
@@ -133,6 +134,7 @@ class AttemptSummary(BaseModel):
     host: str
     device: str
     environment: dict[str, str]
+    warnings: list[str] = Field([], description="what is doubtful in the data set")
     resumed_iteration: int
     claimed_at: datetime
     started_at: datetime | None

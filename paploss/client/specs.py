@@ -9,9 +9,9 @@ from pydantic import Field, model_validator
 
 from paploss.client.algorithms import AlgorithmChoice, Mode, PpoSettings
 from paploss.client.loss_choice import LossEntry, every_loss
-from paploss.jobs.losses import check_fit
+from paploss.jobs.losses import Quality, check_fit
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import DatasetSpec, Message, Overrides, Quality, RateFactor, SyntheticOptions
+from paploss.jobs.spec import DatasetSpec, Message, Overrides, RateFactor, SyntheticOptions
 
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]

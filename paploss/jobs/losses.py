@@ -1,72 +1,291 @@
-"""The losses by name, the detectors that each fits, and the published results beside which ours are read."""
+"""The losses: one class each, with the parameters that a request may set and where it can be trained.
 
-from dataclasses import dataclass, field
-from typing import Final
+A loss is identified by its `name`. `LossSpec` is the union of all of them, and `LOSSES` finds a class by name.
+Documents are read with `parse_loss`, also those of version 0.1.0: they have every key for every loss, those of others
+empty.
+"""
 
-from paploss.jobs.profiles import DETECTORS, PROFILES, Detector
-from paploss.jobs.spec import LossName, LossSpec
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, get_args
 
-_ONE_STAGE: Final[tuple[Detector, ...]] = ("retinanet", "atss")
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from paploss.jobs.profiles import PROFILES, Detector
+
+FUNCTION_NAMES = ("H2", "I2", "I3", "I1", "H1")
+"""Row order of a control point array: H2 ranks with gradient, H1 without, I1..I3 act on quality."""
+
+Quality = Literal["giou", "iou", "l1"]
+Form = Literal["sigmoid", "linear", "square"]
+TopK = Annotated[
+    int | None,
+    Field(ge=1, description="only the k entries of the highest scores compete; all by default"),
+]
+_Coordinate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-@dataclass(frozen=True)
-class LossCard:
-    """A loss as the tables name it."""
+class HeadLoss(BaseModel):
+    """Parameters of the Parameterized AP Loss in one detector head."""
 
-    name: LossName
-    title: str
-    detectors: tuple[Detector, ...]
-    """Where it can be trained."""
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-
-LOSSES: Final = {
-    card.name: card
-    for card in (
-        LossCard("parameterized_ap", "Parameterized AP", DETECTORS),
-        LossCard("handmade_ap", "Hand-made AP", DETECTORS),
-        LossCard("ap_l1", "AP Loss + L1", DETECTORS),
-        LossCard("alrp", "aLRP", DETECTORS),
-        LossCard("rank_sort", "Rank & Sort", DETECTORS),
-        LossCard("focal_l1", "Focal + L1", ("retinanet",)),
-        LossCard("focal_giou", "Focal + GIoU", _ONE_STAGE),
-        LossCard("ce_l1", "CE + L1", ("faster-rcnn",)),
-        LossCard("ce_giou", "CE + GIoU", ("faster-rcnn",)),
-        LossCard("cse_autoloss_a", "CSE-AutoLoss-A", ("faster-rcnn",)),
-        LossCard("cse_autoloss_b", "CSE-AutoLoss-B", _ONE_STAGE),
+    control_points: tuple[tuple[tuple[_Coordinate, _Coordinate], ...], ...] = Field(
+        description="[5, K+2, 2]: rows H2, I2, I3, I1, H1, each a list of (x, y) from (0, 0) to (1, 1), monotone. "
+        "With four rows H1 is the step function sign(d)/2 + 1/2."
     )
-}
-"""Every loss that can be trained here."""
+    gradient_scale: float = Field(1.0, gt=0, le=100, description="factor on the gradient that reaches the box output")
+    quality: Quality = "giou"
+
+    @model_validator(mode="after")
+    def _check_control_points(self) -> Self:
+        rows = self.control_points
+        if len(rows) not in (4, 5):
+            raise ValueError(f"control_points: expected 4 or 5 rows ({', '.join(FUNCTION_NAMES)}), got {len(rows)}")
+        if len({len(row) for row in rows}) != 1:
+            raise ValueError(f"control_points: rows differ in length: {[len(row) for row in rows]}")
+        for name, row in zip(FUNCTION_NAMES, rows, strict=False):
+            if len(row) < 2 or row[0] != (0.0, 0.0) or row[-1] != (1.0, 1.0):
+                raise ValueError(f"control_points[{name}]: expected to start at (0, 0) and end at (1, 1), got {row}")
+            for (x0, y0), (x1, y1) in pairwise(row):
+                if x1 < x0 or y1 < y0:
+                    raise ValueError(f"control_points[{name}]: not monotone: ({x0}, {y0}) is followed by ({x1}, {y1})")
+        return self
 
 
 @dataclass(frozen=True)
-class PublishedResult:
-    """A row of the published tables: AP on COCO with ResNet-50 and FPN, as a fraction."""
+class Rate:
+    """A learning rate and the batch size that it is for."""
 
-    detector: Detector
-    title: str
-    ap: float
-    loss: LossName | None
-    """The loss here, or none where it cannot be trained, for the reason in `remark`."""
-    remark: str = field(default="")
+    peak: float
+    batch_size: int
 
 
-PUBLISHED_RESULTS: Final = (
-    PublishedResult("retinanet", "Focal + L1", 0.375, "focal_l1"),
-    PublishedResult("retinanet", "Focal + GIoU", 0.392, "focal_giou"),
-    PublishedResult("retinanet", "AP Loss + L1", 0.354, "ap_l1"),
-    PublishedResult("retinanet", "aLRP", 0.390, "alrp"),
-    PublishedResult("retinanet", "Parameterized AP", 0.405, "parameterized_ap"),
-    PublishedResult("faster-rcnn", "CE + L1", 0.390, "ce_l1"),
-    PublishedResult("faster-rcnn", "CE + GIoU", 0.391, "ce_giou"),
-    PublishedResult("faster-rcnn", "aLRP", 0.407, "alrp"),
-    PublishedResult("faster-rcnn", "AutoLoss-Zero", 0.393, None, "its discovered formulas are not public"),
-    PublishedResult("faster-rcnn", "CSE-AutoLoss-A", 0.404, "cse_autoloss_a"),
-    PublishedResult("faster-rcnn", "Parameterized AP", 0.420, "parameterized_ap"),
+class Loss(BaseModel):
+    """Base of every loss. A class is the loss's record, an instance is the loss with its parameters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: ClassVar[str]
+    """As the tables name it."""
+    rates: ClassVar[Mapping[Detector, Rate]]
+    """The detectors that it can be trained with, and its rate in the published schedules of each.
+
+    Sources: Tao et al., "Searching Parameterized AP Loss for Object Detection", NeurIPS 2021, and the configurations
+    released with AP, aLRP and Rank & Sort Loss and CSE-AutoLoss. All rows of a detector have the same length, also
+    where a loss was published with another one.
+    """
+    is_compared: ClassVar[bool] = True
+    """Whether a comparison has it without being asked."""
+
+    name: str
+
+    @classmethod
+    def shorthands(cls) -> dict[str, "Loss"]:
+        """Losses of this kind that a name says whole, by that name."""
+        name = cls.model_fields["name"].default
+        return {name: cls(name=name)}
+
+    @property
+    def label(self) -> str:
+        """What identifies it among other losses in a table."""
+        return self.title
+
+    @property
+    def head_losses(self) -> Mapping[str, HeadLoss]:
+        """The functions and gradient scale of each head, where it has any."""
+        return {}
+
+
+class RankingLoss(Loss):
+    """A loss that ranks all entries of a batch. Its fields are arguments of `trainer.heads.objective`."""
+
+
+class ParameterizedAP(RankingLoss):
+    """The Parameterized AP Loss, with its parameters in each head."""
+
+    title = "Parameterized AP"
+    rates = {"retinanet": Rate(0.016, 64), "faster-rcnn": Rate(0.024, 64), "atss": Rate(0.016, 64)}  # ATSS: RetinaNet's
+
+    name: Literal["parameterized_ap"] = "parameterized_ap"
+    heads: dict[str, HeadLoss] = Field(min_length=1, description="one entry per head of the profile")
+    top_k: TopK = None
+
+    @classmethod
+    def shorthands(cls) -> dict[str, Loss]:
+        """None: its sets of parameters have names of their own, see `paploss.jobs.presets`."""
+        return {}
+
+    @property
+    def head_losses(self) -> Mapping[str, HeadLoss]:
+        """The functions and gradient scale of each head."""
+        return self.heads
+
+
+class HandmadeAP(RankingLoss):
+    """The formula of the Parameterized AP Loss with functions made by hand."""
+
+    title = "Hand-made AP"
+    rates = ParameterizedAP.rates  # the same formula
+    is_compared = False  # it has no row in any table, and its form sigmoid takes time of order P N
+
+    name: Literal["handmade_ap"] = "handmade_ap"
+    form: Form
+    top_k: TopK = None
+
+    @classmethod
+    def shorthands(cls) -> dict[str, Loss]:
+        """One for each form."""
+        return {f"handmade_{form}": cls(form=form) for form in get_args(Form)}
+
+    @property
+    def label(self) -> str:
+        """The title and the form."""
+        return f"{self.title}, {self.form}"
+
+
+class APL1(RankingLoss):
+    """AP Loss with L1 on the boxes."""
+
+    title = "AP Loss + L1"
+    # Published for RetinaNet alone; on Faster R-CNN raised as aLRP's rate is from RetinaNet to there.
+    rates = {"retinanet": Rate(0.002, 32), "faster-rcnn": Rate(0.003, 32), "atss": Rate(0.002, 32)}
+
+    name: Literal["ap_l1"] = "ap_l1"
+
+
+class ALRP(RankingLoss):
+    """aLRP Loss."""
+
+    title = "aLRP"
+    rates = {"retinanet": Rate(0.008, 32), "faster-rcnn": Rate(0.012, 32), "atss": Rate(0.008, 32)}
+
+    name: Literal["alrp"] = "alrp"
+
+
+class RankSort(RankingLoss):
+    """Rank & Sort Loss."""
+
+    title = "Rank & Sort"
+    rates = {"retinanet": Rate(0.008, 32), "faster-rcnn": Rate(0.012, 16), "atss": Rate(0.008, 32)}  # RetinaNet: ATSS's
+
+    name: Literal["rank_sort"] = "rank_sort"
+
+
+class FocalL1(Loss):
+    """Focal loss with L1 on the boxes, mmdet's own."""
+
+    title = "Focal + L1"
+    rates = {"retinanet": Rate(0.016, 64)}
+
+    name: Literal["focal_l1"] = "focal_l1"
+
+
+class FocalGIoU(Loss):
+    """Focal loss with GIoU on the boxes, mmdet's own."""
+
+    title = "Focal + GIoU"
+    rates = {"retinanet": Rate(0.016, 64), "atss": Rate(0.01, 16)}  # ATSS: mmdet's
+
+    name: Literal["focal_giou"] = "focal_giou"
+
+
+class CEL1(Loss):
+    """Cross-entropy with L1 on the boxes, mmdet's own."""
+
+    title = "CE + L1"
+    rates = {"faster-rcnn": Rate(0.04, 64)}
+
+    name: Literal["ce_l1"] = "ce_l1"
+
+
+class CEGIoU(Loss):
+    """Cross-entropy with GIoU on the boxes, mmdet's own."""
+
+    title = "CE + GIoU"
+    rates = {"faster-rcnn": Rate(0.04, 64)}
+
+    name: Literal["ce_giou"] = "ce_giou"
+
+
+class CSEAutoLossA(Loss):
+    """CSE-AutoLoss-A, for two stages."""
+
+    title = "CSE-AutoLoss-A"
+    rates = {"faster-rcnn": Rate(0.04, 64)}  # that of CE + GIoU, whose place it takes; published on mmdet's schedule
+
+    name: Literal["cse_autoloss_a"] = "cse_autoloss_a"
+
+
+class CSEAutoLossB(Loss):
+    """CSE-AutoLoss-B, for one stage."""
+
+    title = "CSE-AutoLoss-B"
+    rates = {"retinanet": Rate(0.016, 64), "atss": Rate(0.01, 16)}  # those of Focal + GIoU, whose place it takes
+
+    name: Literal["cse_autoloss_b"] = "cse_autoloss_b"
+
+
+_AnyLoss = (
+    ParameterizedAP
+    | HandmadeAP
+    | APL1
+    | ALRP
+    | RankSort
+    | FocalL1
+    | FocalGIoU
+    | CEL1
+    | CEGIoU
+    | CSEAutoLossA
+    | CSEAutoLossB
 )
-"""Source: the result tables of Tao et al., "Searching Parameterized AP Loss for Object Detection", NeurIPS 2021."""
+LOSSES: Final[Mapping[str, type[Loss]]] = {one.model_fields["name"].default: one for one in get_args(_AnyLoss)}
+"""Every loss that can be trained here, by name."""
+
+_KEYS_OF_0_1_0: Final = ("heads", "form", "top_k")
 
 
-def check_fit(loss: LossSpec, profile: str) -> None:
+def _drop_empty_keys(document: Any) -> Any:
+    """Adds the name that may be missing, and takes out the empty keys that another loss's parameters left."""
+    if not isinstance(document, Mapping):
+        return document
+    named = {"name": ParameterizedAP.model_fields["name"].default, **document}
+    name = named["name"]
+    own = LOSSES[name].model_fields if isinstance(name, str) and name in LOSSES else named
+    return {key: value for key, value in named.items() if key in own or key not in _KEYS_OF_0_1_0 or value}
+
+
+LossSpec = Annotated[_AnyLoss, Field(discriminator="name"), BeforeValidator(_drop_empty_keys)]
+"""A loss by name, with the parameters that it has. Without a name it is parameterized_ap."""
+
+_ADAPTER: Final[TypeAdapter[LossSpec]] = TypeAdapter(LossSpec)
+
+
+def parse_loss(document: object, *, strict: bool) -> LossSpec:
+    """The loss that a document describes, of this version or of 0.1.0.
+
+    Args:
+        document: a mapping, or a loss, which is returned as it is.
+        strict: refuse unknown keys, as for what a person wrote. Otherwise they are left out, as for what was stored
+            or sent by a newer version.
+
+    Raises:
+        ValueError: names each key that is wrong, and what is wrong with it.
+    """
+    try:
+        return _ADAPTER.validate_python(document, extra="forbid" if strict else "ignore")
+    except ValidationError as error:
+        raise ValueError("; ".join(map(_describe, error.errors()))) from None
+
+
+def _describe(error: ErrorDetails) -> str:
+    place = [str(part) for part in error["loc"] if part not in LOSSES]
+    return f"{'.'.join(('loss', *place))}: {error['msg']}, got {error['input']!r:.100}"
+
+
+def check_fit(loss: Loss, profile: str) -> None:
     """Refuse a loss that the profile's detector cannot be trained with.
 
     Args:
@@ -77,14 +296,13 @@ def check_fit(loss: LossSpec, profile: str) -> None:
         ValueError: names what was expected and what came.
     """
     card = PROFILES[profile]
-    if card.detector not in (None, *LOSSES[loss.name].detectors):
-        fitting = ", ".join(one.name for one in LOSSES.values() if card.detector in one.detectors)
+    if card.detector not in (None, *loss.rates):
+        fitting = ", ".join(name for name, record in LOSSES.items() if card.detector in record.rates)
         raise ValueError(f"loss.name: expected one of {fitting} for the profile {profile!r}, got {loss.name!r}")
-    if loss.heads and set(loss.heads) != set(card.heads):
-        raise ValueError(
-            f"loss.heads: expected {', '.join(card.heads)} for the profile {profile!r}, got {', '.join(loss.heads)}"
-        )
-    if loss.form == "sigmoid" and loss.top_k is None and card.has_many_entries:
+    if loss.head_losses and set(loss.head_losses) != set(card.heads):
+        got = ", ".join(loss.head_losses)
+        raise ValueError(f"loss.heads: expected {', '.join(card.heads)} for the profile {profile!r}, got {got}")
+    if isinstance(loss, HandmadeAP) and loss.form == "sigmoid" and loss.top_k is None and card.has_many_entries:
         raise ValueError(
             f"loss.top_k: expected for the form sigmoid and the profile {profile!r}, because this form compares all "
             "pairs of positives and other entries; 100000 is usual"

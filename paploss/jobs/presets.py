@@ -6,7 +6,7 @@ Source of the published numbers: Tao et al., "Searching Parameterized AP Loss fo
 
 from collections.abc import Sequence
 
-from paploss.jobs.spec import FUNCTION_NAMES, HeadLoss, LossSpec
+from paploss.jobs.losses import FUNCTION_NAMES, HeadLoss, ParameterizedAP
 
 Knots = tuple[tuple[float, float], ...]
 
@@ -39,15 +39,15 @@ def _head(functions: dict[str, Knots], gradient_scale: float) -> HeadLoss:
 
 
 PRESETS = {
-    "retinanet": LossSpec(heads={"bbox_head": _head(_RETINANET, 4.1231)}),
-    "faster-rcnn": LossSpec(
+    "retinanet": ParameterizedAP(heads={"bbox_head": _head(_RETINANET, 4.1231)}),
+    "faster-rcnn": ParameterizedAP(
         heads={"rpn_head": _head(_FASTER_RCNN_RPN, 1.6950), "bbox_head": _head(_FASTER_RCNN_RCNN, 7.1324)}
     ),
 }
 """Published parameter sets by name."""
 
 
-def identity(heads: Sequence[str], knots: int = 4) -> LossSpec:
+def identity(heads: Sequence[str], knots: int = 4) -> ParameterizedAP:
     """The loss with f(x) = x for every function and gradient scale 1 in each of `heads`."""
     line = tuple((k / (knots + 1), k / (knots + 1)) for k in range(1, knots + 1))
-    return LossSpec(heads={head: _head(dict.fromkeys(FUNCTION_NAMES, line), 1.0) for head in heads})
+    return ParameterizedAP(heads={head: _head(dict.fromkeys(FUNCTION_NAMES, line), 1.0) for head in heads})

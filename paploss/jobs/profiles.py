@@ -1,13 +1,12 @@
-"""What the controller must know of each profile without importing a detector: its heads and its resource class.
+"""The detector families and their profiles, as far as anybody must know them without importing a detector.
 
-The detectors themselves are in `trainer/profiles`; a test keeps the two lists equal.
+The detectors themselves are in `trainer/profiles`, which does not start unless it has a recipe for each profile here.
 """
 
 from dataclasses import dataclass
 from typing import Final, Literal
 
 Detector = Literal["retinanet", "faster-rcnn", "atss"]
-DETECTORS: Final[tuple[Detector, ...]] = ("retinanet", "faster-rcnn", "atss")
 
 
 @dataclass(frozen=True)
@@ -28,50 +27,46 @@ class ProfileCard:
     """Whether a batch has so many entries, candidates times classes, that no loss can compare all pairs of them."""
 
 
-PROFILES = {
+@dataclass(frozen=True)
+class Family:
+    """A kind of detector: what is the same in all its profiles."""
+
+    detector: Detector
+    title: str
+    heads: tuple[str, ...]
+    """As in a ProfileCard."""
+    preset: str | None
+    """As in a ProfileCard."""
+
+    def tiny(self) -> ProfileCard:
+        """A size for CPUs."""
+        summary = f"{self.title} for CPUs and small data sets"
+        return ProfileCard(f"{self.detector}-tiny", self.detector, self.heads, self.preset, 0, summary)
+
+    def r50(self) -> ProfileCard:
+        """The published size."""
+        summary = f"{self.title}, ResNet-50 + FPN, published schedules"
+        return ProfileCard(
+            f"{self.detector}-r50", self.detector, self.heads, self.preset, 1, summary, has_many_entries=True
+        )
+
+
+RETINANET: Final = Family("retinanet", "RetinaNet", ("bbox_head",), "retinanet")
+FASTER_RCNN: Final = Family("faster-rcnn", "Faster R-CNN", ("rpn_head", "bbox_head"), "faster-rcnn")
+ATSS: Final = Family("atss", "ATSS", ("bbox_head",), "retinanet")
+SYNTHETIC: Final = ProfileCard(
+    "synthetic", None, ("bbox_head",), "retinanet", 0, "no detector: a known function of theta, for tests"
+)
+
+PROFILES: Final = {
     card.name: card
     for card in (
-        ProfileCard(
-            "retinanet-tiny", "retinanet", ("bbox_head",), "retinanet", 0, "RetinaNet for CPUs and small data sets"
-        ),
-        ProfileCard(
-            "retinanet-r50",
-            "retinanet",
-            ("bbox_head",),
-            "retinanet",
-            1,
-            "RetinaNet, ResNet-50 + FPN, published schedules",
-            has_many_entries=True,
-        ),
-        ProfileCard(
-            "faster-rcnn-tiny",
-            "faster-rcnn",
-            ("rpn_head", "bbox_head"),
-            "faster-rcnn",
-            0,
-            "Faster R-CNN for CPUs and small data sets",
-        ),
-        ProfileCard(
-            "faster-rcnn-r50",
-            "faster-rcnn",
-            ("rpn_head", "bbox_head"),
-            "faster-rcnn",
-            1,
-            "Faster R-CNN, ResNet-50 + FPN, published schedules",
-            has_many_entries=True,
-        ),
-        ProfileCard("atss-tiny", "atss", ("bbox_head",), "retinanet", 0, "ATSS for CPUs and small data sets"),
-        ProfileCard(
-            "atss-r50",
-            "atss",
-            ("bbox_head",),
-            "retinanet",
-            1,
-            "ATSS, ResNet-50 + FPN, published schedules",
-            has_many_entries=True,
-        ),
-        ProfileCard(
-            "synthetic", None, ("bbox_head",), "retinanet", 0, "no detector: a known function of theta, for tests"
-        ),
+        RETINANET.tiny(),
+        RETINANET.r50(),
+        FASTER_RCNN.tiny(),
+        FASTER_RCNN.r50(),
+        ATSS.tiny(),
+        ATSS.r50(),
+        SYNTHETIC,
     )
 }

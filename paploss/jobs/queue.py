@@ -67,7 +67,7 @@ class TrialQueue:
                 url,
                 socket_connect_timeout=min(CONNECT_SECONDS, answer_seconds),
                 socket_timeout=answer_seconds,
-                # A pooled connection may be stale; whatever lasts is the caller's affair, and so is silence.
+                # A pooled connection may be stale; a lasting failure, or a timeout, is the caller's to handle.
                 retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
             )
         except ValueError:  # its text may quote a part of the password

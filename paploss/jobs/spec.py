@@ -3,38 +3,21 @@
 A `JobSpec` is stored by the controller, carried by a claim's reply, written to a file by the worker and read by the
 trainer. A trainer answers with events, one JSON object a line, the last of which is a `JobResult`.
 
-Notation (the same everywhere): K interior knots per function; theta in [0,1]^D is the controller's affair and never
-appears here, only the control points that it decodes to. AP and reward are fractions in [0, 1], never percent.
+Notation (the same everywhere): K interior knots per function; theta in [0,1]^D never leaves the controller: here are
+only the control points that it decodes to. AP and reward are fractions in [0, 1], never percent.
 """
 
 import math
-from itertools import pairwise
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from paploss.jobs.losses import LossSpec
+
 SCHEMA_VERSION: Final = 1
 
-FUNCTION_NAMES = ("H2", "I2", "I3", "I1", "H1")
-"""Row order of a control point array (SPEC of the loss: H2 ranks with gradient, H1 without, I1..I3 act on quality)."""
-
 JobKind = Literal["proxy", "confirm", "rate_check", "compare", "final"]
-Quality = Literal["giou", "iou", "l1"]
 Precision = Literal["float32", "bf16"]
-LossName = Literal[
-    "parameterized_ap",
-    "handmade_ap",
-    "ap_l1",
-    "alrp",
-    "rank_sort",
-    "focal_l1",
-    "focal_giou",
-    "ce_l1",
-    "ce_giou",
-    "cse_autoloss_a",
-    "cse_autoloss_b",
-]
-"""See `paploss.jobs.losses` for what each is and fits."""
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 """How many: what fits a database's integer."""
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -65,57 +48,6 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class HeadLoss(Message):
-    """Parameters of the Parameterized AP Loss in one detector head."""
-
-    control_points: tuple[tuple[tuple[Fraction, Fraction], ...], ...] = Field(
-        description="[5, K+2, 2]: rows H2, I2, I3, I1, H1, each a list of (x, y) from (0, 0) to (1, 1), monotone. "
-        "With four rows H1 is the step function sign(d)/2 + 1/2."
-    )
-    gradient_scale: float = Field(1.0, gt=0, le=100, description="factor on the gradient that reaches the box output")
-    quality: Quality = "giou"
-
-    @model_validator(mode="after")
-    def _check_control_points(self) -> Self:
-        rows = self.control_points
-        if len(rows) not in (4, 5):
-            raise ValueError(f"control_points: expected 4 or 5 rows ({', '.join(FUNCTION_NAMES)}), got {len(rows)}")
-        if len({len(row) for row in rows}) != 1:
-            raise ValueError(f"control_points: rows differ in length: {[len(row) for row in rows]}")
-        for name, row in zip(FUNCTION_NAMES, rows, strict=False):
-            if len(row) < 2 or row[0] != (0.0, 0.0) or row[-1] != (1.0, 1.0):
-                raise ValueError(f"control_points[{name}]: expected to start at (0, 0) and end at (1, 1), got {row}")
-            for (x0, y0), (x1, y1) in pairwise(row):
-                if x1 < x0 or y1 < y0:
-                    raise ValueError(f"control_points[{name}]: not monotone: ({x0}, {y0}) is followed by ({x1}, {y1})")
-        return self
-
-
-class LossSpec(Message):
-    """A loss by name, with the parameters of each head where it has any."""
-
-    name: LossName = "parameterized_ap"
-    heads: dict[str, HeadLoss] = Field(
-        default_factory=dict, description="for parameterized_ap: one entry per head of the profile"
-    )
-    form: Literal["sigmoid", "linear", "square"] | None = Field(None, description="for handmade_ap: which form")
-    top_k: int | None = Field(
-        None,
-        ge=1,
-        description="for these two: only so many entries, those of the highest scores, compete; all by default",
-    )
-
-    @model_validator(mode="after")
-    def _check_parameters(self) -> Self:
-        if (self.name == "parameterized_ap") != bool(self.heads):
-            raise ValueError(f"heads: expected for parameterized_ap and for no other loss, got {self.name}")
-        if (self.name == "handmade_ap") != (self.form is not None):
-            raise ValueError(f"form: expected for handmade_ap and for no other loss, got {self.name}")
-        if self.top_k is not None and self.name not in ("parameterized_ap", "handmade_ap"):
-            raise ValueError(f"top_k: expected for parameterized_ap and handmade_ap alone, got {self.name}")
-        return self
-
-
 class Split(Message):
     """One split of a data set, as paths below the data set's root."""
 
@@ -131,6 +63,7 @@ class DatasetSpec(Message):
     train: Split | None = None
     val: Split | None = None
     test: Split | None = None
+    check_files: bool = Field(True, description="read every image before the first step, once for each machine")
 
     @model_validator(mode="after")
     def _check_root(self) -> Self:
@@ -172,8 +105,8 @@ class SyntheticOptions(Message):
     noise: float = Field(0.01, ge=0, description="standard deviation of the seeded noise on the reward")
     best_learning_rate_factor: RateFactor = 1.0
     fault: Literal["none", "crash", "hang", "diverge", "out_of_memory", "user_error"] = "none"
-    fault_iteration: int = Field(0, ge=0, description="where the fault strikes")
-    fault_attempts: int = Field(1_000_000, ge=0, description="only the first so many attempts have the fault")
+    fault_iteration: int = Field(0, ge=0, description="where the fault occurs")
+    fault_attempts: int = Field(1_000_000, ge=0, description="only this many attempts, the first ones, have the fault")
     fault_below: Fraction = Field(1.0, description="only trainings whose reward would be lower have the fault")
 
 
@@ -212,7 +145,9 @@ class Metrics(Message):
     ap_small: AP
     ap_medium: AP
     ap_large: AP
-    per_class: dict[PlainText, AP] = {}
+    per_class: dict[PlainText, AP] = Field(
+        {}, description="by class name in the order of labels; where names are equal or empty, with the category's id"
+    )
     ap_by_iou: tuple[AP, ...] = Field((), max_length=10, description="at IoU 0.50, 0.55, ... 0.95; AP is their mean")
 
 
@@ -223,6 +158,9 @@ class StartEvent(Message):
     total_iterations: Count
     resumed_iteration: Count = 0
     environment: dict[PlainText, PlainText] = Field(default={}, description="versions, commit, device")
+    warnings: tuple[Annotated[PlainText, Field(max_length=500)], ...] = Field(
+        (), max_length=20, description="what is doubtful in the data set"
+    )
 
 
 class ProgressEvent(Message):
@@ -282,5 +220,5 @@ Event = Annotated[
 ]
 """One line of a trainer's standard output; parse it with `pydantic.TypeAdapter(Event).validate_json(line)`."""
 
-EXIT_HANDED_BACK = 75
+EXIT_INTERRUPTED = 75
 """Exit status of a trainer that was asked to stop (SIGTERM) and left a checkpoint: sysexits' EX_TEMPFAIL."""

@@ -89,7 +89,7 @@ def alrp_loss(logits: Tensor, targets: Tensor, regression_error: Tensor, delta: 
         (false_positives / rank).mean(0, keepdim=True),
         ranking,
         at_positives=-errors[None] / count,
-        at_negatives=ranking.blame_of_negatives(errors / count),
+        at_negatives=ranking.errors_of_negatives(errors / count),
     )
     regression = (ascending_errors.flip(0).cumsum(0) / rank.flip(0)).mean()
     ranks = torch.empty_like(rank).scatter_(0, ranking.order, rank)
@@ -99,7 +99,7 @@ def alrp_loss(logits: Tensor, targets: Tensor, regression_error: Tensor, delta: 
 class ALRPLoss(torch.nn.Module):
     """`alrp_loss` with its self-balancing: once per epoch the box part is weighted up to the classification part.
 
-    Call `end_epoch` after each training epoch. Weight and sums are buffers, so a resumed epoch goes on where it was;
+    Call `end_epoch` after each training epoch. Weight and sums are buffers, so a resumed epoch continues where it was;
     where several processes train, each balances by its own share of the data unless `epoch_sums` is made their mean or
     sum before `end_epoch`.
 

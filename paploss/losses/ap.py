@@ -51,7 +51,7 @@ def ap_loss(logits: Tensor, targets: Tensor, delta: float = 1.0) -> Tensor:
         errors.mean(0, keepdim=True),
         ranking,
         at_positives=-errors[None] / count,
-        at_negatives=ranking.blame_of_negatives(errors / count),
+        at_negatives=ranking.errors_of_negatives(errors / count),
     )[0]
 
 

@@ -8,7 +8,7 @@
 | H_ij    | H(s_j - s_i), how much entry j is ranked above the positive i                 |       |
 | R_i     | sum over j in P of H_ij, the term j = i (a half) included                     | `[P]` |
 | N_i     | sum over j in F of H_ij, the number of false positives above i                | `[P]` |
-| e_i     | error of positive i that its false positives are to blame for                 | `[P]` |
+| e_i     | error of positive i that its false positives cause                            | `[P]` |
 
 The value is a mean of errors over the positives. Its gradient tells positive i to move up by e_i, and the negatives to
 move down by as much, in proportion to H_ij:
@@ -30,7 +30,7 @@ from paploss.losses.pairwise_sums import PairFunction, PlacedScores, SortedBreak
 from paploss.losses.piecewise import TruncatedPowers
 
 SMALLEST_COUNT = 1e-10
-"""A sum of H below this is rounding: there is nobody to hand an error to."""
+"""A sum of H below this is rounding: there is no false positive to assign an error to."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Ranking:
         (ramp,) = self._pairs.functions
         return ramp.sums(self._pairs.place(self.scores, weights))
 
-    def blame_of_negatives(self, errors: Tensor) -> Tensor:
+    def errors_of_negatives(self, errors: Tensor) -> Tensor:
         """sum over i in P of (e_i / N_i) H_ij for each of `negatives`, `[n]` float64, given e `[P]` float64."""
         (ramp,) = self._pairs.functions
         is_alone = self.false_positives < SMALLEST_COUNT

@@ -81,15 +81,15 @@ def rank_sort_loss(logits: Tensor, targets: Tensor, delta: float = 0.5) -> RankS
     sorting_errors = missorted_error - sorted_error * missorted / (true_positives - missorted)
     sorting_errors = sorting_errors / true_positives
     shares = sorting_errors / missorted.masked_fill(is_sorted, 1.0)
-    blame = worse.transposed_sums(shares)
+    inherited = worse.transposed_sums(shares)
 
     count = iou.numel()
     errors = with_gradient(
         scores,
         torch.stack((ranking_errors.mean(), sorting_errors.mean())),
         ranking,
-        at_positives=torch.stack((-ranking_errors, blame - sorting_errors)) / count,
-        at_negatives=ranking.blame_of_negatives(ranking_errors / count),
+        at_positives=torch.stack((-ranking_errors, inherited - sorting_errors)) / count,
+        at_negatives=ranking.errors_of_negatives(ranking_errors / count),
     )
     return RankSortErrors(*errors)
 

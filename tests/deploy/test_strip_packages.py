@@ -1,4 +1,4 @@
-"""What is removed from the packages of the controller's image is of no use to a controller: one runs without it."""
+"""What is removed from the packages of the controller's image is not needed by a controller: one runs without it."""
 
 import os
 import socket

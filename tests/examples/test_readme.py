@@ -1,11 +1,12 @@
-"""What the README shows of the losses runs, and its table says what the cards say."""
+"""What the README shows of the losses runs, and its table says what the records say."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from paploss.jobs.losses import LOSSES, PUBLISHED_RESULTS
+from paploss.jobs.losses import LOSSES
+from paploss.jobs.published_results import PUBLISHED_RESULTS
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 NUMBERS = re.compile(r"AP (\S+), IoU (\d\.\d+)")
@@ -23,11 +24,11 @@ def test_the_example_learns_to_rank_and_to_fit_boxes(capsys: pytest.CaptureFixtu
     assert (last_ap, last_iou) == pytest.approx(tuple(map(float, shown)), abs=0.05)
 
 
-def test_the_table_of_losses_is_that_of_the_cards() -> None:
+def test_the_table_of_losses_is_that_of_the_records() -> None:
     published = {(row.detector, row.loss): f"{100 * row.ap:.1f}" for row in PUBLISHED_RESULTS}
-    for card in LOSSES.values():
+    for name, record in LOSSES.items():
         cells = [
-            published.get((detector, card.name), "✓") if detector in card.detectors else ""
+            published.get((detector, record), "✓") if detector in record.rates else ""
             for detector in ("retinanet", "atss", "faster-rcnn")
         ]
-        assert f"| `{card.name}` | {card.title} | {' | '.join(cells)} |" in README
+        assert f"| `{name}` | {record.title} | {' | '.join(cells)} |" in README

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from stack import IMPATIENT, WAIT_SECONDS, wait_until
 
-from paploss.jobs.spec import LossSpec
+from paploss.jobs.losses import parse_loss
 
 SPEC = """
 name: end to end
@@ -63,7 +63,7 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 def is_trainer(process: psutil.Process) -> bool:
     try:
-        return "trainer" in process.cmdline()
+        return "paploss.trainer" in process.cmdline()
     except psutil.NoSuchProcess:
         return False
 
@@ -103,7 +103,7 @@ def test_up_search_list_show_export_train_and_down(tmp_path):
         file = tmp_path / "found.json"
         paploss("export", experiment_id, *state, "--out", str(file))
         exported = json.loads(file.read_text())
-        assert LossSpec.model_validate(exported["loss"]).heads.keys() == {"bbox_head"}
+        assert parse_loss(exported["loss"], strict=True).heads.keys() == {"bbox_head"}
         assert exported["ap"]["mean"] == found["ap"]["mean"]
 
         trained = paploss("train", str(file), "--out", str(tmp_path / "trained"))

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from paploss.cli.main import app
 from paploss.controller.search.space import Space
+from paploss.jobs.losses import parse_loss
 from paploss.jobs.presets import PRESETS
-from paploss.jobs.spec import LossSpec
 from paploss.trainer.detectors import MODELS
 
 HEADS = ("rpn_head", "bbox_head")
@@ -34,7 +34,7 @@ def test_a_search_finds_and_exports_a_loss_for_each_head(tmp_path: Path, redis_u
 
         trials = stack.trials(experiment_id)
         assert [trial["state"] for trial in trials] == ["succeeded"] * len(trials)
-        losses = [LossSpec.model_validate(stack.get(f"trials/{trial['id']}")["loss"]) for trial in trials]
+        losses = [parse_loss(stack.get(f"trials/{trial['id']}")["loss"], strict=True) for trial in trials]
         assert all(tuple(loss.heads) == HEADS for loss in losses)
         assert PRESETS["faster-rcnn"] in losses
         assert Space(HEADS).dimension == 82
@@ -49,7 +49,7 @@ def test_a_search_finds_and_exports_a_loss_for_each_head(tmp_path: Path, redis_u
         exported = CliRunner().invoke(app, ["export", experiment_id, "--out", str(tmp_path / "loss.json"), "--json"])
         assert exported.exit_code == 0, exported.stderr
     files = json.loads(exported.stdout)["files"]
-    found = LossSpec.model_validate(json.loads(Path(files["json"]).read_text())["loss"])
+    found = parse_loss(json.loads(Path(files["json"]).read_text())["loss"], strict=True)
     config = Config.fromfile(files["mmdet"])
     assert config.custom_imports.imports == ["paploss.trainer.heads"]
     detector = MODELS.build(config.model)

@@ -1,6 +1,10 @@
-"""A small real data set, and jobs on it."""
+"""A small real data set, and jobs on it.
+
+Trainings here are so small that threads would only wait for each other: this process and its children have one.
+"""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits
 
 from paploss.jobs.presets import PRESETS
@@ -15,6 +20,9 @@ from paploss.jobs.spec import DatasetSpec, JobSpec, Overrides, Split
 from paploss.trainer.attempt import Attempt
 from paploss.trainer.datasets.digits import SIDE_PX, compose_scene
 from paploss.trainer.events import AnyEvent
+
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 IMAGE_COUNTS = {"train": 12, "val": 6}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from paploss.jobs.spec import EXIT_HANDED_BACK, Event, JobResult, SyntheticOptions
+from paploss.jobs.spec import EXIT_INTERRUPTED, Event, JobResult, SyntheticOptions
 
 EVENTS = TypeAdapter(Event)
 
@@ -47,7 +47,8 @@ def synthetic_job(write_job):
 
 def test_a_synthetic_job_ends_with_a_result_and_loads_no_torch(synthetic_job, tmp_path):
     check = (
-        "import sys, trainer.commands as c; c.main(); sys.exit({'torch', 'mmdet', 'numpy'} & set(sys.modules) != set())"
+        "import sys, paploss.trainer.commands as c;"
+        "c.main(); sys.exit({'torch', 'mmdet', 'numpy'} & set(sys.modules) != set())"
     )
     command = [sys.executable, "-c", check, "run", str(synthetic_job()), "--state", str(tmp_path / "state")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -55,7 +56,7 @@ def test_a_synthetic_job_ends_with_a_result_and_loads_no_torch(synthetic_job, tm
     assert EVENTS.validate_json(done.stdout.splitlines()[-1]).outcome == "succeeded"
 
 
-def test_sigterm_hands_the_job_back_with_a_checkpoint(synthetic_job, tmp_path):
+def test_sigterm_stops_the_job_with_a_checkpoint(synthetic_job, tmp_path):
     arguments = ("run", synthetic_job(iterations=10_000, iteration_seconds=0.01), "--state", tmp_path / "state")
     with subprocess.Popen(trainer(*arguments), stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
@@ -63,13 +64,13 @@ def test_sigterm_hands_the_job_back_with_a_checkpoint(synthetic_job, tmp_path):
                 break
         process.send_signal(signal.SIGTERM)
         rest = process.stdout.read().splitlines()
-    assert process.returncode == EXIT_HANDED_BACK
+    assert process.returncode == EXIT_INTERRUPTED
     assert EVENTS.validate_json(rest[-1]).event == "checkpoint"
 
 
 def test_a_crash_leaves_no_result(synthetic_job, tmp_path):
     status, events, _ = run("run", synthetic_job(fault="crash", fault_iteration=3), "--state", tmp_path / "state")
-    assert status not in {0, EXIT_HANDED_BACK}
+    assert status not in {0, EXIT_INTERRUPTED}
     assert not any(isinstance(event, JobResult) for event in events)
 
 
@@ -80,7 +81,7 @@ def test_failures_are_results(synthetic_job, tmp_path, fault, kind):
     assert (events[-1].outcome, events[-1].error_kind) == ("failed", kind)
 
 
-def test_a_hanging_job_is_deaf_to_sigterm(synthetic_job, tmp_path):
+def test_a_hanging_job_ignores_sigterm(synthetic_job, tmp_path):
     arguments = ("run", synthetic_job(fault="hang", fault_iteration=1), "--state", tmp_path / "state")
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(trainer(*arguments), **quiet) as process:

@@ -3,12 +3,13 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from paploss.jobs.losses import LOSSES
 from paploss.jobs.presets import PRESETS
-from paploss.jobs.spec import LossSpec
 from paploss.trainer.config import mmdet_config, write_config
 from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import MODELS
-from paploss.trainer.heads import BalancingHook, RankingRetinaHead
+from paploss.trainer.heads.balancing import BalancingHook
+from paploss.trainer.heads.retina_head import RankingRetinaHead
 from paploss.trainer.profiles import recipe_of
 
 
@@ -61,7 +62,7 @@ def test_mmdets_runner_trains_a_step_of_it(written, tmp_path, profile, preset):
 
 @pytest.mark.parametrize("name", ["focal_l1", "focal_giou"])
 def test_baselines_use_mmdets_own_head(written, name):
-    assert written(loss=LossSpec(name=name)).model.bbox_head.type == "RetinaHead"
+    assert written(loss=LOSSES[name]()).model.bbox_head.type == "RetinaHead"
 
 
 def test_the_published_final_schedule(written):

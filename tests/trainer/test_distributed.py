@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import weakref
+from dataclasses import fields
 
 import pytest
 import torch
@@ -13,17 +14,18 @@ from mmengine.dataset import pseudo_collate
 from pydantic import TypeAdapter
 from torch import nn
 
-from paploss.jobs.spec import EXIT_HANDED_BACK, CheckpointEvent, Event, JobResult, Overrides
+from paploss.jobs.spec import EXIT_INTERRUPTED, CheckpointEvent, Event, JobResult, Overrides
 from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples
 from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import build_detector
 from paploss.trainer.distributed import joined
-from paploss.trainer.errors import HandedBack
-from paploss.trainer.launch import _failure_to_blame, leave_failure
+from paploss.trainer.errors import Interrupted
+from paploss.trainer.heads.ranked import Ranked
+from paploss.trainer.launch import _root_failure, leave_failure
 from paploss.trainer.profiles import recipe_of
 
 EVENTS = TypeAdapter(Event)
-LAUNCH = "import sys; from trainer.launch import run_on_gpus; sys.exit(run_on_gpus(sys.argv[1:], 2))"
+LAUNCH = "import sys; from paploss.trainer.launch import run_on_gpus; sys.exit(run_on_gpus(sys.argv[1:], 2))"
 
 
 def start(job, state) -> subprocess.Popen:
@@ -55,11 +57,17 @@ def of_one_loss(spec, recipe, folder):
     """Gradients of one loss over the outputs of both devices, on each of which the batch is normalised by itself."""
     detector, given = build_detector(recipe.model, spec.seed), []
     objective = detector.bbox_head.objective
-    objective.register_forward_pre_hook(lambda _, tensors, options: given.append((tensors, options)), with_kwargs=True)
+    objective.register_forward_pre_hook(lambda _, arguments: given.extend(arguments))
     for batch in device_batches(spec, recipe, folder):
         detector(**detector.data_preprocessor(batch, training=True), mode="loss")
-    (first, options), (second, _) = given
-    objective(*(torch.cat(pair) for pair in zip(first, second, strict=True)), **options)["loss_rank"].backward()
+    first, second = given
+    output_sum = first.output_sum + second.output_sum
+    rows = {
+        field.name: torch.cat([getattr(one, field.name) for one in (first, second)])
+        for field in fields(Ranked)
+        if field.name != "output_sum"
+    }
+    objective(Ranked(**rows, output_sum=output_sum))["loss_rank"].backward()
     return [parameter.grad for parameter in detector.parameters()]
 
 
@@ -121,18 +129,18 @@ def failed(kind: str) -> JobResult:
         (["crash", "out_of_memory", "user"], "out_of_memory"),
     ],
 )
-def test_the_first_failure_that_is_no_crash_is_to_blame(tmp_path, monkeypatch, kinds, expected):
+def test_the_first_failure_that_is_no_crash_is_the_root_cause(tmp_path, monkeypatch, kinds, expected):
     monkeypatch.setenv("PAPLOSS_FAILURES", str(tmp_path))
     for number, kind in enumerate(kinds):
         rank = len(kinds) - number
         monkeypatch.setenv("RANK", str(rank))
         assert leave_failure(failed(kind))
         os.utime(tmp_path / f"{rank}.json", (number, number))
-    found = _failure_to_blame(tmp_path)
+    found = _root_failure(tmp_path)
     assert (found and found.error_kind) == expected
 
 
-def test_a_process_that_nobody_launched_tells_its_failure_itself(monkeypatch):
+def test_a_process_without_a_launcher_reports_its_failure_itself(monkeypatch):
     monkeypatch.delenv("PAPLOSS_FAILURES", raising=False)
     assert not leave_failure(failed("user"))
 
@@ -143,15 +151,15 @@ def test_an_error_keeps_nothing_of_a_training_alive_beyond_its_group():
     def train():
         parallel = nn.Linear(1, 1)
         held.append(weakref.ref(parallel))
-        raise HandedBack("stopped")
+        raise Interrupted("stopped")
 
-    with pytest.raises(HandedBack), joined(0):
+    with pytest.raises(Interrupted), joined(0):
         train()
     assert held[0]() is None
 
 
 @pytest.mark.slow
-def test_sigterm_to_the_launcher_hands_the_job_back(make_job, tmp_path):
+def test_sigterm_to_the_launcher_stops_the_job(make_job, tmp_path):
     job = tmp_path / "job.json"
     job.write_text(make_job(overrides=Overrides(epochs=1000, batch_size=4, image_size_px=64)).model_dump_json())
     with start(job, tmp_path / "state") as process:
@@ -160,5 +168,5 @@ def test_sigterm_to_the_launcher_hands_the_job_back(make_job, tmp_path):
                 break
         process.send_signal(signal.SIGTERM)
         rest = [EVENTS.validate_json(line) for line in process.stdout]
-    assert process.returncode == EXIT_HANDED_BACK
+    assert process.returncode == EXIT_INTERRUPTED
     assert isinstance(rest[-1], CheckpointEvent)

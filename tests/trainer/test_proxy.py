@@ -7,13 +7,13 @@ import shutil
 import pytest
 import torch
 
+from paploss.jobs.losses import ALRP, CEL1, LOSSES, HeadLoss, ParameterizedAP
 from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.spec import (
     CheckpointEvent,
     DatasetSpec,
     EvaluationEvent,
-    HeadLoss,
-    LossSpec,
+    Metrics,
     Overrides,
     ProgressEvent,
     PrunePoint,
@@ -21,7 +21,7 @@ from paploss.jobs.spec import (
 )
 from paploss.losses.alrp import FIRST_BOX_WEIGHT
 from paploss.trainer import proxy
-from paploss.trainer.errors import HandedBack, UserError
+from paploss.trainer.errors import Interrupted, UserError
 from paploss.trainer.proxy import train_and_evaluate
 
 TOTAL = 6
@@ -92,29 +92,44 @@ def test_an_image_that_cannot_be_read_is_the_users_error(make_job, make_attempt,
     assert "\n" not in str(caught.value)
 
 
+def test_the_start_event_has_what_is_doubtful_in_the_data(make_job, make_attempt):
+    attempt, events = make_attempt()
+    train_and_evaluate(make_job(overrides=Overrides(epochs=1, batch_size=12, image_size_px=64)), attempt)
+    assert any("retinanet-tiny is made for" in warning for warning in events[0].warnings)
+
+
+def test_an_undefined_ap_is_the_users_error_and_no_reward(make_job, make_attempt, monkeypatch):
+    undefined = Metrics(ap=-1, ap50=-1, ap75=-1, ap_small=-1, ap_medium=-1, ap_large=-1)
+    monkeypatch.setattr(proxy, "evaluate", lambda *_: undefined)
+    attempt, _ = make_attempt()
+    job = make_job(overrides=Overrides(epochs=1, batch_size=12, image_size_px=64))
+    with pytest.raises(UserError, match=r"instances_val2017\.json: AP is undefined: none of the \d+ objects counts"):
+        train_and_evaluate(job, attempt)
+
+
 def test_in_bf16_a_training_is_another_one_and_resumes(make_job, make_attempt):
     job = make_job(overrides=Overrides(epochs=2, batch_size=4, image_size_px=64, precision="bf16"))
-    undisturbed, _ = make_attempt("undisturbed", checkpoint_seconds=0)
-    expected = train_and_evaluate(job, undisturbed)
+    uninterrupted, _ = make_attempt("uninterrupted", checkpoint_seconds=0)
+    expected = train_and_evaluate(job, uninterrupted)
     attempt, _ = make_attempt("interrupted", stop_requested=stop_after(2), checkpoint_seconds=math.inf)
-    with pytest.raises(HandedBack):
+    with pytest.raises(Interrupted):
         train_and_evaluate(job, attempt)
     attempt, _ = make_attempt("interrupted", checkpoint_seconds=0)
     assert train_and_evaluate(job, attempt).metrics == expected.metrics
     single, _ = make_attempt("single", checkpoint_seconds=0)
     train_and_evaluate(make_job(), single)
-    ends = [weights_of(one) for one in (undisturbed, attempt, single)]
+    ends = [weights_of(one) for one in (uninterrupted, attempt, single)]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
     assert not all(torch.equal(ends[0][name], ends[2][name]) for name in ends[0])
 
 
-def test_interrupted_in_the_middle_of_an_epoch_it_ends_as_if_undisturbed(make_job, make_attempt):
-    undisturbed, _ = make_attempt("undisturbed", checkpoint_seconds=0)
-    expected = train_and_evaluate(make_job(), undisturbed)
+def test_interrupted_in_the_middle_of_an_epoch_it_ends_as_if_uninterrupted(make_job, make_attempt):
+    uninterrupted, _ = make_attempt("uninterrupted", checkpoint_seconds=0)
+    expected = train_and_evaluate(make_job(), uninterrupted)
 
     for _ in range(2):  # before step 3, and in the evaluation after step 3
         attempt, events = make_attempt("interrupted", stop_requested=stop_after(2), checkpoint_seconds=math.inf)
-        with pytest.raises(HandedBack):
+        with pytest.raises(Interrupted):
             train_and_evaluate(make_job(), attempt)
         assert isinstance(events[-1], CheckpointEvent)
     attempt, events = make_attempt("interrupted", checkpoint_seconds=0)
@@ -125,18 +140,18 @@ def test_interrupted_in_the_middle_of_an_epoch_it_ends_as_if_undisturbed(make_jo
     assert result.metrics == expected.metrics
     progress = [event for event in events if isinstance(event, ProgressEvent)]
     assert result.seconds > progress[-1].seconds  # the earlier attempts count too
-    ends = [weights_of(one) for one in (undisturbed, attempt)]
+    ends = [weights_of(one) for one in (uninterrupted, attempt)]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
 def test_the_balance_of_alrp_is_set_after_each_epoch_and_kept_over_an_interruption(make_job, make_attempt):
-    job = make_job(loss=LossSpec(name="alrp"))
+    job = make_job(loss=ALRP())
     weights = []
     for stops in ([], [3], [4]):  # an epoch has 3 steps
         folder = f"stopped at {stops}"
         for calls in stops:
             attempt, _ = make_attempt(folder, stop_requested=stop_after(calls))
-            with pytest.raises(HandedBack):
+            with pytest.raises(Interrupted):
                 train_and_evaluate(job, attempt)
         attempt, _ = make_attempt(folder, checkpoint_seconds=0)
         train_and_evaluate(job, attempt)
@@ -149,18 +164,18 @@ def test_the_balance_of_alrp_is_set_after_each_epoch_and_kept_over_an_interrupti
 
 
 def test_examples_drawn_at_random_are_drawn_again_after_an_interruption(make_job, make_attempt):
-    job = make_job(profile="faster-rcnn-tiny", loss=LossSpec(name="ce_l1"))
-    undisturbed, _ = make_attempt("undisturbed", checkpoint_seconds=0)
-    expected = train_and_evaluate(job, undisturbed)
+    job = make_job(profile="faster-rcnn-tiny", loss=CEL1())
+    uninterrupted, _ = make_attempt("uninterrupted", checkpoint_seconds=0)
+    expected = train_and_evaluate(job, uninterrupted)
 
     attempt, _ = make_attempt("interrupted", stop_requested=stop_after(2), checkpoint_seconds=math.inf)
-    with pytest.raises(HandedBack):
+    with pytest.raises(Interrupted):
         train_and_evaluate(job, attempt)
     torch.rand(7)  # what another process has drawn before does not matter
     attempt, events = make_attempt("interrupted", checkpoint_seconds=0)
     assert train_and_evaluate(job, attempt).metrics == expected.metrics
     assert events[0].resumed_iteration == 2
-    ends = [weights_of(one) for one in (undisturbed, attempt)]
+    ends = [weights_of(one) for one in (uninterrupted, attempt)]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
@@ -177,7 +192,7 @@ def test_a_resumed_training_tells_again_what_the_attempt_before_it_measured(make
 
 def test_a_checkpoint_of_another_job_is_refused(make_job, make_attempt):
     attempt, _ = make_attempt(stop_requested=lambda: True)
-    with pytest.raises(HandedBack):
+    with pytest.raises(Interrupted):
         train_and_evaluate(make_job(), attempt)
     with pytest.raises(UserError, match="another job"):
         train_and_evaluate(make_job(seed=5), attempt)
@@ -198,7 +213,7 @@ def test_a_loss_without_gradient_stops_early_and_scores_0(make_job, make_attempt
     head = HeadLoss(control_points=(flat,) * 5)
     attempt, _ = make_attempt()
     job = make_job(
-        loss=LossSpec(heads={"bbox_head": head}), overrides=Overrides(epochs=20, batch_size=2, image_size_px=64)
+        loss=ParameterizedAP(heads={"bbox_head": head}), overrides=Overrides(epochs=20, batch_size=2, image_size_px=64)
     )
     result = train_and_evaluate(job, attempt)
     assert (result.outcome, result.reward, result.diverged) == ("succeeded", 0, True)
@@ -209,16 +224,16 @@ def test_steps_that_are_not_finite_change_no_weight_and_end_as_diverged(make_job
     build = proxy.build_detector
     detectors = []
 
-    def build_poisoned(*arguments):
+    def build_with_nan(*arguments):
         detector = build(*arguments)
         with torch.no_grad():
             detector.bbox_head.retina_reg.bias[0] = torch.nan
         detectors.append(detector)
         return detector
 
-    monkeypatch.setattr(proxy, "build_detector", build_poisoned)
+    monkeypatch.setattr(proxy, "build_detector", build_with_nan)
     job = make_job(overrides=Overrides(epochs=10, batch_size=4, image_size_px=64))
-    before = build_poisoned(proxy.recipe_of(job, proxy.read_job_data(job, None).train).model, job.seed, None)
+    before = build_with_nan(proxy.recipe_of(job, proxy.read_job_data(job, None).train).model, job.seed, None)
     attempt, events = make_attempt()
     result = train_and_evaluate(job, attempt)
     assert (result.reward, result.diverged, result.iterations) == (0, True, 6)
@@ -233,7 +248,7 @@ def test_steps_that_are_not_finite_change_no_weight_and_end_as_diverged(make_job
 @pytest.mark.parametrize("name", ["focal_l1", "focal_giou"])
 def test_baselines_train(make_job, make_attempt, name):
     attempt, _ = make_attempt()
-    assert train_and_evaluate(make_job(loss=LossSpec(name=name)), attempt).outcome == "succeeded"
+    assert train_and_evaluate(make_job(loss=LOSSES[name]()), attempt).outcome == "succeeded"
 
 
 def test_r50_trains_two_steps_on_small_images(make_job, make_attempt):

@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 import torch
 
-from paploss.jobs.spec import JobSpec, LossSpec, PrunePoint
+from paploss.jobs.losses import FocalL1
+from paploss.jobs.spec import JobSpec, PrunePoint
 from paploss.trainer.profiles.recipe import Schedule
 from paploss.trainer.schedule import build_optimizer, ends_epoch, evaluation_iterations, learning_rate, total_iterations
 
@@ -70,10 +71,10 @@ def test_an_epoch_ends_with_the_step_that_completes_it(total, ends):
 )
 def test_proxies_are_measured_half_way_and_finals_every_ten_epochs(schedule, epochs, prune, expected):
     points = [PrunePoint(fraction=fraction, min_ap=0.1) for fraction in prune]
-    job = JobSpec(trial_id="t", profile="p", schedule=schedule, loss=LossSpec(name="focal_l1"), prune=points)
+    job = JobSpec(trial_id="t", profile="p", schedule=schedule, loss=FocalL1(), prune=points)
     assert evaluation_iterations(job, dataclasses.replace(SCHEDULE, epochs=epochs), 100) == expected
 
 
 def test_nothing_is_measured_before_the_first_step():
-    job = JobSpec(trial_id="t", profile="p", loss=LossSpec(name="focal_l1"))
+    job = JobSpec(trial_id="t", profile="p", loss=FocalL1())
     assert evaluation_iterations(job, SCHEDULE, 1) == frozenset()

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from paploss.jobs.losses import FocalL1, HeadLoss, LossSpec, ParameterizedAP
 from paploss.jobs.presets import PRESETS, identity
-from paploss.jobs.spec import HeadLoss, LossSpec
 from paploss.losses import parameterized_ap_loss
 from paploss.trainer.errors import UserError
 from paploss.trainer.standalone import render_module, write_module
@@ -26,6 +26,7 @@ DEGENERATE = {
     "zero until 1": [(0.2, 0.0), (0.9, 0.0), (1.0, 0.0)],
     "one from 0": [(0.0, 1.0), (0.3, 1.0)],
     "narrower than a jump": [(0.4, 0.2), (0.4 + 5e-8, 0.7)],
+    "wider than a jump": [(0.4, 0.2), (0.4 + 1.5e-7, 0.7)],
     "vanishing denominator": [(0.6, 0.0), (0.8, 0.5)],
 }
 
@@ -38,7 +39,7 @@ def load(loss: LossSpec, folder: Path) -> dict[str, Any]:
 
 def loss_of(*rows: list[tuple[float, float]]) -> LossSpec:
     points = tuple(((0.0, 0.0), *row, (1.0, 1.0)) for row in rows)
-    return LossSpec(heads={"bbox_head": HeadLoss(control_points=points)})
+    return ParameterizedAP(heads={"bbox_head": HeadLoss(control_points=points)})
 
 
 def entries(seed: int = 0, count: int = 400, positives: int = 40) -> tuple[Tensor, Tensor, Tensor]:
@@ -89,6 +90,8 @@ def test_degenerate_functions_and_ties_equal_ours(interior, tmp_path):
 def test_extreme_entries_equal_ours(tmp_path):
     loss = identity(["bbox_head"])
     module = load(loss, tmp_path)
+    assert not module["ParameterizedAPLoss"]("bbox_head").state_dict()
+    assert_equal_to_ours(module, loss, *entries(count=50, positives=1))
     logits, quality, targets = entries()
     for given in (torch.zeros_like(targets), torch.full_like(targets, -1), torch.ones_like(targets)):
         assert_equal_to_ours(module, loss, logits, quality, given)
@@ -132,7 +135,7 @@ def test_the_module_is_short_and_imports_torch_alone(origin):
 
 def test_other_losses_are_refused():
     with pytest.raises(UserError, match="expected parameterized_ap"):
-        render_module(LossSpec(name="focal_l1"), "")
+        render_module(FocalL1(), "")
     with pytest.raises(UserError, match="expected 5 functions, got 4"):
         render_module(loss_of(*[[(0.5, 0.5)]] * 4), "")
     with pytest.raises(UserError, match=r"loss\.top_k: expected none, the module ranks among all entries, got 9"):
@@ -142,7 +145,7 @@ def test_other_losses_are_refused():
 def test_the_command_takes_a_file_with_a_loss_and_loads_no_torch(tmp_path):
     file, output = tmp_path / "found.json", tmp_path / "found.py"
     file.write_text(json.dumps({"loss": PRESETS["retinanet"].model_dump(mode="json")}))
-    check = "import sys, trainer.commands as c; c.main(); sys.exit('torch' in sys.modules)"
+    check = "import sys, paploss.trainer.commands as c; c.main(); sys.exit('torch' in sys.modules)"
     arguments = ["module", str(file), "--origin", "search 7", "--output", str(output)]
     done = subprocess.run([sys.executable, "-c", check, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

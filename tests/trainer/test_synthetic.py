@@ -2,7 +2,7 @@ import pytest
 
 from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.spec import CheckpointEvent, EvaluationEvent, JobSpec, PrunePoint, SyntheticOptions
-from paploss.trainer.errors import HandedBack, OutOfMemory, UserError
+from paploss.trainer.errors import Interrupted, OutOfMemory, UserError
 from paploss.trainer.synthetic import BEST_REWARD, noisy_reward, smooth_reward, train_synthetic
 
 
@@ -36,12 +36,12 @@ def test_the_reward_is_highest_at_the_best_learning_rate():
     assert at_half < at_one < at_two == BEST_REWARD
 
 
-def test_interrupted_it_ends_as_if_undisturbed(make_attempt):
+def test_interrupted_it_ends_as_if_uninterrupted(make_attempt):
     job = make_job(synthetic=options())
-    expected = train_synthetic(job, make_attempt("undisturbed")[0])
+    expected = train_synthetic(job, make_attempt("uninterrupted")[0])
     answers = iter([False, False, False, True])
     attempt, events = make_attempt("interrupted", stop_requested=lambda: next(answers))
-    with pytest.raises(HandedBack):
+    with pytest.raises(Interrupted):
         train_synthetic(job, attempt)
     assert events[-1].iteration == 3
     attempt, events = make_attempt("interrupted")
@@ -58,7 +58,7 @@ def test_it_checkpoints_and_evaluates_on_the_way(make_attempt):
     assert evaluations[0].metrics.ap < evaluations[1].metrics.ap == result.reward
 
 
-def test_hopeless_trials_are_pruned(make_attempt):
+def test_trials_below_a_prune_point_stop(make_attempt):
     job = make_job(synthetic=options(), prune=[PrunePoint(fraction=0.3, min_ap=1)])
     result = train_synthetic(job, make_attempt()[0])
     assert (result.outcome, result.iterations) == ("pruned", 3)

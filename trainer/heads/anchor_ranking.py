@@ -7,12 +7,19 @@ import torch
 from torch import Tensor
 
 from paploss.trainer.heads.objective import RankingObjective
+from paploss.trainer.heads.quality import DeltaCorners
 
 
 class AnchorRanking:
     """Gives an mmdet AnchorHead, named after it among the bases, the loss of its `objective`."""
 
     objective: RankingObjective
+    corners: DeltaCorners
+
+    def rank_anchors(self: Any, ranking: dict[str, Any]) -> None:
+        """To be called when the head is built; `ranking`: arguments of `RankingObjective`."""
+        self.objective = RankingObjective(**ranking)
+        self.corners = DeltaCorners(self.bbox_coder.means, self.bbox_coder.stds)
 
     def loss_by_feat(
         self: Any,
@@ -39,12 +46,13 @@ class AnchorRanking:
         labels, label_weights, bbox_targets, _, _ = self.get_targets(
             anchors, valid_flags, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
         )
-        losses: dict[str, Tensor] = self.objective(
+        losses: dict[str, Tensor] = self.objective.losses_of(
             flatten_levels(cls_scores, self.cls_out_channels),
             torch.cat(labels, dim=1).flatten(),
             torch.cat(label_weights, dim=1).flatten(),
             flatten_levels(bbox_preds, 4),
             torch.cat(bbox_targets, dim=1).flatten(0, 1),
+            corners=self.corners,
         )
         return losses
 

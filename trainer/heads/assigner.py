@@ -31,15 +31,15 @@ class VectorisedMaxIoUAssigner(MaxIoUAssigner):  # type: ignore[misc]
         numbers = torch.full_like(owner, -1).masked_fill((best >= lowest) & (best < highest), 0)
         numbers = torch.where(best >= self.pos_iou_thr, owner + 1, numbers)
         if self.match_low_quality:
-            last = self._last_object_that_wants(overlaps)
+            last = self._last_best_match(overlaps)
             numbers = torch.where(last > 0, last, numbers)
         labels = torch.where(numbers > 0, gt_labels[(numbers - 1).clamp_min(0)], -1)
         return AssignResult(num_gts=len(overlaps), gt_inds=numbers, max_overlaps=best, labels=labels)
 
-    def _last_object_that_wants(self, overlaps: Tensor) -> Tensor:
+    def _last_best_match(self, overlaps: Tensor) -> Tensor:
         """Number from 1 of the last object that has each candidate as its best, `[n]`; 0 for none."""
         best, place = overlaps.max(dim=1, keepdim=True)
         places = torch.arange(overlaps.shape[1], device=overlaps.device)
-        wants = overlaps == best if self.gt_max_assign_all else places == place
+        is_best = overlaps == best if self.gt_max_assign_all else places == place
         numbers = torch.arange(1, len(overlaps) + 1, device=overlaps.device)[:, None]
-        return torch.where(wants & (best >= self.min_pos_iou), numbers, 0).amax(dim=0)
+        return torch.where(is_best & (best >= self.min_pos_iou), numbers, 0).amax(dim=0)

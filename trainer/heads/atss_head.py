@@ -8,7 +8,6 @@ from mmdet.registry import MODELS
 from torch import Tensor
 
 from paploss.trainer.heads.anchor_ranking import AnchorRanking
-from paploss.trainer.heads.objective import RankingObjective
 
 
 @MODELS.register_module()
@@ -25,7 +24,7 @@ class RankingATSSHead(AnchorRanking, ATSSHead):  # type: ignore[misc]
 
     def __init__(self, *, ranking: dict[str, Any], **head: Any) -> None:
         super().__init__(reg_decoded_bbox=False, **head)
-        self.objective = RankingObjective(means=self.bbox_coder.means, stds=self.bbox_coder.stds, **ranking)
+        self.rank_anchors(ranking)
 
     def _init_layers(self) -> None:
         super()._init_layers()

@@ -14,7 +14,7 @@ def balance(detector: nn.Module, *, epoch_ended: bool) -> None:
     """To be called after each step of a training: aLRP Losses in `detector`, if any, get ready for the next one.
 
     What they remember of the epoch becomes the mean over the processes of the training, so that all keep the same
-    weight, and the checkpoint of one of them goes for all.
+    weight, and the checkpoint of one of them is valid for all.
     """
     for loss in detector.modules():
         if isinstance(loss, ALRPLoss):

@@ -1,4 +1,4 @@
-"""One-stage heads for CSE-AutoLoss-B, whose classification part must be told how well each positive's box fits."""
+"""One-stage heads for CSE-AutoLoss-B, whose classification part needs the IoU of each positive's box."""
 
 from mmdet.models.dense_heads import ATSSHead, RetinaHead
 from mmdet.registry import MODELS

@@ -6,11 +6,12 @@ which does, is then measured in anchor sizes instead of pixels.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from paploss.jobs.spec import Quality
+from paploss.jobs.losses import Quality
 
 EPSILON = 1e-7
 MAX_LOG_RATIO = math.log(62.5)
@@ -29,6 +30,28 @@ def decode_unit(deltas: Tensor) -> Tensor:
     centres = deltas[:, :2]
     half_sizes = 0.5 * deltas[:, 2:].clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
     return torch.cat((centres - half_sizes, centres + half_sizes), dim=1)
+
+
+class DeltaCorners(nn.Module):
+    """From the deltas of a head to corners, as `decode_unit`.
+
+    Args:
+        means: of the coder that normalises the deltas, mmdet's `DeltaXYWHBBoxCoder`, 4 numbers.
+        stds: its standard deviations, 4 numbers.
+    """
+
+    means: Tensor
+    stds: Tensor
+
+    def __init__(self, means: Sequence[float], stds: Sequence[float]) -> None:
+        super().__init__()
+        # Not in the state: the job says what they are. In float64, from which each dtype gets its nearest number.
+        for name, values in (("means", means), ("stds", stds)):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float64), persistent=False)
+
+    def forward(self, deltas: Tensor) -> Tensor:
+        """Corners `[n, 4]` in anchor sizes, of normalised deltas `[n, 4]`."""
+        return decode_unit(deltas * self.stds.to(deltas.dtype) + self.means.to(deltas.dtype))
 
 
 def box_quality(boxes: Tensor, targets: Tensor, measure: Quality) -> Tensor:

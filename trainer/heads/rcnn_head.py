@@ -7,6 +7,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from paploss.trainer.heads.objective import RankingObjective
+from paploss.trainer.heads.quality import DeltaCorners
 
 
 @MODELS.register_module()
@@ -16,7 +17,7 @@ class IndependentClasses(nn.Module):
     custom_cls_channels = True
 
     def get_cls_channels(self, num_classes: int) -> int:
-        """Outputs for so many classes."""
+        """The number of outputs for `num_classes` classes."""
         return num_classes
 
     def get_activation(self, logits: Tensor) -> Tensor:
@@ -37,7 +38,8 @@ class RankingBBoxHead(Shared2FCBBoxHead):  # type: ignore[misc]
 
     def __init__(self, *, ranking: dict[str, Any], **head: Any) -> None:
         super().__init__(loss_cls={"type": "IndependentClasses"}, **head)
-        self.objective = RankingObjective(means=self.bbox_coder.means, stds=self.bbox_coder.stds, **ranking)
+        self.objective = RankingObjective(**ranking)
+        self.corners = DeltaCorners(self.bbox_coder.means, self.bbox_coder.stds)
 
     def loss(
         self,
@@ -63,5 +65,4 @@ class RankingBBoxHead(Shared2FCBBoxHead):  # type: ignore[misc]
             What the objective returns: named scalars. What else mmdet passes is unused.
         """
         deltas = bbox_pred if self.reg_class_agnostic else bbox_pred.reshape(-1, self.num_classes, 4)
-        losses: dict[str, Tensor] = self.objective(cls_score, labels, label_weights, deltas, bbox_targets)
-        return losses
+        return self.objective.losses_of(cls_score, labels, label_weights, deltas, bbox_targets, corners=self.corners)

@@ -6,7 +6,6 @@ from mmdet.models.dense_heads import RetinaHead
 from mmdet.registry import MODELS
 
 from paploss.trainer.heads.anchor_ranking import AnchorRanking
-from paploss.trainer.heads.objective import RankingObjective
 
 
 @MODELS.register_module()
@@ -23,4 +22,4 @@ class RankingRetinaHead(AnchorRanking, RetinaHead):  # type: ignore[misc]
         super().__init__(**head)
         if not self.use_sigmoid_cls:
             raise ValueError("loss_cls: expected a loss with use_sigmoid=True, a ranking loss has no background class")
-        self.objective = RankingObjective(means=self.bbox_coder.means, stds=self.bbox_coder.stds, **ranking)
+        self.rank_anchors(ranking)

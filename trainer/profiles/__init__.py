@@ -2,20 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 from paploss.jobs.losses import check_fit
+from paploss.jobs.profiles import PROFILES, SYNTHETIC
 from paploss.jobs.spec import JobSpec
 from paploss.trainer.datasets.coco import CocoSplit
 from paploss.trainer.errors import UserError
-from paploss.trainer.profiles.atss_r50 import atss_r50
-from paploss.trainer.profiles.atss_tiny import atss_tiny
-from paploss.trainer.profiles.faster_rcnn_r50 import faster_rcnn_r50
-from paploss.trainer.profiles.faster_rcnn_tiny import faster_rcnn_tiny
+from paploss.trainer.profiles.atss import atss_r50, atss_tiny
+from paploss.trainer.profiles.faster_rcnn import faster_rcnn_r50, faster_rcnn_tiny
 from paploss.trainer.profiles.recipe import Config, Recipe
-from paploss.trainer.profiles.retinanet_r50 import retinanet_r50
-from paploss.trainer.profiles.retinanet_tiny import retinanet_tiny
+from paploss.trainer.profiles.retinanet import retinanet_r50, retinanet_tiny
 
-RECIPES: dict[str, Callable[[JobSpec, CocoSplit], Recipe]] = {
+RECIPES: Final[dict[str, Callable[[JobSpec, CocoSplit], Recipe]]] = {
     "retinanet-tiny": retinanet_tiny,
     "retinanet-r50": retinanet_r50,
     "faster-rcnn-tiny": faster_rcnn_tiny,
@@ -24,6 +23,9 @@ RECIPES: dict[str, Callable[[JobSpec, CocoSplit], Recipe]] = {
     "atss-r50": atss_r50,
 }
 """Profile name to a function of (job, training data). `synthetic` has no detector and is not here."""
+
+if _wrong := {*RECIPES, SYNTHETIC.name} ^ set(PROFILES):
+    raise TypeError(f"expected a recipe for each profile but {SYNTHETIC.name}, not so for {', '.join(sorted(_wrong))}")
 
 
 def recipe_of(spec: JobSpec, data: CocoSplit) -> Recipe:

@@ -1,13 +1,61 @@
-"""The ATSS that the profiles share: everything but size and schedule."""
+"""ATSS, in the sizes of `atss-tiny` and `atss-r50`."""
 
-from paploss.jobs.spec import LossSpec
+from paploss.jobs.losses import CSEAutoLossB, FocalGIoU, LossSpec, RankingLoss
+from paploss.jobs.spec import JobSpec
+from paploss.trainer.datasets.coco import CocoSplit
 from paploss.trainer.profiles.backbone import resnet
-from paploss.trainer.profiles.losses import LOW_SCORE_THRESHOLD, RANKING_STDS, atss_losses, box_coder
+from paploss.trainer.profiles.losses import (
+    CSE_AUTOLOSS_B,
+    FOCAL,
+    LOW_SCORE_THRESHOLD,
+    RANKING_STDS,
+    LossParts,
+    box_coder,
+    complete,
+    ranking_parts,
+)
 from paploss.trainer.profiles.pipelines import NORMALISATION
-from paploss.trainer.profiles.recipe import Config, Head
-from paploss.trainer.profiles.retinanet import Size
+from paploss.trainer.profiles.published import published_recipe
+from paploss.trainer.profiles.recipe import Config, Head, Recipe
+from paploss.trainer.profiles.retinanet import R50, TINY, Size
+from paploss.trainer.profiles.tiny import tiny_recipe
 
-ATSS_HEADS = (Head("bbox_head", "bbox_head", ("loss_",)),)
+MILESTONES = (0.75, 0.95)
+"""As released with aLRP Loss."""
+
+_WITH_CENTERNESS = ("loss_cls", "loss_bbox", "loss_centerness")
+_PARTS = complete(
+    "atss",
+    {
+        FocalGIoU: LossParts(
+            {"type": "ATSSHead", "loss_cls": FOCAL, "loss_bbox": {"type": "GIoULoss", "loss_weight": 2.0}},
+            _WITH_CENTERNESS,
+        ),
+        CSEAutoLossB: LossParts({"type": "CSEAutoLossATSSHead", **CSE_AUTOLOSS_B}, _WITH_CENTERNESS),
+    },
+)
+
+
+def atss_tiny(spec: JobSpec, data: CocoSplit) -> Recipe:
+    """ResNet-18 with 16 base channels from random weights, FPN of 32 channels, one convolution in each branch."""
+    model = atss(TINY, len(data.classes), spec.loss, frozen_backbone=False, normalised_groups=8)
+    return tiny_recipe(spec, data, model, heads(spec.loss))
+
+
+def atss_r50(spec: JobSpec, data: CocoSplit) -> Recipe:
+    """The proxy (1 epoch, constant rate) or final schedule (100 epochs, steps at 75 and 95) of the other detectors.
+
+    With pretrained weights the first stage is frozen and batch normalisation keeps its statistics; without them both
+    learn.
+    """
+    frozen = spec.weights is not None
+    model = atss(R50, len(data.classes), spec.loss, frozen_backbone=frozen, normalised_groups=32)
+    return published_recipe(spec, model, heads(spec.loss), rate=spec.loss.rates["atss"], milestones=MILESTONES)
+
+
+def heads(loss: LossSpec) -> tuple[Head, ...]:
+    """The one head."""
+    return (Head("bbox_head", "bbox_head", _parts(loss).minimised),)
 
 
 def atss(size: Size, class_count: int, loss: LossSpec, frozen_backbone: bool, normalised_groups: int) -> Config:
@@ -46,7 +94,7 @@ def atss(size: Size, class_count: int, loss: LossSpec, frozen_backbone: bool, no
                 "strides": list(size.strides),
             },
             "bbox_coder": box_coder(RANKING_STDS),
-            **atss_losses(loss, "bbox_head"),
+            **_parts(loss).config,
         },
         "train_cfg": {
             # A positive ignore_iof_thr leaves out the anchors inside crowds; mmdet's default would punish them.
@@ -63,3 +111,9 @@ def atss(size: Size, class_count: int, loss: LossSpec, frozen_backbone: bool, no
             "max_per_img": 100,
         },
     }
+
+
+def _parts(loss: LossSpec) -> LossParts:
+    if not isinstance(loss, RankingLoss):
+        return _PARTS[type(loss)]
+    return ranking_parts(loss, "bbox_head", {"type": "RankingATSSHead"})

@@ -1,17 +1,18 @@
-"""The Faster R-CNN that the profiles share: everything but size and schedule."""
+"""Faster R-CNN, in the sizes of `faster-rcnn-tiny` and `faster-rcnn-r50`."""
 
 from dataclasses import dataclass
 
-from paploss.jobs.spec import LossSpec
+from paploss.jobs.losses import LossSpec
+from paploss.jobs.spec import JobSpec
+from paploss.trainer.datasets.coco import CocoSplit
 from paploss.trainer.profiles.backbone import resnet
-from paploss.trainer.profiles.faster_rcnn_losses import rcnn_losses, rpn_losses, sampler
+from paploss.trainer.profiles.faster_rcnn_losses import heads, rcnn_parts, rpn_parts, sampler
 from paploss.trainer.profiles.pipelines import NORMALISATION
-from paploss.trainer.profiles.recipe import Config, Head
+from paploss.trainer.profiles.published import published_recipe
+from paploss.trainer.profiles.recipe import Config, Recipe
+from paploss.trainer.profiles.tiny import QUICK_RATE, tiny_recipe
 
-FASTER_RCNN_HEADS = (
-    Head("rpn_head", "rpn_head", ("loss_rpn_",)),
-    Head("bbox_head", "roi_head.bbox_head", ("loss_rank", "loss_sort", "loss_cls", "loss_bbox")),
-)
+MILESTONES = (0.75, 0.95)
 ROI_SIDE = 7
 """Cells on a side of the grid that a proposal's features are sampled on."""
 
@@ -43,6 +44,54 @@ class Size:
     """Per image, at most."""
 
 
+TINY = Size(
+    depth=18,
+    base_channels=16,
+    stage_channels=(16, 32, 64, 128),
+    neck_channels=32,
+    hidden_channels=128,
+    strides=(4, 8, 16, 32),
+    anchor_scale=4,
+    smallest_roi_px=16,
+    training_candidates=200,
+    test_candidates=100,
+    proposals=100,
+)
+R50 = Size(
+    depth=50,
+    base_channels=64,
+    stage_channels=(256, 512, 1024, 2048),
+    neck_channels=256,
+    hidden_channels=1024,
+    strides=(4, 8, 16, 32, 64),
+    anchor_scale=8,
+    smallest_roi_px=56,
+    training_candidates=2000,
+    test_candidates=1000,
+    proposals=1000,
+)
+
+
+def faster_rcnn_tiny(spec: JobSpec, data: CocoSplit) -> Recipe:
+    """ResNet-18 with 16 base channels from random weights, FPN of 32 channels, 100 proposals per image.
+
+    It learns best in small, quick steps on any data: on blood cells, 4 epochs of published Parameterized AP Loss give
+    42 AP with them and 17 with the steps of `retinanet-tiny`.
+    """
+    model = faster_rcnn(TINY, len(data.classes), spec.loss, frozen_backbone=False)
+    return tiny_recipe(spec, data, model, heads(spec.loss), QUICK_RATE)
+
+
+def faster_rcnn_r50(spec: JobSpec, data: CocoSplit) -> Recipe:
+    """The published proxy (1 epoch, constant rate) or final schedule (100 epochs, steps at 75 and 95).
+
+    With pretrained weights the first stage is frozen and batch normalisation keeps its statistics; without them both
+    learn: random features that never change teach a head nothing.
+    """
+    model = faster_rcnn(R50, len(data.classes), spec.loss, frozen_backbone=spec.weights is not None)
+    return published_recipe(spec, model, heads(spec.loss), rate=spec.loss.rates["faster-rcnn"], milestones=MILESTONES)
+
+
 def faster_rcnn(size: Size, class_count: int, loss: LossSpec, frozen_backbone: bool) -> Config:
     """mmdet's configuration of a Faster R-CNN with anchors of one scale and 3 ratios on each level.
 
@@ -71,7 +120,7 @@ def faster_rcnn(size: Size, class_count: int, loss: LossSpec, frozen_backbone: b
                 "ratios": [0.5, 1.0, 2.0],
                 "strides": list(size.strides),
             },
-            **rpn_losses(loss),
+            **rpn_parts(loss).config,
         },
         "roi_head": {
             "type": "StandardRoIHead",
@@ -88,7 +137,7 @@ def faster_rcnn(size: Size, class_count: int, loss: LossSpec, frozen_backbone: b
                 "roi_feat_size": ROI_SIDE,
                 "num_classes": class_count,
                 "reg_class_agnostic": False,
-                **rcnn_losses(loss),
+                **rcnn_parts(loss).config,
             },
         },
         "train_cfg": {

@@ -3,64 +3,80 @@
 A loss that ranks takes every anchor and every proposal. The others are mmdet's own and draw examples as it does.
 """
 
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Final, Literal
 
-from paploss.jobs.spec import LossSpec
-from paploss.trainer.profiles.losses import RANKING_STDS, box_coder, ranking
-from paploss.trainer.profiles.recipe import Config
+from paploss.jobs.losses import ALRP, CEL1, CEGIoU, CSEAutoLossA, Loss, LossSpec, RankingLoss, RankSort
+from paploss.trainer.profiles.losses import L1, RANKING_STDS, LossParts, box_coder, complete, ranking_parts
+from paploss.trainer.profiles.recipe import Config, Head
 
 FasterRCNNHead = Literal["rpn_head", "bbox_head"]
 
-_L1 = {"type": "L1Loss", "loss_weight": 1.0}
-_GIOU = {"type": "GIoULoss", "loss_weight": 10.0}
-_SAMPLERS: dict[FasterRCNNHead, Config] = {
+_SAMPLERS: Final[dict[FasterRCNNHead, Config]] = {
     "rpn_head": {"num": 256, "pos_fraction": 0.5, "add_gt_as_proposals": False},
     "bbox_head": {"num": 512, "pos_fraction": 0.25, "add_gt_as_proposals": True},
 }
-_RPN_RANKING = {"alrp": {"positive_iou": 0.7, "weight": 0.2}, "rank_sort": {"weight": 0.2}}
+_RPN_RANKING: Final[dict[type[Loss], dict[str, Any]]] = {
+    ALRP: {"positive_iou": 0.7, "weight": 0.2},
+    RankSort: {"weight": 0.2},
+}
 """What the published losses do otherwise in an RPN."""
-
-
-def is_ranking(loss: LossSpec) -> bool:
-    """Whether the loss ranks all anchors and proposals, with one sigmoid output per class."""
-    return loss.name not in ("ce_l1", "ce_giou", "cse_autoloss_a")
-
-
-def rpn_losses(loss: LossSpec) -> Config:
-    """Keys of the RPN head that follow from the loss: type, loss modules, box coder."""
-    if is_ranking(loss):
-        return {
-            "type": "RankingRPNHead",
-            "ranking": {**ranking(loss, "rpn_head"), **_RPN_RANKING.get(loss.name, {})},
-            "bbox_coder": box_coder(RANKING_STDS),
-        }
-    return {
+_RPN_PLAIN = LossParts(
+    {
         "type": "RPNHead",
         "loss_cls": {"type": "CrossEntropyLoss", "use_sigmoid": True, "loss_weight": 1.0},
-        "loss_bbox": _L1,
+        "loss_bbox": L1,
         "bbox_coder": box_coder((1.0, 1.0, 1.0, 1.0)),
     }
+)
+_CODER = box_coder(RANKING_STDS)
+_RCNN_PLAIN: Config = {
+    "type": "Shared2FCBBoxHead",
+    "loss_cls": {"type": "CrossEntropyLoss", "use_sigmoid": False, "loss_weight": 1.0},
+    "bbox_coder": _CODER,
+}
+_RCNN_PARTS = complete(
+    "faster-rcnn",
+    {
+        CEL1: LossParts({**_RCNN_PLAIN, "loss_bbox": L1, "reg_decoded_bbox": False}),
+        CEGIoU: LossParts(
+            {**_RCNN_PLAIN, "loss_bbox": {"type": "GIoULoss", "loss_weight": 10.0}, "reg_decoded_bbox": True}
+        ),
+        CSEAutoLossA: LossParts(
+            {
+                "type": "CSEAutoLossBBoxHead",
+                "loss_bbox": {"type": "CSEAutoLossBox", "variant": "a", "loss_weight": 10.0},
+                "bbox_coder": _CODER,
+            }
+        ),
+    },
+)
 
 
-def rcnn_losses(loss: LossSpec) -> Config:
-    """Keys of the second stage's head that follow from the loss: type, loss modules, box coder."""
-    coder = box_coder(RANKING_STDS)
-    if is_ranking(loss):
-        return {"type": "RankingBBoxHead", "ranking": ranking(loss, "bbox_head"), "bbox_coder": coder}
-    if loss.name == "cse_autoloss_a":
-        box = {"type": "CSEAutoLossBox", "variant": "a", "loss_weight": 10.0}
-        return {"type": "CSEAutoLossBBoxHead", "loss_bbox": box, "bbox_coder": coder}
-    return {
-        "type": "Shared2FCBBoxHead",
-        "loss_cls": {"type": "CrossEntropyLoss", "use_sigmoid": False, "loss_weight": 1.0},
-        "loss_bbox": _GIOU if loss.name == "ce_giou" else _L1,
-        "reg_decoded_bbox": loss.name == "ce_giou",
-        "bbox_coder": coder,
-    }
+def heads(loss: LossSpec) -> tuple[Head, ...]:
+    """Both heads, of which mmdet and `RankingRPNHead` name the first one's losses `loss_rpn_*`."""
+    rpn = tuple(name.replace("loss_", "loss_rpn_") for name in rpn_parts(loss).minimised)
+    return Head("rpn_head", "rpn_head", rpn), Head("bbox_head", "roi_head.bbox_head", rcnn_parts(loss).minimised)
+
+
+def rpn_parts(loss: LossSpec) -> LossParts:
+    """The RPN's head."""
+    if not isinstance(loss, RankingLoss):
+        return _RPN_PLAIN
+    parts = ranking_parts(loss, "rpn_head", {"type": "RankingRPNHead", "bbox_coder": _CODER})
+    ranking = {**parts.config["ranking"], **_RPN_RANKING.get(type(loss), {})}
+    return replace(parts, config={**parts.config, "ranking": ranking})
+
+
+def rcnn_parts(loss: LossSpec) -> LossParts:
+    """The second stage's head."""
+    if not isinstance(loss, RankingLoss):
+        return _RCNN_PARTS[type(loss)]
+    return ranking_parts(loss, "bbox_head", {"type": "RankingBBoxHead", "bbox_coder": _CODER})
 
 
 def sampler(loss: LossSpec, head: FasterRCNNHead) -> Config:
     """The choice of examples in a head: all of them, or mmdet's random part, drawn from torch's generator."""
-    if is_ranking(loss):
+    if isinstance(loss, RankingLoss):
         return {"type": "PseudoSampler"}
     return {"type": "RandomSampler", "neg_pos_ub": -1, **_SAMPLERS[head]}

@@ -1,6 +1,15 @@
-"""From a job's loss to the part of a one-stage head that depends on it."""
+"""From a job's loss to the part of a head that depends on it.
 
-from paploss.jobs.spec import LossSpec
+Each detector's own file says what becomes of its heads: one configuration for all losses that rank, whose
+`RankingObjective` does the rest, and a table of the others.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from paploss.jobs.losses import LOSSES, Loss, ParameterizedAP, RankingLoss
+from paploss.jobs.profiles import Detector
+from paploss.trainer.heads.objective import OBJECTIVES
 from paploss.trainer.profiles.recipe import Config
 
 LOW_SCORE_THRESHOLD = 0.01
@@ -10,82 +19,46 @@ no level: from a prior of 0.01, good detections then score less than the usual 0
 RANKING_STDS = (0.1, 0.1, 0.2, 0.2)
 """Standard deviations of the box coder for losses on decoded boxes (as published)."""
 
-_FOCAL = {"type": "FocalLoss", "use_sigmoid": True, "gamma": 2.0, "alpha": 0.25, "loss_weight": 1.0}
-_GIOU = {"type": "GIoULoss", "loss_weight": 2.0}
-_CSE_B = {
+FOCAL: Config = {"type": "FocalLoss", "use_sigmoid": True, "gamma": 2.0, "alpha": 0.25, "loss_weight": 1.0}
+L1: Config = {"type": "L1Loss", "loss_weight": 1.0}
+CSE_AUTOLOSS_B: Config = {
     "loss_cls": {"type": "CSEAutoLossBClassification", "use_sigmoid": True},
     "loss_bbox": {"type": "CSEAutoLossBox", "variant": "b"},
 }
+"""Keys of a one-stage head."""
 
 
-def retina_losses(loss: LossSpec, head: str) -> Config:
-    """Keys of mmdet's RetinaHead that follow from the loss: type, loss modules, box coder.
+@dataclass(frozen=True)
+class LossParts:
+    """What a loss makes of a head."""
 
-    Args:
-        loss: the job's loss.
-        head: the head's name in the profile, the key in `loss.heads`.
+    config: Config
+    """Keys of the head in mmdet's configuration: type, loss modules, box coder."""
+    minimised: tuple[str, ...] = ("loss_cls", "loss_bbox")
+    """Names of the head's outputs that training minimises."""
+
+
+def complete(detector: Detector, parts: Mapping[type[Loss], LossParts]) -> Mapping[type[Loss], LossParts]:
+    """`parts`, which must be those of all losses that fit the detector and do not rank.
+
+    Raises:
+        TypeError: names the losses that are missing, or do not fit.
     """
-    if loss.name == "focal_l1":
-        return _plain({"type": "L1Loss", "loss_weight": 1.0}, decoded=False)
-    if loss.name == "focal_giou":
-        return _plain(_GIOU, decoded=True)
-    if loss.name == "cse_autoloss_b":
-        return {**_plain({}, decoded=True), **_CSE_B, "type": "CSEAutoLossRetinaHead"}
-    return {
-        "type": "RankingRetinaHead",
-        "ranking": ranking(loss, head),
-        "loss_cls": _FOCAL,  # unused, selects sigmoid outputs
-        "bbox_coder": box_coder(RANKING_STDS),
-    }
+    records = {one for one in LOSSES.values() if detector in one.rates and not issubclass(one, RankingLoss)}
+    if wrong := records ^ set(parts):
+        names = ", ".join(sorted(record.__name__ for record in wrong))
+        raise TypeError(f"{detector}: expected parts for each loss that fits and does not rank, not so for {names}")
+    return parts
 
 
-def atss_losses(loss: LossSpec, head: str) -> Config:
-    """Keys of mmdet's ATSSHead that follow from the loss: type and loss modules.
-
-    Args:
-        loss: the job's loss.
-        head: the head's name in the profile, the key in `loss.heads`.
-    """
-    if loss.name == "focal_giou":
-        return {"type": "ATSSHead", "loss_cls": _FOCAL, "loss_bbox": _GIOU}
-    if loss.name == "cse_autoloss_b":
-        return {"type": "CSEAutoLossATSSHead", **_CSE_B}
-    return {"type": "RankingATSSHead", "ranking": ranking(loss, head)}
-
-
-def ranking(loss: LossSpec, head: str) -> Config:
-    """Arguments of a head's `RankingObjective`, as plain numbers.
-
-    Args:
-        loss: a ranking loss.
-        head: the head's name in the profile, the key in `loss.heads`.
-    """
-    if loss.name == "handmade_ap":
-        return {"name": loss.name, "form": loss.form, "top_k": loss.top_k}
-    if loss.name != "parameterized_ap":
-        return {"name": loss.name}
-    parameters = loss.heads[head]
-    points = [[list(point) for point in row] for row in parameters.control_points]
-    return {
-        "name": loss.name,
-        "control_points": points,
-        "quality": parameters.quality,
-        "gradient_scale": parameters.gradient_scale,
-        "top_k": loss.top_k,
-    }
+def ranking_parts(loss: RankingLoss, head: str, config: Config) -> LossParts:
+    """`config` with a `RankingObjective` of `loss`; `head` is the head's name in the profile."""
+    arguments = loss.model_dump(mode="json", exclude={"heads"})
+    if isinstance(loss, ParameterizedAP):
+        arguments |= loss.heads[head].model_dump(mode="json")
+    return LossParts({**config, "ranking": arguments}, OBJECTIVES[loss.name].parts)
 
 
 def box_coder(stds: tuple[float, ...]) -> Config:
     """mmdet's coder of boxes as deltas, normalised by `stds` (dx, dy, dw, dh)."""
     return {"type": "DeltaXYWHBBoxCoder", "target_means": (0.0, 0.0, 0.0, 0.0), "target_stds": stds}
-
-
-def _plain(loss_bbox: Config, decoded: bool) -> Config:
-    coder = box_coder((1.0, 1.0, 1.0, 1.0))
-    return {
-        "type": "RetinaHead",
-        "loss_cls": _FOCAL,
-        "loss_bbox": loss_bbox,
-        "reg_decoded_bbox": decoded,
-        "bbox_coder": coder,
-    }

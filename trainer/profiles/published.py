@@ -3,9 +3,10 @@
 Source: Tao et al., "Searching Parameterized AP Loss for Object Detection", NeurIPS 2021, and its released program.
 """
 
+from paploss.jobs.losses import Rate
 from paploss.jobs.spec import JobSpec
 from paploss.trainer.profiles.pipelines import distort_crop_flip_and_pack, load_images, test_images
-from paploss.trainer.profiles.recipe import Config, Head, Rate, Recipe, Schedule
+from paploss.trainer.profiles.recipe import Config, Head, Recipe, Schedule
 
 TRAIN_SIDE_PX = 512
 TEST_SCALE_PX = (833, 500)

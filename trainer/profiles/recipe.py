@@ -10,14 +10,6 @@ Config = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Rate:
-    """A learning rate and the batch size that it is for."""
-
-    peak: float
-    batch_size: int
-
-
-@dataclass(frozen=True)
 class Schedule:
     """How long and how fast a detector learns."""
 
@@ -29,7 +21,7 @@ class Schedule:
     optimizer: Literal["adamw", "sgd"]
     weight_decay: float
     warmup_iterations: int
-    """The rate rises linearly from warmup_factor times the peak to the peak in so many steps."""
+    """The rate rises linearly from warmup_factor times the peak to the peak in this many steps."""
     warmup_factor: float
     decay: Literal["constant", "cosine", "steps"]
     milestones: tuple[float, ...] = ()
@@ -42,13 +34,13 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Head:
-    """A part of the detector with a loss of its own, watched for divergence by itself."""
+    """A part of the detector with losses of its own, watched for divergence by itself."""
 
     name: str
     module: str
     """Path of the module in the detector."""
-    loss_prefixes: tuple[str, ...]
-    """How the names of its losses begin in the detector's output."""
+    losses: tuple[str, ...]
+    """Names of its losses in the detector's output: those of all heads are what training minimises."""
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,43 @@
-"""The RetinaNet that the profiles share: everything but size and schedule."""
+"""RetinaNet, in the sizes of `retinanet-tiny` and `retinanet-r50`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from paploss.jobs.spec import LossSpec
+from paploss.jobs.losses import CSEAutoLossB, FocalGIoU, FocalL1, LossSpec, RankingLoss
+from paploss.jobs.spec import JobSpec
+from paploss.trainer.datasets.coco import CocoSplit
 from paploss.trainer.profiles.backbone import resnet
-from paploss.trainer.profiles.losses import retina_losses
+from paploss.trainer.profiles.losses import (
+    CSE_AUTOLOSS_B,
+    FOCAL,
+    L1,
+    LOW_SCORE_THRESHOLD,
+    RANKING_STDS,
+    LossParts,
+    box_coder,
+    complete,
+    ranking_parts,
+)
 from paploss.trainer.profiles.pipelines import NORMALISATION
-from paploss.trainer.profiles.recipe import Config, Head
+from paploss.trainer.profiles.published import published_recipe
+from paploss.trainer.profiles.recipe import Config, Head, Recipe
+from paploss.trainer.profiles.tiny import tiny_recipe
 
-RETINANET_HEADS = (Head("bbox_head", "bbox_head", ("loss_",)),)
+MILESTONES = (0.6, 0.8)
+
+_PLAIN: Config = {"type": "RetinaHead", "loss_cls": FOCAL, "bbox_coder": box_coder((1.0, 1.0, 1.0, 1.0))}
+_PARTS = complete(
+    "retinanet",
+    {
+        FocalL1: LossParts({**_PLAIN, "loss_bbox": L1, "reg_decoded_bbox": False}),
+        FocalGIoU: LossParts(
+            {**_PLAIN, "loss_bbox": {"type": "GIoULoss", "loss_weight": 2.0}, "reg_decoded_bbox": True}
+        ),
+        CSEAutoLossB: LossParts(
+            {**_PLAIN, **CSE_AUTOLOSS_B, "type": "CSEAutoLossRetinaHead", "reg_decoded_bbox": True}
+        ),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +55,51 @@ class Size:
     """Convolutions in each branch of the head."""
     strides: tuple[int, ...]
     """Of the pyramid's levels, in pixels."""
+
+
+TINY = Size(
+    depth=18,
+    base_channels=16,
+    stage_channels=(16, 32, 64, 128),
+    neck_channels=32,
+    stacked_convs=1,
+    strides=(8, 16, 32, 64),
+)
+R50 = Size(
+    depth=50,
+    base_channels=64,
+    stage_channels=(256, 512, 1024, 2048),
+    neck_channels=256,
+    stacked_convs=4,
+    strides=(8, 16, 32, 64, 128),
+)
+
+
+def retinanet_tiny(spec: JobSpec, data: CocoSplit) -> Recipe:
+    """ResNet-18 with 16 base channels from random weights, FPN of 32 channels, one convolution in each branch."""
+    model = retinanet(TINY, len(data.classes), spec.loss, frozen_backbone=False, score_threshold=LOW_SCORE_THRESHOLD)
+    return tiny_recipe(spec, data, model, heads(spec.loss))
+
+
+def retinanet_r50(spec: JobSpec, data: CocoSplit) -> Recipe:
+    """The published proxy (1 epoch, constant rate) or final schedule (100 epochs, steps at 60 and 80).
+
+    With pretrained weights the first stage is frozen and batch normalisation keeps its statistics; without them both
+    learn: random features that never change teach a head nothing.
+    """
+    model = retinanet(
+        R50,
+        len(data.classes),
+        spec.loss,
+        frozen_backbone=spec.weights is not None,
+        nms_iou=0.6 if spec.schedule == "final" else 0.5,
+    )
+    return published_recipe(spec, model, heads(spec.loss), rate=spec.loss.rates["retinanet"], milestones=MILESTONES)
+
+
+def heads(loss: LossSpec) -> tuple[Head, ...]:
+    """The one head."""
+    return (Head("bbox_head", "bbox_head", _parts(loss).minimised),)
 
 
 def retinanet(
@@ -66,7 +139,7 @@ def retinanet(
             "feat_channels": size.neck_channels,
             "stacked_convs": size.stacked_convs,
             "anchor_generator": _anchors(size.strides),
-            **retina_losses(loss, "bbox_head"),
+            **_parts(loss).config,
         },
         "train_cfg": {
             # A positive ignore_iof_thr leaves out the anchors inside crowds; mmdet's default would punish them.
@@ -90,6 +163,14 @@ def retinanet(
             "max_per_img": 100,
         },
     }
+
+
+def _parts(loss: LossSpec) -> LossParts:
+    if not isinstance(loss, RankingLoss):
+        return _PARTS[type(loss)]
+    # The head's own loss is unused; that of classes selects sigmoid outputs.
+    config = {"type": "RankingRetinaHead", "loss_cls": FOCAL, "bbox_coder": box_coder(RANKING_STDS)}
+    return ranking_parts(loss, "bbox_head", config)
 
 
 def _anchors(strides: Sequence[int]) -> Config:

@@ -1,9 +1,10 @@
 """What the tiny profiles share: a few hundred small images on CPU cores, in a minute or two."""
 
+from paploss.jobs.losses import Rate
 from paploss.jobs.spec import JobSpec
 from paploss.trainer.datasets.coco import CocoSplit
 from paploss.trainer.profiles.pipelines import flip_and_pack, load_images, test_images
-from paploss.trainer.profiles.recipe import Config, Head, Rate, Recipe, Schedule
+from paploss.trainer.profiles.recipe import Config, Head, Recipe, Schedule
 
 SHORT_SIDE_PX = 192
 EPOCHS = {"proxy": 4, "final": 24}

@@ -214,6 +214,7 @@ def show_trial(trial_id: TrialId, services: Injected, caller: SignedIn) -> str:
         split="search validation" if is_search else RequestFacts.of(experiment.spec).split,
         log_tail=newest.log_tail if newest else "",
         environment=newest.environment if newest else {},
+        warnings=newest.warnings if newest else [],
     )
 
 
@@ -248,8 +249,8 @@ def show_comparison(services: Injected, caller: SignedIn, first: SearchChoice = 
         losses = views.experiment_summaries(session, comparisons)
     heads = [
         head
-        for head in (sides[0].best.loss.heads if sides and sides[0].best else ())
-        if all(side.best is not None and head in side.best.loss.heads for side in sides)
+        for head in (sides[0].best.loss.head_losses if sides and sides[0].best else ())
+        if all(side.best is not None and head in side.best.loss.head_losses for side in sides)
     ]
     return _render(
         "compare.html",

@@ -22,9 +22,9 @@ from paploss.controller.store.reading import gpu_use, lists, overview
 from paploss.controller.store.tables import Experiment
 from paploss.controller.web import figures, search_figures
 from paploss.controller.web.comparisons import draw_comparison
+from paploss.jobs.losses import LossSpec
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import LossSpec
 
 router = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["figures"])
 
@@ -199,13 +199,13 @@ def _draw_functions(
     other: tuple[str, LossSpec] | None = None,
 ) -> Figure:
     card = PROFILES.get(profile)
-    head = head or next(iter(loss.heads), "")
-    if head not in loss.heads:
-        names = ", ".join(loss.heads) or "none"
+    head = head or next(iter(loss.head_losses), "")
+    if head not in loss.head_losses:
+        names = ", ".join(loss.head_losses) or "none"
         raise problems.ProblemError(404, f"head: the loss {loss.name} has functions for {names}, asked was {head!r}")
     published = PRESETS[card.preset].heads.get(head) if card and card.preset else None
-    second = None if other is None or head not in other[1].heads else (other[0], other[1].heads[head])
-    return figures.functions(loss.heads[head], published, label=label, other=second, columns=columns, theme=theme)
+    second = None if other is None or head not in other[1].head_losses else (other[0], other[1].head_losses[head])
+    return figures.functions(loss.head_losses[head], published, label=label, other=second, columns=columns, theme=theme)
 
 
 def _label(search: Experiment) -> str:

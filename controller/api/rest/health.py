@@ -27,7 +27,7 @@ PROBE_SECONDS = 1.0
 
 @router.get("/healthz")
 def healthz() -> dict[str, str]:
-    """The process answers; nothing else is looked at, because a restart mends nothing else."""
+    """The process answers; nothing else is looked at, because a restart fixes nothing else."""
     return {"status": "ok"}
 
 

@@ -10,7 +10,8 @@ from paploss.controller.store.database import table_of
 from paploss.controller.store.documents import LOSS, PLAN, TrialPlan
 from paploss.controller.store.tables import Experiment, Trial
 from paploss.jobs.ids import make_trial_id
-from paploss.jobs.spec import JobKind, LossSpec
+from paploss.jobs.losses import LossSpec
+from paploss.jobs.spec import JobKind
 
 _ADD = insert(table_of(Trial))
 

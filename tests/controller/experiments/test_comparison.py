@@ -7,11 +7,11 @@ from scipy import stats
 
 from paploss.client.comparison import RateResult
 from paploss.controller.experiments.comparison import Measured, choose_rate, compare, mean_interval, paired_difference
-from paploss.jobs.losses import PUBLISHED_RESULTS
+from paploss.jobs.losses import CEL1, FocalL1
 from paploss.jobs.presets import PRESETS, identity
-from paploss.jobs.spec import LossSpec
+from paploss.jobs.published_results import PUBLISHED_RESULTS
 
-FOCAL = LossSpec(name="focal_l1")
+FOCAL = FocalL1()
 FIRST = {1: 0.20, 2: 0.22, 3: 0.27}
 OTHER = {1: 0.25, 2: 0.29, 3: 0.30}
 
@@ -76,7 +76,7 @@ def test_the_published_ap_of_the_parameterized_loss_is_that_of_the_published_par
 
 
 def test_published_rows_that_cannot_be_trained_stay_with_their_reason() -> None:
-    rows = compare([Measured("a", LossSpec(name="ce_l1"), FIRST)], "a", "faster-rcnn-tiny")
+    rows = compare([Measured("a", CEL1(), FIRST)], "a", "faster-rcnn-tiny")
     (kept,) = [row for row in rows if row.loss is None]
     (published,) = [row for row in PUBLISHED_RESULTS if row.loss is None]
     assert (kept.label, kept.published_ap, kept.mean) == (published.title, published.ap, None)

@@ -34,11 +34,11 @@ def staying(namespace: Namespace) -> list[Any]:
 def run_search(release: Release, stack: Stack, node: PlayedNode, disturb: Callable[[Any], None]) -> None:
     """A search that is disturbed once, when all of its workers train; it has to end well, within the maximum."""
     namespace = release.namespace
-    search_id = stack.submit(**SPEC)
+    experiment_id = stack.submit(**SPEC)
 
     def training() -> bool:
         node.look()
-        return sum(trial["state"] == "running" for trial in stack.trials(search_id)) == MAXIMUM
+        return sum(trial["state"] == "running" for trial in stack.trials(experiment_id)) == MAXIMUM
 
     wait_until(training, "all workers to train")
     disturb(next(pod for pod in staying(namespace) if pod.status.phase == "Running"))
@@ -48,13 +48,13 @@ def run_search(release: Release, stack: Stack, node: PlayedNode, disturb: Callab
         nonlocal most
         node.look()
         most = max(most, len(staying(namespace)))
-        return bool(stack.get(f"experiments/{search_id}")["state"] != "running")
+        return bool(stack.get(f"experiments/{experiment_id}")["state"] != "running")
 
     wait_until(ended, "the search to end")
     assert most <= MAXIMUM
-    assert stack.get(f"experiments/{search_id}")["state"] == "succeeded"
-    assert {trial["state"] for trial in stack.trials(search_id)} == {"succeeded"}
-    log = stack.get(f"experiments/{search_id}/log", limit=200)["items"]
+    assert stack.get(f"experiments/{experiment_id}")["state"] == "succeeded"
+    assert {trial["state"] for trial in stack.trials(experiment_id)} == {"succeeded"}
+    log = stack.get(f"experiments/{experiment_id}/log", limit=200)["items"]
     blocked = [line["message"] for line in log if line["kind"] == "workers_blocked"]
     # The next worker may wait for the GPU of one that is leaving.
     assert all("cannot be scheduled: 0/1 nodes are available" in message for message in blocked), blocked

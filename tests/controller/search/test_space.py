@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from paploss.controller.search.space import HeadParameters, Space
+from paploss.jobs.losses import FUNCTION_NAMES
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import FUNCTION_NAMES
 
 RETINANET = Space(("bbox_head",))
 FASTER = Space(("rpn_head", "bbox_head"))

@@ -8,12 +8,12 @@ from paploss.client.models import Theme
 from paploss.controller.experiments.comparison import Measured, compare
 from paploss.controller.web.comparisons import draw_comparison
 from paploss.controller.web.style import PALETTES
-from paploss.jobs.spec import LossSpec
+from paploss.jobs.losses import ALRP, CEL1, CSEAutoLossA
 
 LOSSES = (
-    Measured("CE", LossSpec(name="ce_l1"), {1: 0.2, 2: 0.22}),
-    Measured("aLRP", LossSpec(name="alrp"), {1: 0.3}),
-    Measured("A", LossSpec(name="cse_autoloss_a")),
+    Measured("CE", CEL1(), {1: 0.2, 2: 0.22}),
+    Measured("aLRP", ALRP(), {1: 0.3}),
+    Measured("A", CSEAutoLossA()),
 )
 
 

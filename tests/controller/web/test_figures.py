@@ -9,8 +9,9 @@ from simulation import metrics
 from paploss.client.models import Theme
 from paploss.controller.web.figures import TrialPoint, breakdown, functions, learning_curve, rewards
 from paploss.controller.web.style import PALETTES
+from paploss.jobs.losses import HeadLoss
 from paploss.jobs.presets import PRESETS, identity
-from paploss.jobs.spec import EvaluationEvent, HeadLoss
+from paploss.jobs.spec import EvaluationEvent
 
 TRIALS = [
     TrialPoint("t-0", 0, 0, 0.10),

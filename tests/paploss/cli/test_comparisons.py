@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from controllers import PlayedWorker, RunningController
-from rich.console import Console
 from stack import wait_until
 from typer.testing import CliRunner, Result
 
@@ -15,18 +14,19 @@ from paploss.cli.failures import BAD_INPUT, FAILED
 from paploss.cli.main import app
 from paploss.cli.specifications import read_comparison
 from paploss.cli.tables import comparison_table, rate_table
+from paploss.cli.terminal import make_console
 from paploss.client.comparison import Comparison, RateResult, find_axis
 from paploss.client.sync_client import Client
 from paploss.controller.experiments.comparison import Measured, compare
+from paploss.jobs.losses import ALRP, CEL1, CSEAutoLossA
 from paploss.jobs.presets import identity
-from paploss.jobs.spec import LossSpec
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("compare-*.yaml"))
 CHECK = (RateResult(factor=0.5, ap=0.1), RateResult(factor=1, ap=None))
 LOSSES = (
-    Measured("CE [mine]", LossSpec(name="ce_l1"), {1: 0.2, 2: 0.22}, learning_rate_factor=0.5, rate_check=CHECK),
-    Measured("aLRP", LossSpec(name="alrp"), {1: 0.3}),
-    Measured("A", LossSpec(name="cse_autoloss_a"), failed=[1, 2]),
+    Measured("CE [mine]", CEL1(), {1: 0.2, 2: 0.22}, learning_rate_factor=0.5, rate_check=CHECK),
+    Measured("aLRP", ALRP(), {1: 0.3}),
+    Measured("A", CSEAutoLossA(), failed=[1, 2]),
 )
 MINE = identity(("bbox_head",), knots=2)
 SPEC = """
@@ -59,7 +59,7 @@ def report(profile: str = "faster-rcnn-tiny") -> Comparison:
 def test_every_example_is_a_comparison_of_losses_that_fit() -> None:
     assert len(EXAMPLES) >= 2
     for file in EXAMPLES:
-        assert read_comparison(file).kind == "compare"
+        assert read_comparison(file).kind == "comparison"
 
 
 def test_a_loss_may_come_from_a_file_beside_the_specification(spec_file: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_loss_may_come_from_a_file_beside_the_specification(spec_file: Path) -
         ("profile: retinanet-tiny\nlosses: [ce_l1]", "losses[CE + L1].loss.name: expected one of"),
         ("profile: retinanet-tiny\nlosses: [{file: none.json}]", "none.json: No such file"),
         ("profile: retinanet-tiny\nlosses: [{file: loss.json}, alrp, alrp]", "distinct labels"),
-        ("profile: retinanet-tiny\nkind: final", "kind: expected compare, got 'final'"),
+        ("profile: retinanet-tiny\nkind: final", "kind: Input should be 'comparison'"),
         ("profile: retinanet-tiny\nseed: 1", "seed: unknown key"),
     ],
 )
@@ -139,7 +139,7 @@ def test_detaching_needs_a_platform_that_stays(spec_file: Path, tmp_path: Path) 
 
 def test_the_tables_show_what_was_measured_and_nothing_else() -> None:
     shown = io.StringIO()
-    console = Console(width=120, file=shown)
+    console = make_console(width=120, file=shown)
     console.print(comparison_table(report()))
     console.print(rate_table(report()))
     lines = [" ".join(line.split()) for line in shown.getvalue().splitlines()]
@@ -162,7 +162,7 @@ def test_a_plot_is_drawn_of_rows_with_and_without_results(tmp_path: Path, profil
 
 def test_one_wide_interval_does_not_stretch_the_axis() -> None:
     aps = {"close": {1: 0.5, 2: 0.52}, "apart": {1: 0.0, 2: 0.34}}
-    measured = [Measured(label, LossSpec(name="alrp"), rewards) for label, rewards in aps.items()]
+    measured = [Measured(label, ALRP(), rewards) for label, rewards in aps.items()]
     both = report().model_copy(update={"rows": compare(measured, "close", "retinanet-tiny")[:2]})
     interval = both.rows[1].interval
     assert interval is not None

@@ -1,4 +1,4 @@
-"""What a found loss is taken away as, from a controller that runs."""
+"""Exports of a found loss, from a controller that runs."""
 
 import ast
 import json
@@ -14,7 +14,7 @@ from paploss.cli.failures import FAILED, REFUSED
 from paploss.cli.main import app
 from paploss.client.specs import ConfirmSpec, SearchSpec
 from paploss.client.sync_client import Client
-from paploss.jobs.spec import LossSpec
+from paploss.jobs.losses import parse_loss
 
 SPEC = SearchSpec(
     name="to take away", profile="synthetic", rounds=1, trials_per_round=2, confirm=ConfirmSpec(candidates=1, seeds=2)
@@ -40,7 +40,7 @@ def test_an_export_says_what_it_wrote_and_what_not(controller: RunningController
     told = json.loads(result.stdout)
     assert told["not_written"] == {"mmdet": "the profile synthetic is no detector"}
     exported = json.loads(Path(told["files"]["json"]).read_text())
-    loss = LossSpec.model_validate(exported["loss"])
+    loss = parse_loss(exported["loss"], strict=True)
     module = Path(told["files"]["torch"])
     assert module == tmp_path / "new" / "loss_loss.py"
     assert f"search {found} 'to take away' with synthetic" in (ast.get_docstring(ast.parse(module.read_text())) or "")

@@ -6,10 +6,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from paploss.client.loss_choice import LossChoice, LossEntry, every_loss
-from paploss.jobs.losses import LOSSES, check_fit
+from paploss.jobs.losses import ALRP, LOSSES, HandmadeAP, check_fit
 from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import LossSpec
 
 ENTRY: TypeAdapter[LossChoice] = TypeAdapter(LossEntry)
 
@@ -23,7 +22,7 @@ ENTRY: TypeAdapter[LossChoice] = TypeAdapter(LossEntry)
         ("handmade_linear", "Hand-made AP, linear"),
         ({"search": "1m82"}, "search 1m82"),
         ({"loss": {"name": "rank_sort"}}, "Rank & Sort"),
-        ({"loss": LossSpec(name="handmade_ap", form="square")}, "Hand-made AP, square"),
+        ({"loss": HandmadeAP(form="square")}, "Hand-made AP, square"),
         ({"preset": "retinanet"}, "Parameterized AP, retinanet"),
         ({"preset": "retinanet", "label": "mine"}, "mine"),
     ],
@@ -35,7 +34,7 @@ def test_a_loss_is_labelled_by_what_it_is(given: Any, label: str) -> None:
 def test_names_stand_for_losses() -> None:
     assert ENTRY.validate_python("published").find_loss("faster-rcnn-tiny") == PRESETS["faster-rcnn"]
     assert ENTRY.validate_python("identity").find_loss("retinanet-tiny") == identity(("bbox_head",))
-    assert ENTRY.validate_python("alrp").find_loss("retinanet-tiny") == LossSpec(name="alrp")
+    assert ENTRY.validate_python("alrp").find_loss("retinanet-tiny") == ALRP()
     assert ENTRY.validate_python({"search": "1m82"}).find_loss("retinanet-tiny") is None
 
 
@@ -60,7 +59,7 @@ def test_every_loss_fits_and_none_but_hand_made_ap_is_left_out(profile: str) -> 
         assert loss is not None
         check_fit(loss, profile)
     card = PROFILES[profile]
-    fitting = {one.name for one in LOSSES.values() if card.detector is None or card.detector in one.detectors}
+    fitting = {name for name, one in LOSSES.items() if card.detector is None or card.detector in one.rates}
     assert fitting - set(names) == {"handmade_ap", *(() if card.preset else ("parameterized_ap",))}
 
 

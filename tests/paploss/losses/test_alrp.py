@@ -92,6 +92,11 @@ class TestModule:
         module.end_epoch()
         assert module.box_weight.item() == pytest.approx((0.55 + 0.155) / 0.155)
 
+    def test_remembers_every_digit_of_its_losses(self) -> None:
+        module = ALRPLoss(box_weight=1.0)
+        losses = module(LOGITS.double(), TARGETS, ERRORS.double() / 3)
+        assert module.epoch_sums.tolist() == [loss.item() for loss in losses]
+
     def test_keeps_its_weight_where_no_box_was_seen(self) -> None:
         module = ALRPLoss(box_weight=7.0)
         module.end_epoch()

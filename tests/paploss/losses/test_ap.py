@@ -52,4 +52,5 @@ def test_the_module_computes_the_function() -> None:
     logits, targets = torch.linspace(-1, 1, 20), torch.arange(20) % 2
     module = APLoss(delta=0.25)
     assert module(logits, targets) == ap_loss(logits, targets, 0.25)
+    assert APLoss()(logits, targets) == ap_loss(logits, targets)
     assert repr(module) == "APLoss(delta=0.25)"

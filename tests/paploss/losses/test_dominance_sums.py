@@ -21,7 +21,10 @@ def test_agrees_with_comparing_all_pairs(count: int, levels: int, device: torch.
 
 
 def test_a_common_offset_changes_nothing() -> None:
-    scores, heights = torch.linspace(0, 4, 33, dtype=torch.float64), torch.arange(33.0).flip(0)
-    ramp = TruncatedPowers.ramp(0.5, scores.device)
-    near, far = (LowerPairs(ramp, scores + offset, heights).transposed_sums(scores) for offset in (0, 2**30))
-    torch.testing.assert_close(far, near, rtol=1e-14, atol=0)
+    generator = torch.Generator().manual_seed(0)
+    scores = (torch.randn(33, generator=generator, dtype=torch.float64) * 2**20).round().sort().values / 2**20
+    weights = torch.rand(33, generator=generator, dtype=torch.float64)
+    ramp, heights = TruncatedPowers.ramp(0.5, scores.device), torch.arange(33.0).flip(0)
+    near, far = (LowerPairs(ramp, scores + offset, heights) for offset in (0, 2**30))  # a sum that is exact
+    torch.testing.assert_close(far.sums(weights[:, None]), near.sums(weights[:, None]), rtol=0, atol=1e-14)
+    torch.testing.assert_close(far.transposed_sums(weights), near.transposed_sums(weights), rtol=0, atol=1e-14)

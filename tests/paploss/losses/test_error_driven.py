@@ -129,12 +129,19 @@ def test_without_a_positive_the_loss_is_zero_and_has_a_graph(name: str, count: i
 
 
 @of_every_loss
-def test_without_a_negative_nothing_is_blamed_on_the_ranking(name: str) -> None:
+def test_without_a_negative_the_ranking_has_no_error(name: str) -> None:
     logits, targets, errors = entries(30, 30)
     value, *rest = LOSSES[name][0](logits, targets, errors, 1.0)
     assert value == 0
     gradient_to_logits = rest[{"ap": -1, "alrp": -2, "rank_sort": -2}[name]]
     assert not gradient_to_logits.any()
+
+
+def test_a_count_of_false_positives_that_is_rounding_gives_negatives_no_gradient() -> None:
+    logits = torch.tensor([0.0, -1 + 1e-11], dtype=torch.float64, requires_grad=True)  # H is 5e-12
+    ap_loss(logits, torch.tensor([1, 0])).backward()
+    assert logits.grad is not None
+    assert logits.grad[1] == 0
 
 
 @of_every_loss

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from paploss.losses import handmade_ap_loss, identity_control_points, parameterized_ap_loss
+from paploss.losses.handmade_ap import ChunkedFunction, WeightedScores
 from tests.paploss.losses.oracle import Function, of_difference, pairwise_ap_loss, relative_errors, value_and_gradients
 
 Form = Literal["linear", "square", "sigmoid"]
@@ -50,6 +51,21 @@ def test_sigmoid_does_not_depend_on_the_size_of_its_chunks(monkeypatch: pytest.M
     whole = value_and_gradients(handmade_ap_loss, *arguments, "sigmoid")
     monkeypatch.setattr("paploss.losses.handmade_ap.PAIRS_AT_ONCE", 1000)
     assert max(relative_errors(value_and_gradients(handmade_ap_loss, *arguments, "sigmoid"), whole)) < 1e-13
+
+
+def test_no_chunk_has_more_pairs_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("paploss.losses.handmade_ap.PAIRS_AT_ONCE", 1000)
+    sizes = []
+
+    def ones(differences: Tensor) -> Tensor:
+        sizes.append(differences.numel())
+        return torch.ones_like(differences)
+
+    references, scores = torch.zeros(30, dtype=torch.float64), torch.zeros(500, dtype=torch.float64)
+    function = ChunkedFunction(references, (ones,))
+    assert function.sums(WeightedScores(scores, torch.ones_like(scores))).tolist() == [500] * 30
+    assert max(sizes) == 990
+    assert sum(sizes) == 30 * 500
 
 
 @pytest.mark.parametrize("form", ["linear", "square", "sigmoid"])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from paploss.losses import ParameterizedAPLoss, identity_control_points, parameterized_ap_loss
+from paploss.losses.entries import QUALITY_SLACK
 from tests.paploss.losses.oracle import pairwise_parameterized_ap_loss, relative_errors, value_and_gradients
 
 GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "losses.npz")
@@ -143,7 +144,7 @@ def test_narrow_segments_agree_with_the_oracle(exponent: int, place: float) -> N
 
 
 def test_a_vanishing_denominator_is_floored() -> None:
-    nothing = row((0.6, 0.0), (0.8, 0.5))  # H1(1/2) = 0, and nobody else is near
+    nothing = row((0.6, 0.0), (0.8, 0.5))  # H1(1/2) = 0, and no other entry is near
     logits = torch.tensor([10.0, 0.0, -1.0], dtype=torch.float64)
     quality, targets = torch.full((3,), 0.7, dtype=torch.float64), torch.tensor([1, 0, 0])
     assert_agrees_with_the_oracle(logits, quality, targets, nothing.repeat(5, 1, 1))
@@ -312,6 +313,19 @@ def test_bad_input_is_named(change: dict[str, Tensor], message: str) -> None:
         parameterized_ap_loss(**(arguments | change))
 
 
+def test_one_entry_is_checked_too() -> None:
+    with pytest.raises(ValueError, match="logits: expected numbers, received NaN"):
+        parameterized_ap_loss(torch.tensor([torch.nan]), torch.zeros(1), torch.zeros(1), PUBLISHED)
+
+
+@pytest.mark.parametrize(("end", "outside"), [(-QUALITY_SLACK, -1.1e-6), (1 + QUALITY_SLACK, 1 + 1.1e-6)])
+def test_rounding_may_take_a_quality_out_of_its_range_by_no_more_than_the_slack(end: float, outside: float) -> None:
+    logits, targets = torch.zeros(2, dtype=torch.float64), torch.tensor([1, 0])
+    assert parameterized_ap_loss(logits, torch.tensor([end], dtype=torch.float64), targets, PUBLISHED).isfinite()
+    with pytest.raises(ValueError, match=r"quality: expected \[0, 1\] at positives"):
+        parameterized_ap_loss(logits, torch.tensor([outside], dtype=torch.float64), targets, PUBLISHED)
+
+
 def test_on_a_gpu_nan_shows_in_the_loss_and_only_one_wait_is_left(gpu: torch.device) -> None:
     logits, quality, targets = (x.to(gpu) for x in entries(1000, 50))
     control_points = PUBLISHED.to(gpu)
@@ -341,6 +355,11 @@ class TestModule:
         assert torch.equal(copy.deepcopy(module).control_points, module.control_points)
         assert list(module.parameters()) == []
         assert repr(module) == "ParameterizedAPLoss(functions=5, knots=4, top_k=None)"
+
+    def test_its_control_points_do_not_learn(self) -> None:
+        points = identity_control_points().requires_grad_()
+        assert points.shape == (5, 6, 2)
+        assert not ParameterizedAPLoss(points).control_points.requires_grad
 
     def test_refuses_control_points_that_fall(self) -> None:
         with pytest.raises(ValueError, match=r"control_points\[0\]"):

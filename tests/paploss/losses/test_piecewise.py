@@ -31,7 +31,9 @@ def test_jumps_leave_the_ends_fixed_and_are_reached_from_the_right() -> None:
 
 def test_segments_narrower_than_1e_7_are_jumps_and_wider_ones_are_not() -> None:
     points = torch.tensor([(0, 0), (0.5, 0), (0.5 + 9e-8, 1), (1, 1)], dtype=torch.float64)
-    assert PiecewiseLinear.through(points).jumps.tolist() == [0, 1, 0, 0]
+    f = PiecewiseLinear.through(points)
+    assert f.jumps.tolist() == [0, 1, 0, 0]
+    assert [one.item() for one in f(torch.tensor(0.5 + 4e-8, dtype=torch.float64))] == [1, 0]  # inside it
     points[2, 0] = 0.5 + 2e-7
     assert PiecewiseLinear.through(points).jumps.tolist() == [0, 0, 0, 0]
     assert PiecewiseLinear.through(points).slopes.max() == pytest.approx(5e6)

@@ -55,4 +55,5 @@ def test_the_module_computes_the_function() -> None:
     logits, targets = torch.linspace(-1, 1, 20), torch.linspace(0, 1, 20)
     module = RankSortLoss(delta=0.25)
     assert module(logits, targets) == rank_sort_loss(logits, targets, 0.25)
+    assert RankSortLoss()(logits, targets) == rank_sort_loss(logits, targets)
     assert repr(module) == "RankSortLoss(delta=0.25)"

@@ -1,15 +1,16 @@
 """CSE-AutoLoss-B in the one-stage heads against the formulas, on targets that mmdet's own heads assign."""
 
+from functools import cache
+
 import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from paploss.jobs.spec import LossSpec
+from paploss.jobs.losses import CSEAutoLossB
 from paploss.trainer.detectors import build_detector
 from paploss.trainer.heads.cse_autoloss import areas_of_pairs, classification_b, detached_iou, regression_b
 from paploss.trainer.profiles.atss import atss
-from paploss.trainer.profiles.retinanet import retinanet
-from paploss.trainer.profiles.retinanet_tiny import SIZE
+from paploss.trainer.profiles.retinanet import TINY, retinanet
 
 CLASSES = 3
 ANCHORS = torch.tensor([[0.0, 0, 16, 16], [8, 0, 24, 16], [0, 8, 16, 24], [8, 8, 24, 24]])
@@ -27,6 +28,12 @@ def flat(output: torch.Tensor) -> torch.Tensor:
     return output[0].flatten(1).T
 
 
+@cache
+def retina_head():
+    """Shared by the tests, none of which changes it."""
+    return build_detector(retinanet(TINY, CLASSES, CSEAutoLossB(), frozen_backbone=False), seed=0).bbox_head
+
+
 @pytest.fixture
 def outputs():
     return level(CLASSES, 0), level(4, 1), level(1, 2)
@@ -39,8 +46,7 @@ def expected_classification(head, scores, deltas):
 
 
 def test_retinanet_averages_over_positives(outputs):
-    model = retinanet(SIZE, CLASSES, LossSpec(name="cse_autoloss_b"), frozen_backbone=False)
-    head = build_detector(model, seed=0).bbox_head
+    head = retina_head()
     scores, deltas, _ = outputs
     box_weights = torch.zeros(1, 4, 4)
     box_weights[0, POSITIVES] = 1
@@ -53,8 +59,7 @@ def test_retinanet_averages_over_positives(outputs):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_under_autocast_losses_are_those_of_the_same_outputs_in_single_precision(outputs, dtype):
-    model = retinanet(SIZE, CLASSES, LossSpec(name="cse_autoloss_b"), frozen_backbone=False)
-    head = build_detector(model, seed=0).bbox_head
+    head = retina_head()
     large = 1000 * torch.ones(1, 4, 4)  # px^4 are beyond float16
     targets = (LABELS[None], WEIGHTS[None], TARGETS[None] + large, torch.ones(1, 4, 4), 2.0)
     halves = [output.detach().to(dtype) for output in outputs[:2]]
@@ -66,7 +71,7 @@ def test_under_autocast_losses_are_those_of_the_same_outputs_in_single_precision
 
 
 def test_atss_weighs_boxes_by_their_iou_and_learns_it(outputs):
-    model = atss(SIZE, CLASSES, LossSpec(name="cse_autoloss_b"), frozen_backbone=False, normalised_groups=8)
+    model = atss(TINY, CLASSES, CSEAutoLossB(), frozen_backbone=False, normalised_groups=8)
     head = build_detector(model, seed=0).bbox_head
     scores, deltas, fits = outputs
     targets = (LABELS[None], WEIGHTS[None], TARGETS[None], 2.0)

@@ -10,7 +10,7 @@ import torch
 import two_devices
 from two_devices import NAMES, POSITIVES, Model, gradients, make_inputs
 
-from paploss.jobs.spec import LossSpec
+from paploss.jobs.losses import APL1
 from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import build_detector
 from paploss.trainer.heads.objective import RankingObjective
@@ -70,7 +70,7 @@ def test_on_one_device_gathering_changes_nothing():
 
 @pytest.mark.parametrize(("profile", "heads"), [("retinanet-tiny", 1), ("faster-rcnn-tiny", 2), ("atss-tiny", 1)])
 def test_a_job_sets_it_in_every_ranking_head(make_job, tmp_path, profile, heads):
-    spec = make_job(profile=profile, loss=LossSpec(name="ap_l1"), gpus=2, gather_scores=True)
+    spec = make_job(profile=profile, loss=APL1(), gpus=2, gather_scores=True)
     detector = build_detector(recipe_of(spec, read_job_data(spec, tmp_path).train).model, seed=0)
     found = [module.gather_scores for module in detector.modules() if isinstance(module, RankingObjective)]
     assert found == [True] * heads

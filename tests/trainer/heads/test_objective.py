@@ -5,21 +5,21 @@ import torch
 
 from paploss.jobs.presets import PRESETS
 from paploss.losses import alrp_loss, ap_loss, handmade_ap_loss, parameterized_ap_loss, rank_sort_loss
-from paploss.trainer.heads.objective import LOSS_PARTS, SMALLEST_IOU, RankingObjective
-from paploss.trainer.heads.quality import box_quality, decode_unit
+from paploss.trainer.heads.objective import OBJECTIVES, SMALLEST_IOU, RankingObjective
+from paploss.trainer.heads.quality import DeltaCorners, box_quality, decode_unit
 
 CLASSES, BACKGROUND = 3, 3
 MEANS, STDS = (0.0, 0.1, 0.0, 0.0), (0.1, 0.1, 0.2, 0.2)
 POINTS = PRESETS["retinanet"].heads["bbox_head"].control_points
 PARAMETERS = {"parameterized_ap": {"control_points": POINTS}, "handmade_ap": {"form": "linear"}}
-NAMES = tuple(LOSS_PARTS)
+NAMES = tuple(OBJECTIVES)
 LABELS = torch.tensor([0, BACKGROUND, 2, BACKGROUND, 1, 0, BACKGROUND, 2])
 WEIGHTS = torch.tensor([1.0, 1, 1, 0, 1, 0, 1, 1])
 POSITIVES = [0, 2, 4, 7]
 
 
 def objective(name: str, **changes) -> RankingObjective:
-    return RankingObjective(name=name, means=MEANS, stds=STDS, **PARAMETERS.get(name, {}), **changes)
+    return RankingObjective(name=name, **PARAMETERS.get(name, {}), **changes)
 
 
 def candidates(class_boxes: bool = False) -> tuple[torch.Tensor, ...]:
@@ -33,7 +33,7 @@ def candidates(class_boxes: bool = False) -> tuple[torch.Tensor, ...]:
 
 def losses_of(found: RankingObjective, labels=LABELS, weights=WEIGHTS, *, inputs) -> dict[str, torch.Tensor]:
     logits, deltas, delta_targets = inputs
-    return found(logits, labels, weights, deltas, delta_targets)
+    return found.losses_of(logits, labels, weights, deltas, delta_targets, corners=DeltaCorners(MEANS, STDS))
 
 
 def entries(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -77,7 +77,7 @@ def test_value_and_gradient_are_those_of_the_function(name, direct):
     expected, outputs = direct
     inputs = candidates()
     losses = losses_of(objective(name), inputs=inputs)
-    assert tuple(losses) == LOSS_PARTS[name]
+    assert tuple(losses) == OBJECTIVES[name].parts
     torch.testing.assert_close(tuple(losses.values()), expected[name])
     found = torch.autograd.grad(sum(losses.values()), inputs[:2])
     torch.testing.assert_close(found, torch.autograd.grad(sum(expected[name]), outputs))
@@ -100,7 +100,7 @@ def test_without_a_positive_all_losses_are_0_with_a_graph(name, weight):
     inputs = candidates()
     nothing = torch.full_like(LABELS, BACKGROUND)
     losses = losses_of(objective(name), nothing, torch.full_like(WEIGHTS, weight), inputs=inputs)
-    assert {part: loss.item() for part, loss in losses.items()} == dict.fromkeys(LOSS_PARTS[name], 0)
+    assert {part: loss.item() for part, loss in losses.items()} == dict.fromkeys(OBJECTIVES[name].parts, 0)
     for loss in losses.values():
         gradients = torch.autograd.grad(loss, inputs[:2], retain_graph=True)
         assert not any(gradient.any() for gradient in gradients)
@@ -151,6 +151,13 @@ def test_gradient_scale_and_weight(name):
     torch.testing.assert_close(at_scaled, (0.2 * at_plain[0], 0.8 * at_plain[1]))
 
 
+def test_the_distance_is_a_mean_over_positives_also_where_there_is_one():
+    logits, deltas, delta_targets = candidates()
+    labels = torch.full_like(LABELS, BACKGROUND).index_fill(0, torch.tensor([2]), 1)
+    losses = losses_of(objective("ap_l1"), labels, inputs=(logits, deltas, delta_targets))
+    torch.testing.assert_close(losses["loss_bbox"], (deltas[2] - delta_targets[2]).abs().sum())
+
+
 def test_alrp_counts_boxes_from_the_iou_of_positives():
     inputs = candidates()
     half, strict = (losses_of(objective("alrp", positive_iou=iou), inputs=inputs) for iou in (0.5, 0.7))
@@ -160,7 +167,7 @@ def test_alrp_counts_boxes_from_the_iou_of_positives():
 @pytest.mark.parametrize("name", NAMES)
 def test_constants_follow_the_objective_to_another_device_and_are_not_in_the_state(name):
     moved = objective(name).to("meta")
-    constants = {"means", "stds", *(("control_points",) if name == "parameterized_ap" else ())}
+    constants = {"control_points"} if name == "parameterized_ap" else set()
     assert {own for own, buffer in moved.named_buffers() if buffer.is_meta and "alrp" not in own} == constants
     assert not constants & set(moved.state_dict())
 
@@ -199,4 +206,4 @@ def test_the_balance_of_alrp_is_in_the_state_and_follows_the_epochs():
 )
 def test_parameters_that_do_not_fit_the_name_are_refused(given, message):
     with pytest.raises(ValueError, match=message):
-        RankingObjective(means=MEANS, stds=STDS, **given)
+        RankingObjective(**given)

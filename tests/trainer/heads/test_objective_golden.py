@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from paploss.trainer.heads.objective import RankingObjective
+from paploss.trainer.heads.quality import DeltaCorners
 
 GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "losses.npz")
 CASES = range(7)
@@ -27,12 +28,13 @@ def losses_and_gradient(case: int, share: Tensor, **objective) -> tuple[dict[str
     logits, targets = golden(f"pap{case}_logits").requires_grad_(), golden(f"pap{case}_targets")
     deltas = torch.zeros(len(logits), 4, dtype=torch.float64)
     deltas[targets == 1, 2:] = share[:, None].log() / 2 / 0.2
-    losses = RankingObjective(means=(0, 0, 0, 0), stds=STDS, **objective)(
+    losses = RankingObjective(**objective).losses_of(
         logits[:, None],
         (targets != 1).long(),
         (targets >= 0).double(),
         deltas,
         torch.zeros_like(deltas),
+        corners=DeltaCorners((0, 0, 0, 0), STDS),
     )
     of_scores = sum(value for part, value in losses.items() if part != "loss_bbox")
     (gradient,) = torch.autograd.grad(of_scores, logits)

@@ -3,13 +3,25 @@ from dataclasses import replace
 import pytest
 import torch
 
+from paploss.jobs.losses import (
+    ALRP,
+    CEL1,
+    LOSSES,
+    CSEAutoLossB,
+    FocalGIoU,
+    FocalL1,
+    HandmadeAP,
+    HeadLoss,
+    ParameterizedAP,
+)
 from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import HeadLoss, LossSpec, Overrides
+from paploss.jobs.spec import Overrides
 from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import build_detector
 from paploss.trainer.errors import UserError
 from paploss.trainer.profiles import RECIPES, recipe_of
+from paploss.trainer.profiles.losses import LossParts, complete
 
 
 @pytest.fixture
@@ -21,8 +33,7 @@ def make_recipe(make_job, tmp_path):
     return make
 
 
-def test_the_controller_knows_the_same_profiles(make_recipe):
-    assert set(PROFILES) == {*RECIPES, "synthetic"}
+def test_the_controller_knows_the_same_heads(make_recipe):
     for name in RECIPES:
         card = PROFILES[name]
         recipe = make_recipe(profile=name, loss=PRESETS[card.preset])
@@ -48,13 +59,13 @@ def test_parameters_for_another_head_are_refused(make_recipe):
 )
 def test_the_box_coder_of_a_retinanet_follows_the_loss(make_recipe, names, stds):
     for name in names:
-        assert make_recipe(loss=LossSpec(name=name)).model["bbox_head"]["bbox_coder"]["target_stds"] == stds
+        assert make_recipe(loss=LOSSES[name]()).model["bbox_head"]["bbox_coder"]["target_stds"] == stds
 
 
 def test_control_points_quality_and_scale_reach_the_head(make_recipe):
     points = identity(["bbox_head"]).heads["bbox_head"].control_points
     head = HeadLoss(control_points=points, gradient_scale=2.5, quality="l1")
-    detector = build_detector(make_recipe(loss=LossSpec(heads={"bbox_head": head})).model, seed=0)
+    detector = build_detector(make_recipe(loss=ParameterizedAP(heads={"bbox_head": head})).model, seed=0)
     objective = detector.bbox_head.objective
     assert objective.gradient_scale == 2.5
     assert objective.quality == "l1"
@@ -63,7 +74,7 @@ def test_control_points_quality_and_scale_reach_the_head(make_recipe):
 
 @pytest.mark.parametrize(
     "loss",
-    [PRESETS["retinanet"].model_copy(update={"top_k": 50}), LossSpec(name="handmade_ap", form="sigmoid", top_k=50)],
+    [PRESETS["retinanet"].model_copy(update={"top_k": 50}), HandmadeAP(form="sigmoid", top_k=50)],
     ids=lambda loss: loss.name,
 )
 def test_how_many_entries_compete_reaches_the_head(make_recipe, loss):
@@ -73,7 +84,7 @@ def test_how_many_entries_compete_reaches_the_head(make_recipe, loss):
 
 def test_a_loss_that_cannot_be_trained_with_so_many_entries_is_refused(make_recipe):
     with pytest.raises(UserError, match=r"loss\.top_k: expected for the form sigmoid"):
-        make_recipe(profile="retinanet-r50", loss=LossSpec(name="handmade_ap", form="sigmoid"))
+        make_recipe(profile="retinanet-r50", loss=HandmadeAP(form="sigmoid"))
 
 
 def test_the_seed_fixes_the_first_weights(make_recipe):
@@ -121,3 +132,12 @@ def test_r50_freezes_the_first_stage_of_pretrained_weights_only(make_recipe):
         backbone = make_recipe(profile="retinanet-r50", weights=weights).model["backbone"]
         assert backbone["frozen_stages"] == stages
         assert backbone["norm_eval"] == (weights is not None)
+
+
+def test_a_table_that_leaves_out_a_loss_or_has_one_too_many_does_not_import():
+    parts = {FocalL1: LossParts({}), FocalGIoU: LossParts({}), CSEAutoLossB: LossParts({})}
+    assert complete("retinanet", parts) == parts
+    with pytest.raises(TypeError, match=r"retinanet: expected parts for .*, not so for FocalL1"):
+        complete("retinanet", {record: one for record, one in parts.items() if record is not FocalL1})
+    with pytest.raises(TypeError, match="not so for ALRP, CEL1"):
+        complete("retinanet", {**parts, CEL1: LossParts({}), ALRP: LossParts({})})

@@ -12,7 +12,7 @@ from stack import wait_until
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import ComparisonSpec, TrainingSpec
 from paploss.client.sync_client import ApiError, Client
-from paploss.jobs.spec import LossSpec
+from paploss.jobs.losses import FocalL1
 
 SEARCH = {"kind": "search", "profile": "synthetic"}
 COMPARISON = ComparisonSpec(
@@ -65,7 +65,7 @@ def test_a_key_of_one_request_is_not_good_for_another(client: Client, http: http
 
 
 def test_a_loss_without_functions_has_no_figure_of_them(client: Client, http: httpx.Client) -> None:
-    spec = TrainingSpec(profile="synthetic", losses=(LossChoice(label="focal", loss=LossSpec(name="focal_l1")),))
+    spec = TrainingSpec(profile="synthetic", losses=(LossChoice(label="focal", loss=FocalL1()),))
     trial = next(client.trials(client.create(spec).id))
     assert http.get(f"/api/v1/trials/{trial.id}/figures/functions").status_code == 404
     assert http.get(f"/api/v1/trials/{trial.id}/figures/learning").status_code == 200
