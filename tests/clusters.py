@@ -206,6 +206,7 @@ class PlayedNode:
         self._namespace = namespace
         self._stack = stack
         self._fails_jobs = counts_deleted_as_failed
+        self._told_to_end: set[str] = set()
         self.most_running = 0
 
     def look(self) -> None:
@@ -218,7 +219,9 @@ class PlayedNode:
                 self._namespace.set_pod_status(pod, phase=phase, containerStatuses=[_ended(process.returncode)])
                 del self._stack.workers[name]
             elif pod.metadata.deletion_timestamp and process is not None:
-                process.terminate()
+                if name not in self._told_to_end:  # once, as a kubelet: the second time a worker does not hand back
+                    self._told_to_end.add(name)
+                    process.terminate()
             elif pod.metadata.deletion_timestamp:
                 self._namespace.remove(pod)
             elif pod.status.phase == "Pending" and pod.spec.node_name and process is None:

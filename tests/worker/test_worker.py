@@ -205,10 +205,10 @@ def test_a_worker_whose_key_is_refused_says_so_and_ends(stack):
         ({"PAPLOSS_STATE_DIR": "/proc/nowhere"}, "state_dir: cannot use /proc/nowhere"),
     ],
 )
-def test_bad_settings_are_named_and_end_the_worker(tmp_path, monkeypatch, capsys, settings, message):
+def test_bad_settings_are_named_and_end_the_worker(tmp_path, monkeypatch, capsys, caplog, settings, message):  # noqa: PLR0917
     for name, value in ({"PAPLOSS_KEY": "x", "PAPLOSS_STATE_DIR": str(tmp_path)} | settings).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("sys.argv", ["worker"])
     monkeypatch.setattr("paploss.worker.__main__.start_logging", lambda *_, **__: None)
     assert main() == 2
-    assert message in capsys.readouterr().err
+    assert message in capsys.readouterr().err + caplog.text
