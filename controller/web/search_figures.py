@@ -16,22 +16,22 @@ _BAR_ROW_PX = 22
 def policy(
     names: Sequence[str],
     versions: Sequence[int],
-    mu: Sequence[Sequence[float]],
-    sigma: Sequence[float],
+    centres: Sequence[Sequence[float]],
+    spreads: Sequence[float],
     theme: Theme = "light",
 ) -> Figure:
-    """How the policy moved: sigma as a line, and below it mu of every dimension, minus where it began, as colours.
+    """How the distribution moved: its spread as a line, and below it, as colours, how far each centre is from its start.
 
     Args:
         names: [D] dimensions, as `paploss.controller.search.space.Space.names` gives them.
-        versions: [T] numbers of the policy versions, ascending; 0 is the start.
-        mu: [T][D] their locations.
-        sigma: [T] their scales.
+        versions: [T] numbers of the versions, ascending; 0 is the start.
+        centres: [T][D].
+        spreads: [T].
         theme: colours.
     """
     colours = PALETTES[theme]
     labels = name_dimensions(names)
-    moved = [[round(row[d] - mu[0][d], 4) for row in mu] for d in range(len(names))]
+    moved = [[round(row[d] - centres[0][d], 4) for row in centres] for d in range(len(names))]
     reach = max((abs(value) for row in moved for value in row), default=0.0) or 0.1
     height_px = _SIGMA_PX + _GAP_PX + _ROW_PX * len(names)
     split = _ROW_PX * len(names) / height_px
@@ -40,7 +40,7 @@ def policy(
         "x": list(versions),
         "y": list(range(len(names))),
         "z": moved,
-        "customdata": [[round(row[d], 3) for row in mu] for d in range(len(names))],
+        "customdata": [[round(row[d], 3) for row in centres] for d in range(len(names))],
         "text": [[label] * len(versions) for label in labels],
         "zmin": -reach,
         "zmax": reach,
@@ -52,21 +52,21 @@ def policy(
             "yanchor": "bottom",
             "outlinewidth": 0,
             "tickfont": {"color": colours.muted, "size": 11},
-            "title": {"text": "mu, moved", "font": {"color": colours.muted, "size": 11}},
+            "title": {"text": "centre, moved", "font": {"color": colours.muted, "size": 11}},
         },
-        "hovertemplate": "%{text}, version %{x}<br><b>mu %{customdata}</b>, moved %{z:+.3f}<extra></extra>",
+        "hovertemplate": "%{text}, version %{x}<br><b>centre %{customdata}</b>, moved %{z:+.3f}<extra></extra>",
     }
     line: Figure = {
         "type": "scatter",
         "mode": "lines",
         "x": list(versions),
-        "y": [round(value, 4) for value in sigma],
+        "y": [round(value, 4) for value in spreads],
         "yaxis": "y2",
         "showlegend": False,
         "line": {"color": colours.mean, "width": 2},
-        "hovertemplate": "version %{x}<br><b>sigma %{y:.3f}</b><extra></extra>",
+        "hovertemplate": "version %{x}<br><b>spread %{y:.3f}</b><extra></extra>",
     }
-    layout = make_layout(colours, height_px=height_px + 60, across="policy version", up="")
+    layout = make_layout(colours, height_px=height_px + 60, across="version", up="")
     groups = _group_rows(names)
     layout |= {
         "margin": {"l": 8, "r": 8, "t": 10, "b": 8},
@@ -79,7 +79,7 @@ def policy(
             "showgrid": False,
             "fixedrange": True,
         },
-        "yaxis2": make_axis(colours, "sigma")
+        "yaxis2": make_axis(colours, "spread")
         | {"domain": [split + _GAP_PX / height_px, 1], "rangemode": "tozero", "nticks": 3, "fixedrange": True},
         "shapes": [_rule(last + 0.5, colours) for _, _, last in groups[:-1]],
     }
@@ -96,11 +96,11 @@ def importance(
     most: int = 20,
     theme: Theme = "light",
 ) -> Figure:
-    """The dimensions that matter most: how far mu has moved, and how theta goes with the reward.
+    """The dimensions that matter most: how far the centre has moved, and how theta goes with the reward.
 
     Args:
         names: [D] dimensions, as `paploss.controller.search.space.Space.names` gives them.
-        shift: [D] in units of the first sigma.
+        shift: [D] in units of the first spread.
         correlation: [D] rank correlations in [-1, 1].
         noise: dimensions without influence stay within +- this in 95 % of cases.
         most: how many dimensions are shown, those with the largest correlation or shift.
@@ -113,7 +113,7 @@ def importance(
     chosen = sorted(range(len(names)), key=lambda d: -weight[d])[:most]
     shown = [labels[d] for d in chosen]
     panels = (
-        ("shift of mu (σ₀)", [shift[d] for d in chosen], colours.mean, ".2f", [0.0, 0.46]),
+        ("shift (first spreads)", [shift[d] for d in chosen], colours.mean, ".2f", [0.0, 0.46]),
         ("correlation", [correlation[d] for d in chosen], colours.best, ".2f", [0.54, 1.0]),
     )
     layout = make_layout(colours, height_px=_BAR_ROW_PX * len(chosen) + 70, across="", up="")
