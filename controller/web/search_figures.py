@@ -20,7 +20,7 @@ def policy(
     spreads: Sequence[float],
     theme: Theme = "light",
 ) -> Figure:
-    """How the distribution moved: its spread as a line, and below it, as colours, how far each centre is from its start.
+    """How the distribution moved: its spread as a line; below it, as colours, how far each centre is from its start.
 
     Args:
         names: [D] dimensions, as `paploss.controller.search.space.Space.names` gives them.
