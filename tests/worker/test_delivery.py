@@ -111,7 +111,7 @@ def test_a_result_counts_at_a_real_controller_that_answers_at_last(
 ) -> None:
     losses = [{"label": "start", "preset": "identity"}]
     with running.client() as client, running.http("worker") as http:
-        training = client.create(training_spec(losses=losses, kind="compare", learning_rates=[]))
+        training = client.create(training_spec(losses=losses, kind="comparison", learning_rates=[]))
         lease = PlayedWorker(http).claim(f"{training.id}-000000")
         folder = volume.open_attempt(lease)
         request = ResultRequest(trial_id=lease.trial_id, token=lease.token, result=REWARD)
