@@ -31,10 +31,10 @@ from paploss.controller.api.rest import (
     trials,
     workers,
 )
-from paploss.controller.api.security.access import OPEN, ROLES, GuardedRoute
+from paploss.controller.api.security.access import OPEN, ROLES, AuthorizedRoute
 from paploss.controller.api.security.callers import Callers
 from paploss.controller.api.security.rates import Rates
-from paploss.controller.api.security.requests import Guard, default_hosts
+from paploss.controller.api.security.requests import RequestChecks, default_hosts
 from paploss.controller.api.services import Services
 from paploss.controller.api.tracing import start_tracing
 from paploss.controller.loop.driver import Driver, Loop, connect
@@ -105,7 +105,7 @@ def create_app(settings: Settings, make_driver: MakeDriver = Driver) -> FastAPI:
     problems.install(app, pages.render_problem)
     app.add_middleware(GZipMiddleware, minimum_size=2000)
     app.add_middleware(
-        Guard,
+        RequestChecks,
         allowed_hosts=settings.allowed_hosts or default_hosts(settings.host),
         max_body_bytes=settings.max_body_bytes,
         larger_bodies={dumps.LOAD_PATH: settings.max_load_bytes},
@@ -126,8 +126,8 @@ def list_operations() -> list[str]:
 
 
 def _connect(settings: Settings, make_driver: MakeDriver) -> Services:
-    if unguarded := [route for router in ROUTERS for route in router.routes if not isinstance(route, GuardedRoute)]:
-        raise RuntimeError(f"routes that ask nobody for a key: {unguarded}")
+    if unchecked := [route for router in ROUTERS for route in router.routes if not isinstance(route, AuthorizedRoute)]:
+        raise RuntimeError(f"routes without authorization, expected AuthorizedRoute: {unchecked}")
     if undeclared := set(list_operations()) - ROLES.keys() - OPEN:
         raise RuntimeError(
             f"routes without declared roles in paploss.controller.api.security.access: {sorted(undeclared)}"

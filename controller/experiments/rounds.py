@@ -15,7 +15,17 @@ from paploss.controller.experiments.algorithms import create
 from paploss.controller.experiments.losses import decode_loss, search_space
 from paploss.controller.experiments.seeds import proxy_seed
 from paploss.controller.search.algorithm import Algorithm, Sample
-from paploss.controller.search.scheduling import Action, Fail, Finish, Pace, Progress, Propose, Schedule, Update, decide
+from paploss.controller.search.scheduling import (
+    Action,
+    Fail,
+    Finish,
+    Pace,
+    Propose,
+    SearchProgress,
+    SearchSchedule,
+    Update,
+    decide,
+)
 from paploss.controller.store import rounds as store
 from paploss.controller.store.database import Session
 from paploss.controller.store.documents import TrialPlan
@@ -28,8 +38,8 @@ from paploss.controller.store.trials.proposals import NewTrial, add_trials
 
 def next_action(search: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> Action:
     """What the search has to do next."""
-    schedule = Schedule(mode=spec.mode, rounds=spec.rounds, trials_per_round=spec.trials_per_round)
-    progress = Progress(
+    schedule = SearchSchedule(mode=spec.mode, rounds=spec.rounds, trials_per_round=spec.trials_per_round)
+    progress = SearchProgress(
         updates=search.round,
         open=counts.open,
         ready=counts.ready,

@@ -16,7 +16,7 @@ from paploss.controller.api.pages.assets import asset_url
 from paploss.controller.api.parameters import ExperimentId, IdCursor, NameCursor, TrialId
 from paploss.controller.api.problems import Problem, ProblemError
 from paploss.controller.api.rest.health import read_status
-from paploss.controller.api.security.access import GuardedRoute, SignedIn
+from paploss.controller.api.security.access import AuthorizedRoute, SignedIn
 from paploss.controller.api.security.callers import Caller
 from paploss.controller.api.services import Injected
 from paploss.controller.api.workers import read_workers
@@ -30,7 +30,7 @@ from paploss.controller.web.render import Pages, draw_sparkline
 from paploss.jobs.documents import UnreadableError
 from paploss.jobs.spec import JobKind
 
-router = APIRouter(route_class=GuardedRoute, include_in_schema=False, default_response_class=HTMLResponse)
+router = APIRouter(route_class=AuthorizedRoute, include_in_schema=False, default_response_class=HTMLResponse)
 
 pages = Pages(asset_url)
 

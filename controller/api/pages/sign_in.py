@@ -7,13 +7,13 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
 
 from paploss.controller.api.pages.pages import pages
-from paploss.controller.api.security.access import SESSION_COOKIE, GuardedRoute, check_same_origin
+from paploss.controller.api.security.access import SESSION_COOKIE, AuthorizedRoute, check_same_origin
 from paploss.controller.api.services import Injected
 from paploss.controller.store.access.keys import find_key
 from paploss.controller.store.access.sign_ins import create_session, end_session, use_code
 from paploss.controller.store.tables import ApiKey
 
-router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+router = APIRouter(route_class=AuthorizedRoute, include_in_schema=False)
 
 Secret = Annotated[str, Form(max_length=200)]
 

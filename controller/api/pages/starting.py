@@ -21,7 +21,7 @@ from paploss.controller.api.idempotency import identify_request
 from paploss.controller.api.pages.examples import EXAMPLES
 from paploss.controller.api.pages.pages import pages
 from paploss.controller.api.problems import ProblemError, describe_errors
-from paploss.controller.api.security.access import GuardedRoute, SignedIn
+from paploss.controller.api.security.access import AuthorizedRoute, SignedIn
 from paploss.controller.api.security.callers import Caller
 from paploss.controller.api.services import Injected, Services
 from paploss.controller.data_roots import PathRefusedError, check_paths
@@ -31,7 +31,7 @@ from paploss.controller.web.forms import Field, default_values, flatten, list_fi
 from paploss.jobs.documents import VERSION_KEY
 from paploss.jobs.profiles import PROFILES
 
-router = APIRouter(route_class=GuardedRoute, include_in_schema=False, default_response_class=HTMLResponse)
+router = APIRouter(route_class=AuthorizedRoute, include_in_schema=False, default_response_class=HTMLResponse)
 
 FIELDS = list_fields(SearchSpec.model_json_schema())
 
@@ -49,7 +49,7 @@ _OPEN_GROUPS = ("Search", "Data set")
 
 
 @dataclass(frozen=True)
-class Group:
+class Fieldset:
     """Fields under one heading."""
 
     title: str
@@ -138,7 +138,7 @@ def _render(
     )
 
 
-def _group(typed: Mapping[str, str], errors: Mapping[str, str]) -> list[Group]:
+def _group(typed: Mapping[str, str], errors: Mapping[str, str]) -> list[Fieldset]:
     places = {key: title for title, keys in _GROUPS.items() for key in keys}
     titles = [*_GROUPS, _REST]
     title_of = {field.path: places.get(field.path.partition(".")[0], _REST) for field in FIELDS}
@@ -151,7 +151,7 @@ def _group(typed: Mapping[str, str], errors: Mapping[str, str]) -> list[Group]:
         touched = any(
             typed.get(field.path, "") != ("" if field.optional_group else field.default) for field in fields
         ) or any(path.startswith(field.path.partition(".")[0]) for path in errors for field in fields)
-        groups.append(Group(title, fields, folded=title not in _OPEN_GROUPS and not touched))
+        groups.append(Fieldset(title, fields, folded=title not in _OPEN_GROUPS and not touched))
     return groups
 
 

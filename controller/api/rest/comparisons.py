@@ -6,10 +6,10 @@ from paploss.client.comparison import Comparison, write_csv
 from paploss.controller.api import problems
 from paploss.controller.api.comparisons import read_comparison
 from paploss.controller.api.parameters import ExperimentId
-from paploss.controller.api.security.access import GuardedRoute
+from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected
 
-router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/experiments", tags=["experiments"])
+router = APIRouter(route_class=AuthorizedRoute, prefix="/api/v1/experiments", tags=["experiments"])
 
 
 @router.get("/{experiment_id}/comparison", responses=problems.documented(404))

@@ -22,7 +22,7 @@ from paploss.controller.api import problems, views
 from paploss.controller.api.events import EVENT_STREAM, stream_events
 from paploss.controller.api.idempotency import IdempotencyHeader, identify_request
 from paploss.controller.api.parameters import ExperimentId, IdCursor, Limit, NumberCursor
-from paploss.controller.api.security.access import GuardedRoute, SignedIn, identify
+from paploss.controller.api.security.access import AuthorizedRoute, SignedIn, identify
 from paploss.controller.api.services import Injected
 from paploss.controller.api.table import stream_csv
 from paploss.controller.data_roots import check_paths
@@ -34,7 +34,7 @@ from paploss.jobs.spec import JobKind
 
 LastEventId = Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$", description="go on after this line of the log")]
 
-router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/experiments", tags=["experiments"])
+router = APIRouter(route_class=AuthorizedRoute, prefix="/api/v1/experiments", tags=["experiments"])
 
 _EVENT = {
     "type": "object",

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from paploss.client.models import Check, Readiness, Status
 from paploss.controller.api import problems
-from paploss.controller.api.security.access import GuardedRoute
+from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected, Services
 from paploss.controller.api.workers import measure_fleet
 from paploss.controller.store import schema
@@ -19,7 +19,7 @@ from paploss.jobs.queue import QueueError
 
 logger = logging.getLogger(__name__)
 
-router = APIRouter(route_class=GuardedRoute, tags=["platform"])
+router = APIRouter(route_class=AuthorizedRoute, tags=["platform"])
 
 PROBE_SECONDS = 1.0
 """So long a look at the parts is good for probes, which are not counted."""

@@ -4,14 +4,14 @@ from fastapi import APIRouter, status
 
 from paploss.client.models import KeyRequest, KeySummary, NewKey, Page
 from paploss.controller.api import problems
-from paploss.controller.api.security.access import GuardedRoute
+from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected
 from paploss.controller.api.views import key_summary
 from paploss.controller.store.access.keys import create_key, revoke_key
 from paploss.controller.store.reading.lists import list_keys
 from paploss.controller.store.tables import ApiKey
 
-router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/keys", tags=["keys"])
+router = APIRouter(route_class=AuthorizedRoute, prefix="/api/v1/keys", tags=["keys"])
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems.documented(409))

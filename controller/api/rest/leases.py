@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from paploss.controller.api import problems
 from paploss.controller.api.problems import ProblemError
-from paploss.controller.api.security.access import GuardedRoute
+from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected, get_services
 from paploss.controller.loop import leases
 from paploss.controller.store import retention
@@ -40,7 +40,7 @@ from paploss.jobs.lease import (
 from paploss.jobs.spec import Message
 
 
-class MessageRoute(GuardedRoute):
+class MessageRoute(AuthorizedRoute):
     """A route whose body is a message: its endpoint's `request`, handled in a thread."""
 
     def make_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

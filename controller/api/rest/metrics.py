@@ -21,12 +21,12 @@ from prometheus_client.registry import Collector
 
 from paploss.client.states import ExperimentState, Outcome, TrialState
 from paploss.controller.api.rest.health import check_readiness, program_version
-from paploss.controller.api.security.access import GuardedRoute
+from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected, Services
 from paploss.controller.api.workers import measure_fleet
 from paploss.controller.store.reading import lists, statistics
 
-router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+router = APIRouter(route_class=AuthorizedRoute, include_in_schema=False)
 
 SEARCHES = 50
 NAME_LENGTH = 60

@@ -5,12 +5,12 @@ from fastapi import APIRouter
 from paploss.client.models import TrialDetail
 from paploss.controller.api import problems, views
 from paploss.controller.api.parameters import TrialId
-from paploss.controller.api.security.access import GuardedRoute
+from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected
 from paploss.controller.store.reading import lists
 from paploss.controller.store.trials import transitions
 
-router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/trials", tags=["trials"])
+router = APIRouter(route_class=AuthorizedRoute, prefix="/api/v1/trials", tags=["trials"])
 
 
 @router.get("/{trial_id}", responses=problems.documented(404))

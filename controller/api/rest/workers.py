@@ -4,11 +4,11 @@ from fastapi import APIRouter
 
 from paploss.client.models import Page, WorkerSummary
 from paploss.controller.api.parameters import Limit, NameCursor
-from paploss.controller.api.security.access import GuardedRoute
+from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected
 from paploss.controller.api.workers import read_workers
 
-router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/workers", tags=["platform"])
+router = APIRouter(route_class=AuthorizedRoute, prefix="/api/v1/workers", tags=["platform"])
 
 
 @router.get("")

@@ -91,8 +91,8 @@ UNCOUNTED = frozenset({"GET /healthz", "GET /readyz"})
 """Probes: whoever is told to slow down there takes the controller for dead."""
 
 
-class GuardedRoute(APIRoute):
-    """A route that refuses whom the table does not name, before it reads the request's body."""
+class AuthorizedRoute(APIRoute):
+    """A route that authorizes the caller by the table of roles before the request's body is read."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The route's handler, with the check before it."""
@@ -105,7 +105,7 @@ class GuardedRoute(APIRoute):
         return handle_authorized
 
     def make_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What is behind the guard: FastAPI's handler, unless a kind of route has its own."""
+        """The handler that runs after authorization: FastAPI's, unless a subclass has its own."""
         return super().get_route_handler()
 
 

@@ -35,8 +35,8 @@ PROBES = ("/healthz", "/readyz")
 """A kubelet asks these by the pod's address, which no one can list; they tell nothing worth protecting."""
 
 
-class Guard:
-    """ASGI middleware.
+class RequestChecks:
+    """ASGI middleware that checks every request and adds the security headers to every response.
 
     The Host check keeps other sites' pages from reaching a controller on the loopback by a name of theirs that
     resolves to it (DNS rebinding).

@@ -13,7 +13,7 @@ REASON_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedAttempts:
     """Attempts that ended in the same way."""
 
     outcome: Outcome
@@ -28,7 +28,7 @@ class Failure:
     """Seconds since 1970."""
 
 
-def read_failures(session: Session, experiment_id: str, limit: int = 20) -> Sequence[Failure]:
+def read_failures(session: Session, experiment_id: str, limit: int = 20) -> Sequence[FailedAttempts]:
     """Attempts that ended without a result, by reason, the most frequent first; `limit` reasons at most."""
     reason = func.coalesce(func.substr(Attempt.error, 1, REASON_CHARACTERS), "")
     rows = session.execute(
@@ -44,12 +44,12 @@ def read_failures(session: Session, experiment_id: str, limit: int = 20) -> Sequ
         .where(Trial.experiment_id == experiment_id, Attempt.outcome.in_(("failed", "preempted", "expired")))
         .group_by(Attempt.outcome, Attempt.error_kind, reason)
     )
-    merged: dict[tuple[str, str | None, str], Failure] = {}
+    merged: dict[tuple[str, str | None, str], FailedAttempts] = {}
     for outcome, error_kind, text, count, trial_id, last_at in rows:
         line = text.partition("\n")[0]
         key = (outcome, error_kind, line)
         before = merged.get(key)
-        merged[key] = Failure(
+        merged[key] = FailedAttempts(
             outcome,
             error_kind,
             line,

@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Page(Generic[Item]):
+class RowPage(Generic[Item]):
     """A part of a list; `next_cursor` is none on the last page."""
 
     items: Sequence[Item]
@@ -84,7 +84,7 @@ def list_experiments(
     state: ExperimentState | None = None,
     cursor: str | None = None,
     limit: int = 50,
-) -> Page[Experiment]:
+) -> RowPage[Experiment]:
     """Experiments, newest first."""
     query = select(Experiment).order_by(Experiment.id.desc()).limit(limit + 1)
     if kinds is not None:
@@ -106,7 +106,7 @@ def list_trials(
     cursor: str | None = None,
     limit: int = 50,
     newest_first: bool = False,
-) -> Page[Trial]:
+) -> RowPage[Trial]:
     """An experiment's trials by number."""
     order = Trial.number.desc() if newest_first else Trial.number
     query = select(Trial).where(Trial.experiment_id == experiment_id).order_by(order).limit(limit + 1)
@@ -122,7 +122,7 @@ def list_trials(
     return _page(session.scalars(query).all(), limit, lambda trial: str(trial.number))
 
 
-def list_rounds(session: Session, experiment_id: str, cursor: str | None = None, limit: int = 200) -> Page[Round]:
+def list_rounds(session: Session, experiment_id: str, cursor: str | None = None, limit: int = 200) -> RowPage[Round]:
     """The versions of a search's algorithm by number."""
     query = select(Round).where(Round.experiment_id == experiment_id).order_by(Round.number).limit(limit + 1)
     if cursor is not None:
@@ -137,7 +137,7 @@ def list_events(
     trial_id: str | None = None,
     cursor: str | None = None,
     limit: int = 200,
-) -> Page[Event]:
+) -> RowPage[Event]:
     """The event log, oldest first; a cursor is always given, to ask later for what is new."""
     query = select(Event).order_by(Event.id).limit(limit)
     if experiment_id is not None:
@@ -147,7 +147,7 @@ def list_events(
     if cursor is not None:
         query = query.where(Event.id > _number(cursor))
     items = session.scalars(query).all()
-    return Page(items, str(items[-1].id) if items else cursor)
+    return RowPage(items, str(items[-1].id) if items else cursor)
 
 
 def latest_events(session: Session, experiment_id: str | None = None, limit: int = 50) -> Sequence[Event]:
@@ -188,7 +188,7 @@ def standing_obstacles(session: Session, pools: Iterable[str]) -> list[str]:
     return [event.message for event in newest if event is not None and event.kind == "workers_blocked"]
 
 
-def list_workers(session: Session, cursor: str | None = None, limit: int = 200) -> Page[Worker]:
+def list_workers(session: Session, cursor: str | None = None, limit: int = 200) -> RowPage[Worker]:
     """Workers by name, whenever they were last seen."""
     query = select(Worker).order_by(Worker.name).limit(limit + 1)
     if cursor is not None:
@@ -295,5 +295,5 @@ def _number(cursor: str) -> int:
         raise NotFoundError(f"cursor: expected a next_cursor of this list, got {cursor!r}") from None
 
 
-def _page(items: Sequence[Item], limit: int, key: Callable[[Item], str]) -> Page[Item]:
-    return Page(items[:limit], key(items[limit - 1]) if len(items) > limit else None)
+def _page(items: Sequence[Item], limit: int, key: Callable[[Item], str]) -> RowPage[Item]:
+    return RowPage(items[:limit], key(items[limit - 1]) if len(items) > limit else None)

@@ -39,7 +39,7 @@ class Interval:
 
 
 @dataclass(frozen=True, eq=False)
-class GpuUse:
+class GpuTime:
     """Mean number of GPUs in each use, by time."""
 
     edges: Vector
@@ -68,7 +68,7 @@ class _Attempt(NamedTuple):
     total_iterations: int | None
 
 
-def read_gpu_use(session: Session, search: Experiment, bins: int = 96) -> GpuUse:
+def read_gpu_time(session: Session, search: Experiment, bins: int = 96) -> GpuTime:
     """The use of a search's GPUs from its first claim to its end, or to now, in `bins` equal parts."""
     clock = read_clock(session)
     rows = _read_attempts(session, search)
@@ -85,7 +85,7 @@ def read_gpu_use(session: Session, search: Experiment, bins: int = 96) -> GpuUse
 
 def add_up(
     intervals: Sequence[Interval], seen: dict[str, float], span: tuple[float, float], bins: int, gpus: int
-) -> GpuUse:
+) -> GpuTime:
     """The use by time from what each worker did.
 
     Args:
@@ -104,7 +104,7 @@ def add_up(
         presence[interval.worker] = (min(begin, interval.begin), max(end, interval.end))
     stays = [(begin, max(end, seen.get(name, end))) for name, (begin, end) in presence.items()]
     idle = weight * _overlaps(stays, edges) - sum(uses.values(), np.zeros(bins))
-    return GpuUse(edges, uses, np.maximum(idle, 0))
+    return GpuTime(edges, uses, np.maximum(idle, 0))
 
 
 def _overlaps(spans: Sequence[tuple[float, float]], edges: Vector) -> Vector:
