@@ -1,12 +1,12 @@
-"""What to do about a pool's Jobs, decided from a listing alone: create some, take back some, or wait.
+"""What to do about a pool's Jobs, decided from a listing alone: create some, delete some, or wait.
 
-A Job that runs is never touched: a worker without work ends by itself, so the pool shrinks without anybody being
-killed. Only Jobs whose pod has not begun are taken back, when they are too many or of an outdated template. Workers
-that are deleted, evicted or preempted are no failures: others take their places at once.
+A Job that runs is never touched: a worker without work ends by itself, so the pool shrinks without killing a worker.
+Only Jobs whose pod has not started are deleted, when they are too many or of an outdated template. Workers that are
+deleted, evicted or preempted are no failures: they are replaced at once.
 
-When something is in the way (a pod cannot be scheduled, an image not be pulled, a worker fails) that is a strike, and
-from then on one Job at a time is tried, after a delay that doubles with each strike. Work that goes well again ends it.
-The first batch is not held back: an autoscaler or a quota manager has to see all that is wanted.
+When something fails (a pod cannot be scheduled, an image cannot be pulled, a worker fails) the pool backs off: one Job
+at a time is created, after a delay that doubles with each failure. A worker that runs well resets the delay. The first
+batch is created at once: an autoscaler or a quota manager has to see the whole demand.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,13 +19,13 @@ from paploss.controller.scaling.pools import Pool
 JobState = Literal["suspended", "waiting", "starting", "running", "leaving", "succeeded", "failed"]
 
 BURST = 20
-"""Jobs created in one look, at most: the others follow in the next."""
+"""Most Jobs created in one pass; the others follow in the next."""
 FIRST_DELAY_SECONDS = 15.0
 LONGEST_DELAY_SECONDS = 600.0
 LASTING_SECONDS = 60.0
-"""A worker that has run for so long shows that the pool works, a Job that has no pod for so long that it does not."""
+"""A worker that has run for this long shows that the pool works; a Job that has no pod by then, that it does not."""
 SLOW_START_SECONDS = 600.0
-"""A pod that has had a node for so long and does not run is told: large images take minutes, hardly more."""
+"""A pod that has had a node for this long and does not run is reported: a large image takes minutes, hardly more."""
 SLOW_START = (
     "{} has a node and has not begun for 10 minutes; `kubectl describe pod` tells why (a volume or a Secret that "
     "cannot be mounted, a large image)"
@@ -42,12 +42,12 @@ class WorkerJob:
     resource_version: str
     ordinal: int
     template: str
-    """Digest of the manifest that it was made from."""
+    """Digest of the manifest that it was created from."""
     state: JobState
     """Of the pod that stays. suspended: a quota manager holds it · waiting: its pod has no node, or cannot start ·
-    starting: its pod has · leaving: its pods are being deleted, no other follows."""
+    starting: its pod has a node · leaving: its pods are being deleted, no other follows."""
     trouble: str = ""
-    """Why its pod cannot begin, or how its worker failed; empty when all is well, and where it was disrupted."""
+    """Why its pod cannot start, or how its worker failed; empty otherwise, and where it was disrupted."""
     pod: str = ""
     pod_version: str = ""
     leaving: int = 0
@@ -66,21 +66,21 @@ class WorkerJob:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one look at a pool has led to."""
+    """What to do in one pool."""
 
     create: Sequence[int]
     """Ordinals of new Jobs."""
     withdraw: Sequence[WorkerJob]
-    """Jobs to be taken back; their pods have not begun."""
+    """Jobs to be deleted; their pods have not started."""
     clear: Sequence[WorkerJob]
     """Jobs that ended long enough ago."""
     trouble: str
-    """What is in the way, for people; empty when nothing is."""
+    """What keeps workers from starting, for users; empty when nothing does."""
 
 
 @dataclass
 class Patience:
-    """What a pool's Jobs have been through since this process began to lead. Times are of one monotonic clock."""
+    """The back-off of a pool since this process began to lead. Times are of one monotonic clock."""
 
     strikes: int = 0
     retry_at: float = 0.0
@@ -90,7 +90,7 @@ class Patience:
     _since: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def observe(self, jobs: Sequence[WorkerJob], time: float) -> None:
-        """Take note of a listing."""
+        """Update from a listing."""
         news = [job for job in jobs if job.ended and job.uid not in self._ended]
         self._ended = {job.uid: self._ended.get(job.uid, time) for job in jobs if job.ended}
         phases = {job.uid: (job.uid, _phase(job)) for job in jobs if job.stays}
@@ -158,7 +158,7 @@ def decide(
         wanted_trials: trials that this pool should run at the same time.
         jobs: all its Jobs that are there, ended ones included.
         template: digest of the manifest that new ones are made from.
-        patience: what is known from earlier looks; brought up to date here.
+        patience: the back-off from earlier passes; updated here.
         keep_ended_seconds: how long ended Jobs stay, with their pods' logs.
         time: now, in seconds of a monotonic clock.
     """

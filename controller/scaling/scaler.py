@@ -1,4 +1,4 @@
-"""The loop of the elastic workers: while this process leads, compare what is wanted with what is there, and act."""
+"""The loop of the elastic workers: while this process leads, compare the wanted Jobs with those there are, and act."""
 
 import logging
 import threading
@@ -27,7 +27,7 @@ _LONGEST_PAUSE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class _Told:
-    """What was last said about a pool, and which searches have it in their logs."""
+    """The last message about a pool, and which searches have it in their logs."""
 
     trouble: str = ""
     searches: Set[str] = frozenset()
@@ -55,7 +55,7 @@ class Scaler:
         return [pool.name for pool in self._pools.pools]
 
     def run(self) -> None:
-        """Look again and again until `stop` is called; what goes wrong is logged, told, and tried again."""
+        """Run until `stop` is called; errors are logged, written to the searches' logs, and retried."""
         pause = self._pause_seconds
         while not self._stop.wait(pause):
             pause = self._pause_seconds
@@ -74,11 +74,11 @@ class Scaler:
                 logger.exception("the loop of the elastic workers met a defect and will try again")
 
     def stop(self) -> None:
-        """End `run` after the look that it is in."""
+        """End `run` after the current pass."""
         self._stop.set()
 
     def look(self) -> None:
-        """One look at everything.
+        """One pass over all pools.
 
         Raises:
             ClusterError: the cluster cannot be reached, or refuses; the searches' logs say so.
@@ -113,26 +113,26 @@ class Scaler:
             self._dissolve(name, jobs[name])
 
     def _dissolve(self, pool: str, jobs: Sequence[WorkerJob]) -> None:
-        """Take back what waits in a pool that is configured no more; its running workers end when they are idle."""
+        """Delete waiting Jobs of a pool that is no longer configured; its running workers end when they are idle."""
         for job in jobs:
             if job.ended:
                 self._cluster.clear(job)
             elif job.state in ("suspended", "waiting"):
-                logger.info("pool %s is no more: taking back %s, which has not begun", pool, job.name)
+                logger.info("pool %s is no longer configured: deleting %s, which has not started", pool, job.name)
                 self._cluster.withdraw(job)
 
     def _carry_out(self, pool: Pool, plan: Plan) -> None:
         for job in plan.clear:
             self._cluster.clear(job)
         for job in plan.withdraw:
-            logger.info("pool %s: taking back %s, which has not begun", pool.name, job.name)
+            logger.info("pool %s: deleting %s, which has not started", pool.name, job.name)
             self._cluster.withdraw(job)
         for ordinal in plan.create:
             logger.info("pool %s: creating worker %d", pool.name, ordinal)
             self._cluster.create(pool, ordinal)
 
     def _tell(self, pool: Pool, trouble: str) -> None:
-        """Write what is in the way to the log of all when it changes, and to that of each search that waits for it."""
+        """When what keeps workers from starting changes, log it globally and in the log of each waiting search."""
         told = self._told.get(pool.name) or self._recall(pool)
         changed = trouble != told.trouble
         if not changed and not trouble:
@@ -153,7 +153,7 @@ class Scaler:
         self._told[pool.name] = _Told(trouble, waiting)
 
     def _recall(self, pool: Pool) -> _Told:
-        """What the leader before said of a pool: it stands until somebody says otherwise."""
+        """The previous leader's message about a pool: it holds until there is another."""
         prefix = lists.obstacle_prefix(pool.name)
         with self._database.read() as session:
             standing = lists.standing_obstacles(session, [pool.name])

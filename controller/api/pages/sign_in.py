@@ -33,12 +33,12 @@ def sign_in(
     next: Annotated[str, Form(max_length=500)] = "/",  # noqa: A002 (the customary name)
 ) -> Response:
     """Open a session for this browser."""
-    check_same_origin(request)  # or another site could sign a person in as somebody else
+    check_same_origin(request)  # else another site could sign a user in under another key (login CSRF)
     seconds = services.settings.session_seconds
     with services.database.write() as session:
         owner: ApiKey | None = use_code(session, code) if code else find_key(session, key.strip())
         if owner is None:
-            failed = "This one-time address was used or is too old." if code else "This is not a valid API key."
+            failed = "This one-time address was used or has expired." if code else "This is not a valid API key."
             return _form(next, failed, 401)
         if owner.role == "worker":
             return _form(next, "This is a worker's key; it opens no pages.", 403)

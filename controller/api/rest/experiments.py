@@ -33,7 +33,7 @@ from paploss.controller.store.database import Database
 from paploss.controller.store.reading import lists
 from paploss.jobs.spec import JobKind
 
-LastEventId = Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$", description="go on after this line of the log")]
+LastEventId = Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$", description="continue after this line of the log")]
 
 router = APIRouter(route_class=AuthorizedRoute, prefix="/api/v1/experiments", tags=["experiments"])
 
@@ -93,14 +93,14 @@ def delete(experiment_id: ExperimentId, services: Injected) -> None:
 
 @router.post("/{experiment_id}/pause", responses=problems.documented(404, 409))
 def pause(experiment_id: ExperimentId, services: Injected) -> ExperimentSummary:
-    """Let nothing more be claimed; running trials are released with a checkpoint."""
+    """Pause an experiment: no trial is claimed, and running ones are released with a checkpoint."""
     with services.database.write() as session:
         return views.experiment_summary(session, store.pause_experiment(session, experiment_id))
 
 
 @router.post("/{experiment_id}/resume", responses=problems.documented(404, 409))
 def resume(experiment_id: ExperimentId, services: Injected) -> ExperimentSummary:
-    """Go on after a pause."""
+    """Resume an experiment after a pause."""
     with services.database.write() as session:
         summary = views.experiment_summary(session, store.resume_experiment(session, experiment_id))
     services.driver.wake()
@@ -109,7 +109,7 @@ def resume(experiment_id: ExperimentId, services: Injected) -> ExperimentSummary
 
 @router.post("/{experiment_id}/cancel", responses=problems.documented(404, 409))
 def cancel(experiment_id: ExperimentId, services: Injected) -> ExperimentSummary:
-    """End the experiment and all its open trials, for good."""
+    """Cancel an experiment and all its open trials, for good."""
     with services.database.write() as session:
         return views.experiment_summary(session, store.cancel_experiment(session, experiment_id))
 
@@ -178,7 +178,7 @@ def list_rounds(
 def read_log(
     experiment_id: ExperimentId, services: Injected, cursor: NumberCursor = None, limit: Limit = 200
 ) -> Page[LogLine]:
-    """The event log, oldest line first; the cursor of the last page asks later for what is new."""
+    """The event log, oldest line first; the cursor of the last page serves to ask later for new lines."""
     with services.database.read() as session:
         lists.get_experiment(session, experiment_id)
         page = lists.list_events(session, experiment_id=experiment_id, cursor=cursor, limit=limit)

@@ -58,9 +58,9 @@ def draw_search(
     columns: Columns = 5,
     other: OtherExperiment = None,
 ) -> Figure:
-    """A figure. Of a search: reward per round, the functions of the best loss, how the policy moved, which dimensions
-    matter, what the GPUs did. Of a comparison or of trainings: the losses side by side. 404 also while there is nothing
-    to draw."""
+    """A figure. Of a search: reward per round, the functions of the best loss, the path of the policy, the importance
+    of the dimensions, the use of the GPUs. Of a comparison or of trainings: the losses side by side. 404 also while
+    there is nothing to draw."""
     with services.database.read() as session:
         if name == "comparison":
             return draw_comparison(read_comparison(session, experiment_id), theme)
@@ -151,7 +151,7 @@ def _draw_importance(session: Session, search: Experiment, theme: Theme) -> Figu
 
 
 def measure_importance(session: Session, search: Experiment) -> importance.Importance:
-    """Which dimensions matter in a search, from its newest trials and its first and newest policy.
+    """The importance of a search's dimensions, from its newest trials and its first and newest policy.
 
     Raises:
         ProblemError: 404, the search has proposed nothing yet, or its algorithm has no distribution.

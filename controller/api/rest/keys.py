@@ -16,7 +16,7 @@ router = APIRouter(route_class=AuthorizedRoute, prefix="/api/v1/keys", tags=["ke
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems.documented(409))
 def create(request: KeyRequest, services: Injected) -> NewKey:
-    """Make a key. The reply is the only place where it is ever shown."""
+    """Create a key. It is shown in this reply alone."""
     with services.database.write() as session:
         key = create_key(session, request.name, request.role)
         row = session.get_one(ApiKey, request.name, populate_existing=True)
@@ -32,7 +32,7 @@ def list_all(services: Injected) -> Page[KeySummary]:
 
 @router.delete("/{name}", status_code=status.HTTP_204_NO_CONTENT, responses=problems.documented(404))
 def revoke(name: str, services: Injected) -> None:
-    """End a key's validity, and every browser session that was opened with it."""
+    """Revoke a key, and every browser session that was opened with it."""
     with services.database.write() as session:
         revoke_key(session, name)
     services.callers.forget()

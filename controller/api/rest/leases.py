@@ -1,9 +1,9 @@
 """The worker protocol over HTTP; `paploss/jobs/lease.py` says what its messages mean.
 
-The answer to a claim or a result may free or need a trial, so the leader is asked to look at once.
+A claim or a result may make room for another trial, so it wakes the leader.
 
-Messages are read and answers written here, by pydantic: FastAPI would make a dictionary of each body before, resolve
-dependencies for it, and validate each of our answers again. Most of what a controller does is this.
+Messages are parsed and answers written here, by pydantic: FastAPI would first parse each body to a dictionary, resolve
+dependencies, and validate each answer again. These routes are most of a controller's load.
 """
 
 import asyncio
@@ -81,7 +81,7 @@ def claim(request: ClaimRequest, services: Injected) -> Lease:
 
 @router.post("/renew", response_model=RenewReply)
 def renew(request: RenewRequest, services: Injected) -> RenewReply:
-    """Keep the lease and report progress. 409 and 410: end the training, the trial is another's or has ended."""
+    """Renew the lease and report progress. 409 and 410: end the training; the trial is another's or has ended."""
     return leases.renew(services.database, services.settings, request)
 
 

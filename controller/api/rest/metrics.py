@@ -1,7 +1,7 @@
 """/metrics for Prometheus: read from the database at each scrape, so that nothing is lost by a restart.
 
-Every replica tells the same numbers (but for its own process's), so queries take `max by (...)`, not `sum`. Names of
-searches are not for everyone: a scrape carries the key of a viewer, as `Authorization: Bearer KEY`. In a ServiceMonitor
+Every replica reports the same numbers (but for its own process's), so queries take `max by (...)`, not `sum`. Names of
+searches are not public: a scrape carries the key of a viewer, as `Authorization: Bearer KEY`. In a ServiceMonitor
 that is `endpoints[].authorization.credentials` with the name and key of a Secret, in Prometheus's own configuration
 `authorization: {credentials_file: FILE}`.
 

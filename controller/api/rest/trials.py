@@ -22,7 +22,7 @@ def get(trial_id: TrialId, services: Injected) -> TrialDetail:
 
 @router.post("/{trial_id}/cancel", responses=problems.documented(404, 409))
 def cancel(trial_id: TrialId, services: Injected) -> TrialDetail:
-    """End one trial without a reward; its search goes on without it. A worker that trains it hears of it with its next
+    """End one trial without a reward; its search goes on without it. A worker that trains it learns of it at its next
     renewal. 409: it has ended already."""
     with services.database.write() as session:
         cancelled = transitions.cancel_trial(session, trial_id)

@@ -13,5 +13,5 @@ router = APIRouter(route_class=AuthorizedRoute, prefix="/api/v1/workers", tags=[
 
 @router.get("")
 def list_all(services: Injected, cursor: NameCursor = None, limit: Limit = 200) -> Page[WorkerSummary]:
-    """Workers by name, with what each does; then those that wait and have never claimed a trial."""
+    """Workers by name, with the trial of each; then those that wait and have never claimed a trial."""
     return read_workers(services, cursor, limit)

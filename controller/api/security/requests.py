@@ -1,5 +1,5 @@
-"""What every request passes first: the Host check, the limit on its size, the headers of every response, and the last
-resort where a handler fails."""
+"""Checks of every request: the Host header and the size of the body; the security headers of every response; and the
+answer where a handler fails."""
 
 import ipaddress
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ _DEFAULTS = [
 ]
 
 PROBES = ("/healthz", "/readyz")
-"""A kubelet asks these by the pod's address, which no one can list; they tell nothing worth protecting."""
+"""A kubelet asks these by the pod's address, which is not known in advance; they reveal nothing."""
 
 
 class RequestChecks:
@@ -103,7 +103,7 @@ class RequestChecks:
             message = await receive()
             received += len(message.get("body", b""))
             if received > max_bytes:
-                raise HTTPException(413, _too_large(max_bytes))  # FastAPI hands on no other kind from here
+                raise HTTPException(413, _too_large(max_bytes))  # the only exception that FastAPI passes on from here
             return message
 
         return receive_counted

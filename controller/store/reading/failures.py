@@ -1,4 +1,4 @@
-"""What went wrong in a search, gathered by reason."""
+"""Failures of a search, grouped by reason."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ REASON_CHARACTERS = 300
 
 @dataclass(frozen=True)
 class FailedAttempts:
-    """Attempts that ended in the same way."""
+    """Attempts that ended in the same way, for one reason."""
 
     outcome: Outcome
     """failed, preempted or expired."""
@@ -23,7 +23,7 @@ class FailedAttempts:
     """First line of the error; empty where a worker was only preempted."""
     count: int
     trial_id: str
-    """The newest trial that met it."""
+    """The newest trial that it happened to."""
     last_at: float
     """Seconds since 1970."""
 

@@ -27,7 +27,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class RowPage(Generic[Item]):
-    """A part of a list; `next_cursor` is none on the last page."""
+    """A part of a list; `next_cursor` is None on the last page."""
 
     items: Sequence[Item]
     next_cursor: str | None
@@ -138,7 +138,7 @@ def list_events(
     cursor: str | None = None,
     limit: int = 200,
 ) -> RowPage[Event]:
-    """The event log, oldest first; a cursor is always given, to ask later for what is new."""
+    """The event log, oldest first; there is always a cursor, to ask later for new lines."""
     query = select(Event).order_by(Event.id).limit(limit)
     if experiment_id is not None:
         query = query.where(Event.experiment_id == experiment_id)
@@ -151,7 +151,7 @@ def list_events(
 
 
 def latest_events(session: Session, experiment_id: str | None = None, limit: int = 50) -> Sequence[Event]:
-    """The newest lines of the event log, oldest of them first."""
+    """The newest lines of the event log, in ascending order."""
     query = select(Event).order_by(Event.id.desc()).limit(limit)
     if experiment_id is not None:
         query = query.where(Event.experiment_id == experiment_id)
@@ -172,7 +172,7 @@ def obstacle_prefix(pool: str) -> str:
 
 
 def standing_obstacles(session: Session, pools: Iterable[str]) -> list[str]:
-    """What keeps elastic workers of these pools from starting now, a line for each that is concerned."""
+    """What keeps elastic workers of these pools from starting now, a line for each such pool."""
     kinds = ("workers_blocked", "workers_unblocked")
     newest = [
         session.scalars(
@@ -197,7 +197,7 @@ def list_workers(session: Session, cursor: str | None = None, limit: int = 200) 
 
 
 def find_known_workers(session: Session, names: Collection[str]) -> set[str]:
-    """Those of the names that a worker has claimed a trial under."""
+    """The subset of the names under which a worker has claimed a trial."""
     return set(session.scalars(select(Worker.name).where(Worker.name.in_(names))))
 
 
@@ -279,7 +279,7 @@ def count_experiments(session: Session) -> dict[ExperimentState, int]:
 
 
 def best_trial(session: Session, experiment_id: str, kind: str = "proxy") -> Trial | None:
-    """The trial with the highest reward, the earliest of equals."""
+    """The trial with the highest reward, the earliest in a tie."""
     return session.scalar(
         select(Trial)
         .where(Trial.experiment_id == experiment_id, Trial.kind == kind, Trial.reward.is_not(None))
