@@ -64,7 +64,8 @@ def make_server(app: FastAPI) -> uvicorn.Server:
 def await_servers(settings: Settings) -> None:
     """Wait until the database and Redis can be reached, for at most `start_seconds`.
 
-    Returns in any case: connecting then raises the reason. In a cluster all parts start together: names do not resolve yet, servers still prepare their volumes.
+    Returns in any case; connecting then raises the reason. In a cluster all parts start together: names do not resolve
+    yet, servers still prepare their volumes.
     """
     give_up_at = time.monotonic() + settings.start_seconds
     told = ""

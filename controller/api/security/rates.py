@@ -6,7 +6,7 @@ Each replica counts by itself, in memory.
 from paploss.controller.settings import Settings
 
 BURST_SECONDS = 10.0
-"""What has not been asked for so long may be asked at once."""
+"""The burst: the requests of this many seconds may come at once."""
 MAX_NAMES = 10_000
 
 
@@ -16,11 +16,11 @@ class RateLimit:
     def __init__(self, per_second: float, burst_seconds: float = BURST_SECONDS) -> None:
         self._interval_seconds = 1 / per_second
         self._burst_seconds = max(burst_seconds, self._interval_seconds)
-        self._paid_until: dict[str, float] = {}  # when the name's requests so far would be through at the even rate
+        self._paid_until: dict[str, float] = {}  # when the requests so far would end at the even rate
 
     def admit(self, name: str, now: float) -> float:
-        """Count a request at `now` (any clock, in seconds). Returns 0, or after how many seconds to try again; a
-        request that is not let in counts for nothing."""
+        """Count a request at `now` (any clock, in seconds). Returns 0, or the seconds to wait before a retry; a refused
+        request is not counted."""
         paid_until = max(self._paid_until.get(name, now), now) + self._interval_seconds
         wait_seconds = paid_until - self._burst_seconds - now
         if wait_seconds > 0:
