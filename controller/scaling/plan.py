@@ -79,10 +79,10 @@ class Plan:
 
 
 @dataclass
-class Patience:
+class BackOff:
     """The back-off of a pool since this process began to lead. Times are of one monotonic clock."""
 
-    strikes: int = 0
+    level: int = 0
     retry_at: float = 0.0
     trouble: str = ""
     _failed: bool = False
@@ -107,33 +107,33 @@ class Patience:
         ]
         if failures:
             self._failed = True
-            self.strike(failures[0], time)
+            self.raise_level(failures[0], time)
         elif obstacles:
             self.trouble = obstacles[0]
-            if not self.strikes:
-                self.strike(obstacles[0], time)
+            if not self.level:
+                self.raise_level(obstacles[0], time)
         elif self._failed and jobs and not any(job.state in ("running", "succeeded") for job in (*lasting, *news)):
             pass  # one that has only just begun proves nothing after a failure
         else:
-            self.strikes, self.trouble, self._failed = 0, "", False
+            self.level, self.trouble, self._failed = 0, "", False
 
     def seconds_since_end(self, job: WorkerJob, time: float) -> float:
         """How long ago an ended Job was first seen to have ended; 0 for others."""
         return time - self._ended.get(job.uid, time)
 
-    def strike(self, trouble: str, time: float) -> None:
+    def raise_level(self, trouble: str, time: float) -> None:
         """Wait longer than before."""
         self.trouble = trouble
-        self.retry_at = time + min(FIRST_DELAY_SECONDS * 2**self.strikes, LONGEST_DELAY_SECONDS)
-        self.strikes += 1
+        self.retry_at = time + min(FIRST_DELAY_SECONDS * 2**self.level, LONGEST_DELAY_SECONDS)
+        self.level += 1
 
     def allow(self, missing: int, time: float) -> int:
         """How many of the missing Jobs may be created now."""
-        if missing <= 0 or not self.strikes:
+        if missing <= 0 or not self.level:
             return max(0, min(missing, BURST))
         if time < self.retry_at:
             return 0
-        self.strike(self.trouble, time)
+        self.raise_level(self.trouble, time)
         return 1
 
 
@@ -147,7 +147,7 @@ def decide(
     jobs: Sequence[WorkerJob],
     *,
     template: str,
-    patience: Patience,
+    back_off: BackOff,
     keep_ended_seconds: float,
     time: float,
 ) -> Plan:
@@ -158,11 +158,11 @@ def decide(
         wanted_trials: trials that this pool should run at the same time.
         jobs: all its Jobs that are there, ended ones included.
         template: digest of the manifest that new ones are made from.
-        patience: the back-off from earlier passes; updated here.
+        back_off: the back-off from earlier passes; updated here.
         keep_ended_seconds: how long ended Jobs stay, with their pods' logs.
         time: now, in seconds of a monotonic clock.
     """
-    patience.observe(jobs, time)
+    back_off.observe(jobs, time)
     staying = [job for job in jobs if job.stays]
     leaving = sum(job.leaving for job in jobs)
     target = min(max(-(-wanted_trials // pool.slots), pool.minimum), pool.maximum)
@@ -173,10 +173,10 @@ def decide(
     missing = min(target, pool.maximum - leaving) - len(staying)
     free = _free_ordinals({job.ordinal for job in jobs})
     return Plan(
-        create=[next(free) for _ in range(patience.allow(missing, time))],
+        create=[next(free) for _ in range(back_off.allow(missing, time))],
         withdraw=[*outdated, *surplus],
-        clear=[job for job in jobs if job.ended and patience.seconds_since_end(job, time) >= keep_ended_seconds],
-        trouble=patience.trouble,
+        clear=[job for job in jobs if job.ended and back_off.seconds_since_end(job, time) >= keep_ended_seconds],
+        trouble=back_off.trouble,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from paploss.controller.scaling.errors import ClusterError
-from paploss.controller.scaling.plan import Patience, Plan, WorkerJob, decide, share_out
+from paploss.controller.scaling.plan import BackOff, Plan, WorkerJob, decide, share_out
 from paploss.controller.scaling.pools import Pool, Pools
 from paploss.controller.store.database import Database, DatabaseError
 from paploss.controller.store.events import record
@@ -44,7 +44,7 @@ class Scaler:
         self._pools = pools
         self._leads = leads
         self._pause_seconds = pause_seconds
-        self._patience = {pool.name: Patience() for pool in pools.pools}
+        self._back_offs = {pool.name: BackOff() for pool in pools.pools}
         self._told: dict[str, _Told] = {}
         self._refusals = 0
         self._stop = threading.Event()
@@ -60,7 +60,7 @@ class Scaler:
         while not self._stop.wait(pause):
             pause = self._pause_seconds
             if not self._leads():
-                self._patience = {pool.name: Patience() for pool in self._pools.pools}
+                self._back_offs = {pool.name: BackOff() for pool in self._pools.pools}
                 self._told.clear()
                 continue
             try:
@@ -93,13 +93,13 @@ class Scaler:
                 self._tell(pool, str(error))
             raise
         for pool in self._pools.pools:
-            patience = self._patience[pool.name]
+            back_off = self._back_offs[pool.name]
             plan = decide(
                 pool,
                 shares[pool.name],
                 jobs[pool.name],
                 template=pool.template,
-                patience=patience,
+                back_off=back_off,
                 keep_ended_seconds=self._pools.keep_ended_seconds,
                 time=time.monotonic(),
             )
