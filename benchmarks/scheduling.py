@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.record import write_record
 from benchmarks.simulation import Fleet, simulate
-from paploss.controller.search.scheduling import Mode, Schedule
+from paploss.controller.search.scheduling import Mode, SearchSchedule
 
 ROUNDS = 40
 SEEDS = 10
@@ -28,7 +28,7 @@ def main() -> None:
     print(f"{fleet.workers} workers, {ROUNDS} rounds, spread of durations {fleet.spread}, {SEEDS} searches each")
     print("mode    trials per round   waiting  before tail  minutes  staleness   max  left out")
     for mode, trials_per_round in product(modes, (8, 32, 64)):
-        schedule = Schedule(mode=mode, rounds=ROUNDS, trials_per_round=trials_per_round)
+        schedule = SearchSchedule(mode=mode, rounds=ROUNDS, trials_per_round=trials_per_round)
         bound = schedule.max_staleness
         runs = [simulate(schedule, fleet, seed) for seed in range(SEEDS)]
         row = {

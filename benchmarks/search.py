@@ -23,7 +23,7 @@ from paploss.controller.search.paper import Paper, product_slope
 from paploss.controller.search.policy import PolicyState, Vector, log_density
 from paploss.controller.search.ppo import Ppo
 from paploss.controller.search.random_search import RandomSearch
-from paploss.controller.search.scheduling import Schedule
+from paploss.controller.search.scheduling import SearchSchedule
 from paploss.controller.search.space import Space
 
 SPACE = Space(("bbox_head",))
@@ -128,10 +128,10 @@ def study_algorithms() -> list[dict[str, object]]:
     """Mean AP of the trials and AP of the last mu, with standard errors over seeds."""
     fleet = Fleet(workers=64)
     schedules = {
-        "12 rounds of 8": Schedule(mode="round", rounds=12, trials_per_round=8),
-        "40 rounds of 8": Schedule(mode="round", rounds=40, trials_per_round=8),
-        "40 updates of 8, stream": Schedule(mode="stream", rounds=40, trials_per_round=8),
-        "40 updates of 32, stream": Schedule(mode="stream", rounds=40, trials_per_round=32),
+        "12 rounds of 8": SearchSchedule(mode="round", rounds=12, trials_per_round=8),
+        "40 rounds of 8": SearchSchedule(mode="round", rounds=40, trials_per_round=8),
+        "40 updates of 8, stream": SearchSchedule(mode="stream", rounds=40, trials_per_round=8),
+        "40 updates of 32, stream": SearchSchedule(mode="stream", rounds=40, trials_per_round=32),
     }
     variants: dict[str, Callable[[int], Algorithm]] = {
         "random": RandomSearch,
@@ -177,7 +177,7 @@ def study_selection(confirmations: int = 3, repeats: int = 200) -> list[dict[str
     rows: list[dict[str, object]] = []
     for objective in (Cliff, Valley):
         for rounds in (12, 40):
-            schedule = Schedule(mode="round", rounds=rounds, trials_per_round=8)
+            schedule = SearchSchedule(mode="round", rounds=rounds, trials_per_round=8)
             found = []
             for seed in range(SEEDS):
                 landscape = objective(seed)

@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from paploss.controller.search.scheduling import Fail, Finish, Progress, Propose, Schedule, Update, Wait, decide
+from paploss.controller.search.scheduling import (
+    Fail,
+    Finish,
+    Propose,
+    SearchProgress,
+    SearchSchedule,
+    Update,
+    Wait,
+    decide,
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,7 @@ class Run:
         return [version - trial.version for version, trials in enumerate(self.updates) for trial in trials]
 
 
-def simulate(schedule: Schedule, fleet: Fleet, seed: int) -> Run:
+def simulate(schedule: SearchSchedule, fleet: Fleet, seed: int) -> Run:
     """Play one search to its end. Raises RuntimeError where the scheduling code gives it up."""
     generator = np.random.default_rng(seed)
     queue: deque[tuple[int, int]] = deque()
@@ -80,7 +89,7 @@ def simulate(schedule: Schedule, fleet: Fleet, seed: int) -> Run:
         now = until
 
     while True:
-        progress = Progress(
+        progress = SearchProgress(
             updates=len(run.updates),
             open=len(queue) + len(running),
             ready=len(ready),

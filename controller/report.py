@@ -58,7 +58,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedTrials:
     """Trials that failed, or attempts that did, for one reason."""
 
     kind: str
@@ -94,13 +94,13 @@ class Story:
         return sorted(self.trials, key=_by_reward)[:MOST_TRIALS]
 
     @property
-    def failures(self) -> Sequence[Failure]:
+    def failures(self) -> Sequence[FailedTrials]:
         """Reasons of what failed, the most frequent first."""
         failed = [trial for trial in self.trials if trial.error_kind is not None]
         keys = {trial.id: (trial.error_kind or "", _last_line(trial.error or "")) for trial in failed}
         counts = Counter(keys.values())
         examples = {keys[trial.id]: trial for trial in reversed(failed)}
-        return [Failure(*key, trials=count, example=examples[key]) for key, count in counts.most_common()]
+        return [FailedTrials(*key, trials=count, example=examples[key]) for key, count in counts.most_common()]
 
 
 def gather(client: Client, experiment_id: str) -> Story:

@@ -14,7 +14,7 @@ from paploss.controller.store.database import Database
 from paploss.controller.store.errors import ConflictError, GoneError
 from paploss.controller.store.tables import Event, Experiment, Round, Trial
 from paploss.jobs.lease import ClaimRequest, Lease, RenewRequest, ResultRequest, WorkerInfo
-from paploss.jobs.queue import Entry, TrialQueue
+from paploss.jobs.queue import QueueEntry, TrialQueue
 from paploss.jobs.spec import EvaluationEvent, JobResult, JobSpec, Metrics, ProgressEvent
 
 
@@ -42,7 +42,7 @@ class Platform:
         """A controller that has just started."""
         return Driver(self.database, self.queue, self.settings)
 
-    def take(self, worker: str = "w1", gpus: int = 0) -> Entry | None:
+    def take(self, worker: str = "w1", gpus: int = 0) -> QueueEntry | None:
         return self.queue.take([gpus], worker, block_seconds=0.001, takeover_seconds=60)
 
     def claim(self, trial_id: str, worker: str = "w1") -> Lease:

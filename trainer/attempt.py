@@ -8,7 +8,7 @@ from paploss.trainer.events import Emit
 
 
 @dataclass(frozen=True)
-class Attempt:
+class AttemptContext:
     """One try to run a job. Attempts of the same trial share the state folder."""
 
     state: Path

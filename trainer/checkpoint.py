@@ -13,7 +13,7 @@ FILE_NAME = "checkpoint.pt"
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """What a training has behind it, beside the tensors. All plain numbers, strings, lists and dicts."""
 
     job: str
@@ -27,7 +27,7 @@ class Progress:
     """Consecutive failed steps per head."""
 
 
-def save_checkpoint(folder: Path, progress: Progress, states: dict[str, Any]) -> Path:
+def save_checkpoint(folder: Path, progress: TrainingProgress, states: dict[str, Any]) -> Path:
     """Replaces the checkpoint in `folder`.
 
     Args:
@@ -41,7 +41,7 @@ def save_checkpoint(folder: Path, progress: Progress, states: dict[str, Any]) ->
     return path
 
 
-def load_checkpoint(folder: Path, job: str) -> tuple[Progress, dict[str, Any]] | None:
+def load_checkpoint(folder: Path, job: str) -> tuple[TrainingProgress, dict[str, Any]] | None:
     """Progress and state dicts of the checkpoint in `folder`, or None where there is none.
 
     Raises:
@@ -52,7 +52,7 @@ def load_checkpoint(folder: Path, job: str) -> tuple[Progress, dict[str, Any]] |
         return None
     content = torch.load(path, map_location="cpu", weights_only=True)
     stored = content.pop("progress")
-    progress = Progress(**{name.name: stored[name.name] for name in fields(Progress)})
+    progress = TrainingProgress(**{name.name: stored[name.name] for name in fields(TrainingProgress)})
     if progress.job != job:
         raise UserError(f"{path}: belongs to another job; expected an empty folder or this job's own")
     return progress, content

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from paploss.caches import find_cache_folder, provide_home
 from paploss.jobs.losses import parse_loss
 from paploss.jobs.spec import EXIT_INTERRUPTED, DatasetSpec, JobResult, JobSpec
-from paploss.trainer.attempt import Attempt
+from paploss.trainer.attempt import AttemptContext
 from paploss.trainer.errors import Interrupted, OutOfMemory, UserError
 from paploss.trainer.events import claim_stdout, discard
 from paploss.trainer.launch import die_with_launcher, leave_failure, run_on_gpus
@@ -116,7 +116,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if spec.gpus > 1 and not in_group:
         return run_on_gpus(sys.argv[1:], spec.gpus)
     cache = _cache(arguments)
-    attempt = Attempt(
+    attempt = AttemptContext(
         state=arguments.state,
         data_cache=cache,
         file_cache=cache,
@@ -144,7 +144,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return 1 if in_group and result.outcome == "failed" else 0
 
 
-def _train(spec: JobSpec, attempt: Attempt) -> JobResult:
+def _train(spec: JobSpec, attempt: AttemptContext) -> JobResult:
     if spec.profile == "synthetic":
         from paploss.trainer.synthetic import train_synthetic  # noqa: PLC0415
 

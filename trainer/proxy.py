@@ -16,8 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from paploss.jobs.spec import CheckpointEvent, EvaluationEvent, JobResult, JobSpec, Metrics, ProgressEvent, StartEvent
 from paploss.trainer import distributed
-from paploss.trainer.attempt import Attempt
-from paploss.trainer.checkpoint import Progress, load_checkpoint, save_checkpoint
+from paploss.trainer.attempt import AttemptContext
+from paploss.trainer.checkpoint import TrainingProgress, load_checkpoint, save_checkpoint
 from paploss.trainer.config import mmdet_config
 from paploss.trainer.datasets.batches import Batch
 from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples, choose_process_count, training_batches
@@ -43,7 +43,7 @@ PROGRESS_SECONDS = 1.0
 """Least time between two progress events."""
 
 
-def train_and_evaluate(spec: JobSpec, attempt: Attempt) -> JobResult:
+def train_and_evaluate(spec: JobSpec, attempt: AttemptContext) -> JobResult:
     """Runs `spec`, from its checkpoint if there is one.
 
     Raises:
@@ -74,7 +74,7 @@ def train_and_evaluate(spec: JobSpec, attempt: Attempt) -> JobResult:
         raise
 
 
-def _leaving_if_stopped(attempt: Attempt) -> Callable[[], None]:
+def _leaving_if_stopped(attempt: AttemptContext) -> Callable[[], None]:
     """Hands the job back once it is asked for, looking every PROGRESS_SECONDS at most."""
     last = time.monotonic()
 
@@ -99,7 +99,7 @@ class _Training:
         samples: TrainingSamples,
         *,
         device: torch.device,
-        attempt: Attempt,
+        attempt: AttemptContext,
     ) -> None:
         self.spec, self.recipe, self.data, self.samples = spec, recipe, data, samples
         self.device, self.attempt = device, attempt
@@ -110,7 +110,7 @@ class _Training:
         self.detector = build_detector(recipe.model, spec.seed, spec.weights).to(device)
         compute_in(self.detector, recipe)
         self.optimizer = build_optimizer(self.detector, recipe.schedule)
-        self.progress = Progress(job=job_fingerprint(spec))
+        self.progress = TrainingProgress(job=job_fingerprint(spec))
         self._restore()
         self.watch = DivergenceWatch(self.detector, recipe.heads, self.total, self.progress.failures)
         self.environment = describe_environment(device)

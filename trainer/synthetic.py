@@ -32,7 +32,7 @@ from paploss.jobs.spec import (
     StartEvent,
     SyntheticOptions,
 )
-from paploss.trainer.attempt import Attempt
+from paploss.trainer.attempt import AttemptContext
 from paploss.trainer.errors import Interrupted, OutOfMemory, UserError
 from paploss.trainer.fingerprint import loss_fingerprint
 
@@ -62,7 +62,7 @@ def noisy_reward(spec: JobSpec, options: SyntheticOptions) -> float:
     return min(1.0, max(0.0, smooth_reward(spec.loss) * math.exp(-(rate_error**2)) + noise))
 
 
-def train_synthetic(spec: JobSpec, attempt: Attempt) -> JobResult:
+def train_synthetic(spec: JobSpec, attempt: AttemptContext) -> JobResult:
     """Runs `spec`, from its checkpoint if there is one.
 
     Raises:

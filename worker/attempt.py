@@ -41,7 +41,7 @@ _LOG_IN_ERROR_BYTES = 3500
 log = logging.getLogger(__name__)
 
 
-class Attempt:
+class AttemptRun:
     """Runs one leased job in the calling thread."""
 
     def __init__(

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from paploss.backoff import Backoff
 from paploss.jobs.lease import ClaimRequest, Lease, WorkerInfo
-from paploss.jobs.queue import Entry, QueueError, TrialQueue
+from paploss.jobs.queue import QueueEntry, QueueError, TrialQueue
 from paploss.worker.avoidance import Avoidance
 from paploss.worker.controller import Controller, MismatchError, RefusedError, UnavailableError
 from paploss.worker.stopping import Stopping
@@ -36,7 +36,7 @@ class Claims:
         self._clock = clock
         self._avoidance = Avoidance(clock)
 
-    def claim(self, entry: Entry, info: WorkerInfo) -> Lease | None:
+    def claim(self, entry: QueueEntry, info: WorkerInfo) -> Lease | None:
         """The lease; none where the trial is not to be had, the claim goes unanswered, or the worker stops.
 
         The entry is acknowledged after a definite answer. Otherwise the next worker that asks gets it.
@@ -78,7 +78,7 @@ class Claims:
         seconds = self._avoidance.add(trial_id)
         log.warning("left to other workers for %.0f s", seconds, extra={"trial": trial_id})
 
-    def _settle(self, entry: Entry) -> None:
+    def _settle(self, entry: QueueEntry) -> None:
         self._avoidance.forget(entry.trial_id)
         try:
             self._queue.acknowledge(entry)

@@ -7,8 +7,8 @@ import time
 
 from paploss.backoff import Backoff
 from paploss.jobs.lease import Lease, WorkerInfo
-from paploss.jobs.queue import Entry, QueueError, TrialQueue
-from paploss.worker.attempt import Attempt
+from paploss.jobs.queue import QueueEntry, QueueError, TrialQueue
+from paploss.worker.attempt import AttemptRun
 from paploss.worker.circuit_breaker import CircuitBreaker
 from paploss.worker.claims import Claims
 from paploss.worker.controller import Controller, MismatchError
@@ -117,7 +117,7 @@ class Supervisor:
                 log.info("nothing to do for %g s, ending", self._idle_seconds)
                 return
 
-    def _claim(self, entry: Entry, info: WorkerInfo) -> Lease | None:
+    def _claim(self, entry: QueueEntry, info: WorkerInfo) -> Lease | None:
         try:
             return self._claims.claim(entry, info)
         except MismatchError as error:
@@ -127,7 +127,7 @@ class Supervisor:
 
     def _run(self, lease: Lease, info: WorkerInfo, slot: int, breaker: CircuitBreaker) -> None:
         own_gpus = share_gpus(slot, lease.job.gpus, info.gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
-        attempt = Attempt(
+        attempt = AttemptRun(
             lease,
             self._controller,
             self._volume,

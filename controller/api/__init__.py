@@ -1,1 +1,1 @@
-"""The HTTP side of the controller: REST, worker protocol, sign-in and the pages' addresses."""
+"""The HTTP side of the controller: REST, worker protocol, sign-in and the routes of the pages."""

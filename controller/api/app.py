@@ -1,4 +1,4 @@
-"""The web application: routes, access, errors, and the leader's loop that lives as long as it does."""
+"""The web application: routes, access, errors, and the leader's loop, which has the same lifetime."""
 
 import asyncio
 import logging
@@ -31,10 +31,10 @@ from paploss.controller.api.rest import (
     trials,
     workers,
 )
-from paploss.controller.api.security.access import OPEN, ROLES, GuardedRoute
+from paploss.controller.api.security.access import OPEN, ROLES, AuthorizedRoute
 from paploss.controller.api.security.callers import Callers
 from paploss.controller.api.security.rates import Rates
-from paploss.controller.api.security.requests import Guard, default_hosts
+from paploss.controller.api.security.requests import RequestChecks, default_hosts
 from paploss.controller.api.services import Services
 from paploss.controller.api.tracing import start_tracing
 from paploss.controller.loop.driver import Driver, Loop, connect
@@ -71,7 +71,7 @@ STOP_SECONDS = 20.0
 """How long a stopping controller waits for the leader's loop to end its tick."""
 
 LEASE_THREADS = 12
-"""More than this many steps of workers wait for each other; each uses one of the database's 20 connections."""
+"""How many lease requests run at once; each uses one of the database's 20 connections."""
 
 
 def create_app(settings: Settings, make_driver: MakeDriver = Driver) -> FastAPI:
@@ -87,7 +87,7 @@ def create_app(settings: Settings, make_driver: MakeDriver = Driver) -> FastAPI:
         QueueError: Redis cannot be reached.
         PoolsError: the file of the elastic workers is wrong.
         ClusterError: this process has no access to a cluster.
-        TracingError: traces are asked for and cannot be made.
+        TracingError: tracing is configured but cannot be started.
     """
     services = _connect(settings, make_driver)
     app = DescribedApp(
@@ -105,7 +105,7 @@ def create_app(settings: Settings, make_driver: MakeDriver = Driver) -> FastAPI:
     problems.install(app, pages.render_problem)
     app.add_middleware(GZipMiddleware, minimum_size=2000)
     app.add_middleware(
-        Guard,
+        RequestChecks,
         allowed_hosts=settings.allowed_hosts or default_hosts(settings.host),
         max_body_bytes=settings.max_body_bytes,
         larger_bodies={dumps.LOAD_PATH: settings.max_load_bytes},
@@ -126,8 +126,8 @@ def list_operations() -> list[str]:
 
 
 def _connect(settings: Settings, make_driver: MakeDriver) -> Services:
-    if unguarded := [route for router in ROUTERS for route in router.routes if not isinstance(route, GuardedRoute)]:
-        raise RuntimeError(f"routes that ask nobody for a key: {unguarded}")
+    if unchecked := [route for router in ROUTERS for route in router.routes if not isinstance(route, AuthorizedRoute)]:
+        raise RuntimeError(f"routes without authorization, expected AuthorizedRoute: {unchecked}")
     if undeclared := set(list_operations()) - ROLES.keys() - OPEN:
         raise RuntimeError(
             f"routes without declared roles in paploss.controller.api.security.access: {sorted(undeclared)}"
@@ -170,7 +170,7 @@ def _install_keys(settings: Settings, database: Database) -> None:
 def _make_scaler(settings: Settings, database: Database, driver: Loop) -> Scaler | None:
     if settings.worker_pools_file is None:
         return None
-    # The Kubernetes client takes long to import: only who scales pays for it.
+    # The Kubernetes client is slow to import: only a controller that scales imports it.
     from paploss.controller.scaling.cluster import Cluster  # noqa: PLC0415
 
     pools = read_pools(settings.worker_pools_file)
@@ -180,7 +180,7 @@ def _make_scaler(settings: Settings, database: Database, driver: Loop) -> Scaler
 @asynccontextmanager
 async def _drive(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
-    # Leases have threads of their own, so that a renewal waits neither for a page nor for what many pages ask.
+    # Leases have threads of their own, so that a renewal waits for no page.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LEASE_THREADS, thread_name_prefix="lease"))
     loops: list[Loop | Scaler] = [services.driver, *filter(None, [services.scaler])]
     threads = [threading.Thread(target=loop.run, name=type(loop).__name__, daemon=True) for loop in loops]
@@ -194,7 +194,7 @@ async def _drive(app: FastAPI) -> AsyncIterator[None]:
         for thread in threads:
             await run_in_threadpool(thread.join, STOP_SECONDS)
             if thread.is_alive():
-                logger.error("the %s did not end within %g s; its term will run out", thread.name, STOP_SECONDS)
+                logger.error("the %s did not end within %g s; its term will expire", thread.name, STOP_SECONDS)
         await run_in_threadpool(app.state.end_tracing)
         services.queue.close()
         services.database.close()

@@ -1,4 +1,4 @@
-"""From the trials of a comparison, or of trainings, to the losses beside each other."""
+"""From the trials of a comparison, or of trainings, to the table of losses."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from paploss.jobs.losses import LossSpec
 
 
 def read_comparison(session: Session, experiment_id: str) -> Comparison:
-    """The losses of an experiment beside each other, as far as they have got.
+    """The table of an experiment's losses, as far as they are measured.
 
     Raises:
         NotFoundError: there is no such experiment, or it is a search.

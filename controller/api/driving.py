@@ -1,10 +1,10 @@
 """The leader's loop in a process of its own, beside a server of many workers.
 
-As a thread of the server it waits for the interpreter behind everybody's requests, three quarters of its time, and the
-queues run dry meanwhile (measured with `benchmarks.load`; DECISIONS.md).
+A thread of the server waits three quarters of its time for the interpreter lock, which requests hold, and the queues
+run dry meanwhile (measured with `benchmarks.load`; DECISIONS.md).
 
-The server tells it its settings on its standard input, then a byte for each time that it is to look at once, and closes
-it at the end: so the process ends with its server, however that ends.
+The server writes the settings to its standard input, then a byte for each wake-up, and closes it at the end: so the
+process ends with its server, however that ends.
 """
 
 import logging
@@ -26,13 +26,13 @@ logger = logging.getLogger(__name__)
 
 RESTART_SECONDS = 1.0
 KILL_SECONDS = 15.0
-"""A process that is told to end gets so long for the tick that it is in."""
+"""How long a process that is told to end has for its current tick."""
 
 _SECRETS = {"admin_key", "worker_key", "viewer_key"}  # not needed by the loop
 
 
 class DriverProcess:
-    """Drives all searches, as `Driver` does, in a process that is started again should it end."""
+    """Drives all searches, as `Driver` does, in a process that is restarted if it ends."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         """`database`: tells whether the process leads."""
@@ -46,7 +46,7 @@ class DriverProcess:
 
     @property
     def leads(self) -> bool:
-        """Whether the process leads at this moment."""
+        """Whether the process leads now."""
         try:
             with self._database.read() as session:
                 leader = find_leader(session)
@@ -55,7 +55,7 @@ class DriverProcess:
         return leader is not None and leader.holder == self._holder
 
     def run(self) -> None:
-        """Keep the process running until `stop` is called; what goes wrong is logged and tried again."""
+        """Keep the process running until `stop` is called; errors are logged and retried."""
         while not self._stopping.is_set():
             try:
                 status = self._run_once()
@@ -69,7 +69,7 @@ class DriverProcess:
 
     def wake(self) -> None:
         """Ask for a tick now: something has changed."""
-        # Nothing is lost where the process is gone, or has not yet read what it was told before.
+        # Nothing is lost where the process is gone, or has not read earlier bytes yet.
         with self._lock, suppress(BlockingIOError, BrokenPipeError):
             if self._process is not None and self._process.stdin is not None and not self._process.stdin.closed:
                 os.write(self._process.stdin.fileno(), b"\n")
@@ -100,7 +100,7 @@ class DriverProcess:
         return status
 
     def _end(self) -> None:
-        """Close the pipe; a process that does not heed that is killed."""
+        """Close the pipe; a process that does not end then is killed."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
             self._killing = threading.Timer(KILL_SECONDS, self._process.kill)
@@ -109,8 +109,8 @@ class DriverProcess:
 
 
 def make_driver(database: Database, queue: TrialQueue, settings: Settings) -> Loop:
-    """The loop of a controller that serves: with SQLite, where everything is on one machine, a thread is enough, and a
-    process of a hundred MB less."""
+    """The loop of a serving controller. With SQLite, where everything is on one machine, a thread is enough and saves a
+    process of a hundred MB."""
     return Driver(database, queue, settings) if database.is_sqlite else DriverProcess(database, settings)
 
 

@@ -1,11 +1,11 @@
 """Live events (server-sent), read from the database, so that any replica of the controller serves them."""
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from fastapi.sse import ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from paploss.client.states import FINAL_EXPERIMENT_STATES
@@ -16,13 +16,12 @@ from paploss.controller.store.errors import NotFoundError
 from paploss.controller.store.reading import lists
 from paploss.controller.store.tables import Event
 
-EVENT_STREAM = "text/event-stream"
 POLL_SECONDS = 1.0
-SILENCE_POLLS = 15
-"""A comment goes out after so many polls without news, so that proxies keep the connection open."""
+RECONNECT_MILLISECONDS = 3000
 MOST_OF_ONE, MOST_OF_ALL = 64, 256
 OVERLAP = 200
-"""Under PostgreSQL a line may become visible after one with a higher id: so many ids back are looked at again."""
+"""Each poll reads again the lines whose ids are at most this much lower than the newest: under PostgreSQL a line may
+become visible after one with a higher id."""
 
 
 class Streams:
@@ -55,39 +54,36 @@ class Streams:
 
 async def stream_events(
     database: Database, experiment_id: str, last_event_id: str | None, is_admitted: Callable[[], Awaitable[bool]]
-) -> AsyncIterator[str]:
-    """Server-sent events of one experiment until it has ended: log lines as plain messages with their ids, `progress`,
-    `end`. Without `last_event_id` it starts with what happens from now on. It also ends when `is_admitted` says no:
-    the listener's key was revoked."""
+) -> AsyncIterator[ServerSentEvent]:
+    """Events of one experiment until it has ended: log lines as messages with their ids, `progress`, `end`.
+
+    Without `last_event_id` the stream starts with the next line of the log. It also ends when `is_admitted` returns
+    False: the caller's key was revoked.
+    """
     # Waiting is asynchronous, so that an open page holds no thread; only the short reads use one.
     start = await run_in_threadpool(_newest_event_id, database, experiment_id) if last_event_id is None else 0
     newest = int(last_event_id) if last_event_id is not None else start
     sent = set(range(max(0, newest - OVERLAP), newest + 1))
     shown = ""
-    silent = 0
-    yield "retry: 3000\n\n"
+    yield ServerSentEvent(retry=RECONNECT_MILLISECONDS)
     while await is_admitted():
         news = await run_in_threadpool(_read_news, database, experiment_id, max(0, newest - OVERLAP))
         if news is None:
-            yield _message("end", json.dumps({"state": "deleted"}))
+            yield ServerSentEvent(event="end", data={"state": "deleted"})
             return
         events, progress, ended = news
         fresh = [event for event in events if event.id not in sent]
         for event in fresh:
-            yield _message(None, views.log_line(event).model_dump_json(), event.id)
+            yield ServerSentEvent(id=str(event.id), data=views.log_line(event))
         if fresh:
             newest = max(newest, fresh[-1].id)
             sent = {number for number in sent if number >= newest - OVERLAP} | {event.id for event in fresh}
         if progress != shown:
             shown = progress
-            yield _message("progress", progress)
+            yield ServerSentEvent(event="progress", raw_data=progress)
         if ended:
-            yield _message("end", progress)
+            yield ServerSentEvent(event="end", raw_data=progress)
             return
-        silent = 0 if fresh else silent + 1
-        if silent >= SILENCE_POLLS:
-            silent = 0
-            yield ": still here\n\n"
         await asyncio.sleep(POLL_SECONDS)
 
 
@@ -97,7 +93,7 @@ def _newest_event_id(database: Database, experiment_id: str) -> int:
 
 
 def _read_news(database: Database, experiment_id: str, after: int) -> tuple[Sequence[Event], str, bool] | None:
-    """Log lines after an id, the progress as JSON, and whether that is the end; none once the search is deleted."""
+    """Log lines after an id, the progress as JSON, and whether the experiment has ended; None once it is deleted."""
     with database.read() as session:
         try:
             experiment = lists.get_experiment(session, experiment_id)
@@ -107,9 +103,3 @@ def _read_news(database: Database, experiment_id: str, after: int) -> tuple[Sequ
         summary = views.experiment_summary(session, experiment)
         progress = summary.model_dump_json(include={"state", "stage", "trials", "trials_final", "best_ap"})
         return events, progress, experiment.state in FINAL_EXPERIMENT_STATES
-
-
-def _message(event: str | None, data: str, event_id: int | None = None) -> str:
-    lines = [f"id: {event_id}"] if event_id is not None else []
-    lines += [f"event: {event}"] if event is not None else []
-    return "\n".join([*lines, f"data: {data}", "", ""])

@@ -1,4 +1,4 @@
-"""Idempotency-Key: a client that lost the reply to a POST repeats it with the same key and gets the first answer."""
+"""Idempotency-Key: a client that lost the reply to a POST repeats it with the same key and gets the original answer."""
 
 import hashlib
 from typing import Annotated
@@ -19,7 +19,7 @@ IdempotencyHeader = Annotated[
 
 
 def identify_request(key: str | None, request: BaseModel) -> Idempotency | None:
-    """The key with a digest of what was asked, so that a key used again for something else is refused."""
+    """The key with a digest of the request, so that a key that is reused for another request is refused."""
     if key is None:
         return None
     digest = hashlib.sha256(request.model_dump_json().encode()).hexdigest()

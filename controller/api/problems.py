@@ -31,7 +31,7 @@ STATUSES: dict[type[Exception], int] = {
     DumpError: 422,
     SchemaError: 503,
 }
-"""What the store's refusals are in HTTP."""
+"""HTTP status of each error of the store."""
 
 
 class FieldError(BaseModel):
@@ -184,7 +184,7 @@ def describe_errors(found: Sequence[Mapping[str, Any]], body: Any) -> list[Field
 
 
 def _describe(place: Sequence[str | int], item: Mapping[str, Any], body: Any) -> FieldError:
-    """Pydantic's words, with the given value where it is short, since a person has to find it in their file."""
+    """Pydantic's message, with the given value where it is short, so that users find it in their file."""
     location, *path = place
     if location == "body":
         path = _find_in(body, path, is_missing=item["type"] == "missing")
@@ -208,7 +208,7 @@ def _describe(place: Sequence[str | int], item: Mapping[str, Any], body: Any) ->
 
 
 def _find_in(body: Any, path: Sequence[str | int], *, is_missing: bool) -> list[str | int]:
-    """A place as it is in the body: pydantic's also names the member of a union that was tried."""
+    """The path within the body: pydantic's also names the member of a union that was tried."""
     found: list[str | int] = []
     for index, key in enumerate(path):
         is_there = key in body if isinstance(body, dict) else isinstance(body, list) and key in range(len(body))
@@ -241,7 +241,7 @@ async def _on_unstorable(request: Request, error: Exception) -> Response:
 
 
 def defect(request: Request, error: Exception) -> Response:
-    """The answer to a request whose handler failed unexpectedly: it tells nothing but where the log tells all."""
+    """The answer to a request whose handler failed unexpectedly: a reference to the log, without details."""
     reference = secrets.token_hex(4)
     logger.error("defect %s in %s %s", reference, request.method, request.url.path, exc_info=error)
     return response(request, 500, f"a defect in the controller; its log has the details under {reference}")

@@ -1,4 +1,4 @@
-"""The OpenAPI document, completed with what holds for every operation: keys, roles, and how each can fail."""
+"""The OpenAPI document, completed with what holds for every operation: keys, roles and errors."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A value that is expensive to find out and good for a moment."""
+"""A cache for one value that is expensive to compute and valid for a short time."""
 
 import math
 import threading
@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 class Remembered(Generic[Value]):
-    """The last value, for so many seconds. Safe to use from several threads: one makes it, the others wait for it."""
+    """The last value, for a number of seconds. Thread-safe: one thread computes it, the others wait."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -20,11 +20,11 @@ class Remembered(Generic[Value]):
 
     @property
     def last(self) -> Value | None:
-        """The last value, however old; none before the first."""
+        """The last value, however old; None before the first."""
         return self._value
 
     def get(self, make: Callable[[], Value]) -> Value:
-        """The value, made anew where it is too old. What `make` raises is not remembered."""
+        """The value, computed again where it is too old. Errors of `make` are not cached."""
         with self._lock:
             if self._value is None or time.monotonic() - self._made_at >= self._seconds:
                 self._value, self._made_at = make(), time.monotonic()

@@ -1,4 +1,4 @@
-"""Serving the application over HTTP, once what it stands on is there."""
+"""Serving the application over HTTP, once the database and Redis are reachable."""
 
 import errno
 import logging
@@ -19,7 +19,7 @@ from paploss.jobs.queue import QueueError
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 5
-"""Open requests, live event streams among them, get so long when the server stops."""
+"""How long open requests, live event streams among them, have when the server stops."""
 
 _PAUSE_SECONDS = 1.0
 
@@ -62,9 +62,10 @@ def make_server(app: FastAPI) -> uvicorn.Server:
 
 
 def await_servers(settings: Settings) -> None:
-    """Wait until the database and Redis can be reached, for at most `start_seconds`; then who connects is told why not.
+    """Wait until the database and Redis can be reached, for at most `start_seconds`.
 
-    In a cluster all parts start together: names do not resolve yet, servers still prepare their volumes.
+    Returns in any case; connecting then raises the reason. In a cluster all parts start together: names do not resolve
+    yet, servers still prepare their volumes.
     """
     give_up_at = time.monotonic() + settings.start_seconds
     told = ""

@@ -1,4 +1,4 @@
-"""What the handlers work with, made once at start."""
+"""The dependencies of the handlers, created once at start."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -19,8 +19,10 @@ from paploss.jobs.queue import TrialQueue
 
 @dataclass(frozen=True)
 class Services:
-    """Settings, the connections to the database and to Redis, who asks and how often, and the loops. All but `callers`,
-    `rates` and `streams` are safe to use from threads."""
+    """Settings, the connections to the database and to Redis, callers and their rates, and the loops.
+
+    All but `callers`, `rates` and `streams` are safe to use from threads.
+    """
 
     settings: Settings
     database: Database
@@ -31,7 +33,7 @@ class Services:
     readiness: Remembered[Readiness]
     driver: Loop
     scaler: Scaler | None
-    """The loop of the elastic workers; none where the operator keeps the workers."""
+    """The loop of the elastic workers; None where the operator runs the workers."""
 
 
 async def get_services(request: Request) -> Services:  # asynchronous, or FastAPI would call it in a thread

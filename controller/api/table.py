@@ -12,7 +12,7 @@ ROWS_AT_ONCE = 500
 
 
 def stream_csv(database: Database, experiment_id: str) -> Iterator[str]:
-    """The table in parts, header first; columns are those of the JSON list. Memory stays small for any search."""
+    """The table in parts, header first; columns are those of the JSON list. Memory use is bounded."""
     yield csv_line(list(TrialSummary.model_fields))
     cursor: str | None = None
     while True:

@@ -19,12 +19,13 @@ _UNTRACED = "healthz,readyz,metrics,static"
 
 
 class TracingError(Exception):
-    """Traces are asked for and cannot be made; one line for people."""
+    """Tracing is configured but cannot be started; one line for users."""
 
 
 def start_tracing(database: Database, app: "FastAPI | None" = None) -> Callable[[], None]:
-    """Trace a database, and the application that uses it, if the environment names a collector. Returns what ends it:
-    the last spans are sent, within the exporter's own time limit.
+    """Trace a database, and the application that uses it, if the environment names a collector.
+
+    Returns a function that ends it: the last spans are sent, within the exporter's own time limit.
 
     Raises:
         TracingError: the packages are not installed.

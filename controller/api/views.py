@@ -1,4 +1,4 @@
-"""From rows of the database to what the API answers with."""
+"""From rows of the database to the models of the API."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -37,12 +37,12 @@ def moment(seconds: float) -> datetime:
 
 
 def moment_or_none(seconds: float | None) -> datetime | None:
-    """As `moment`, where there may be none."""
+    """As `moment`, None for None."""
     return None if seconds is None else moment(seconds)
 
 
 def experiment_summaries(session: Session, experiments: Sequence[Experiment]) -> list[models.ExperimentSummary]:
-    """Experiments for a list, with the same few queries for any number of them."""
+    """Experiments for a list, with a fixed number of queries."""
     facts = _facts(session, experiments)
     return [models.ExperimentSummary(**_experiment(each, facts[each.id])) for each in experiments]
 
@@ -145,7 +145,7 @@ def evaluation_events(session: Session, trial_id: str) -> list[EvaluationEvent]:
 
 
 def last_metrics(trial: Trial, evaluations: Sequence[EvaluationEvent]) -> Metrics | None:
-    """What a trial measured last: its result's, or the newest of its learning curve; none before the first."""
+    """What a trial measured last: its result's, or the newest of its learning curve; None before the first."""
     if trial.metrics is not None:
         return METRICS.read(trial.metrics)
     return evaluations[-1].metrics if evaluations else None
@@ -196,7 +196,7 @@ def key_summary(key: ApiKey) -> models.KeySummary:
 
 
 def _if_readable(read: Callable[[], LossSpec]) -> LossSpec | None:
-    """A loss; none where another version of the program has stored it, and this one cannot read it."""
+    """A loss; None where another version of the program has stored it, and this one cannot read it."""
     try:
         return read()
     except UnreadableError:
@@ -213,7 +213,7 @@ class _Facts:
 
 
 def _facts(session: Session, experiments: Sequence[Experiment]) -> dict[str, _Facts]:
-    """By the experiments' ids, with a fixed number of queries."""
+    """Counts by the experiments' ids, with a fixed number of queries."""
     ids = [each.id for each in experiments]
     counts = lists.count_trials(session, ids)
     unconfirmed = [each.id for each in experiments if each.best is None and each.kind == "search"]

@@ -1,4 +1,4 @@
-"""The workers: what they last told the controller, and who waits at the queue."""
+"""The workers: what they last reported, and which wait at the queue."""
 
 from paploss.client import models
 from paploss.controller.api import views
@@ -9,7 +9,7 @@ from paploss.jobs.profiles import PROFILES
 from paploss.jobs.queue import QueueError
 
 WAITING_SECONDS = 60.0
-"""A worker that has not asked the queue for so long does not wait there any more."""
+"""A worker that has not asked the queue for this long does not count as waiting."""
 
 
 def read_workers(services: Services, cursor: str | None, limit: int) -> models.Page[models.WorkerSummary]:
@@ -39,7 +39,7 @@ def measure_fleet(services: Services) -> lists.Fleet:
 
 
 def _read_waiting(services: Services) -> dict[str, float]:
-    """Idle seconds of the workers that asked the queue lately, by name; empty where Redis does not answer."""
+    """Seconds since each worker last asked the queue, by name, of recent ones; empty where Redis does not answer."""
     with services.database.read() as session:
         classes = overview.open_classes(session) | {card.gpus for card in PROFILES.values()}
     try:

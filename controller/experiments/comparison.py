@@ -1,4 +1,4 @@
-"""The statistics of a comparison: every loss over the same seeds, each beside one reference.
+"""The statistics of a comparison: every loss over the same seeds, each against one reference.
 
 Two losses trained with the same seed share the sample order and the initial weights, so what the seed adds to both
 cancels in their difference. Losses are therefore judged by the mean paired difference d over the shared seeds, with the
@@ -7,7 +7,7 @@ distribution with n - 1 degrees of freedom. Each interval is for one difference 
 truly equal to the reference, one lies outside on average.
 
 What was not measured stays empty: one seed has no spread and no interval, and a failed training has no AP. A diverged
-one has, 0.
+one has an AP of 0.
 """
 
 import math
@@ -33,7 +33,7 @@ class Measured:
     label: str
     loss: LossSpec
     rewards: Mapping[int, float] = field(default_factory=dict)
-    """AP by seed, of those that have ended with one."""
+    """AP by seed, of the trials that ended with one."""
     failed: Sequence[int] = ()
     diverged: Sequence[int] = ()
     learning_rate_factor: float | None = None
@@ -46,7 +46,7 @@ def compare(measured: Sequence[Measured], reference: str, profile: str) -> tuple
     Args:
         measured: the losses, in order.
         reference: the label of one of them.
-        profile: a name in PROFILES, which says what published results are read beside.
+        profile: a name in PROFILES, which says which published results are comparable.
     """
     rewards = next(one.rewards for one in measured if one.label == reference)
     rows = [_compare_one(one, None if one.label == reference else rewards, profile) for one in measured]
@@ -54,7 +54,7 @@ def compare(measured: Sequence[Measured], reference: str, profile: str) -> tuple
 
 
 def paired_difference(rewards: Mapping[int, float], reference: Mapping[int, float]) -> Difference | None:
-    """Mean of rewards - reference over the seeds that both have; none where there is no such seed."""
+    """Mean of rewards - reference over the seeds that both have; None where there is no such seed."""
     shared = sorted(set(rewards) & set(reference))
     if not shared:
         return None
@@ -63,7 +63,7 @@ def paired_difference(rewards: Mapping[int, float], reference: Mapping[int, floa
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of the mean of independent values, by Student's t; none for fewer than two."""
+    """The 95 % interval of the mean of independent values, by Student's t; None for fewer than two."""
     count = len(values)
     if count < 2:
         return None
@@ -73,7 +73,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def choose_rate(results: Sequence[RateResult]) -> float:
-    """The factor with the highest AP; of equal ones the one nearest to 1, and 1 where nothing was measured."""
+    """The factor with the highest AP, in a tie the one nearest to 1; 1 where nothing was measured."""
     rated = [(one.ap, -abs(math.log(one.factor)), one.factor) for one in results if one.ap is not None]
     return max(rated)[2] if rated else 1.0
 

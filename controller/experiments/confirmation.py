@@ -1,7 +1,7 @@
 """The end of a search: the best candidates are trained again with fresh seeds, and one is chosen.
 
-The best of many noisy proxies is best partly by luck, so nothing is reported that was not measured anew. The identity,
-where every search starts, and on request the published parameters, are measured with the same seeds beside them.
+The best of many noisy proxies is best partly by chance, so only APs of new trainings are reported. The identity, where
+every search starts, and on request the published parameters, are baselines that are measured with the same seeds.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class ConfirmedLoss(Message):
 
 
 class Outcome(Message):
-    """What a search ends with, stored as `Experiment.best`."""
+    """The result of a search, stored as `Experiment.best`."""
 
     label: str  # the chosen candidate: `mean`, the algorithm's best guess, or `trial N`, the sample of that number
     loss: LossSpec
@@ -60,7 +60,7 @@ OUTCOME: Final[Schema[Outcome]] = Schema("the outcome of the search", Outcome)
 
 
 def start(session: Session, search: Experiment, spec: SearchSpec, plan: TrialPlan) -> None:
-    """Propose the confirming trials, which train as `plan` says. The caller holds the search's row lock and drives."""
+    """Propose the confirming trials, which train as `plan` says. The caller leads and holds the search's row lock."""
     algorithm, state = read_algorithm(session, search, spec)
     best = read_best_proxies(session, search.id, spec.confirm.candidates)
     samples: list[Sample[Any]] = [Sample(np.asarray(t.theta), float(t.reward or 0), None) for t in best]
@@ -90,7 +90,7 @@ def start(session: Session, search: Experiment, spec: SearchSpec, plan: TrialPla
 
 
 def conclude(session: Session, search: Experiment, spec: SearchSpec) -> None:
-    """Choose the final parameters and end the search. The caller holds the search's row lock and drives."""
+    """Choose the final parameters and end the search. The caller leads and holds the search's row lock."""
     by_label = trials_by_label(session, search.id, "confirm")
     measured = {label: _measure(label, of_label) for label, of_label in by_label.items()}
     candidates = [found for label, found in measured.items() if label not in (IDENTITY, PUBLISHED)]

@@ -8,7 +8,7 @@ from paploss.controller.store.tables import Experiment
 
 
 def create(session: Session, spec: ExperimentSpec, owner: str, idempotency: Idempotency | None = None) -> Experiment:
-    """Store an experiment, running, with the trials that its request gives; the leader does the rest.
+    """Store an experiment, running, with the trials that its request gives; the leader takes over from there.
 
     Raises:
         NotFoundError: the request names an experiment that does not exist.

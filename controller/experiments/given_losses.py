@@ -1,8 +1,8 @@
 """Comparisons and trainings: given losses, each over the same seeds.
 
-Two stages. `rates`, where it is asked for: each loss trains briefly with each factor on the learning rate. `trainings`:
-each has its rate, and trains with every seed. The choice, the trainings that follow from it and the new stage are one
-transaction.
+Two stages. `rates`, where it is requested: each loss trains briefly with each factor on the learning rate.
+`trainings`: each loss trains at its chosen rate with every seed. The choice, the trainings that follow from it and the
+new stage are one transaction.
 """
 
 import itertools
@@ -43,7 +43,7 @@ class GivenLosses:
         return "rates" if spec.learning_rates else "trainings"
 
     def count_planned(self, spec: Spec) -> int:
-        """Every loss with every seed, and with every factor before."""
+        """Every loss with every seed, and before that with every factor."""
         return len(spec.losses) * (len(spec.seeds) + len(spec.learning_rates))
 
     def count_rounds(self, spec: Spec) -> None:
@@ -66,7 +66,7 @@ class GivenLosses:
         record(session, "experiment_started", message, experiment_id=experiment.id)
 
     def is_due(self, experiment: Experiment, spec: Spec, counts: Counts, pace: Pace) -> bool:  # noqa: ARG002
-        """When all of a stage have ended."""
+        """When all trials of the stage have ended."""
         return not counts.open
 
     def advance(
@@ -88,7 +88,7 @@ class GivenLosses:
     def plan(self, spec: Spec, job_kind: JobKind) -> TrialPlan:
         """As the request says; a check of rates is as long as a proxy, and measured on `val`.
 
-        A number of epochs that was given is that of the request's own schedule.
+        A given number of epochs applies to the request's own schedule.
         """
         is_check = job_kind == "rate_check"
         overrides = spec.overrides
@@ -124,7 +124,7 @@ class GivenLosses:
     ) -> None:
         """Add a trial for each loss and seed; `losses`: label, loss and learning-rate factor.
 
-        All losses have their first seed before any has its second, so that an unfinished comparison is a fair one too.
+        All losses have their first seed before any has its second, so that an unfinished comparison is fair as well.
         """
         plan = self.plan(spec, self.job_kind)
         trials = [
@@ -146,7 +146,7 @@ class GivenLosses:
 
 
 def rate_check_seed(seeds: Sequence[int]) -> int:
-    """The one seed of the check of learning rates: none of the request's, which measure what the rate is worth."""
+    """The one seed of the check of learning rates: none of the request's, with which the chosen rate is evaluated."""
     return next(seed for seed in itertools.count() if seed not in seeds)
 
 

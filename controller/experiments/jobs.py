@@ -15,11 +15,11 @@ from paploss.jobs.losses import LossSpec
 from paploss.jobs.spec import JobSpec, PrunePoint
 
 COMPARED_TRIALS: Final = 64
-"""A trial is compared with so many before it and after it: enough for a median, few enough to be quick."""
+"""Number of trials before and after it that a trial is compared with: enough for a median, few enough to be quick."""
 
 
 def build_job(session: Session, grant: Grant) -> JobSpec:
-    """The job of a trial that has just been claimed; its first claim fixes where it stops as hopeless.
+    """The job of a trial that has just been claimed; its first claim fixes its prune points.
 
     Raises:
         UnreadableError: this version of the program cannot read what the trial or its experiment has stored.

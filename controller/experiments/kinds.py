@@ -1,4 +1,4 @@
-"""The kinds of experiments, each with all that the platform asks of it. Another kind is another entry in `KINDS`."""
+"""The interface of a kind of experiment, and the table of kinds. Another kind is another entry in `KINDS`."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
@@ -18,24 +18,24 @@ class Kind(Protocol):
     """One kind of experiment. `spec` is always the experiment's request, of the kind's own model.
 
     Functions that change rows are called by one process at a time, with the experiment's row locked, and do all that
-    they do in the caller's transaction; nothing in them is random but what follows from the request's seeds. So a
-    controller killed at any point comes to the same rows when it starts again.
+    they do in the caller's transaction; all randomness in them follows from the request's seeds. So a controller
+    killed at any point produces the same rows when it restarts.
     """
 
     def first_stage(self, spec: Any) -> Stage:
-        """The stage that it begins with."""
+        """The initial stage."""
         ...
 
     def count_planned(self, spec: Any) -> int:
-        """How many trials the request will come to, if none fails."""
+        """Total number of trials, if none fails."""
         ...
 
     def count_rounds(self, spec: Any) -> int | None:
-        """How many rounds are asked for; none for a kind without rounds."""
+        """Number of rounds; None for a kind without rounds."""
         ...
 
     def open(self, session: Session, experiment: Experiment, spec: Any) -> None:
-        """Propose the trials that the request itself gives, and record the start.
+        """Propose the first trials, where the request gives them, and record the start.
 
         Raises:
             NotFoundError, ConflictError: the request names what does not exist, or does not fit.
@@ -43,11 +43,11 @@ class Kind(Protocol):
         ...
 
     def is_due(self, experiment: Experiment, spec: Any, counts: Counts, pace: Pace) -> bool:
-        """Whether `advance` would do something; asked without a lock."""
+        """Whether `advance` would do something; called without a lock."""
         ...
 
     def advance(self, session: Session, experiment: Experiment, spec: Any, counts: Counts, pace: Pace) -> None:
-        """Do all that can be done now."""
+        """Do everything that is possible now."""
         ...
 
     def plan(self, spec: Any, job_kind: JobKind) -> TrialPlan:

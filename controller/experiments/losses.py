@@ -1,4 +1,4 @@
-"""What a theta stands for, in the terms of the search that it belongs to."""
+"""From a theta to the loss that it stands for in its search."""
 
 from collections.abc import Sequence
 

@@ -2,7 +2,7 @@
 
 What to do next is decided by `paploss.controller.search.scheduling` from counts; here the decision is carried out.
 Everything random follows from (seed, version, index), and updates commit together with the proposals that follow from
-them, so a controller killed at any point comes to the same rows when it starts again.
+them, so a controller killed at any point produces the same rows when it restarts.
 """
 
 from dataclasses import replace
@@ -15,7 +15,17 @@ from paploss.controller.experiments.algorithms import create
 from paploss.controller.experiments.losses import decode_loss, search_space
 from paploss.controller.experiments.seeds import proxy_seed
 from paploss.controller.search.algorithm import Algorithm, Sample
-from paploss.controller.search.scheduling import Action, Fail, Finish, Pace, Progress, Propose, Schedule, Update, decide
+from paploss.controller.search.scheduling import (
+    Action,
+    Fail,
+    Finish,
+    Pace,
+    Propose,
+    SearchProgress,
+    SearchSchedule,
+    Update,
+    decide,
+)
 from paploss.controller.store import rounds as store
 from paploss.controller.store.database import Session
 from paploss.controller.store.documents import TrialPlan
@@ -28,8 +38,8 @@ from paploss.controller.store.trials.proposals import NewTrial, add_trials
 
 def next_action(search: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> Action:
     """What the search has to do next."""
-    schedule = Schedule(mode=spec.mode, rounds=spec.rounds, trials_per_round=spec.trials_per_round)
-    progress = Progress(
+    schedule = SearchSchedule(mode=spec.mode, rounds=spec.rounds, trials_per_round=spec.trials_per_round)
+    progress = SearchProgress(
         updates=search.round,
         open=counts.open,
         ready=counts.ready,
@@ -43,7 +53,7 @@ def next_action(search: Experiment, spec: SearchSpec, counts: Counts, pace: Pace
 def advance(
     session: Session, search: Experiment, spec: SearchSpec, counts: Counts, *, pace: Pace, plan: TrialPlan
 ) -> bool:
-    """Update while there are rewards for it, then propose; true once all rounds are done.
+    """Update while there are enough rewards, then propose; True once all rounds are done.
 
     The caller holds the search's row lock; `counts` are read under it. `plan`: how its proxies train.
     """
@@ -110,7 +120,7 @@ class _Rounds:
         version.proposed += count
 
     def _update(self, count: int) -> None:
-        """Close the version with the rewards that it gets, and go to the next one."""
+        """Close the version with its rewards, and begin the next one."""
         ready = store.read_ready(self._session, self._search.id, count, by_time=self._spec.mode == "stream")
         numbers = {sample.round for sample in ready if sample.round is not None}
         stored = store.read_states(self._session, self._search.id, numbers)

@@ -34,7 +34,7 @@ class Search:
         record(session, "experiment_started", message, experiment_id=experiment.id)
 
     def is_due(self, experiment: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> bool:
-        """While there are rewards to learn from or trials to propose, and when all confirmations have ended."""
+        """While there are rewards for an update or trials to propose, and when all confirmations have ended."""
         if experiment.stage == "rounds":
             return not isinstance(rounds.next_action(experiment, spec, counts, pace), Wait)
         return not counts.open

@@ -1,8 +1,8 @@
-"""The leader's loop: expire leases, advance every experiment, keep the queues filled; then the same again.
+"""The leader's loop: expire leases, advance every experiment, keep the queues filled; repeat.
 
-Nothing that matters is kept between two ticks but who leads: each tick reads where things stand, so a driver may be
-killed at any point, and another one goes on. What it remembers, how fast trials go for instance, saves it work or makes
-it propose and feed a little more.
+No state that matters is kept between two ticks but the leadership: each tick reads the state anew, so a driver may be
+killed at any point, and another one continues. What it caches, such as the throughput of trials, saves work or makes it
+propose and queue a little more.
 """
 
 import logging
@@ -39,21 +39,21 @@ from paploss.jobs.queue import QueueError, TrialQueue
 logger = logging.getLogger(__name__)
 
 PAUSE_RATIO, MIN_PAUSE_SECONDS = 1.5, 0.1
-"""The loop pauses so many times as long as its tick took, at least so long, and at most `tick_seconds`: many results a
-second wake it without end, a tick for many of them costs little more than for one, and the processor is for their
-requests too."""
+"""The pause after a tick: PAUSE_RATIO times its duration, at least MIN_PAUSE_SECONDS and at most `tick_seconds`. Many
+results a second would wake the loop without end, although one tick for many of them costs little more than for one, and
+the processor also has to serve their requests."""
 
 CLEAR_SECONDS = 3600.0
-"""So often the leader looks for what was kept long enough."""
+"""How often the leader clears what has passed its retention."""
 
 LIVE_CONSUMER_SECONDS = 60.0
-"""A worker that has not asked for a trial for so long, and runs none, is not counted on."""
+"""A worker that has not asked for a trial for this long, and runs none, is not counted as live."""
 
 
 def connect(settings: Settings) -> tuple[Database, TrialQueue]:
     """The database and the queue, as a driver needs them. Nothing is connected yet."""
     database = Database(settings.resolved_database_url, silent_seconds=2 * settings.leader_lease_seconds)
-    # A term must outlast the silence of a Redis that hangs.
+    # A term must outlast the timeout of a Redis that hangs.
     return database, TrialQueue(settings.redis_url, answer_seconds=settings.leader_lease_seconds / 3)
 
 
@@ -62,13 +62,13 @@ class Loop(Protocol):
 
     @property
     def leads(self) -> bool:
-        """Whether it drives at this moment."""
+        """Whether it leads now."""
 
     def run(self) -> None:
-        """Go on until `stop` is called."""
+        """Run until `stop` is called."""
 
     def wake(self) -> None:
-        """Ask for a look now: something has changed. Callable from any thread."""
+        """Ask for a tick now: something has changed. Callable from any thread."""
 
     def stop(self) -> None:
         """End `run` after the tick that it is in."""
@@ -78,26 +78,26 @@ class Driver:
     """Drives all experiments while it leads; several may run against one database, in any number of processes."""
 
     def __init__(self, database: Database, queue: TrialQueue, settings: Settings, holder: str | None = None) -> None:
-        """`holder`: a name for this driver among all, where another one than it has to know it."""
+        """`holder`: this driver's unique name, where another process has to know it."""
         self._database = database
         self._queue = queue
         self._settings = settings
         self._holder = holder or new_holder()
         self._term: Term | None = None
         self._unreadable: set[str] = set()
-        self._entered: dict[int, set[str]] = {}  # by resource class: the queue's entries after the last look
-        self._ended: dict[str, int] = {}  # by experiment: how many of its trials had ended by the last look
+        self._entered: dict[int, set[str]] = {}  # by resource class: the queue's entries after the last tick
+        self._ended: dict[str, int] = {}  # by experiment: how many of its trials had ended by the last tick
         self._clear_at = 0.0
         self._wake = threading.Event()
         self._stop = threading.Event()
 
     @property
     def leads(self) -> bool:
-        """Whether the last tick was this driver's to make."""
+        """Whether this driver led in the last tick."""
         return self._term is not None
 
     def run(self) -> None:
-        """Tick until `stop` is called; what goes wrong is logged and tried again."""
+        """Tick until `stop` is called; errors are logged, and the tick is retried."""
         while not self._stop.is_set():
             started_at = time.monotonic()
             try:
@@ -109,7 +109,7 @@ class Driver:
             took_seconds = time.monotonic() - started_at
             pause_seconds = max(PAUSE_RATIO * took_seconds, MIN_PAUSE_SECONDS)
             self._stop.wait(min(pause_seconds, self._settings.tick_seconds))
-            asleep = self._wake if self.leads else self._stop  # whoever does not lead has no use for news
+            asleep = self._wake if self.leads else self._stop  # a standby has no use for a wake-up
             asleep.wait(self._settings.tick_seconds)
             self._wake.clear()
         self._resign()
@@ -124,14 +124,14 @@ class Driver:
         self._wake.set()
 
     def tick(self) -> bool:
-        """One look at everything; false, and nothing done, where another process leads.
+        """One tick; returns False, without doing anything, where another process leads.
 
         Raises:
             LeadershipLostError: the term ended during the tick; what had been committed stands.
         """
         with self._database.write() as session:
             term = acquire(session, self._holder, self._settings.leader_lease_seconds)
-        if term != self._term:  # what went on meanwhile tells nothing of how fast
+        if term != self._term:  # what ended before this term says nothing of the throughput
             self._entered, self._ended = {}, {}
         self._term = term
         if term is None:
@@ -163,7 +163,7 @@ class Driver:
 
     def _expire_leases(self, term: Term) -> None:
         with self._database.read() as session:
-            # While nobody led, perhaps nobody could renew: every lease gets its full time from the start of a term.
+            # While there was no leader, renewals may have failed: every lease gets its full time again.
             grace_ends = term.acquired_at + self._settings.lease_seconds
             if not is_past(session, grace_ends):
                 return
@@ -173,7 +173,7 @@ class Driver:
                 transitions.expire(session, trial_id)
 
     def _clear_old(self, term: Term) -> None:
-        """Clear what was kept long enough: one experiment a tick, and when there is none left, nothing for an hour."""
+        """Clear what has passed its retention: one experiment a tick, then nothing for CLEAR_SECONDS."""
         if time.monotonic() < self._clear_at:
             return
         days = self._settings.keep_details_days
@@ -183,9 +183,9 @@ class Driver:
                 self._clear_at = time.monotonic() + CLEAR_SECONDS
 
     def _read_spec(self, term: Term, experiment: Experiment) -> ExperimentSpec | None:
-        """An experiment's request; none where this version cannot read it, because another version has stored it.
+        """An experiment's request; None where this version cannot read it, because another version has stored it.
 
-        It is then left as it is, for that version or for its owner; that is told once.
+        It is then left as it is, for that version or for its owner; the log says so once.
         """
         try:
             spec = SPEC.read(experiment.spec)
@@ -217,19 +217,19 @@ class Driver:
             logger.exception("the experiment could not be advanced", extra={"experiment": experiment.id})
 
     def _is_due(self, experiment: Experiment, spec: ExperimentSpec, pace: Pace) -> bool:
-        """A look without a lock, because most looks find nothing to do."""
+        """Checked without a lock, because most ticks find nothing to do."""
         with self._database.read() as session:
             counts = count_trials(session, experiment.id)
         return _has_failed_too_often(spec, counts) or KINDS[spec.kind].is_due(experiment, spec, counts, pace)
 
     def _ask_who_waits(self, classes: Sequence[int]) -> Mapping[int, set[str]] | None:
-        """Names of the workers that have asked for a trial lately, by resource class; none without Redis."""
+        """Names of the workers that have asked for a trial lately, by resource class; None without Redis."""
         try:
             return {
                 gpus: {c.name for c in self._queue.consumers(gpus) if c.idle_seconds < LIVE_CONSUMER_SECONDS}
                 for gpus in classes
             }
-        except QueueError as error:  # experiments advance without it, and no tick waits for its silence twice
+        except QueueError as error:  # experiments advance without it, and no tick waits for its timeout twice
             logger.warning("%s", error)
             return None
 
@@ -239,7 +239,7 @@ class Driver:
             return len(waiting | find_running_workers(session, gpus))
 
     def _count_ended(self, experiments: Sequence[Experiment]) -> Mapping[str, int]:
-        """How many trials of each experiment have ended since the last look."""
+        """How many trials of each experiment have ended since the last tick."""
         with self._database.read() as session:
             open_trials = count_open(session)
         before = self._ended
@@ -255,7 +255,7 @@ class Driver:
 
     def _feed_class(self, gpus: int, workers: int) -> None:
         present = self._queue.present(gpus)
-        # Where trials last less than a look's pause, as many as went since the last look may go until the next one.
+        # Where trials last less than the pause of a tick, as many as ended since the last one may end until the next.
         gone = len(self._entered.get(gpus, set()) - present)
         count = 2 * workers + gone + self._settings.queue_margin - len(present)
         chosen: list[str] = []

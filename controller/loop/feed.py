@@ -1,7 +1,7 @@
 """Which trials enter the queue next.
 
-A queue holds little more than the workers will take soon: whoever waits in the database can still be overtaken by a
-higher priority, or by an experiment that has had less. Each look compares the queued rows with the entries that are
+A queue holds little more than the workers will take soon: a trial in the database can still be overtaken by one of
+higher priority, or of an experiment that has had less. Each tick compares the queued rows with the entries that are
 there, so an emptied Redis is refilled and a lost entry comes back.
 """
 
@@ -12,7 +12,7 @@ from paploss.controller.store.trials.demand import Claimant
 
 
 def choose_next(claimants: Sequence[Claimant], count: int) -> list[str]:
-    """The next `count` trials: the highest priority first, among equals whoever is served least, then the older."""
+    """The next `count` trials: highest priority first; ties go to the experiment served least, then to the older."""
     heap = [(-each.priority, each.served, each.experiment_id, 0) for each in claimants]
     by_id = {each.experiment_id: each for each in claimants}
     heapq.heapify(heap)

@@ -15,9 +15,9 @@ logger = logging.getLogger(__name__)
 def claim(database: Database, settings: Settings, request: ClaimRequest) -> Lease:
     """Grant a trial to a worker.
 
-    Raises as `paploss.controller.store.trials.leases.claim`: each of its errors is a definite answer. So is that of a
-    trial which makes no job for this version, for instance of a profile that an upgrade has removed or is only about to
-    bring: a defect would be asked for again and again, by one worker after the other.
+    Raises as `paploss.controller.store.trials.leases.claim`: each of its errors is final. So is that of a trial
+    from which this version can make no job, for instance of a profile that an upgrade has removed or is about to add:
+    after a 500 one worker after the other would claim it again.
     """
     with database.write() as session:
         grant = leases.claim(session, request, settings.lease_seconds)
@@ -40,13 +40,13 @@ def claim(database: Database, settings: Settings, request: ClaimRequest) -> Leas
 
 
 def renew(database: Database, settings: Settings, request: RenewRequest) -> RenewReply:
-    """Prolong a lease. Raises as `paploss.controller.store.trials.leases.renew`."""
+    """Renew a lease. Raises as `paploss.controller.store.trials.leases.renew`."""
     with database.write() as session:
         return RenewReply(command=leases.renew(session, request, settings.lease_seconds))
 
 
 def finish(database: Database, request: ResultRequest) -> Accepted:
-    """Take a result. Raises as `paploss.controller.store.trials.leases.finish`.
+    """Store a result. Raises as `paploss.controller.store.trials.leases.finish`.
 
     A late result is kept for audit before the refusal.
     """
@@ -60,6 +60,6 @@ def finish(database: Database, request: ResultRequest) -> Accepted:
 
 
 def release(database: Database, request: ReleaseRequest) -> Accepted:
-    """Take a lease back. Raises as `paploss.controller.store.trials.leases.release`."""
+    """Release a lease. Raises as `paploss.controller.store.trials.leases.release`."""
     with database.write() as session:
         return Accepted(state=leases.release(session, request))

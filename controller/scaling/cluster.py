@@ -1,4 +1,4 @@
-"""The cluster's side of elastic workers: list, create and take back Jobs. Needs rights on Jobs and Pods, no more."""
+"""The Kubernetes API for elastic workers: list, create and delete Jobs. Needs rights on Jobs and Pods alone."""
 
 import json
 import os
@@ -53,7 +53,7 @@ class Cluster:
         return {pool: sorted(described, key=lambda job: job.ordinal) for pool, described in found.items()}
 
     def _explain(self, jobs: dict[str, list[WorkerJob]], pods: Sequence[Any]) -> None:
-        """Have the first Job of each pool that has waited long say what its events say."""
+        """Add the reason from its events to the first Job of each pool that has waited for long."""
         late = {pod.metadata.name: pod for pod in pods if waits_long(pod)}
         for of_pool in jobs.values():
             place = next((number for number, job in enumerate(of_pool) if job.pod in late), None)
@@ -63,7 +63,7 @@ class Cluster:
                 of_pool[place] = replace(of_pool[place], trouble=trouble)
 
     def create(self, pool: Pool, ordinal: int) -> None:
-        """Make the Job of this ordinal; if it is there already, made by a leader of before, that is as good."""
+        """Create the Job of this ordinal; nothing happens where an earlier leader has created it."""
         with _translated("read the ConfigMap that owns the Jobs"):
             owner: Any = self._core.read_namespaced_config_map(
                 self._pools.owner, self._pools.namespace, _request_timeout=TIMEOUT_SECONDS
@@ -73,9 +73,9 @@ class Cluster:
             self._jobs.create_namespaced_job(self._pools.namespace, manifest, _request_timeout=TIMEOUT_SECONDS)
 
     def withdraw(self, job: WorkerJob) -> None:
-        """Take a Job back whose pod has not begun; nothing happens where it has moved on since it was listed."""
+        """Delete a Job whose pod has not started; nothing happens where it has changed since it was listed."""
         # The pod goes first, and only as it was listed: bound to a node meanwhile, it has another version.
-        with _translated("take back a worker that waits"), _unless_changed():
+        with _translated("delete a worker that waits"), _unless_changed():
             if job.pod:
                 as_listed = client.V1Preconditions(resource_version=job.pod_version)
                 self._core.delete_namespaced_pod(
@@ -123,7 +123,7 @@ def connect() -> None:
     Raises:
         ClusterError: there is neither.
     """
-    try:  # not load_config, which prints to standard output in every pod that there is no KUBECONFIG
+    try:  # not load_config, which prints to standard output of every pod that there is no KUBECONFIG
         if os.environ.get("KUBECONFIG"):
             config.load_kube_config()  # type: ignore[no-untyped-call]
         else:
@@ -133,7 +133,7 @@ def connect() -> None:
 
 
 def _list_all(method: Callable[..., Any], pools: Pools) -> Sequence[Any]:
-    """Every object of the release, page by page; from the start again where the list grew too old (410)."""
+    """Every object of the release, page by page; from the start again where the list has expired (410)."""
     selector = ",".join(f"{name}={value}" for name, value in sorted(pools.labels.items()))
     for _ in range(3):
         items: list[Any] = []

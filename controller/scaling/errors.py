@@ -1,4 +1,4 @@
-"""What can go wrong about elastic workers; every text is for people."""
+"""Errors of elastic workers; every text is shown to users."""
 
 
 class PoolsError(ValueError):

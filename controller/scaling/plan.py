@@ -1,12 +1,12 @@
-"""What to do about a pool's Jobs, decided from a listing alone: create some, take back some, or wait.
+"""What to do about a pool's Jobs, decided from a listing alone: create some, delete some, or wait.
 
-A Job that runs is never touched: a worker without work ends by itself, so the pool shrinks without anybody being
-killed. Only Jobs whose pod has not begun are taken back, when they are too many or of an outdated template. Workers
-that are deleted, evicted or preempted are no failures: others take their places at once.
+A Job that runs is never touched: a worker without work ends by itself, so the pool shrinks without killing a worker.
+Only Jobs whose pod has not started are deleted, when they are too many or of an outdated template. Workers that are
+deleted, evicted or preempted are no failures: they are replaced at once.
 
-When something is in the way (a pod cannot be scheduled, an image not be pulled, a worker fails) that is a strike, and
-from then on one Job at a time is tried, after a delay that doubles with each strike. Work that goes well again ends it.
-The first batch is not held back: an autoscaler or a quota manager has to see all that is wanted.
+When something fails (a pod cannot be scheduled, an image cannot be pulled, a worker fails) the pool backs off: one Job
+at a time is created, after a delay that doubles with each failure. A worker that runs well resets the delay. The first
+batch is created at once: an autoscaler or a quota manager has to see the whole demand.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,13 +19,13 @@ from paploss.controller.scaling.pools import Pool
 JobState = Literal["suspended", "waiting", "starting", "running", "leaving", "succeeded", "failed"]
 
 BURST = 20
-"""Jobs created in one look, at most: the others follow in the next."""
+"""Most Jobs created in one pass; the others follow in the next."""
 FIRST_DELAY_SECONDS = 15.0
 LONGEST_DELAY_SECONDS = 600.0
 LASTING_SECONDS = 60.0
-"""A worker that has run for so long shows that the pool works, a Job that has no pod for so long that it does not."""
+"""A worker that has run for this long shows that the pool works; a Job that has no pod by then, that it does not."""
 SLOW_START_SECONDS = 600.0
-"""A pod that has had a node for so long and does not run is told: large images take minutes, hardly more."""
+"""A pod that has had a node for this long and does not run is reported: a large image takes minutes, hardly more."""
 SLOW_START = (
     "{} has a node and has not begun for 10 minutes; `kubectl describe pod` tells why (a volume or a Secret that "
     "cannot be mounted, a large image)"
@@ -42,12 +42,12 @@ class WorkerJob:
     resource_version: str
     ordinal: int
     template: str
-    """Digest of the manifest that it was made from."""
+    """Digest of the manifest that it was created from."""
     state: JobState
     """Of the pod that stays. suspended: a quota manager holds it · waiting: its pod has no node, or cannot start ·
-    starting: its pod has · leaving: its pods are being deleted, no other follows."""
+    starting: its pod has a node · leaving: its pods are being deleted, no other follows."""
     trouble: str = ""
-    """Why its pod cannot begin, or how its worker failed; empty when all is well, and where it was disrupted."""
+    """Why its pod cannot start, or how its worker failed; empty otherwise, and where it was disrupted."""
     pod: str = ""
     pod_version: str = ""
     leaving: int = 0
@@ -66,23 +66,23 @@ class WorkerJob:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one look at a pool has led to."""
+    """What to do in one pool."""
 
     create: Sequence[int]
     """Ordinals of new Jobs."""
     withdraw: Sequence[WorkerJob]
-    """Jobs to be taken back; their pods have not begun."""
+    """Jobs to be deleted; their pods have not started."""
     clear: Sequence[WorkerJob]
     """Jobs that ended long enough ago."""
     trouble: str
-    """What is in the way, for people; empty when nothing is."""
+    """What keeps workers from starting, for users; empty when nothing does."""
 
 
 @dataclass
-class Patience:
-    """What a pool's Jobs have been through since this process began to lead. Times are of one monotonic clock."""
+class BackOff:
+    """The back-off of a pool since this process began to lead. Times are of one monotonic clock."""
 
-    strikes: int = 0
+    level: int = 0
     retry_at: float = 0.0
     trouble: str = ""
     _failed: bool = False
@@ -90,7 +90,7 @@ class Patience:
     _since: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def observe(self, jobs: Sequence[WorkerJob], time: float) -> None:
-        """Take note of a listing."""
+        """Update from a listing."""
         news = [job for job in jobs if job.ended and job.uid not in self._ended]
         self._ended = {job.uid: self._ended.get(job.uid, time) for job in jobs if job.ended}
         phases = {job.uid: (job.uid, _phase(job)) for job in jobs if job.stays}
@@ -107,33 +107,33 @@ class Patience:
         ]
         if failures:
             self._failed = True
-            self.strike(failures[0], time)
+            self.raise_level(failures[0], time)
         elif obstacles:
             self.trouble = obstacles[0]
-            if not self.strikes:
-                self.strike(obstacles[0], time)
+            if not self.level:
+                self.raise_level(obstacles[0], time)
         elif self._failed and jobs and not any(job.state in ("running", "succeeded") for job in (*lasting, *news)):
             pass  # one that has only just begun proves nothing after a failure
         else:
-            self.strikes, self.trouble, self._failed = 0, "", False
+            self.level, self.trouble, self._failed = 0, "", False
 
     def seconds_since_end(self, job: WorkerJob, time: float) -> float:
         """How long ago an ended Job was first seen to have ended; 0 for others."""
         return time - self._ended.get(job.uid, time)
 
-    def strike(self, trouble: str, time: float) -> None:
+    def raise_level(self, trouble: str, time: float) -> None:
         """Wait longer than before."""
         self.trouble = trouble
-        self.retry_at = time + min(FIRST_DELAY_SECONDS * 2**self.strikes, LONGEST_DELAY_SECONDS)
-        self.strikes += 1
+        self.retry_at = time + min(FIRST_DELAY_SECONDS * 2**self.level, LONGEST_DELAY_SECONDS)
+        self.level += 1
 
     def allow(self, missing: int, time: float) -> int:
         """How many of the missing Jobs may be created now."""
-        if missing <= 0 or not self.strikes:
+        if missing <= 0 or not self.level:
             return max(0, min(missing, BURST))
         if time < self.retry_at:
             return 0
-        self.strike(self.trouble, time)
+        self.raise_level(self.trouble, time)
         return 1
 
 
@@ -147,7 +147,7 @@ def decide(
     jobs: Sequence[WorkerJob],
     *,
     template: str,
-    patience: Patience,
+    back_off: BackOff,
     keep_ended_seconds: float,
     time: float,
 ) -> Plan:
@@ -158,11 +158,11 @@ def decide(
         wanted_trials: trials that this pool should run at the same time.
         jobs: all its Jobs that are there, ended ones included.
         template: digest of the manifest that new ones are made from.
-        patience: what is known from earlier looks; brought up to date here.
+        back_off: the back-off from earlier passes; updated here.
         keep_ended_seconds: how long ended Jobs stay, with their pods' logs.
         time: now, in seconds of a monotonic clock.
     """
-    patience.observe(jobs, time)
+    back_off.observe(jobs, time)
     staying = [job for job in jobs if job.stays]
     leaving = sum(job.leaving for job in jobs)
     target = min(max(-(-wanted_trials // pool.slots), pool.minimum), pool.maximum)
@@ -173,10 +173,10 @@ def decide(
     missing = min(target, pool.maximum - leaving) - len(staying)
     free = _free_ordinals({job.ordinal for job in jobs})
     return Plan(
-        create=[next(free) for _ in range(patience.allow(missing, time))],
+        create=[next(free) for _ in range(back_off.allow(missing, time))],
         withdraw=[*outdated, *surplus],
-        clear=[job for job in jobs if job.ended and patience.seconds_since_end(job, time) >= keep_ended_seconds],
-        trouble=patience.trouble,
+        clear=[job for job in jobs if job.ended and back_off.seconds_since_end(job, time) >= keep_ended_seconds],
+        trouble=back_off.trouble,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a Job and its pods say: how far a worker is, what keeps it from starting, how it ended. Reads, asks nobody.
+"""From a Job and its pods, as listed, to the state of a worker: its phase, what keeps it from starting, how it ended.
 
 A pod that is being deleted runs on until its worker has left a checkpoint. Meanwhile Kubernetes before 1.29 starts
 another pod of the same Job and may call the Job complete when the first one ends, although the second runs; 1.25 to
@@ -36,7 +36,7 @@ _COUNTED_FAILURES = frozenset({"BackoffLimitExceeded", "PodFailurePolicy"})
 
 
 def describe(job: Any, pods: Sequence[Any]) -> WorkerJob:
-    """A Job with the pods that are labelled as its own."""
+    """A Job with the pods that carry its label."""
     live = [pod for pod in pods if not _has_ended(pod)]
     staying = [pod for pod in live if not pod.metadata.deletion_timestamp]
     pod = max(staying, key=lambda found: str(found.metadata.creation_timestamp), default=None)
@@ -56,7 +56,7 @@ def describe(job: Any, pods: Sequence[Any]) -> WorkerJob:
 
 
 def describe_orphans(name: str, pods: Sequence[Any]) -> WorkerJob | None:
-    """Pods whose Job is gone, as one that is leaving; none where all have ended."""
+    """Pods whose Job is gone, as a Job that is leaving; None where all have ended."""
     live = [pod for pod in pods if not _has_ended(pod)]
     if not live:
         return None
@@ -65,7 +65,7 @@ def describe_orphans(name: str, pods: Sequence[Any]) -> WorkerJob | None:
 
 
 def find_obstacle(pod: Any) -> str:
-    """Why a pending pod cannot begin; empty where it only needs time."""
+    """Why a pending pod cannot start; empty where it only needs time."""
     for container in (*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ())):
         waiting = container.state.waiting if container.state else None
         if waiting and waiting.reason in _IMPEDING:
@@ -109,7 +109,7 @@ def _read_pod(pod: Any) -> tuple[JobState, str]:
 
 
 def _describe_failure(condition: Any, pods: Iterable[Any]) -> str:
-    """How a worker failed, by its pod's last words; empty where it was deleted, evicted or preempted."""
+    """How a worker failed, by its pod's termination message; empty where it was deleted, evicted or preempted."""
     for pod in pods:
         if not _has_ended(pod) or _was_disrupted(pod):
             continue
@@ -139,5 +139,5 @@ def _was_disrupted(pod: Any) -> bool:
         return True
     if any(found.type == "DisruptionTarget" and found.status == "True" for found in pod.status.conditions or ()):
         return True
-    # A pod that goes beyond its own limits is evicted too, and would be each time.
+    # A pod that exceeds its own limits is evicted too, and would be each time.
     return pod.status.reason in _DISRUPTIONS and "exceed" not in (pod.status.message or "")

@@ -25,7 +25,7 @@ class Pool(BaseModel):
 
     @property
     def template(self) -> str:
-        """Digest of the manifest, which tells Jobs made from it from those of an earlier one."""
+        """Digest of the manifest; Jobs created from an earlier one have another."""
         return hashlib.sha256(json.dumps(self.job, sort_keys=True).encode()).hexdigest()[:16]
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""What the pod of `helm test` does with the cluster: tells which pods have no node, and goes with its release."""
+"""What the pod of `helm test` does with the cluster: reports pods without a node, and is deleted with its release."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ class Release:
         self._core = client.CoreV1Api()
 
     def find_waiting(self) -> list[str]:
-        """A line for each pod that has had no node for over a minute, with the reason; what is refused is one too."""
+        """A line for each pod without a node for over a minute, with the reason; a refused request is a line too."""
         try:
             pods: Any = self._core.list_namespaced_pod(
                 self._namespace,

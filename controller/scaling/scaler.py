@@ -1,4 +1,4 @@
-"""The loop of the elastic workers: while this process leads, compare what is wanted with what is there, and act."""
+"""The loop of the elastic workers: while this process leads, compare the wanted Jobs with those there are, and act."""
 
 import logging
 import threading
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from paploss.controller.scaling.errors import ClusterError
-from paploss.controller.scaling.plan import Patience, Plan, WorkerJob, decide, share_out
+from paploss.controller.scaling.plan import BackOff, Plan, WorkerJob, decide, share_out
 from paploss.controller.scaling.pools import Pool, Pools
 from paploss.controller.store.database import Database, DatabaseError
 from paploss.controller.store.events import record
@@ -27,7 +27,7 @@ _LONGEST_PAUSE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class _Told:
-    """What was last said about a pool, and which searches have it in their logs."""
+    """The last message about a pool, and which searches have it in their logs."""
 
     trouble: str = ""
     searches: Set[str] = frozenset()
@@ -44,7 +44,7 @@ class Scaler:
         self._pools = pools
         self._leads = leads
         self._pause_seconds = pause_seconds
-        self._patience = {pool.name: Patience() for pool in pools.pools}
+        self._back_offs = {pool.name: BackOff() for pool in pools.pools}
         self._told: dict[str, _Told] = {}
         self._refusals = 0
         self._stop = threading.Event()
@@ -55,12 +55,12 @@ class Scaler:
         return [pool.name for pool in self._pools.pools]
 
     def run(self) -> None:
-        """Look again and again until `stop` is called; what goes wrong is logged, told, and tried again."""
+        """Run until `stop` is called; errors are logged, written to the searches' logs, and retried."""
         pause = self._pause_seconds
         while not self._stop.wait(pause):
             pause = self._pause_seconds
             if not self._leads():
-                self._patience = {pool.name: Patience() for pool in self._pools.pools}
+                self._back_offs = {pool.name: BackOff() for pool in self._pools.pools}
                 self._told.clear()
                 continue
             try:
@@ -74,11 +74,11 @@ class Scaler:
                 logger.exception("the loop of the elastic workers met a defect and will try again")
 
     def stop(self) -> None:
-        """End `run` after the look that it is in."""
+        """End `run` after the current pass."""
         self._stop.set()
 
     def look(self) -> None:
-        """One look at everything.
+        """One pass over all pools.
 
         Raises:
             ClusterError: the cluster cannot be reached, or refuses; the searches' logs say so.
@@ -93,13 +93,13 @@ class Scaler:
                 self._tell(pool, str(error))
             raise
         for pool in self._pools.pools:
-            patience = self._patience[pool.name]
+            back_off = self._back_offs[pool.name]
             plan = decide(
                 pool,
                 shares[pool.name],
                 jobs[pool.name],
                 template=pool.template,
-                patience=patience,
+                back_off=back_off,
                 keep_ended_seconds=self._pools.keep_ended_seconds,
                 time=time.monotonic(),
             )
@@ -113,26 +113,26 @@ class Scaler:
             self._dissolve(name, jobs[name])
 
     def _dissolve(self, pool: str, jobs: Sequence[WorkerJob]) -> None:
-        """Take back what waits in a pool that is configured no more; its running workers end when they are idle."""
+        """Delete waiting Jobs of a pool that is no longer configured; its running workers end when they are idle."""
         for job in jobs:
             if job.ended:
                 self._cluster.clear(job)
             elif job.state in ("suspended", "waiting"):
-                logger.info("pool %s is no more: taking back %s, which has not begun", pool, job.name)
+                logger.info("pool %s is no longer configured: deleting %s, which has not started", pool, job.name)
                 self._cluster.withdraw(job)
 
     def _carry_out(self, pool: Pool, plan: Plan) -> None:
         for job in plan.clear:
             self._cluster.clear(job)
         for job in plan.withdraw:
-            logger.info("pool %s: taking back %s, which has not begun", pool.name, job.name)
+            logger.info("pool %s: deleting %s, which has not started", pool.name, job.name)
             self._cluster.withdraw(job)
         for ordinal in plan.create:
             logger.info("pool %s: creating worker %d", pool.name, ordinal)
             self._cluster.create(pool, ordinal)
 
     def _tell(self, pool: Pool, trouble: str) -> None:
-        """Write what is in the way to the log of all when it changes, and to that of each search that waits for it."""
+        """When what keeps workers from starting changes, log it globally and in the log of each waiting search."""
         told = self._told.get(pool.name) or self._recall(pool)
         changed = trouble != told.trouble
         if not changed and not trouble:
@@ -153,7 +153,7 @@ class Scaler:
         self._told[pool.name] = _Told(trouble, waiting)
 
     def _recall(self, pool: Pool) -> _Told:
-        """What the leader before said of a pool: it stands until somebody says otherwise."""
+        """The previous leader's message about a pool: it holds until there is another."""
         prefix = lists.obstacle_prefix(pool.name)
         with self._database.read() as session:
             standing = lists.standing_obstacles(session, [pool.name])

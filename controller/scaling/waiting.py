@@ -1,4 +1,4 @@
-"""Why a pod has no node: what the scheduler says of it, and what is said of the claims that it waits for."""
+"""Why a pod has no node: the scheduler's reason, and the events of the volume claims that it waits for."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -7,11 +7,11 @@ from typing import Any
 from paploss.controller.scaling.pods import find_obstacle
 
 WAIT_SECONDS = 60.0
-"""A pod that has had no node for so long is told of."""
+"""A pod that has had no node for this long is reported."""
 TIMEOUT_SECONDS = (5, 30)
-"""To connect, and for an answer."""
+"""To connect, and to read the answer."""
 _TELLING = frozenset({"FailedBinding", "ProvisioningFailed"})
-"""Events of claims that are of type Normal although nothing goes on."""
+"""Events of claims that have the type Normal although the claim is stuck."""
 
 
 def waits_long(pod: Any) -> bool:

@@ -20,7 +20,7 @@ Mode = Literal["round", "stream"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
+class SearchSchedule:
     """The settings of one search.
 
     Raises ValueError where a number is below its least value.
@@ -42,7 +42,7 @@ class Schedule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class SearchProgress:
     """Where a search stands; proxy trials only."""
 
     updates: int
@@ -103,7 +103,7 @@ class Fail:
 Action = Propose | Update | Wait | Finish | Fail
 
 
-def decide(schedule: Schedule, progress: Progress) -> Action:
+def decide(schedule: SearchSchedule, progress: SearchProgress) -> Action:
     """The one next action. Carry it out, bring `progress` up to date, and ask again until the answer is to wait or end.
 
     A search that finishes leaves no trial open: no more are proposed than the updates still to come will consume.
@@ -119,7 +119,7 @@ def decide(schedule: Schedule, progress: Progress) -> Action:
             assert_never(schedule.mode)
 
 
-def _decide_round(schedule: Schedule, progress: Progress) -> Action:
+def _decide_round(schedule: SearchSchedule, progress: SearchProgress) -> Action:
     if progress.open:
         return Wait()
     if progress.ready >= 2:
@@ -129,7 +129,7 @@ def _decide_round(schedule: Schedule, progress: Progress) -> Action:
     return Propose(schedule.trials_per_round - progress.ready)
 
 
-def _decide_stream(schedule: Schedule, progress: Progress) -> Action:
+def _decide_stream(schedule: SearchSchedule, progress: SearchProgress) -> Action:
     n = schedule.trials_per_round
     if progress.ready >= n:
         return Update(n)
@@ -146,7 +146,7 @@ def _decide_stream(schedule: Schedule, progress: Progress) -> Action:
     return Propose(count) if count > 0 else Wait()
 
 
-def _too_many_failures(schedule: Schedule, progress: Progress) -> Fail | None:
+def _too_many_failures(schedule: SearchSchedule, progress: SearchProgress) -> Fail | None:
     if progress.unrewarded <= schedule.max_replacements * schedule.trials_per_round:
         return None
     return Fail(

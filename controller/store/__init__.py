@@ -1,1 +1,1 @@
-"""The truth: tables, their migrations, and every transition between states, each one transaction."""
+"""The database: tables, their migrations, and every state transition, each one transaction."""

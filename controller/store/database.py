@@ -33,15 +33,15 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 
 __all__ = ["UNAVAILABLE", "UNSTORABLE", "Database", "DatabaseError", "Session"]
-"""What the rest of the controller may have of SQLAlchemy."""
+"""What the rest of the controller may import of SQLAlchemy."""
 
 UNAVAILABLE: tuple[type[DatabaseError], ...] = (
     OperationalError,
-    InternalError,  # the server has ended a transaction whose client was silent for too long
+    InternalError,  # the server has ended an idle transaction
     InterfaceError,
     PoolTimeoutError,
 )
-"""The database does not answer: the same may succeed later."""
+"""The database does not answer; a retry may succeed."""
 UNSTORABLE: type[DatabaseError] = DataError
 """The database cannot hold a value."""
 
@@ -53,7 +53,7 @@ _PATIENCE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # milliseconds
 }
-"""When a connection to PostgreSQL over a broken network is given up: libpq waits for hours. A URL may say other."""
+"""When a connection to PostgreSQL over a broken network is given up: libpq waits for hours. The URL may override it."""
 
 
 class now(FunctionElement[float]):  # noqa: N801 (reads as the SQL function that it is)
@@ -75,23 +75,23 @@ def _now_sqlite(_element: now, _compiler: SQLCompiler, **_options: Any) -> str:
 
 
 def read_clock(session: Session) -> float:
-    """The database's time at this moment: seconds since 1970, UTC."""
+    """The database's current time: seconds since 1970, UTC."""
     return session.execute(select(now())).scalar_one()
 
 
 def is_past(session: Session, moment: float) -> bool:
-    """Whether a moment (seconds since 1970, UTC) is over by the database's clock."""
+    """Whether a time (seconds since 1970, UTC) has passed by the database's clock."""
     return session.execute(select(now() >= moment)).scalar_one()
 
 
 def is_one_of(column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
-    """`column IN values`, for values that never change: SQLAlchemy writes the list of an IN anew each time."""
+    """`column IN values`, for values that never change: SQLAlchemy compiles the list of an IN again each time."""
     return or_(*(column == value for value in values))
 
 
 def table_of(model: type[DeclarativeBase]) -> Table:
-    """The bare table of a model, for statements that the ORM has no part in: what it does about an INSERT or UPDATE
-    costs more than the statement."""
+    """The table of a model, for statements that bypass the ORM: its work around an INSERT or UPDATE costs more than the
+    statement."""
     return cast(Table, model.__table__)
 
 
@@ -105,15 +105,15 @@ class Database:
 
     Safe to use from several threads. SQLite has one writer at a time; the others wait for it, BUSY_TIMEOUT_SECONDS at
     most.
-    After a restart of PostgreSQL the first use of the pool fails, and the pool then makes its connections anew: whoever
-    calls retries, as a worker does with any 5xx. That is cheaper than asking the server before each transaction.
+    After a restart of PostgreSQL the first use of the pool fails, and the pool then reconnects. Callers retry, as a
+    worker does with any 5xx. That is cheaper than a ping before each transaction.
     """
 
     def __init__(self, url: str, silent_seconds: float = 30) -> None:
         """Prepare the engine; the first connection is made on first use. `url` is an SQLAlchemy URL.
 
-        `silent_seconds`: a transaction whose client says nothing for so long is ended by PostgreSQL. A controller that
-        froze or was cut off in the middle of one would else hold its locks, the leader's row among them, for hours.
+        `silent_seconds`: PostgreSQL ends a transaction that has been idle for this long. A controller that froze or was
+        cut off within one would otherwise hold its locks, the leader's row among them, for hours.
         """
         self.url = make_url(url)
         if self.url.get_backend_name() == "sqlite":
@@ -121,7 +121,7 @@ class Database:
         else:
             self.url = self.url.set(drivername="postgresql+psycopg")
             self.engine = _postgres_engine(self.url, silent_seconds)
-        # Each statement of PostgreSQL sees what is committed by then, inside a transaction or not: without one, two of
+        # Each statement of PostgreSQL sees what is committed by then, in a transaction or not: without one, two of
         # three messages to the server are saved.
         reading = {"readonly": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._reader = self.engine.execution_options(**reading)
@@ -139,7 +139,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session for reading; it never waits for a writer, and what is changed in its objects is thrown away."""
+        """A session for reading; it never waits for a writer, and changes to its objects are discarded."""
         with Session(self._reader, expire_on_commit=False, autoflush=False) as session:
             yield session
 
@@ -156,7 +156,7 @@ def _postgres_engine(url: URL, silent_seconds: float) -> Engine:
 
     @event.listens_for(engine, "connect")
     def limit_silence(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-        # By a statement, because connection poolers refuse such options when they are connected to.
+        # By a statement, because connection poolers refuse such options at connect time.
         cursor = connection.cursor()
         cursor.execute(f"SET idle_in_transaction_session_timeout = {round(silent_seconds * 1000)}")
         cursor.close()

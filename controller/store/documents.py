@@ -13,7 +13,7 @@ from paploss.jobs.spec import JobResult, Message, Metrics, Overrides
 class TrialPlan(Message):
     """How a trial trains, fixed when it is proposed; its loss, seed and learning-rate factor are columns.
 
-    What is the same for a whole experiment (profile, data set, GPUs) is in the experiment's request.
+    What all trials of an experiment share (profile, data set, GPUs) is in the experiment's request.
     """
 
     schedule: Literal["proxy", "final"]

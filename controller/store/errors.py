@@ -1,8 +1,8 @@
-"""Why the store refuses; the API turns each into a status code."""
+"""Errors of the store; the API maps each to a status code."""
 
 
 class StoreError(Exception):
-    """Base of all refusals; its text is for people."""
+    """Base of these errors; the text is shown to users."""
 
 
 class NotFoundError(StoreError):
@@ -10,15 +10,15 @@ class NotFoundError(StoreError):
 
 
 class ConflictError(StoreError):
-    """The present state does not allow it, or another attempt holds the trial (409)."""
+    """The current state does not allow it, or another attempt holds the trial (409)."""
 
 
 class GoneError(StoreError):
-    """The trial has ended; whoever still trains it is to stop (410)."""
+    """The trial has ended; a worker that still trains it must stop (410)."""
 
 
 class LateResultError(ConflictError):
-    """A result came after its trial was claimed again or ended (409); it is to be kept for audit."""
+    """A result came after its trial was claimed again or ended (409); it is kept for audit."""
 
     def __init__(self, message: str, attempt: int) -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class LateResultError(ConflictError):
 
 
 class LeadershipLostError(StoreError):
-    """Another process drives now, or this one's term has run out; its transaction must not commit."""
+    """Another process leads now, or this one's term has expired; its transaction must not commit."""
 
 
 class SchemaError(StoreError):

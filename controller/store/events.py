@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 _ADD = insert(table_of(Event))
 _UNTOLD = "untold"
-"""Key in a session's info: lines for the process's own log, told once they are committed."""
+"""Key in a session's info: lines for the process's own log, written there after the commit."""
 
 
 def record(
@@ -55,7 +55,7 @@ def record(
     worker: str | None = None,
     level: Level = "info",
 ) -> None:
-    """Add a line to the log, as part of the transaction that it tells of; the process's own log has it afterwards."""
+    """Add a line to the event log, in the transaction that it describes; the process's own log gets it on commit."""
     fields = {"event": kind, "experiment": experiment_id, "trial": trial_id, "worker": worker}
     session.info.setdefault(_UNTOLD, []).append((level, message, fields))
     session.execute(

@@ -1,4 +1,4 @@
-"""The rows of experiments, and every change of an experiment's state by request. Repeating one is harmless.
+"""The rows of experiments, and every state change of an experiment by request. All are idempotent.
 
     running -> paused, cancelled, succeeded, failed        paused -> running, cancelled
 
@@ -72,12 +72,12 @@ def list_waiting_for(session: Session, gpus: int) -> set[str]:
 
 
 def find_experiment(session: Session, experiment_id: str) -> Experiment | None:
-    """The experiment; none where there is no such one."""
+    """The experiment, or None."""
     return session.get(Experiment, experiment_id)
 
 
 def lock_experiment(session: Session, experiment_id: str) -> Experiment:
-    """The experiment, its row locked until the end of the transaction, as it is now.
+    """The experiment as it is now, its row locked until the end of the transaction.
 
     Raises:
         NotFoundError: no such experiment.
@@ -94,7 +94,7 @@ def lock_experiment(session: Session, experiment_id: str) -> Experiment:
 
 
 def pause_experiment(session: Session, experiment_id: str) -> Experiment:
-    """Let nothing more be claimed; running trials are released with a checkpoint, charged to no budget.
+    """Stop claims; running trials are released with a checkpoint and charged to no budget.
 
     Raises:
         NotFoundError: no such experiment.
@@ -110,7 +110,7 @@ def pause_experiment(session: Session, experiment_id: str) -> Experiment:
 
 
 def resume_experiment(session: Session, experiment_id: str) -> Experiment:
-    """Go on after a pause.
+    """Resume after a pause.
 
     Raises:
         NotFoundError: no such experiment.
@@ -126,7 +126,7 @@ def resume_experiment(session: Session, experiment_id: str) -> Experiment:
 
 
 def cancel_experiment(session: Session, experiment_id: str) -> Experiment:
-    """End it and its open trials; workers are told with their next renewal.
+    """Cancel it and its open trials; workers learn of it at their next renewal.
 
     Raises:
         NotFoundError: no such experiment.
@@ -151,7 +151,7 @@ def end_experiment(session: Session, experiment: Experiment, state: ExperimentSt
 
 
 def delete_experiment(session: Session, experiment_id: str) -> None:
-    """Delete a final experiment with everything that belongs to it; its id is remembered, for the sake of its files.
+    """Delete a final experiment with everything that belongs to it; its id is kept, so that its files can be removed.
 
     Raises:
         NotFoundError: no such experiment.
@@ -171,7 +171,7 @@ def new_experiment_id() -> str:
 
 
 def find_known(session: Session, owner: str, idempotency: Idempotency | None) -> Experiment | None:
-    """What the same request has made before; none where it has not.
+    """What an earlier request with this key created, or None.
 
     Raises:
         ConflictError: the key was used for another request.
@@ -187,7 +187,7 @@ def find_known(session: Session, owner: str, idempotency: Idempotency | None) ->
 
 
 def remember(session: Session, experiment: Experiment, idempotency: Idempotency | None) -> None:
-    """Keep what a request has made, for `find_known`.
+    """Store what a request created, for `find_known`.
 
     Raises:
         ConflictError: the key is being used by another request at this moment.

@@ -1,6 +1,6 @@
-"""Who drives. One row with an epoch and an expiry, which every driving transaction checks and holds.
+"""Leader election: one row with an epoch and an expiry, which every transaction of the leader checks and locks.
 
-A row and not a database lock, because it works on SQLite and behind a connection pooler as well. While a driving
+A row and not a database lock, because it works on SQLite and behind a connection pooler as well. While such a
 transaction is open, nobody can take the row over, so two leaders' changes never interleave.
 """
 
@@ -23,7 +23,7 @@ _ROW = 1
 
 @dataclass(frozen=True)
 class Term:
-    """One period of leadership: good until it is not renewed in time."""
+    """One term of leadership; it expires unless it is renewed in time."""
 
     holder: str
     epoch: int
@@ -31,17 +31,17 @@ class Term:
 
 
 def new_holder() -> str:
-    """A name for a possible leader; a restarted controller is another one."""
+    """A name for a candidate; a restarted controller gets a new one."""
     return f"{socket.gethostname()}-{secrets.token_hex(4)}"
 
 
 def acquire(session: Session, holder: str, lease_seconds: float) -> Term | None:
-    """Renew this holder's term, or take over where the last one has run out; none if somebody else leads."""
+    """Renew this holder's term, or take over where the last one has expired; None if another process leads."""
     return _renew(session, holder, lease_seconds) or _take_over(session, holder, lease_seconds)
 
 
 def resign(session: Session, term: Term) -> None:
-    """End the term, so that the next leader need not wait for its end."""
+    """End the term early, so that the next leader need not wait for its expiry."""
     session.execute(update(Leader).where(*_is(term)).values(expires_at=now()))
 
 
@@ -49,7 +49,7 @@ def check(session: Session, term: Term) -> None:
     """Make the transaction one of this term: nobody takes over before it ends.
 
     Raises:
-        LeadershipLostError: the term has run out or somebody else leads.
+        LeadershipLostError: the term has expired or another process leads.
     """
     held = session.scalar(select(Leader.epoch).where(*_is(term), Leader.expires_at > now()).with_for_update(read=True))
     if held is None:
@@ -69,7 +69,7 @@ def drive(database: Database, term: Term) -> Iterator[Session]:
 
 
 def find_leader(session: Session) -> Leader | None:
-    """The present leader; none while there is none."""
+    """The current leader, or None."""
     return session.scalar(select(Leader).where(Leader.expires_at > now()))
 
 

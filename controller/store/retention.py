@@ -1,6 +1,6 @@
-"""What is not kept for ever. Settings say how many days; times are the database's.
+"""Retention: what is deleted after a number of days. The settings give the days; times are the database's.
 
-Searches, rounds, trials and attempts stay: they are what was found, and small. What goes are log lines, log tails,
+Searches, rounds, trials and attempts stay: they are the results, and small. Deleted are log lines, log tails,
 learning curves and late results of searches that ended long ago.
 """
 
@@ -27,16 +27,16 @@ from paploss.jobs.ids import experiment_of
 
 DAY_SECONDS = 86_400.0
 _WORKER_DAYS = 7.0
-"""A worker that was not seen for so long does not come back: a pod has a new name each time. Its attempts name it."""
+"""A worker without a heartbeat for this long does not come back: each pod has a new name. Its attempts name it."""
 _IDEMPOTENCY_DAYS = 2.0
-"""Nobody repeats a request whose reply was lost later than this."""
+"""A request whose reply was lost is not repeated later than this."""
 
 
 def find_removable_files(session: Session, trial_ids: Sequence[str], days: float) -> Sequence[str]:
     """Those of the trials that ended, or whose search was deleted, more than `days` ago.
 
-    The weights of a final training stay until its search is deleted; and of a trial that this database has never heard
-    of nothing is known.
+    The weights of a final training stay until its search is deleted; nothing is removed
+    of a trial that is unknown to this database.
     """
     limit = now() - days * DAY_SECONDS
     is_product = (Trial.kind == "final") & (Trial.state == "succeeded")
@@ -55,7 +55,7 @@ def find_removable_files(session: Session, trial_ids: Sequence[str], days: float
 
 
 def clear_details(session: Session, days: float) -> str | None:
-    """Clear the details of one search that ended more than `days` ago; returns its id, none where none is left."""
+    """Clear the details of one search that ended more than `days` ago; returns its id, or None where none is left."""
     experiment_id = session.scalar(
         select(Experiment.id)
         .where(Experiment.state.in_(FINAL_EXPERIMENT_STATES), Experiment.finished_at < now() - days * DAY_SECONDS)
@@ -80,7 +80,7 @@ def clear_details(session: Session, days: float) -> str | None:
 
 
 def clear_platform(session: Session, days: float) -> None:
-    """Clear what belongs to no search: old log lines, workers long gone, idempotency keys."""
+    """Clear what belongs to no search: old log lines, old workers, idempotency keys."""
     limit = now() - days * DAY_SECONDS
     session.execute(delete(Event).where(Event.experiment_id.is_(None), Event.at < limit))
     session.execute(delete(Worker).where(Worker.last_seen_at < now() - _WORKER_DAYS * DAY_SECONDS))

@@ -1,6 +1,6 @@
 """The versions of a search's algorithm, and the samples that its updates consume.
 
-Statements are of bare tables and made once, as what building one costs is more than what running it does.
+Statements bypass the ORM and are built once: building one costs more than running it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -32,7 +32,7 @@ _CONSUME = (
         *UNCONSUMED,
         or_(
             _TRIALS.c.id.in_(bindparam("ids", expanding=True)),
-            _TRIALS.c.reward.is_(None),  # those that ended without one have been reckoned with as well
+            _TRIALS.c.reward.is_(None),  # those that ended without one are counted as consumed as well
         ),
     )
     .values(consumed_round=bindparam("version", type_=Integer))
@@ -50,7 +50,7 @@ class ReadySample(NamedTuple):
 
 
 def find_version(session: Session, experiment_id: str, number: int) -> Round | None:
-    """One version; none where it was not made yet."""
+    """One version, or None where it does not exist yet."""
     return session.get(Round, (experiment_id, number))
 
 
@@ -83,7 +83,7 @@ def read_states(session: Session, experiment_id: str, numbers: Collection[int]) 
 
 
 def read_ready(session: Session, experiment_id: str, count: int, *, by_time: bool) -> Sequence[ReadySample]:
-    """The next `count` samples for an update: those that ended first, or those of the lowest numbers.
+    """The next `count` samples for an update: the first that ended, or those of the lowest numbers.
 
     Raises:
         ValueError: a proxy with a reward has no theta.
@@ -99,7 +99,7 @@ def read_ready(session: Session, experiment_id: str, count: int, *, by_time: boo
 def close_version(
     session: Session, version: Round, samples: Sequence[ReadySample], *, mean_reward: float, best_reward: float
 ) -> None:
-    """Note that an update has consumed these samples, and those that ended without a reward."""
+    """Mark these samples as consumed by an update, and those that ended without a reward."""
     version.mean_reward = mean_reward
     version.best_reward = best_reward
     version.rewards = len(samples)
@@ -116,7 +116,7 @@ class _Stored(NamedTuple):
 
 
 def read_best_proxies(session: Session, experiment_id: str, count: int) -> Sequence[Trial]:
-    """The proxies of the highest rewards, the earlier first among equals."""
+    """The proxies of the highest rewards; ties go to the earlier one."""
     return session.scalars(
         select(Trial)
         .where(Trial.experiment_id == experiment_id, Trial.kind == "proxy", Trial.reward.is_not(None))

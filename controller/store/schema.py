@@ -28,7 +28,7 @@ def is_known(revision: str) -> bool:
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
-    """Create the tables, or bring them to this program's version; nothing is done where they are there already.
+    """Create the tables, or bring them to this program's version; does nothing where they are up to date.
 
     `revision`: another schema to stop at, for what was written by an older program.
 
@@ -70,7 +70,7 @@ def _find_revision(database: Database) -> str | None:
     return found
 
 
-@cache  # of files that do not change while the program runs; each probe of its health asks
+@cache  # cached: the files do not change while the program runs, and each health probe asks
 def _revisions() -> frozenset[str]:
     return frozenset(script.revision for script in _script().walk_revisions())
 

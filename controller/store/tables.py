@@ -32,7 +32,7 @@ class Experiment(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)  # sorts by time of creation
     kind: Mapped[ExperimentKind] = mapped_column(String(16))
     name: Mapped[str]
-    owner: Mapped[str]  # name of the API key that asked
+    owner: Mapped[str]  # name of the API key that created it
     state: Mapped[ExperimentState] = mapped_column(String(16), default="running")
     stage: Mapped[Stage] = mapped_column(String(16))
     reason: Mapped[str] = mapped_column(default="")  # why it failed, for people
@@ -42,7 +42,7 @@ class Experiment(Base):
     priority: Mapped[int]
     max_running_trials: Mapped[int | None]
     rounds: Mapped[int | None]  # search: how many were asked for
-    planned: Mapped[int | None]  # trials that the request will come to; none where version 0.1.0 has stored it
+    planned: Mapped[int | None]  # total number of trials; None where version 0.1.0 has stored it
     round: Mapped[int] = mapped_column(default=0)  # search: updates done, the number of the newest version
     next_number: Mapped[int] = mapped_column(default=0)  # number of the next trial
     best: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # confirmation.Report, once confirmed
@@ -56,7 +56,7 @@ class Experiment(Base):
 
 
 class Round(Base):
-    """A version of a search's algorithm: 0 is the start; t + 1 is what the update that closed round t made of it."""
+    """A version of a search's algorithm: 0 is the start; t + 1 is the result of the update that closed round t."""
 
     __tablename__ = "rounds"
 
@@ -101,7 +101,7 @@ class Trial(Base):
 
     state: Mapped[TrialState] = mapped_column(String(16), default="queued")
     attempt: Mapped[int] = mapped_column(default=0)  # how many there were; the newest one's number
-    token: Mapped[str | None] = mapped_column(String(32))  # of the one attempt that may still answer
+    token: Mapped[str | None] = mapped_column(String(32))  # fencing token: of the one attempt that may still answer
     lease_until: Mapped[float | None]
     worker: Mapped[str | None]
     started_at: Mapped[float | None]  # first renewal of the newest attempt
@@ -152,7 +152,7 @@ class Trial(Base):
 
 
 class Attempt(Base):
-    """One try to run a trial, with the token that fences it."""
+    """One attempt to run a trial, with its fencing token."""
 
     __tablename__ = "attempts"
 
@@ -164,12 +164,12 @@ class Attempt(Base):
     host: Mapped[str]
     device: Mapped[str]
     environment: Mapped[JsonObject] = mapped_column(default=dict)  # versions, commit, device of the trainer
-    warnings: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # texts: what is doubtful in the data
+    warnings: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # texts: warnings about the data
     resumed_iteration: Mapped[int] = mapped_column(default=0)
     claimed_at: Mapped[float] = mapped_column(default=now())
     started_at: Mapped[float | None]  # its first renewal; without one it is charged to no budget
     ended_at: Mapped[float | None]
-    outcome: Mapped[Outcome | None] = mapped_column(String(16))  # none while it runs
+    outcome: Mapped[Outcome | None] = mapped_column(String(16))  # None while it runs
     answer: Mapped[TrialState | None] = mapped_column(String(16))  # what its result or release was answered
     error_kind: Mapped[str | None] = mapped_column(String(16))
     error: Mapped[str | None]
@@ -183,7 +183,7 @@ class Evaluation(Base):
 
     __tablename__ = "evaluations"
     __table_args__ = (
-        # What a claim looks for, so that its trial may stop as hopeless: most evaluations are not that.
+        # What a claim queries to set the prune points of its trial: most evaluations are not in it.
         Index(
             "ix_evaluations_midway",
             "trial_id",
@@ -213,7 +213,7 @@ class LateResult(Base):
 
 
 class Event(Base):
-    """A line of the event log. Ids grow, but under PostgreSQL may become visible out of order by a moment."""
+    """A line of the event log. Ids ascend, but under PostgreSQL may briefly become visible out of order."""
 
     __tablename__ = "events"
 
@@ -233,7 +233,7 @@ class Event(Base):
 class DeletedExperiment(Base):
     """The id of an experiment that was deleted: its trials' files may be removed.
 
-    Those of an experiment that this database has never had may not: after the loss of a database they are all that is
+    Files of an experiment that is unknown to this database may not: after the loss of a database they are all that is
     left.
     """
 
@@ -282,7 +282,7 @@ class SignIn(Base):
 
 
 class Leader(Base):
-    """The one row that says who drives. The epoch grows with every change of leader."""
+    """The one row that names the leader. The epoch increases with every change of leader."""
 
     __tablename__ = "leader"
 
@@ -294,7 +294,7 @@ class Leader(Base):
 
 
 class IdempotencyKey(Base):
-    """What an Idempotency-Key made, so that a repeated request makes nothing new."""
+    """What a request with an Idempotency-Key created, so that repeating it creates nothing new."""
 
     __tablename__ = "idempotency_keys"
 

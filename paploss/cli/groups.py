@@ -15,7 +15,7 @@ from paploss.cli.output import plain
 from paploss.client.errors import ApiError, UnreachableError
 
 
-class Entry(NamedTuple):
+class CommandEntry(NamedTuple):
     """A command of a group."""
 
     target: str
@@ -26,7 +26,7 @@ class Entry(NamedTuple):
     """Without which it cannot run at all."""
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     """Commands whose failures end with their message and status instead of a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -43,10 +43,10 @@ class Group(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
 
 
-class LazyGroup(Group):
+class LazyGroup(CommandGroup):
     """The commands of `entries`. Help and the shell's completion list them without importing any."""
 
-    entries: ClassVar[Mapping[str, Entry]]
+    entries: ClassVar[Mapping[str, CommandEntry]]
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes | {"commands": _Commands(self.entries)})
@@ -73,7 +73,7 @@ class LazyGroup(Group):
 class _Commands(Mapping[str, Any]):
     """Commands by name, each loaded when it is looked up."""
 
-    def __init__(self, entries: Mapping[str, Entry]) -> None:
+    def __init__(self, entries: Mapping[str, CommandEntry]) -> None:
         self._entries = entries
 
     def __getitem__(self, name: str) -> Any:
@@ -87,7 +87,7 @@ class _Commands(Mapping[str, Any]):
 
 
 @cache
-def _load(name: str, entry: Entry) -> Any:
+def _load(name: str, entry: CommandEntry) -> Any:
     module, _, function = entry.target.partition(":")
     target = getattr(import_module(f"paploss.cli.{module}"), function)
     if isinstance(target, typer.Typer):

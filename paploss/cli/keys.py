@@ -9,7 +9,7 @@ from rich.table import Table
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
 from paploss.cli.extras import require
 from paploss.cli.failures import REFUSED, CommandError
-from paploss.cli.groups import Group
+from paploss.cli.groups import CommandGroup
 from paploss.cli.output import echo_json, tell
 from paploss.cli.terminal import make_console
 from paploss.cli.wording import TIME_ZONE, moment
@@ -24,7 +24,7 @@ class KeyRole(StrEnum):
     WORKER = "worker"
 
 
-app = typer.Typer(cls=Group, help="API keys of a controller.", no_args_is_help=True)
+app = typer.Typer(cls=CommandGroup, help="API keys of a controller.", no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(help="Who the key is for.")]
 

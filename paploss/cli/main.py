@@ -5,7 +5,7 @@ from typing import ClassVar
 import typer
 
 from paploss.cli.failures import EXIT_STATUSES
-from paploss.cli.groups import Entry, LazyGroup
+from paploss.cli.groups import CommandEntry, LazyGroup
 from paploss.cli.output import prepare_streams
 
 
@@ -13,81 +13,81 @@ class Commands(LazyGroup):
     """All commands. A summary is the first paragraph of its function's docstring."""
 
     entries: ClassVar = {
-        "search": Entry(
+        "search": CommandEntry(
             "searches:search",
             "Search a loss: on a running platform if there is one, else on one that lives as long as this command.",
         ),
-        "list": Entry(
+        "list": CommandEntry(
             "listing:list_all",
             "All experiments, newest first.",
         ),
-        "show": Entry(
+        "show": CommandEntry(
             "experiments:show",
             "One search with its rounds and its best loss, or one comparison or training with its results.",
         ),
-        "pause": Entry(
+        "pause": CommandEntry(
             "experiments:pause",
             "Stop starting trials; running ones leave a checkpoint.",
         ),
-        "resume": Entry(
+        "resume": CommandEntry(
             "experiments:resume",
             "Go on after a pause.",
         ),
-        "cancel": Entry(
+        "cancel": CommandEntry(
             "experiments:cancel",
             "End an experiment and all its open trials, for good.",
         ),
-        "dump": Entry(
+        "dump": CommandEntry(
             "backups:dump",
             "Write a search with its rounds, trials, results and log to a file; needs an administrator's key.",
         ),
-        "load": Entry(
+        "load": CommandEntry(
             "backups:load",
             "Store the search of a file, on SQLite or PostgreSQL whichever it came from; needs an administrator's key.",
         ),
-        "export": Entry(
+        "export": CommandEntry(
             "results:export",
             "Write the best loss: as JSON, as a ready mmdet config, and as a standalone PyTorch module.",
         ),
-        "report": Entry(
+        "report": CommandEntry(
             "reports:report",
             "Tell the whole story of a search in one HTML file that needs nothing else.",
             extras=("controller",),
         ),
-        "compare": Entry(
+        "compare": CommandEntry(
             "comparisons:compare",
             "Train several losses over the same seeds, and compare their AP.",
         ),
-        "train": Entry(
+        "train": CommandEntry(
             "trainings:train",
             "Train a detector with a loss: the final training with what a search found, or with any other set.",
         ),
-        "test": Entry(
+        "test": CommandEntry(
             "trainings:measure",
             "Measure the AP of a checkpoint, per class too.",
             extras=("trainer",),
         ),
-        "doctor": Entry(
+        "doctor": CommandEntry(
             "datasets:doctor",
             "Check a data set: files, sizes, boxes, classes and splits. Exit status 1 if it cannot be trained on.",
             extras=("trainer",),
         ),
-        "convert": Entry(
+        "convert": CommandEntry(
             "datasets:convert",
             "Convert a data set to COCO: train.json, val.json, test.json and images/.",
             extras=("trainer",),
         ),
-        "convert-voc": Entry(
+        "convert-voc": CommandEntry(
             "datasets:convert_voc",
             "Convert a Pascal VOC data set to COCO, as `paploss convert --layout voc`.",
             extras=("trainer",),
         ),
-        "split": Entry(
+        "split": CommandEntry(
             "trainings:split",
             "Split a training set into a part to search on and a part to measure rewards on.",
             extras=("trainer",),
         ),
-        "up": Entry(
+        "up": CommandEntry(
             "up:up",
             "Run the whole platform on this machine until Ctrl-C; unfinished searches continue.",
             extras=(
@@ -95,22 +95,22 @@ class Commands(LazyGroup):
                 "worker",
             ),
         ),
-        "serve": Entry(
+        "serve": CommandEntry(
             "serving:serve",
             "Run a controller alone, as in a cluster; its settings are the environment's PAPLOSS_... variables.",
             extras=("controller",),
         ),
-        "migrate": Entry(
+        "migrate": CommandEntry(
             "databases:migrate",
             "Bring the database of PAPLOSS_DATABASE_URL to this program's schema; repeating it is harmless.",
             extras=("controller",),
         ),
-        "check": Entry(
+        "check": CommandEntry(
             "checks:check",
             "Tell which part of a deployment does not work, with a controller's own settings and secrets, and why.",
             extras=("controller",),
         ),
-        "keys": Entry(
+        "keys": CommandEntry(
             "keys:app",
             "API keys of a controller.",
         ),

@@ -27,14 +27,14 @@ from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import JobSpec, Metrics
 
 
-class Schedule(StrEnum):
+class ScheduleChoice(StrEnum):
     """A profile's schedules."""
 
     FINAL = "final"
     PROXY = "proxy"
 
 
-class Split(StrEnum):
+class SplitChoice(StrEnum):
     """What a training is evaluated on."""
 
     VAL = "val"
@@ -56,10 +56,10 @@ def train(
     ] = None,
     profile: Annotated[str | None, typer.Option(help=f"Detector: {', '.join(PROFILES)}.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Folder of the data set, in place of the file's.")] = None,
-    schedule: Annotated[Schedule, typer.Option(help="Long, or as in the search.")] = Schedule.FINAL,
+    schedule: Annotated[ScheduleChoice, typer.Option(help="Long, or as in the search.")] = ScheduleChoice.FINAL,
     epochs: Annotated[int | None, typer.Option(min=1, help="In place of the schedule's number.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights and order of images.")] = 0,
-    evaluate_on: Annotated[Split, typer.Option(help="Split to measure AP on.")] = Split.VAL,
+    evaluate_on: Annotated[SplitChoice, typer.Option(help="Split to measure AP on.")] = SplitChoice.VAL,
     gpus: Annotated[int | None, typer.Option(min=0, help="Several train under torchrun.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for weights, log and result (default: trainings/LOSS-SEED).")
@@ -132,7 +132,7 @@ def train(
 
 def measure(
     checkpoint: Annotated[Path, typer.Argument(help="Weights of a final training: detector.pth.")],
-    split: Annotated[Split, typer.Option(help="Split to measure AP on.")] = Split.TEST,
+    split: Annotated[SplitChoice, typer.Option(help="Split to measure AP on.")] = SplitChoice.TEST,
     job: Annotated[
         Path | None, typer.Option(help="The training's job.json (default: origin.json beside the weights says).")
     ] = None,

@@ -34,7 +34,7 @@ class QueueError(Exception):
 
 
 @dataclass(frozen=True)
-class Entry:
+class QueueEntry:
     """A trial handed to a worker, to be acknowledged after any definite answer to its claim."""
 
     gpus: int
@@ -134,7 +134,7 @@ class TrialQueue:
 
     def take(
         self, classes: Sequence[int], consumer: str, *, block_seconds: float, takeover_seconds: float
-    ) -> Entry | None:
+    ) -> QueueEntry | None:
         """The next trial of any of these classes, the first class first; none after `block_seconds` (10 at most).
 
         An entry that another consumer took and has not acknowledged for `takeover_seconds` comes first. Where Redis
@@ -155,35 +155,35 @@ class TrialQueue:
             self._join(classes, consumer)
             return self._find(classes, consumer, takeover_seconds)
 
-    def acknowledge(self, entry: Entry) -> None:
+    def acknowledge(self, entry: QueueEntry) -> None:
         """Remove an entry for good; repeating it is harmless."""
         with self._translated(), self._redis.pipeline(transaction=True) as pipeline:
             pipeline.xack(_stream(entry.gpus), GROUP, entry.entry_id)
             pipeline.xdel(_stream(entry.gpus), entry.entry_id)
             pipeline.execute()
 
-    def _find(self, classes: Sequence[int], consumer: str, takeover_seconds: float) -> Entry | None:
+    def _find(self, classes: Sequence[int], consumer: str, takeover_seconds: float) -> QueueEntry | None:
         for gpus in classes:
             entry = self._take_over(gpus, consumer, takeover_seconds) or self._read([gpus], consumer, None)
             if entry is not None:
                 return entry
         return None
 
-    def _take_over(self, gpus: int, consumer: str, idle_seconds: float) -> Entry | None:
+    def _take_over(self, gpus: int, consumer: str, idle_seconds: float) -> QueueEntry | None:
         reply: Any = self._redis.xautoclaim(
             _stream(gpus), GROUP, consumer, min_idle_time=int(idle_seconds * 1000), start_id="0-0", count=1
         )
         for entry_id, fields in reply[1]:
             if fields:  # Redis 6 also hands out entries that were deleted
-                return Entry(gpus, entry_id.decode(), fields[FIELD].decode())
+                return QueueEntry(gpus, entry_id.decode(), fields[FIELD].decode())
         return None
 
-    def _read(self, classes: Sequence[int], consumer: str, block_seconds: float | None) -> Entry | None:
+    def _read(self, classes: Sequence[int], consumer: str, block_seconds: float | None) -> QueueEntry | None:
         by_stream = {_stream(gpus): gpus for gpus in classes}
         block = None if block_seconds is None else max(int(min(block_seconds, MAX_BLOCK_SECONDS) * 1000), 1)
         reply: Any = self._redis.xreadgroup(GROUP, consumer, dict.fromkeys(by_stream, ">"), count=1, block=block)
         entries = [
-            Entry(by_stream[stream.decode()], entry_id.decode(), fields[FIELD].decode())
+            QueueEntry(by_stream[stream.decode()], entry_id.decode(), fields[FIELD].decode())
             for stream, rows in reply or ()
             for entry_id, fields in rows
         ]

@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import DatasetSpec, JobSpec, Overrides, Split
-from paploss.trainer.attempt import Attempt
+from paploss.trainer.attempt import AttemptContext
 from paploss.trainer.datasets.digits import SIDE_PX, compose_scene
 from paploss.trainer.events import AnyEvent
 
@@ -90,10 +90,10 @@ def make_job(coco_dataset: DatasetSpec) -> Callable[..., JobSpec]:
 
 
 @pytest.fixture
-def make_attempt(tmp_path: Path) -> Callable[..., tuple[Attempt, list[AnyEvent]]]:
+def make_attempt(tmp_path: Path) -> Callable[..., tuple[AttemptContext, list[AnyEvent]]]:
     """An attempt with its own state folder, and the list that collects its events."""
 
-    def make(folder: str = "state", **changes: Any) -> tuple[Attempt, list[AnyEvent]]:
+    def make(folder: str = "state", **changes: Any) -> tuple[AttemptContext, list[AnyEvent]]:
         state = tmp_path / folder
         state.mkdir(exist_ok=True)
         events: list[AnyEvent] = []
@@ -103,6 +103,6 @@ def make_attempt(tmp_path: Path) -> Callable[..., tuple[Attempt, list[AnyEvent]]
             "emit": events.append,
             "stop_requested": lambda: False,
         }
-        return Attempt(**{**attempt, **changes}), events
+        return AttemptContext(**{**attempt, **changes}), events
 
     return make

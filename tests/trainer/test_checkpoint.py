@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from paploss.trainer.checkpoint import FILE_NAME, Progress, load_checkpoint, save_checkpoint
+from paploss.trainer.checkpoint import FILE_NAME, TrainingProgress, load_checkpoint, save_checkpoint
 from paploss.trainer.errors import UserError
 
 
 def test_progress_and_tensors_come_back(tmp_path):
-    progress = Progress("job", 7, 1.5, [{"iteration": 3, "metrics": {"ap": 0.25}}], {"bbox_head": 2})
+    progress = TrainingProgress("job", 7, 1.5, [{"iteration": 3, "metrics": {"ap": 0.25}}], {"bbox_head": 2})
     weights = {"weight": torch.randn(3)}
     path = save_checkpoint(tmp_path, progress, {"model": weights})
     found, states = load_checkpoint(tmp_path, "job")
@@ -17,13 +17,13 @@ def test_progress_and_tensors_come_back(tmp_path):
 
 def test_one_file_is_replaced(tmp_path):
     for iteration in (1, 2):
-        save_checkpoint(tmp_path, Progress("job", iteration), {})
+        save_checkpoint(tmp_path, TrainingProgress("job", iteration), {})
     assert [one.name for one in tmp_path.iterdir()] == [FILE_NAME]
     assert load_checkpoint(tmp_path, "job")[0].iteration == 2
 
 
 def test_a_checkpoint_of_another_job_is_refused(tmp_path):
-    save_checkpoint(tmp_path, Progress("job"), {})
+    save_checkpoint(tmp_path, TrainingProgress("job"), {})
     with pytest.raises(UserError, match=r"checkpoint\.pt: belongs to another job"):
         load_checkpoint(tmp_path, "another")
 

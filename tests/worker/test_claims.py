@@ -13,7 +13,7 @@ from stack import wait_until
 
 from paploss.jobs.lease import Lease, WorkerInfo
 from paploss.jobs.presets import identity
-from paploss.jobs.queue import Entry, TrialQueue
+from paploss.jobs.queue import QueueEntry, TrialQueue
 from paploss.jobs.spec import JobSpec
 from paploss.worker.claims import Claims
 from paploss.worker.controller import Controller, MismatchError, RefusedError, UnavailableError
@@ -29,7 +29,7 @@ def queue(redis_url: str) -> Iterator[TrialQueue]:
 
 
 @pytest.fixture
-def entries(queue: TrialQueue) -> list[Entry]:
+def entries(queue: TrialQueue) -> list[QueueEntry]:
     """Two trials that this worker took."""
     queue.put(0, [POISON, SOUND])
     taken = [queue.take([0], "w1", block_seconds=1, takeover_seconds=60) for _ in range(2)]
@@ -50,7 +50,7 @@ def make(queue: TrialQueue, answer: Any) -> tuple[Claims, PlayedController, Play
     return Claims(cast(Controller, controller), queue, time, time.clock), controller, time
 
 
-def test_a_claim_without_an_answer_is_left_for_another_trial(queue: TrialQueue, entries: list[Entry]) -> None:
+def test_a_claim_without_an_answer_is_left_for_another_trial(queue: TrialQueue, entries: list[QueueEntry]) -> None:
     poison, sound = entries
     claims, controller, time = make(queue, lambda trial: unanswered(trial) if trial == POISON else lease_of(trial))
     assert claims.claim(poison, INFO) is None
@@ -61,7 +61,7 @@ def test_a_claim_without_an_answer_is_left_for_another_trial(queue: TrialQueue, 
     assert queue.present(0) == {POISON}  # not acknowledged: others may try
 
 
-def test_an_avoided_trial_is_tried_once_when_its_time_has_come(queue: TrialQueue, entries: list[Entry]) -> None:
+def test_an_avoided_trial_is_tried_once_when_its_time_has_come(queue: TrialQueue, entries: list[QueueEntry]) -> None:
     claims, controller, time = make(queue, unanswered)
     claims.claim(entries[0], INFO)
     asked = len(controller.asked)
@@ -79,7 +79,7 @@ def test_an_avoided_trial_is_tried_once_when_its_time_has_come(queue: TrialQueue
     assert queue.present(0) == {SOUND}
 
 
-def test_pauses_between_claims_grow_and_differ_between_workers(queue: TrialQueue, entries: list[Entry]) -> None:
+def test_pauses_between_claims_grow_and_differ_between_workers(queue: TrialQueue, entries: list[QueueEntry]) -> None:
     waits = []
     for _ in range(2):
         claims, _, time = make(queue, unanswered)
@@ -89,14 +89,14 @@ def test_pauses_between_claims_grow_and_differ_between_workers(queue: TrialQueue
     assert waits[0] != waits[1]
 
 
-def test_a_worker_that_is_to_end_claims_nothing(queue: TrialQueue, entries: list[Entry]) -> None:
+def test_a_worker_that_is_to_end_claims_nothing(queue: TrialQueue, entries: list[QueueEntry]) -> None:
     claims, controller, time = make(queue, lease_of)
     time.set()
     assert claims.claim(entries[0], INFO) is None
     assert controller.asked == []
 
 
-def test_a_controller_that_rejects_this_worker_is_told_apart(queue: TrialQueue, entries: list[Entry]) -> None:
+def test_a_controller_that_rejects_this_worker_is_told_apart(queue: TrialQueue, entries: list[QueueEntry]) -> None:
     def reject(_trial_id: str) -> Any:
         raise MismatchError("401")
 
@@ -106,7 +106,7 @@ def test_a_controller_that_rejects_this_worker_is_told_apart(queue: TrialQueue, 
     assert queue.present(0) == {POISON, SOUND}
 
 
-def test_a_refused_claim_is_acknowledged(queue: TrialQueue, entries: list[Entry]) -> None:
+def test_a_refused_claim_is_acknowledged(queue: TrialQueue, entries: list[QueueEntry]) -> None:
     def refuse(_trial_id: str) -> Any:
         raise RefusedError(410, "it has ended")
 

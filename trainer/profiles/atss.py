@@ -17,7 +17,7 @@ from paploss.trainer.profiles.losses import (
 from paploss.trainer.profiles.pipelines import NORMALISATION
 from paploss.trainer.profiles.published import published_recipe
 from paploss.trainer.profiles.recipe import Config, Head, Recipe
-from paploss.trainer.profiles.retinanet import R50, TINY, Size
+from paploss.trainer.profiles.retinanet import R50, TINY, RetinaNetSize
 from paploss.trainer.profiles.tiny import tiny_recipe
 
 MILESTONES = (0.75, 0.95)
@@ -58,7 +58,9 @@ def heads(loss: LossSpec) -> tuple[Head, ...]:
     return (Head("bbox_head", "bbox_head", _parts(loss).minimised),)
 
 
-def atss(size: Size, class_count: int, loss: LossSpec, frozen_backbone: bool, normalised_groups: int) -> Config:
+def atss(
+    size: RetinaNetSize, class_count: int, loss: LossSpec, frozen_backbone: bool, normalised_groups: int
+) -> Config:
     """mmdet's configuration of an ATSS detector: one square anchor at each place, 8 strides wide.
 
     Args:

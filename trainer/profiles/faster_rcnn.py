@@ -18,7 +18,7 @@ ROI_SIDE = 7
 
 
 @dataclass(frozen=True)
-class Size:
+class FasterRCNNSize:
     """How large a Faster R-CNN is."""
 
     depth: int
@@ -44,7 +44,7 @@ class Size:
     """Per image, at most."""
 
 
-TINY = Size(
+TINY = FasterRCNNSize(
     depth=18,
     base_channels=16,
     stage_channels=(16, 32, 64, 128),
@@ -57,7 +57,7 @@ TINY = Size(
     test_candidates=100,
     proposals=100,
 )
-R50 = Size(
+R50 = FasterRCNNSize(
     depth=50,
     base_channels=64,
     stage_channels=(256, 512, 1024, 2048),
@@ -92,7 +92,7 @@ def faster_rcnn_r50(spec: JobSpec, data: CocoSplit) -> Recipe:
     return published_recipe(spec, model, heads(spec.loss), rate=spec.loss.rates["faster-rcnn"], milestones=MILESTONES)
 
 
-def faster_rcnn(size: Size, class_count: int, loss: LossSpec, frozen_backbone: bool) -> Config:
+def faster_rcnn(size: FasterRCNNSize, class_count: int, loss: LossSpec, frozen_backbone: bool) -> Config:
     """mmdet's configuration of a Faster R-CNN with anchors of one scale and 3 ratios on each level.
 
     Args:

@@ -41,7 +41,7 @@ _PARTS = complete(
 
 
 @dataclass(frozen=True)
-class Size:
+class RetinaNetSize:
     """How large a RetinaNet is."""
 
     depth: int
@@ -57,7 +57,7 @@ class Size:
     """Of the pyramid's levels, in pixels."""
 
 
-TINY = Size(
+TINY = RetinaNetSize(
     depth=18,
     base_channels=16,
     stage_channels=(16, 32, 64, 128),
@@ -65,7 +65,7 @@ TINY = Size(
     stacked_convs=1,
     strides=(8, 16, 32, 64),
 )
-R50 = Size(
+R50 = RetinaNetSize(
     depth=50,
     base_channels=64,
     stage_channels=(256, 512, 1024, 2048),
@@ -103,7 +103,7 @@ def heads(loss: LossSpec) -> tuple[Head, ...]:
 
 
 def retinanet(
-    size: Size,
+    size: RetinaNetSize,
     class_count: int,
     loss: LossSpec,
     frozen_backbone: bool,

@@ -10,9 +10,9 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Response
 
 from paploss.controller.api.problems import ProblemError, documented
-from paploss.controller.api.security.access import GuardedRoute
+from paploss.controller.api.security.access import AuthorizedRoute
 
-router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+router = APIRouter(route_class=AuthorizedRoute, include_in_schema=False)
 
 _OURS = Path(str(files("paploss.controller.web"))) / "static"
 _PLOTLY = Path(str(files("plotly"))) / "package_data"

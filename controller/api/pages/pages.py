@@ -1,4 +1,4 @@
-"""The pages' addresses: each reads what it shows and fills a template. What buttons do goes through the API."""
+"""The routes of the pages: each reads what it shows and renders a template. Buttons call the API."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, cast, get_args
@@ -16,7 +16,7 @@ from paploss.controller.api.pages.assets import asset_url
 from paploss.controller.api.parameters import ExperimentId, IdCursor, NameCursor, TrialId
 from paploss.controller.api.problems import Problem, ProblemError
 from paploss.controller.api.rest.health import read_status
-from paploss.controller.api.security.access import GuardedRoute, SignedIn
+from paploss.controller.api.security.access import AuthorizedRoute, SignedIn
 from paploss.controller.api.security.callers import Caller
 from paploss.controller.api.services import Injected
 from paploss.controller.api.workers import read_workers
@@ -30,7 +30,7 @@ from paploss.controller.web.render import Pages, draw_sparkline
 from paploss.jobs.documents import UnreadableError
 from paploss.jobs.spec import JobKind
 
-router = APIRouter(route_class=GuardedRoute, include_in_schema=False, default_response_class=HTMLResponse)
+router = APIRouter(route_class=AuthorizedRoute, include_in_schema=False, default_response_class=HTMLResponse)
 
 pages = Pages(asset_url)
 
@@ -72,7 +72,7 @@ class Side:
 
 
 def read_filter(state: str = "", kind: str = "", worker: Annotated[str, Query(max_length=100)] = "") -> TrialFilter:
-    """Which trials a table is to show. A form sends an empty text where nothing is chosen.
+    """Which trials a table is to show. A form sends an empty string where nothing is chosen.
 
     Raises:
         ProblemError: 422, no such state or kind.
@@ -88,7 +88,7 @@ Filter = Annotated[TrialFilter, Depends(read_filter)]
 
 @dataclass(frozen=True)
 class TrialTable:
-    """One page of the trials table, as it was sorted and filtered."""
+    """One page of the trials table, with its sorting and filter."""
 
     trials: list[TrialSummary]
     total: int
@@ -103,7 +103,7 @@ class TrialTable:
 
     @property
     def filter_query(self) -> dict[str, str]:
-        """The filter as parameters of an address."""
+        """The filter as query parameters."""
         given = {"state": self.only.state, "kind": self.only.kind, "worker": self.only.worker}
         return {name: value for name, value in given.items() if value}
 
@@ -190,7 +190,7 @@ def _read_losses(session: Session, experiment_id: str) -> dict[str, Any]:
 
 
 def _best(session: Session, search: Experiment) -> Best | None:
-    """The best loss so far; none before the first reward, and where another version has stored it."""
+    """The best loss so far; None before the first reward, and where another version has stored it."""
     try:
         return views.best(session, search)
     except (ProblemError, UnreadableError):
@@ -239,7 +239,7 @@ def show_workers(services: Injected, caller: SignedIn, cursor: NameCursor = None
 
 @router.get("/compare")
 def show_comparison(services: Injected, caller: SignedIn, first: SearchChoice = "", second: SearchChoice = "") -> str:
-    """Two searches side by side, and the way to the comparisons of losses."""
+    """Two searches side by side, and links to the comparisons of losses."""
     with services.database.read() as session:
         choices = lists.list_experiments(session, kinds=("search",), limit=CHOICES).items
         comparisons = lists.list_experiments(session, kinds=("comparison",), limit=ROWS).items

@@ -7,13 +7,13 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
 
 from paploss.controller.api.pages.pages import pages
-from paploss.controller.api.security.access import SESSION_COOKIE, GuardedRoute, check_same_origin
+from paploss.controller.api.security.access import SESSION_COOKIE, AuthorizedRoute, check_same_origin
 from paploss.controller.api.services import Injected
 from paploss.controller.store.access.keys import find_key
 from paploss.controller.store.access.sign_ins import create_session, end_session, use_code
 from paploss.controller.store.tables import ApiKey
 
-router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+router = APIRouter(route_class=AuthorizedRoute, include_in_schema=False)
 
 Secret = Annotated[str, Form(max_length=200)]
 
@@ -33,12 +33,12 @@ def sign_in(
     next: Annotated[str, Form(max_length=500)] = "/",  # noqa: A002 (the customary name)
 ) -> Response:
     """Open a session for this browser."""
-    check_same_origin(request)  # or another site could sign a person in as somebody else
+    check_same_origin(request)  # else another site could sign a user in under another key (login CSRF)
     seconds = services.settings.session_seconds
     with services.database.write() as session:
         owner: ApiKey | None = use_code(session, code) if code else find_key(session, key.strip())
         if owner is None:
-            failed = "This one-time address was used or is too old." if code else "This is not a valid API key."
+            failed = "This one-time address was used or has expired." if code else "This is not a valid API key."
             return _form(next, failed, 401)
         if owner.role == "worker":
             return _form(next, "This is a worker's key; it opens no pages.", 403)

@@ -21,7 +21,7 @@ from paploss.controller.api.idempotency import identify_request
 from paploss.controller.api.pages.examples import EXAMPLES
 from paploss.controller.api.pages.pages import pages
 from paploss.controller.api.problems import ProblemError, describe_errors
-from paploss.controller.api.security.access import GuardedRoute, SignedIn
+from paploss.controller.api.security.access import AuthorizedRoute, SignedIn
 from paploss.controller.api.security.callers import Caller
 from paploss.controller.api.services import Injected, Services
 from paploss.controller.data_roots import PathRefusedError, check_paths
@@ -31,7 +31,7 @@ from paploss.controller.web.forms import Field, default_values, flatten, list_fi
 from paploss.jobs.documents import VERSION_KEY
 from paploss.jobs.profiles import PROFILES
 
-router = APIRouter(route_class=GuardedRoute, include_in_schema=False, default_response_class=HTMLResponse)
+router = APIRouter(route_class=AuthorizedRoute, include_in_schema=False, default_response_class=HTMLResponse)
 
 FIELDS = list_fields(SearchSpec.model_json_schema())
 
@@ -45,11 +45,11 @@ _GROUPS = {
 }
 _REST = "Workers, priority and budgets"
 _OPEN_GROUPS = ("Search", "Data set")
-"""The others are folded away until something in them differs from the default."""
+"""The others are collapsed while all their fields have the default."""
 
 
 @dataclass(frozen=True)
-class Group:
+class Fieldset:
     """Fields under one heading."""
 
     title: str
@@ -58,7 +58,7 @@ class Group:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a posted form; of a name that comes twice the last one (a switch follows its "off")."""
+    """The fields of a posted form; of a repeated name the last value (a checkbox follows its hidden "off")."""
     return {name: value for name, value in (await request.form()).multi_items() if isinstance(value, str)}
 
 
@@ -69,7 +69,7 @@ def show_form(
     clone: Annotated[str | None, Query(pattern=r"^[0-9a-z]{1,32}$")] = None,
     example: Annotated[str | None, Query(max_length=50)] = None,
 ) -> HTMLResponse:
-    """The form, empty or filled in like a search or an example."""
+    """The form, empty or filled in from a search or an example."""
     document: Mapping[str, Any] = {}
     if clone is not None:
         with services.database.read() as session:
@@ -86,7 +86,7 @@ def show_form(
 
 @router.post("/experiments/new")
 def start(services: Injected, caller: SignedIn, typed: Annotated[dict[str, str], Depends(read_form)]) -> Response:
-    """Start the search, or show the form again with what is wrong."""
+    """Start the search, or show the form again with its errors."""
     try:
         document = read_values(FIELDS, typed)
         spec = SearchSpec.model_validate(document)
@@ -99,7 +99,7 @@ def start(services: Injected, caller: SignedIn, typed: Annotated[dict[str, str],
         return _render(services, caller, typed, errors=found)
     except PathRefusedError as error:
         return _render(services, caller, typed, errors={error.field: str(error).removeprefix(f"{error.field}: ")})
-    # The token of the form makes a double click one search; another request from the same form is another search.
+    # With the form's token a double click starts one search; another request from the same form starts another.
     digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:16]
     key = f"form-{typed.get('token') or secrets.token_urlsafe(16)}-{digest}"[:200]
     with services.database.write() as session:
@@ -138,7 +138,7 @@ def _render(
     )
 
 
-def _group(typed: Mapping[str, str], errors: Mapping[str, str]) -> list[Group]:
+def _group(typed: Mapping[str, str], errors: Mapping[str, str]) -> list[Fieldset]:
     places = {key: title for title, keys in _GROUPS.items() for key in keys}
     titles = [*_GROUPS, _REST]
     title_of = {field.path: places.get(field.path.partition(".")[0], _REST) for field in FIELDS}
@@ -151,7 +151,7 @@ def _group(typed: Mapping[str, str], errors: Mapping[str, str]) -> list[Group]:
         touched = any(
             typed.get(field.path, "") != ("" if field.optional_group else field.default) for field in fields
         ) or any(path.startswith(field.path.partition(".")[0]) for path in errors for field in fields)
-        groups.append(Group(title, fields, folded=title not in _OPEN_GROUPS and not touched))
+        groups.append(Fieldset(title, fields, folded=title not in _OPEN_GROUPS and not touched))
     return groups
 
 

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from paploss.client.models import ExperimentSummary
 from paploss.controller.api import problems, views
 from paploss.controller.api.parameters import ExperimentId
-from paploss.controller.api.security.access import GuardedRoute
+from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected, Services
 from paploss.controller.store import dumps
 from paploss.controller.store.reading import lists
@@ -23,7 +23,7 @@ MEDIA_TYPE = "application/gzip"
 _PART_BYTES = 1 << 16
 _IN_MEMORY_BYTES = 1 << 20
 
-router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/experiments", tags=["experiments"])
+router = APIRouter(route_class=AuthorizedRoute, prefix="/api/v1/experiments", tags=["experiments"])
 
 _BINARY: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
 

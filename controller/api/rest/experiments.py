@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Query, Request, Response, status
+from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response, status
 from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from paploss.client.models import (
@@ -19,10 +20,10 @@ from paploss.client.models import (
 from paploss.client.specs import ExperimentSpec
 from paploss.client.states import ExperimentKind, ExperimentState, TrialState
 from paploss.controller.api import problems, views
-from paploss.controller.api.events import EVENT_STREAM, stream_events
+from paploss.controller.api.events import stream_events
 from paploss.controller.api.idempotency import IdempotencyHeader, identify_request
 from paploss.controller.api.parameters import ExperimentId, IdCursor, Limit, NumberCursor
-from paploss.controller.api.security.access import GuardedRoute, SignedIn, identify
+from paploss.controller.api.security.access import AuthorizedRoute, SignedIn, identify
 from paploss.controller.api.services import Injected
 from paploss.controller.api.table import stream_csv
 from paploss.controller.data_roots import check_paths
@@ -32,15 +33,9 @@ from paploss.controller.store.database import Database
 from paploss.controller.store.reading import lists
 from paploss.jobs.spec import JobKind
 
-LastEventId = Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$", description="go on after this line of the log")]
+LastEventId = Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$", description="continue after this line of the log")]
 
-router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/experiments", tags=["experiments"])
-
-_EVENT = {
-    "type": "object",
-    "description": "one of the events",
-    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
-}
+router = APIRouter(route_class=AuthorizedRoute, prefix="/api/v1/experiments", tags=["experiments"])
 
 
 def _text(media_type: str) -> dict[int | str, dict[str, Any]]:
@@ -98,14 +93,14 @@ def delete(experiment_id: ExperimentId, services: Injected) -> None:
 
 @router.post("/{experiment_id}/pause", responses=problems.documented(404, 409))
 def pause(experiment_id: ExperimentId, services: Injected) -> ExperimentSummary:
-    """Let nothing more be claimed; running trials are released with a checkpoint."""
+    """Pause an experiment: no trial is claimed, and running ones are released with a checkpoint."""
     with services.database.write() as session:
         return views.experiment_summary(session, store.pause_experiment(session, experiment_id))
 
 
 @router.post("/{experiment_id}/resume", responses=problems.documented(404, 409))
 def resume(experiment_id: ExperimentId, services: Injected) -> ExperimentSummary:
-    """Go on after a pause."""
+    """Resume an experiment after a pause."""
     with services.database.write() as session:
         summary = views.experiment_summary(session, store.resume_experiment(session, experiment_id))
     services.driver.wake()
@@ -114,7 +109,7 @@ def resume(experiment_id: ExperimentId, services: Injected) -> ExperimentSummary
 
 @router.post("/{experiment_id}/cancel", responses=problems.documented(404, 409))
 def cancel(experiment_id: ExperimentId, services: Injected) -> ExperimentSummary:
-    """End the experiment and all its open trials, for good."""
+    """Cancel an experiment and all its open trials, for good."""
     with services.database.write() as session:
         return views.experiment_summary(session, store.cancel_experiment(session, experiment_id))
 
@@ -183,39 +178,38 @@ def list_rounds(
 def read_log(
     experiment_id: ExperimentId, services: Injected, cursor: NumberCursor = None, limit: Limit = 200
 ) -> Page[LogLine]:
-    """The event log, oldest line first; the cursor of the last page asks later for what is new."""
+    """The event log, oldest line first; the cursor of the last page serves to ask later for new lines."""
     with services.database.read() as session:
         lists.get_experiment(session, experiment_id)
         page = lists.list_events(session, experiment_id=experiment_id, cursor=cursor, limit=limit)
         return Page(items=[views.log_line(event) for event in page.items], next_cursor=page.next_cursor)
 
 
-@router.get(
-    "/{experiment_id}/events",
-    response_class=StreamingResponse,
-    responses=problems.documented(404) | {200: {"content": {EVENT_STREAM: {"schema": _EVENT}}}},
-)
-async def follow(
-    experiment_id: ExperimentId,
-    request: Request,
-    services: Injected,
-    caller: SignedIn,
-    last_event_id: LastEventId = None,
-) -> StreamingResponse:
-    """Live events (server-sent): every new line of the log, `progress` when the trials' states have changed, `end`
-    when the experiment has ended. Send Last-Event-ID to go on after a broken connection."""
+async def _open_stream(experiment_id: ExperimentId, services: Injected, caller: SignedIn) -> AsyncIterator[None]:
+    """Refuse a stream before its response starts; count it until it ends."""
     services.streams.check_room(caller.name)
     await run_in_threadpool(_check_exists, services.database, experiment_id)
+    with services.streams.counted(caller.name):
+        yield
+
+
+@router.get(
+    "/{experiment_id}/events",
+    response_class=EventSourceResponse,
+    responses=problems.documented(404),
+    dependencies=[Depends(_open_stream)],
+)
+async def follow(
+    experiment_id: ExperimentId, request: Request, services: Injected, last_event_id: LastEventId = None
+) -> AsyncIterator[ServerSentEvent]:
+    """Live events (server-sent): every new line of the log, `progress` when the trials' states have changed, `end`
+    when the experiment has ended. Send Last-Event-ID to continue after a broken connection."""
 
     async def is_admitted() -> bool:
         return await identify(request, services.callers) is not None
 
-    async def stream() -> AsyncIterator[str]:
-        with services.streams.counted(caller.name):
-            async for message in stream_events(services.database, experiment_id, last_event_id, is_admitted):
-                yield message
-
-    return StreamingResponse(stream(), media_type=EVENT_STREAM)
+    async for event in stream_events(services.database, experiment_id, last_event_id, is_admitted):
+        yield event
 
 
 def _check_exists(database: Database, experiment_id: str) -> None:

@@ -11,14 +11,14 @@ from paploss.client.specs import SearchSpec
 from paploss.controller.api import problems, views
 from paploss.controller.api.comparisons import read_comparison
 from paploss.controller.api.parameters import ExperimentId, TrialId
-from paploss.controller.api.security.access import GuardedRoute
+from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected
 from paploss.controller.experiments.jobs import trial_loss
 from paploss.controller.experiments.losses import search_space
 from paploss.controller.search import importance
 from paploss.controller.store.database import Session
 from paploss.controller.store.documents import SPEC
-from paploss.controller.store.reading import gpu_use, lists, overview
+from paploss.controller.store.reading import gpu_time, lists, overview
 from paploss.controller.store.tables import Experiment
 from paploss.controller.web import figures, search_figures
 from paploss.controller.web.comparisons import draw_comparison
@@ -26,7 +26,7 @@ from paploss.jobs.losses import LossSpec
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.profiles import PROFILES
 
-router = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["figures"])
+router = APIRouter(route_class=AuthorizedRoute, prefix="/api/v1", tags=["figures"])
 
 ThemeChoice = Annotated[Theme, Query(description="colours")]
 HeadChoice = Annotated[str | None, Query(max_length=100, description="for functions: which head; the first by default")]
@@ -58,9 +58,9 @@ def draw_search(
     columns: Columns = 5,
     other: OtherExperiment = None,
 ) -> Figure:
-    """A figure. Of a search: reward per round, the functions of the best loss, how the policy moved, which dimensions
-    matter, what the GPUs did. Of a comparison or of trainings: the losses side by side. 404 also while there is nothing
-    to draw."""
+    """A figure. Of a search: reward per round, the functions of the best loss, the path of the policy, the importance
+    of the dimensions, the use of the GPUs. Of a comparison or of trainings: the losses side by side. 404 also while
+    there is nothing to draw."""
     with services.database.read() as session:
         if name == "comparison":
             return draw_comparison(read_comparison(session, experiment_id), theme)
@@ -151,7 +151,7 @@ def _draw_importance(session: Session, search: Experiment, theme: Theme) -> Figu
 
 
 def measure_importance(session: Session, search: Experiment) -> importance.Importance:
-    """Which dimensions matter in a search, from its newest trials and its first and newest policy.
+    """The importance of a search's dimensions, from its newest trials and its first and newest policy.
 
     Raises:
         ProblemError: 404, the search has proposed nothing yet, or its algorithm has no distribution.
@@ -179,7 +179,7 @@ def _dimensions(search: Experiment) -> Sequence[str]:
 
 
 def _draw_gpus(session: Session, search: Experiment, theme: Theme) -> Figure:
-    found = gpu_use.read_gpu_use(session, search)
+    found = gpu_time.read_gpu_time(session, search)
     bands = {
         use: search_figures.Band(label, (found.idle if use == "idle" else found.uses[use]).tolist(), found.share(use))
         for use, label in USE_LABELS.items()

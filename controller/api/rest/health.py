@@ -1,4 +1,4 @@
-"""Whether the controller works: for probes, for programs, and for people who ask why nothing moves."""
+"""Health of the controller: for probes, for programs, and for users who ask why nothing runs."""
 
 import logging
 from importlib.metadata import PackageNotFoundError, version
@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from paploss.client.models import Check, Readiness, Status
 from paploss.controller.api import problems
-from paploss.controller.api.security.access import GuardedRoute
+from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected, Services
 from paploss.controller.api.workers import measure_fleet
 from paploss.controller.store import schema
@@ -19,15 +19,15 @@ from paploss.jobs.queue import QueueError
 
 logger = logging.getLogger(__name__)
 
-router = APIRouter(route_class=GuardedRoute, tags=["platform"])
+router = APIRouter(route_class=AuthorizedRoute, tags=["platform"])
 
 PROBE_SECONDS = 1.0
-"""So long a look at the parts is good for probes, which are not counted."""
+"""How long a check is cached for probes, whose rate is not limited."""
 
 
 @router.get("/healthz")
 def healthz() -> dict[str, str]:
-    """The process answers; nothing else is looked at, because a restart fixes nothing else."""
+    """The process answers; nothing else is checked, because a restart fixes nothing else."""
     return {"status": "ok"}
 
 
@@ -35,7 +35,7 @@ def healthz() -> dict[str, str]:
 def readyz(services: Injected) -> Readiness:
     """The controller can do its work: database, schema, Redis, and a leader. 503 names what is missing.
 
-    Anybody may ask, so the answer is remembered for a second and tells no more; /api/v1/status has the details."""
+    No key is needed, so the answer is cached for a second and has no details; /api/v1/status has them."""
     looked = services.readiness.get(lambda: _look(services))
     if not looked.ready:
         failed = [check.name for check in looked.checks if not check.ok]
@@ -68,14 +68,14 @@ def read_status(services: Services) -> Status:
 
 
 def check_readiness(services: Services) -> Readiness:
-    """Look at everything that the controller needs, and at what keeps its workers from starting; never raises."""
+    """Check everything that the controller needs, and what keeps its workers from starting; never raises."""
     checks = [_check_database(services), _check_redis(services), _check_leader(services)]
-    # Without workers searches wait, yet people need the page, and the probe must not take it away from them.
+    # Without workers searches wait, but the page must stay reachable, so this does not fail the probe.
     return Readiness(ready=all(check.ok for check in checks), checks=[*checks, _check_workers(services)])
 
 
 def _look(services: Services) -> Readiness:
-    """Look, and log what changed: probes ask every few seconds."""
+    """Check, and log changes alone: probes ask every few seconds."""
     last, looked = services.readiness.last, check_readiness(services)
     faults = _describe_faults(looked)
     if faults and (last is None or _describe_faults(last) != faults):

@@ -4,19 +4,19 @@ from fastapi import APIRouter, status
 
 from paploss.client.models import KeyRequest, KeySummary, NewKey, Page
 from paploss.controller.api import problems
-from paploss.controller.api.security.access import GuardedRoute
+from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected
 from paploss.controller.api.views import key_summary
 from paploss.controller.store.access.keys import create_key, revoke_key
 from paploss.controller.store.reading.lists import list_keys
 from paploss.controller.store.tables import ApiKey
 
-router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/keys", tags=["keys"])
+router = APIRouter(route_class=AuthorizedRoute, prefix="/api/v1/keys", tags=["keys"])
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems.documented(409))
 def create(request: KeyRequest, services: Injected) -> NewKey:
-    """Make a key. The reply is the only place where it is ever shown."""
+    """Create a key. It is shown in this reply alone."""
     with services.database.write() as session:
         key = create_key(session, request.name, request.role)
         row = session.get_one(ApiKey, request.name, populate_existing=True)
@@ -32,7 +32,7 @@ def list_all(services: Injected) -> Page[KeySummary]:
 
 @router.delete("/{name}", status_code=status.HTTP_204_NO_CONTENT, responses=problems.documented(404))
 def revoke(name: str, services: Injected) -> None:
-    """End a key's validity, and every browser session that was opened with it."""
+    """Revoke a key, and every browser session that was opened with it."""
     with services.database.write() as session:
         revoke_key(session, name)
     services.callers.forget()

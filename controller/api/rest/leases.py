@@ -1,9 +1,9 @@
 """The worker protocol over HTTP; `paploss/jobs/lease.py` says what its messages mean.
 
-The answer to a claim or a result may free or need a trial, so the leader is asked to look at once.
+A claim or a result may make room for another trial, so it wakes the leader.
 
-Messages are read and answers written here, by pydantic: FastAPI would make a dictionary of each body before, resolve
-dependencies for it, and validate each of our answers again. Most of what a controller does is this.
+Messages are parsed and answers written here, by pydantic: FastAPI would first parse each body to a dictionary, resolve
+dependencies, and validate each answer again. These routes are most of a controller's load.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from paploss.controller.api import problems
 from paploss.controller.api.problems import ProblemError
-from paploss.controller.api.security.access import GuardedRoute
+from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected, get_services
 from paploss.controller.loop import leases
 from paploss.controller.store import retention
@@ -40,7 +40,7 @@ from paploss.jobs.lease import (
 from paploss.jobs.spec import Message
 
 
-class MessageRoute(GuardedRoute):
+class MessageRoute(AuthorizedRoute):
     """A route whose body is a message: its endpoint's `request`, handled in a thread."""
 
     def make_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -81,7 +81,7 @@ def claim(request: ClaimRequest, services: Injected) -> Lease:
 
 @router.post("/renew", response_model=RenewReply)
 def renew(request: RenewRequest, services: Injected) -> RenewReply:
-    """Keep the lease and report progress. 409 and 410: end the training, the trial is another's or has ended."""
+    """Renew the lease and report progress. 409 and 410: end the training; the trial is another's or has ended."""
     return leases.renew(services.database, services.settings, request)
 
 

@@ -1,7 +1,7 @@
 """/metrics for Prometheus: read from the database at each scrape, so that nothing is lost by a restart.
 
-Every replica tells the same numbers (but for its own process's), so queries take `max by (...)`, not `sum`. Names of
-searches are not for everyone: a scrape carries the key of a viewer, as `Authorization: Bearer KEY`. In a ServiceMonitor
+Every replica reports the same numbers (but for its own process's), so queries take `max by (...)`, not `sum`. Names of
+searches are not public: a scrape carries the key of a viewer, as `Authorization: Bearer KEY`. In a ServiceMonitor
 that is `endpoints[].authorization.credentials` with the name and key of a Secret, in Prometheus's own configuration
 `authorization: {credentials_file: FILE}`.
 
@@ -21,12 +21,12 @@ from prometheus_client.registry import Collector
 
 from paploss.client.states import ExperimentState, Outcome, TrialState
 from paploss.controller.api.rest.health import check_readiness, program_version
-from paploss.controller.api.security.access import GuardedRoute
+from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected, Services
 from paploss.controller.api.workers import measure_fleet
 from paploss.controller.store.reading import lists, statistics
 
-router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+router = APIRouter(route_class=AuthorizedRoute, include_in_schema=False)
 
 SEARCHES = 50
 NAME_LENGTH = 60

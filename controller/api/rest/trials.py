@@ -5,12 +5,12 @@ from fastapi import APIRouter
 from paploss.client.models import TrialDetail
 from paploss.controller.api import problems, views
 from paploss.controller.api.parameters import TrialId
-from paploss.controller.api.security.access import GuardedRoute
+from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected
 from paploss.controller.store.reading import lists
 from paploss.controller.store.trials import transitions
 
-router = APIRouter(route_class=GuardedRoute, prefix="/api/v1/trials", tags=["trials"])
+router = APIRouter(route_class=AuthorizedRoute, prefix="/api/v1/trials", tags=["trials"])
 
 
 @router.get("/{trial_id}", responses=problems.documented(404))
@@ -22,7 +22,7 @@ def get(trial_id: TrialId, services: Injected) -> TrialDetail:
 
 @router.post("/{trial_id}/cancel", responses=problems.documented(404, 409))
 def cancel(trial_id: TrialId, services: Injected) -> TrialDetail:
-    """End one trial without a reward; its search goes on without it. A worker that trains it hears of it with its next
+    """End one trial without a reward; its search goes on without it. A worker that trains it learns of it at its next
     renewal. 409: it has ended already."""
     with services.database.write() as session:
         cancelled = transitions.cancel_trial(session, trial_id)

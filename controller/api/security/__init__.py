@@ -1,1 +1,1 @@
-"""Who a request comes from, what it may do, and what every request passes first."""
+"""Authentication, authorization, rate limits, and the checks of every request."""

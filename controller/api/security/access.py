@@ -1,8 +1,8 @@
-"""Who may do what: the one table of roles, and who a request comes from.
+"""Authorization: the table of roles, and the caller of a request.
 
 A program sends `Authorization: Bearer <key>`. A browser signs in with a key and then sends a session cookie; since a
-browser sends cookies whichever page makes it ask, a request that changes something must also come from a page of this
-origin (the cookie is SameSite=Strict too: two independent defences).
+browser sends cookies whichever site causes the request, a request that changes something must also come from a page of
+this origin (the cookie is SameSite=Strict too: two independent defences).
 """
 
 import math
@@ -84,15 +84,15 @@ OPEN = frozenset(
         "GET /openapi.json",
     }
 )
-"""Routes for everyone, with a key or without."""
+"""Routes without authentication."""
 
 
 UNCOUNTED = frozenset({"GET /healthz", "GET /readyz"})
-"""Probes: whoever is told to slow down there takes the controller for dead."""
+"""Probes, whose rate is not limited: a kubelet would take a 429 for a failure."""
 
 
-class GuardedRoute(APIRoute):
-    """A route that refuses whom the table does not name, before it reads the request's body."""
+class AuthorizedRoute(APIRoute):
+    """A route that authorizes the caller by the table of roles before the request's body is read."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The route's handler, with the check before it."""
@@ -105,12 +105,12 @@ class GuardedRoute(APIRoute):
         return handle_authorized
 
     def make_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What is behind the guard: FastAPI's handler, unless a kind of route has its own."""
+        """The handler that runs after authorization: FastAPI's, unless a subclass has its own."""
         return super().get_route_handler()
 
 
 async def authorize(request: Request) -> None:
-    """Let the request through, or refuse it by the table above; who asks is then `request.state.caller`.
+    """Check the caller against the table of roles and set `request.state.caller`.
 
     Raises:
         ProblemError: 401 without a valid key or session, 403 with one that may not do this, 429 for too many requests.
@@ -142,7 +142,7 @@ async def authorize(request: Request) -> None:
 
 
 async def identify(request: Request, callers: Callers) -> Caller | None:
-    """The owner of the request's key or session, none without a valid one."""
+    """The owner of the request's key or session; None without a valid one."""
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme:
         return await callers.find_by_key(credentials.strip()) if scheme.lower() == "bearer" else None
@@ -154,7 +154,7 @@ async def identify(request: Request, callers: Callers) -> Caller | None:
 
 
 def check_same_origin(request: Request) -> None:
-    """Refuse a browser's changing request that another site's page has made.
+    """Refuse a changing request of a browser that comes from another site (CSRF).
 
     Raises:
         ProblemError: 403, the Origin header is missing or another.
@@ -182,4 +182,4 @@ async def _get_caller(request: Request) -> Caller:  # asynchronous, or FastAPI w
 
 
 SignedIn = Annotated[Caller, Depends(_get_caller)]
-"""Parameter of a handler that needs to know who asks."""
+"""Parameter of a handler that needs the caller."""

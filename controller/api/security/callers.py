@@ -1,7 +1,7 @@
-"""Who a key or a browser's session belongs to: all valid ones, read at once and remembered for a moment.
+"""A short-lived cache of all valid keys and browser sessions, and who they belong to.
 
-A thousand workers that renew their leases share one key, so without a memory each renewal would begin with the same
-query. And because the memory holds them all, whoever guesses keys costs a look into it, and a query now and then.
+A thousand workers that renew their leases share one key, so without a cache each renewal would begin with the same
+query. Because the cache holds all of them, a guessed key costs a look-up and only now and then a query.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from paploss.controller.store.access.sign_ins import Purpose, find_valid
 from paploss.controller.store.database import Database
 
 REMEMBERED_SECONDS = 2.0
-"""So long a key that was revoked through another replica may still be taken by this one."""
+"""How long this replica may still accept a key that was revoked through another one."""
 PAUSE_SECONDS = 0.05
-"""A secret that is not among the remembered ones may be newer than they: they are read again, at most this often."""
+"""A secret that is not in the cache may be newer than it: it is read again, at most this often."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Callers:
         self._reading = asyncio.Lock()
 
     async def find_by_key(self, key: str) -> Caller | None:
-        """The owner of an API key; none if it is unknown or revoked."""
+        """The owner of an API key; None if it is unknown or revoked."""
         return await self._find("key", key)
 
     async def find_by_session(self, secret: str) -> Caller | None:
-        """The owner of a browser's session; none if it is unknown or over, or its key revoked."""
+        """The owner of a browser session; None if it is unknown or expired, or its key revoked."""
         return await self._find("session", secret)
 
     def forget(self) -> None:

@@ -1,5 +1,5 @@
-"""What every request passes first: the Host check, the limit on its size, the headers of every response, and the last
-resort where a handler fails."""
+"""Checks of every request: the Host header and the size of the body; the security headers of every response; and the
+answer where a handler fails."""
 
 import ipaddress
 from collections.abc import Mapping, Sequence
@@ -32,11 +32,11 @@ _DEFAULTS = [
 ]
 
 PROBES = ("/healthz", "/readyz")
-"""A kubelet asks these by the pod's address, which no one can list; they tell nothing worth protecting."""
+"""A kubelet asks these by the pod's address, which is not known in advance; they reveal nothing."""
 
 
-class Guard:
-    """ASGI middleware.
+class RequestChecks:
+    """ASGI middleware that checks every request and adds the security headers to every response.
 
     The Host check keeps other sites' pages from reaching a controller on the loopback by a name of theirs that
     resolves to it (DNS rebinding).
@@ -103,7 +103,7 @@ class Guard:
             message = await receive()
             received += len(message.get("body", b""))
             if received > max_bytes:
-                raise HTTPException(413, _too_large(max_bytes))  # FastAPI hands on no other kind from here
+                raise HTTPException(413, _too_large(max_bytes))  # the only exception that FastAPI passes on from here
             return message
 
         return receive_counted

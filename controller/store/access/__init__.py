@@ -1,1 +1,1 @@
-"""API keys, and the sessions of browsers."""
+"""API keys and browser sessions."""

@@ -15,7 +15,7 @@ KEY_PREFIX = "paploss_"
 
 
 def create_key(session: Session, name: str, role: Role) -> str:
-    """Make a key and return it, for the only time.
+    """Create a key and return it; it cannot be read again.
 
     Raises:
         ConflictError: the name is taken (also by a revoked key, so that the audit trail stays clear).
@@ -29,7 +29,7 @@ def create_key(session: Session, name: str, role: Role) -> str:
 
 
 def install_key(session: Session, role: Role, key: str) -> None:
-    """Make the operator's own key of a role valid; one installed earlier ends, with the browser sessions it opened."""
+    """Install the operator's own key of a role; an earlier one is revoked, with the browser sessions it opened."""
     name, digest = f"installed-{role}", digest_key(key)
     row = session.get(ApiKey, name)
     if row is None:
@@ -40,12 +40,12 @@ def install_key(session: Session, role: Role, key: str) -> None:
 
 
 def find_key(session: Session, key: str) -> ApiKey | None:
-    """The stored row of a presented key, or none if it is unknown or revoked."""
+    """The stored row of a presented key, or None if it is unknown or revoked."""
     return session.scalar(select(ApiKey).where(ApiKey.digest == digest_key(key), ApiKey.revoked_at.is_(None)))
 
 
 def revoke_key(session: Session, name: str) -> None:
-    """End a key's validity; repeating it is harmless.
+    """Revoke a key. Idempotent.
 
     Raises:
         NotFoundError: no key of this name.

@@ -1,6 +1,6 @@
-"""Signing in to the page: sessions of browsers, and one-time codes that open one. Both end when their key is revoked.
+"""Signing in to the page: browser sessions, and one-time codes that open one. Both end when their key is revoked.
 
-The secrets are 256 random bits and only their SHA-256 is stored, so reading the table lets nobody in.
+The secrets are 256 random bits and only their SHA-256 is stored, so reading the table gives no access.
 """
 
 import secrets
@@ -22,7 +22,7 @@ Purpose = Literal["key", "session"]
 
 @dataclass(frozen=True)
 class ValidSecret:
-    """A secret that lets somebody in, by its digest, and whom."""
+    """The digest of a valid secret, and the key whose rights it grants."""
 
     purpose: Purpose
     digest: str
@@ -31,17 +31,17 @@ class ValidSecret:
 
 
 def create_session(session: Session, key_name: str, seconds: float) -> str:
-    """Open a browser's session with the rights of a key; returns its secret, for the cookie."""
+    """Open a browser session with the rights of a key; returns its secret, for the cookie."""
     return _create(session, key_name, "session", seconds)
 
 
 def create_code(session: Session, key_name: str, seconds: float = CODE_SECONDS) -> str:
-    """Make a code that opens one session with the rights of a key, once."""
+    """Create a one-time code that opens one session with the rights of a key."""
     return _create(session, key_name, "code", seconds)
 
 
 def find_valid(session: Session) -> list[ValidSecret]:
-    """Every key that is not revoked, and every browser's session that is not over."""
+    """Every key that is not revoked, and every browser session that has not expired."""
     keys = session.execute(select(ApiKey.digest, ApiKey.name, ApiKey.role).where(ApiKey.revoked_at.is_(None)))
     sessions = session.execute(
         select(SignIn.digest, ApiKey.name, ApiKey.role)
@@ -52,7 +52,7 @@ def find_valid(session: Session) -> list[ValidSecret]:
 
 
 def use_code(session: Session, code: str) -> ApiKey | None:
-    """The key that a code stands for, and the end of the code; none if it was used, is too old or its key revoked."""
+    """Consume a code and return its key; None if the code was used, has expired, or its key is revoked."""
     key = session.scalar(
         select(ApiKey)
         .join(SignIn, SignIn.key_name == ApiKey.name)
@@ -71,7 +71,7 @@ def use_code(session: Session, code: str) -> ApiKey | None:
 
 
 def end_session(session: Session, secret: str) -> None:
-    """Sign a browser out; repeating it is harmless."""
+    """Sign a browser out. Idempotent."""
     session.execute(delete(SignIn).where(SignIn.digest == digest_key(secret)))
 
 

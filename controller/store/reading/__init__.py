@@ -1,1 +1,1 @@
-"""What the API, the page and monitoring read; nothing here writes."""
+"""Read-only queries for the API, the page and monitoring."""

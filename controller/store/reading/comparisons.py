@@ -36,7 +36,7 @@ def read_compared_trials(session: Session, experiment_id: str) -> Mapping[str, l
 
 
 def read_losses(session: Session, experiment_id: str) -> Mapping[str, JsonObject]:
-    """By label: what the first trial of each has, as all its others do."""
+    """By label: what all trials of a label share, read from its first."""
     first = select(func.min(Trial.number)).where(Trial.experiment_id == experiment_id).group_by(Trial.label)
     its = (Trial.experiment_id == experiment_id, Trial.number.in_(first))
     rows = session.execute(select(Trial.label, Trial.loss).where(*its))
@@ -44,7 +44,7 @@ def read_losses(session: Session, experiment_id: str) -> Mapping[str, JsonObject
 
 
 def read_environments(session: Session, experiment_id: str) -> Sequence[dict[str, str]]:
-    """What the trainings that count ran with, each distinct one once."""
+    """The environments of the trainings that count, each distinct one once."""
     found = session.scalars(
         select(Attempt.environment)
         .join(Trial, Trial.id == Attempt.trial_id)

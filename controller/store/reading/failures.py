@@ -1,4 +1,4 @@
-"""What went wrong in a search, gathered by reason."""
+"""Failures of a search, grouped by reason."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ REASON_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Attempts that ended in the same way."""
+class FailedAttempts:
+    """Attempts that ended in the same way, for one reason."""
 
     outcome: Outcome
     """failed, preempted or expired."""
@@ -23,12 +23,12 @@ class Failure:
     """First line of the error; empty where a worker was only preempted."""
     count: int
     trial_id: str
-    """The newest trial that met it."""
+    """The newest trial that it happened to."""
     last_at: float
     """Seconds since 1970."""
 
 
-def read_failures(session: Session, experiment_id: str, limit: int = 20) -> Sequence[Failure]:
+def read_failures(session: Session, experiment_id: str, limit: int = 20) -> Sequence[FailedAttempts]:
     """Attempts that ended without a result, by reason, the most frequent first; `limit` reasons at most."""
     reason = func.coalesce(func.substr(Attempt.error, 1, REASON_CHARACTERS), "")
     rows = session.execute(
@@ -44,12 +44,12 @@ def read_failures(session: Session, experiment_id: str, limit: int = 20) -> Sequ
         .where(Trial.experiment_id == experiment_id, Attempt.outcome.in_(("failed", "preempted", "expired")))
         .group_by(Attempt.outcome, Attempt.error_kind, reason)
     )
-    merged: dict[tuple[str, str | None, str], Failure] = {}
+    merged: dict[tuple[str, str | None, str], FailedAttempts] = {}
     for outcome, error_kind, text, count, trial_id, last_at in rows:
         line = text.partition("\n")[0]
         key = (outcome, error_kind, line)
         before = merged.get(key)
-        merged[key] = Failure(
+        merged[key] = FailedAttempts(
             outcome,
             error_kind,
             line,

@@ -26,8 +26,8 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Page(Generic[Item]):
-    """A part of a list; `next_cursor` is none on the last page."""
+class RowPage(Generic[Item]):
+    """A part of a list; `next_cursor` is None on the last page."""
 
     items: Sequence[Item]
     next_cursor: str | None
@@ -84,7 +84,7 @@ def list_experiments(
     state: ExperimentState | None = None,
     cursor: str | None = None,
     limit: int = 50,
-) -> Page[Experiment]:
+) -> RowPage[Experiment]:
     """Experiments, newest first."""
     query = select(Experiment).order_by(Experiment.id.desc()).limit(limit + 1)
     if kinds is not None:
@@ -106,7 +106,7 @@ def list_trials(
     cursor: str | None = None,
     limit: int = 50,
     newest_first: bool = False,
-) -> Page[Trial]:
+) -> RowPage[Trial]:
     """An experiment's trials by number."""
     order = Trial.number.desc() if newest_first else Trial.number
     query = select(Trial).where(Trial.experiment_id == experiment_id).order_by(order).limit(limit + 1)
@@ -122,7 +122,7 @@ def list_trials(
     return _page(session.scalars(query).all(), limit, lambda trial: str(trial.number))
 
 
-def list_rounds(session: Session, experiment_id: str, cursor: str | None = None, limit: int = 200) -> Page[Round]:
+def list_rounds(session: Session, experiment_id: str, cursor: str | None = None, limit: int = 200) -> RowPage[Round]:
     """The versions of a search's algorithm by number."""
     query = select(Round).where(Round.experiment_id == experiment_id).order_by(Round.number).limit(limit + 1)
     if cursor is not None:
@@ -137,8 +137,8 @@ def list_events(
     trial_id: str | None = None,
     cursor: str | None = None,
     limit: int = 200,
-) -> Page[Event]:
-    """The event log, oldest first; a cursor is always given, to ask later for what is new."""
+) -> RowPage[Event]:
+    """The event log, oldest first; there is always a cursor, to ask later for new lines."""
     query = select(Event).order_by(Event.id).limit(limit)
     if experiment_id is not None:
         query = query.where(Event.experiment_id == experiment_id)
@@ -147,11 +147,11 @@ def list_events(
     if cursor is not None:
         query = query.where(Event.id > _number(cursor))
     items = session.scalars(query).all()
-    return Page(items, str(items[-1].id) if items else cursor)
+    return RowPage(items, str(items[-1].id) if items else cursor)
 
 
 def latest_events(session: Session, experiment_id: str | None = None, limit: int = 50) -> Sequence[Event]:
-    """The newest lines of the event log, oldest of them first."""
+    """The newest lines of the event log, in ascending order."""
     query = select(Event).order_by(Event.id.desc()).limit(limit)
     if experiment_id is not None:
         query = query.where(Event.experiment_id == experiment_id)
@@ -172,7 +172,7 @@ def obstacle_prefix(pool: str) -> str:
 
 
 def standing_obstacles(session: Session, pools: Iterable[str]) -> list[str]:
-    """What keeps elastic workers of these pools from starting now, a line for each that is concerned."""
+    """What keeps elastic workers of these pools from starting now, a line for each such pool."""
     kinds = ("workers_blocked", "workers_unblocked")
     newest = [
         session.scalars(
@@ -188,7 +188,7 @@ def standing_obstacles(session: Session, pools: Iterable[str]) -> list[str]:
     return [event.message for event in newest if event is not None and event.kind == "workers_blocked"]
 
 
-def list_workers(session: Session, cursor: str | None = None, limit: int = 200) -> Page[Worker]:
+def list_workers(session: Session, cursor: str | None = None, limit: int = 200) -> RowPage[Worker]:
     """Workers by name, whenever they were last seen."""
     query = select(Worker).order_by(Worker.name).limit(limit + 1)
     if cursor is not None:
@@ -197,7 +197,7 @@ def list_workers(session: Session, cursor: str | None = None, limit: int = 200) 
 
 
 def find_known_workers(session: Session, names: Collection[str]) -> set[str]:
-    """Those of the names that a worker has claimed a trial under."""
+    """The subset of the names under which a worker has claimed a trial."""
     return set(session.scalars(select(Worker.name).where(Worker.name.in_(names))))
 
 
@@ -279,7 +279,7 @@ def count_experiments(session: Session) -> dict[ExperimentState, int]:
 
 
 def best_trial(session: Session, experiment_id: str, kind: str = "proxy") -> Trial | None:
-    """The trial with the highest reward, the earliest of equals."""
+    """The trial with the highest reward, the earliest in a tie."""
     return session.scalar(
         select(Trial)
         .where(Trial.experiment_id == experiment_id, Trial.kind == kind, Trial.reward.is_not(None))
@@ -295,5 +295,5 @@ def _number(cursor: str) -> int:
         raise NotFoundError(f"cursor: expected a next_cursor of this list, got {cursor!r}") from None
 
 
-def _page(items: Sequence[Item], limit: int, key: Callable[[Item], str]) -> Page[Item]:
-    return Page(items[:limit], key(items[limit - 1]) if len(items) > limit else None)
+def _page(items: Sequence[Item], limit: int, key: Callable[[Item], str]) -> RowPage[Item]:
+    return RowPage(items[:limit], key(items[limit - 1]) if len(items) > limit else None)

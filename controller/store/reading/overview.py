@@ -77,7 +77,7 @@ def read_label_rewards(session: Session, experiment_id: str) -> Sequence[LabelRe
 
 @dataclass(frozen=True)
 class TrialFilter:
-    """Which trials a table shows; none of the conditions where nothing is given."""
+    """Which trials a table shows; a field that is None is no condition."""
 
     state: TrialState | None = None
     kind: JobKind | None = None
@@ -122,8 +122,8 @@ def open_classes(session: Session) -> set[int]:
 
 
 def seconds_per_trial(session: Session, experiment_ids: Sequence[str], window: int = 24) -> dict[str, float]:
-    """Time between the ends of each search's last `window` trials, on average: what a trial takes with the workers at
-    hand. A search has no entry until three of its trials have ended."""
+    """Time between the ends of each search's last `window` trials, on average: what a trial takes with the current
+    workers. A search has no entry until three of its trials have ended."""
     place = func.row_number().over(partition_by=Trial.experiment_id, order_by=Trial.finished_at.desc())
     ends = (
         select(Trial.experiment_id, Trial.finished_at, place.label("place"))
@@ -230,7 +230,7 @@ def read_policy(session: Session, experiment_id: str, most: int = 200) -> Sequen
 
 @dataclass(frozen=True)
 class RewardedProxy:
-    """A rewarded proxy: what was proposed, by which policy version, and what it was worth."""
+    """A rewarded proxy: what was proposed, by which policy version, and its reward."""
 
     theta: list[float]
     round: int

@@ -1,4 +1,4 @@
-"""What monitoring reads: a few numbers over everything, each by one statement."""
+"""What monitoring reads: a few aggregates over all experiments, each by one statement."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Durations:
 
 @dataclass(frozen=True)
 class SearchReward:
-    """The best single reward of one running search; none until it has one."""
+    """The best single reward of one running search; None until it has one."""
 
     experiment_id: str
     name: str
@@ -44,7 +44,7 @@ def count_queued(session: Session) -> Mapping[int, int]:
 
 
 def read_oldest_lease_age(session: Session, lease_seconds: float) -> float:
-    """Seconds since the running trial that has been silent for the longest renewed its lease; 0 while none runs."""
+    """Age of the oldest heartbeat among running trials, in seconds; 0 while none runs."""
     oldest = session.scalar(select(now() - func.min(Trial.lease_until)).where(Trial.state == "running"))
     return 0.0 if oldest is None else max(0.0, oldest + lease_seconds)
 

@@ -1,4 +1,4 @@
-"""How many of an experiment's trials stand where: all that is decided about it is decided from these."""
+"""Counts of an experiment's trials by state: all decisions about the experiment are based on these."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ UNCONSUMED = (
     _TRIALS.c.consumed_round.is_(None),
     _TRIALS.c.finished_at.is_not(None),
 )
-"""Proxies that have ended and that no update has made use of; the partial index of that name."""
+"""Proxies that have ended and that no update has consumed; the condition of the partial index of that name."""
 
 
 def _count(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
@@ -60,7 +60,7 @@ def count_open(session: Session) -> dict[str, int]:
 
 
 def count_trials(session: Session, experiment_id: str) -> Counts:
-    """Where an experiment's trials stand, as the transaction sees them."""
+    """Counts of an experiment's trials, as the transaction sees them."""
     return Counts(*session.execute(_COUNTS, {"experiment_id": experiment_id}).one())
 
 

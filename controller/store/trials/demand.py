@@ -1,4 +1,4 @@
-"""Trials that wait for a worker: which are next, and how many workers they could use."""
+"""Queued trials: which are next, and how many workers they could use."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +19,7 @@ class Claimant:
     experiment_id: str
     priority: int
     served: int
-    """Its trials that run or are about to: fewest goes first among equals in priority."""
+    """Its trials that run or are about to; in a tie of priority, the fewest goes first."""
     room: int
     """How many more of its trials may run."""
     trial_ids: Sequence[str]

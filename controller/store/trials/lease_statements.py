@@ -1,7 +1,7 @@
-"""The statements behind the lease protocol, made once: building one costs as much as running it.
+"""The statements behind the lease protocol, built once: building one costs as much as running it.
 
-They are of bare tables, because the ORM's part in a statement costs more than the statement. Each UPDATE of a trial is
-one step of its life: its WHERE is the whole condition, so that whoever comes second changes nothing.
+They bypass the ORM, because its part in a statement costs more than the statement. Each UPDATE of a trial is
+one state transition: its WHERE is the whole condition, so that the second of two callers changes nothing.
 """
 
 from sqlalchemy import JSON, Boolean, Float, Integer, Text, bindparam, case, func, insert, or_, select, update
@@ -19,7 +19,7 @@ _UNSEEN_SECONDS = (
     now() - select(_WORKERS.c.last_seen_at).where(_WORKERS.c.name == _TRIALS.c.worker).scalar_subquery()
 ).label("worker_unseen_seconds")
 _REACHED = bindparam("reached", type_=Integer)
-_NEW_TAIL = bindparam("new_tail", type_=Text)  # none: nothing new
+_NEW_TAIL = bindparam("new_tail", type_=Text)  # None: nothing new
 _ONE_ATTEMPT = (_ATTEMPTS.c.trial_id == bindparam("trial")) & (_ATTEMPTS.c.number == bindparam("its_number"))
 _OBJECT = JSON(none_as_null=True)
 
@@ -67,7 +67,7 @@ GRANT = (
     )
     .returning(*GRANTED, _UNSEEN_SECONDS)
 )
-"""A claim: only of a queued trial of a running search, and only with a claim_id that has had no answer."""
+"""A claim: only of a queued trial of a running search, and only with a claim_id that has not been used."""
 
 ADD_ATTEMPT = insert(_ATTEMPTS).inline()
 
@@ -89,7 +89,7 @@ RENEW = (
         _UNSEEN_SECONDS,
     )
 )
-"""A renewal: the first one sets when the trial started; what a renewal does not tell stays."""
+"""A renewal: the first one sets when the trial started; fields that a renewal leaves out stay."""
 
 NOTE_ATTEMPT = (
     update(_ATTEMPTS)

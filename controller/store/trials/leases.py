@@ -1,7 +1,8 @@
 """What workers ask of a trial: claim, renew, finish, release. Each function is the whole of one transaction.
 
 An ordinary step is one conditional UPDATE (`paploss.controller.store.trials.lease_statements`), which decides and takes
-effect at once. Only where it changes nothing does the program look why, and then refuses, answers as before, or fixes.
+effect at once. Only where it changes nothing does the program find out why, and then refuses, repeats the earlier
+answer, or corrects the row.
 
 `Trial.token` names the one attempt that may still answer, and is the only fence. It stays after the lease expired (the
 training may go on behind a cut network) and goes with the next claim, a release, or a failure. So a result or a renewal
@@ -49,7 +50,7 @@ _CLAIMED = (
 _LOCKED = select(Trial).where(Trial.id == bindparam("trial_id")).with_for_update(key_share=True)
 
 _JUST_SECONDS = 1.0
-"""A worker that was seen so short a time ago is not noted again: that costs as much as the step itself."""
+"""A worker that was seen within this time is not updated again: that costs as much as the step itself."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Grant:
 
 
 def claim(session: Session, request: ClaimRequest, lease_seconds: float) -> Grant:
-    """Give the trial to a worker, once. The same claim_id gets the same attempt again while that attempt lasts.
+    """Grant the trial to a worker, once. The same claim_id gets the same attempt again while that attempt lasts.
 
     Raises:
         NotFoundError: no such trial.
@@ -97,7 +98,7 @@ def claim(session: Session, request: ClaimRequest, lease_seconds: float) -> Gran
         if repeated is None and experiment.max_running_trials is not None and trial.state == "queued":
             _check_cap(session, experiment.id, experiment.max_running_trials)
             row = session.execute(GRANT, asked | {"is_within_cap": True}).one_or_none()
-            if row is None:  # something has changed while this waited for its turn
+            if row is None:  # something has changed while this waited for the lock
                 trial, experiment, repeated = _find_claimed(session, request)
         if repeated is not None:
             return _repeat_claim(session, request, trial, repeated)
@@ -124,13 +125,13 @@ def claim(session: Session, request: ClaimRequest, lease_seconds: float) -> Gran
 
 
 def renew(session: Session, request: RenewRequest, lease_seconds: float) -> Command:
-    """Prolong a lease and note progress; says what the worker is to do.
+    """Renew a lease and store progress; returns what the worker is to do.
 
-    An attempt whose lease has expired gets it back if nobody has claimed since, and the charge is taken back.
+    An attempt whose lease has expired gets it back if nobody has claimed since, and the charge is reverted.
 
     Raises:
         ConflictError: the token is not the one that may answer.
-        GoneError: the trial has ended otherwise than by being cancelled, or is not there any more.
+        GoneError: the trial has ended in another way than by cancellation, or was deleted.
     """
     progress, start = request.progress, request.start
     told = {
@@ -165,7 +166,7 @@ def renew(session: Session, request: RenewRequest, lease_seconds: float) -> Comm
 
 
 def finish(session: Session, request: ResultRequest) -> TrialState:
-    """Take a trial's result, once; the same token repeating it gets the same answer. Returns the trial's new state.
+    """Store a trial's result, once. Idempotent for the same token. Returns the trial's new state.
 
     Raises:
         NotFoundError: no such trial, or no attempt of it with this token.
@@ -205,7 +206,7 @@ def finish(session: Session, request: ResultRequest) -> TrialState:
 
 
 def release(session: Session, request: ReleaseRequest) -> TrialState:
-    """Take a lease back from a worker that stops. Returns the trial's new state; repeating it gets the same answer.
+    """Release the lease of a worker that stops. Idempotent. Returns the trial's new state.
 
     Raises:
         NotFoundError: no such trial, or no attempt of it with this token.
@@ -259,12 +260,12 @@ def keep_late_result(session: Session, request: ResultRequest, attempt: int, rea
 
 
 def _was_just_seen(unseen_seconds: float | None) -> bool:
-    # Not where the clock has gone back, after a failover to another server.
+    # Not where the clock has gone backwards, after a failover to another server.
     return unseen_seconds is not None and 0 <= unseen_seconds < _JUST_SECONDS
 
 
 def _find_claimed(session: Session, request: ClaimRequest) -> tuple[Trial, Experiment, Attempt | None]:
-    """The trial and its experiment as they are now, and the attempt that this claim_id has made, of whichever trial."""
+    """The trial and its experiment as they are now, and the attempt that this claim_id created, of whichever trial."""
     asked = {"trial_id": request.trial_id, "claim_id": str(request.claim_id)}
     found = session.execute(_CLAIMED, asked).one_or_none()
     if found is None:
@@ -299,7 +300,7 @@ def _refusal(trial: Trial, experiment: Experiment) -> ConflictError | GoneError:
 
 
 def _revive(session: Session, request: RenewRequest) -> bool:
-    """Make a trial whose lease had expired run again; false where it was cancelled. Raises as `renew`."""
+    """Set a trial whose lease had expired to running again; False where it was cancelled. Raises as `renew`."""
     trial = session.scalar(_LOCKED, {"trial_id": request.trial_id})
     if trial is None:
         raise GoneError(f"trial {request.trial_id} is not there; its experiment was deleted, if it ever was")
@@ -341,10 +342,10 @@ def _find_attempt(session: Session, trial_id: str, token: str) -> tuple[Trial, A
 
 
 def _answer_again(trial: Trial, attempt: Attempt) -> TrialState:
-    """What a result was answered that had been delivered before.
+    """The answer to a result that had been delivered before.
 
     Raises:
-        LateResultError: it was not, and it comes too late to count.
+        LateResultError: it had not, and it is too late to count.
     """
     if attempt.answer is not None:
         return attempt.answer

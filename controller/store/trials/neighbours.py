@@ -1,4 +1,4 @@
-"""What the trials around a trial have measured on their way: whether it is hopeless is judged beside them."""
+"""Intermediate results of the trials around a trial: the pruning of hopeless trials compares with them."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -31,7 +31,7 @@ _FIX = (
 
 
 class Measurement(NamedTuple):
-    """An AP that a proxy has measured before its end."""
+    """An intermediate AP of a proxy."""
 
     iteration: int
     total_iterations: int
@@ -39,11 +39,11 @@ class Measurement(NamedTuple):
 
 
 def read_measurements(session: Session, experiment_id: str, number: int, distance: int) -> list[Measurement]:
-    """Those of the proxies whose numbers differ by 1 to `distance` from `number`."""
+    """Intermediate APs of the proxies whose numbers differ by 1 to `distance` from `number`."""
     near = {"experiment_id": experiment_id, "number": number, "distance": distance}
     return [Measurement(*row) for row in session.execute(_MEASURED, near)]
 
 
 def fix_prune_points(session: Session, trial_id: str, points: Sequence[dict[str, Any]]) -> None:
-    """Store where a trial is to stop as hopeless, so that a retry stops where the first attempt would have."""
+    """Store the prune points of a trial, so that a retry stops where the first attempt would have."""
     session.execute(_FIX, {"trial_id": trial_id, "points": list(points)})

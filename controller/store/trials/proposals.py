@@ -33,7 +33,7 @@ class NewTrial:
 
 
 def add_trials(session: Session, experiment: Experiment, trials: Sequence[NewTrial]) -> None:
-    """Queue trials with the experiment's next numbers; the caller holds its row lock, or has just made it."""
+    """Queue trials with the experiment's next numbers; the caller holds its row lock, or has just created it."""
     rows = [
         {
             "id": make_trial_id(experiment.id, number),

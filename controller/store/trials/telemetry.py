@@ -1,4 +1,4 @@
-"""What workers tell beside a trial's state: who they are, and what they measured. Telling it again is harmless."""
+"""What workers report beside a trial's state: who they are, and what they measured. All of it is idempotent."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ def _remembering(insert: Any) -> Any:
     return statement.on_conflict_do_update(index_elements=["name"], set_={**told, "last_seen_at": now()})
 
 
-# Made once, for each dialect: both say ON CONFLICT alike, but SQLAlchemy has no common word for it.
+# Built once for each dialect: both have ON CONFLICT, but SQLAlchemy has no common construct for it.
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _REMEMBER = {dialect: _remembering(insert) for dialect, insert in _INSERTS.items()}
 _KEEP = {dialect: insert(_EVALUATIONS).on_conflict_do_nothing() for dialect, insert in _INSERTS.items()}
@@ -31,13 +31,13 @@ _SEE_GPUS = _SEE.values(gpu_use=bindparam("its_gpu_use", type_=_WORKERS.c.gpu_us
 
 
 def remember_worker(session: Session, worker: WorkerInfo) -> None:
-    """Note a worker as it introduces itself, and that it was here now."""
+    """Store a worker as it describes itself, with the current time as its heartbeat."""
     told = {name: getattr(worker, name) for name in ("name", *_TOLD)}
     session.execute(_REMEMBER[session.get_bind().dialect.name], told)
 
 
 def see_worker(session: Session, name: str, gpu_use: Sequence[GpuUse]) -> None:
-    """Note that a worker was here now, and what its GPUs do if it tells."""
+    """Store a worker's heartbeat, and the use of its GPUs where it is reported."""
     if gpu_use:
         use = [gpu.model_dump(mode="json") for gpu in gpu_use]
         session.execute(_SEE_GPUS, {"worker": name, "its_gpu_use": use})

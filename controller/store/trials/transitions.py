@@ -1,4 +1,4 @@
-"""What happens to a trial without its worker: its lease expires, it is cancelled, it is given up.
+"""State transitions of a trial that its worker has no part in: the lease expires, it is cancelled, it fails for good.
 
     queued     -> running (claim), cancelled
     running    -> succeeded, pruned, failed, cancelled, queued (released, expired, or failed with attempts left)
@@ -24,9 +24,9 @@ from paploss.controller.store.tables import Attempt, Experiment, Trial
 
 
 def expire(session: Session, trial_id: str) -> TrialState | None:
-    """Put a trial whose lease has run out back into the queue; none if its lease is good after all.
+    """Requeue a trial whose lease has expired; None if the lease was renewed meanwhile.
 
-    Charged as a preemption if the attempt had started. The attempt keeps its token until somebody else claims.
+    Charged as a preemption if the attempt had started. The attempt keeps its token until the next claim.
     """
     trial = session.scalar(
         select(Trial)
@@ -53,14 +53,14 @@ def expire(session: Session, trial_id: str) -> TrialState | None:
 
 
 def find_expired(session: Session) -> Sequence[str]:
-    """Ids of running trials whose lease has run out."""
+    """Ids of running trials whose lease has expired."""
     return session.scalars(
         select(Trial.id).where(Trial.state == "running", Trial.lease_until < now()).order_by(Trial.id)
     ).all()
 
 
 def cancel_trial(session: Session, trial_id: str) -> Trial:
-    """End a trial without a reward; a worker that trains it is told with its next renewal. Idempotent.
+    """End a trial without a reward; a worker that trains it learns of it at its next renewal. Idempotent.
 
     Raises:
         NotFoundError: no such trial.
@@ -108,7 +108,7 @@ def cancel_open_trials(session: Session, experiment_id: str) -> int:
 
 
 def charge_preemption(session: Session, trial: Trial) -> None:
-    """Put a locked trial that was preempted back into the queue, or let it fail where its budget is spent."""
+    """Requeue a locked trial that was preempted, or fail it where its budget is exhausted."""
     trial.preemptions += 1
     budget = read_budgets(session, trial).max_preemptions
     if trial.preemptions > budget:
@@ -119,7 +119,7 @@ def charge_preemption(session: Session, trial: Trial) -> None:
 
 
 def read_budgets(session: Session, trial: Trial) -> Budgets:
-    """How much may go wrong in a trial."""
+    """The failure budgets of a trial."""
     if trial.plan is not None:
         plan = PLAN.read(trial.plan)
         return Budgets(max_failed_attempts=plan.max_failed_attempts, max_preemptions=plan.max_preemptions)
@@ -127,7 +127,7 @@ def read_budgets(session: Session, trial: Trial) -> Budgets:
 
 
 def give_up(session: Session, trial: Trial, reason: str) -> None:
-    """Let a locked trial fail for good."""
+    """Fail a locked trial for good."""
     trial.state = "failed"
     trial.error = trial.error or reason
     trial.finished_at = read_clock(session)

@@ -19,16 +19,16 @@ SPEC = TrainingSpec(profile="synthetic", losses=(LossChoice(label="identity", pr
 
 def read_events(lines: Iterator[str]) -> Iterator[tuple[str, int | None, dict[str, Any]]]:
     """Kind, id and data of each event, until the stream ends."""
-    kind, number = "message", None
+    fields: dict[str, str] = {}
     for line in lines:
         name, _, value = line.partition(": ")
-        if name == "event":
-            kind = value
-        elif name == "id":
-            number = int(value)
-        elif name == "data":
-            yield kind, number, json.loads(value)
-            kind, number = "message", None
+        if name:
+            fields[name] = value
+            continue
+        if "data" in fields:  # an empty line ends an event; one without data is not dispatched
+            number = int(fields["id"]) if "id" in fields else None
+            yield fields.get("event", "message"), number, json.loads(fields["data"])
+        fields = {}
 
 
 def test_events_arrive_until_the_end(client: Client, http: httpx.Client, worker: PlayedWorker) -> None:

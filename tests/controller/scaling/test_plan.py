@@ -8,7 +8,7 @@ from paploss.controller.scaling.plan import (
     LASTING_SECONDS,
     LONGEST_DELAY_SECONDS,
     SLOW_START_SECONDS,
-    Patience,
+    BackOff,
     Plan,
     WorkerJob,
     decide,
@@ -38,13 +38,13 @@ def job(ordinal: int, state: str = "running", trouble: str = "", template: str =
     )
 
 
-def look(wanted: int, *jobs: WorkerJob, patience: Patience | None = None, time: float = 0.0, **changes: Any) -> Plan:
+def look(wanted: int, *jobs: WorkerJob, back_off: BackOff | None = None, time: float = 0.0, **changes: Any) -> Plan:
     return decide(
         pool(**changes),
         wanted,
         jobs,
         template="t",
-        patience=patience or Patience(),
+        back_off=back_off or BackOff(),
         keep_ended_seconds=KEEP_SECONDS,
         time=time,
     )
@@ -88,17 +88,17 @@ def test_never_more_pods_than_the_maximum_whatever_their_jobs_are_called() -> No
 
 
 def test_disrupted_workers_are_no_failures() -> None:
-    patience = Patience()
+    back_off = BackOff()
     ended = [job(ordinal, "failed", "") for ordinal in range(4)]
-    plan = look(4, *ended, patience=patience)
+    plan = look(4, *ended, back_off=back_off)
     assert (len(plan.create), plan.trouble) == (4, "")
 
 
 def test_ended_jobs_are_cleared_after_a_while_and_those_with_a_live_pod_are_not() -> None:
-    patience = Patience()
+    back_off = BackOff()
     jobs = [job(0, "succeeded"), job(1, "failed", leaving=1), job(2)]
-    assert not look(1, *jobs, patience=patience).clear
-    assert [cleared.ordinal for cleared in look(1, *jobs, patience=patience, time=KEEP_SECONDS).clear] == [0]
+    assert not look(1, *jobs, back_off=back_off).clear
+    assert [cleared.ordinal for cleared in look(1, *jobs, back_off=back_off, time=KEEP_SECONDS).clear] == [0]
 
 
 def test_a_worker_that_runs_or_starts_is_never_taken_back() -> None:
@@ -119,54 +119,54 @@ def test_one_that_waits_with_an_outdated_template_is_replaced_when_it_is_gone() 
 
 
 def test_an_obstacle_holds_new_workers_back_ever_longer() -> None:
-    patience = Patience()
+    back_off = BackOff()
     blocked = (job(0, "waiting", OBSTACLE), job(1))
-    tries = [time for time in range(3000) if look(10, *blocked, patience=patience, time=float(time)).create]
+    tries = [time for time in range(3000) if look(10, *blocked, back_off=back_off, time=float(time)).create]
     gaps = [after - before for before, after in zip([0, *tries], tries, strict=False)]
     assert gaps[:4] == [FIRST_DELAY_SECONDS * 2**n for n in range(4)]
     assert max(gaps) == LONGEST_DELAY_SECONDS
 
 
 def test_the_obstacle_is_told_until_it_is_gone() -> None:
-    patience = Patience()
-    assert look(3, job(0, "waiting", OBSTACLE), patience=patience).trouble == OBSTACLE
-    plan = look(3, job(0), patience=patience, time=1.0)
+    back_off = BackOff()
+    assert look(3, job(0, "waiting", OBSTACLE), back_off=back_off).trouble == OBSTACLE
+    plan = look(3, job(0), back_off=back_off, time=1.0)
     assert plan.trouble == ""
     assert list(plan.create) == [1, 2]
 
 
 def test_workers_that_fail_at_once_are_tried_one_at_a_time() -> None:
-    patience = Patience()
+    back_off = BackOff()
     ended = [job(ordinal, "failed", "exit status 2") for ordinal in range(4)]
-    assert not look(4, *ended, patience=patience).create
-    assert list(look(4, *ended, patience=patience, time=FIRST_DELAY_SECONDS).create) == [4]
+    assert not look(4, *ended, back_off=back_off).create
+    assert list(look(4, *ended, back_off=back_off, time=FIRST_DELAY_SECONDS).create) == [4]
     begun = [*ended, job(4)]
-    assert not look(4, *begun, patience=patience, time=FIRST_DELAY_SECONDS + 1).create
-    plan = look(4, *begun, patience=patience, time=FIRST_DELAY_SECONDS + 1 + LASTING_SECONDS)
+    assert not look(4, *begun, back_off=back_off, time=FIRST_DELAY_SECONDS + 1).create
+    plan = look(4, *begun, back_off=back_off, time=FIRST_DELAY_SECONDS + 1 + LASTING_SECONDS)
     assert len(plan.create) == 3
     assert plan.trouble == ""
 
 
 def test_a_job_that_gets_no_pod_is_an_obstacle_after_a_while() -> None:
-    patience = Patience()
+    back_off = BackOff()
     podless = WorkerJob("job-0", "uid", "1", 0, "t", "waiting")
-    assert not look(1, podless, patience=patience).trouble
-    assert "no pod was made for the Job job-0" in look(1, podless, patience=patience, time=LASTING_SECONDS).trouble
+    assert not look(1, podless, back_off=back_off).trouble
+    assert "no pod was made for the Job job-0" in look(1, podless, back_off=back_off, time=LASTING_SECONDS).trouble
 
 
 def test_a_pod_that_has_a_node_and_does_not_begin_is_told_after_minutes() -> None:
-    patience = Patience()
-    assert not look(1, job(0, "starting"), patience=patience).trouble
-    assert not look(1, job(0, "starting"), patience=patience, time=SLOW_START_SECONDS - 1).trouble
-    trouble = look(1, job(0, "starting"), patience=patience, time=SLOW_START_SECONDS).trouble
+    back_off = BackOff()
+    assert not look(1, job(0, "starting"), back_off=back_off).trouble
+    assert not look(1, job(0, "starting"), back_off=back_off, time=SLOW_START_SECONDS - 1).trouble
+    trouble = look(1, job(0, "starting"), back_off=back_off, time=SLOW_START_SECONDS).trouble
     assert trouble.startswith("pod-0 has a node and has not begun")
-    assert not look(1, job(0), patience=patience, time=SLOW_START_SECONDS + 1).trouble
+    assert not look(1, job(0), back_off=back_off, time=SLOW_START_SECONDS + 1).trouble
 
 
 def test_the_wait_for_a_node_is_not_counted_as_a_slow_start() -> None:
-    patience = Patience()
-    look(1, job(0, "waiting"), patience=patience)
-    assert not look(1, job(0, "starting"), patience=patience, time=SLOW_START_SECONDS).trouble
+    back_off = BackOff()
+    look(1, job(0, "waiting"), back_off=back_off)
+    assert not look(1, job(0, "starting"), back_off=back_off, time=SLOW_START_SECONDS).trouble
 
 
 def test_earlier_pools_of_a_class_are_filled_first() -> None:

@@ -7,17 +7,17 @@ from paploss.controller.search.scheduling import (
     Action,
     Fail,
     Finish,
-    Progress,
     Propose,
-    Schedule,
+    SearchProgress,
+    SearchSchedule,
     Update,
     Wait,
     decide,
 )
 
-ROUND = Schedule(mode="round", rounds=3, trials_per_round=4)
-STREAM = Schedule(mode="stream", rounds=3, trials_per_round=4)
-START = Progress(updates=0, open=0, ready=0, unrewarded=0, workers=2)
+ROUND = SearchSchedule(mode="round", rounds=3, trials_per_round=4)
+STREAM = SearchSchedule(mode="stream", rounds=3, trials_per_round=4)
+START = SearchProgress(updates=0, open=0, ready=0, unrewarded=0, workers=2)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ START = Progress(updates=0, open=0, ready=0, unrewarded=0, workers=2)
         (replace(START, updates=3), Finish()),
     ],
 )
-def test_round_mode_waits_for_the_whole_round(progress: Progress, action: Action):
+def test_round_mode_waits_for_the_whole_round(progress: SearchProgress, action: Action):
     assert decide(ROUND, progress) == action
 
 
@@ -58,17 +58,17 @@ def test_round_mode_waits_for_the_whole_round(progress: Progress, action: Action
         (replace(START, updates=3), Finish()),
     ],
 )
-def test_stream_mode_keeps_the_workers_supplied(progress: Progress, action: Action):
+def test_stream_mode_keeps_the_workers_supplied(progress: SearchProgress, action: Action):
     assert decide(STREAM, progress) == action
 
 
 def test_stream_mode_bounds_staleness_by_the_trials_open_at_once():
-    schedule = Schedule(mode="stream", rounds=100, trials_per_round=4, max_staleness=3)
+    schedule = SearchSchedule(mode="stream", rounds=100, trials_per_round=4, max_staleness=3)
     assert decide(schedule, replace(START, workers=64)) == Propose(12)
 
 
 @pytest.mark.parametrize("schedule", [ROUND, STREAM])
-def test_too_many_failures_end_the_search_with_the_reason(schedule: Schedule):
+def test_too_many_failures_end_the_search_with_the_reason(schedule: SearchSchedule):
     action = decide(schedule, replace(START, ready=1, unrewarded=9))
     assert action == Fail("9 trials of round 0 ended without a reward and 1 with one; an update needs more")
 
@@ -77,9 +77,9 @@ def test_too_many_failures_end_the_search_with_the_reason(schedule: Schedule):
 @pytest.mark.parametrize(("workers", "failing"), [(1, 0.0), (3, 0.2), (64, 0.2)])
 def test_a_search_ends_with_every_update_made_and_no_trial_open(mode, workers: int, failing: float):
     """Plays a whole search in which a random open trial ends at each step."""
-    schedule = Schedule(mode=mode, rounds=20, trials_per_round=4)
+    schedule = SearchSchedule(mode=mode, rounds=20, trials_per_round=4)
     generator = random.Random(0)
-    progress = Progress(updates=0, open=0, ready=0, unrewarded=0, workers=workers)
+    progress = SearchProgress(updates=0, open=0, ready=0, unrewarded=0, workers=workers)
     consumed = 0
     for _ in range(10_000):
         match decide(schedule, progress):

@@ -7,7 +7,7 @@ import pytest
 import redis
 from servers import CannotStartError, RedisServer
 
-from paploss.jobs.queue import Entry, QueueError, TrialQueue
+from paploss.jobs.queue import QueueEntry, QueueError, TrialQueue
 
 
 @pytest.fixture
@@ -16,11 +16,11 @@ def queue(redis_url: str) -> Iterator[TrialQueue]:
         yield opened
 
 
-def take(queue: TrialQueue, *classes: int, consumer: str = "w", takeover_seconds: float = 60) -> Entry | None:
+def take(queue: TrialQueue, *classes: int, consumer: str = "w", takeover_seconds: float = 60) -> QueueEntry | None:
     return queue.take(classes, consumer, block_seconds=0.02, takeover_seconds=takeover_seconds)
 
 
-def trial_of(entry: Entry | None) -> str | None:
+def trial_of(entry: QueueEntry | None) -> str | None:
     return None if entry is None else entry.trial_id
 
 
@@ -59,7 +59,7 @@ def test_an_entry_left_idle_goes_to_the_next_worker(queue: TrialQueue) -> None:
 def test_entries_of_two_classes_that_come_at_once_are_not_lost(queue: TrialQueue) -> None:
     for gpus in (0, 1):
         take(queue, gpus)  # makes the groups
-    taken: list[Entry | None] = []
+    taken: list[QueueEntry | None] = []
     worker = threading.Thread(
         target=lambda: taken.append(queue.take([0, 1], "w", block_seconds=10, takeover_seconds=60))
     )
@@ -98,7 +98,7 @@ def test_an_emptied_redis_is_used_again_at_once(queue: TrialQueue, redis_url: st
 
 
 def test_redis_emptied_while_a_worker_waits_costs_it_nothing(queue: TrialQueue, redis_url: str) -> None:
-    taken: list[Entry | None] = []
+    taken: list[QueueEntry | None] = []
     take(queue, 0)
     worker = threading.Thread(target=lambda: taken.append(queue.take([0], "w", block_seconds=1, takeover_seconds=60)))
     worker.start()

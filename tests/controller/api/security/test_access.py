@@ -13,7 +13,7 @@ from stack import wait_until
 
 from paploss.client.states import Role
 from paploss.controller.api.app import list_operations
-from paploss.controller.api.security.access import OPEN, GuardedRoute
+from paploss.controller.api.security.access import OPEN, AuthorizedRoute
 from paploss.controller.api.security.access import ROLES as ROLES_OF
 from paploss.controller.store.access.keys import create_key, revoke_key
 
@@ -36,7 +36,7 @@ def test_every_route_has_declared_roles_and_no_role_is_left_over(controller: Run
 
 
 def test_a_route_without_declared_roles_is_closed_to_everyone(controller: RunningController) -> None:
-    route = GuardedRoute("/api/v1/forgotten", lambda: None)
+    route = AuthorizedRoute("/api/v1/forgotten", lambda: None)
     controller.app.router.routes.append(route)
     with controller.http("admin") as http:
         assert http.get("/api/v1/forgotten").status_code == 403

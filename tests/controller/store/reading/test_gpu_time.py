@@ -7,7 +7,7 @@ from scenarios import add_search, claim, failed, finish, new_proxy, release, ren
 from sqlalchemy import update
 
 from paploss.controller.store.database import Database
-from paploss.controller.store.reading.gpu_use import GpuUse, Interval, add_up, read_gpu_use
+from paploss.controller.store.reading.gpu_time import GpuTime, Interval, add_up, read_gpu_time
 from paploss.controller.store.tables import Attempt, Experiment, Trial, Worker
 from paploss.controller.store.trials.proposals import add_trials
 
@@ -49,12 +49,12 @@ def set_times(database: Database, trial_id: str, number: int, **values: Any) -> 
         session.execute(update(Attempt).where(Attempt.trial_id == trial_id, Attempt.number == number).values(**values))
 
 
-def read(database: Database, made: Experiment) -> GpuUse:
+def read(database: Database, made: Experiment) -> GpuTime:
     with database.write() as session:
         session.execute(update(Experiment).where(Experiment.id == made.id).values(finished_at=1100.0))
         session.execute(update(Worker).values(last_seen_at=0.0))
     with database.read() as session:
-        return read_gpu_use(session, session.get_one(Experiment, made.id), bins=10)
+        return read_gpu_time(session, session.get_one(Experiment, made.id), bins=10)
 
 
 def test_work_behind_the_checkpoint_of_a_preempted_attempt_is_lost(database: Database, made: Experiment) -> None:

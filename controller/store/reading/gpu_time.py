@@ -1,10 +1,10 @@
 """What a search's GPUs did over time: trained, lost work, waited. Made from the attempts' intervals alone.
 
 A GPU is counted as long as its worker is known to be there for the search: from the worker's first claim within the
-search's time to its last sign of life. Trials without a GPU of their own (`gpus: 0`) count as one each.
+search's time to its last heartbeat. Trials without a GPU of their own (`gpus: 0`) count as one each.
 
-Of a preempted attempt, the time behind its last checkpoint is lost. The checkpoint is where the next attempt
-went on; how long the way to it took follows from the trial's time per iteration.
+Of a preempted attempt, the time after its last checkpoint is lost. The checkpoint is where the next attempt
+resumed; how long it took to get there follows from the trial's time per iteration.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from paploss.controller.store.tables import Attempt, Experiment, Trial, Worker
 
 Use = Literal["busy", "preempted", "failed", "elsewhere"]
 USES: tuple[Use, ...] = ("busy", "preempted", "failed", "elsewhere")
-"""Kept work; work lost to preemption or a missing heartbeat; work of failed attempts; other searches'."""
+"""Work that was kept; work lost to preemption or an expired lease; work of failed attempts; other searches'."""
 
 Vector = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ class Interval:
 
 
 @dataclass(frozen=True, eq=False)
-class GpuUse:
+class GpuTime:
     """Mean number of GPUs in each use, by time."""
 
     edges: Vector
@@ -68,7 +68,7 @@ class _Attempt(NamedTuple):
     total_iterations: int | None
 
 
-def read_gpu_use(session: Session, search: Experiment, bins: int = 96) -> GpuUse:
+def read_gpu_time(session: Session, search: Experiment, bins: int = 96) -> GpuTime:
     """The use of a search's GPUs from its first claim to its end, or to now, in `bins` equal parts."""
     clock = read_clock(session)
     rows = _read_attempts(session, search)
@@ -85,12 +85,12 @@ def read_gpu_use(session: Session, search: Experiment, bins: int = 96) -> GpuUse
 
 def add_up(
     intervals: Sequence[Interval], seen: dict[str, float], span: tuple[float, float], bins: int, gpus: int
-) -> GpuUse:
+) -> GpuTime:
     """The use by time from what each worker did.
 
     Args:
         intervals: in any order; those of one worker do not overlap.
-        seen: when each worker was last heard of, seconds since 1970.
+        seen: last heartbeat of each worker, seconds since 1970.
         span: first and last moment, seconds since 1970.
         bins: in how many parts.
         gpus: GPUs of one trial; 0 counts as 1.
@@ -104,7 +104,7 @@ def add_up(
         presence[interval.worker] = (min(begin, interval.begin), max(end, interval.end))
     stays = [(begin, max(end, seen.get(name, end))) for name, (begin, end) in presence.items()]
     idle = weight * _overlaps(stays, edges) - sum(uses.values(), np.zeros(bins))
-    return GpuUse(edges, uses, np.maximum(idle, 0))
+    return GpuTime(edges, uses, np.maximum(idle, 0))
 
 
 def _overlaps(spans: Sequence[tuple[float, float]], edges: Vector) -> Vector:
@@ -174,7 +174,7 @@ def _split(attempts: Sequence[_Attempt], clock: float) -> list[Interval]:
 
 
 def _kept_seconds(attempt: _Attempt, following: _Attempt | None) -> float:
-    if following is None:  # it still waits for its next attempt: released with a checkpoint, or silent without one
+    if following is None:  # its next attempt has not begun: released with a checkpoint, or expired without one
         return 0.0 if attempt.outcome == "expired" else float("inf")
     kept_iterations = following.resumed_iteration - attempt.resumed_iteration
     if kept_iterations <= 0:
