@@ -137,9 +137,7 @@ class Client:
         """The event log, oldest line first, from the line after the one with the id `after`."""
         cursor = str(after)
         while True:
-            page = self._get(
-                Page[LogLine], f"experiments/{experiment_id}/log", cursor=cursor, limit=sync_session.PAGE
-            )
+            page = self._get(Page[LogLine], f"experiments/{experiment_id}/log", cursor=cursor, limit=sync_session.PAGE)
             if not page.items:
                 return
             yield from page.items

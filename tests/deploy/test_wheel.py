@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from importlib.metadata import version
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -11,6 +12,7 @@ import pytest
 from charts import ROOT
 from environments import Environment
 
+INFO = f"paploss-{version('paploss')}.dist-info"
 SOURCES = ("paploss", "controller", "worker", "trainer", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in")
 LOSS = """
 import torch
@@ -58,8 +60,8 @@ def _list_wheel(wheel: Path) -> dict[str, int]:
 
 def test_the_wheel_holds_one_package_with_every_file_that_is_kept(built: tuple[Path, Path]) -> None:
     names = _list_wheel(built[0]).keys()
-    assert {name.partition("/")[0] for name in names} == {"paploss", "paploss-0.1.0.dist-info"}
-    assert "paploss-0.1.0.dist-info/licenses/LICENSE" in names
+    assert {name.partition("/")[0] for name in names} == {"paploss", INFO}
+    assert f"{INFO}/licenses/LICENSE" in names
     for folder, kept in (("controller", "paploss/controller"), ("trainer", "paploss/trainer"), ("paploss", "paploss")):
         files = [path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
         assert {f"{kept}/{path.relative_to(ROOT / folder)}" for path in files} <= names

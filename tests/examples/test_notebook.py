@@ -23,7 +23,7 @@ def platform(sqlite_url: str, redis_url: str, tmp_path: Path) -> Iterator[Runnin
         with running.client() as client, running.http("worker") as http:
             worker = PlayedWorker(http)
             while not ended.is_set():
-                for search in client.list_experiments("running"):
+                for search in client.list_experiments(state="running"):
                     for trial in client.trials(search.id, state="queued"):
                         worker.run(trial.id)
 

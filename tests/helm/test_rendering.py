@@ -37,6 +37,7 @@ CASES: dict[str, dict[str, Any]] = {
         "state": {"ephemeral": True},
     },
 }
+APP_VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
 ALL = ["default", *VALUES, *CASES]
 CUSTOM = {file.stem: json.loads(file.read_text()) for file in Path(__file__).with_name("schemas").glob("*.json")}
 """Schemas of kinds of other projects, which no version of Kubernetes itself describes."""
@@ -326,8 +327,8 @@ def test_images_come_from_one_registry_and_may_be_fixed_by_digest() -> None:
     digest = f"sha256:{'0' * 64}"
     values = CASES["everything"] | {"images": {"worker": {"digest": digest}, "pullSecrets": ["own"]}}
     specs = dict(pod_specs(render(values)))
-    assert specs["demo"]["containers"][0]["image"] == "registry.internal/paploss-controller:0.1.0"
-    assert specs["gpu"]["containers"][0]["image"] == f"registry.internal/paploss-worker:0.1.0@{digest}"
+    assert specs["demo"]["containers"][0]["image"] == f"registry.internal/paploss-controller:{APP_VERSION}"
+    assert specs["gpu"]["containers"][0]["image"] == f"registry.internal/paploss-worker:{APP_VERSION}@{digest}"
     assert specs["demo-redis"]["containers"][0]["image"] == "registry.internal/redis:7.4-bookworm"
     assert [secret["name"] for secret in specs["gpu"]["imagePullSecrets"]] == ["own", "global"]
 
