@@ -134,11 +134,9 @@ class AsyncClient:
 
     async def log(self, experiment_id: str, after: int = 0) -> AsyncIterator[LogLine]:
         """The event log, oldest line first, from the line after the one with the id `after`."""
-        cursor = str(after)
+        path, cursor = f"experiments/{experiment_id}/log", str(after)
         while True:
-            page = await self._get(
-                Page[LogLine], f"experiments/{experiment_id}/log", cursor=cursor, limit=async_session.PAGE
-            )
+            page = await self._get(Page[LogLine], path, cursor=cursor, limit=async_session.PAGE)
             if not page.items:
                 return
             for line in page.items:

@@ -135,9 +135,9 @@ class Client:
 
     def log(self, experiment_id: str, after: int = 0) -> Iterator[LogLine]:
         """The event log, oldest line first, from the line after the one with the id `after`."""
-        cursor = str(after)
+        path, cursor = f"experiments/{experiment_id}/log", str(after)
         while True:
-            page = self._get(Page[LogLine], f"experiments/{experiment_id}/log", cursor=cursor, limit=sync_session.PAGE)
+            page = self._get(Page[LogLine], path, cursor=cursor, limit=sync_session.PAGE)
             if not page.items:
                 return
             yield from page.items
