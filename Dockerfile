@@ -17,9 +17,11 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 
 
 FROM python AS controller-packages
-RUN python -m venv /opt/venv
+RUN python -m venv --without-pip /opt/venv
 COPY deploy/requirements/controller.txt /tmp/requirements.txt
-RUN /opt/venv/bin/pip install --no-deps --requirement /tmp/requirements.txt
+COPY deploy/strip_packages.py /tmp/
+RUN python -m pip --python /opt/venv/bin/python install --no-deps --no-compile --requirement /tmp/requirements.txt \
+  && /opt/venv/bin/python /tmp/strip_packages.py
 
 
 FROM ${BUILD_IMAGE} AS worker-packages
@@ -74,7 +76,7 @@ COPY --from=program /opt/program /opt/program
 ENV PAPLOSS_HOST=0.0.0.0 PAPLOSS_PORT=8080 PAPLOSS_STATE_DIR=/tmp/state
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PAPLOSS_PORT\"]}/readyz', timeout=4)"]
+  CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(f'http://127.0.0.1:{os.environ[\"PAPLOSS_PORT\"]}/readyz', timeout=4)"]
 ENTRYPOINT ["python", "-m", "paploss.cli"]
 CMD ["serve"]
 

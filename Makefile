@@ -10,7 +10,7 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup search test test-faults test-slow test-cluster test-all check lint docs bench clean
+.PHONY: help setup search test test-faults test-slow test-cluster test-all check lint docs bench gpu-check clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,9 @@ docs: $(READY)  ## build the documentation into build/docs; a dead link or an un
 
 bench: $(READY)  ## run every benchmark and record its results
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
+
+gpu-check: $(READY)  ## whether everything works on this machine's GPU, and how fast; half an hour
+	$(BIN)/python -m benchmarks.gpu_check
 
 clean:  ## remove the environment and caches, keep searches
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 BENCHMARKS: dict[str, tuple[str, ...]] = {
+    "command-line": ("command_line",),
     "first-search": ("first_search",),
     "load": ("load",),
     "loss-cpu": ("loss", "--threads", "1"),

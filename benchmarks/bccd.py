@@ -20,7 +20,8 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from benchmarks.record import RESULTS, write_record
-from paploss.cli.platform import Address, find_running, run_platform
+from paploss.cli.address import Address, find_running
+from paploss.cli.platform import run_platform
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import ConfirmSpec, SearchSpec, TrainingSpec
 from paploss.client.sync_client import Client

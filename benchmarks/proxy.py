@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 from benchmarks.record import write_record
+from paploss.caches import find_cache_folder
 from paploss.jobs.losses import FocalGIoU
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import DatasetSpec, JobSpec, Split
-from paploss.trainer.commands import DEFAULT_CACHE
 from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples, training_batches
 from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import build_detector
@@ -35,7 +35,7 @@ CODE = ("benchmarks/proxy.py", "trainer")
 
 def steps_of(job: JobSpec, count: int) -> Iterator[None]:
     """Takes one training step each time it is asked."""
-    data = read_job_data(job, DEFAULT_CACHE)
+    data = read_job_data(job, find_cache_folder())
     recipe = recipe_of(job, data.train)
     detector: Any = build_detector(recipe.model, job.seed).train()
     optimizer = build_optimizer(detector, recipe.schedule)

@@ -14,17 +14,20 @@ CONDITIONS = {"threads": "{}-threads", "clock": "{}-clock", "dataset": "{}"}
 """What makes figures incomparable, and how it is written in the name of a file."""
 
 
-def write_record(name: str, paths: tuple[str, ...], result: Mapping[str, Any]) -> Path:
-    """Write benchmarks/results/NAME.json and return its path. `paths`: the code that the result depends on.
+def write_record(name: str, paths: tuple[str, ...], result: Mapping[str, Any], folder: Path | None = None) -> Path:
+    """Write NAME.json into `folder`, benchmarks/results by default, and return its path.
+
+    `paths`: the code that the result depends on.
 
     A record of that name that was measured under other conditions stays: the new one has its own added to the name.
     """
     record = {"benchmark": name, **provenance(paths), **result}
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    folder = folder or RESULTS
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
     known = json.loads(path.read_text()) if path.exists() else result
     differing = [text.format(result.get(key)) for key, text in CONDITIONS.items() if known.get(key) != result.get(key)]
-    path = RESULTS / f"{'-'.join([name, *differing])}.json"
+    path = folder / f"{'-'.join([name, *differing])}.json"
     path.write_text(json.dumps(record, indent=1) + "\n")
     return path
 

@@ -2,7 +2,7 @@
 
 Whole searches on simulated rewards, many times over, and a record in benchmarks/results/search.json. It justifies the
 defaults of `paploss.controller.search.ppo` and the rule of `paploss.controller.search.selection`. The rewards imitate
-the yardstick search on real images (AP in percent): the identity reaches about 16, random samples of the start policy
+the reference search on real images (AP in percent): the identity reaches about 16, random samples of the start policy
 from 0 to 23 with a third of them hopeless, the best loss about 27, and the noise of a training has a standard deviation
 of 1.
 """
@@ -78,7 +78,7 @@ class Valley:
 
 @dataclass(frozen=True)
 class ProductPpo:
-    """The published product of ratios with one sigma on both sides: what mending that defect alone does."""
+    """The published product of ratios with one sigma on both sides: what fixing that defect alone does."""
 
     rounds: int = 40
     last_sigma: float = 0.1

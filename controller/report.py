@@ -129,7 +129,7 @@ def gather(client: Client, experiment_id: str) -> Story:
 
 def render(story: Story) -> str:
     """The report as HTML."""
-    style = _STYLE.read_text().replace("(prefers-color-scheme: dark)", "not all")
+    style = _STYLE.read_text("utf-8").replace("(prefers-color-scheme: dark)", "not all")
     return Pages(str).render(
         "report.html",
         story=story,
@@ -137,7 +137,7 @@ def render(story: Story) -> str:
         request=RequestFacts.of(story.search.spec),
         best=story.best,
         style=style,
-        plotly=_PLOTLY.read_text(),
+        plotly=_PLOTLY.read_text("utf-8"),
         figures={drawn.name: _script_json(drawn.figure) for drawn in story.figures},
     )
 

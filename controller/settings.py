@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
@@ -40,7 +41,7 @@ class Settings(ProcessSettings):
     max_load_bytes: int = Field(500_000_000, ge=1000, description="a larger file of `paploss load` is refused")
     requests_per_second: float = Field(100, gt=0, description="of one API key and the browsers it opened")
     worker_requests_per_second: float = Field(2000, gt=0, description="of one worker key, which all workers may share")
-    stranger_requests_per_second: float = Field(20, gt=0, description="of one address without a valid key")
+    anonymous_requests_per_second: float = Field(20, gt=0, description="of one address without a valid key")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: LogFormat = Field("text", description="json: one object a line, with ids of search, trial and worker")
     session_seconds: float = Field(12 * 3600, gt=0, description="how long a browser stays signed in")
@@ -52,6 +53,9 @@ class Settings(ProcessSettings):
     viewer_key: SecretStr | None = Field(None, min_length=20, description="API key of who scrapes /metrics, likewise")
     worker_pools_file: Path | None = Field(
         None, description="elastic workers: the pools of controller.scaling.pools, as YAML; none where empty"
+    )
+    start_seconds: float = Field(
+        0, ge=0, description="how long to wait at start for a database and a Redis that cannot be reached yet"
     )
     scaling_seconds: float = Field(5, gt=0, description="pause between two looks at the elastic workers")
 
@@ -88,4 +92,4 @@ class Settings(ProcessSettings):
     @property
     def resolved_database_url(self) -> str:
         """The database's URL, with the default filled in."""
-        return self.database_url or f"sqlite:///{self.state_dir.absolute() / 'paploss.db'}"
+        return self.database_url or f"sqlite:///{quote(str(self.state_dir.absolute()))}/paploss.db"

@@ -1,25 +1,25 @@
-"""Write `paploss/client/sync_client.py`: the asynchronous client without its `async` and `await`.
+"""Write the clients without asyncio, `paploss/client/sync_*.py`: the asynchronous ones without `async` and `await`.
 
-Run it after a change of `paploss/client/async_client.py`: `python deploy/make_client.py`. One text is the truth for
-both, so that they cannot drift apart.
+Run it after a change of `paploss/client/async_*.py`: `python deploy/make_client.py`. One text is the truth for both, so
+that they cannot drift apart.
 """
 
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCE = ROOT / "paploss" / "client" / "async_client.py"
-CLIENT = ROOT / "paploss" / "client" / "sync_client.py"
+FOLDER = ROOT / "paploss" / "client"
+CLIENTS = {FOLDER / f"sync_{name}.py": FOLDER / f"async_{name}.py" for name in ("client", "session")}
+"""What is written, by what it is made from."""
 
-DOCSTRING = "interface for asyncio; `paploss.client.sync_client` is the same without."
-DOCSTRING_OF_CLIENT = """interface, for programs and for the command line.
-
-Made from `paploss.client.async_client` by `deploy/make_client.py`."""
+DOCSTRING = r" for asyncio(.*); `paploss\.client\.sync_(\w+)` is the same without\.\n"
+DOCSTRING_OF_CLIENT = r"\1.\n\nMade from `paploss.client.async_\2` by `deploy/make_client.py`.\n"
 REPLACED = {
-    r"\nimport asyncio\n": "\n",
+    r"\nimport asyncio\n(import time\n)?": "\nimport time\n",
     r"asyncio\.sleep": "time.sleep",
     r"from collections\.abc import AsyncIterator, Callable": "from collections.abc import Callable, Iterator",
-    r"\bAsync(Client|Iterator)\b": r"\1",
+    r"\bAsync(Client|Iterator|Session)\b": r"\1",
+    r"\basync_session\b": "sync_session",
     r"\basync (def|with|for)\b": r"\1",
     r"\bfor (\w+) in ([\w.]+):\n +yield \1\n": r"yield from \2\n",
     r"(?<!\w)\((await [^()\n]*\([^()\n]*\))\)": r"\1",
@@ -30,16 +30,17 @@ REPLACED = {
 }
 
 
-def render() -> str:
-    """The text of the synchronous client."""
-    text = SOURCE.read_text()
-    if DOCSTRING not in text:
-        raise ValueError(f"{SOURCE}: expected a docstring with {DOCSTRING!r}")
-    text = text.replace(DOCSTRING, DOCSTRING_OF_CLIENT)
+def render(source: Path) -> str:
+    """The text of a synchronous client."""
+    text, count = re.subn(DOCSTRING, DOCSTRING_OF_CLIENT, source.read_text(), count=1)
+    if not count:
+        raise ValueError(f"{source}: expected a docstring like {DOCSTRING!r}")
+    head, marker, body = text.partition("deploy/make_client.py")
     for pattern, replacement in REPLACED.items():
-        text = re.sub(pattern, replacement, text)
-    return text
+        body = re.sub(pattern, replacement, body)
+    return head + marker + body
 
 
 if __name__ == "__main__":
-    CLIENT.write_text(render())
+    for client, source in CLIENTS.items():
+        client.write_text(render(source))

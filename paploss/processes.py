@@ -1,4 +1,4 @@
-"""Processes that end with their parent, by Linux's parent-death signal (prctl(2))."""
+"""Processes that are held together by Linux: parent-death signals and subreapers (prctl(2))."""
 
 import ctypes
 import os
@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -35,3 +36,8 @@ def end_with(parent_pid: int, number: int = signal.SIGKILL) -> None:
         raise OSError(error, f"prctl(PR_SET_PDEATHSIG, {number}): {os.strerror(error)}")
     if os.getppid() != parent_pid:
         os.kill(os.getpid(), number)
+
+
+def become_subreaper() -> None:
+    """Have every descendant that loses its parent become this process's own child (prctl(2))."""
+    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

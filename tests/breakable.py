@@ -56,12 +56,12 @@ class Breakable:
         """Have the workers' wire end at another controller, for connections that are open too."""
         self.to_controller.target = ("127.0.0.1", port)
         self.to_controller.cut()
-        self.to_controller.mend()
+        self.to_controller.repair()
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Make every wire whole."""
         for wire in (self.to_redis, self.to_postgres, self.to_controller):
-            wire.mend()
+            wire.repair()
             wire.delay_seconds = 0.0
 
 

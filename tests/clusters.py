@@ -1,7 +1,7 @@
 """A Kubernetes API for tests: the one of KUBECONFIG, or a control plane that is started for the session by the program
 that PAPLOSS_TEST_CLUSTER names, as `PROGRAM start FOLDER` (which leaves FOLDER/kubeconfig) and `PROGRAM stop FOLDER`.
 
-There need be no kubelet: `PlayedNode` does its part for the workers' pods, and runs each worker for real.
+There must be no kubelet: `PlayedNode` does its part for the workers' pods, and runs each worker for real.
 """
 
 import os
@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from charts import CHART
 from helm_python import Config
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
-from stack import Stack
+from stack import Stack, wait_until
 
 _SMALL = {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
 
@@ -33,6 +34,11 @@ class NoClusterError(Exception):
 def find_cluster(folder: Path) -> Iterator[Path]:
     """The kubeconfig of a cluster; one that was started is stopped at the end."""
     if given := os.environ.get("KUBECONFIG"):
+        if kubelet := find_kubelet(Path(given)):
+            raise NoClusterError(
+                f"the cluster of KUBECONFIG has a kubelet ({kubelet}): these tests play a node's part, which would be "
+                "done twice there; `helm test` tries a release on a real cluster (docs/cluster.md)"
+            )
         yield Path(given)
         return
     program = os.environ.get("PAPLOSS_TEST_CLUSTER")
@@ -48,6 +54,17 @@ def find_cluster(folder: Path) -> Iterator[Path]:
         yield folder / "kubeconfig"
     finally:
         subprocess.run([program, "stop", folder], env=environment, check=True, capture_output=True, timeout=60)
+
+
+def find_kubelet(kubeconfig: Path) -> str:
+    """Name and version of a node that a kubelet keeps; empty where there is none. Played nodes tell no version."""
+    api = config.new_client_from_config(str(kubeconfig))  # type: ignore[no-untyped-call]
+    nodes: Any = client.CoreV1Api(api).list_node()
+    for node in nodes.items:
+        info = node.status.node_info
+        if info is not None and info.kubelet_version:
+            return f"{node.metadata.name}, {info.kubelet_version}"
+    return ""
 
 
 def _free_ports() -> int:
@@ -70,21 +87,39 @@ class Namespace:
         self.kubeconfig = kubeconfig
         self.connect()
         self.name = f"paploss-test-{secrets.token_hex(4)}"
+        self.make()
+
+    def make(self) -> None:
+        """Create it, also anew after `delete`."""
         self.core.create_namespace({"metadata": {"name": self.name}})  # type: ignore[arg-type]
 
     def connect(self) -> None:
         """Make the clients, with whatever rights the kubeconfig gives."""
-        api = config.new_client_from_config(str(self.kubeconfig))  # type: ignore[no-untyped-call]
+        self.api = api = config.new_client_from_config(str(self.kubeconfig))  # type: ignore[no-untyped-call]
         self.core = client.CoreV1Api(api)
         self.batch = client.BatchV1Api(api)
         self.apps = client.AppsV1Api(api)
+        self.scheduling = client.SchedulingV1Api(api)
         self.rights = client.RbacAuthorizationV1Api(api)
 
-    def close(self) -> None:
+    def delete(self) -> None:
         """Delete it; its pods go without waiting for a node to confirm."""
-        for pod in self.pods():
-            self.remove(pod)
         self.core.delete_namespace(self.name)
+        every: Any = self.core.list_namespaced_pod(self.name)
+        for pod in every.items:
+            self.remove(pod)
+
+    def is_gone(self) -> bool:
+        """Whether nothing of it is left."""
+        return self.name not in [found.metadata.name for found in self.core.list_namespace().items]
+
+    def close(self) -> None:
+        """Delete it with the volumes that were made for it."""
+        self.delete()
+        volumes: Any = self.core.list_persistent_volume()
+        for volume in volumes.items:
+            if volume.spec.claim_ref and volume.spec.claim_ref.namespace == self.name:
+                self.core.delete_persistent_volume(volume.metadata.name)
 
     def pods(self) -> Sequence[Any]:
         """The workers' pods."""
@@ -99,6 +134,28 @@ class Namespace:
     def running_jobs(self) -> Sequence[Any]:
         """Those that have not ended."""
         return [job for job in self.jobs() if not job.status.conditions]
+
+    def play_ready(self, component: str) -> None:
+        """Report the pods of a Deployment as ready, and wait until it counts one."""
+        found: Any = wait_until(
+            lambda: (
+                self.core.list_namespaced_pod(
+                    self.name, label_selector=f"app.kubernetes.io/component={component}"
+                ).items
+            ),
+            f"a pod of {component}",
+        )
+        for pod in found:
+            condition = {"type": "Ready", "status": "True", "lastTransitionTime": datetime.now(UTC).isoformat()}
+            self.set_pod_status(pod, phase="Running", conditions=[condition])
+
+        def counted() -> bool:
+            deployments: Any = self.apps.list_namespaced_deployment(
+                self.name, label_selector=f"app.kubernetes.io/component={component}"
+            )
+            return all(found.status.available_replicas for found in deployments.items)
+
+        wait_until(counted, f"{component} to be available")
 
     def remove(self, pod: Any) -> None:
         """Delete a pod at once, as a node does in the end."""
@@ -122,17 +179,33 @@ class Namespace:
         file.write_text(yaml.safe_dump(given))
         return file
 
+    @contextmanager
+    def priority_class(self, value: int) -> Iterator[str]:
+        """The name of a PriorityClass, which belongs to the whole cluster."""
+        body: Any = {"metadata": {"name": self.name}, "value": value}
+        self.scheduling.create_priority_class(body)
+        try:
+            yield self.name
+        finally:
+            self.scheduling.delete_priority_class(self.name)
+
     def set_pod_status(self, pod: Any, **status: Any) -> None:
         """What a kubelet would report."""
         self.core.patch_namespaced_pod_status(pod.metadata.name, self.name, {"status": status})
 
 
 class PlayedNode:
-    """Does a kubelet's work for the workers' pods of a namespace: each scheduled one becomes a worker process."""
+    """Does a kubelet's work for the workers' pods of a namespace: each scheduled one becomes a worker process.
 
-    def __init__(self, namespace: Namespace, stack: Stack) -> None:
+    As under a kubelet, a pod that is deleted runs on until its worker has ended, its end is reported, and only then it
+    goes. What the Job controller makes of that is the server's own (1.20: it starts another pod at once) or, with
+    `counts_deleted_as_failed`, what Kubernetes 1.25 to 1.28 make of it: the Job fails at once, and starts none.
+    """
+
+    def __init__(self, namespace: Namespace, stack: Stack, *, counts_deleted_as_failed: bool = False) -> None:
         self._namespace = namespace
         self._stack = stack
+        self._fails_jobs = counts_deleted_as_failed
         self.most_running = 0
 
     def look(self) -> None:
@@ -140,20 +213,63 @@ class PlayedNode:
         for pod in self._namespace.pods():
             name = pod.metadata.name
             process = self._stack.workers.get(name)
-            if pod.metadata.deletion_timestamp:
-                if process is not None:
-                    process.terminate()
-                    process.wait()
-                    del self._stack.workers[name]
-                self._namespace.remove(pod)
-            elif pod.status.phase == "Pending" and pod.spec.node_name and process is None:
-                self._stack.start_worker(name, **_literal_settings(pod))
-                self._namespace.set_pod_status(pod, phase="Running")
-            elif pod.status.phase == "Running" and process is not None and process.poll() is not None:
+            if process is not None and process.poll() is not None:
                 phase = "Failed" if process.returncode else "Succeeded"
                 self._namespace.set_pod_status(pod, phase=phase, containerStatuses=[_ended(process.returncode)])
                 del self._stack.workers[name]
+            elif pod.metadata.deletion_timestamp and process is not None:
+                process.terminate()
+            elif pod.metadata.deletion_timestamp:
+                self._namespace.remove(pod)
+            elif pod.status.phase == "Pending" and pod.spec.node_name and process is None:
+                self._stack.start_worker(name, PAPLOSS_CHECK_GPUS="false", **_literal_settings(pod))
+                self._namespace.set_pod_status(pod, phase="Running")
         self.most_running = max(self.most_running, len(self._stack.workers))
+
+    def delete(self, pod: Any) -> None:
+        """`kubectl delete pod`."""
+        self._fail_job(pod)
+        self._namespace.core.delete_namespaced_pod(pod.metadata.name, self._namespace.name)
+
+    def evict(self, pod: Any) -> None:
+        """What `kubectl drain` asks for."""
+        self._fail_job(pod)
+        body: Any = {"apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": {"name": pod.metadata.name}}
+        self._namespace.core.create_namespaced_pod_eviction(pod.metadata.name, self._namespace.name, body)
+
+    def interrupt(self, pod: Any) -> None:
+        """A spot node that goes: its kubelet stops the worker and reports the pod as failed, and no more follows."""
+        process = self._stack.workers.pop(pod.metadata.name)
+        process.terminate()
+        process.wait()
+        self._namespace.set_pod_status(
+            pod,
+            phase="Failed",
+            reason="Terminated",
+            message="Pod was terminated in response to imminent node shutdown.",
+        )
+
+    def lose(self, pod: Any) -> None:
+        """A node that is gone without a word: its pods are deleted when the node is, their workers were killed."""
+        self._stack.kill_worker(pod.metadata.name)
+        self._fail_job(pod)
+        self._namespace.remove(pod)
+
+    def _fail_job(self, pod: Any) -> None:
+        if not self._fails_jobs:
+            return
+        # Before the pod goes, or the server's own Job controller would start another one.
+        condition = {
+            "type": "Failed",
+            "status": "True",
+            "reason": "BackoffLimitExceeded",
+            "message": "Job has reached the specified backoff limit",
+            "lastTransitionTime": datetime.now(UTC).isoformat(),
+        }
+        job = pod.metadata.labels["job-name"]
+        status: Any = {"status": {"conditions": [condition]}}
+        self._namespace.batch.patch_namespaced_job_status(job, self._namespace.name, status)
+        wait_until(lambda: self._namespace.batch.read_namespaced_job(job, self._namespace.name).status.conditions, job)
 
 
 class PlayedTest:
@@ -191,11 +307,12 @@ class PlayedTest:
                     (self._folder / name).write_text(content)
         (mounted,) = (mount.mount_path for mount in container.volume_mounts if mount.name == "spec")
         arguments = [argument.replace(mounted, str(self._folder)) for argument in container.args]
-        arguments[arguments.index("--url") + 1] = self._stack.url
-        environment = self._stack.environment | {"PAPLOSS_ADMIN_KEY": self._stack.admin_key}
+        arguments = [a if not a.startswith("--url=") else f"--url={self._stack.url}" for a in arguments]
+        account = self._namespace.write_access(pod.spec.service_account_name, self._folder / "kubeconfig")
+        given = {"PAPLOSS_ADMIN_KEY": self._stack.admin_key, "KUBECONFIG": str(account), "PYTHONWARNINGS": "ignore"}
         return subprocess.Popen(
             [sys.executable, "-m", "paploss.cli", *arguments],
-            env=environment,
+            env=self._stack.environment | given,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -227,13 +344,13 @@ class Release:
 
     def install(self, test_seconds: int = 100, **workers: Any) -> None:
         """Install or upgrade with elastic workers of one pool, which takes trials of one GPU."""
-        pool = {"gpus": 1, "maximum": 3, "resources": {}} | workers.pop("pool", {})
+        pool = {"gpus": 1, "maximum": 3} | workers.pop("pool", {})
         # GPU, yet little else, so that the node's two GPUs are what limits.
         values = {
             "state": {"ephemeral": True},
             "migrations": {"enabled": False},
-            "test": {"timeoutSeconds": test_seconds},
-            "workers": {"idleSeconds": 10, "shmSize": "64Mi", "pools": {"gpu": pool | {"resources": _SMALL}}} | workers,
+            "test": {"timeoutSeconds": test_seconds, "search": {"profile": "synthetic"}},
+            "workers": {"idleSeconds": 10, "shmSize": "64Mi", "pools": {"gpu": pool}, "resources": _SMALL} | workers,
         }
         do = self.helm.upgrade if self.installed else self.helm.install
         do(str(CHART), "demo", values, namespace=self.namespace.name)

@@ -133,14 +133,14 @@ class Stack:
                 self.post(f"experiments/{found['id']}/cancel")
 
     def trainers(self, name: str = "w0") -> list[psutil.Process]:
-        """The trainer processes of a worker, without the guards that stand between."""
+        """The trainer processes of a worker, without the subreapers that stand between."""
         found = []
         for process in psutil.Process(self.workers[name].pid).children(recursive=True):
             try:
                 command = process.cmdline()
             except psutil.NoSuchProcess:
                 continue
-            if "paploss.trainer" in command and not any(part.endswith("guard.py") for part in command):
+            if "paploss.trainer" in command and not any(part.endswith("subreaper.py") for part in command):
                 found.append(process)
         return found
 

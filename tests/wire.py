@@ -66,7 +66,7 @@ class Wire:
         """Let nothing arrive, and tell nobody: what is sent waits."""
         self._passing.clear()
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Let everything pass again, also what was held."""
         self._cut = False
         self._passing.set()

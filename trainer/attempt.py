@@ -13,7 +13,7 @@ class Attempt:
 
     state: Path
     """Folder of this trial for checkpoints, exists."""
-    data_cache: Path
+    data_cache: Path | None
     """Folder for the embedded data set."""
     emit: Emit
     stop_requested: Callable[[], bool]
@@ -22,3 +22,5 @@ class Attempt:
     """Time between two periodic checkpoints."""
     loading_processes: int | None = None
     """Processes that load images, per device; 0 loads them between the steps, None chooses."""
+    file_cache: Path | None = None
+    """Folder for what was read of image files; None keeps nothing."""

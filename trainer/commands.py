@@ -16,8 +16,9 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from paploss.caches import find_cache_folder, provide_home
 from paploss.jobs.losses import parse_loss
-from paploss.jobs.spec import EXIT_INTERRUPTED, JobResult, JobSpec
+from paploss.jobs.spec import EXIT_INTERRUPTED, DatasetSpec, JobResult, JobSpec
 from paploss.trainer.attempt import Attempt
 from paploss.trainer.errors import Interrupted, OutOfMemory, UserError
 from paploss.trainer.events import claim_stdout, discard
@@ -27,7 +28,6 @@ log = logging.getLogger("trainer")
 
 MAX_ERROR_LENGTH = 4000
 USER_ERROR_STATUS = 2
-DEFAULT_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "paploss"
 
 
 def main() -> int:
@@ -35,6 +35,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
+        provide_home()
         status: int = arguments.command(arguments)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -46,12 +47,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m paploss.trainer", description="Train and evaluate detectors.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     cached = argparse.ArgumentParser(add_help=False)
-    cached.add_argument("--data-cache", type=Path, default=DEFAULT_CACHE, help="folder for the embedded data set")
+    cached.add_argument(
+        "--data-cache", type=Path, help="folder for the embedded data set and for what was read of images"
+    )
 
     run = commands.add_parser("run", parents=[cached], help="train and evaluate one job; prints events as JSON lines")
     run.add_argument("job", type=Path, help="JSON file of a job")
     run.add_argument("--state", type=Path, required=True, help="folder for this trial's checkpoints and final weights")
     run.add_argument("--checkpoint-seconds", type=float, default=60.0, help="time between checkpoints")
+    run.add_argument("--no-check", action="store_true", help="do not read all images before the first step")
     run.add_argument("--loading-processes", type=int, default=None, help="processes that load images, per device")
     run.set_defaults(command=_run)
 
@@ -59,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--checkpoint", type=Path, required=True, help="detector.pth of a final training")
     evaluate.add_argument("--split", choices=("val", "test"), default="test")
     evaluate.add_argument("--job", type=Path, help="JSON file of the job, if not in origin.json beside the checkpoint")
+    evaluate.add_argument("--no-check", action="store_true", help="do not read all images first")
     evaluate.set_defaults(command=_evaluate)
 
     split = commands.add_parser("split", help="cut a training set into search_train*.json and search_val*.json")
@@ -67,6 +72,22 @@ def _parser() -> argparse.ArgumentParser:
     split.add_argument("--seed", type=int, default=0)
     split.add_argument("--overwrite", action="store_true", help="replace files that exist")
     split.set_defaults(command=_split)
+
+    check = commands.add_parser("check", parents=[cached], help="check a data set; prints a report as JSON")
+    check.add_argument("target", nargs="?", type=Path, help="folder in any layout that is known, or a COCO file")
+    check.add_argument("--dataset", help="in place of a target: a data set of a job, as JSON")
+    check.add_argument("--profile", help="detector that objects have to be large enough for")
+    check.add_argument("--image-size", type=int, help="at this image size instead of the profile's, px")
+    check.add_argument("--html", type=Path, help="file for the report as a page with pictures")
+    check.add_argument("--no-check", action="store_true", help="check annotations alone, read no images")
+    check.set_defaults(command=_check)
+
+    convert = commands.add_parser("convert", parents=[cached], help="write a data set in another layout as COCO")
+    convert.add_argument("folder", type=Path, help="COCO, Pascal VOC or YOLO")
+    convert.add_argument("--output", type=Path, help="folder for the COCO files and images/ (FOLDER)")
+    convert.add_argument("--layout", choices=("coco", "voc", "yolo"), help="instead of recognising it")
+    convert.add_argument("--overwrite", action="store_true", help="replace COCO files that exist")
+    convert.set_defaults(command=_convert)
 
     config = commands.add_parser("config", parents=[cached], help="a job as a configuration for mmdet's own tools")
     config.add_argument("job", type=Path, help="JSON file of a job")
@@ -86,7 +107,7 @@ def _run(arguments: argparse.Namespace) -> int:
     stop_signals: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stop_signals.append(number))
     try:
-        spec = _read_job(arguments.job)
+        spec = _with_checks(_read_job(arguments.job), arguments)
         arguments.state.mkdir(parents=True, exist_ok=True)
     except UserError as error:
         claim_stdout()(_failed("user", str(error)))
@@ -94,9 +115,11 @@ def _run(arguments: argparse.Namespace) -> int:
     in_group = "RANK" in os.environ
     if spec.gpus > 1 and not in_group:
         return run_on_gpus(sys.argv[1:], spec.gpus)
+    cache = _cache(arguments)
     attempt = Attempt(
         state=arguments.state,
-        data_cache=arguments.data_cache,
+        data_cache=cache,
+        file_cache=cache,
         emit=discard if in_group and os.environ["RANK"] != "0" else claim_stdout(),
         stop_requested=lambda: bool(stop_signals),
         checkpoint_seconds=arguments.checkpoint_seconds,
@@ -135,7 +158,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     spec = _read_origin(arguments.checkpoint) if arguments.job is None else _read_job(arguments.job)
     from paploss.trainer.export import evaluate_final  # noqa: PLC0415
 
-    metrics = evaluate_final(arguments.checkpoint, spec, arguments.split, arguments.data_cache)
+    cache = _cache(arguments)
+    spec = _with_checks(spec, arguments)
+    metrics = evaluate_final(arguments.checkpoint, spec, arguments.split, cache, cache)
     sys.stdout.write(metrics.model_dump_json(indent=2) + "\n")
     return 0
 
@@ -148,13 +173,46 @@ def _split(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check(arguments: argparse.Namespace) -> int:
+    from paploss.trainer.datasets.diagnosis import Detector, diagnose  # noqa: PLC0415
+    from paploss.trainer.datasets.report_page import write_page  # noqa: PLC0415
+
+    if (arguments.target is None) == (arguments.dataset is None):
+        raise UserError("expected a folder or file, or --dataset")
+    try:
+        target = arguments.target or DatasetSpec.model_validate_json(arguments.dataset)
+    except ValidationError as error:
+        raise UserError(f"--dataset: {error}") from error
+    detector = Detector(arguments.profile, arguments.image_size) if arguments.profile else None
+    cache = _cache(arguments)
+    found = diagnose(target, detector=detector, cache=cache, data_cache=cache, files=not arguments.no_check)
+    if arguments.html is not None:
+        try:
+            write_page(found.report, found.splits, arguments.html)
+        except OSError as error:
+            raise UserError(f"{arguments.html}: cannot be written: {error.strerror}") from error
+    sys.stdout.write(found.report.model_dump_json() + "\n")
+    return 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from paploss.trainer.datasets.layouts.recognition import convert  # noqa: PLC0415
+
+    output = arguments.output or arguments.folder
+    written = convert(
+        arguments.folder, output, arguments.layout, overwrite=arguments.overwrite, cache=_cache(arguments)
+    )
+    sys.stdout.write(json.dumps(written) + "\n")
+    return 0
+
+
 def _config(arguments: argparse.Namespace) -> int:
     spec = _read_job(arguments.job)
     from paploss.trainer.config import mmdet_config, write_config  # noqa: PLC0415
     from paploss.trainer.datasets.sources import read_job_data  # noqa: PLC0415
     from paploss.trainer.profiles import recipe_of  # noqa: PLC0415
 
-    data = read_job_data(spec, arguments.data_cache)
+    data = read_job_data(spec, _cache(arguments))
     write_config(mmdet_config(spec, data, recipe_of(spec, data.train)), arguments.output)
     sys.stdout.write(f"{arguments.output}\n")
     return 0
@@ -172,6 +230,20 @@ def _module(arguments: argparse.Namespace) -> int:
     write_module(loss, arguments.origin, arguments.output)
     sys.stdout.write(f"{arguments.output}\n")
     return 0
+
+
+def _cache(arguments: argparse.Namespace) -> Path:
+    """The folder for the embedded data set, and for what was read of images."""
+    try:
+        return arguments.data_cache or find_cache_folder()
+    except OSError as error:
+        raise UserError(f"no cache folder can be written to ({error}); name one with XDG_CACHE_HOME") from error
+
+
+def _with_checks(spec: JobSpec, arguments: argparse.Namespace) -> JobSpec:
+    if not arguments.no_check:
+        return spec
+    return spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"check_files": False})})
 
 
 def _read_job(file: Path) -> JobSpec:
@@ -194,4 +266,6 @@ def _read_origin(checkpoint: Path) -> JobSpec:
 
 
 def _failed(kind: Literal["user", "out_of_memory", "crash"], message: str) -> JobResult:
-    return JobResult(outcome="failed", error_kind=kind, error=message[-MAX_ERROR_LENGTH:] or kind)
+    # A traceback ends in what matters, a list begins with it.
+    shortened = message[-MAX_ERROR_LENGTH:] if kind == "crash" else message[:MAX_ERROR_LENGTH]
+    return JobResult(outcome="failed", error_kind=kind, error=shortened or kind)

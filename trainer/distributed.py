@@ -44,6 +44,11 @@ def joined(gpus: int) -> Iterator[torch.device]:
             dist.destroy_process_group()
 
 
+def is_first_process() -> bool:
+    """Whether this process speaks for its training, known before it has joined the others."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 

@@ -77,17 +77,18 @@ def _rows(detected: Any) -> Tensor:
 def coco_metrics(split: CocoSplit, detections: NDArray[np.float64]) -> Metrics:
     """pycocotools' twelve-number summary, the parts of it that `Metrics` has, and the AP of each class and at each IoU.
 
+    pycocotools keeps ids as float64 and sorts them: it gets positions, never the ids of a file.
+
     Args:
         split: the truth.
-        detections: `[n, 7]`: image id, x, y, width, height (px), score, label. n may be 0.
+        detections: `[n, 7]`: the image's id in `split`, x, y, width, height (px), score, label. n may be 0.
     """
-    categories = np.array([category["id"] for category in split.categories])
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
         truth.dataset = split.as_coco()
         truth.createIndex()
         rows = detections.copy()
-        rows[:, 6] = categories[detections[:, 6].astype(int)]
+        rows[:, 6] += 1  # labels are from 0, the categories of `as_coco` in the same order from 1
         # loadRes refuses an empty list; a detector that finds nothing has an AP like any other.
         found = truth.loadRes(rows) if len(rows) else COCO()
         evaluation = COCOeval(truth, found, "bbox")
@@ -98,7 +99,7 @@ def coco_metrics(split: CocoSplit, detections: NDArray[np.float64]) -> Metrics:
     precision = evaluation.eval["precision"][
         :, :, :, 0, -1
     ]  # [IoU threshold, recall, class], all areas, 100 detections
-    per_class = {name: _mean_defined(precision[:, :, label]) for label, name in enumerate(split.classes)}
+    per_class = {name: _mean_defined(precision[:, :, label]) for label, name in enumerate(split.class_keys)}
     return Metrics(
         ap=ap,
         ap50=ap50,
@@ -109,6 +110,14 @@ def coco_metrics(split: CocoSplit, detections: NDArray[np.float64]) -> Metrics:
         per_class=per_class,
         ap_by_iou=tuple(_mean_defined(at_threshold) for at_threshold in precision),
     )
+
+
+def undefined_because(split: CocoSplit) -> str:
+    """Why COCO's AP on `split` is -1."""
+    objects = [one for one in split.annotations if not one["iscrowd"]]
+    if not objects:
+        return "all objects are crowds" if split.annotations else "there are no objects"
+    return f"none of the {len(objects)} objects counts in COCO's evaluation, which leaves out areas above 1e10 px"
 
 
 def _mean_defined(precision: NDArray[np.float64]) -> float:

@@ -10,6 +10,7 @@ from torch import nn
 from paploss.files import whole_file
 from paploss.jobs.spec import JobSpec, Metrics
 from paploss.trainer.config import write_config
+from paploss.trainer.datasets.check import check_files
 from paploss.trainer.datasets.loading import choose_process_count
 from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import build_detector
@@ -53,13 +54,18 @@ def keep_final(
     return folder / WEIGHTS_NAME
 
 
-def evaluate_final(weights: Path, spec: JobSpec, split: Literal["val", "test"], data_cache: Path) -> Metrics:
+def evaluate_final(
+    weights: Path, spec: JobSpec, split: Literal["val", "test"], data_cache: Path | None, file_cache: Path | None = None
+) -> Metrics:
     """COCO metrics of final weights on a split of their job's data set.
 
     Raises:
         UserError: the weights do not fit the job's detector, or its data is wrong.
     """
     data = read_job_data(spec.model_copy(update={"evaluate_split": split}), data_cache)
+    if data.dataset.check_files and spec.dataset.root:
+        check_files(data.test, file_cache, data.findings)
+        data.findings.raise_errors()
     recipe = recipe_of(spec, data.train)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     set_up(device)

@@ -4,20 +4,25 @@ Checkpoints hold that of their job, and the noise of `synthetic` follows from th
 0.1.0 wrote them: with the parameters of every loss, empty where a loss has none.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import to_json
 
 from paploss.jobs.losses import Loss
 from paploss.jobs.spec import JobSpec
 
-_LIMITS = {"trial_id", "timeout_seconds", "prune"}
+_LEFT_OUT: Final[dict[str, Any]] = {
+    "trial_id": True,
+    "timeout_seconds": True,
+    "prune": True,
+    "dataset": {"check_files"},
+}
 """What may differ between attempts at the same training."""
 
 
 def job_fingerprint(spec: JobSpec) -> str:
-    """What must be equal for a checkpoint to be continued: the job without its name and limits."""
-    return to_json(spec.model_dump(exclude=_LIMITS) | {"loss": _in_full(spec.loss)}).decode()
+    """What must be equal for a checkpoint to be continued: the job without its name, limits and checks."""
+    return to_json(spec.model_dump(exclude=_LEFT_OUT) | {"loss": _in_full(spec.loss)}).decode()
 
 
 def loss_fingerprint(loss: Loss) -> str:

@@ -1,15 +1,10 @@
 """Settings of the process that a training runs in, and its limits."""
 
-import os
 import resource
-from pathlib import Path
 
 import cv2
 import torch
 import torch.utils.deterministic
-
-CONTROL_GROUP = Path("/sys/fs/cgroup")
-"""Of this process, in a container."""
 
 
 def set_up(device: torch.device) -> None:
@@ -27,13 +22,3 @@ def set_up(device: torch.device) -> None:
     # Each tensor from a loading process is an open file here; the usual limit of 1024 is soon reached.
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
-
-
-def available_cores(control_group: Path = CONTROL_GROUP) -> int:
-    """Cores that this process may use, at least 1: on a node that others share not all that there are."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = (control_group / "cpu.max").read_text().split()
-    except OSError:
-        return cores  # no control group, or one of version 1
-    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))

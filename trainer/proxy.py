@@ -7,7 +7,7 @@ that was interrupted ends with the numbers of one that was not.
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -21,12 +21,12 @@ from paploss.trainer.checkpoint import Progress, load_checkpoint, save_checkpoin
 from paploss.trainer.config import mmdet_config
 from paploss.trainer.datasets.batches import Batch
 from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples, choose_process_count, training_batches
-from paploss.trainer.datasets.sources import JobData, read_job_data
+from paploss.trainer.datasets.sources import JobData, check_job_data, read_job_data
 from paploss.trainer.detectors import build_detector
 from paploss.trainer.divergence import DivergenceWatch
 from paploss.trainer.environment import describe_environment
 from paploss.trainer.errors import Interrupted, OutOfMemory, UserError
-from paploss.trainer.evaluation import evaluate
+from paploss.trainer.evaluation import evaluate, undefined_because
 from paploss.trainer.export import keep_final
 from paploss.trainer.fingerprint import job_fingerprint
 from paploss.trainer.heads.balancing import balance
@@ -53,6 +53,8 @@ def train_and_evaluate(spec: JobSpec, attempt: Attempt) -> JobResult:
     """
     data = read_job_data(spec, attempt.data_cache)
     recipe = recipe_of(spec, data.train)
+    if distributed.is_first_process():
+        check_job_data(spec, data, recipe, attempt.file_cache, _leaving_if_stopped(attempt))
     samples = TrainingSamples(data.train, recipe, spec.seed)
     data = data.without_training_images()
     try:
@@ -70,6 +72,20 @@ def train_and_evaluate(spec: JobSpec, attempt: Attempt) -> JobResult:
         if "DefaultCPUAllocator" in str(error):
             raise OutOfMemory(str(error)) from error
         raise
+
+
+def _leaving_if_stopped(attempt: Attempt) -> Callable[[], None]:
+    """Hands the job back once it is asked for, looking every PROGRESS_SECONDS at most."""
+    last = time.monotonic()
+
+    def leave_if_stopped() -> None:
+        nonlocal last
+        if time.monotonic() - last >= PROGRESS_SECONDS:
+            last = time.monotonic()
+            if attempt.stop_requested():
+                raise Interrupted("released while images were checked")
+
+    return leave_if_stopped
 
 
 class _Training:
@@ -115,7 +131,10 @@ class _Training:
             total_iterations=self.total,
             resumed_iteration=self.progress.iteration,
             environment=self.environment,
+            warnings=self.data.findings.warnings(),
         )
+        for warning in start.warnings:
+            log.warning("%s", warning)
         self.attempt.emit(start)
         for done in self.progress.evaluations:  # an attempt that was killed may have had no time to pass them on
             self._emit_evaluation(done["iteration"], Metrics.model_validate(done["metrics"]))
@@ -191,6 +210,8 @@ class _Training:
         torch.backends.cudnn.benchmark = False
         pipeline = self.recipe.test_pipeline
         metrics = evaluate(self.detector, self.data.test, pipeline, self.process_count, leave_if_stopped)
+        if metrics.ap < 0:  # no number: as a reward it would be one
+            raise UserError(f"{self.data.test.annotation_file}: AP is undefined: {undefined_because(self.data.test)}")
         iteration = self.progress.iteration
         self.progress.evaluations.append({"iteration": iteration, "metrics": metrics.model_dump()})
         self._emit_evaluation(iteration, metrics)
@@ -212,7 +233,7 @@ class _Training:
             kept = str(self._keep(metrics))
         return JobResult(
             outcome="succeeded" if finished else "pruned",
-            reward=max(0.0, metrics.ap),
+            reward=metrics.ap,
             metrics=metrics,
             iterations=self.progress.iteration,
             seconds=self._seconds(),

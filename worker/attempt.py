@@ -6,12 +6,14 @@ stop, no timeout and no kill.
 """
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Literal
 
+from paploss.backoff import Backoff
 from paploss.jobs.lease import Lease, ReleaseRequest, RenewRequest, ResultRequest
 from paploss.jobs.spec import EXIT_INTERRUPTED, JobResult
 from paploss.worker.controller import Controller, RefusedError, UnavailableError
@@ -24,7 +26,7 @@ from paploss.worker.training import Training, trainer_command
 Reason = Literal["preempted", "paused"]
 Order = Literal["pause", "cancel", "lost"]
 """What the controller wants of a training that is not to go on; `lost`: nothing, it is another worker's."""
-Verdict = Literal["trains", "misfires", "unknown"]
+Verdict = Literal["stepped", "never_stepped", "unknown"]
 """What an attempt says of its machine: it made a step, it crashed before that, or neither."""
 
 _AFTER_RESULT_SECONDS = 30
@@ -73,14 +75,14 @@ class Attempt:
         self._gpus = gpus
         self._environment = environment
         self._grace_seconds = grace_seconds
-        search_id = lease.trial_id.rpartition("-")[0]
-        self._context = {"search": search_id, "trial": lease.trial_id, "attempt": lease.attempt}
+        experiment_id = lease.trial_id.rpartition("-")[0]
+        self._context = {"search": experiment_id, "trial": lease.trial_id, "attempt": lease.attempt}
         self._wake = threading.Event()
         self._over = threading.Event()
         self._stopping = stopping
         self._order: Order | None = None
         """Set by the renewing thread, obeyed by the other."""
-        self._handing_back: Reason | None = None
+        self._releasing: Reason | None = None
         self._kill_at = float("inf")
         self._sent_log_tail = ""
 
@@ -115,7 +117,7 @@ class Attempt:
         with suppress(UnavailableError, RefusedError):
             self._controller.renew(RenewRequest(trial_id=self._lease.trial_id, token=self._lease.token))
         is_taken = self._report(folder, earlier.model_copy(update={"token": self._lease.token}))
-        return "unknown" if is_taken else "misfires"
+        return "unknown" if is_taken else "never_stepped"
 
     def _supervise(self, training: Training) -> bool:
         """Obey until the trainer has ended; returns whether it ran out of time."""
@@ -124,10 +126,10 @@ class Attempt:
         while not training.ended:
             now = time.monotonic()
             if self._stopping.is_set():
-                self._hand_back(training, "preempted")
+                self._stop_trainer(training, "preempted")
                 self._kill_at = min(self._kill_at, self._stopping.kill_at)
             elif self._order == "pause":
-                self._hand_back(training, "paused")
+                self._stop_trainer(training, "paused")
                 self._kill_at = min(self._kill_at, now + self._grace_seconds)
             if training.result is not None:
                 self._kill_at = min(self._kill_at, now + _AFTER_RESULT_SECONDS)
@@ -146,7 +148,8 @@ class Attempt:
     def _keep_lease(self, training: Training) -> None:
         """Renew until the training has ended or is not to go on. The first time marks the attempt as started."""
         while not self._over.is_set() and not self._is_lost:
-            renew_at = time.monotonic() + self._lease.renew_seconds
+            # Jitter: workers that claimed in one moment, or waited for one restart, must not renew in step for ever.
+            renew_at = time.monotonic() + random.uniform(0.8, 1.0) * self._lease.renew_seconds
             self._renew(training)
             self._over.wait(max(0.0, renew_at - time.monotonic()))
 
@@ -182,24 +185,24 @@ class Attempt:
         self._order = order
         self._wake.set()
 
-    def _hand_back(self, training: Training, reason: Reason) -> None:
-        if self._handing_back is None:
-            log.info("handing back: %s", reason, extra=self._context)
-            self._handing_back = reason
+    def _stop_trainer(self, training: Training, reason: Reason) -> None:
+        if self._releasing is None:
+            log.info("stopping the trainer: %s", reason, extra=self._context)
+            self._releasing = reason
             training.terminate()
 
     def _conclude(self, folder: AttemptFolder, training: Training, timed_out: bool) -> Verdict:
         is_lost = self._is_lost
         failed = training.result is None or training.result.outcome == "failed"
-        if failed and not is_lost and self._handing_back is None:
+        if failed and not is_lost and self._releasing is None:
             self._blame_volume(training)
         result = training.result
         if result is None and not is_lost:  # otherwise there is nobody to tell
             if timed_out:
                 error = f"the training took longer than its timeout of {self._lease.job.timeout_seconds:g} s"
                 result = _failure("timeout", error, training)
-            elif self._handing_back or training.exit_status == EXIT_INTERRUPTED:
-                self._release(self._handing_back or "preempted", training.log_tail())
+            elif self._releasing or training.exit_status == EXIT_INTERRUPTED:
+                self._release(self._releasing or "preempted", training.log_tail())
             else:
                 ending = describe_ending(training.exit_status)
                 error = f"the trainer ended without a result ({ending})\n{training.log_tail(_LOG_IN_ERROR_BYTES)}"
@@ -208,12 +211,12 @@ class Attempt:
         if self._order == "cancel":  # where the lease is another's, the files may serve it
             self._volume.prune(self._lease.trial_id)
         if training.progress is not None:
-            return "trains"
+            return "stepped"
         broke = result is not None and result.error_kind in ("crash", "out_of_memory")
-        return "misfires" if broke or not is_taken else "unknown"
+        return "never_stepped" if broke or not is_taken else "unknown"
 
     def _blame_volume(self, training: Training) -> None:
-        """A training that fails where no file can be written is not to blame: it is handed back.
+        """A training that fails where no file can be written is not to blame: its lease is released.
 
         Raises:
             OSError: so it is.
@@ -268,6 +271,7 @@ class Attempt:
             trial_id=self._lease.trial_id, token=self._lease.token, reason=reason, log_tail=log_tail
         )
         give_up_at = time.monotonic() + _RELEASE_SECONDS
+        backoff = Backoff(0.5, 2.0)
         while True:
             try:
                 state = self._controller.release(request).state
@@ -278,7 +282,7 @@ class Attempt:
                 if time.monotonic() >= give_up_at:
                     log.warning("not released, the lease will run out: %s", error, extra=self._context)
                     return
-                time.sleep(0.5)
+                time.sleep(backoff.next_seconds())
             else:
                 log.info("released", extra=self._context | {"reason": reason, "state": state})
                 return
@@ -300,7 +304,7 @@ def _failure(kind: Literal["crash", "timeout"], error: str, training: Training) 
 
 def describe_ending(exit_status: int | None) -> str:
     """How a trainer ended, for people."""
-    # The guard reports a signal as 128 + its number; a negative status means that the guard itself was killed.
+    # The subreaper reports a signal as 128 + its number; a negative status means that it was killed itself.
     number = -exit_status if exit_status is not None and exit_status < 0 else (exit_status or 0) - 128
     if number == 9:
         return "killed, perhaps by the kernel for lack of memory"

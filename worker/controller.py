@@ -11,7 +11,10 @@ from typing import Self, TypeVar
 import httpx
 from pydantic import SecretStr, ValidationError
 
+from paploss.client.transport import Route, read_problem
 from paploss.jobs.lease import (
+    PROTOCOL,
+    PROTOCOL_HEADER,
     Accepted,
     ClaimRequest,
     FilesReply,
@@ -21,13 +24,14 @@ from paploss.jobs.lease import (
     RenewReply,
     RenewRequest,
     ResultRequest,
+    encode,
+    read_protocol,
 )
 from paploss.jobs.spec import Message
 
 _TIMEOUT = httpx.Timeout(10, connect=3)
 _HURRIED_TIMEOUT = httpx.Timeout(2)
 _TRANSIENT = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
-_PROBLEM = "application/problem+json"
 
 Reply = TypeVar("Reply", bound=Message)
 
@@ -62,11 +66,11 @@ class Controller:
     """Client of the lease endpoints. Safe to use from several threads."""
 
     def __init__(self, url: str, key: SecretStr) -> None:
-        self._http = httpx.Client(
-            base_url=f"{url.rstrip('/')}/api/v1/leases",
-            headers={"Authorization": f"Bearer {key.get_secret_value()}"},
-        )
+        """Raises UnreachableError where the address or its proxy cannot be used."""
+        self._route = Route(url)
+        self._http = httpx.Client(**self._route.options("/api/v1/leases", key.get_secret_value()))
         self._timeout = _TIMEOUT
+        self._protocol = 1  # until the controller names another
 
     def __enter__(self) -> Self:
         return self
@@ -96,10 +100,10 @@ class Controller:
         return self._post("result", request, Accepted)
 
     def release(self, request: ReleaseRequest) -> Accepted:
-        """Hand a lease back."""
+        """Give a lease up."""
         return self._post("release", request, Accepted)
 
-    def find_unneeded_files(self, request: FilesRequest) -> FilesReply:
+    def find_removable_files(self, request: FilesRequest) -> FilesReply:
         """Ask which trials' files may be removed."""
         return self._post("files", request, FilesReply)
 
@@ -107,30 +111,25 @@ class Controller:
         try:
             response = self._http.post(
                 path,
-                content=request.model_dump_json(),
-                headers={"Content-Type": "application/json"},
+                content=encode(request, self._protocol),
+                headers={"Content-Type": "application/json", PROTOCOL_HEADER: str(PROTOCOL)},
                 timeout=self._timeout,
             )
         except httpx.TransportError as error:
-            raise UnavailableError(f"{path}: {error or type(error).__name__}") from error
+            raise UnavailableError(f"{path}: {self._route.explain(error)}") from error
         if response.is_success:
+            self._protocol = read_protocol(response.headers)
             try:
-                return reply.model_validate_json(response.content)
+                return reply.model_validate_json(response.content, extra="ignore")  # of a newer controller, perhaps
             except ValidationError as error:
                 raise MismatchError(f"{path}: an answer of another version: {error}") from error
+        problem = read_problem(response)
+        detail = str((problem or {}).get("detail") or f"{response.reason_phrase}{self._route.by_proxy}")
         if response.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            raise MismatchError(f"{path}: {response.status_code}: {_detail(response)}")
+            raise MismatchError(f"{path}: {response.status_code}: {detail}")
         # A proxy in between answers 404 and the like too, for a controller that is just restarting: only the
         # controller's own problem documents are definite. What is too large for a proxy stays so.
-        own = response.headers.get("Content-Type", "").startswith(_PROBLEM)
         too_large = response.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        if too_large or (own and response.is_client_error and response.status_code not in _TRANSIENT):
-            raise RefusedError(response.status_code, _detail(response))
-        raise UnavailableError(f"{path}: {response.status_code}: {_detail(response)}")
-
-
-def _detail(response: httpx.Response) -> str:
-    try:
-        return str(response.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return response.reason_phrase
+        if too_large or (problem is not None and response.is_client_error and response.status_code not in _TRANSIENT):
+            raise RefusedError(response.status_code, detail)
+        raise UnavailableError(f"{path}: {response.status_code}: {detail}")

@@ -7,16 +7,17 @@ a controller that is away nor a result that it cannot answer for keeps a slot fr
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 
+from paploss.backoff import Backoff
 from paploss.jobs.lease import ResultRequest
-from paploss.worker.backoff import Backoff
 from paploss.worker.controller import Controller, RefusedError, UnavailableError
 from paploss.worker.state import FINAL_STATES, AttemptFolder, StateVolume
 from paploss.worker.stopping import Stopping
 
 _PATIENCE_SECONDS = 30.0
 """So long a slot tries to deliver."""
-_FIRST_PAUSE_SECONDS = 0.5
+_FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 15.0
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,14 @@ log = logging.getLogger(__name__)
 class Deliveries:
     """Results on their way to the controller."""
 
-    def __init__(self, controller: Controller, volume: StateVolume, stopping: Stopping) -> None:
+    def __init__(
+        self,
+        controller: Controller,
+        volume: StateVolume,
+        stopping: Stopping,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._controller = controller
         self._volume = volume
         self._stopping = stopping
@@ -39,7 +47,7 @@ class Deliveries:
         Returns:
             The refusal, if it was refused.
         """
-        give_up_at = time.monotonic() + _PATIENCE_SECONDS
+        give_up_at = self._clock() + _PATIENCE_SECONDS
         backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         while True:
             try:
@@ -49,7 +57,7 @@ class Deliveries:
             except UnavailableError:
                 if self._stopping.wait(backoff.next_seconds()):
                     return None
-                if time.monotonic() >= give_up_at:
+                if self._clock() >= give_up_at:
                     self._left_over.append((folder, request))
                     return None
             else:
@@ -63,6 +71,8 @@ class Deliveries:
                     self._left_over.append((folder, request))
         except OSError as error:
             log.warning("what earlier workers left could not be read: %s", error)
+        # All workers of a controller that restarts have results left over: each comes at a time of its own.
+        pauses = Backoff(_LONGEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, least_part=0.5)
         while not self._stopping.is_set():
             for _ in range(len(self._left_over)):
                 if self._stopping.is_set():
@@ -74,7 +84,7 @@ class Deliveries:
                     continue
                 except UnavailableError:
                     self._left_over.append((folder, request))
-            self._stopping.wait(_LONGEST_PAUSE_SECONDS)
+            self._stopping.wait(pauses.next_seconds())
 
     def _ask(self, folder: AttemptFolder, request: ResultRequest) -> None:
         """Deliver once. Raises RefusedError, UnavailableError."""

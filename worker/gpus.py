@@ -1,11 +1,13 @@
-"""How this machine's GPUs are used, asked from the driver's tool every few seconds.
+"""This machine's GPUs: whether trainings can compute on them, and how they are used.
 
-A thread of its own asks, because a broken GPU can make the tool hang, and a renewal must not wait for it.
+The use is asked from the driver's tool every few seconds, in a thread of its own, because a broken GPU can make the
+tool hang, and a renewal must not wait for it.
 """
 
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Mapping
 
@@ -16,6 +18,35 @@ _ANSWER_SECONDS = 20.0
 _MEBIBYTE = 2**20
 
 _QUERY = ("--query-gpu=memory.used,memory.total,utilization.gpu", "--format=csv,noheader,nounits")
+
+
+_PROBE_SECONDS = 180.0
+"""The first start of CUDA on a cold node reads gigabytes of libraries."""
+_PROBE = """
+import torch
+found = torch.cuda.device_count()
+for device in range(found):
+    torch.ones(2, 2, device=f"cuda:{device}").mm(torch.ones(2, 2, device=f"cuda:{device}")).sum().item()
+print(found)
+"""
+
+
+def find_gpu_fault(wanted: int) -> str:
+    """Why trainings on `wanted` GPUs cannot compute here; empty where each GPU did a small computation.
+
+    A process of its own tries, with the torch that trainings use: this one loads none, and must not hang.
+    """
+    try:
+        tried = subprocess.run(
+            [sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"a GPU did not answer within {_PROBE_SECONDS:.0f} s"
+    if tried.returncode:
+        words = tried.stderr.strip().rpartition("\n")[2]
+        return f"a computation on the GPU failed: {words or f'exit status {tried.returncode}'}"
+    found = int(tried.stdout.split()[-1])
+    return "" if found >= wanted else f"trials need {wanted}, torch sees {found}"
 
 
 class GpuWatch:
@@ -47,7 +78,12 @@ def read_gpu_use(tool: str, environment: Mapping[str, str]) -> tuple[GpuUse, ...
     chosen = () if visible is None else ("-i", visible)
     try:
         listing = subprocess.run(
-            [tool, *chosen, *_QUERY], capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=True
+            [tool, *chosen, *_QUERY],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_ANSWER_SECONDS,
+            check=True,
         ).stdout
         return tuple(_parse(line) for line in listing.splitlines() if line.strip())
     except (OSError, subprocess.SubprocessError, ValueError):

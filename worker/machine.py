@@ -49,7 +49,9 @@ def _gpu_models() -> list[str]:
         return []
     command = [tool, "--query-gpu=name", "--format=csv,noheader"]
     try:
-        listing = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+        listing = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=20, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return []
     models = [line.strip() for line in listing.splitlines() if line.strip()]

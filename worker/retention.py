@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def clear_volume(controller: Controller, volume: StateVolume) -> int:
-    """Remove what the controller says is needless; returns of how many trials.
+    """Remove what the controller says may go; returns of how many trials.
 
     Raises:
         UnavailableError: the controller does not answer.
@@ -30,7 +30,7 @@ def clear_volume(controller: Controller, volume: StateVolume) -> int:
     cleared = 0
     trial_ids = iter(volume.trial_ids())
     while some := tuple(islice(trial_ids, _TRIALS_AT_ONCE)):
-        for trial_id in controller.find_unneeded_files(FilesRequest(trial_ids=some)).trial_ids:
+        for trial_id in controller.find_removable_files(FilesRequest(trial_ids=some)).trial_ids:
             volume.prune(trial_id)
             cleared += 1
     return cleared

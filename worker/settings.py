@@ -34,6 +34,11 @@ class Settings(ProcessSettings):
     gpus: tuple[int, ...] | None = Field(
         None, description="resource classes to take, as GPUs per trial; default: 0 and the number of GPUs found here"
     )
+    check_gpus: bool = Field(
+        True,
+        description="refuse to start where a resource class of `gpus` needs more GPUs than work here; false: to try a "
+        "platform out on machines without GPUs",
+    )
     idle_seconds: float | None = Field(None, gt=0, description="end when nothing came for so long; default: never")
     grace_seconds: float = Field(20, gt=0, description="time that a trainer has to leave a checkpoint when stopped")
     crash_pause_seconds: float = Field(
@@ -58,4 +63,4 @@ class Settings(ProcessSettings):
         """The key, from wherever it was given."""
         if self.key is not None:
             return self.key
-        return SecretStr(self.key_file.read_text().strip() if self.key_file else "")
+        return SecretStr(self.key_file.read_text(encoding="utf-8-sig").strip() if self.key_file else "")

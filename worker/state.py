@@ -23,6 +23,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from paploss.files import write_whole
 from paploss.jobs.lease import Lease, ResultRequest
 from paploss.jobs.spec import TRIAL_ID_PATTERN, JobSpec
 
@@ -145,19 +146,6 @@ class StateVolume:
             return [AttemptFolder(path) for path in sorted((self._trials / trial_id).iterdir())]
         except (FileNotFoundError, NotADirectoryError):
             return []
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that any reader, also after a power cut, sees all of it or nothing."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _same_training(one: JobSpec | None, other: JobSpec) -> bool:

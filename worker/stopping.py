@@ -4,7 +4,7 @@ import threading
 import time
 
 _LEAVE_SECONDS = 8.0
-"""After the trainers' grace: time to hand leases back, at a controller that may be slow, and to end."""
+"""After the trainers' grace: time to release leases, at a controller that may be slow, and to end."""
 
 
 class Stopping:

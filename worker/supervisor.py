@@ -5,15 +5,16 @@ import os
 import threading
 import time
 
+from paploss.backoff import Backoff
 from paploss.jobs.lease import Lease, WorkerInfo
 from paploss.jobs.queue import Entry, QueueError, TrialQueue
 from paploss.worker.attempt import Attempt
+from paploss.worker.circuit_breaker import CircuitBreaker
 from paploss.worker.claims import Claims
 from paploss.worker.controller import Controller, MismatchError
 from paploss.worker.delivery import Deliveries
 from paploss.worker.gpus import GpuWatch
 from paploss.worker.machine import share_gpus
-from paploss.worker.misfires import Misfires
 from paploss.worker.retention import keep_clear
 from paploss.worker.settings import Settings
 from paploss.worker.state import StateVolume
@@ -24,11 +25,11 @@ _PULL_SECONDS = 2.0
 _TAKEOVER_SECONDS = 5.0
 """An entry that another worker took and has not acknowledged for so long is worth a claim: it died between the two, or
 its claim is unanswered."""
-_PAUSE_SECONDS = 2.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 10.0
 _REPAIR_SECONDS = 5.0
 """So often a state volume that could not be written is tried again."""
 _JOIN_SECONDS = 0.5
-_MISFIRING = "different trials have crashed before their first step: this machine may be broken, no trial for %g s"
+_BREAKER_OPEN = "circuit breaker open: different trials crashed before their first step, so no claim for %.0f s"
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Supervisor:
         return 1 if self._error else 0
 
     def stop(self) -> None:
-        """Read nothing more, hand back what runs. Callable from a signal handler."""
+        """Claim nothing more, release what runs. Callable from a signal handler."""
         self._stopping.set()
         self._controller.hurry()
 
@@ -89,14 +90,15 @@ class Supervisor:
         try:
             self._pull(info, slot)
         except Exception as error:
-            # A slot must not vanish in silence: the others hand back what they run, and the process fails visibly.
+            # A slot must not vanish in silence: the others release what they run, and the process fails visibly.
             log.exception("slot %s met a defect", info.name)
             self._error = f"slot {info.name} met a defect: {error!r}"
             self.stop()
 
     def _pull(self, info: WorkerInfo, slot: int) -> None:
         idle_since = time.monotonic()
-        misfires = Misfires(self._crash_pause_seconds)
+        breaker = CircuitBreaker(self._crash_pause_seconds)
+        backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         while not self._stopping.is_set():
             try:
                 entry = self._queue.take(
@@ -104,11 +106,12 @@ class Supervisor:
                 )
             except QueueError as error:
                 log.warning("no queue: %s", error)
-                self._stopping.wait(_PAUSE_SECONDS)
+                self._stopping.wait(backoff.next_seconds())
                 continue
+            backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
             lease = None if entry is None else self._claim(entry, info)
             if lease is not None:
-                self._run(lease, info, slot, misfires)
+                self._run(lease, info, slot, breaker)
                 idle_since = time.monotonic()
             elif self._idle_seconds is not None and time.monotonic() - idle_since >= self._idle_seconds:
                 log.info("nothing to do for %g s, ending", self._idle_seconds)
@@ -118,11 +121,11 @@ class Supervisor:
         try:
             return self._claims.claim(entry, info)
         except MismatchError as error:
-            self._error = f"this worker is of no use to its controller: {error}"
+            self._error = f"the controller rejects this worker: {error}"
             self.stop()
             return None
 
-    def _run(self, lease: Lease, info: WorkerInfo, slot: int, misfires: Misfires) -> None:
+    def _run(self, lease: Lease, info: WorkerInfo, slot: int, breaker: CircuitBreaker) -> None:
         own_gpus = share_gpus(slot, lease.job.gpus, info.gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
         attempt = Attempt(
             lease,
@@ -140,12 +143,12 @@ class Supervisor:
             log.error("this worker cannot run trainings now: %s", error, extra={"trial": lease.trial_id})
             self._await_volume()
             return
-        if verdict == "trains":
-            misfires.forget()
-        elif verdict == "misfires" and self._crash_pause_seconds:
+        if verdict == "stepped":
+            breaker.reset()
+        elif verdict == "never_stepped" and self._crash_pause_seconds:
             self._claims.avoid(lease.trial_id)
-            if pause_seconds := misfires.add(lease.trial_id):
-                log.error(_MISFIRING, pause_seconds)
+            if pause_seconds := breaker.record_failure(lease.trial_id):
+                log.error(_BREAKER_OPEN, pause_seconds)
                 self._stopping.wait(pause_seconds)
 
     def _await_volume(self) -> None:

@@ -1,4 +1,4 @@
-"""One trainer at work: a guard as child process, all of the training under it, its events read as they come."""
+"""One trainer at work: a subreaper as child process, all of the training under it, its events read as they come."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from paploss.jobs.spec import CheckpointEvent, EvaluationEvent, Event, JobResult, ProgressEvent, StartEvent
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
-_GUARD = Path(__file__).with_name("guard.py")
+_SUBREAPER = Path(__file__).with_name("subreaper.py")
 _MAX_LINE_BYTES = 1_000_000
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Training:
         try:
             with log_file.open("ab") as stderr:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", str(_GUARD), str(lifeline_read_fd), *command],
+                    [sys.executable, "-I", "-S", str(_SUBREAPER), str(lifeline_read_fd), *command],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
@@ -76,7 +76,7 @@ class Training:
 
     @property
     def pid(self) -> int:
-        """Process and process group id of the guard, the trainer's parent."""
+        """Process and process group id of the subreaper, the trainer's parent."""
         return self._process.pid
 
     def terminate(self) -> None:
@@ -130,8 +130,8 @@ class Training:
                 self.result = event
 
     def _await_end(self) -> None:
-        # The guard ends when all is gone. Where it was killed itself, the process group is what can still be reached;
-        # WNOWAIT leaves the guard a zombie, so that the group's id cannot be anybody else's meanwhile.
+        # The subreaper ends when all is gone. Where it was killed itself, the process group is what can still be
+        # reached; WNOWAIT leaves it a zombie, so that the group's id cannot be anybody else's meanwhile.
         os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         with self._signalling:
             os.killpg(self._process.pid, signal.SIGKILL)

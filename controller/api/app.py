@@ -201,5 +201,5 @@ async def _drive(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _operation_id(route: APIRoute) -> str:
-    """`create_search` for `create` of the module searches: what generated clients call it."""
+    """`experiments_create` for `create` of the module experiments: what generated clients call it."""
     return f"{route.endpoint.__module__.rpartition('.')[2]}_{route.endpoint.__name__}"

@@ -28,7 +28,7 @@ RESTART_SECONDS = 1.0
 KILL_SECONDS = 15.0
 """A process that is told to end gets so long for the tick that it is in."""
 
-_SECRETS = {"admin_key", "worker_key", "viewer_key"}  # of no use to the loop
+_SECRETS = {"admin_key", "worker_key", "viewer_key"}  # not needed by the loop
 
 
 class DriverProcess:

@@ -18,6 +18,11 @@ class Remembered(Generic[Value]):
         self._made_at = -math.inf
         self._value: Value | None = None
 
+    @property
+    def last(self) -> Value | None:
+        """The last value, however old; none before the first."""
+        return self._value
+
     def get(self, make: Callable[[], Value]) -> Value:
         """The value, made anew where it is too old. What `make` raises is not remembered."""
         with self._lock:

@@ -1,13 +1,27 @@
-"""Serving the application over HTTP."""
+"""Serving the application over HTTP, once what it stands on is there."""
 
 import errno
+import logging
+import signal
 import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
 
+from paploss.controller.loop.driver import connect
+from paploss.controller.settings import Settings
+from paploss.controller.store.database import UNAVAILABLE, read_clock
+from paploss.jobs.queue import QueueError
+
+logger = logging.getLogger(__name__)
+
 GRACE_SECONDS = 5
 """Open requests, live event streams among them, get so long when the server stops."""
+
+_PAUSE_SECONDS = 1.0
 
 
 class AddressError(Exception):
@@ -45,3 +59,44 @@ def make_server(app: FastAPI) -> uvicorn.Server:
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
     )
+
+
+def await_servers(settings: Settings) -> None:
+    """Wait until the database and Redis can be reached, for at most `start_seconds`; then who connects is told why not.
+
+    In a cluster all parts start together: names do not resolve yet, servers still prepare their volumes.
+    """
+    give_up_at = time.monotonic() + settings.start_seconds
+    told = ""
+    with _ended_by_sigterm():
+        while time.monotonic() < give_up_at and (obstacle := _find_obstacle(settings)):
+            if obstacle != told:
+                logger.warning("waiting for %s", obstacle)
+                told = obstacle
+            time.sleep(_PAUSE_SECONDS)
+
+
+def _find_obstacle(settings: Settings) -> str:
+    database, queue = connect(settings)
+    try:
+        with database.read() as session:
+            read_clock(session)
+        queue.ping()
+    except UNAVAILABLE as error:
+        return f"the database: {str(getattr(error, 'orig', error)).strip().partition(chr(10))[0]}"
+    except QueueError as error:
+        return f"Redis: {error}"
+    finally:
+        queue.close()
+        database.close()
+    return ""
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt: the first process of a container ignores signals that it has no handler for."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

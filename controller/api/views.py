@@ -283,6 +283,7 @@ def _attempt(row: Attempt) -> models.AttemptSummary:
         host=row.host,
         device=row.device,
         environment=row.environment,
+        warnings=row.warnings or [],
         resumed_iteration=row.resumed_iteration,
         claimed_at=moment(row.claimed_at),
         started_at=moment_or_none(row.started_at),

@@ -283,7 +283,7 @@ def _fail(session: Session, experiment: Experiment, failed: int) -> None:
     reason = (
         f"{failed} trials failed, more than max_failed_trials allows; "
         f"the last error: {find_last_error(session, experiment.id)}. "
-        "Mend the cause and start again, or allow more failures."
+        "Fix the cause and start again, or allow more failures."
     )
     end_experiment(session, experiment, "failed", reason)
     record(session, "experiment_failed", reason, experiment_id=experiment.id, level="error")

@@ -1,9 +1,11 @@
 """The cluster's side of elastic workers: list, create and take back Jobs. Needs rights on Jobs and Pods, no more."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import urllib3
@@ -11,29 +13,12 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
 from paploss.controller.scaling.errors import ClusterError
-from paploss.controller.scaling.plan import JobState, WorkerJob
+from paploss.controller.scaling.plan import WorkerJob
+from paploss.controller.scaling.pods import ORDINAL_LABEL, POOL_LABEL, TEMPLATE_LABEL, describe, describe_orphans
 from paploss.controller.scaling.pools import Pool, Pools
+from paploss.controller.scaling.waiting import TIMEOUT_SECONDS, explain, waits_long
 
-POOL_LABEL = "paploss/pool"
-ORDINAL_LABEL = "paploss/ordinal"
-TEMPLATE_LABEL = "paploss/template"
-
-TIMEOUT_SECONDS = (5, 30)
-"""To connect, and for an answer."""
 _PAGE = 200
-_IMPEDING = frozenset(
-    {
-        "CreateContainerConfigError",
-        "CreateContainerError",
-        "ErrImageNeverPull",
-        "ErrImagePull",
-        "ImageInspectError",
-        "ImagePullBackOff",
-        "InvalidImageName",
-        "RunContainerError",
-    }
-)
-"""Why a container cannot start, as a kubelet says it."""
 
 
 class Cluster:
@@ -44,29 +29,38 @@ class Cluster:
 
     def __init__(self, pools: Pools) -> None:
         """Use KUBECONFIG, or the service account of the pod that this runs in."""
-        try:
-            config.load_config()  # type: ignore[no-untyped-call]
-        except config.ConfigException as error:
-            raise ClusterError(f"no access to a cluster: {error}") from None
+        connect()
         self._pools = pools
         self._jobs = client.BatchV1Api()
         self._core = client.CoreV1Api()
 
     def list_jobs(self) -> dict[str, list[WorkerJob]]:
-        """All Jobs of the release by pool, ended ones included."""
+        """All Jobs of the release by pool, ended ones included, and as Jobs the pods whose Job is gone."""
         with _translated("list the workers' Jobs"):
-            jobs = _list_all(self._jobs.list_namespaced_job, self._pools)
-            # Pods after Jobs: one whose Job was made in between is left out, a Job never lacks the pod it had.
-            pods = {
-                pod.metadata.labels.get("job-name", ""): pod
-                for pod in _list_all(self._core.list_namespaced_pod, self._pools)
-            }
+            jobs = {job.metadata.name: job for job in _list_all(self._jobs.list_namespaced_job, self._pools)}
+            # Pods after Jobs: a Job never lacks the pod it had.
+            pods: dict[str, list[Any]] = {}
+            for pod in _list_all(self._core.list_namespaced_pod, self._pools):
+                pods.setdefault(pod.metadata.labels.get("job-name", ""), []).append(pod)
         found: dict[str, list[WorkerJob]] = {pool.name: [] for pool in self._pools.pools}
-        for job in jobs:
-            labels = job.metadata.labels
+        for name in jobs.keys() | pods.keys():
+            own = pods.get(name, [])
+            labels = (jobs[name] if name in jobs else own[0]).metadata.labels or {}
             if POOL_LABEL in labels and ORDINAL_LABEL in labels:
-                found.setdefault(labels[POOL_LABEL], []).append(_describe(job, pods.get(job.metadata.name)))
-        return found
+                described = describe(jobs[name], own) if name in jobs else describe_orphans(name, own)
+                found.setdefault(labels[POOL_LABEL], []).extend(filter(None, [described]))
+        self._explain(found, [pod for own in pods.values() for pod in own])
+        return {pool: sorted(described, key=lambda job: job.ordinal) for pool, described in found.items()}
+
+    def _explain(self, jobs: dict[str, list[WorkerJob]], pods: Sequence[Any]) -> None:
+        """Have the first Job of each pool that has waited long say what its events say."""
+        late = {pod.metadata.name: pod for pod in pods if waits_long(pod)}
+        for of_pool in jobs.values():
+            place = next((number for number, job in enumerate(of_pool) if job.pod in late), None)
+            if place is not None:
+                with _translated("list the events of a worker that waits"):
+                    trouble = explain(self._core, self._pools.namespace, late[of_pool[place].pod])
+                of_pool[place] = replace(of_pool[place], trouble=trouble)
 
     def create(self, pool: Pool, ordinal: int) -> None:
         """Make the Job of this ordinal; if it is there already, made by a leader of before, that is as good."""
@@ -81,28 +75,30 @@ class Cluster:
     def withdraw(self, job: WorkerJob) -> None:
         """Take a Job back whose pod has not begun; nothing happens where it has moved on since it was listed."""
         # The pod goes first, and only as it was listed: bound to a node meanwhile, it has another version.
-        with _translated("take back a worker that waits"):
-            try:
-                if job.pod:
-                    as_listed = client.V1Preconditions(resource_version=job.pod_version)
-                    self._core.delete_namespaced_pod(
-                        job.pod,
-                        self._pools.namespace,
-                        body=client.V1DeleteOptions(preconditions=as_listed),
-                        _request_timeout=TIMEOUT_SECONDS,
-                    )
-                as_listed = client.V1Preconditions(
-                    uid=job.uid, resource_version=None if job.pod else job.resource_version
-                )
-                self._jobs.delete_namespaced_job(
-                    job.name,
+        with _translated("take back a worker that waits"), _unless_changed():
+            if job.pod:
+                as_listed = client.V1Preconditions(resource_version=job.pod_version)
+                self._core.delete_namespaced_pod(
+                    job.pod,
                     self._pools.namespace,
-                    body=client.V1DeleteOptions(preconditions=as_listed, propagation_policy="Background"),
+                    body=client.V1DeleteOptions(preconditions=as_listed),
                     _request_timeout=TIMEOUT_SECONDS,
                 )
-            except ApiException as error:
-                if error.status not in (404, 409, 410):
-                    raise
+            self._delete(job, None if job.pod else job.resource_version)
+
+    def clear(self, job: WorkerJob) -> None:
+        """Delete an ended Job with its pods; nothing happens where it has changed since it was listed."""
+        with _translated("delete an ended worker's Job"), _unless_changed():
+            self._delete(job, job.resource_version)
+
+    def _delete(self, job: WorkerJob, version: str | None) -> None:
+        as_listed = client.V1Preconditions(uid=job.uid, resource_version=version)
+        self._jobs.delete_namespaced_job(
+            job.name,
+            self._pools.namespace,
+            body=client.V1DeleteOptions(preconditions=as_listed, propagation_policy="Background"),
+            _request_timeout=TIMEOUT_SECONDS,
+        )
 
     def _manifest(self, pool: Pool, ordinal: int, owner_uid: str) -> dict[str, Any]:
         manifest = deepcopy(pool.job)
@@ -119,6 +115,21 @@ class Cluster:
             {"apiVersion": "v1", "kind": "ConfigMap", "name": self._pools.owner, "uid": owner_uid}
         ]
         return manifest
+
+
+def connect() -> None:
+    """Have clients of the cluster's API use KUBECONFIG or, without one, the service account of this pod.
+
+    Raises:
+        ClusterError: there is neither.
+    """
+    try:  # not load_config, which prints to standard output in every pod that there is no KUBECONFIG
+        if os.environ.get("KUBECONFIG"):
+            config.load_kube_config()  # type: ignore[no-untyped-call]
+        else:
+            config.load_incluster_config()  # type: ignore[no-untyped-call]
+    except config.ConfigException as error:
+        raise ClusterError(f"no access to a cluster, by KUBECONFIG or as a pod of one: {error}") from None
 
 
 def _list_all(method: Callable[..., Any], pools: Pools) -> Sequence[Any]:
@@ -146,65 +157,13 @@ def _list_all(method: Callable[..., Any], pools: Pools) -> Sequence[Any]:
     raise ClusterError("the cluster's lists change faster than they can be read")
 
 
-def _describe(job: Any, pod: Any | None) -> WorkerJob:
-    state, trouble = _read_state(job, pod)
-    labels: Mapping[str, str] = job.metadata.labels
-    return WorkerJob(
-        name=job.metadata.name,
-        uid=job.metadata.uid,
-        resource_version=job.metadata.resource_version,
-        ordinal=int(labels[ORDINAL_LABEL]),
-        template=labels.get(TEMPLATE_LABEL, ""),
-        state=state,
-        trouble=trouble,
-        pod=pod.metadata.name if pod else "",
-        pod_version=pod.metadata.resource_version if pod else "",
-    )
-
-
-def _read_state(job: Any, pod: Any | None) -> tuple[JobState, str]:
-    ends = {condition.type: condition for condition in job.status.conditions or () if condition.status == "True"}
-    if "Complete" in ends:
-        return "succeeded", ""
-    if "Failed" in ends:
-        return "failed", _describe_failure(ends["Failed"], pod)
-    if job.metadata.deletion_timestamp:
-        return "starting", ""  # on its way out: it counts, and is not to be taken back again
-    if pod is None:
-        return ("suspended" if job.spec.suspend else "waiting"), ""
-    return _read_pod(pod)
-
-
-def _read_pod(pod: Any) -> tuple[JobState, str]:
-    if pod.status.phase != "Pending":
-        return "running", ""
-    if obstacle := _find_obstacle(pod):
-        return "waiting", obstacle
-    return ("starting" if pod.spec.node_name else "waiting"), ""
-
-
-def _find_obstacle(pod: Any) -> str:
-    """Why a pending pod cannot begin; empty where it only needs time."""
-    for container in (*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ())):
-        waiting = container.state.waiting if container.state else None
-        if waiting and waiting.reason in _IMPEDING:
-            return f"{waiting.reason}: {waiting.message or container.image}"
-    for condition in pod.status.conditions or ():
-        if condition.type == "PodScheduled" and condition.status == "False" and condition.reason == "Unschedulable":
-            return f"cannot be scheduled: {condition.message}"
-    return ""
-
-
-def _describe_failure(condition: Any, pod: Any | None) -> str:
-    """How a worker failed, by its pod's last words where there is a pod."""
-    for container in (pod.status.container_statuses or ()) if pod else ():
-        ended = container.state.terminated if container.state else None
-        if ended and ended.exit_code:
-            words = (ended.message or "").strip()[-500:]
-            return f"a worker failed with exit status {ended.exit_code} ({ended.reason}): {words}".rstrip(": ")
-    if pod and pod.status.reason:
-        return f"a worker's pod failed: {pod.status.reason} {pod.status.message or ''}".rstrip()
-    return f"a worker failed: {condition.reason}: {condition.message}"
+@contextmanager
+def _unless_changed() -> Iterator[None]:
+    try:
+        yield
+    except ApiException as error:
+        if error.status not in (404, 409, 410):
+            raise
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """What to do about a pool's Jobs, decided from a listing alone: create some, take back some, or wait.
 
 A Job that runs is never touched: a worker without work ends by itself, so the pool shrinks without anybody being
-killed. Only Jobs whose pod has not begun are taken back, when they are too many or of an outdated template.
+killed. Only Jobs whose pod has not begun are taken back, when they are too many or of an outdated template. Workers
+that are deleted, evicted or preempted are no failures: others take their places at once.
 
 When something is in the way (a pod cannot be scheduled, an image not be pulled, a worker fails) that is a strike, and
 from then on one Job at a time is tried, after a delay that doubles with each strike. Work that goes well again ends it.
@@ -15,7 +16,7 @@ from typing import Literal
 
 from paploss.controller.scaling.pools import Pool
 
-JobState = Literal["suspended", "waiting", "starting", "running", "succeeded", "failed"]
+JobState = Literal["suspended", "waiting", "starting", "running", "leaving", "succeeded", "failed"]
 
 BURST = 20
 """Jobs created in one look, at most: the others follow in the next."""
@@ -43,16 +44,24 @@ class WorkerJob:
     template: str
     """Digest of the manifest that it was made from."""
     state: JobState
-    """suspended: a quota manager holds it · waiting: its pod has no node, or cannot start · starting: its pod has."""
+    """Of the pod that stays. suspended: a quota manager holds it · waiting: its pod has no node, or cannot start ·
+    starting: its pod has · leaving: its pods are being deleted, no other follows."""
     trouble: str = ""
-    """Why its pod cannot begin, or how its worker failed; empty when all is well."""
+    """Why its pod cannot begin, or how its worker failed; empty when all is well, and where it was disrupted."""
     pod: str = ""
     pod_version: str = ""
+    leaving: int = 0
+    """Pods that are being deleted and still run: they take no more trials and hold their GPUs."""
+
+    @property
+    def stays(self) -> bool:
+        """Whether it is a worker, or becomes one."""
+        return self.state in ("suspended", "waiting", "starting", "running")
 
     @property
     def ended(self) -> bool:
-        """Whether it counts no more."""
-        return self.state in ("succeeded", "failed")
+        """Whether none of its pods runs, and none will."""
+        return self.state in ("succeeded", "failed") and not self.leaving
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,8 @@ class Plan:
     """Ordinals of new Jobs."""
     withdraw: Sequence[WorkerJob]
     """Jobs to be taken back; their pods have not begun."""
+    clear: Sequence[WorkerJob]
+    """Jobs that ended long enough ago."""
     trouble: str
     """What is in the way, for people; empty when nothing is."""
 
@@ -75,19 +86,19 @@ class Patience:
     retry_at: float = 0.0
     trouble: str = ""
     _failed: bool = False
-    _ended: set[str] = field(default_factory=set)
+    _ended: dict[str, float] = field(default_factory=dict)
     _since: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def observe(self, jobs: Sequence[WorkerJob], time: float) -> None:
         """Take note of a listing."""
         news = [job for job in jobs if job.ended and job.uid not in self._ended]
-        self._ended = {job.uid for job in jobs if job.ended}
-        phases = {job.uid: (job.uid, _phase(job)) for job in jobs if not job.ended}
+        self._ended = {job.uid: self._ended.get(job.uid, time) for job in jobs if job.ended}
+        phases = {job.uid: (job.uid, _phase(job)) for job in jobs if job.stays}
         self._since = {phase: self._since.get(phase, time) for phase in phases.values()}
-        ages = [(job, time - self._since[phases[job.uid]]) for job in jobs if not job.ended]
+        ages = [(job, time - self._since[phases[job.uid]]) for job in jobs if job.stays]
         lasting = [job for job, seconds in ages if seconds >= LASTING_SECONDS]
-        failures = [job.trouble for job in news if job.state == "failed"]
-        obstacles = [job.trouble for job in jobs if job.trouble and not job.ended]
+        failures = [job.trouble for job in news if job.state == "failed" and job.trouble]
+        obstacles = [job.trouble for job in jobs if job.trouble and job.stays]
         obstacles += [NO_POD.format(job.name) for job in lasting if job.state == "waiting" and not job.pod]
         obstacles += [
             SLOW_START.format(job.pod)
@@ -105,6 +116,10 @@ class Patience:
             pass  # one that has only just begun proves nothing after a failure
         else:
             self.strikes, self.trouble, self._failed = 0, "", False
+
+    def seconds_since_end(self, job: WorkerJob, time: float) -> float:
+        """How long ago an ended Job was first seen to have ended; 0 for others."""
+        return time - self._ended.get(job.uid, time)
 
     def strike(self, trouble: str, time: float) -> None:
         """Wait longer than before."""
@@ -127,7 +142,14 @@ def _phase(job: WorkerJob) -> str:
 
 
 def decide(
-    pool: Pool, wanted_trials: int, jobs: Sequence[WorkerJob], *, template: str, patience: Patience, time: float
+    pool: Pool,
+    wanted_trials: int,
+    jobs: Sequence[WorkerJob],
+    *,
+    template: str,
+    patience: Patience,
+    keep_ended_seconds: float,
+    time: float,
 ) -> Plan:
     """What to do about one pool.
 
@@ -137,20 +159,23 @@ def decide(
         jobs: all its Jobs that are there, ended ones included.
         template: digest of the manifest that new ones are made from.
         patience: what is known from earlier looks; brought up to date here.
+        keep_ended_seconds: how long ended Jobs stay, with their pods' logs.
         time: now, in seconds of a monotonic clock.
     """
     patience.observe(jobs, time)
-    alive = [job for job in jobs if not job.ended]
+    staying = [job for job in jobs if job.stays]
+    leaving = sum(job.leaving for job in jobs)
     target = min(max(-(-wanted_trials // pool.slots), pool.minimum), pool.maximum)
-    idle = sorted((job for job in alive if job.state in ("suspended", "waiting")), key=lambda job: -job.ordinal)
+    idle = sorted((job for job in staying if job.state in ("suspended", "waiting")), key=lambda job: -job.ordinal)
     outdated = [job for job in idle if job.template != template]
-    surplus = [job for job in idle if job.template == template][: max(0, len(alive) - len(outdated) - target)]
-    # A Job that is taken back goes with its pod, after a while: it counts until it is gone, so never more than maximum.
-    missing = target - len(alive)
+    surplus = [job for job in idle if job.template == template][: max(0, len(staying) - len(outdated) - target)]
+    # What leaves is replaced at once, but holds its GPUs until it is gone: never more than maximum, all pods counted.
+    missing = min(target, pool.maximum - leaving) - len(staying)
     free = _free_ordinals({job.ordinal for job in jobs})
     return Plan(
         create=[next(free) for _ in range(patience.allow(missing, time))],
         withdraw=[*outdated, *surplus],
+        clear=[job for job in jobs if job.ended and patience.seconds_since_end(job, time) >= keep_ended_seconds],
         trouble=patience.trouble,
     )
 

@@ -44,6 +44,7 @@ class Pools(BaseModel):
     prefix: str = Field(max_length=30, description="what the names of the Jobs begin with")
     owner: str = Field(description="ConfigMap of this namespace that owns the Jobs: they end when it is deleted")
     labels: dict[str, str] = Field(min_length=1, description="what tells these Jobs from all others")
+    keep_ended_seconds: float = Field(3600, ge=0, description="how long ended Jobs stay, with their pods' logs")
     pools: tuple[Pool, ...]
 
     @model_validator(mode="after")
@@ -61,7 +62,7 @@ def read_pools(file: Path) -> Pools:
         PoolsError: the file cannot be read, or a field is wrong.
     """
     try:
-        return Pools.model_validate(yaml.safe_load(file.read_text()))
+        return Pools.model_validate(yaml.safe_load(file.read_bytes()))
     except (OSError, yaml.YAMLError) as error:
         raise PoolsError(f"worker_pools_file {file}: {error}") from None
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The default search: the published update with its defects mended.
+"""The default search: the published update with its defects fixed.
 
 symbol  meaning                                                                              shape
 A       advantage of each sample: its reward minus the mean                                  [n]
@@ -9,7 +9,7 @@ J(mu)   mean over samples of sum_d w_d min(A q_d, A clip(q_d, 0.6, 1.4))        
 What differs from the published update (`paper.py`), and why
 - One sigma in both densities of a ratio. There the new density already had the next round's smaller sigma: the ratio
   was not 1 at an unchanged mu, drifted with |theta - mu| instead of with what was learnt, and vanished in the last ten
-  of forty rounds. By itself this mend changes little in simulated searches, because most is learnt before.
+  of forty rounds. By itself this fix changes little in simulated searches, because most is learnt before.
 - A sum over dimensions instead of a product. The policy's dimensions are independent, so each may have its own clipped
   term. With the product one lucky sample's weight grows with every dimension until it alone decides, and a clip wider
   than 0.1 makes that worse. The sum gains with a clip of 0.4, and this is where most of the improvement comes from.

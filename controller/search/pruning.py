@@ -3,7 +3,7 @@
 A threshold comes from the other trials of the same search that measured their AP at the same share of their iterations.
 It is half their median. A plain median rule (as in Google Vizier and Optuna) would stop every second trial, among them
 good ones that a late start or evaluation noise put just below the middle; the factor keeps the rule from touching a
-trial that may still end in the better half. In the yardstick search good trials stand at about half their final AP at
+trial that may still end in the better half. In the reference search good trials stand at about half their final AP at
 mid-training and hopeless ones near 0: of its twelve random samples the rule stops the five that end at 2 AP or less.
 Where more than half of the comparators measured 0, the threshold is 0 and nothing is stopped.
 """

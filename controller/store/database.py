@@ -95,6 +95,11 @@ def table_of(model: type[DeclarativeBase]) -> Table:
     return cast(Table, model.__table__)
 
 
+def sqlite_url(file: Path) -> str:
+    """URL of a SQLite file, whatever characters its path has."""
+    return URL.create("sqlite", database=str(file)).render_as_string()
+
+
 class Database:
     """One database with its connection pool.
 
@@ -112,7 +117,7 @@ class Database:
         """
         self.url = make_url(url)
         if self.url.get_backend_name() == "sqlite":
-            self.engine = _sqlite_engine(str(url), self.url.database)
+            self.engine = _sqlite_engine(self.url)
         else:
             self.url = self.url.set(drivername="postgresql+psycopg")
             self.engine = _postgres_engine(self.url, silent_seconds)
@@ -160,10 +165,10 @@ def _postgres_engine(url: URL, silent_seconds: float) -> Engine:
     return engine
 
 
-def _sqlite_engine(url: str, path: str | None) -> Engine:
-    if not path or path == ":memory:":
-        raise ValueError(f"database_url: expected a file for SQLite, got {url!r}")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+def _sqlite_engine(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise ValueError(f"database_url: expected a file for SQLite, got {url.render_as_string()!r}")
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, pool_size=20, max_overflow=20
     )

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from paploss.client.states import FINAL_EXPERIMENT_STATES
 from paploss.controller.data_roots import check_paths
 from paploss.controller.store import schema
-from paploss.controller.store.database import Database, table_of
+from paploss.controller.store.database import Database, sqlite_url, table_of
 from paploss.controller.store.documents import SPEC
 from paploss.controller.store.errors import ConflictError, DumpError
 from paploss.controller.store.reading.lists import get_experiment
@@ -219,7 +219,7 @@ def _model_of(table: str) -> type[BaseModel]:
 
 def _migrated(rows: Iterator[Row], revision: str, folder: Path) -> Iterator[Row]:
     """The rows after the migrations since `revision`."""
-    scratch = Database(f"sqlite:///{folder / 'scratch.db'}")
+    scratch = Database(sqlite_url(folder / "scratch.db"))
     try:
         schema.upgrade(scratch, revision)
         then = MetaData()

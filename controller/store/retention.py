@@ -32,7 +32,7 @@ _IDEMPOTENCY_DAYS = 2.0
 """Nobody repeats a request whose reply was lost later than this."""
 
 
-def find_unneeded_files(session: Session, trial_ids: Sequence[str], days: float) -> Sequence[str]:
+def find_removable_files(session: Session, trial_ids: Sequence[str], days: float) -> Sequence[str]:
     """Those of the trials that ended, or whose search was deleted, more than `days` ago.
 
     The weights of a final training stay until its search is deleted; and of a trial that this database has never heard

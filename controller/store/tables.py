@@ -92,7 +92,7 @@ class Trial(Base):
     consumed_round: Mapped[int | None]  # proxy: the policy version whose update made use of its reward
     theta: Mapped[list[float] | None] = mapped_column(JSON(none_as_null=True))  # [D] in [0, 1]
     # What it trains with, fixed when it is proposed. Version 0.1.0 left the loss to theta and the plan to the request.
-    loss: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # paploss.jobs.spec.LossSpec
+    loss: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # paploss.jobs.losses.LossSpec
     seed: Mapped[int]
     plan: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # documents.TrialPlan
     derived_from: Mapped[str | None] = mapped_column(String(64))  # the trial whose checkpoint it starts from
@@ -113,7 +113,7 @@ class Trial(Base):
 
     reward: Mapped[float | None]
     diverged: Mapped[bool] = mapped_column(default=False)
-    metrics: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # jobs.spec.Metrics
+    metrics: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # paploss.jobs.spec.Metrics
     error_kind: Mapped[str | None] = mapped_column(String(16))
     error: Mapped[str | None]
     seconds: Mapped[float | None]  # training and evaluation, over all attempts
@@ -164,6 +164,7 @@ class Attempt(Base):
     host: Mapped[str]
     device: Mapped[str]
     environment: Mapped[JsonObject] = mapped_column(default=dict)  # versions, commit, device of the trainer
+    warnings: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # texts: what is doubtful in the data
     resumed_iteration: Mapped[int] = mapped_column(default=0)
     claimed_at: Mapped[float] = mapped_column(default=now())
     started_at: Mapped[float | None]  # its first renewal; without one it is charged to no budget
@@ -195,7 +196,7 @@ class Evaluation(Base):
     iteration: Mapped[int] = mapped_column(primary_key=True)
     total_iterations: Mapped[int]
     ap: Mapped[float]
-    metrics: Mapped[JsonObject]  # jobs.spec.Metrics
+    metrics: Mapped[JsonObject]  # paploss.jobs.spec.Metrics
     at: Mapped[float] = mapped_column(default=now())
 
 
@@ -207,7 +208,7 @@ class LateResult(Base):
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     trial_id: Mapped[str] = mapped_column(ForeignKey("trials.id", ondelete="CASCADE"), index=True)
     attempt: Mapped[int]
-    result: Mapped[JsonObject]  # jobs.spec.JobResult
+    result: Mapped[JsonObject]  # paploss.jobs.spec.JobResult
     at: Mapped[float] = mapped_column(default=now())
 
 
@@ -252,7 +253,7 @@ class Worker(Base):
     gpus: Mapped[int]
     device: Mapped[str]
     versions: Mapped[JsonObject]
-    gpu_use: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # jobs.lease.GpuUse, as last told
+    gpu_use: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # paploss.jobs.lease.GpuUse
     first_seen_at: Mapped[float] = mapped_column(default=now())
     last_seen_at: Mapped[float] = mapped_column(default=now())  # no index: it is written with each renewal
 

@@ -57,12 +57,29 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 
+{{- /* A probe with what the values say in place of its fields. Call with (list "liveness" DEFAULT VALUES). */}}
+{{- define "paploss.probe" -}}
+{{- $name := printf "%sProbe" (index . 0) }}
+{{ $name }}: {{- toYaml (mergeOverwrite (deepCopy (index . 1)) (get (index . 2) $name | default dict)) | nindent 2 }}
+{{- end }}
+
+{{- /* Annotations of a worker's pod. */}}
+{{- define "paploss.workerAnnotations" -}}
+{{- with include "paploss.secretsChecksum" (list . (include "paploss.keysSecret" .) (include "paploss.redisSecret" .)) }}
+checksum/secrets: {{ . }}
+{{- end }}
+{{- with .Values.workers.podAnnotations }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{- /* Spec of a worker's pod. Call with (list $ pool elastic), elastic "true" or "". */}}
 {{- define "paploss.workerPod" -}}
 {{- $root := index . 0 }}{{- $pool := index . 1 }}{{- $elastic := index . 2 }}{{- $workers := $root.Values.workers }}
 {{- $gpus := dict }}
 {{- if $pool.gpus }}{{- $gpus = dict ($pool.gpuResource | default $workers.gpuResource) ($pool.gpus | toString) }}{{- end }}
-{{- $limits := merge (dict) $gpus (dig "limits" dict $pool.resources) }}
+{{- $resources := $pool.resources | default $workers.resources }}
+{{- $limits := merge (dict) $gpus (dig "limits" dict $resources) }}
 {{- include "paploss.podSecurity" $root.Values.podSecurity }}
 serviceAccountName: {{ include "paploss.name" $root }}-worker
 automountServiceAccountToken: false
@@ -76,13 +93,16 @@ runtimeClassName: {{ . }}
 {{- with include "paploss.placement" (merge (pick $pool "nodeSelector" "tolerations" "affinity" "priorityClassName") $placement) | trim }}
 {{ . }}
 {{- end }}
+{{- with $workers.initContainers }}
+initContainers: {{- toYaml . | nindent 2 }}
+{{- end }}
 containers:
   - name: worker
     {{- include "paploss.image" (list $root "worker") | nindent 4 }}
     {{- include "paploss.containerSecurity" . | nindent 4 }}
     env:
+      {{- include "paploss.commonEnv" $root | nindent 6 }}
       - {name: PAPLOSS_CONTROLLER_URL, value: {{ include "paploss.url" $root | quote }}}
-      - {name: PAPLOSS_SECRETS_DIR, value: /run/secrets/paploss}
       - {name: PAPLOSS_STATE_DIR, value: /state}
       - {name: PAPLOSS_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
       - {name: PAPLOSS_GPUS, value: "[{{ $pool.gpus }}]"}
@@ -92,14 +112,14 @@ containers:
       - {name: PAPLOSS_IDLE_SECONDS, value: {{ $workers.idleSeconds | quote }}}
       {{- end }}
       {{- with $workers.extraEnv }}{{- toYaml . | nindent 6 }}{{- end }}
-    resources: {{- toYaml (merge (dict "limits" $limits) ($pool.resources | default dict)) | nindent 6 }}
+    resources: {{- toYaml (merge (dict "limits" $limits) $resources) | nindent 6 }}
     # How it ended goes to the page: the last lines of the log, where it said nothing better.
     terminationMessagePolicy: FallbackToLogsOnError
     {{- if not $elastic }}
-    readinessProbe:
-      exec: {command: [test, -w, /state]}
-      periodSeconds: 30
-      timeoutSeconds: 10
+    {{- include "paploss.probe" (list "readiness" (dict "exec" (dict "command" (list "test" "-w" "/state")) "periodSeconds" 30 "timeoutSeconds" 10) $workers) | nindent 4 }}
+    {{- end }}
+    {{- with $workers.lifecycle }}
+    lifecycle: {{- toYaml . | nindent 6 }}
     {{- end }}
     volumeMounts:
       - {name: tmp, mountPath: /tmp}
@@ -116,8 +136,8 @@ volumes:
     emptyDir: {}
   - name: shm
     emptyDir: {medium: Memory, sizeLimit: {{ $workers.shmSize }}}
-  {{- $secrets := dict "paploss_key" (list (include "paploss.keysSecret" $root) "worker-key") }}
-  {{- $secrets = merge $secrets (dict "paploss_redis_url" (list (include "paploss.redisSecret" $root) "redis-url")) }}
+  {{- $secrets := dict "paploss_key" (list (include "paploss.keysSecret" $root) $root.Values.keys.names.worker) }}
+  {{- $secrets = merge $secrets (dict "paploss_redis_url" (list (include "paploss.redisSecret" $root) (include "paploss.redisKey" $root))) }}
   {{- include "paploss.secretsVolume" $secrets | nindent 2 }}
   - name: state
     {{- if $root.Values.state.ephemeral }}

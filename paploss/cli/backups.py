@@ -1,6 +1,5 @@
 """Backup and restore of a search: `paploss dump`, `paploss load`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +15,9 @@ from paploss.cli.connection import (
     connect,
 )
 from paploss.cli.failures import BAD_INPUT, CommandError
-from paploss.cli.progress import tell_state
+from paploss.cli.output import tell
+from paploss.cli.wording import tell_state
+from paploss.files import write_whole
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The file; by convention ID.jsonl.gz.")]
 
@@ -30,18 +31,15 @@ def dump(
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Write a search with its rounds, trials, attempts, results and log to a file; needs an administrator's key."""
+    """Write a search with its rounds, trials, results and log to a file; needs an administrator's key."""
     with connect(state, url, key_file) as client:
         content = client.dump(experiment_id)
-    beside = file.with_name(f".{file.name}.part")
     try:
-        beside.write_bytes(content)
-        beside.replace(file)  # an older backup is replaced by a whole one only
+        write_whole(file, content)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise CommandError(f"{file}: {error.strerror}", BAD_INPUT) from None
     told = {"file": str(file), "bytes": len(content)}
-    typer.echo(json.dumps(told) if as_json else f"{file}: {len(content)} bytes")
+    tell(as_json, told, f"{file}: {len(content)} bytes")
 
 
 def load(

@@ -1,9 +1,8 @@
 """`paploss check`: whether a deployment works, part by part; what `helm test` runs."""
 
-import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +12,16 @@ from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from paploss.cli.connection import JsonOption
+from paploss.cli.databases import read_settings
 from paploss.cli.failures import FAILED, CommandError
-from paploss.cli.service_commands import read_settings
+from paploss.cli.output import echo_json
 from paploss.cli.specifications import read_search
+from paploss.cli.terminal import make_console
+from paploss.client.errors import UnreachableError
 from paploss.client.specs import SearchSpec
 from paploss.client.sync_client import Client
+from paploss.client.transport import Route
+from paploss.controller.scaling.errors import ClusterError
 from paploss.controller.settings import Settings
 from paploss.controller.store import schema
 from paploss.controller.store.database import Database
@@ -29,7 +33,7 @@ GIVEN = ("database_url", "redis_url", "admin_key")
 _PAUSE_SECONDS = 2.0
 
 
-def check(
+def check(  # noqa: PLR0917 (each is an option of the command)
     spec_file: Annotated[
         Path | None, typer.Argument(metavar="SPEC.yaml", help="A search to run; it should take seconds.")
     ] = None,
@@ -38,25 +42,29 @@ def check(
     ] = "http://127.0.0.1:8080",
     patience_seconds: Annotated[float, typer.Option(help="How long parts may take to come up.")] = 120,
     timeout_seconds: Annotated[float, typer.Option(help="How long the search may take, workers included.")] = 900,
+    release: Annotated[str, typer.Option(help="In a pod: the Helm release whose pods must not wait for a node.")] = "",
+    namespace: Annotated[str, typer.Option(help="In a pod: of the release.")] = "default",
+    pod: Annotated[str, typer.Option(help="In a pod: its own name; it goes with the ConfigMap of this name.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Tell which part of a deployment does not work, with a controller's own settings and secrets, and why."""
     spec = None if spec_file is None else read_search(spec_file)
-    console = Console(stderr=as_json, highlight=False)
+    console = make_console(stderr=as_json)
     settings = read_settings()
+    find_waiting = _join_release(release, namespace, pod) if release else list
     give_up_at = time.monotonic() + patience_seconds
     while faults := list(find_faults(settings, url)):
         if time.monotonic() > give_up_at:
-            raise CommandError("\n".join(faults), FAILED)
+            raise CommandError("\n".join([*faults, *find_waiting()]), FAILED)
         time.sleep(min(_PAUSE_SECONDS, patience_seconds))
     console.print("secrets, database, Redis and controller: ok")
+    ran = None
     if spec is not None:
         key = settings.admin_key.get_secret_value() if settings.admin_key else ""
         with Client(url, key) as client:
-            _run(client, spec, timeout_seconds)
-        console.print("a search through the workers: ok")
+            ran = _run(client, spec, timeout_seconds, console, find_waiting) or None
     if as_json:
-        typer.echo(json.dumps({"parts_ok": True, "search_ok": None if spec is None else True}))
+        echo_json({"parts_ok": True, "search_ok": ran})
 
 
 def find_faults(settings: Settings, url: str) -> Iterator[str]:
@@ -101,22 +109,53 @@ def _find_redis_fault(url: str) -> str:
 
 def _find_controller_fault(url: str) -> str:
     try:
-        reply = httpx.get(f"{url.rstrip('/')}/readyz", timeout=10)
+        route = Route(url)
+        with httpx.Client(**route.options(""), timeout=10) as http:
+            reply = http.get("/readyz")
         content = reply.json()
-    except (httpx.HTTPError, ValueError) as error:
-        return f"{url} does not answer ({error or type(error).__name__}); `kubectl describe pod` has its last words"
+    except UnreachableError as error:
+        return str(error)
+    except httpx.TransportError as error:
+        return f"{url} does not answer ({route.explain(error)}); `kubectl describe pod` has its last words"
+    except ValueError:
+        return f"what answers at {url} is not a controller: {reply.status_code} {reply.reason_phrase}{route.by_proxy}"
     return "" if reply.is_success else str(content.get("detail", reply.status_code))
 
 
-def _run(client: Client, spec: SearchSpec, timeout_seconds: float) -> None:
+def _join_release(name: str, namespace: str, pod: str) -> Callable[[], list[str]]:
+    """What tells which pods of the release wait for a node; the pod that this runs in will go with the release."""
+    # The Kubernetes client takes long to import: only who runs in a cluster pays for it.
+    from paploss.controller.scaling.release import Release  # noqa: PLC0415
+
+    try:
+        release = Release(namespace, name)
+        if pod:
+            release.adopt(pod)
+    except ClusterError as error:
+        raise CommandError(str(error), FAILED) from None
+    return release.find_waiting
+
+
+def _run(
+    client: Client, spec: SearchSpec, timeout_seconds: float, console: Console, find_waiting: Callable[[], list[str]]
+) -> bool:
+    """Whether the search ran; not, where all workers are busy with others' trials, which shows that they work."""
     search = client.create(spec)
     try:
         run = client.wait(search.id, timeout_seconds=timeout_seconds)
     except TimeoutError:
         status = client.status()
-        faults = [check.detail for check in status.readiness.checks if not check.ok]
-        reason = "; ".join(faults) or f"{status.workers_live} workers live"
         client.cancel(search.id)
+        faults = [check.detail for check in status.readiness.checks if not check.ok] + find_waiting()
+        if not faults and status.workers_live and status.workers_busy == status.workers_live:
+            console.print(
+                f"all {status.workers_live} workers are busy with other trials: the search got none within "
+                f"{timeout_seconds:g} s and was cancelled; run this again when one is free"
+            )
+            return False
+        reason = "; ".join(faults) or f"{status.workers_live} workers live, {status.workers_busy} of them busy"
         raise CommandError(f"workers: the search did not end within {timeout_seconds:g} s: {reason}", FAILED) from None
     if run.state != "succeeded":
         raise CommandError(f"search {search.id} {run.state}: {run.reason}", FAILED)
+    console.print("a search through the workers: ok")
+    return True

@@ -1,15 +1,13 @@
 """Processes that `paploss up` starts: each in a session of its own, logging to a file, ending with its parent."""
 
-import ctypes
-import os
 import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
+from paploss.processes import ending_with_parent
+
 _MANY_RESTARTS = 5
 _SHORT_SECONDS = 60.0
 _TAIL_BYTES = 2000
@@ -78,7 +76,6 @@ class Child:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._starts.append(time.monotonic())
-        parent_pid = os.getpid()
         with self._log_file.open("ab") as log:
             return subprocess.Popen(
                 self._command,
@@ -87,12 +84,5 @@ class Child:
                 stderr=log,
                 env=self._environment,
                 start_new_session=True,  # Ctrl-C in the terminal is for the parent, which ends its children in order
-                preexec_fn=lambda: end_with_parent(parent_pid),  # noqa: PLW1509 (one prctl, no lock is taken)
+                preexec_fn=ending_with_parent(signal.SIGTERM),  # noqa: PLW1509 (one prctl, no lock is taken)
             )
-
-
-def end_with_parent(parent_pid: int) -> None:
-    """In a child before it runs its program: have the kernel end it when the thread that started it is gone."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent_pid:  # the parent died before the line above took hold
-        os.kill(os.getpid(), signal.SIGTERM)

@@ -8,18 +8,21 @@ import typer
 from rich.console import Console
 
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption
+from paploss.cli.dataset_checks import NoCheckOption, check_first, without_checks
 from paploss.cli.failures import FAILED, INTERRUPTED, CommandError
-from paploss.cli.own_platform import DataRootOption, DetachOption, use_platform
-from paploss.cli.progress import duration, percent
-from paploss.cli.service_commands import PortOption, WorkersOption
+from paploss.cli.output import echo_json, tell
+from paploss.cli.own_platform import DataRootOption, DetachOption, PortOption, WorkersOption, use_platform
 from paploss.cli.specifications import read_comparison
 from paploss.cli.tables import comparison_table, rate_table
+from paploss.cli.terminal import make_console, say
 from paploss.cli.watching import KeepUp, follow, has_spec
+from paploss.cli.wording import duration, percent
 from paploss.client.comparison import Comparison, write_csv
 from paploss.client.documents import SPEC
 from paploss.client.models import ExperimentDetail, TrialSummary
 from paploss.client.specs import ComparisonSpec
 from paploss.client.sync_client import Client
+from paploss.files import write_whole
 
 SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="What to compare; see examples/compare-*.")]
 
@@ -31,6 +34,7 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(help="Folder for compare-PROFILE.json, .csv and .png (default: STATE/exports/ID).")
     ] = None,
+    no_check: NoCheckOption = False,
     detach: DetachOption = False,
     workers: WorkersOption = None,
     port: PortOption = None,
@@ -45,14 +49,18 @@ def compare(
     goes on where it was, and shows the result of a comparison that has ended.
     """
     spec = read_comparison(spec_file, data_root)
-    console = Console(stderr=as_json, highlight=False)
+    console = make_console(stderr=as_json)
+    if no_check:
+        spec = spec.model_copy(update={"dataset": without_checks(spec.dataset)})
+    if url is None:
+        check_first(spec, console)
     with use_platform(spec, console, state, url, key_file, workers=workers, port=port, detach=detach) as (
         client,
         keep_up,
     ):
         training_id = _find_started(client, spec) or client.create(spec).id
         if detach:
-            typer.echo(json.dumps({"id": training_id}) if as_json else training_id)
+            tell(as_json, {"id": training_id}, training_id)
             return
         try:
             training = _watch(client, training_id, console, keep_up)
@@ -64,13 +72,13 @@ def compare(
     content = _describe(training, comparison)
     lines = _write_files(content, comparison, out or state / "exports" / training.id)
     if as_json:
-        typer.echo(json.dumps(content))
+        echo_json(content)
         return
     console.print(comparison_table(comparison))
     if spec.learning_rates:
         console.print(rate_table(comparison))
     for line in (*(f"{row.label}: {row.remark}" for row in comparison.rows if row.remark), *lines):
-        console.print(line, markup=False, soft_wrap=True)
+        say(console, line)
 
 
 def _find_started(client: Client, spec: ComparisonSpec) -> str | None:
@@ -88,10 +96,10 @@ def _find_started(client: Client, spec: ComparisonSpec) -> str | None:
 def _watch(client: Client, training_id: str, console: Console, keep_up: KeepUp | None) -> ExperimentDetail:
     """Show every training as it ends."""
     told: set[str] = set()
-    console.print(f"comparison {training_id}", markup=False)
+    console.print(f"comparison {training_id}")
 
-    def say(line: str) -> None:
-        console.print(line, markup=False, soft_wrap=True)
+    def tell(line: str) -> None:
+        say(console, line)
 
     with console.status("waiting ...") as status:
 
@@ -101,12 +109,12 @@ def _watch(client: Client, training_id: str, console: Console, keep_up: KeepUp |
                 ended = [trial for trial in client.trials(training_id) if trial.finished_at and trial.id not in told]
                 for trial in sorted(ended, key=lambda trial: (trial.finished_at, trial.number)):
                     told.add(trial.id)
-                    say(f"{len(told)}/{training.trials_planned} {_describe_trial(trial)}")
+                    tell(f"{len(told)}/{training.trials_planned} {_describe_trial(trial)}")
             left = duration(training.seconds_left)
             status.update(f"{training.trials_final} of {training.trials_planned} trainings done, {left} left")
             return training
 
-        return follow(look, say, keep_up)
+        return follow(look, tell, keep_up)
 
 
 def _describe_trial(trial: TrialSummary) -> str:
@@ -134,7 +142,7 @@ def _write_files(content: dict[str, Any], comparison: Comparison, folder: Path) 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for suffix, text in texts.items():
-            stem.with_name(stem.name + suffix).write_text(text)
+            write_whole(stem.with_name(stem.name + suffix), text)
         plotted = _write_plot(comparison, stem.with_name(f"{stem.name}.png"))
     except OSError as error:
         raise CommandError(f"--out {folder}: {error.strerror}", FAILED) from None

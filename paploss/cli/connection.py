@@ -3,13 +3,18 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from paploss.cli.address import Address, find_running
 from paploss.cli.failures import BAD_INPUT, UNREACHABLE, CommandError
-from paploss.cli.platform import find_running
-from paploss.client.sync_client import Client, ClientError
+from paploss.cli.output import plain
+from paploss.client.errors import ClientError
+from paploss.client.sync_session import Session
+
+if TYPE_CHECKING:
+    from paploss.client.sync_client import Client
 
 DEFAULT_STATE = Path("state")
 
@@ -29,9 +34,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 def complete_ids(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """Ids that begin so with their names, newest first, for the shell; none where no controller answers."""
     try:
-        with connect(ctx.params.get("state") or DEFAULT_STATE, ctx.params.get("url"), None) as client:
-            found = client.list_experiments()
-            yield from ((one.id, f"{one.state} {one.name}") for one in found if one.id.startswith(incomplete))
+        with open_session(ctx.params.get("state") or DEFAULT_STATE, ctx.params.get("url"), None) as session:
+            for found in session.items("experiments"):
+                if str(found.get("id")).startswith(incomplete):
+                    yield str(found["id"]), plain(f"{found.get('state')} {found.get('name')}")
     except (CommandError, ClientError):
         return
 
@@ -42,28 +48,49 @@ IdArgument = Annotated[
 ]
 
 
-def connect(state: Path, url: str | None, key_file: Path | None) -> Client:
+def connect(state: Path, url: str | None, key_file: Path | None) -> "Client":
     """A client of the controller at `url`, or of the one that runs over the folder `state` on this machine.
 
     Raises:
         CommandError: there is none, or no key for it.
     """
+    # Late, because its models take as long to import as all else that `list` needs, which does without them.
+    from paploss.client.sync_client import Client  # noqa: PLC0415
+
+    address = find_controller(state, url, key_file)
+    return Client(address.url, address.key)
+
+
+def open_session(state: Path, url: str | None, key_file: Path | None) -> Session:
+    """As `connect`, for requests that need no models."""
+    address = find_controller(state, url, key_file)
+    return Session(address.url, address.key)
+
+
+def find_controller(state: Path, url: str | None, key_file: Path | None) -> Address:
+    """Where the controller at `url` or over `state` is.
+
+    Raises:
+        CommandError: there is none, or no key for it.
+    """
     if url is not None:
-        return Client(url, _read_key(url, key_file))
+        return Address(url, _read_key(url, key_file))
     address = find_running(state)
     if address is None:
         raise CommandError(
             f"no platform runs over {state}: start one with `paploss up`, or name a controller with --url", UNREACHABLE
         )
-    return Client(address.url, address.key)
+    return address
 
 
 def _read_key(url: str, key_file: Path | None) -> str:
     if key_file is not None:
         try:
-            return key_file.read_text().strip()
+            return key_file.read_text(encoding="utf-8-sig").strip()
         except OSError as error:
             raise CommandError(f"--key-file {key_file}: {error.strerror}", BAD_INPUT) from None
+        except UnicodeDecodeError:
+            raise CommandError(f"--key-file {key_file}: expected an API key, got no text", BAD_INPUT) from None
     key = os.environ.get("PAPLOSS_KEY")
     if not key:
         raise CommandError(f"no API key for {url}: set PAPLOSS_KEY, or name a file with --key-file", BAD_INPUT)

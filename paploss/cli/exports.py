@@ -11,10 +11,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from paploss.cli.extras import require
 from paploss.cli.failures import CommandError
 from paploss.cli.local_training import TRAINER
 from paploss.client.documents import SPEC
 from paploss.client.models import Best, ExperimentDetail
+from paploss.files import write_whole
 from paploss.jobs.spec import JobSpec
 
 FORMAT = 1
@@ -41,7 +43,7 @@ def describe_best(search: ExperimentDetail, best: Best) -> dict[str, Any]:
 
 def write_export(content: dict[str, Any], file: Path) -> None:
     """Write the JSON file."""
-    file.write_text(json.dumps(content, indent=2) + "\n")
+    write_whole(file, json.dumps(content, indent=2) + "\n")
 
 
 def write_config(search: ExperimentDetail, best: Best, file: Path) -> None:
@@ -84,10 +86,12 @@ def write_module(search: ExperimentDetail, best: Best, file: Path) -> None:
 
 
 def _have_written(command: str, content: str, file: Path, *options: str) -> None:
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as source:
+    require("this file", "trainer")
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as source:
         source.write(content)
         source.flush()
         arguments = [*TRAINER, command, source.name, "--output", str(file), *options]
-        finished = subprocess.run(arguments, capture_output=True, text=True, check=False)
+        finished = subprocess.run(arguments, capture_output=True, check=False)
     if finished.returncode:
-        raise CommandError((finished.stderr.strip().splitlines() or ["no reason given"])[-1])
+        said = finished.stderr.decode(errors="replace").strip()
+        raise CommandError((said.splitlines() or ["no reason given"])[-1])

@@ -1,18 +1,18 @@
 """API keys: `paploss keys create | list | revoke`."""
 
-import json
 from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
-from paploss.cli.failures import REFUSED, CommandError, Group
-from paploss.cli.service_commands import open_database
-from paploss.controller.store.access.keys import create_key
-from paploss.controller.store.errors import StoreError
+from paploss.cli.extras import require
+from paploss.cli.failures import REFUSED, CommandError
+from paploss.cli.groups import Group
+from paploss.cli.output import echo_json, tell
+from paploss.cli.terminal import make_console
+from paploss.cli.wording import TIME_ZONE, moment
 
 
 class KeyRole(StrEnum):
@@ -48,16 +48,11 @@ def create(
 ) -> None:
     """Create a key and print it; it is not shown again."""
     if direct:
-        with open_database() as database:
-            try:
-                with database.write() as session:
-                    key = create_key(session, name, role.value)
-            except StoreError as error:
-                raise CommandError(str(error), REFUSED) from None
+        key = _write_key(name, role)
     else:
         with connect(state, url, key_file) as client:
             key = client.create_key(name, role.value).key
-    typer.echo(json.dumps({"name": name, "role": role.value, "key": key}) if as_json else key)
+    tell(as_json, {"name": name, "role": role.value, "key": key}, key)
 
 
 @app.command("list")
@@ -71,13 +66,12 @@ def list_all(
     with connect(state, url, key_file) as client:
         keys = client.list_keys()
     if as_json:
-        typer.echo(json.dumps([key.model_dump(mode="json") for key in keys]))
+        echo_json([key.model_dump(mode="json") for key in keys])
         return
-    table = Table("name", "role", "created", "revoked", box=None)
+    table = Table("name", "role", f"created ({TIME_ZONE})", f"revoked ({TIME_ZONE})", box=None)
     for key in keys:
-        revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
-        table.add_row(key.name, key.role, f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
-    Console(highlight=False).print(table)
+        table.add_row(key.name, key.role, moment(key.created_at), moment(key.revoked_at))
+    make_console().print(table)
 
 
 @app.command()
@@ -91,4 +85,19 @@ def revoke(
     """Revoke a key. Browser sessions that were opened with it end too."""
     with connect(state, url, key_file) as client:
         client.revoke_key(name)
-    typer.echo(json.dumps({"name": name, "revoked": True}) if as_json else f"revoked {name}")
+    tell(as_json, {"name": name, "revoked": True}, f"revoked {name}")
+
+
+def _write_key(name: str, role: KeyRole) -> str:
+    require("--direct", "controller")
+    # Late, because the database's packages are not there where only the client is installed.
+    from paploss.cli.databases import open_database  # noqa: PLC0415
+    from paploss.controller.store.access.keys import create_key  # noqa: PLC0415
+    from paploss.controller.store.errors import StoreError  # noqa: PLC0415
+
+    with open_database() as database:
+        try:
+            with database.write() as session:
+                return create_key(session, name, role.value)
+        except StoreError as error:
+            raise CommandError(str(error), REFUSED) from None

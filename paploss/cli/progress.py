@@ -1,51 +1,20 @@
 """What people see while a search runs: bars and rounds on a terminal, a line per round anywhere else."""
 
-import shutil
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from paploss.client.models import Best, ExperimentDetail, ExperimentSummary, RoundSummary, TrialSummary
+from paploss.cli.output import plain
+from paploss.cli.wording import duration, percent
+from paploss.client.models import Best, ExperimentDetail, RoundSummary, TrialSummary
 
 _SHOWN_ROUNDS = 12
 _SHOWN_TRIALS = 8
 FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
-
-
-def percent(ap: float | None) -> str:
-    """An AP as people read it: percent, one digit."""
-    return "–" if ap is None else f"{100 * ap:.1f}"
-
-
-def next_command(*words: object) -> str:
-    """A command of ours to type next; where the shell does not find the program, with the path to it."""
-    program = Path("paploss") if shutil.which("paploss") else Path(sys.executable).with_name("paploss")
-    if program.is_relative_to(Path.cwd()):
-        program = program.relative_to(Path.cwd())
-    return " ".join(map(str, (program, *words)))
-
-
-def tell_state(found: ExperimentSummary, as_json: bool) -> None:
-    """Print the state of an experiment."""
-    typer.echo(found.model_dump_json() if as_json else f"{found.id} is {found.state}")
-
-
-def duration(seconds: float | None) -> str:
-    """A time span in at most two units."""
-    if seconds is None:
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 class SearchProgress:
@@ -75,7 +44,7 @@ class SearchProgress:
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
-        self._console.print(text, markup=False)
+        self._console.print(text)
 
     def _print_news(self, search: ExperimentDetail, rounds: Sequence[RoundSummary]) -> None:
         closed = [row for row in rounds if row.closed_at is not None]
@@ -103,12 +72,12 @@ def render(search: ExperimentDetail, rounds: Sequence[RoundSummary], running: Se
             f"  trial {trial.number}",
             ProgressBar(total or 1, done if total else 0, width=30),
             f"{done}/{total or '?'}",
-            Text(trial.worker or "", style="dim"),
+            Text(plain(trial.worker or ""), style="dim"),
         )
     parts.append(bars)
     line = Table.grid(padding=(0, 2))
     line.add_row(
-        Text(f"{search.name or search.id} ({search.state}, {search.stage})", style="bold"),
+        Text(plain(f"{search.name or search.id} ({search.state}, {search.stage})"), style="bold"),
         ProgressBar(max(search.trials_planned, 1), search.trials_final, width=40),
         f"{search.trials_final}/{search.trials_planned} trials",
         Text(f"best AP {percent(search.best_ap)}", style="bold green"),

@@ -1,6 +1,5 @@
-"""Commands that take away what a search has found: export, report."""
+"""`paploss export`: a found loss as files."""
 
-import json
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -19,12 +18,12 @@ from paploss.cli.connection import (
 )
 from paploss.cli.exports import describe_best, write_config, write_export, write_module
 from paploss.cli.failures import CommandError
+from paploss.cli.output import echo, echo_json
 from paploss.client.models import Best, ExperimentDetail
-from paploss.controller.report import ImagesError, gather, render, write_images
 
 
 class ExportFormat(StrEnum):
-    """What a found loss can be taken away as."""
+    """Formats of an exported loss."""
 
     JSON = "json"
     MMDET = "mmdet"
@@ -64,41 +63,10 @@ def export(
     if formats and refused:
         raise CommandError("\n".join(f"{name}: {reason}" for name, reason in refused.items()))
     if as_json:
-        typer.echo(json.dumps({"files": {name: str(file) for name, file in written.items()}, "not_written": refused}))
+        echo_json({"files": {name: str(file) for name, file in written.items()}, "not_written": refused})
         return
     for line in describe_files(written, refused):
-        typer.echo(line)
-
-
-def report(
-    experiment_id: IdArgument,
-    *,
-    out: Annotated[Path | None, typer.Option(help="HTML file to write (default: STATE/reports/ID.html).")] = None,
-    png: Annotated[
-        bool, typer.Option("--png", help="The figures as PNGs too, in a folder beside it; needs a Chromium.")
-    ] = False,
-    as_json: JsonOption = False,
-    state: StateOption = DEFAULT_STATE,
-    url: UrlOption = None,
-    key_file: KeyFileOption = None,
-) -> None:
-    """Tell the whole story of a search in one HTML file that needs nothing else."""
-    with connect(state, url, key_file) as client:
-        story = gather(client, experiment_id)
-    file = out or state / "reports" / f"{experiment_id}.html"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(render(story))
-        images = write_images(story.figures, file.with_suffix("")) if png else []
-    except OSError as error:
-        raise CommandError(f"{file}: cannot write: {error.strerror}") from None
-    except ImagesError as error:
-        raise CommandError(f"{file} is written; --png: {error}") from None
-    if as_json:
-        typer.echo(json.dumps({"file": str(file), "images": [str(image) for image in images]}))
-        return
-    for written in (file, *images):
-        typer.echo(written)
+        echo(line)
 
 
 def default_file(state: Path, experiment_id: str) -> Path:

@@ -102,6 +102,26 @@ def read_training(
     return training
 
 
+class DatasetInput(Message):
+    """What a specification says of its data set and of who looks at it."""
+
+    profile: str | None = None
+    dataset: DatasetSpec = DatasetSpec()
+    overrides: Overrides = Overrides()
+
+
+def read_dataset(file: Path, data_root: Path | None = None) -> DatasetInput:
+    """The data set of a specification of any kind; `data_root` as in `read_search`.
+
+    Raises:
+        CommandError: names the file and the key.
+    """
+    content = _read_request(file, data_root)
+    return _validate(
+        DatasetInput, {key: content[key] for key in DatasetInput.model_fields if key in content}, str(file)
+    )
+
+
 def find_data_roots(request: Request) -> list[Path]:
     """Folders that a controller must allow for it to take `request`."""
     roots = [Path(request.dataset.root)] if request.dataset.root else []
@@ -129,19 +149,27 @@ def _read_request(file: Path, data_root: Path | None) -> dict[str, Any]:
     if data_root is not None:
         content["dataset"] = _with_root(dataset, data_root)
     elif isinstance(dataset, dict) and isinstance(dataset.get("root"), str) and dataset["root"]:
-        dataset["root"] = str((file.parent / dataset["root"]).resolve())
+        dataset["root"] = _resolve(file, dataset["root"])
     if isinstance(content.get("weights"), str):
-        content["weights"] = str((file.parent / content["weights"]).resolve())
+        content["weights"] = _resolve(file, content["weights"])
     return content
 
 
+def _resolve(file: Path, path: str) -> str:
+    """A path in `file` as an absolute one; `~` is somebody's home, as in a shell."""
+    try:
+        return str((file.parent / Path(path).expanduser()).resolve())
+    except RuntimeError as error:  # there is no such home
+        raise CommandError(f"{file}: {path}: {error}", BAD_INPUT) from None
+
+
 def _with_root(dataset: object, root: Path) -> dict[str, Any]:
-    return (dataset if isinstance(dataset, dict) else {}) | {"root": str(root.resolve())}
+    return (dataset if isinstance(dataset, dict) else {}) | {"root": str(root.expanduser().resolve())}
 
 
 def _read_mapping(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text())
+        content = yaml.safe_load(file.read_bytes())  # as UTF-8 or UTF-16, whatever the locale
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}", BAD_INPUT) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -1,6 +1,5 @@
 """Tables for people on a terminal."""
 
-from rich.markup import escape
 from rich.table import Table
 
 from paploss.client.comparison import Comparison, Difference, Row
@@ -17,7 +16,7 @@ def comparison_table(comparison: Comparison) -> Table:
         difference = "reference" if row.label == reference else _signed(row.difference)
         seeds = f"{len(row.rewards)}/{len(comparison.seeds)}" if row.loss else ""
         style = "bold" if row.label == reference else ""
-        table.add_row(escape(row.label), _measured(row), seeds, difference, rate, published, style=style)
+        table.add_row(row.label, _measured(row), seeds, difference, rate, published, style=style)
     return table
 
 
@@ -30,7 +29,7 @@ def rate_table(comparison: Comparison) -> Table:
         aps = {result.factor: result.ap for result in row.rate_check}
         if aps:
             chosen = "–" if row.learning_rate_factor is None else f"x {row.learning_rate_factor:g}"
-            table.add_row(escape(row.label), *(_percent(aps.get(factor)) for factor in factors), chosen)
+            table.add_row(row.label, *(_percent(aps.get(factor)) for factor in factors), chosen)
     return table
 
 

@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from paploss.caches import find_cache_folder
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
+from paploss.cli.dataset_checks import NoCheckOption, without_checks
+from paploss.cli.extras import require
 from paploss.cli.failures import FAILED, CommandError
 from paploss.cli.local_training import call_trainer, run_training
-from paploss.cli.progress import next_command, percent
+from paploss.cli.output import echo, echo_json
 from paploss.cli.specifications import read_training
+from paploss.cli.terminal import make_console, say
 from paploss.cli.watching import watch_trainings
+from paploss.cli.wording import next_command, percent
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import TrainingSpec
 from paploss.jobs.profiles import PROFILES
@@ -59,6 +64,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder for weights, log and result (default: trainings/LOSS-SEED).")
     ] = None,
+    no_check: NoCheckOption = False,
     submit: Annotated[bool, typer.Option("--submit", help="Run it as a job of the platform, not here.")] = False,
     as_json: JsonOption = False,
     state: StateOption = DEFAULT_STATE,
@@ -66,11 +72,13 @@ def train(
     key_file: KeyFileOption = None,
 ) -> None:
     """Train a detector with a loss: the final training with what a search found, or with any other set."""
-    console = Console(stderr=as_json, highlight=False)
+    console = make_console(stderr=as_json)
     label = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(loss).stem)[:50] or "loss"
     request = read_training(
         loss, like, profile=profile, data_root=data_root, epochs=epochs, gpus=gpus, schedule=schedule.value
     )
+    if no_check:
+        request = request.model_copy(update={"dataset": without_checks(request.dataset)})
     if submit:
         choice = LossChoice(label=label, loss=request.loss)
         spec = TrainingSpec(
@@ -89,8 +97,9 @@ def train(
         with connect(state, url, key_file) as client:
             training = watch_trainings(client, client.create(spec).id, console)
         if as_json:
-            typer.echo(training.model_dump_json())
+            echo_json(training)
         return
+    require("a training on this machine (--submit has the platform run it)", "trainer")
     job = JobSpec(
         trial_id=f"{label}-{seed}",
         kind="final",
@@ -105,18 +114,20 @@ def train(
         gpus=request.gpus,
         gather_scores=request.gather_scores,
     )
+    if not job.dataset.root and job.profile != "synthetic":
+        find_cache_folder()  # where that is an unusual place, it is said here too, and not in the trainer's log alone
     result = run_training(job, out or Path("trainings") / job.trial_id, console)
     if result.outcome == "failed":
         raise CommandError(f"the training failed ({result.error_kind}): {result.error}", FAILED)
     if as_json:
-        typer.echo(result.model_dump_json())
+        echo_json(result)
         return
     if result.metrics is not None:
         console.print(metrics_table(result.metrics))
     console.print(f"AP {percent(result.reward)} on {evaluate_on.value}", style="bold")
     if result.checkpoint:
-        console.print(f"weights: {result.checkpoint}", markup=False)
-        console.print(f"next: {next_command('test', result.checkpoint)}", markup=False)
+        say(console, f"weights: {result.checkpoint}")
+        say(console, f"next: {next_command('test', result.checkpoint)}")
 
 
 def measure(
@@ -125,15 +136,16 @@ def measure(
     job: Annotated[
         Path | None, typer.Option(help="The training's job.json (default: origin.json beside the weights says).")
     ] = None,
+    no_check: NoCheckOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the AP of a checkpoint, per class too."""
-    named = ["--job", str(job)] if job else []
+    named = (["--job", str(job)] if job else []) + (["--no-check"] if no_check else [])
     output = call_trainer(["evaluate", "--checkpoint", str(checkpoint), "--split", split.value, *named])
     if as_json:
-        typer.echo(output.strip())
+        echo_json(json.loads(output))
     else:
-        Console(highlight=False).print(metrics_table(Metrics.model_validate_json(output)))
+        make_console().print(metrics_table(Metrics.model_validate_json(output)))
 
 
 def split(
@@ -143,39 +155,18 @@ def split(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Split a training set into a part to search on and a part to measure rewards on, both with every class."""
+    """Split a training set into a part to search on and a part to measure rewards on.
+
+    Every class that two images show is in both, as far as a split of this size can do that; others are named.
+    """
     forced = ["--overwrite"] if overwrite else []
     output = call_trainer(["split", str(annotations), "--val", str(val), "--seed", str(seed), *forced]).strip()
     if as_json:
-        typer.echo(output)
+        echo_json(json.loads(output))
         return
     for name, value in json.loads(output).items():
-        typer.echo(f"{name}: {value}")
-
-
-def convert_voc(
-    folder: Annotated[Path, typer.Argument(help="Holds Annotations, ImageSets and JPEGImages.")],
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for the COCO files and images/ (default: FOLDER).")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace COCO files that exist.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Convert a Pascal VOC data set to COCO: train.json, val.json, test.json and images/.
-
-    Images are linked, and copied only to another file system. Objects marked as difficult become crowds.
-    """
-    options = (["--output", str(output)] if output else []) + (["--overwrite"] if overwrite else [])
-    written = call_trainer([str(folder), *options], "paploss.trainer.datasets.voc").strip()
-    if as_json:
-        typer.echo(written)
-        return
-    content = json.loads(written)
-    for part in content["parts"].values():
-        typer.echo(f"{part['file']}: images {part['images']}, objects {part['objects']}")
-    typer.echo(f"classes: {', '.join(content['classes'])}")
-    if content["empty_boxes"]:
-        typer.echo(f"boxes without an area, left out: {content['empty_boxes']}")
+        for line in value if name == "warnings" else (value,):
+            echo(f"{name.removesuffix('s') if name == 'warnings' else name}: {line}")
 
 
 def metrics_table(metrics: Metrics) -> Table:
@@ -183,6 +174,7 @@ def metrics_table(metrics: Metrics) -> Table:
     table = Table("", "AP", box=None)
     rows = {"AP": metrics.ap, "AP50": metrics.ap50, "AP75": metrics.ap75}
     rows |= {"AP small": metrics.ap_small, "AP medium": metrics.ap_medium, "AP large": metrics.ap_large}
-    for name, value in (rows | metrics.per_class).items():
-        table.add_row(name, "–" if value < 0 else percent(value))
+    # A class may be called AP too.
+    for name, value in (*rows.items(), *metrics.per_class.items()):
+        table.add_row(Text(name), "–" if value < 0 else percent(value))
     return table

@@ -8,11 +8,13 @@ from rich.console import Console
 from rich.table import Table
 
 from paploss.cli.failures import FAILED, CommandError
-from paploss.cli.progress import FINAL_STATES, SearchProgress, percent
+from paploss.cli.progress import FINAL_STATES, SearchProgress
+from paploss.cli.wording import percent
 from paploss.client.documents import SPEC
+from paploss.client.errors import ClientError, is_passing
 from paploss.client.models import ExperimentDetail, ExperimentSummary
 from paploss.client.specs import ExperimentSpec
-from paploss.client.sync_client import ApiError, Client, UnreachableError
+from paploss.client.sync_client import Client
 from paploss.jobs.documents import UnreadableError
 
 _POLL_SECONDS = 1.0
@@ -67,15 +69,14 @@ def follow(
         for name in keep_up() if keep_up else ():
             say(f"{name} had ended and was started again")
         try:
-            found = look()
-        except (UnreachableError, ApiError) as error:
-            passing = isinstance(error, UnreachableError) or error.status >= 500
-            if not passing or time.monotonic() - answered_at > _PATIENCE_SECONDS:
+            run = look()
+        except ClientError as error:
+            if not is_passing(error) or time.monotonic() - answered_at > _PATIENCE_SECONDS:
                 raise
         else:
             answered_at = time.monotonic()
-            if found.state in FINAL_STATES:
-                return found
+            if run.state in FINAL_STATES:
+                return run
         time.sleep(_POLL_SECONDS)
 
 
@@ -85,14 +86,12 @@ def watch_trainings(client: Client, experiment_id: str, console: Console) -> Exp
     Raises:
         CommandError: they failed.
     """
-    console.print(f"experiment {experiment_id}", markup=False)
+    console.print(f"experiment {experiment_id}")
     with ExitStack() as stack:
         status = stack.enter_context(console.status("waiting ..."))
 
-        def show(found: ExperimentSummary) -> None:
-            status.update(
-                f"{found.trials_final} of {found.trials_planned} trainings done, best AP {percent(found.best_ap)}"
-            )
+        def show(run: ExperimentSummary) -> None:
+            status.update(f"{run.trials_final} of {run.trials_planned} trainings done, best AP {percent(run.best_ap)}")
 
         training = client.wait(experiment_id, show)
     console.print(results_table(training))

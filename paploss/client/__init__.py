@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from paploss.client.async_client import AsyncClient
-    from paploss.client.replies import ApiError, ClientError, UnreachableError
+    from paploss.client.errors import ApiError, ClientError, UnreachableError
     from paploss.client.specs import ComparisonSpec, SearchSpec, TrainingSpec
     from paploss.client.sync_client import Client
 
@@ -27,14 +27,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ApiError": "replies",
+    "ApiError": "errors",
     "AsyncClient": "async_client",
     "Client": "sync_client",
-    "ClientError": "replies",
+    "ClientError": "errors",
     "ComparisonSpec": "specs",
     "SearchSpec": "specs",
     "TrainingSpec": "specs",
-    "UnreachableError": "replies",
+    "UnreachableError": "errors",
 }
 
 

@@ -17,7 +17,9 @@ from typing import Any, Self
 
 import httpx
 
+from paploss.client import async_session
 from paploss.client.comparison import Comparison
+from paploss.client.errors import ApiError, ClientError, UnreachableError, is_passing
 from paploss.client.models import (
     Best,
     ExperimentDetail,
@@ -37,28 +39,14 @@ from paploss.client.models import (
     TrialSummary,
     WorkerSummary,
 )
-from paploss.client.replies import (
-    ApiError,
-    ClientError,
-    Model,
-    UnreachableError,
-    check,
-    has_changed,
-    is_passing,
-    parse,
-    pause_after,
-)
+from paploss.client.replies import Model, has_changed, parse
 from paploss.client.specs import ExperimentSpec
 from paploss.client.states import FINAL_EXPERIMENT_STATES, ExperimentKind, ExperimentState, Role, TrialState
 from paploss.jobs.spec import JobKind
 
 __all__ = ["ApiError", "AsyncClient", "ClientError", "UnreachableError"]
 
-TIMEOUT = httpx.Timeout(30, connect=5)
 FILE_TIMEOUT = httpx.Timeout(600, connect=5)
-PAGE = 200
-ATTEMPTS = 4
-FIRST_PAUSE_SECONDS = 0.25
 PATIENCE_SECONDS = 120.0
 
 
@@ -68,13 +56,10 @@ class AsyncClient:
     Every method raises ApiError where the controller refuses, and UnreachableError where it does not answer.
     """
 
-    def __init__(self, url: str, key: str, *, attempts: int = ATTEMPTS) -> None:
+    def __init__(self, url: str, key: str, *, attempts: int = async_session.ATTEMPTS) -> None:
         """`url`: of the controller, without a path; `attempts`: how often a request is tried at most."""
-        self.url = url.rstrip("/")
-        self._attempts = attempts
-        self._http = httpx.AsyncClient(
-            base_url=f"{self.url}/api/v1/", headers={"Authorization": f"Bearer {key}"}, timeout=TIMEOUT
-        )
+        self._session = async_session.AsyncSession(url, key, attempts=attempts)
+        self.url = self._session.url
 
     async def __aenter__(self) -> Self:
         return self
@@ -84,12 +69,12 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._http.aclose()
+        await self._session.close()
 
     async def create(self, spec: ExperimentSpec, idempotency_key: str | None = None) -> ExperimentDetail:
         """Start a search, a comparison or trainings; the same `idempotency_key` again gives the same experiment."""
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        reply = await self._send("POST", "experiments", json=spec.model_dump(mode="json"), headers=headers)
+        reply = await self._session.send("POST", "experiments", json=spec.model_dump(mode="json"), headers=headers)
         return parse(ExperimentDetail, reply)
 
     def list_experiments(
@@ -116,16 +101,16 @@ class AsyncClient:
 
     async def delete(self, experiment_id: str) -> None:
         """Delete it with all that belongs to it, once it has ended."""
-        await self._send("DELETE", f"experiments/{experiment_id}")
+        await self._session.send("DELETE", f"experiments/{experiment_id}")
 
     async def dump(self, experiment_id: str) -> bytes:
         """An experiment with all that belongs to it, as the content of a file for `load`."""
-        return (await self._send("GET", f"experiments/{experiment_id}/dump", timeout=FILE_TIMEOUT)).content
+        return (await self._session.send("GET", f"experiments/{experiment_id}/dump", timeout=FILE_TIMEOUT)).content
 
     async def load(self, content: bytes) -> ExperimentSummary:
         """Store what `dump` gave; one that had not ended is paused."""
         # Not repeated: the second time, what the first had stored would be refused.
-        reply = await self._send_once("POST", "experiments/load", content=content, timeout=FILE_TIMEOUT)
+        reply = await self._session.send_once("POST", "experiments/load", content=content, timeout=FILE_TIMEOUT)
         return parse(ExperimentSummary, reply)
 
     async def best(self, experiment_id: str) -> Best:
@@ -151,7 +136,9 @@ class AsyncClient:
         """The event log, oldest line first, from the line after the one with the id `after`."""
         cursor = str(after)
         while True:
-            page = await self._get(Page[LogLine], f"experiments/{experiment_id}/log", cursor=cursor, limit=PAGE)
+            page = await self._get(
+                Page[LogLine], f"experiments/{experiment_id}/log", cursor=cursor, limit=async_session.PAGE
+            )
             if not page.items:
                 return
             for line in page.items:
@@ -164,7 +151,7 @@ class AsyncClient:
 
     async def cancel_trial(self, trial_id: str) -> TrialDetail:
         """End one trial without a reward; its search goes on without it."""
-        return parse(TrialDetail, await self._send("POST", f"trials/{trial_id}/cancel"))
+        return parse(TrialDetail, await self._session.send("POST", f"trials/{trial_id}/cancel"))
 
     async def figure(
         self,
@@ -253,7 +240,7 @@ class AsyncClient:
         """Make an API key; the reply is the only place where it is ever shown."""
         request = KeyRequest(name=name, role=role)
         # Not repeated: the first reply, if it was lost, held a key that nobody can ask for again.
-        return parse(NewKey, await self._send_once("POST", "keys", json=request.model_dump(mode="json")))
+        return parse(NewKey, await self._session.send_once("POST", "keys", json=request.model_dump(mode="json")))
 
     async def list_keys(self) -> list[KeySummary]:
         """All API keys, without the keys."""
@@ -262,21 +249,21 @@ class AsyncClient:
 
     async def revoke_key(self, name: str) -> None:
         """End a key's validity."""
-        await self._send("DELETE", f"keys/{name}")
+        await self._session.send("DELETE", f"keys/{name}")
 
     async def _act(self, experiment_id: str, action: str) -> ExperimentSummary:
-        return parse(ExperimentSummary, await self._send("POST", f"experiments/{experiment_id}/{action}"))
+        return parse(ExperimentSummary, await self._session.send("POST", f"experiments/{experiment_id}/{action}"))
 
     async def _get(self, model: type[Model], path: str, **params: Any) -> Model:
-        return parse(model, await self._send("GET", path, params=params))
+        return parse(model, await self._session.send("GET", path, params=params))
 
     async def _get_json(self, path: str, params: dict[str, Any]) -> dict[str, Any]:
         asked = {name: value for name, value in params.items() if value is not None}
-        found: dict[str, Any] = (await self._send("GET", path, params=asked)).json()
+        found: dict[str, Any] = (await self._session.send("GET", path, params=asked)).json()
         return found
 
     async def _list(self, model: type[Model], path: str, **params: Any) -> AsyncIterator[Model]:
-        asked = {name: value for name, value in params.items() if value is not None} | {"limit": PAGE}
+        asked = {name: value for name, value in params.items() if value is not None} | {"limit": async_session.PAGE}
         page_model = Page[model]  # type: ignore[valid-type]
         while True:
             page = await self._get(page_model, path, **asked)
@@ -285,22 +272,3 @@ class AsyncClient:
             if page.next_cursor is None:
                 return
             asked["cursor"] = page.next_cursor
-
-    async def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """Send a request that may be repeated, as often as is needed and allowed."""
-        pause_seconds = FIRST_PAUSE_SECONDS
-        for left in reversed(range(self._attempts)):
-            try:
-                return await self._send_once(method, path, **request)
-            except ClientError as error:
-                if left == 0 or not is_passing(error):
-                    raise
-                await asyncio.sleep(pause_after(error, pause_seconds))
-            pause_seconds *= 2
-        raise ValueError(f"attempts: expected at least 1, got {self._attempts}")
-
-    async def _send_once(self, method: str, path: str, **request: Any) -> httpx.Response:
-        try:
-            return check(await self._http.request(method, path, **request))
-        except httpx.TransportError as error:
-            raise UnreachableError(f"no controller answers at {self.url}: {error}") from error

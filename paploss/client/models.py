@@ -134,6 +134,7 @@ class AttemptSummary(BaseModel):
     host: str
     device: str
     environment: dict[str, str]
+    warnings: list[str] = Field([], description="what is doubtful in the data set")
     resumed_iteration: int
     claimed_at: datetime
     started_at: datetime | None

@@ -1,4 +1,4 @@
-"""A typed client of the controller's REST interface, for programs and for the command line.
+"""A typed client of the controller's REST interface.
 
 Made from `paploss.client.async_client` by `deploy/make_client.py`.
 
@@ -18,7 +18,9 @@ from typing import Any, Self
 
 import httpx
 
+from paploss.client import sync_session
 from paploss.client.comparison import Comparison
+from paploss.client.errors import ApiError, ClientError, UnreachableError, is_passing
 from paploss.client.models import (
     Best,
     ExperimentDetail,
@@ -38,28 +40,14 @@ from paploss.client.models import (
     TrialSummary,
     WorkerSummary,
 )
-from paploss.client.replies import (
-    ApiError,
-    ClientError,
-    Model,
-    UnreachableError,
-    check,
-    has_changed,
-    is_passing,
-    parse,
-    pause_after,
-)
+from paploss.client.replies import Model, has_changed, parse
 from paploss.client.specs import ExperimentSpec
 from paploss.client.states import FINAL_EXPERIMENT_STATES, ExperimentKind, ExperimentState, Role, TrialState
 from paploss.jobs.spec import JobKind
 
 __all__ = ["ApiError", "Client", "ClientError", "UnreachableError"]
 
-TIMEOUT = httpx.Timeout(30, connect=5)
 FILE_TIMEOUT = httpx.Timeout(600, connect=5)
-PAGE = 200
-ATTEMPTS = 4
-FIRST_PAUSE_SECONDS = 0.25
 PATIENCE_SECONDS = 120.0
 
 
@@ -69,13 +57,10 @@ class Client:
     Every method raises ApiError where the controller refuses, and UnreachableError where it does not answer.
     """
 
-    def __init__(self, url: str, key: str, *, attempts: int = ATTEMPTS) -> None:
+    def __init__(self, url: str, key: str, *, attempts: int = sync_session.ATTEMPTS) -> None:
         """`url`: of the controller, without a path; `attempts`: how often a request is tried at most."""
-        self.url = url.rstrip("/")
-        self._attempts = attempts
-        self._http = httpx.Client(
-            base_url=f"{self.url}/api/v1/", headers={"Authorization": f"Bearer {key}"}, timeout=TIMEOUT
-        )
+        self._session = sync_session.Session(url, key, attempts=attempts)
+        self.url = self._session.url
 
     def __enter__(self) -> Self:
         return self
@@ -85,12 +70,12 @@ class Client:
 
     def close(self) -> None:
         """Close the connection."""
-        self._http.close()
+        self._session.close()
 
     def create(self, spec: ExperimentSpec, idempotency_key: str | None = None) -> ExperimentDetail:
         """Start a search, a comparison or trainings; the same `idempotency_key` again gives the same experiment."""
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        reply = self._send("POST", "experiments", json=spec.model_dump(mode="json"), headers=headers)
+        reply = self._session.send("POST", "experiments", json=spec.model_dump(mode="json"), headers=headers)
         return parse(ExperimentDetail, reply)
 
     def list_experiments(
@@ -117,16 +102,16 @@ class Client:
 
     def delete(self, experiment_id: str) -> None:
         """Delete it with all that belongs to it, once it has ended."""
-        self._send("DELETE", f"experiments/{experiment_id}")
+        self._session.send("DELETE", f"experiments/{experiment_id}")
 
     def dump(self, experiment_id: str) -> bytes:
         """An experiment with all that belongs to it, as the content of a file for `load`."""
-        return self._send("GET", f"experiments/{experiment_id}/dump", timeout=FILE_TIMEOUT).content
+        return self._session.send("GET", f"experiments/{experiment_id}/dump", timeout=FILE_TIMEOUT).content
 
     def load(self, content: bytes) -> ExperimentSummary:
         """Store what `dump` gave; one that had not ended is paused."""
         # Not repeated: the second time, what the first had stored would be refused.
-        reply = self._send_once("POST", "experiments/load", content=content, timeout=FILE_TIMEOUT)
+        reply = self._session.send_once("POST", "experiments/load", content=content, timeout=FILE_TIMEOUT)
         return parse(ExperimentSummary, reply)
 
     def best(self, experiment_id: str) -> Best:
@@ -152,7 +137,7 @@ class Client:
         """The event log, oldest line first, from the line after the one with the id `after`."""
         cursor = str(after)
         while True:
-            page = self._get(Page[LogLine], f"experiments/{experiment_id}/log", cursor=cursor, limit=PAGE)
+            page = self._get(Page[LogLine], f"experiments/{experiment_id}/log", cursor=cursor, limit=sync_session.PAGE)
             if not page.items:
                 return
             yield from page.items
@@ -164,7 +149,7 @@ class Client:
 
     def cancel_trial(self, trial_id: str) -> TrialDetail:
         """End one trial without a reward; its search goes on without it."""
-        return parse(TrialDetail, self._send("POST", f"trials/{trial_id}/cancel"))
+        return parse(TrialDetail, self._session.send("POST", f"trials/{trial_id}/cancel"))
 
     def figure(
         self,
@@ -253,7 +238,7 @@ class Client:
         """Make an API key; the reply is the only place where it is ever shown."""
         request = KeyRequest(name=name, role=role)
         # Not repeated: the first reply, if it was lost, held a key that nobody can ask for again.
-        return parse(NewKey, self._send_once("POST", "keys", json=request.model_dump(mode="json")))
+        return parse(NewKey, self._session.send_once("POST", "keys", json=request.model_dump(mode="json")))
 
     def list_keys(self) -> list[KeySummary]:
         """All API keys, without the keys."""
@@ -262,21 +247,21 @@ class Client:
 
     def revoke_key(self, name: str) -> None:
         """End a key's validity."""
-        self._send("DELETE", f"keys/{name}")
+        self._session.send("DELETE", f"keys/{name}")
 
     def _act(self, experiment_id: str, action: str) -> ExperimentSummary:
-        return parse(ExperimentSummary, self._send("POST", f"experiments/{experiment_id}/{action}"))
+        return parse(ExperimentSummary, self._session.send("POST", f"experiments/{experiment_id}/{action}"))
 
     def _get(self, model: type[Model], path: str, **params: Any) -> Model:
-        return parse(model, self._send("GET", path, params=params))
+        return parse(model, self._session.send("GET", path, params=params))
 
     def _get_json(self, path: str, params: dict[str, Any]) -> dict[str, Any]:
         asked = {name: value for name, value in params.items() if value is not None}
-        found: dict[str, Any] = self._send("GET", path, params=asked).json()
+        found: dict[str, Any] = self._session.send("GET", path, params=asked).json()
         return found
 
     def _list(self, model: type[Model], path: str, **params: Any) -> Iterator[Model]:
-        asked = {name: value for name, value in params.items() if value is not None} | {"limit": PAGE}
+        asked = {name: value for name, value in params.items() if value is not None} | {"limit": sync_session.PAGE}
         page_model = Page[model]  # type: ignore[valid-type]
         while True:
             page = self._get(page_model, path, **asked)
@@ -284,22 +269,3 @@ class Client:
             if page.next_cursor is None:
                 return
             asked["cursor"] = page.next_cursor
-
-    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """Send a request that may be repeated, as often as is needed and allowed."""
-        pause_seconds = FIRST_PAUSE_SECONDS
-        for left in reversed(range(self._attempts)):
-            try:
-                return self._send_once(method, path, **request)
-            except ClientError as error:
-                if left == 0 or not is_passing(error):
-                    raise
-                time.sleep(pause_after(error, pause_seconds))
-            pause_seconds *= 2
-        raise ValueError(f"attempts: expected at least 1, got {self._attempts}")
-
-    def _send_once(self, method: str, path: str, **request: Any) -> httpx.Response:
-        try:
-            return check(self._http.request(method, path, **request))
-        except httpx.TransportError as error:
-            raise UnreachableError(f"no controller answers at {self.url}: {error}") from error

@@ -9,7 +9,8 @@ protocol on; each names its own version in a header, and a side that has not nam
 alone, because it refuses others.
 """
 
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -124,3 +125,21 @@ class FilesReply(Message):
     """Those that have ended some days ago, and whose files are not what was wanted of them."""
 
     trial_ids: tuple[str, ...]
+
+
+_NEW_IN_2: Final[Mapping[type[Message], dict[str, Any]]] = {
+    Lease: {"job": {"dataset": {"check_files"}}},
+    RenewRequest: {"start": {"warnings"}},
+}
+"""Fields that version 1 of the protocol does not have, by message."""
+
+
+def encode(message: Message, protocol: int) -> str:
+    """A message as JSON for a receiver of that version of the protocol, without the fields that it would refuse."""
+    return message.model_dump_json(exclude=_NEW_IN_2.get(type(message)) if protocol < 2 else None)
+
+
+def read_protocol(headers: Mapping[str, str]) -> int:
+    """The version of the protocol that the other side has named; 1 where it has named none."""
+    named = headers.get(PROTOCOL_HEADER, "")
+    return int(named) if named.isascii() and named.isdecimal() and len(named) < 9 else 1

@@ -7,13 +7,15 @@ that hold for all of a process are given once, at its start.
 import json
 import logging
 import sys
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Literal
 
 LogFormat = Literal["text", "json"]
 
-_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
 class TextLines(logging.Formatter):
@@ -54,7 +56,23 @@ def start_logging(level: str, log_format: LogFormat, **process_fields: object) -
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(process_fields) if log_format == "json" else TextLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    sys.excepthook = _log_exception
+    threading.excepthook = lambda ended: _log_exception(ended.exc_type, ended.exc_value, ended.exc_traceback)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs a line for every renewal
+    # Of alembic only the migrations that it runs: it also says which database it looks at, whenever it looks.
+    logging.getLogger("alembic.runtime.migration").addFilter(_runs_migration)
+
+
+def _runs_migration(record: logging.LogRecord) -> bool:
+    return str(record.msg).startswith("Running")
+
+
+def _log_exception(kind: type[BaseException], error: BaseException | None, traceback: TracebackType | None) -> None:
+    """In place of the traceback as plain text that Python prints for an exception that nothing catches."""
+    found = error if error is not None else kind()
+    if not isinstance(found, KeyboardInterrupt | SystemExit):
+        logging.getLogger(__name__).critical("an exception that nothing catches", exc_info=(kind, found, traceback))
 
 
 def _own_fields(record: logging.LogRecord) -> dict[str, object]:

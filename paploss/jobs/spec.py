@@ -63,6 +63,7 @@ class DatasetSpec(Message):
     train: Split | None = None
     val: Split | None = None
     test: Split | None = None
+    check_files: bool = Field(True, description="read every image before the first step, once for each machine")
 
     @model_validator(mode="after")
     def _check_root(self) -> Self:
@@ -144,7 +145,9 @@ class Metrics(Message):
     ap_small: AP
     ap_medium: AP
     ap_large: AP
-    per_class: dict[PlainText, AP] = {}
+    per_class: dict[PlainText, AP] = Field(
+        {}, description="by class name in the order of labels; where names are equal or empty, with the category's id"
+    )
     ap_by_iou: tuple[AP, ...] = Field((), max_length=10, description="at IoU 0.50, 0.55, ... 0.95; AP is their mean")
 
 
@@ -155,6 +158,9 @@ class StartEvent(Message):
     total_iterations: Count
     resumed_iteration: Count = 0
     environment: dict[PlainText, PlainText] = Field(default={}, description="versions, commit, device")
+    warnings: tuple[Annotated[PlainText, Field(max_length=500)], ...] = Field(
+        (), max_length=20, description="what is doubtful in the data set"
+    )
 
 
 class ProgressEvent(Message):

@@ -1,11 +1,14 @@
 """What lies ready for deployment is complete and up to date."""
 
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import make_chart_readme
 import make_kustomize
 import make_requirements
 import pytest
@@ -24,6 +27,34 @@ def test_the_images_install_what_the_lock_says(name: str) -> None:
 def test_the_controllers_image_holds_no_torch() -> None:
     names = {line.partition("==")[0] for line in make_requirements.list_requirements("controller")}
     assert not {"torch", "mmcv", "mmdet", "mmengine", "pytest"} & names
+
+
+def test_the_charts_readme_is_made_from_its_values() -> None:
+    assert make_chart_readme.README.read_text() == make_chart_readme.render(), "run deploy/make_chart_readme.py"
+
+
+def test_the_charts_readme_has_every_value_that_the_schema_has() -> None:
+    schema = json.loads((ROOT / "helm" / "values.schema.json").read_text())
+
+    def paths(node: dict[str, Any], prefix: str) -> Iterator[str]:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+        for name, inner in node.get("properties", {}).items():
+            yield f"{prefix}{name}"
+            yield from paths(inner, f"{prefix}{name}.")
+
+    rows = [(path, default) for path, default, _ in make_chart_readme.read_values()]
+    defaults = yaml.safe_load((ROOT / "helm" / "values.yaml").read_text())
+    whole = [path for path, default in rows if default]  # what is within one is in its default
+    for path in paths(schema, ""):
+        if any(path.startswith(f"{known}.") for known in whole):
+            continue
+        assert path in [known for known, _ in rows] or isinstance(look_up(defaults, path), dict), path
+
+
+def look_up(values: Any, path: str) -> Any:
+    for name in path.split("."):
+        values = values[name]
+    return values
 
 
 def test_the_kustomize_base_is_the_chart() -> None:

@@ -16,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from paploss.client.specs import SearchSpec
 
-FOLDER = ROOT / "deploy" / "monitoring"
+FOLDER = ROOT / "helm" / "monitoring"
+TESTS = ROOT / "deploy" / "monitoring" / "alerts_test.yaml"
 DASHBOARD = json.loads((FOLDER / "dashboard.json").read_text())
 RULES = [rule for group in yaml.safe_load((FOLDER / "alerts.yaml").read_text())["groups"] for rule in group["rules"]]
 EXPRESSIONS = {
@@ -110,6 +111,6 @@ def test_the_alerts_fire_when_they_should() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed (it comes with Prometheus)")
-    for command in (["check", "rules", "alerts.yaml"], ["test", "rules", "alerts_test.yaml"]):
+    for command in (["check", "rules", "alerts.yaml"], ["test", "rules", str(TESTS)]):
         done = subprocess.run([promtool, *command], cwd=FOLDER, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -52,5 +52,5 @@ def platform(breakable: Breakable, tmp_path: Path) -> Iterator[Breakable]:
     """The platform, whole and without workers, with an empty state volume."""
     breakable.stack.state = tmp_path / "state"
     yield breakable
-    breakable.mend()
+    breakable.repair()
     breakable.stack.clear()

@@ -66,7 +66,7 @@ def test_a_search_survives_kill_9(
 
 
 def tick_in_child(database_url: str, redis_url: str, settings: Settings, kill_at: int) -> bool:
-    """A controller process that takes over, makes one tick, and dies by SIGKILL at its so-manieth step.
+    """A controller process that takes over, makes one tick, and dies by SIGKILL at its n-th step.
 
     Steps are the statements and the commits, each before and after it. Returns whether it came to the tick's end.
     """

@@ -36,7 +36,7 @@ def test_pausing_and_resuming_at_any_moment(platform: Breakable, undisturbed: Ou
         stack.post(f"experiments/{experiment_id}/pause")
         wait_until(
             lambda: "running" not in {trial.state for trial in read_trials(stack, experiment_id)},
-            "every training to be handed back",
+            "every training to be released",
         )
         assert not stack.trainers("w0") + stack.trainers("w1")
         stack.post(f"experiments/{experiment_id}/resume")

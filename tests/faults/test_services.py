@@ -60,7 +60,7 @@ def test_while_redis_is_silent_the_leader_goes_on(platform: Breakable, undisturb
     trainer, _ = await_trainer(platform.stack, "w0")  # first: once Redis is silent, nobody gets a trial any more
     platform.to_redis.hold()
     wait_until(lambda: not trainer.is_running(), "a training to end")
-    platform.to_redis.mend()
+    platform.to_redis.repair()
     expect_same(platform.stack, experiment_id, undisturbed)
     assert read_leader(platform.stack)[1] == epoch
 
@@ -104,7 +104,7 @@ def test_a_leader_that_falls_silent_is_followed_and_comes_back(
         platform.send_workers_to(port)
         await_ended(stack, experiment_id, 3)
         resume(members)
-        platform.to_postgres.mend()
+        platform.to_postgres.repair()
         wait_until(stack.is_ready, "the first controller to serve again")
         assert read_leader(stack) == successor  # it does not drive, though it once led
     finally:

@@ -30,19 +30,19 @@ Outcome = Mapping[str, Any]
 
 
 class Soak:
-    """Strikes at random, remembers what is broken, and mends it at a later strike."""
+    """Strikes at random, remembers what is broken, and fixes it at a later strike."""
 
     def __init__(self, platform: Breakable, seed: int) -> None:
         self._platform = platform
         self._random = random.Random(seed)
-        self._mending: list[Callable[[], None]] = []
+        self._repairs: list[Callable[[], None]] = []
         self._deck: list[Callable[[], None]] = []
         self.running: list[str] = []
         """Searches to pause."""
         self.struck: list[str] = []
 
     def strike(self) -> None:
-        """Break one thing more, and before it mend what is broken if that is much. Every strike comes in its turn."""
+        """Break one thing more, and before it fix what is broken if that is much. Every strike comes in its turn."""
         if not self._deck:
             self._deck = [
                 self.kill_trainer,
@@ -64,15 +64,15 @@ class Soak:
             self._random.shuffle(self._deck)
         chosen = self._deck.pop()
         self.struck.append(chosen.__name__)
-        if len(self._mending) > 2:
-            self.mend()
+        if len(self._repairs) > 2:
+            self.repair()
         chosen()
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Make everything whole again."""
-        self._platform.mend()
-        while self._mending:
-            self._mending.pop()()
+        self._platform.repair()
+        while self._repairs:
+            self._repairs.pop()()
 
     def kill_trainer(self) -> None:
         for trainer in self._platform.stack.trainers(self._random.choice(WORKERS))[:1]:
@@ -89,23 +89,23 @@ class Soak:
         members = family(self._platform.stack.workers[self._random.choice(WORKERS)].pid)
         frozen = members[: self._random.choice([1, len(members)])]
         suspend(frozen)
-        self._mending.append(lambda: resume(frozen))
+        self._repairs.append(lambda: resume(frozen))
 
     def fill_disk(self) -> None:
         name = self._random.choice(WORKERS)
         limit_files(self._platform.stack, name, 0)
-        self._mending.append(lambda: limit_files(self._platform.stack, name, resource.RLIM_INFINITY))
+        self._repairs.append(lambda: limit_files(self._platform.stack, name, resource.RLIM_INFINITY))
 
     def kill_controller(self) -> None:
-        self.mend()  # it starts only where it finds its servers
+        self.repair()  # it starts only where it finds its servers
         self._platform.stack.kill_controller()
         self._platform.start_controller()
 
     def change_controller(self) -> None:
-        """The workers move to a second one, which then leads; the mending kills it, and the first leads again."""
-        self.mend()
+        """The workers move to a second one, which then leads; the fixing kills it, and the first leads again."""
+        self.repair()
         self._platform.send_workers_to(self._platform.start_replica())
-        self._mending.append(self._change_back)
+        self._repairs.append(self._change_back)
         self._platform.stack.kill_controller()
         self._platform.start_controller()
 
@@ -143,16 +143,16 @@ class Soak:
         experiment_id = self._random.choice(self.running)
         with suppress(httpx.TransportError):  # a controller that has fallen silent: no pause, and none to be missed
             self._platform.stack.http.post(f"experiments/{experiment_id}/pause")
-        self._mending.append(lambda: resume_experiment(self._platform.stack, experiment_id))
+        self._repairs.append(lambda: resume_experiment(self._platform.stack, experiment_id))
 
     def _wire(self) -> Any:
         platform = self._platform
         wire = self._random.choice([platform.to_controller, platform.to_redis, platform.to_postgres])
-        self._mending.append(wire.mend)
+        self._repairs.append(wire.repair)
         return wire
 
     def _end_worker(self, number: signal.Signals) -> None:
-        self.mend()  # a frozen worker hears no SIGTERM
+        self.repair()  # a frozen worker hears no SIGTERM
         name = self._random.choice(WORKERS)
         self._platform.stack.kill_worker(name, number)
         self._platform.start_worker(name)
@@ -208,14 +208,14 @@ def test_many_faults_at_once(platform: Breakable, undisturbed: Outcome, seconds:
     started, end = [], time.monotonic() + soak_seconds(seconds)
     try:
         while time.monotonic() < end:
-            soak.mend()
+            soak.repair()
             soak.running = [submit(stack), submit(stack, mode="stream", rounds=3, prune=True)]
             started += soak.running
             while is_running(stack, soak.running) and time.monotonic() < end:
                 soak.strike()
                 next_strike = time.monotonic() + pause.uniform(0.2, 2.0)
                 wait_until(lambda at=next_strike: time.monotonic() >= at, "the next strike")
-        soak.mend()
+        soak.repair()
         for index, experiment_id in enumerate(started):
             resume_experiment(
                 stack, experiment_id
@@ -228,7 +228,7 @@ def test_many_faults_at_once(platform: Breakable, undisturbed: Outcome, seconds:
         error.add_note(f"struck: {', '.join(soak.struck)}")
         raise
     finally:
-        soak.mend()
+        soak.repair()
     with stack.database.read() as session:
         assert not session.scalars(select(Trial.id).where(Trial.state == "running")).all()
     for name in WORKERS:

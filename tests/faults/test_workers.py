@@ -75,7 +75,7 @@ def test_a_network_cut_for_longer_than_a_lease_while_two_workers_train_one_trial
     await_trainer(stack, "w1", trial_id)
     assert trainer.is_running()  # the first worker has heard nothing and holds on
     resume([trainer])
-    platform.to_controller.mend()
+    platform.to_controller.repair()
     expect_same(stack, experiment_id, undisturbed)
     assert attempts(stack.database, trial_id)[0].outcome == "expired"
 
@@ -94,7 +94,7 @@ def test_of_two_workers_that_finish_the_same_trial_the_one_that_claimed_last_cou
     suspend([second])
     resume([first])
     wait_until(lambda: list((stack.state / "trials" / trial_id).glob("*/result.json")), "the first to finish")
-    platform.to_controller.mend()
+    platform.to_controller.repair()
     wait_until(lambda: late_results(stack, trial_id), "its result to arrive")
     resume([second])
     expect_same(stack, experiment_id, undisturbed)
@@ -133,12 +133,12 @@ def test_a_full_disk_at_the_worker(platform: Breakable, undisturbed: Outcome) ->
     experiment_id = stack.submit(**SEARCH)
     await_trainer(stack, "w0")
     limit_files(stack, "w0", 0)
-    # The training that runs needs no disk to end. The next one cannot start and is handed back; then the worker waits.
+    # The training that runs needs no disk to end. The next one cannot start and is released; then the worker waits.
     await_trials(
         stack,
         experiment_id,
         lambda trials: any(one.outcome == "preempted" for t in trials for one in attempts(stack.database, t.id)),
-        "a trial to be handed back",
+        "a trial to be released",
     )
     limit_files(stack, "w0", resource.RLIM_INFINITY)
     expect_same(stack, experiment_id, undisturbed)
@@ -208,12 +208,12 @@ def test_a_machine_on_which_every_training_crashes_leaves_the_trials_to_others(
     tries = [one for trial in read_trials(stack, experiment_id) for one in attempts(stack.database, trial.id)]
     assert {one.worker for one in tries if one.outcome == "failed"} == {"broken"}
     assert "no CUDA device" in str(next(one.error for one in tries if one.outcome == "failed"))
-    assert "this machine may be broken, no trial for 10 s" in stack.log("broken")
+    assert "circuit breaker open" in stack.log("broken")
 
 
 BROKEN_GPU = """
 import os, sys
-if "trainer" in sys.orig_argv:
+if "paploss.trainer" in sys.orig_argv:
     print("RuntimeError: no CUDA device is available", file=sys.stderr, flush=True)
     os._exit(1)
 """

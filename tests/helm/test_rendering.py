@@ -23,6 +23,14 @@ CASES: dict[str, dict[str, Any]] = {
         "ingress": {"enabled": True, "className": "nginx", "tlsSecret": "tls"},
         "route": {"enabled": True, "parentRefs": [{"name": "public"}], "hostnames": ["paploss.example.org"]},
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+        "dashboard": {"enabled": True},
+        "commonLabels": {"team": "vision"},
+        "global": {"imageRegistry": "registry.internal/", "imagePullSecrets": ["global"]},
+        "extraObjects": [
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-extra"}},
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: as-text}\n",
+        ],
         "networkPolicy": {"from": [{"namespaceSelector": {}}]},
         "images": {"pullSecrets": ["registry"]},
         "migrations": {"enabled": False},
@@ -75,7 +83,7 @@ def test_a_kind_or_a_field_that_nobody_knows_is_refused(version: str) -> None:
         check({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "datas": {}}, version)
 
 
-@pytest.mark.parametrize("kind", ["ServiceMonitor", "HTTPRoute"])
+@pytest.mark.parametrize("kind", ["ServiceMonitor", "HTTPRoute", "PrometheusRule"])
 def test_a_wrong_field_of_another_projects_kind_is_refused(kind: str) -> None:
     (manifest,) = objects_of(kind, CASES["everything"])
     check(manifest, "1.37")
@@ -135,19 +143,40 @@ def test_the_controller_can_read_its_pools(name: str) -> None:
 
 def test_a_worker_asks_for_its_gpus_by_the_name_of_the_cluster() -> None:
     pools = {
-        "mig": {"gpus": 2, "maximum": 1, "resources": {}, "gpuResource": "nvidia.com/mig-1g.10gb"},
-        "none": {"gpus": 0, "maximum": 1, "resources": {}},
+        "gpu": {"gpus": 1, "maximum": 1},
+        "mig": {"gpus": 2, "maximum": 1, "gpuResource": "nvidia.com/mig-1g.10gb"},
+        "none": {"gpus": 0, "maximum": 1},
     }
     workers = {"gpuResource": "amd.com/gpu", "pools": pools}
     specs = dict(pod_specs(render({"workers": workers})))
     limits = {name: specs[name]["containers"][0]["resources"].get("limits", {}) for name in ("gpu", "mig", "none")}
     assert limits["gpu"]["amd.com/gpu"] == "1"
-    assert limits["mig"] == {"nvidia.com/mig-1g.10gb": "2"}
-    assert not limits["none"]
+    assert limits["mig"] == {"nvidia.com/mig-1g.10gb": "2", "memory": "32Gi"}
+    assert limits["none"] == {"memory": "32Gi"}
+
+
+def pools_of(values: dict[str, Any]) -> set[str]:
+    """The pools that are rendered, static and elastic."""
+    objects = render(values)
+    labels = [found["metadata"]["labels"] for found in objects if found["kind"] == "Deployment"]
+    return {job["name"] for job in worker_jobs(objects)} | {
+        found["paploss/pool"] for found in labels if "paploss/pool" in found
+    }
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_ready_value_file_has_the_pools_that_it_names_and_no_others(name: str) -> None:
+    assert pools_of(read_values(name)) == set(read_values(name)["workers"]["pools"])
+
+
+@pytest.mark.parametrize("mode", ["static", "elastic"])
+def test_pools_of_the_operator_stand_in_place_of_the_default_one(mode: str) -> None:
+    assert pools_of({"workers": {"mode": mode}}) == {"gpu"}
+    assert pools_of({"workers": {"mode": mode, "pools": {"a": {"gpus": 0, "replicas": 1, "maximum": 1}}}}) == {"a"}
 
 
 def test_a_pool_may_have_nodes_of_its_own() -> None:
-    pools = {"gpu": {"nodeSelector": {"gpu": "a100"}}, "more": {"gpus": 1, "maximum": 1, "resources": {}}}
+    pools = {"gpu": {"gpus": 1, "maximum": 1, "nodeSelector": {"gpu": "a100"}}, "more": {"gpus": 1, "maximum": 1}}
     specs = dict(pod_specs(render({"workers": {"nodeSelector": {"gpu": "any"}, "pools": pools}})))
     assert specs["gpu"]["nodeSelector"] == {"gpu": "a100"}
     assert specs["more"]["nodeSelector"] == {"gpu": "any"}
@@ -160,18 +189,19 @@ def test_a_worker_has_time_for_its_checkpoint() -> None:
 
 
 def test_workers_get_no_rights_and_the_controller_those_on_jobs_and_pods() -> None:
-    (role,) = objects_of("Role", {})
+    (role,) = (found for found in objects_of("Role", {}) if found["metadata"]["name"] == "demo-controller")
     assert {(kind, verb) for rule in role["rules"] for kind in rule["resources"] for verb in rule["verbs"]} == {
         ("jobs", "list"),
         ("jobs", "create"),
         ("jobs", "delete"),
         ("pods", "list"),
         ("pods", "delete"),
+        ("events", "list"),
         ("configmaps", "get"),
     }
-    (binding,) = objects_of("RoleBinding", {})
-    assert [subject["name"] for subject in binding["subjects"]] == ["demo-controller"]
-    assert not objects_of("Role", CASES["static"])
+    bindings = {found["metadata"]["name"]: found["subjects"] for found in objects_of("RoleBinding", {})}
+    assert [subject["name"] for subject in bindings["demo-controller"]] == ["demo-controller"]
+    assert [found["metadata"]["name"] for found in objects_of("Role", CASES["static"])] == ["demo-test"]
 
 
 def test_with_secrets_of_the_operator_none_is_generated() -> None:
@@ -247,12 +277,11 @@ def controllers_environment(values: dict[str, Any]) -> dict[str, str]:
 
 
 def test_settings_reach_the_controller_as_they_were_written() -> None:
-    settings = {"max_body_bytes": 10_000_000, "tick_seconds": 0.25, "log_level": "debug", "keep_details_days": 180}
+    settings = {"max_body_bytes": 10_000_000, "tick_seconds": 0.25, "keep_details_days": 180}
     environment = controllers_environment({"controller": {"settings": settings}})
     assert {name: environment[f"PAPLOSS_{name.upper()}"] for name in settings} == {
         "max_body_bytes": "10000000",
         "tick_seconds": "0.25",
-        "log_level": "debug",
         "keep_details_days": "180",
     }
 
@@ -268,6 +297,117 @@ def test_several_controllers_are_spread_over_nodes() -> None:
     assert constraint["labelSelector"] == deployment["spec"]["selector"]
     assert constraint["whenUnsatisfiable"] == "ScheduleAnyway"
     assert "topologySpreadConstraints" not in deployment["spec"]["template"]["spec"]
+
+
+def test_labels_of_the_operator_are_on_every_object_and_in_no_selector() -> None:
+    for found in render(CASES["everything"]):
+        if not found["metadata"]["name"].endswith(("extra", "as-text")):
+            assert found["metadata"]["labels"]["team"] == "vision", found["metadata"]["name"]
+        assert "team" not in str(found.get("spec", {}).get("selector")), found["metadata"]["name"]
+    (job,) = worker_jobs(render(CASES["everything"]))
+    assert job["metadata"]["labels"]["team"] == job["spec"]["template"]["metadata"]["labels"]["team"] == "vision"
+
+
+def pod_labels(values: dict[str, Any], name: str) -> dict[str, str]:
+    (found,) = (found for found in render(values) if found["metadata"]["name"] == name and "template" in found["spec"])
+    labels: dict[str, str] = found["spec"]["template"]["metadata"]["labels"]
+    return labels
+
+
+def test_pods_have_labels_of_their_own() -> None:
+    labels = {"podLabels": {"sidecar": "yes"}}
+    values = {"controller": labels, "workers": labels | {"mode": "static"}, "database": {"included": labels}}
+    for name in ("demo", "demo-gpu", "demo-postgresql", "demo-migrate"):
+        assert pod_labels(values, name)["sidecar"] == "yes", name
+    assert "sidecar" not in pod_labels(values, "demo-redis")
+
+
+def test_images_come_from_one_registry_and_may_be_fixed_by_digest() -> None:
+    digest = f"sha256:{'0' * 64}"
+    values = CASES["everything"] | {"images": {"worker": {"digest": digest}, "pullSecrets": ["own"]}}
+    specs = dict(pod_specs(render(values)))
+    assert specs["demo"]["containers"][0]["image"] == "registry.internal/paploss-controller:0.1.0"
+    assert specs["gpu"]["containers"][0]["image"] == f"registry.internal/paploss-worker:0.1.0@{digest}"
+    assert specs["demo-redis"]["containers"][0]["image"] == "registry.internal/redis:7.4-bookworm"
+    assert [secret["name"] for secret in specs["gpu"]["imagePullSecrets"]] == ["own", "global"]
+
+
+def test_the_included_servers_have_nodes_of_their_own() -> None:
+    placement = {"nodeSelector": {"disk": "ssd"}, "priorityClassName": "high", "tolerations": [{"operator": "Exists"}]}
+    specs = dict(pod_specs(render({"database": {"included": placement}, "redis": {"included": placement}})))
+    for name in ("demo-postgresql", "demo-redis"):
+        assert {key: specs[name][key] for key in placement} == placement
+
+
+def test_keys_may_be_called_otherwise_in_secrets_of_the_operator() -> None:
+    values = read_values("cloud-spot") | {
+        "keys": {"existingSecret": "keys", "names": {"admin": "root", "worker": "gpu"}},
+        "database": {"existingSecret": "cnpg-app", "existingSecretKey": "uri", "included": {"enabled": False}},
+        "redis": {"existingSecret": "valkey", "existingSecretKey": "url", "included": {"enabled": False}},
+    }
+    for holder in ("demo", "demo-test"):
+        files = secret_files(values, holder)
+        assert files["paploss_database_url"][:2] == ("cnpg-app", "uri")
+        assert files["paploss_redis_url"][:2] == ("valkey", "url")
+        assert files["paploss_admin_key"][:2] == ("keys", "root")
+    assert secret_files(values, "spot")["paploss_key"][:2] == ("keys", "gpu")
+    assert secret_files(values, "spot")["paploss_redis_url"][:2] == ("valkey", "url")
+    assert secret_files(values, "demo-migrate")["paploss_database_url"][:2] == ("cnpg-app", "uri")
+
+
+def test_every_process_logs_as_it_is_told() -> None:
+    specs = dict(pod_specs(render({"logs": {"level": "debug", "format": "text"}})))
+    for name in ("demo", "gpu", "demo-migrate", "demo-test"):
+        environment = {entry["name"]: entry.get("value") for entry in specs[name]["containers"][0]["env"]}
+        assert (environment["PAPLOSS_LOG_LEVEL"], environment["PAPLOSS_LOG_FORMAT"]) == ("debug", "text"), name
+
+
+def test_fields_of_probes_lifecycle_and_init_containers_are_the_operators() -> None:
+    init = [{"name": "wait", "image": "busybox"}]
+    given = {"initContainers": init, "readinessProbe": {"timeoutSeconds": 30}, "lifecycle": {"preStop": None}}
+    specs = dict(pod_specs(render({"controller": given, "workers": given | {"mode": "static"}})))
+    assert specs["demo"]["initContainers"] == specs["demo-gpu"]["initContainers"] == init
+    probe = specs["demo"]["containers"][0]["readinessProbe"]
+    assert probe == {"httpGet": {"path": "/readyz", "port": "http"}, "timeoutSeconds": 30}
+    assert specs["demo-gpu"]["containers"][0]["readinessProbe"]["timeoutSeconds"] == 30
+    assert "preStop" not in specs["demo"]["containers"][0].get("lifecycle", {})
+    assert "preStop" in dict(pod_specs(render({})))["demo"]["containers"][0]["lifecycle"]
+
+
+def test_alerts_and_dashboard_are_those_of_the_folder() -> None:
+    (rule,) = objects_of("PrometheusRule", CASES["everything"])
+    assert rule["spec"] == yaml.safe_load((CHART / "monitoring" / "alerts.yaml").read_text())
+    boards = [
+        found for found in objects_of("ConfigMap", CASES["everything"]) if "paploss.json" in found.get("data", {})
+    ]
+    assert [json.loads(found["data"]["paploss.json"]) for found in boards] == [
+        json.loads((CHART / "monitoring" / "dashboard.json").read_text())
+    ]
+    assert boards[0]["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
+def test_objects_of_the_operator_are_rendered_whether_mapping_or_text() -> None:
+    names = {found["metadata"]["name"] for found in objects_of("ConfigMap", CASES["everything"])}
+    assert {"demo-extra", "as-text"} <= names
+
+
+def test_the_startup_probe_waits_as_long_as_the_controller() -> None:
+    probe = dict(pod_specs(render({"controller": {"startSeconds": 1000}})))["demo"]["containers"][0]["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] > 1000
+
+
+def test_the_test_is_one_hook_so_that_its_log_is_printed_once() -> None:
+    hooks = [
+        found for found in render({}) if "test" in found["metadata"].get("annotations", {}).get("helm.sh/hook", "")
+    ]
+    assert [found["kind"] for found in hooks] == ["Pod"]
+
+
+@pytest.mark.parametrize(("state", "told"), [({}, True), ({"existingClaim": "a"}, False), ({"ephemeral": True}, False)])
+def test_the_notes_say_what_the_state_volume_asks_for(state: dict[str, Any], told: bool) -> None:
+    with Chart.load(CHART) as chart:
+        notes = chart.render({"state": state}, name="demo", namespace="ml")["paploss/templates/NOTES.txt"]
+    assert ("for ReadWriteMany" in notes) == told
 
 
 def test_the_migration_has_the_controllers_account() -> None:

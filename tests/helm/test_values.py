@@ -8,10 +8,11 @@ import yaml
 from charts import CHART, read_values, render
 from helm_python.errors import HelmError
 
+from paploss.client.specs import SearchSpec
 from paploss.controller.settings import Settings
 
 SET_BY_THE_CHART = {
-    *("state_dir", "host", "port", "data_roots", "worker_pools_file"),
+    *("state_dir", "host", "port", "data_roots", "worker_pools_file", "log_level", "log_format", "start_seconds"),
     *("database_url", "redis_url", "admin_key", "worker_key", "viewer_key"),
 }
 """Settings of the controller that follow from other values."""
@@ -41,6 +42,11 @@ SET_BY_THE_CHART = {
         ({"state": {"accessMode": "ReadWriteSometimes"}}, "state.accessMode"),
         ({"route": {"enabled": True}}, "route.parentRefs"),
         ({"replicas": 2}, "replicas"),
+        ({"images": {"worker": {"digest": "sha256:12"}}}, "images.worker.digest"),
+        ({"logs": {"level": "loud"}}, "logs.level"),
+        ({"commonLabels": {"team": "a b"}}, "commonLabels.team"),
+        ({"controller": {"startSeconds": -1}}, "controller.startSeconds"),
+        ({"keys": {"names": {"user": "a"}}}, "keys.names"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_path(values: dict[str, Any], path: str) -> None:
@@ -67,7 +73,7 @@ def test_a_wrong_value_is_refused_with_its_path(values: dict[str, Any], path: st
             "state: expected at most one of .*, got nfs and hostPath",
         ),
         (
-            {"workers": {"pools": {"gpu": {"minimum": 5, "maximum": 4}}}},
+            {"workers": {"pools": {"gpu": {"gpus": 1, "minimum": 5, "maximum": 4}}}},
             "workers.pools.gpu.minimum: expected at most maximum, 4, got 5",
         ),
         (
@@ -82,6 +88,10 @@ def test_a_wrong_value_is_refused_with_its_path(values: dict[str, Any], path: st
         (
             {"route": {"enabled": True, "parentRefs": [{"name": "a"}]}},
             "controller.trustedProxies: expected .* requests of the route come from",
+        ),
+        (
+            {"workers": {"podLabels": {"paploss/pool": "a"}}},
+            "workers.podLabels: paploss/pool is a label of the chart itself",
         ),
         ({"test": {"pool": "cpu"}}, 'test.pool: expected one of workers.pools, got "cpu"'),
     ],
@@ -113,12 +123,14 @@ def test_the_settings_are_those_of_the_controller() -> None:
     [
         (read_values("kueue")["workers"], 1),
         ({"pools": {"none": {"gpus": 0, "maximum": 1, "resources": {}}}}, 0),
-        ({"pools": {"gpu": {"maximum": 0}, "more": {"gpus": 4, "maximum": 1, "resources": {}}}}, 4),
-        ({"pools": {"gpu": {"maximum": 0}}}, 1),
-        ({"mode": "static", "pools": {"a": {"gpus": 8, "replicas": 1, "resources": {}}}}, 1),
+        ({"pools": {"gpu": {"gpus": 1, "maximum": 0}, "more": {"gpus": 4, "maximum": 1}}}, 4),
+        ({"pools": {"gpu": {"gpus": 1, "maximum": 0}}}, 1),
+        ({"mode": "static", "pools": {"a": {"gpus": 8, "replicas": 1}}}, 8),
+        ({"mode": "static"}, 1),
     ],
 )
 def test_helm_test_takes_the_pool_that_is_cheapest_to_start(workers: dict[str, Any], gpus: int) -> None:
     objects = {(found["kind"], found["metadata"]["name"]): found for found in render({"workers": workers})}
-    search = yaml.safe_load(objects["ConfigMap", "demo-test"]["data"]["search.yaml"])
-    assert search["gpus"] == gpus
+    search = SearchSpec.model_validate(yaml.safe_load(objects["ConfigMap", "demo-test"]["data"]["search.yaml"]))
+    assert search.gpus == gpus
+    assert (search.profile == "synthetic") == (gpus == 0)  # on GPUs, something that computes on them

@@ -63,7 +63,7 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 def is_trainer(process: psutil.Process) -> bool:
     try:
-        return "trainer" in process.cmdline()
+        return "paploss.trainer" in process.cmdline()
     except psutil.NoSuchProcess:
         return False
 

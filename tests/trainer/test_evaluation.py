@@ -8,8 +8,8 @@ import torch
 from mmengine.structures import InstanceData
 
 from paploss.trainer import evaluation
-from paploss.trainer.datasets.coco import CocoSplit
-from paploss.trainer.evaluation import coco_metrics, evaluate
+from paploss.trainer.datasets.coco import CocoSplit, checked_split
+from paploss.trainer.evaluation import coco_metrics, evaluate, undefined_because
 from paploss.trainer.profiles.pipelines import test_images as packed_images
 
 
@@ -82,6 +82,48 @@ def test_a_hundred_detections_of_an_image_count():
 
 def test_a_class_without_objects_is_undefined():
     assert coco_metrics(make_split(CAT), np.zeros((0, 7))).per_class == {"cat": 0, "dog": -1}
+
+
+def test_ap_is_given_to_its_class_whatever_the_order_of_ids():
+    split = make_split(CAT, DOG)
+    cat = np.array([[3, 10, 10, 50, 50, 0.9, 1]])
+    reordered = replace(split, categories=split.categories[::-1])
+    assert coco_metrics(reordered, cat).per_class == {"dog": 0, "cat": pytest.approx(1)}
+
+
+def test_classes_of_one_name_and_one_called_ap_have_results_of_their_own():
+    split = make_split(CAT, DOG)
+    found = np.array([[3, 10, 10, 50, 50, 0.9, 0]])
+    same = replace(split, categories=tuple({**category, "name": "disc"} for category in split.categories))
+    assert coco_metrics(same, found).per_class == {"disc (id 4)": pytest.approx(1), "disc (id 8)": 0}
+    totals = replace(split, categories=({"id": 4, "name": "AP"}, {"id": 8, "name": "AP50"}))
+    assert coco_metrics(totals, found).per_class == {"AP": pytest.approx(1), "AP50": 0}
+
+
+@pytest.mark.parametrize("first", [2**53, 2**63, 10**30, "image "], ids=["above 2^53", "above 2^63", "huge", "texts"])
+def test_ids_that_float64_does_not_hold_score_as_others(tmp_path, first):
+    ids = [f"{first}{place}" if isinstance(first, str) else first + place for place in range(6)]
+    content = {
+        "images": [{"id": one, "file_name": f"{one}.png", "width": 200, "height": 200} for one in ids],
+        "annotations": [
+            {"image_id": one, "category_id": ids[place % 2], "bbox": [10 * place, 5, 50, 50]}
+            for place, one in enumerate(ids)
+        ],
+        "categories": [{"id": ids[1], "name": "odd"}, {"id": ids[0], "name": "even"}],
+    }
+    split = checked_split(content, tmp_path / "a.json", tmp_path)
+    rows = [[place + 1, 10 * place, 5, 50, 50, 0.9, 1 - place % 2] for place in range(6)]
+    metrics = coco_metrics(split, np.array(rows, dtype=np.float64))
+    assert metrics.per_class == {"odd": pytest.approx(1), "even": pytest.approx(1)}
+
+
+@pytest.mark.parametrize(
+    ("objects", "reason"), [((), "there are no objects"), (((3, 4, [1, 1, 9, 9], 1),), "all objects are crowds")]
+)
+def test_why_ap_is_undefined(objects, reason):
+    split = make_split(*objects)
+    assert coco_metrics(split, np.zeros((0, 7))).ap == -1
+    assert undefined_because(split) == reason
 
 
 class Oracle(torch.nn.Module):

@@ -1,10 +1,9 @@
 import subprocess
 import sys
 
-import pytest
 import torch
 
-from paploss.trainer.process import available_cores, set_up
+from paploss.trainer.process import set_up
 
 CPU = torch.device("cpu")
 
@@ -35,13 +34,3 @@ def test_as_many_files_may_be_open_as_the_system_allows():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     soft, hard, most = map(int, done.stdout.split())
     assert soft == hard == most
-
-
-@pytest.mark.parametrize(
-    ("limit", "cores"), [("max 100000", 4), ("200000 100000", 2), ("50000 100000", 1), ("900000 100000", 4), (None, 4)]
-)
-def test_a_container_has_the_cores_of_its_quota(tmp_path, monkeypatch, limit, cores):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)))
-    if limit is not None:
-        (tmp_path / "cpu.max").write_text(limit + "\n")
-    assert available_cores(tmp_path) == cores

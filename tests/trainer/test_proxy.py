@@ -13,6 +13,7 @@ from paploss.jobs.spec import (
     CheckpointEvent,
     DatasetSpec,
     EvaluationEvent,
+    Metrics,
     Overrides,
     ProgressEvent,
     PrunePoint,
@@ -89,6 +90,21 @@ def test_an_image_that_cannot_be_read_is_the_users_error(make_job, make_attempt,
         train_and_evaluate(job, attempt)
     assert str(caught.value).startswith(f"{root}/train2017/000000000003.png: cannot be read as an image: ")
     assert "\n" not in str(caught.value)
+
+
+def test_the_start_event_has_what_is_doubtful_in_the_data(make_job, make_attempt):
+    attempt, events = make_attempt()
+    train_and_evaluate(make_job(overrides=Overrides(epochs=1, batch_size=12, image_size_px=64)), attempt)
+    assert any("retinanet-tiny is made for" in warning for warning in events[0].warnings)
+
+
+def test_an_undefined_ap_is_the_users_error_and_no_reward(make_job, make_attempt, monkeypatch):
+    undefined = Metrics(ap=-1, ap50=-1, ap75=-1, ap_small=-1, ap_medium=-1, ap_large=-1)
+    monkeypatch.setattr(proxy, "evaluate", lambda *_: undefined)
+    attempt, _ = make_attempt()
+    job = make_job(overrides=Overrides(epochs=1, batch_size=12, image_size_px=64))
+    with pytest.raises(UserError, match=r"instances_val2017\.json: AP is undefined: none of the \d+ objects counts"):
+        train_and_evaluate(job, attempt)
 
 
 def test_in_bf16_a_training_is_another_one_and_resumes(make_job, make_attempt):

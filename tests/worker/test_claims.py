@@ -1,22 +1,25 @@
-"""Which trials are claimed, and that one without an answer holds up no other. A real controller, queue and gateway."""
+"""Which trials are claimed, and that one without an answer holds up no other."""
 
-import logging
 from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 from controllers import RunningController
 from gateway import Gateway
+from played_controller import PlayedController, PlayedTime
 from pydantic import SecretStr
 from scenarios import training_spec
 from stack import wait_until
 
-from paploss.jobs.lease import WorkerInfo
+from paploss.jobs.lease import Lease, WorkerInfo
+from paploss.jobs.presets import identity
 from paploss.jobs.queue import Entry, TrialQueue
+from paploss.jobs.spec import JobSpec
 from paploss.worker.claims import Claims
-from paploss.worker.controller import Controller, MismatchError
-from paploss.worker.stopping import Stopping
+from paploss.worker.controller import Controller, MismatchError, RefusedError, UnavailableError
 
 INFO = WorkerInfo(name="w1")
+POISON, SOUND = "t-000000", "t-000001"
 
 
 @pytest.fixture
@@ -26,86 +29,105 @@ def queue(redis_url: str) -> Iterator[TrialQueue]:
 
 
 @pytest.fixture
-def claims(running: RunningController, gateway: Gateway, queue: TrialQueue, monkeypatch) -> Iterator[Claims]:
-    monkeypatch.setattr("paploss.worker.claims._PATIENCE_SECONDS", 0.3)
-    monkeypatch.setattr("paploss.worker.claims._PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr("paploss.worker.claims._FIRST_AVOIDANCE_SECONDS", 0.5)
-    with Controller(gateway.url, SecretStr(running.keys["worker"])) as controller:
-        yield Claims(controller, queue, Stopping(grace_seconds=1))
-
-
-def submit(running: RunningController, queue: TrialQueue, trials: int) -> list[Entry]:
-    """Entries of so many trials, in their order, as soon as the leader has put them."""
-    losses = [{"label": "start", "preset": "identity"}]
-    with running.client() as client:
-        client.create(training_spec(losses=losses, seeds=list(range(trials)), learning_rates=[]))
-    wait_until(lambda: len(queue.present(0)) == trials, "the entries")
-    taken = [queue.take([0], "w1", block_seconds=1, takeover_seconds=60) for _ in range(trials)]
+def entries(queue: TrialQueue) -> list[Entry]:
+    """Two trials that this worker took."""
+    queue.put(0, [POISON, SOUND])
+    taken = [queue.take([0], "w1", block_seconds=1, takeover_seconds=60) for _ in range(2)]
     return [entry for entry in taken if entry is not None]
 
 
-@pytest.mark.parametrize("status", [500, 503, 404])
-def test_a_claim_without_an_answer_is_left_for_another_trial_and_tried_again_later(
-    running: RunningController, queue: TrialQueue, gateway: Gateway, claims: Claims, status: int
-) -> None:
-    poison, sound = submit(running, queue, 2)
-    rule = gateway.answer("claim", status, holding=poison.trial_id, kind="text/html")
+def lease_of(trial_id: str) -> Lease:
+    job = JobSpec(trial_id=trial_id, kind="proxy", profile="synthetic", loss=identity(["bbox_head"]))
+    return Lease(trial_id=trial_id, token="0" * 32, attempt=1, lease_seconds=60, renew_seconds=5, job=job)
+
+
+def unanswered(_trial_id: str) -> Any:
+    raise UnavailableError("claim: 503")
+
+
+def make(queue: TrialQueue, answer: Any) -> tuple[Claims, PlayedController, PlayedTime]:
+    controller, time = PlayedController(answer), PlayedTime()
+    return Claims(cast(Controller, controller), queue, time, time.clock), controller, time
+
+
+def test_a_claim_without_an_answer_is_left_for_another_trial(queue: TrialQueue, entries: list[Entry]) -> None:
+    poison, sound = entries
+    claims, controller, time = make(queue, lambda trial: unanswered(trial) if trial == POISON else lease_of(trial))
     assert claims.claim(poison, INFO) is None
-    assert rule.used > 1  # the first time with patience, for a reply may be lost
-    lease = claims.claim(sound, INFO)
-    assert lease is not None
-    assert lease.trial_id == sound.trial_id
-    assert queue.present(0) == {poison.trial_id}  # not acknowledged: others may try
-
-    used = rule.used
-    assert claims.claim(poison, INFO) is None
-    assert rule.used == used  # its time has not come
-    wait_until(lambda: claims.claim(poison, INFO) is None and rule.used > used, "its time")
-    assert rule.used == used + 1
-
-    gateway.forget()
-    lease = wait_until(lambda: claims.claim(poison, INFO), "the claim to be answered")
-    assert lease.trial_id == poison.trial_id
-    assert queue.present(0) == set()
+    assert len(controller.asked) > 2  # the first time with patience, for a reply may be lost
+    assert len({request.claim_id for request in controller.requests}) == 1  # and with one id, so that it costs nothing
+    assert 30 <= time.now < 30 + 8
+    assert claims.claim(sound, INFO) is not None
+    assert queue.present(0) == {POISON}  # not acknowledged: others may try
 
 
-def test_each_silence_is_followed_by_a_longer_avoidance(
-    running: RunningController, queue: TrialQueue, gateway: Gateway, claims: Claims, caplog
+def test_an_avoided_trial_is_tried_once_when_its_time_has_come(queue: TrialQueue, entries: list[Entry]) -> None:
+    claims, controller, time = make(queue, unanswered)
+    claims.claim(entries[0], INFO)
+    asked = len(controller.asked)
+    assert claims.claim(entries[0], INFO) is None
+    assert len(controller.asked) == asked  # not yet
+    time.now += 30
+    assert claims.claim(entries[0], INFO) is None
+    assert len(controller.asked) == asked + 1
+    time.now += 29
+    claims.claim(entries[0], INFO)
+    assert len(controller.asked) == asked + 1  # the second time for longer: 30 to 60 s
+    time.now += 31
+    controller.answer = lease_of
+    assert claims.claim(entries[0], INFO) is not None
+    assert queue.present(0) == {SOUND}
+
+
+def test_pauses_between_claims_grow_and_differ_between_workers(queue: TrialQueue, entries: list[Entry]) -> None:
+    waits = []
+    for _ in range(2):
+        claims, _, time = make(queue, unanswered)
+        claims.claim(entries[0], INFO)
+        assert all(wait <= min(2**number, 8) for number, wait in enumerate(time.waits))
+        waits.append(time.waits)
+    assert waits[0] != waits[1]
+
+
+def test_a_worker_that_is_to_end_claims_nothing(queue: TrialQueue, entries: list[Entry]) -> None:
+    claims, controller, time = make(queue, lease_of)
+    time.set()
+    assert claims.claim(entries[0], INFO) is None
+    assert controller.asked == []
+
+
+def test_a_controller_that_rejects_this_worker_is_told_apart(queue: TrialQueue, entries: list[Entry]) -> None:
+    def reject(_trial_id: str) -> Any:
+        raise MismatchError("401")
+
+    claims, _, _ = make(queue, reject)
+    with pytest.raises(MismatchError):
+        claims.claim(entries[0], INFO)
+    assert queue.present(0) == {POISON, SOUND}
+
+
+def test_a_refused_claim_is_acknowledged(queue: TrialQueue, entries: list[Entry]) -> None:
+    def refuse(_trial_id: str) -> Any:
+        raise RefusedError(410, "it has ended")
+
+    claims, _, time = make(queue, refuse)
+    assert claims.claim(entries[0], INFO) is None
+    assert queue.present(0) == {SOUND}
+    assert time.waits == []
+
+
+def test_a_lost_answer_of_a_real_controller_costs_no_attempt(
+    running: RunningController, gateway: Gateway, queue: TrialQueue
 ) -> None:
-    (poison,) = submit(running, queue, 1)
-    rule = gateway.answer("claim", 503)
-    caplog.set_level(logging.WARNING, "paploss.worker.claims")
-    assert claims.claim(poison, INFO) is None
-    used = rule.used
-    wait_until(lambda: claims.claim(poison, INFO) is None and rule.used == used + 2, "two more tries")
-    waits = [record.args for record in caplog.records if "left to other" in record.message]
-    assert waits == [(0.5,), (1.0,), (2.0,)]
-
-
-def test_a_refused_claim_is_acknowledged(
-    running: RunningController, queue: TrialQueue, gateway: Gateway, claims: Claims
-) -> None:
-    (entry,) = submit(running, queue, 1)
-    gateway.answer("claim", 410)
-    assert claims.claim(entry, INFO) is None
-    assert queue.present(0) == set()
-
-
-def test_a_lost_answer_costs_no_attempt(
-    running: RunningController, queue: TrialQueue, gateway: Gateway, claims: Claims
-) -> None:
-    (entry,) = submit(running, queue, 1)
-    gateway.answer("claim", 502, kind="text/html", times=1)
-    lease = claims.claim(entry, INFO)
+    with running.client() as client:
+        losses = [{"label": "start", "preset": "identity"}]
+        client.create(training_spec(losses=losses, learning_rates=[]))
+    entry = wait_until(lambda: queue.take([0], "w1", block_seconds=1, takeover_seconds=60), "the entry")
+    rule = gateway.answer("claim", 502, kind="text/html", times=1)
+    time = PlayedTime()
+    with Controller(gateway.url, SecretStr(running.keys["worker"])) as controller:
+        lease = Claims(controller, queue, time, time.clock).claim(entry, INFO)
+    assert rule.used == 1
     assert lease is not None
     assert lease.attempt == 1
-
-
-def test_a_controller_without_use_for_this_worker_is_told_apart(
-    running: RunningController, queue: TrialQueue, gateway: Gateway, claims: Claims
-) -> None:
-    (entry,) = submit(running, queue, 1)
-    gateway.answer("claim", 401)
-    with pytest.raises(MismatchError):
-        claims.claim(entry, INFO)
-    assert queue.present(0) == {entry.trial_id}
+    assert queue.present(0) == set()

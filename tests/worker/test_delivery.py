@@ -1,24 +1,26 @@
 """How results get to a controller that does not answer, or not for every one of them."""
 
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from controllers import PlayedWorker, RunningController
 from gateway import Gateway
+from played_controller import PlayedController, PlayedTime
 from pydantic import SecretStr
 from scenarios import training_spec
-from stack import wait_until
 
-from paploss.jobs.lease import ResultRequest
-from paploss.jobs.spec import JobResult
-from paploss.worker.controller import Controller
+from paploss.jobs.lease import Accepted, Lease, ResultRequest
+from paploss.jobs.presets import identity
+from paploss.jobs.spec import JobResult, JobSpec
+from paploss.worker.controller import Controller, RefusedError, UnavailableError
 from paploss.worker.delivery import Deliveries
 from paploss.worker.state import AttemptFolder, StateVolume
-from paploss.worker.stopping import Stopping
 
 REWARD = JobResult(outcome="succeeded", reward=0.25)
+ACCEPTED = Accepted(state="succeeded")
+Result = tuple[AttemptFolder, ResultRequest]
 
 
 @pytest.fixture
@@ -26,99 +28,98 @@ def volume(tmp_path: Path) -> StateVolume:
     return StateVolume(tmp_path / "volume")
 
 
-@pytest.fixture
-def stopping() -> Stopping:
-    return Stopping(grace_seconds=1)
+def leave_result(volume: StateVolume, trial_id: str) -> Result:
+    """A result on disk, as an attempt leaves it."""
+    job = JobSpec(trial_id=trial_id, kind="proxy", profile="synthetic", loss=identity(["bbox_head"]))
+    folder = volume.open_attempt(
+        Lease(trial_id=trial_id, token="0" * 32, attempt=1, lease_seconds=60, renew_seconds=5, job=job)
+    )
+    request = ResultRequest(trial_id=trial_id, token="0" * 32, result=REWARD)
+    folder.write_result(request)
+    return folder, request
 
 
-@pytest.fixture
-def deliveries(
-    running: RunningController, gateway: Gateway, volume: StateVolume, stopping: Stopping, monkeypatch
-) -> Iterator[Deliveries]:
-    monkeypatch.setattr("paploss.worker.delivery._PATIENCE_SECONDS", 0.3)
-    monkeypatch.setattr("paploss.worker.delivery._FIRST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr("paploss.worker.delivery._LONGEST_PAUSE_SECONDS", 0.1)
-    with Controller(gateway.url, SecretStr(running.keys["worker"])) as controller:
-        yield Deliveries(controller, volume, stopping)
+def make(
+    volume: StateVolume, answer: Callable[[str], Any], stop_at: float = float("inf")
+) -> tuple[Deliveries, PlayedController, PlayedTime]:
+    controller, time = PlayedController(answer), PlayedTime(stop_at)
+    return Deliveries(cast(Controller, controller), volume, time, time.clock), controller, time
 
 
-@pytest.fixture
-def thread(deliveries: Deliveries, stopping: Stopping) -> Iterator[threading.Thread]:
-    """What runs beside the slots; a test starts it."""
-    made = threading.Thread(target=deliveries.deliver_left_over)
-    yield made
-    stopping.set()
-    made.join()
+def unanswered(_trial_id: str) -> Any:
+    raise UnavailableError("result: 503")
 
 
-def finish_trials(
-    running: RunningController, volume: StateVolume, count: int
-) -> list[tuple[AttemptFolder, ResultRequest]]:
-    """So many trials that were claimed and have a result, which is on disk."""
-    losses = [{"label": "start", "preset": "identity"}]
-    spec = training_spec(losses=losses, kind="comparison", seeds=list(range(count)), learning_rates=[])
-    finished = []
-    with running.client() as client, running.http("worker") as http:
-        training = client.create(spec)
-        for number in range(count):
-            lease = PlayedWorker(http).claim(f"{training.id}-{number:06d}")
-            folder = volume.open_attempt(lease)
-            request = ResultRequest(trial_id=lease.trial_id, token=lease.token, result=REWARD)
-            folder.write_result(request)
-            finished.append((folder, request))
-    return finished
-
-
-def state_of(running: RunningController, request: ResultRequest) -> str:
-    with running.client() as client:
-        return client.get_trial(request.trial_id).state
-
-
-def test_a_result_that_goes_unanswered_is_left_to_the_thread_beside_the_slots(
-    running: RunningController, gateway: Gateway, volume: StateVolume, deliveries: Deliveries, thread: threading.Thread
-) -> None:
-    thread.start()
-    ((folder, request),) = finish_trials(running, volume, 1)
-    rule = gateway.answer("result", 503)
+def test_a_result_that_goes_unanswered_is_left_to_what_runs_beside_the_slots(volume: StateVolume) -> None:
+    deliveries, controller, time = make(volume, unanswered, stop_at=100)
+    folder, request = leave_result(volume, "t-0")
     assert deliveries.deliver(folder, request) is None
-    assert rule.used > 1
+    assert 30 <= time.now <= 30 + 15
+    assert len(controller.asked) > 3
     assert not folder.answer_file.exists()
-    assert state_of(running, request) == "running"
-    gateway.forget()
-    wait_until(lambda: state_of(running, request) == "succeeded", "the result to count")
-    wait_until(lambda: not folder.path.exists(), "its files to be removed")
+    controller.answer = lambda _: ACCEPTED
+    deliveries.deliver_left_over()
+    assert not folder.path.exists()  # it counts, so its files are removed
 
 
-def test_a_left_over_that_no_controller_can_answer_for_keeps_no_other_waiting(
-    running: RunningController, gateway: Gateway, volume: StateVolume, thread: threading.Thread
-) -> None:
-    (poison_folder, poison), (_, sound) = finish_trials(running, volume, 2)
-    rule = gateway.answer("result", 500, holding=poison.trial_id)
-    thread.start()
-    wait_until(lambda: state_of(running, sound) == "succeeded", "the other result to count")
-    wait_until(lambda: rule.used > 2, "the first to be tried again")
-    assert list(volume.undelivered()) == [poison_folder]
+def test_pauses_grow_up_to_a_quarter_of_a_minute_and_differ(volume: StateVolume) -> None:
+    waits = []
+    for number in range(2):
+        deliveries, _, time = make(volume, unanswered)
+        deliveries.deliver(*leave_result(volume, f"t-{number}"))
+        assert all(wait <= min(2**place, 15) for place, wait in enumerate(time.waits))
+        waits.append(time.waits)
+    assert waits[0] != waits[1]
 
 
-def test_a_refusal_is_handed_to_whoever_delivers_and_noted(
-    running: RunningController, gateway: Gateway, volume: StateVolume, deliveries: Deliveries
-) -> None:
-    ((folder, request),) = finish_trials(running, volume, 1)
-    gateway.answer("result", 422)
+def test_a_left_over_that_no_controller_can_answer_for_keeps_no_other_waiting(volume: StateVolume) -> None:
+    (poison, _), (sound, _) = leave_result(volume, "t-0"), leave_result(volume, "t-1")
+    deliveries, controller, _ = make(volume, lambda trial: unanswered(trial) if trial == "t-0" else ACCEPTED, 60)
+    deliveries.deliver_left_over()
+    assert controller.asked[:2] == ["t-0", "t-1"]
+    assert controller.asked[2:].count("t-0") == len(controller.asked) - 2 > 2  # again and again, by itself
+    assert list(volume.undelivered()) == [poison]
+    assert not sound.path.exists()
+
+
+def test_a_refusal_is_noted_and_told_to_whoever_delivers(volume: StateVolume) -> None:
+    def refuse(_trial_id: str) -> Any:
+        raise RefusedError(422, "because")
+
+    deliveries, _, time = make(volume, refuse)
+    folder, request = leave_result(volume, "t-0")
     refusal = deliveries.deliver(folder, request)
     assert refusal is not None
     assert refusal.status == 422
     assert "422" in folder.answer_file.read_text()
     assert folder.result() == request  # kept
     assert list(volume.undelivered()) == []
+    assert time.waits == []
 
 
-def test_a_worker_that_is_to_end_tries_once_and_leaves_the_result_to_the_next(
-    running: RunningController, gateway: Gateway, volume: StateVolume, deliveries: Deliveries, stopping: Stopping
-) -> None:
-    ((folder, request),) = finish_trials(running, volume, 1)
-    rule = gateway.answer("result", 503)
-    stopping.set()
+def test_a_worker_that_is_to_end_tries_once_and_leaves_the_result_to_the_next(volume: StateVolume) -> None:
+    deliveries, controller, time = make(volume, unanswered)
+    folder, request = leave_result(volume, "t-0")
+    time.set()
     assert deliveries.deliver(folder, request) is None
-    assert rule.used == 1
+    assert controller.asked == ["t-0"]
     assert list(volume.undelivered()) == [folder]
+
+
+def test_a_result_counts_at_a_real_controller_that_answers_at_last(
+    running: RunningController, gateway: Gateway, volume: StateVolume
+) -> None:
+    losses = [{"label": "start", "preset": "identity"}]
+    with running.client() as client, running.http("worker") as http:
+        training = client.create(training_spec(losses=losses, kind="compare", learning_rates=[]))
+        lease = PlayedWorker(http).claim(f"{training.id}-000000")
+        folder = volume.open_attempt(lease)
+        request = ResultRequest(trial_id=lease.trial_id, token=lease.token, result=REWARD)
+        folder.write_result(request)
+        rule = gateway.answer("result", 503, times=2)
+        time = PlayedTime()
+        with Controller(gateway.url, SecretStr(running.keys["worker"])) as controller:
+            assert Deliveries(controller, volume, time, time.clock).deliver(folder, request) is None
+        assert rule.used == 2
+        assert client.get_trial(request.trial_id).state == "succeeded"
+    assert not folder.path.exists()

@@ -6,9 +6,48 @@ import pytest
 from stack import wait_until
 
 from paploss.jobs.lease import GpuUse
-from paploss.worker.gpus import GpuWatch, read_gpu_use
+from paploss.worker.gpus import GpuWatch, find_gpu_fault, read_gpu_use
 
 GIB = 2**30
+
+
+TORCH = """
+class cuda:
+    @staticmethod
+    def device_count():
+        return 2
+
+class Product:
+    def sum(self):
+        return self
+    def item(self):
+        return 8.0
+    def mm(self, other):
+        return self
+
+def ones(rows, columns, device):
+    if device == "{broken}":
+        raise RuntimeError("CUDA error: an uncorrectable ECC error was encountered")
+    return Product()
+"""
+
+
+@pytest.mark.parametrize(
+    ("broken", "wanted", "fault"),
+    [
+        ("", 2, ""),
+        ("", 1, ""),
+        ("", 4, "trials need 4, torch sees 2"),
+        ("cuda:1", 1, "a computation on the GPU failed: RuntimeError: CUDA error: an uncorrectable ECC error"),
+    ],
+)
+def test_every_gpu_has_to_compute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, wanted: int, fault: str
+) -> None:
+    """A stand-in for a torch that sees two GPUs; what the real one says without any is in test_worker.py."""
+    (tmp_path / "torch.py").write_text(TORCH.replace("{broken}", broken))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert find_gpu_fault(wanted)[: len(fault) or None] == fault
 
 
 @pytest.fixture

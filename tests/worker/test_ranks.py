@@ -15,7 +15,7 @@ from stack import wait_until
 from paploss.jobs.presets import identity
 from paploss.jobs.spec import JobSpec, Overrides, SyntheticOptions
 
-LAUNCH = "import sys; from trainer.launch import run_on_gpus; sys.exit(run_on_gpus(sys.argv[1:], 2))"
+LAUNCH = "import sys; from paploss.trainer.launch import run_on_gpus; sys.exit(run_on_gpus(sys.argv[1:], 2))"
 WORKER = """
 import os, sys
 from pathlib import Path
@@ -50,7 +50,7 @@ class Ranks:
             env=os.environ | {MARK: self.mark, "OMP_NUM_THREADS": "1"},
         )
         assert self.worker.stdout is not None
-        self.guard = psutil.Process(int(self.worker.stdout.readline()))
+        self.subreaper = psutil.Process(int(self.worker.stdout.readline()))
 
     def members(self) -> list[psutil.Process]:
         """Every live process of the training, wherever it has gone."""
@@ -77,11 +77,11 @@ class Ranks:
     def kill_worker(self) -> None:
         self.worker.kill()
 
-    def kill_guard(self) -> None:
-        self.guard.kill()
+    def kill_subreaper(self) -> None:
+        self.subreaper.kill()
 
     def kill_launcher(self) -> None:
-        (launcher,) = self.guard.children()
+        (launcher,) = self.subreaper.children()
         launcher.kill()
 
     def close(self) -> None:
@@ -105,19 +105,19 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Ranks]]:
         one.close()
 
 
-@pytest.mark.parametrize("strike", [Ranks.kill_training, Ranks.kill_worker, Ranks.kill_guard, Ranks.kill_launcher])
+@pytest.mark.parametrize("strike", [Ranks.kill_training, Ranks.kill_worker, Ranks.kill_subreaper, Ranks.kill_launcher])
 def test_deaf_ranks_end_whoever_is_killed(start: Callable[..., Ranks], strike: Callable[[Ranks], None]) -> None:
     training = start(**DEAF)
     wait_until(lambda: training.log_file.read_text().count("synthetic: hanging") == 2, "both ranks to hang")
     sessions = {os.getsid(rank.pid) for rank in training.ranks()}
     assert len(sessions) == 2
-    assert os.getsid(training.guard.pid) not in sessions
+    assert os.getsid(training.subreaper.pid) not in sessions
     strike(training)
     wait_until(lambda: not training.members(), "the end of every process")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strike", [Ranks.kill_training, Ranks.kill_guard])
+@pytest.mark.parametrize("strike", [Ranks.kill_training, Ranks.kill_subreaper])
 def test_ranks_that_train_together_end_with_all_their_helpers(
     start: Callable[..., Ranks], strike: Callable[[Ranks], None]
 ) -> None:

@@ -48,8 +48,8 @@ def test_files_of_trials_that_ended_go_after_some_days(running: RunningControlle
         cancelled, broken, product, compared, open_one = (
             start(),
             start(),
-            start(kind="final"),
-            start(kind="compare"),
+            start(kind="training"),
+            start(kind="comparison"),
             start(),
         )
         client.cancel(cancelled.trial_id.partition("-")[0])
@@ -60,9 +60,9 @@ def test_files_of_trials_that_ended_go_after_some_days(running: RunningControlle
         (volume._trials / "no trial").mkdir()
     with Controller(running.url, SecretStr(running.keys["worker"])) as controller:
         cleared = clear_volume(controller, volume)
-    needless = {cancelled.trial_id, broken.trial_id, compared.trial_id}
-    everything = {product.trial_id, open_one.trial_id, "unknown-000000"} | needless
-    gone = needless if running.services.settings.keep_files_days == 0 else set()
+    removable = {cancelled.trial_id, broken.trial_id, compared.trial_id}
+    everything = {product.trial_id, open_one.trial_id, "unknown-000000"} | removable
+    gone = removable if running.services.settings.keep_files_days == 0 else set()
     assert set(volume.trial_ids()) == everything - gone
     assert cleared == len(gone)
     assert (volume._trials / "no trial").is_dir()

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from paploss.files import write_whole
 from paploss.jobs.lease import Lease, ResultRequest
 from paploss.jobs.presets import identity
 from paploss.jobs.spec import JobResult, JobSpec, PrunePoint
-from paploss.worker.state import StateVolume, write_whole
+from paploss.worker.state import StateVolume
 
 JOB = JobSpec(trial_id="s1-3", profile="synthetic", loss=identity(["bbox_head"]))
 REWARD = JobResult(outcome="succeeded", reward=0.25)

@@ -145,7 +145,7 @@ def test_what_a_trainer_leaves_behind_is_gone_when_it_counts_as_ended(start, nes
     assert not any(_lives(process) for process in family)
 
 
-def test_kill_9_of_the_guard_takes_the_trainer_along(start):
+def test_kill_9_of_the_subreaper_takes_the_trainer_along(start):
     started = start(START + HANG)
     training = started.await_start()
     family = _family(training.pid)[1:]

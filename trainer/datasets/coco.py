@@ -1,18 +1,21 @@
 """Reading and checking one split of a COCO-format data set.
 
-A box is `[x, y, width, height]` in pixels in the file, corners `(x1, y1, x2, y2)` in pixels for the detector.
+A box is `[x, y, width, height]` in pixels in the file, corners `(x1, y1, x2, y2)` in pixels for the detector. Ids in a
+file are whole numbers of any size or texts; in a CocoSplit an image's id is its position, counted from 1.
 """
 
 import json
 import logging
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from paploss.jobs.spec import Split
+from paploss.trainer.datasets.annotations import Known, read_annotations
+from paploss.trainer.datasets.findings import Findings
+from paploss.trainer.datasets.numbers import is_number
 from paploss.trainer.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -25,8 +28,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "categories": ("id", "name"),
 }
 """The lists of a COCO file, and the keys that each of their entries needs. Of images nothing else is kept."""
-_TYPES = {"id": int, "image_id": int, "category_id": int, "file_name": str, "name": str}
-_MEANINGS = {int: "a whole number", str: "a text"}
+_IDS, _TEXTS = ("id", "image_id", "category_id"), ("file_name", "name")
 
 
 @dataclass(frozen=True)
@@ -36,24 +38,39 @@ class CocoSplit:
     annotation_file: Path
     image_folder: Path
     images: tuple[Json, ...]
-    """COCO's `images`, in the file's order, with the keys in KEYS."""
+    """COCO's `images`, in the file's order, with the keys in KEYS; `id` is the position, from 1."""
     annotations: tuple[Json, ...]
     """COCO's `annotations` after clipping, with the keys in KEYS, `id`, `area` and `iscrowd`: no outlines."""
     categories: tuple[Json, ...]
-    """COCO's `categories`; the position is the detector's label. In the file's order, as in mmdet's CocoDataset: final
-    weights mean the same to mmdet's own tools."""
+    """COCO's `categories` with the file's ids; the position is the detector's label. In the file's order, as in mmdet's
+    CocoDataset: final weights mean the same to mmdet's own tools."""
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """Names in the order of labels; two may be equal."""
         return tuple(category["name"] for category in self.categories)
 
     @property
-    def categories_by_id(self) -> dict[int, str]:
-        return {category["id"]: category["name"] for category in self.categories}
+    def class_keys(self) -> tuple[str, ...]:
+        """A text for each label, all different: the name, with the category's id where names are equal or empty."""
+        counts = Counter(self.classes)
+        keys: list[str] = []
+        for category in self.categories:
+            name = category["name"]
+            key = name if name.strip() and counts[name] == 1 else f"{name} (id {category['id']})".strip()
+            while key in keys or (key != name and key in counts):
+                key += "'"
+            keys.append(key)
+        return tuple(keys)
+
+    @property
+    def labels(self) -> dict[Hashable, int]:
+        """Labels by category id."""
+        return {category["id"]: label for label, category in enumerate(self.categories)}
 
     def samples(self) -> Iterator[Json]:
         """What mmdet's transforms start from, one per image; crowds carry `ignore_flag` 1."""
-        labels = {category["id"]: label for label, category in enumerate(self.categories)}
+        labels = self.labels
         annotations: dict[int, list[Json]] = {image["id"]: [] for image in self.images}
         for annotation in self.annotations:
             annotations[annotation["image_id"]].append(annotation)
@@ -67,15 +84,16 @@ class CocoSplit:
             }
 
     def as_coco(self) -> Json:
-        """The split as the content of a COCO file."""
+        """The split as the content of a COCO file whose category ids are labels, counted from 1."""
+        labels = self.labels
         return {
             "images": list(self.images),
-            "annotations": list(self.annotations),
-            "categories": list(self.categories),
+            "annotations": [{**one, "category_id": labels[one["category_id"]] + 1} for one in self.annotations],
+            "categories": [{"id": label, "name": name} for label, name in enumerate(self.classes, start=1)],
         }
 
 
-def _instance(annotation: Json, labels: Mapping[int, int]) -> Json:
+def _instance(annotation: Json, labels: dict[Hashable, int]) -> Json:
     x, y, width, height = annotation["bbox"]
     return {
         "bbox": [x, y, x + width, y + height],
@@ -84,23 +102,42 @@ def _instance(annotation: Json, labels: Mapping[int, int]) -> Json:
     }
 
 
-def read_split(root: Path, split: Split) -> CocoSplit:
+def read_split(root: Path, split: Split, findings: Findings | None = None) -> CocoSplit:
     """Reads and checks `split` below `root`.
 
     Boxes partly outside their image are clipped and empty ones left out, both with a counted warning.
 
+    Args:
+        root: the data set's folder.
+        split: where below it the annotations and the images lie.
+        findings: takes errors and warnings; without it errors are raised.
+
     Raises:
-        UserError: a file or folder is missing or is not COCO's, there is no image, or a box is not finite or wholly
-            outside its image; the message names the file and the annotation.
+        UserError: a file or folder is missing or is not COCO's, or an entry lacks a key; without `findings` also every
+            other error. The message names the file and the annotations.
     """
     annotation_file, image_folder = root / split.annotations, root / split.images
     content = read_json(annotation_file)
     if not image_folder.is_dir():
         raise UserError(f"{image_folder}: no such folder of images (named for {annotation_file})")
-    images = tuple(_checked_images(annotation_file, content["images"]))
-    _check_categories(annotation_file, content["categories"])
-    categories = tuple(content["categories"])
-    annotations = tuple(_checked_annotations(annotation_file, content["annotations"], images, categories))
+    return checked_split(content, annotation_file, image_folder, findings)
+
+
+def checked_split(
+    content: Json, annotation_file: Path, image_folder: Path, findings: Findings | None = None
+) -> CocoSplit:
+    """The split that `content` of a COCO file describes; see `read_split`."""
+    found = Findings() if findings is None else findings
+    positions: dict[Hashable, int] = {}
+    images = tuple(_read_images(annotation_file, image_folder, content["images"], positions, found))
+    _check_categories(annotation_file, content["categories"], found)
+    categories = tuple({"id": one["id"], "name": _printable(one["name"])} for one in content["categories"])
+    known = Known(annotation_file, images, positions, {category["id"] for category in categories})
+    annotations = tuple(read_annotations(content["annotations"], known, found))
+    if findings is None:
+        found.raise_errors()
+        for warning in found.warnings():
+            log.warning("%s", warning)
     return CocoSplit(annotation_file, image_folder, images, annotations, categories)
 
 
@@ -114,103 +151,87 @@ def read_json(annotation_file: Path) -> Json:
         content: Json = json.loads(annotation_file.read_bytes())
     except OSError as error:
         raise UserError(f"{annotation_file}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{annotation_file}: not JSON: {error}") from error
+    findings = Findings()
     for name, keys in KEYS.items():
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
             raise UserError(f"{annotation_file}: expected a COCO file, an object with a list {name!r}")
         for position, entry in enumerate(content[name]):
-            _check_keys(f"{annotation_file}: {name}[{position}]", entry, keys)
+            fault = _find_fault(entry, keys)
+            if fault:
+                findings.error(
+                    annotation_file, f"{{count}} entries of {name!r} are faulty", f"{name}[{position}]{fault}"
+                )
+    findings.raise_errors()
     return content
 
 
-def _check_keys(where: str, entry: Any, keys: tuple[str, ...]) -> None:
+def _find_fault(entry: Any, keys: tuple[str, ...]) -> str:
     for key in keys:
         if not isinstance(entry, dict) or key not in entry:
-            raise UserError(f"{where}: expected an object with a key {key!r}")
-        expected = _TYPES.get(key)
-        if expected is not None and (not isinstance(entry[key], expected) or isinstance(entry[key], bool)):
-            raise UserError(f"{where}.{key}: expected {_MEANINGS[expected]}, got {entry[key]!r}")
+            return f": expected an object with a key {key!r}"
+        value = entry[key]
+        if key in _IDS and (not isinstance(value, int | str) or isinstance(value, bool)):
+            return f".{key}: expected a whole number or a text, got {value!r}"
+        if key in _TEXTS and not isinstance(value, str):
+            return f".{key}: expected a text, got {value!r}"
+    return ""
 
 
-def _checked_images(file: Path, images: list[Json]) -> Iterable[Json]:
+def _read_images(
+    file: Path, folder: Path, images: list[Json], positions: dict[Hashable, int], findings: Findings
+) -> Iterator[Json]:
+    """The images by position; `positions` takes them by the file's ids."""
     if not images:
-        raise UserError(f"{file}: expected at least one image, 'images' is empty")
-    seen: set[int] = set()
-    for image in images:
-        if image["id"] in seen:
-            raise UserError(f"{file}: image id {image['id']} occurs twice")
-        if Path(image["file_name"]).is_absolute() or ".." in Path(image["file_name"]).parts:
-            raise UserError(
-                f"{file}: image {image['id']}: file_name: expected a path inside the folder of images, "
-                f"got {image['file_name']!r}"
+        findings.error(file, "expected at least one image, 'images' is empty")
+    owners: dict[str, Any] = {}
+    for position, image in enumerate(images, start=1):
+        name, where = _read_name(file, folder, image["file_name"], findings), f"image {image['id']!r}"
+        if image["id"] in positions:
+            findings.error(file, "{count} image ids occur twice", f"image id {image['id']!r} occurs twice")
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            findings.error(
+                file,
+                "{count} images have names outside the folder of images",
+                f"{where}: file_name: expected a path inside the folder of images, got {image['file_name']!r}",
             )
-        if not all(_is_number(image[key]) and image[key] > 0 for key in ("width", "height")):
-            raise UserError(
-                f"{file}: image {image['id']}: expected a width and height above 0, "
-                f"got {image['width']} and {image['height']}"
+        if name in owners:
+            message = f"{where} and image {owners[name]!r} have the same file_name {name!r}"
+            findings.error(file, "{count} file names occur twice", message)
+        width, height = image["width"], image["height"]
+        if not all(is_number(side) and side > 0 for side in (width, height)):
+            size = f"{width!r} and {height!r}"
+            findings.error(
+                file, "{count} images have no size", f"{where}: expected a width and height above 0, got {size}"
             )
-        seen.add(image["id"])
-        yield {key: image[key] for key in KEYS["images"]}
+            width = height = 1  # so that the rest can be checked
+        positions.setdefault(image["id"], position)
+        owners.setdefault(name, image["id"])
+        yield {"id": position, "file_name": name, "width": width, "height": height}
 
 
-def _check_categories(file: Path, categories: list[Json]) -> None:
+def _read_name(file: Path, folder: Path, name: str, findings: Findings) -> str:
+    """The name of an image with slashes, as Windows tools mean their backslashes."""
+    if "\\" not in name or (folder / name).exists():
+        return name
+    findings.warning(file, "{count} file names have backslashes, which were taken as slashes", repr(name))
+    slashed = name.replace("\\", "/")
+    return f"/{slashed}" if slashed[1:2] == ":" else slashed  # with a drive it is a path of another machine
+
+
+def _check_categories(file: Path, categories: list[Json], findings: Findings) -> None:
     if not categories:
-        raise UserError(f"{file}: expected at least one category, 'categories' is empty")
-    if len({category["id"] for category in categories}) != len(categories):
-        raise UserError(f"{file}: a category id occurs twice")
+        findings.error(file, "expected at least one category, 'categories' is empty")
+    for category_id, count in Counter(category["id"] for category in categories).items():
+        if count > 1:
+            findings.error(file, "{count} category ids occur twice", f"a category id occurs twice: {category_id!r}")
+    for name, count in Counter(category["name"] for category in categories).items():
+        if count > 1:
+            ids = ", ".join(repr(category["id"]) for category in categories if category["name"] == name)
+            findings.warning(file, "{count} names belong to several categories", f"{name!r}: ids {ids}")
 
 
-def _checked_annotations(
-    file: Path, annotations: list[Json], images: tuple[Json, ...], categories: tuple[Json, ...]
-) -> Iterable[Json]:
-    image_by_id = {image["id"]: image for image in images}
-    category_ids = {category["id"] for category in categories}
-    counts: Counter[str] = Counter()
-    for position, annotation in enumerate(annotations):
-        where = f"{file}: annotation {annotation.get('id', f'at position {position}')}"
-        if annotation["image_id"] not in image_by_id:
-            raise UserError(f"{where}: image_id {annotation['image_id']} is not among the images")
-        if annotation["category_id"] not in category_ids:
-            raise UserError(f"{where}: category_id {annotation['category_id']} is not among the categories")
-        if annotation.get("iscrowd", 0) not in (0, 1):
-            raise UserError(f"{where}: iscrowd: expected 0 or 1, got {annotation['iscrowd']!r}")
-        if "area" in annotation and not _is_number(annotation["area"]):
-            raise UserError(f"{where}: area: expected a finite number, got {annotation['area']!r}")
-        image = image_by_id[annotation["image_id"]]
-        box, change = _checked_box(where, annotation["bbox"], image["width"], image["height"])
-        counts[change] += 1
-        if change == "empty":
-            continue
-        yield {
-            "id": position + 1,  # pycocotools takes id 0 for "unmatched"
-            "image_id": annotation["image_id"],
-            "category_id": annotation["category_id"],
-            "bbox": box,
-            "area": annotation.get("area", box[2] * box[3]),
-            "iscrowd": int(annotation.get("iscrowd", 0)),
-        }
-    if counts["clipped"]:
-        log.warning("%s: %d boxes reach outside their image and were clipped", file, counts["clipped"])
-    if counts["empty"]:
-        log.warning("%s: %d empty boxes were left out", file, counts["empty"])
-
-
-def _checked_box(where: str, box: Any, width: float, height: float) -> tuple[list[float], str]:
-    """The box inside the image, and what became of it: "kept", "clipped" or "empty"."""
-    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(value) for value in box):
-        raise UserError(f"{where}: expected a bbox of four finite numbers [x, y, width, height], got {box}")
-    x, y, box_width, box_height = box
-    if box_width <= 0 or box_height <= 0:
-        return box, "empty"
-    if x >= width or y >= height or x + box_width <= 0 or y + box_height <= 0:
-        raise UserError(f"{where}: bbox {box} is wholly outside its image of {width} x {height} px")
-    x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + box_width, width), min(y + box_height, height)
-    if (x1, y1, x2, y2) == (x, y, x + box_width, y + box_height):
-        return box, "kept"
-    return [x1, y1, x2 - x1, y2 - y1], "clipped"
-
-
-def _is_number(value: Any) -> bool:
-    """Whether `value` is a number that float64 holds, neither infinite nor NaN."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+def _printable(name: str) -> str:
+    """The name without what UTF-8 and PostgreSQL cannot hold."""
+    return name.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
+from paploss.caches import find_cache_folder
 from paploss.jobs.spec import DatasetSpec, Split
+from paploss.trainer.errors import UserError
 
 VERSION = 1
 """To be raised with every change of the scenes: it names the folder."""
@@ -37,11 +39,24 @@ PLACEMENT_TRIES = 20
 Image = NDArray[np.float64]
 
 
-def embedded_digits(cache: Path) -> DatasetSpec:
-    """The data set as a COCO folder below `cache`, made on first use.
+def embedded_digits(cache: Path | None) -> DatasetSpec:
+    """The data set as a COCO folder below `cache`, or below this user's cache folder, made on first use.
 
     Several processes may call this at once: each makes the whole set aside, the first one to finish puts it in place.
+
+    Raises:
+        UserError: no folder for it can be written to.
     """
+    try:
+        return _find_or_write(find_cache_folder() if cache is None else cache)
+    except OSError as error:
+        raise UserError(
+            f"no folder for the embedded data set: {error.filename or cache}: {error.strerror or error}; name another "
+            "one with XDG_CACHE_HOME"
+        ) from error
+
+
+def _find_or_write(cache: Path) -> DatasetSpec:
     root = cache / f"digits-v{VERSION}"
     if not root.is_dir():
         cache.mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,10 @@ an interruption changes what the detector sees.
 import copy
 import random
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from mmdet.registry import TRANSFORMS
@@ -16,11 +18,12 @@ from mmengine.dataset import Compose
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, SequentialSampler
 
 from paploss.trainer import distributed
+from paploss.trainer.cores import available_cores
 from paploss.trainer.datasets.batches import Batch, PackedBatch, Sample, pack, unpack
 from paploss.trainer.datasets.coco import CocoSplit
+from paploss.trainer.datasets.image_files import read_image
 from paploss.trainer.datasets.records import Records
 from paploss.trainer.errors import UserError
-from paploss.trainer.process import available_cores
 from paploss.trainer.profiles.recipe import Config, Recipe
 
 CACHE_BYTES = 512 * 2**20
@@ -208,10 +211,16 @@ def load_image(pipeline: Compose, sample: dict[str, Any]) -> dict[str, Any]:
     """`sample` through `pipeline`.
 
     Raises:
-        UserError: the image file is missing or is no image.
+        UserError: the image file is missing, is no image, or has another size than the annotation file says.
     """
+    file, expected = sample["img_path"], (sample["height"], sample["width"])
     try:
         loaded: dict[str, Any] = pipeline(sample)
-    except (OSError, AssertionError) as error:
-        raise UserError(f"{sample['img_path']}: cannot be read as an image: {error}") from error
+    except (OSError, AssertionError, cv2.error) as error:
+        raise UserError(f"{file}: cannot be read as an image: {read_image(Path(file)).problem or error}") from error
+    height, width = loaded["ori_shape"] if "ori_shape" in loaded else loaded["data_samples"].ori_shape
+    if (height, width) != expected:
+        raise UserError(
+            f"{file}: {expected[1]} x {expected[0]} px in the annotations, {width} x {height} px in the image"
+        )
     return loaded

@@ -1,30 +1,26 @@
-"""Cutting a training set into a part to search on and a part to measure rewards on.
-
-Stratified: images are put in order by the rarest class that they show, then by their number of objects, then by chance,
-and every n-th of that row goes to the validation part. So each class, the rare ones above all, and crowded images keep
-their shares.
-"""
+"""Splitting a training set into a part to search on and a part to measure rewards on, with every class in both."""
 
 import json
 import os
 import tempfile
 from collections import Counter
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from paploss.trainer.datasets.coco import Json, read_json
+from paploss.trainer.datasets.stratification import choose_validation
 from paploss.trainer.errors import UserError
 
 
 class SplitFiles(NamedTuple):
-    """Where the two parts lie, and how many images each has."""
+    """Where the two parts lie, how many images each has, and which classes are not in both."""
 
     train: Path
     val: Path
     train_images: int
     val_images: int
+    warnings: tuple[str, ...]
 
 
 def split_names(annotation_file: Path) -> tuple[Path, Path]:
@@ -41,6 +37,9 @@ def split_names(annotation_file: Path) -> tuple[Path, Path]:
 
 def split_file(annotation_file: Path, val_amount: float, seed: int, overwrite: bool = False) -> SplitFiles:
     """Writes both parts beside `annotation_file`; whole or not at all.
+
+    Every class with two images or more is in both, as far as one split can do that for all of them with so many images;
+    warnings name the others.
 
     Args:
         annotation_file: a COCO file.
@@ -63,45 +62,60 @@ def split_file(annotation_file: Path, val_amount: float, seed: int, overwrite: b
     existing = [path for path in (train_path, val_path) if path.exists()]
     if existing and not overwrite:
         raise UserError(f"{existing[0]}: exists already; move it away, or ask to overwrite it")
+    _check_references(annotation_file, content)
+    names = {category["id"]: category["name"] for category in content["categories"]}
     val_ids = choose_images(content, int(val_count), seed)
     parts = {
         train_path: _part(content, {image["id"] for image in content["images"]} - val_ids),
         val_path: _part(content, val_ids),
     }
     _write_all(parts)
-    return SplitFiles(train_path, val_path, count - int(val_count), int(val_count))
+    warnings = tuple(_describe_one_sided(_classes_by_image(content), val_ids, names))
+    return SplitFiles(train_path, val_path, count - int(val_count), int(val_count), warnings)
 
 
-def choose_images(content: Json, val_count: int, seed: int) -> set[int]:
-    """Ids of `val_count` images, a systematic sample of the images in the order described above.
+def choose_images(content: Json, val_count: int, seed: int) -> set[Hashable]:
+    """Ids of `val_count` images of a COCO file's content for the validation part; see `choose_validation`."""
+    return choose_validation(_classes_by_image(content), val_count, seed)
 
-    Crowds are not counted; images without objects are a stratum of their own.
-    """
-    generator = np.random.default_rng(seed)
-    image_ids = [image["id"] for image in content["images"]]
-    objects: dict[int, list[int]] = {image_id: [] for image_id in image_ids}
+
+def _check_references(file: Path, content: Json) -> None:
+    image_ids = Counter(image["id"] for image in content["images"])
+    for image_id, count in image_ids.items():
+        if count > 1:
+            raise UserError(f"{file}: image id {image_id!r} occurs twice")
     for annotation in content["annotations"]:
-        if not annotation.get("iscrowd", 0) and annotation["image_id"] in objects:
-            objects[annotation["image_id"]].append(annotation["category_id"])
-    totals = Counter(category for categories in objects.values() for category in categories)
-    strata = {category: rank for rank, category in enumerate(sorted(totals, key=lambda one: (totals[one], one)))}
-    chances = generator.permutation(len(image_ids))
-
-    def place(position: int) -> tuple[int, int, int]:
-        categories = objects[image_ids[position]]
-        rarest = min((strata[category] for category in categories), default=len(strata))
-        return rarest, len(categories), int(chances[position])
-
-    count = len(image_ids)
-    offset = int(generator.integers(count))
-    chosen = set()
-    for turn, position in enumerate(sorted(range(count), key=place), start=offset):
-        if (turn + 1) * val_count // count > turn * val_count // count:
-            chosen.add(image_ids[position])
-    return chosen
+        if annotation["image_id"] not in image_ids:
+            raise UserError(f"{file}: image_id {annotation['image_id']!r} is not among the images")
 
 
-def _part(content: Json, image_ids: set[int]) -> Json:
+def _classes_by_image(content: Json) -> dict[Hashable, list[Hashable]]:
+    """Categories of the objects of each image, crowds aside, by the image's id."""
+    classes: dict[Hashable, list[Hashable]] = {image["id"]: [] for image in content["images"]}
+    for annotation in content["annotations"]:
+        if not annotation.get("iscrowd", 0):
+            classes[annotation["image_id"]].append(annotation["category_id"])
+    return classes
+
+
+def _describe_one_sided(
+    classes: dict[Hashable, list[Hashable]], val_ids: set[Hashable], names: dict[Hashable, str]
+) -> Iterator[str]:
+    """A line for each class that is in one part only."""
+    images: dict[Hashable, list[Hashable]] = {}
+    for image_id, objects in classes.items():
+        for category in set(objects):
+            images.setdefault(category, []).append(image_id)
+    for category, found in sorted(images.items(), key=lambda item: str(item[0])):
+        in_val = sum(image_id in val_ids for image_id in found)
+        if 0 < in_val < len(found):
+            continue
+        part = "validation" if in_val else "training"
+        reason = "in one image" if len(found) == 1 else f"in {len(found)} images, which no split of this size can part"
+        yield f"class {names.get(category, '')!r} (id {category}) is {reason}: it is in the {part} part alone"
+
+
+def _part(content: Json, image_ids: set[Hashable]) -> Json:
     return {
         **content,
         "images": [image for image in content["images"] if image["id"] in image_ids],

@@ -214,6 +214,7 @@ def show_trial(trial_id: TrialId, services: Injected, caller: SignedIn) -> str:
         split="search validation" if is_search else RequestFacts.of(experiment.spec).split,
         log_tail=newest.log_tail if newest else "",
         environment=newest.environment if newest else {},
+        warnings=newest.warnings if newest else [],
     )
 
 

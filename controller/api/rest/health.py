@@ -27,7 +27,7 @@ PROBE_SECONDS = 1.0
 
 @router.get("/healthz")
 def healthz() -> dict[str, str]:
-    """The process answers; nothing else is looked at, because a restart mends nothing else."""
+    """The process answers; nothing else is looked at, because a restart fixes nothing else."""
     return {"status": "ok"}
 
 
@@ -75,11 +75,20 @@ def check_readiness(services: Services) -> Readiness:
 
 
 def _look(services: Services) -> Readiness:
-    looked = check_readiness(services)
-    if not looked.ready:
-        details = "; ".join(f"{check.name}: {check.detail}" for check in looked.checks if not check.ok)
-        logger.warning("not ready: %s", details)
+    """Look, and log what changed: probes ask every few seconds."""
+    last, looked = services.readiness.last, check_readiness(services)
+    faults = _describe_faults(looked)
+    if faults and (last is None or _describe_faults(last) != faults):
+        logger.warning("not ready: %s", faults)
+    elif last is not None and not last.ready and looked.ready:
+        logger.info("ready again")
     return looked
+
+
+def _describe_faults(readiness: Readiness) -> str:
+    if readiness.ready:
+        return ""
+    return "; ".join(f"{check.name}: {check.detail}" for check in readiness.checks if not check.ok)
 
 
 def program_version() -> str:
@@ -118,9 +127,10 @@ def _check_leader(services: Services) -> Check:
 
 
 def _check_workers(services: Services) -> Check:
+    pools = [] if services.scaler is None else services.scaler.pool_names  # no others can be in anybody's way now
     try:
         with services.database.read() as session:
-            obstacles = lists.standing_obstacles(session)
+            obstacles = lists.standing_obstacles(session, pools)
     except DatabaseError as error:
         return Check(name="workers", ok=False, detail=_first_line(error))
     return Check(name="workers", ok=not obstacles, detail="; ".join(obstacles) or "nothing keeps workers from starting")

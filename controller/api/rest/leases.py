@@ -34,6 +34,8 @@ from paploss.jobs.lease import (
     RenewReply,
     RenewRequest,
     ResultRequest,
+    encode,
+    read_protocol,
 )
 from paploss.jobs.spec import Message
 
@@ -56,7 +58,9 @@ class MessageRoute(GuardedRoute):
             except ValidationError as error:
                 found = [each | {"loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
                 raise RequestValidationError(found, body=body) from error
-            return await asyncio.to_thread(endpoint, told, await get_services(request))
+            answer = await asyncio.to_thread(endpoint, told, await get_services(request))
+            content = encode(answer, read_protocol(request.headers))
+            return Response(content, media_type="application/json", headers={PROTOCOL_HEADER: str(PROTOCOL)})
 
         return handle
 
@@ -70,40 +74,36 @@ router = APIRouter(
 
 
 @router.post("/claim", response_model=Lease)
-def claim(request: ClaimRequest, services: Injected) -> Response:
+def claim(request: ClaimRequest, services: Injected) -> Lease:
     """Claim a trial. 404 and 410: drop its queue entry; 409: another attempt holds it, or its search is paused."""
-    return _answer(leases.claim(services.database, services.settings, request))
+    return leases.claim(services.database, services.settings, request)
 
 
 @router.post("/renew", response_model=RenewReply)
-def renew(request: RenewRequest, services: Injected) -> Response:
+def renew(request: RenewRequest, services: Injected) -> RenewReply:
     """Keep the lease and report progress. 409 and 410: end the training, the trial is another's or has ended."""
-    return _answer(leases.renew(services.database, services.settings, request))
+    return leases.renew(services.database, services.settings, request)
 
 
 @router.post("/result", response_model=Accepted)
-def deliver(request: ResultRequest, services: Injected) -> Response:
+def deliver(request: ResultRequest, services: Injected) -> Accepted:
     """Deliver the result. 409: another attempt had claimed the trial; the result is kept for audit, not counted."""
     accepted = leases.finish(services.database, request)
     services.driver.wake()
-    return _answer(accepted)
+    return accepted
 
 
 @router.post("/release", response_model=Accepted)
-def release(request: ReleaseRequest, services: Injected) -> Response:
+def release(request: ReleaseRequest, services: Injected) -> Accepted:
     """Release the trial, with a checkpoint in the state volume where there is one."""
     accepted = leases.release(services.database, request)
     services.driver.wake()
-    return _answer(accepted)
+    return accepted
 
 
 @router.post("/files", response_model=FilesReply)
-def find_unneeded_files(request: FilesRequest, services: Injected) -> Response:
+def find_removable_files(request: FilesRequest, services: Injected) -> FilesReply:
     """Ask which trials' files in the state volume may be removed: those that ended `keep_files_days` ago."""
     with services.database.read() as session:
-        found = retention.find_unneeded_files(session, request.trial_ids, services.settings.keep_files_days)
-    return _answer(FilesReply(trial_ids=tuple(found)))
-
-
-def _answer(message: Message) -> Response:
-    return Response(message.model_dump_json(), media_type="application/json", headers={PROTOCOL_HEADER: str(PROTOCOL)})
+        found = retention.find_removable_files(session, request.trial_ids, services.settings.keep_files_days)
+    return FilesReply(trial_ids=tuple(found))

@@ -64,8 +64,8 @@ class _Platform(Collector):
         with self._services.database.read() as session:
             searches, trials = lists.count_experiments(session), lists.count_all_trials(session)
             yield _counts(
-                "paploss_searches",
-                "Searches and training requests by state.",
+                "paploss_experiments",
+                "Experiments by state.",
                 {state: searches.get(state, 0) for state in get_args(ExperimentState)},
                 "state",
             )

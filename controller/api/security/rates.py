@@ -44,6 +44,6 @@ class Rates:
         """By name of the API key."""
         self.workers = RateLimit(settings.worker_requests_per_second)
         """By name of the API key, which all workers may share."""
-        self.anonymous = RateLimit(settings.stranger_requests_per_second)
+        self.anonymous = RateLimit(settings.anonymous_requests_per_second)
         """By address: requests without a valid key, and those that need none. Whoever has a key is not held up by
         others who guess from the same address."""

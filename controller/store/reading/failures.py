@@ -17,10 +17,10 @@ class Failure:
     """Attempts that ended in the same way."""
 
     outcome: Outcome
-    """failed, or taken away: preempted, expired."""
+    """failed, preempted or expired."""
     error_kind: str | None
     reason: str
-    """First line of the error; empty where a worker was only taken away."""
+    """First line of the error; empty where a worker was only preempted."""
     count: int
     trial_id: str
     """The newest trial that met it."""

@@ -3,7 +3,7 @@
 A GPU is counted as long as its worker is known to be there for the search: from the worker's first claim within the
 search's time to its last sign of life. Trials without a GPU of their own (`gpus: 0`) count as one each.
 
-Of an attempt that was taken away, the time behind its last checkpoint is lost. The checkpoint is where the next attempt
+Of a preempted attempt, the time behind its last checkpoint is lost. The checkpoint is where the next attempt
 went on; how long the way to it took follows from the trial's time per iteration.
 """
 
@@ -23,7 +23,7 @@ from paploss.controller.store.tables import Attempt, Experiment, Trial, Worker
 
 Use = Literal["busy", "preempted", "failed", "elsewhere"]
 USES: tuple[Use, ...] = ("busy", "preempted", "failed", "elsewhere")
-"""Kept work; work lost because a worker was taken away or fell silent; work of failed attempts; other searches'."""
+"""Kept work; work lost to preemption or a missing heartbeat; work of failed attempts; other searches'."""
 
 Vector = NDArray[np.float64]
 
@@ -174,7 +174,7 @@ def _split(attempts: Sequence[_Attempt], clock: float) -> list[Interval]:
 
 
 def _kept_seconds(attempt: _Attempt, following: _Attempt | None) -> float:
-    if following is None:  # it still waits for its next attempt: handed back with a checkpoint, or silent without one
+    if following is None:  # it still waits for its next attempt: released with a checkpoint, or silent without one
         return 0.0 if attempt.outcome == "expired" else float("inf")
     kept_iterations = following.resumed_iteration - attempt.resumed_iteration
     if kept_iterations <= 0:

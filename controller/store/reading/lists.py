@@ -1,6 +1,6 @@
 """What the API and the page read. Lists come in pages: pass the last page's `next_cursor` to get the next one."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -166,12 +166,26 @@ def latest_obstacles(session: Session, limit: int = 5) -> Sequence[Event]:
     ).all()
 
 
-def standing_obstacles(session: Session) -> list[str]:
-    """What keeps elastic workers from starting now, a line for each pool that is concerned."""
-    newest: dict[str, Event] = {}
-    for event in latest_obstacles(session, limit=50):
-        newest.setdefault(event.message.partition(": ")[0], event)  # messages begin with the pool
-    return [event.message for event in newest.values() if event.kind == "workers_blocked"]
+def obstacle_prefix(pool: str) -> str:
+    """What the messages about a pool's obstacles begin with."""
+    return f"workers of pool {pool}: "
+
+
+def standing_obstacles(session: Session, pools: Iterable[str]) -> list[str]:
+    """What keeps elastic workers of these pools from starting now, a line for each that is concerned."""
+    kinds = ("workers_blocked", "workers_unblocked")
+    newest = [
+        session.scalars(
+            select(Event)
+            .where(
+                Event.kind.in_(kinds), Event.experiment_id.is_(None), Event.message.startswith(obstacle_prefix(pool))
+            )
+            .order_by(Event.id.desc())
+            .limit(1)
+        ).first()
+        for pool in pools
+    ]
+    return [event.message for event in newest if event is not None and event.kind == "workers_blocked"]
 
 
 def list_workers(session: Session, cursor: str | None = None, limit: int = 200) -> Page[Worker]:

@@ -149,7 +149,7 @@ def best_rewards(session: Session, experiment_ids: Sequence[str]) -> dict[str, f
 
 
 def best_label_means(session: Session, experiment_ids: Sequence[str]) -> dict[str, float]:
-    """The highest mean over the seeds of one loss, of each training request; no entry without any reward."""
+    """The highest mean over the seeds of one loss, of each comparison or training; no entry without any reward."""
     means = (
         select(Trial.experiment_id, func.avg(Trial.reward).label("mean"))
         .where(

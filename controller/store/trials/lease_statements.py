@@ -97,6 +97,7 @@ NOTE_ATTEMPT = (
     .values(
         started_at=func.coalesce(_ATTEMPTS.c.started_at, now()),
         environment=func.coalesce(bindparam("its_environment", type_=_OBJECT), _ATTEMPTS.c.environment),
+        warnings=func.coalesce(bindparam("its_warnings", type_=_OBJECT), _ATTEMPTS.c.warnings),
         resumed_iteration=func.coalesce(bindparam("resumed_at", type_=Integer), _ATTEMPTS.c.resumed_iteration),
         log_tail=func.coalesce(_NEW_TAIL, _ATTEMPTS.c.log_tail),
     )

@@ -1,7 +1,7 @@
 """What workers ask of a trial: claim, renew, finish, release. Each function is the whole of one transaction.
 
 An ordinary step is one conditional UPDATE (`paploss.controller.store.trials.lease_statements`), which decides and takes
-effect at once. Only where it changes nothing does the program look why, and then refuses, answers as before, or mends.
+effect at once. Only where it changes nothing does the program look why, and then refuses, answers as before, or fixes.
 
 `Trial.token` names the one attempt that may still answer, and is the only fence. It stays after the lease expired (the
 training may go on behind a cut network) and goes with the next claim, a release, or a failure. So a result or a renewal
@@ -153,6 +153,7 @@ def renew(session: Session, request: RenewRequest, lease_seconds: float) -> Comm
                 "trial": request.trial_id,
                 "its_number": row.attempt,
                 "its_environment": start and start.environment,
+                "its_warnings": (start and list(start.warnings)) or None,
                 "resumed_at": start and start.resumed_iteration,
                 "new_tail": request.log_tail or None,
             },

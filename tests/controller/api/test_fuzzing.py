@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
-ALMOST_NO_LIMIT = {f"{who}_per_second": 1e6 for who in ("requests", "worker_requests", "stranger_requests")}
+ALMOST_NO_LIMIT = {f"{who}_per_second": 1e6 for who in ("requests", "worker_requests", "anonymous_requests")}
 PATIENCE_SECONDS = 120
 BOUNDED = settings(
     max_examples=8,

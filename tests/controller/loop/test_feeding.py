@@ -51,7 +51,7 @@ def test_while_redis_is_silent_results_are_still_used_and_afterwards_it_is_fille
         wire.hold()
         assert platform.driver.tick()
         assert platform.search(search.id).round == 1
-        wire.mend()
+        wire.repair()
         platform.driver.tick()
         assert platform.queue.present(0) == {trial.id for trial in platform.trials(search, state="queued")}
 

@@ -119,7 +119,7 @@ class Killed(BaseException):
 
 @contextmanager
 def _killed_at(database: Database, statement_number: int) -> Iterator[None]:
-    """The process dies before its so-manieth statement."""
+    """The process dies before its n-th statement."""
     count = 0
 
     def die(*_arguments: object) -> None:

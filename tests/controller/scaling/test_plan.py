@@ -16,6 +16,7 @@ from paploss.controller.scaling.plan import (
 )
 from paploss.controller.scaling.pools import Pool
 
+KEEP_SECONDS = 3600.0
 OBSTACLE = "cannot be scheduled: 0/1 nodes are available"
 
 
@@ -23,7 +24,7 @@ def pool(**changes: Any) -> Pool:
     return Pool.model_validate({"name": "gpu", "gpus": 1, "maximum": 10, "job": {}} | changes)
 
 
-def job(ordinal: int, state: str = "running", trouble: str = "", template: str = "t") -> WorkerJob:
+def job(ordinal: int, state: str = "running", trouble: str = "", template: str = "t", leaving: int = 0) -> WorkerJob:
     return WorkerJob(
         name=f"job-{ordinal}",
         uid=f"uid-{ordinal}",
@@ -33,11 +34,20 @@ def job(ordinal: int, state: str = "running", trouble: str = "", template: str =
         state=state,  # type: ignore[arg-type]
         trouble=trouble,
         pod=f"pod-{ordinal}",
+        leaving=leaving,
     )
 
 
 def look(wanted: int, *jobs: WorkerJob, patience: Patience | None = None, time: float = 0.0, **changes: Any) -> Plan:
-    return decide(pool(**changes), wanted, jobs, template="t", patience=patience or Patience(), time=time)
+    return decide(
+        pool(**changes),
+        wanted,
+        jobs,
+        template="t",
+        patience=patience or Patience(),
+        keep_ended_seconds=KEEP_SECONDS,
+        time=time,
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,6 +74,31 @@ def test_workers_that_are_there_count_whatever_they_do() -> None:
 
 def test_ended_workers_do_not_count_but_keep_their_names() -> None:
     assert list(look(2, job(0, "succeeded"), job(2)).create) == [1]
+
+
+def test_a_worker_that_leaves_is_replaced_at_once_within_the_maximum() -> None:
+    assert list(look(2, job(0), job(1, "leaving", leaving=1)).create) == [2]
+    assert not look(2, job(0), job(1, "leaving", leaving=1), maximum=2).create
+
+
+def test_never_more_pods_than_the_maximum_whatever_their_jobs_are_called() -> None:
+    replaced = job(0, "running", leaving=1)  # its old pod leaves a checkpoint, its new one runs
+    assert list(look(9, replaced, job(1, "failed", leaving=1), maximum=4).create) == [2]
+    assert not look(9, replaced, job(1, "failed", leaving=1), job(2), maximum=4).create
+
+
+def test_disrupted_workers_are_no_failures() -> None:
+    patience = Patience()
+    ended = [job(ordinal, "failed", "") for ordinal in range(4)]
+    plan = look(4, *ended, patience=patience)
+    assert (len(plan.create), plan.trouble) == (4, "")
+
+
+def test_ended_jobs_are_cleared_after_a_while_and_those_with_a_live_pod_are_not() -> None:
+    patience = Patience()
+    jobs = [job(0, "succeeded"), job(1, "failed", leaving=1), job(2)]
+    assert not look(1, *jobs, patience=patience).clear
+    assert [cleared.ordinal for cleared in look(1, *jobs, patience=patience, time=KEEP_SECONDS).clear] == [0]
 
 
 def test_a_worker_that_runs_or_starts_is_never_taken_back() -> None:

@@ -12,11 +12,18 @@ from stack import Stack, wait_until
 
 pytestmark = pytest.mark.cluster
 
-SPEC = {"profile": "synthetic", "gpus": 1, "rounds": 2, "trials_per_round": 6, "confirm": {"candidates": 1, "seeds": 1}}
+SPEC = {
+    "kind": "search",
+    "profile": "synthetic",
+    "gpus": 1,
+    "rounds": 2,
+    "trials_per_round": 6,
+    "confirm": {"candidates": 1, "seeds": 1},
+}
 
 
 def start_search(stack: Stack, **changes: Any) -> str:
-    return str(stack.http.post("/searches", json=SPEC | changes).raise_for_status().json()["id"])
+    return str(stack.http.post("/experiments", json=SPEC | changes).raise_for_status().json()["id"])
 
 
 def messages(stack: Stack, experiment_id: str) -> list[str]:

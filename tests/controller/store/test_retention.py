@@ -104,10 +104,10 @@ def test_files_of_a_deleted_search_may_be_removed_and_those_of_an_unknown_one_ar
         experiments.delete_experiment(session, experiment_id)
     asked = [trial_id, "0unknown-000000"]
     with database.write() as session:
-        assert retention.find_unneeded_files(session, asked, days=1) == []
+        assert retention.find_removable_files(session, asked, days=1) == []
         session.execute(update(DeletedExperiment).values(deleted_at=now() - 2 * retention.DAY_SECONDS))
-        assert retention.find_unneeded_files(session, asked, days=1) == [trial_id]
+        assert retention.find_removable_files(session, asked, days=1) == [trial_id]
     dumped.seek(0)
     dumps.load(database, dumped, [])
     with database.read() as session:  # it is back, and with it its files are wanted as those of any other
-        assert retention.find_unneeded_files(session, asked, days=1) == []
+        assert retention.find_removable_files(session, asked, days=1) == []

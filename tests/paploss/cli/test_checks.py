@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from paploss.cli.failures import FAILED
 from paploss.cli.main import app
+from paploss.client.specs import SearchSpec
 
 NOWHERE = "127.0.0.1:9"
 SPEC = "{profile: synthetic, rounds: 1, trials_per_round: 2, confirm: {candidates: 1, seeds: 1}}"
@@ -74,6 +75,24 @@ def test_a_search_that_no_worker_takes_ends_with_what_is_in_the_way(check: Check
     result = check(str(tmp_path / "spec.yaml"), "--timeout-seconds", "0.1")
     assert result.exit_code == FAILED
     assert "workers: the search did not end within 0.1 s: 0 workers live" in result.stderr
+
+
+def test_a_release_whose_workers_are_all_busy_is_not_blamed(
+    check: Check, controller: RunningController, tmp_path: Path
+) -> None:
+    with controller.client("admin") as client, controller.http("worker") as http:
+        search = client.create(SearchSpec(profile="synthetic", rounds=1, trials_per_round=2))
+        while not (queued := list(client.trials(search.id, state="queued"))):
+            pass
+        PlayedWorker(http).claim(queued[0].id)
+        (tmp_path / "spec.yaml").write_text(SPEC)
+        result = check(str(tmp_path / "spec.yaml"), "--timeout-seconds", "0.1", "--json")
+        assert result.exit_code == 0, result.stderr
+        assert "all 1 workers are busy with other trials" in result.stderr
+        assert '"search_ok": null' in result.stdout
+        states = {found.id: found.state for found in client.list_experiments()}
+        assert states.pop(search.id) == "running"
+        assert set(states.values()) == {"cancelled"}
 
 
 def test_a_search_through_a_worker_is_told(check: Check, controller: RunningController, tmp_path: Path) -> None:

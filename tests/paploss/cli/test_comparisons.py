@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from controllers import PlayedWorker, RunningController
-from rich.console import Console
 from stack import wait_until
 from typer.testing import CliRunner, Result
 
@@ -15,6 +14,7 @@ from paploss.cli.failures import BAD_INPUT, FAILED
 from paploss.cli.main import app
 from paploss.cli.specifications import read_comparison
 from paploss.cli.tables import comparison_table, rate_table
+from paploss.cli.terminal import make_console
 from paploss.client.comparison import Comparison, RateResult, find_axis
 from paploss.client.sync_client import Client
 from paploss.controller.experiments.comparison import Measured, compare
@@ -59,7 +59,7 @@ def report(profile: str = "faster-rcnn-tiny") -> Comparison:
 def test_every_example_is_a_comparison_of_losses_that_fit() -> None:
     assert len(EXAMPLES) >= 2
     for file in EXAMPLES:
-        assert read_comparison(file).kind == "compare"
+        assert read_comparison(file).kind == "comparison"
 
 
 def test_a_loss_may_come_from_a_file_beside_the_specification(spec_file: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_loss_may_come_from_a_file_beside_the_specification(spec_file: Path) -
         ("profile: retinanet-tiny\nlosses: [ce_l1]", "losses[CE + L1].loss.name: expected one of"),
         ("profile: retinanet-tiny\nlosses: [{file: none.json}]", "none.json: No such file"),
         ("profile: retinanet-tiny\nlosses: [{file: loss.json}, alrp, alrp]", "distinct labels"),
-        ("profile: retinanet-tiny\nkind: final", "kind: expected compare, got 'final'"),
+        ("profile: retinanet-tiny\nkind: final", "kind: Input should be 'comparison'"),
         ("profile: retinanet-tiny\nseed: 1", "seed: unknown key"),
     ],
 )
@@ -139,7 +139,7 @@ def test_detaching_needs_a_platform_that_stays(spec_file: Path, tmp_path: Path) 
 
 def test_the_tables_show_what_was_measured_and_nothing_else() -> None:
     shown = io.StringIO()
-    console = Console(width=120, file=shown)
+    console = make_console(width=120, file=shown)
     console.print(comparison_table(report()))
     console.print(rate_table(report()))
     lines = [" ".join(line.split()) for line in shown.getvalue().splitlines()]

@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 
+import cv2
+import numpy as np
 import pytest
 from rich.console import Console
 from stack import wait_until
@@ -59,7 +61,7 @@ def test_a_voc_data_set_is_converted_by_the_trainer(tmp_path):
     size = "<size><width>20</width><height>10</height></size>"
     text = f"<annotation>{size}<object><name>cell</name>{box}</object></annotation>"
     (tmp_path / "Annotations" / "a.xml").write_text(text)
-    (tmp_path / "JPEGImages" / "a.jpg").touch()
+    cv2.imwrite(str(tmp_path / "JPEGImages" / "a.jpg"), np.zeros((10, 20, 3), np.uint8))
     told = CliRunner().invoke(app, asked)
     file = tmp_path / "coco" / "train.json"
     assert told.output.splitlines() == [f"{file}: images 1, objects 1", "classes: cell"]

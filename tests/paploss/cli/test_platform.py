@@ -1,13 +1,17 @@
 """The embedded platform's folder: one holder, private keys, ports that are told apart from busy ones."""
 
 import json
+import os
 import socket
 import stat
 
 import pytest
 from sqlalchemy import text
 
-from paploss.cli.platform import PlatformError, find_running, run_platform, write_private
+from paploss.cli.address import find_running
+from paploss.cli.platform import PlatformError, prepare_database, run_platform
+from paploss.client import Client
+from paploss.controller.settings import Settings
 from paploss.controller.store import schema
 from paploss.controller.store.database import Database
 
@@ -58,13 +62,6 @@ def test_a_folder_of_a_newer_program_is_left_alone(tmp_path):
     assert not list((tmp_path / "keys").iterdir())
 
 
-def test_private_files_are_for_their_owner_alone(tmp_path):
-    write_private(tmp_path / "key", "secret")
-    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
-    assert (tmp_path / "key").read_text() == "secret"
-    assert [path.name for path in tmp_path.iterdir()] == ["key"]
-
-
 def test_a_running_platform_is_found_and_holds_its_folder_against_a_second_one(tmp_path):
     state = tmp_path / "state"
     with run_platform(state, None, 0) as platform:
@@ -84,12 +81,42 @@ def test_a_running_platform_is_found_and_holds_its_folder_against_a_second_one(t
     assert not any(child.running for child in platform.children)
 
 
-def test_keys_stay_the_same_over_restarts_and_lost_ones_are_made_anew(tmp_path):
-    state = tmp_path / "state"
+def test_keys_stay_the_same_and_lost_ones_are_made_anew(tmp_path):
+    (tmp_path / "keys").mkdir()
+    settings = Settings(state_dir=tmp_path, database_url="")
+    key, first_code = prepare_database(settings)
+    assert prepare_database(settings)[0] == key
+    assert prepare_database(settings)[1] != first_code
+    (tmp_path / "keys" / "admin").unlink()
+    assert prepare_database(settings)[0] != key
+
+
+@pytest.mark.parametrize("length", [0, 90], ids=["short", "longer than a socket's path"])
+def test_a_folder_may_have_any_name(tmp_path, length):
+    """Each holds its own database and finds its own Redis: its name is part of both addresses."""
+    state = tmp_path / f"100%25 why? #1 & ü+{'x' * length}"
     with run_platform(state, None, 0) as platform:
-        key = platform.address.key
-    with run_platform(state, None, 0) as platform:
-        assert platform.address.key == key
-    (state / "keys" / "admin").unlink()
-    with run_platform(state, None, 0) as platform:
-        assert platform.address.key != key
+        assert find_running(state) == platform.address
+    assert (state / "paploss.db").exists()
+    assert [path.name for path in tmp_path.iterdir()] == [state.name]
+
+
+def test_a_folder_whose_name_is_no_text_is_refused(tmp_path):
+    state = tmp_path / os.fsdecode(b"\xff")
+    with pytest.raises(PlatformError, match="expected a path in UTF-8"), run_platform(state, None, 0):
+        pass
+
+
+def test_proxies_of_the_environment_are_not_for_this_machine(tmp_path, monkeypatch):
+    for name, value in {
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "ALL_PROXY": "socks5://127.0.0.1:9",
+        "NO_PROXY": "fd00::/8",
+    }.items():
+        monkeypatch.setenv(name, value)
+        monkeypatch.delenv(name.lower(), raising=False)
+    with (
+        run_platform(tmp_path / "state", None, 0) as platform,
+        Client(platform.address.url, platform.address.key) as client,
+    ):
+        assert client.status().readiness.ready

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from paploss.cli.progress import SearchProgress, conclusion, duration, next_command, percent
+from paploss.cli.progress import SearchProgress, conclusion
+from paploss.cli.wording import duration, next_command, percent
 from paploss.client.models import Best, ExperimentDetail, RoundSummary, TrialSummary
 from paploss.client.specs import SearchSpec
 from paploss.jobs.presets import identity
@@ -21,14 +22,15 @@ def search(**changes: object) -> ExperimentDetail:
         "id": "s1", "name": "cells", "owner": "ann", "state": "running", "stage": "rounds", "reason": "",
         "profile": "synthetic", "gpus": 0, "priority": 0, "trials": {"running": 1, "succeeded": 8},
         "trials_planned": 20, "trials_final": 8, "best_ap": 0.315, "seconds_left": 75.0, "created_at": NOW,
-        "finished_at": None, "round": 1, "rounds": 2, "confirmed": False, "spec": SearchSpec(profile="synthetic"),
+        "finished_at": None, "round": 1, "rounds": 2, "confirmed": False, "kind": "search",
+        "spec": SearchSpec(profile="synthetic").model_dump(mode="json"), "results": [],
     }  # fmt: skip
     return ExperimentDetail.model_validate(given | changes)
 
 
 def closed_round(number: int) -> RoundSummary:
     return RoundSummary(
-        number=number, mu=[0.5], sigma=0.2, proposed=8, mean_reward=0.25, best_reward=0.3, rewards=8,
+        number=number, centre=[0.5], spread=0.2, proposed=8, mean_reward=0.25, best_reward=0.3, rewards=8,
         created_at=NOW, closed_at=NOW,
     )  # fmt: skip
 

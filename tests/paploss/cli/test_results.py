@@ -1,4 +1,4 @@
-"""What a found loss is taken away as, from a controller that runs."""
+"""Exports of a found loss, from a controller that runs."""
 
 import ast
 import json

@@ -7,7 +7,8 @@ from typing import TypeVar
 import pytest
 from controllers import PlayedWorker, RunningController
 
-from paploss.client.async_client import PAGE, ApiError, AsyncClient
+from paploss.client.async_client import ApiError, AsyncClient
+from paploss.client.async_session import PAGE
 from paploss.client.models import ExperimentSummary
 from paploss.client.specs import SearchSpec, TrainingSpec
 from paploss.client.sync_client import Client

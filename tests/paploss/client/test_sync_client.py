@@ -9,7 +9,8 @@ from controllers import PlayedWorker, RunningController
 from paploss.client.loss_choice import LossChoice
 from paploss.client.models import ExperimentSummary
 from paploss.client.specs import SearchSpec, TrainingSpec
-from paploss.client.sync_client import PAGE, ApiError, Client, UnreachableError
+from paploss.client.sync_client import ApiError, Client, UnreachableError
+from paploss.client.sync_session import PAGE
 from paploss.controller.api.server import bind
 
 TWO_SEEDS = TrainingSpec(profile="synthetic", losses=(LossChoice(label="a", preset="identity"),), seeds=(0, 1))

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -30,7 +32,7 @@ def test_a_json_line_has_the_fields_of_process_and_record(record: logging.LogRec
 
 
 def test_a_text_line_ends_with_the_fields(record: logging.LogRecord) -> None:
-    assert TextLines().format(record).endswith("WARNING worker.attempt: lost it trial=s-1 search=s")
+    assert TextLines().format(record).endswith("WARNING paploss.worker.attempt: lost it trial=s-1 search=s")
 
 
 @pytest.mark.parametrize("formatter", [TextLines(), JsonLines({})], ids=["text", "json"])
@@ -46,12 +48,38 @@ def test_an_exception_is_told_in_full(formatter: logging.Formatter, record: logg
 
 def test_a_program_logs_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, hooks = root.handlers[:], root.level, (sys.excepthook, threading.excepthook)
     try:
         start_logging("info", "json", worker="w1")
         logging.getLogger("x").info("hello", extra={"trial": "t"})
         logging.getLogger("x").debug("not this")
     finally:
         root.handlers[:], root.level = handlers, level
+        sys.excepthook, threading.excepthook = hooks
+        logging.captureWarnings(False)
     (line,) = map(json.loads, capsys.readouterr().err.splitlines())
     assert (line["message"], line["worker"], line["trial"]) == ("hello", "w1", "t")
+
+
+def test_every_line_of_a_program_is_json_whoever_writes_it() -> None:
+    """Warnings, exceptions that nothing catches, also of threads; of alembic only the migrations that it runs."""
+    script = """
+import logging, threading, warnings
+from paploss.jobs.logs import start_logging
+start_logging("info", "json")
+warnings.warn("old")
+logging.getLogger("alembic.runtime.migration").info("Context impl SQLiteImpl.")
+logging.getLogger("alembic.runtime.migration").info("Running upgrade 1 -> 2")
+thread = threading.Thread(target=lambda: 1 / 0)
+thread.start(); thread.join()
+raise ValueError("the end")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["level"] for line in lines] == ["warning", "info", "critical", "critical"]
+    assert lines[1]["message"] == "Running upgrade 1 -> 2"
+    assert [line["exception"].rpartition("\n")[2] for line in lines[2:]] == [
+        "ZeroDivisionError: division by zero",
+        "ValueError: the end",
+    ]

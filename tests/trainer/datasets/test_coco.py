@@ -119,8 +119,8 @@ def test_a_box_that_is_not_finite_names_file_and_annotation(tmp_path, box):
         ({"annotations": [{"id": 5, "image_id": 8, "category_id": 3}]}, r"annotations\[0\]: expected .* key 'bbox'"),
         ({"images": [7]}, r"images\[0\]: expected an object with a key 'id'"),
         (
-            {"images": [{"id": "7", "file_name": "a.jpg", "width": 5, "height": 5}]},
-            r"images\[0\]\.id: expected a whole number, got '7'",
+            {"images": [{"id": 7.5, "file_name": "a.jpg", "width": 5, "height": 5}]},
+            r"images\[0\]\.id: expected a whole number or a text, got 7.5",
         ),
         (
             {"images": [{"id": 7, "file_name": 7, "width": 5, "height": 5}]},
@@ -128,11 +128,10 @@ def test_a_box_that_is_not_finite_names_file_and_annotation(tmp_path, box):
         ),
         (
             {"annotations": [{"image_id": [7], "category_id": 3, "bbox": [0, 0, 1, 1]}]},
-            r"annotations\[0\]\.image_id: expected a whole number, got \[7\]",
+            r"annotations\[0\]\.image_id: expected a whole number or a text, got \[7\]",
         ),
         ({"categories": [{"id": 3, "name": None}]}, r"categories\[0\]\.name: expected a text, got None"),
         ({"annotations": [{**boxes([0, 0, 1, 1])[0], "iscrowd": None}]}, "annotation 40: iscrowd: expected 0 or 1"),
-        ({"annotations": [{**boxes([0, 0, 1, 1])[0], "area": float("nan")}]}, "annotation 40: area: expected a finite"),
     ],
 )
 def test_malformed_files_are_named(tmp_path, changes, message):

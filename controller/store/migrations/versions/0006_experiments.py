@@ -17,6 +17,7 @@ def upgrade() -> None:
     op.add_column("searches", sa.Column("planned", sa.Integer()))
     op.add_column("trials", sa.Column("plan", sa.JSON()))
     op.add_column("trials", sa.Column("derived_from", sa.String(64)))
+    op.add_column("attempts", sa.Column("warnings", sa.JSON()))
     with op.batch_alter_table("rounds") as rounds:
         rounds.add_column(sa.Column("state", sa.JSON()))
         rounds.alter_column("mu", existing_type=sa.JSON(), nullable=True)

@@ -44,7 +44,7 @@ def scrape(http: httpx.Client) -> dict[tuple[str, ...], float]:
 
 def test_an_empty_platform_has_every_metric(viewer: httpx.Client) -> None:
     samples = scrape(viewer)
-    assert samples["paploss_searches", "running"] == 0
+    assert samples["paploss_experiments", "running"] == 0
     assert samples["paploss_trials", "failed"] == 0
     assert samples["paploss_queue_depth", "0"] == 0
     assert samples["paploss_oldest_lease_age_seconds",] == 0
@@ -59,7 +59,7 @@ def test_a_running_search_moves_the_numbers(viewer: httpx.Client, client: Client
     while len(queued := list(client.trials(experiment_id, state="queued"))) < 2:
         pass
     samples = scrape(viewer)
-    assert samples["paploss_searches", "running"] == 1
+    assert samples["paploss_experiments", "running"] == 1
     assert samples["paploss_queue_depth", "0"] == samples["paploss_trials", "queued"] == 2
     assert not any(name.startswith("paploss_search_best_reward") for name, *_ in samples)
 

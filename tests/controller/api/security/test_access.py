@@ -73,7 +73,7 @@ def test_whoever_may_not_ask_is_refused_before_the_body_is_read(controller: Runn
 
 
 def test_guesses_are_counted_whatever_their_body(sqlite_url: str, redis_url: str, tmp_path: Path) -> None:
-    with RunningController(sqlite_url, redis_url, tmp_path, stranger_requests_per_second=0.5) as controller:
+    with RunningController(sqlite_url, redis_url, tmp_path, anonymous_requests_per_second=0.5) as controller:
         with controller.http() as http:
             statuses = {http.post("/api/v1/experiments", content=b"{").status_code for _ in range(8)}
         assert statuses == {401, 429}

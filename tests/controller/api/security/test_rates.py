@@ -61,7 +61,7 @@ def test_who_guesses_keys_is_slowed_down_and_who_has_one_is_not(
     sqlite_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     with (
-        RunningController(sqlite_url, redis_url, tmp_path, stranger_requests_per_second=0.5) as controller,
+        RunningController(sqlite_url, redis_url, tmp_path, anonymous_requests_per_second=0.5) as controller,
         controller.http("user") as user,
     ):
         wrong = {"Authorization": "Bearer paploss_wrong"}

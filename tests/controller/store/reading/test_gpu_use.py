@@ -1,4 +1,4 @@
-"""What a search's GPUs did: hand-made intervals, and attempts that were taken away."""
+"""What a search's GPUs did: hand-made intervals, and attempts that were preempted."""
 
 from typing import Any
 

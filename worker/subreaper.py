@@ -1,23 +1,22 @@
-"""Stands between a worker and its trainer, so that no process of a training outlives its worker, however that dies.
+"""The subreaper between a worker and its trainer: no process of a training outlives its worker, however that dies.
 
-Run as a script, `python guard.py FD COMMAND...`, in a session of its own. FD is the read end of a pipe whose only
-write end the worker holds. The guard starts COMMAND and waits until
+Run as a script, `python subreaper.py FD COMMAND...`, in a session of its own. FD is the read end of a pipe whose only
+write end the worker holds. It starts COMMAND and waits until
 
-- COMMAND ends: what it left behind is killed, and the guard ends with the same status, or 128 + n where signal n ended
-  it, as a shell does;
+- COMMAND ends: what it left behind is killed, and the subreaper ends with the same status, or 128 + n where signal n
+  ended it, as a shell does;
 - SIGTERM comes: it is passed on to COMMAND alone, which deals with its own helpers (torchrun's ranks, data loaders);
 - the pipe closes, because the worker wants the training killed or is itself gone, even by kill -9: all is killed.
 
-Process groups do not hold a training together: torchrun starts each rank in a session of its own. The guard therefore
-is a subreaper (prctl(2)): a process that loses its parent becomes the guard's child, so killing its children until it
+Process groups do not hold a training together: torchrun starts each rank in a session of its own. A process that
+loses its parent becomes the subreaper's child (prctl(2)), so killing its children until it
 has none ends every descendant, and the kernel says when there is none left.
 
-If the guard itself is killed, the kernel kills COMMAND (parent-death signal), for its part a launcher's ranks
+If the subreaper itself is killed, the kernel kills COMMAND (parent-death signal), for its part a launcher's ranks
 (`trainer/launch.py`), and the worker kills the rest of the process group. Standard library only: it starts in some
 15 ms and holds 8 MB.
 """
 
-import ctypes
 import os
 import selectors
 import signal
@@ -25,9 +24,9 @@ import subprocess
 import sys
 import time
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
-_LIBC = ctypes.CDLL(None)
+# Run by its path, isolated and without site-packages: what it needs of the package is found beside it.
+sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+from paploss.processes import become_subreaper, ending_with_parent
 
 _KILL_SECONDS = 10.0
 """A process that outlives SIGKILL for so long hangs in the kernel, in a stuck driver say, where nobody can end it."""
@@ -35,15 +34,14 @@ _LOOK_SECONDS = 0.01
 
 
 def run(lifeline_fd: int, command: list[str]) -> int:
-    """Run `command` for as long as the lifeline is open; returns its status as `subprocess` gives it."""
+    """ExperimentSummary `command` for as long as the lifeline is open; returns its status as `subprocess` gives it."""
     signals_fd, wakeup_fd = os.pipe()
     os.set_blocking(wakeup_fd, False)
     signal.set_wakeup_fd(wakeup_fd)
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, lambda *_: None)  # they arrive as bytes in the pipe, none is lost before the loop runs
-    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    guard_pid = os.getpid()
-    child = subprocess.Popen(command, preexec_fn=lambda: _die_with(guard_pid))  # noqa: PLW1509 (there is one thread)
+    become_subreaper()
+    child = subprocess.Popen(command, preexec_fn=ending_with_parent(signal.SIGKILL))  # noqa: PLW1509 (one thread)
     with selectors.DefaultSelector() as selector:
         selector.register(signals_fd, selectors.EVENT_READ)
         selector.register(lifeline_fd, selectors.EVENT_READ)
@@ -57,12 +55,6 @@ def run(lifeline_fd: int, command: list[str]) -> int:
                     child.terminate()
     _kill_descendants()
     return child.returncode
-
-
-def _die_with(guard_pid: int) -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != guard_pid:  # the guard died before the line above took hold
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _kill_descendants() -> None:

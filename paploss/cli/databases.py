@@ -1,0 +1,88 @@
+"""The controller's own database, for commands that use it without HTTP; and `paploss migrate`."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError
+
+from paploss.cli.connection import JsonOption
+from paploss.cli.failures import BAD_INPUT, FAILED, CommandError
+from paploss.cli.output import tell
+from paploss.controller.settings import Settings
+from paploss.controller.store import schema
+from paploss.controller.store.database import Database
+from paploss.controller.store.errors import SchemaError
+
+
+def migrate(as_json: JsonOption = False) -> None:
+    """Bring the database of PAPLOSS_DATABASE_URL to this program's schema; repeating it is harmless."""
+    with open_database():
+        tell(as_json, {"up_to_date": True}, "the database is up to date")
+
+
+@contextmanager
+def open_database() -> Iterator[Database]:
+    """The database of the environment, up to date.
+
+    Raises:
+        CommandError: it cannot be reached, is newer than this program, or is a SQLite file that a controller has open.
+    """
+    settings = read_settings()
+    with hold_database(settings):
+        database = Database(settings.resolved_database_url)
+        try:
+            schema.upgrade(database)
+            yield database
+        except SchemaError as error:
+            raise CommandError(str(error), FAILED) from None
+        except DatabaseError as error:
+            raise CommandError(f"PAPLOSS_DATABASE_URL: the database cannot be used: {error.orig}", FAILED) from None
+        finally:
+            database.close()
+
+
+@contextmanager
+def hold_database(settings: Settings) -> Iterator[None]:
+    """Be the one process that opens a SQLite file; nothing to hold for a database server.
+
+    Raises:
+        CommandError: another process is.
+    """
+    try:
+        path = make_url(settings.resolved_database_url)
+    except ArgumentError:
+        message = "PAPLOSS_DATABASE_URL: expected a URL such as postgresql://user@host/name or sqlite:///file.db"
+        raise CommandError(message, BAD_INPUT) from None
+    if path.get_backend_name() != "sqlite" or not path.database:
+        yield
+        return
+    lock_file = Path(f"{path.database}.lock")
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    with lock_file.open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CommandError(
+                f"{path.database}: a controller has this database open; use it over HTTP", FAILED
+            ) from None
+        yield
+
+
+def read_settings(**given: object) -> Settings:
+    """The operator's settings, with options that were `given`.
+
+    Raises:
+        CommandError: names the variable at fault.
+    """
+    try:
+        return Settings.model_validate({name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        faults = [
+            f"PAPLOSS_{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors()
+        ]
+        raise CommandError("\n".join(faults), BAD_INPUT) from None

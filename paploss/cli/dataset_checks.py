@@ -1,0 +1,78 @@
+"""Checks of data sets, which the trainer makes in a child process; and the check before a search or a comparison."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from paploss.cli.failures import BAD_INPUT, CommandError
+from paploss.client.specs import Request, SearchSpec
+from paploss.jobs.dataset_report import DatasetReport, ReportedFinding
+from paploss.jobs.spec import DatasetSpec
+
+NoCheckOption = Annotated[bool, typer.Option("--no-check", help="Do not read every image before the first step.")]
+MOST_EXAMPLES = 20
+_STYLES = {"error": "bold red", "warning": "yellow"}
+
+
+def run_check(arguments: Sequence[str]) -> DatasetReport:
+    """ExperimentSummary `python -m paploss.trainer check` with `arguments`.
+
+    Raises:
+        CommandError: what is asked for is not there.
+    """
+    command = [sys.executable, "-m", "paploss.trainer", "check", *arguments]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if done.returncode:
+        # Before the message, libraries for images may have said things of their own.
+        _, _, message = done.stderr.decode(errors="replace").rpartition("error: ")
+        raise CommandError(message.strip(), BAD_INPUT)
+    return DatasetReport.model_validate_json(done.stdout)
+
+
+def without_checks(dataset: DatasetSpec) -> DatasetSpec:
+    """The data set for jobs that do not read all images first."""
+    return dataset.model_copy(update={"check_files": False})
+
+
+def check_first(request: Request, console: Console) -> None:
+    """Check the data set of a search or a comparison on this machine, if it is on this machine; show its warnings.
+
+    Raises:
+        CommandError: there are errors; all are in the message.
+    """
+    dataset = request.dataset
+    if request.profile == "synthetic" or not dataset.root or not Path(dataset.root).is_dir():
+        return
+    if isinstance(request, SearchSpec):
+        dataset = dataset.model_copy(update={"test": None})  # a search does not touch it
+    arguments = ["--dataset", dataset.model_dump_json(), "--profile", request.profile]
+    if request.overrides.image_size_px:
+        arguments += ["--image-size", str(request.overrides.image_size_px)]
+    with console.status("checking the data set ..."):
+        report = run_check([*arguments, *([] if dataset.check_files else ["--no-check"])])
+    errors = [finding for finding in report.findings if finding.level == "error"]
+    if errors:
+        raise CommandError("\n".join(_describe(finding).plain.removeprefix("error: ") for finding in errors), BAD_INPUT)
+    for finding in report.findings:
+        show_finding(finding, console, most_examples=3)
+
+
+def show_finding(finding: ReportedFinding, console: Console, most_examples: int = MOST_EXAMPLES) -> None:
+    """Print a finding with its first examples; nothing in it is read as markup."""
+    console.print(_describe(finding, most_examples), soft_wrap=True)
+
+
+def _describe(finding: ReportedFinding, most_examples: int = MOST_EXAMPLES) -> Text:
+    text = Text.assemble((f"{finding.level}: ", _STYLES[finding.level]), finding.summary)
+    shown = finding.examples[:most_examples]
+    for example in shown:
+        text.append(f"\n  {example}", style="dim" if finding.level == "warning" else "")
+    if shown and finding.count > len(shown):
+        text.append(f"\n  ... and {finding.count - len(shown)} more", style="dim")
+    return text

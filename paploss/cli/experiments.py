@@ -1,0 +1,93 @@
+"""Commands about one experiment: show, pause, resume, cancel."""
+
+from typing import Annotated
+
+import typer
+
+from paploss.cli.connection import (
+    DEFAULT_STATE,
+    IdArgument,
+    JsonOption,
+    KeyFileOption,
+    StateOption,
+    UrlOption,
+    connect,
+)
+from paploss.cli.output import echo_json
+from paploss.cli.progress import FINAL_STATES, conclusion, rounds_table
+from paploss.cli.terminal import make_console
+from paploss.cli.watching import results_table, watch_search, watch_trainings
+from paploss.cli.wording import tell_state
+
+
+def show(
+    experiment_id: IdArgument,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it until it has ended.")] = False,
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """One search with its rounds and its best loss, or one comparison or training with its results."""
+    console = make_console(stderr=as_json)
+    with connect(state, url, key_file) as client:
+        found = client.get_experiment(experiment_id)
+        if found.kind != "search":
+            if watch:
+                found = watch_trainings(client, experiment_id, console)
+            if as_json:
+                echo_json(found)
+            elif not watch:
+                console.print(f"{found.id} {found.name}: {found.state} {found.reason}")
+                console.print(results_table(found))
+            return
+        if watch and found.state not in FINAL_STATES:
+            found = watch_search(client, experiment_id, console)
+        rounds = [row for row in client.rounds(experiment_id) if row.closed_at is not None]
+        best = client.best(experiment_id) if found.best_ap is not None else None
+    if as_json:
+        content = {"search": found, "rounds": rounds, "best": best}
+        echo_json(content)
+        return
+    done = f"{found.trials_final} of {found.trials_planned} trials done"
+    console.print(f"{found.id} {found.name}: {found.state}, {found.stage}, {done} {found.reason}")
+    console.print(rounds_table(rounds))
+    for line in conclusion(best) if best else ():
+        console.print(line)
+
+
+def pause(
+    experiment_id: IdArgument,
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Stop starting trials; running ones leave a checkpoint."""
+    with connect(state, url, key_file) as client:
+        tell_state(client.pause(experiment_id), as_json)
+
+
+def resume(
+    experiment_id: IdArgument,
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Go on after a pause."""
+    with connect(state, url, key_file) as client:
+        tell_state(client.resume(experiment_id), as_json)
+
+
+def cancel(
+    experiment_id: IdArgument,
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """End an experiment and all its open trials, for good."""
+    with connect(state, url, key_file) as client:
+        tell_state(client.cancel(experiment_id), as_json)

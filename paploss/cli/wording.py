@@ -1,0 +1,53 @@
+"""How figures, times and commands are written for people."""
+
+import shlex
+import shutil
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from paploss.cli.output import tell
+
+if TYPE_CHECKING:
+    from paploss.client.models import ExperimentSummary
+
+TIME_ZONE = "UTC"
+"""Of every time that is shown; tables say it in the column's head."""
+
+
+def percent(ap: float | None) -> str:
+    """An AP as people read it: percent, one digit."""
+    return "–" if ap is None else f"{100 * ap:.1f}"
+
+
+def moment(time: datetime | str | None) -> str:
+    """A time, or its ISO 8601 text, to the minute in UTC; empty for none."""
+    if not time:
+        return ""
+    known = datetime.fromisoformat(time) if isinstance(time, str) else time
+    return f"{known.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time span in at most two units."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def next_command(*words: object) -> str:
+    """A command of ours to type next; where the shell does not find the program, with the path to it."""
+    program = Path("paploss") if shutil.which("paploss") else Path(sys.executable).with_name("paploss")
+    if program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    return shlex.join(map(str, (program, *words)))
+
+
+def tell_state(found: "ExperimentSummary", as_json: bool) -> None:
+    """Print the state of an experiment."""
+    tell(as_json, found, f"{found.id} is {found.state}")

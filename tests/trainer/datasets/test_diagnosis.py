@@ -1,0 +1,124 @@
+"""The check of a data set without a job, and the page about it."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from paploss.jobs.spec import DatasetSpec, Split
+from paploss.trainer.datasets.diagnosis import Detector, diagnose
+from paploss.trainer.datasets.report_page import write_page
+from paploss.trainer.errors import UserError
+
+NASTY = "</script><b>[/x] & 'cells'\""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three images for training and one for validation; classes of ids 2 and 2^70, the latter's name is markup."""
+    generator = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    for part, numbers in (("train", (1, 2, 3)), ("val", (4,))):
+        for number in numbers:
+            pixels = generator.integers(0, 255, (100, 200, 3), dtype=np.uint8)
+            cv2.imwrite(str(tmp_path / "images" / f"{number}.jpg"), pixels)
+        boxes = [([10, 10, 20, 20], 2, 0), ([50, 20, 60, 50], 2**70, 0), ([20, 5, 120, 90], 2, 0), ([0, 0, 3, 9], 2, 1)]
+        content = {
+            "images": [{"id": one, "file_name": f"{one}.jpg", "width": 200, "height": 100} for one in numbers],
+            "annotations": [
+                {"image_id": one, "category_id": category, "bbox": box, "iscrowd": crowd}
+                for one in numbers
+                for box, category, crowd in boxes
+            ],
+            "categories": [{"id": 2**70, "name": NASTY}, {"id": 2, "name": "disc"}],
+        }
+        (tmp_path / f"{part}.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def test_a_folder_in_numbers(root):
+    report = diagnose(root, detector=Detector("retinanet-tiny")).report
+    assert (report.layout, report.profile, report.verdict) == ("COCO", "retinanet-tiny", "warnings")
+    train, val = report.splits
+    assert (train.name, train.images, train.objects, train.crowds, train.images_without_objects) == (
+        "train",
+        3,
+        9,
+        3,
+        0,
+    )
+    assert train.box_sizes.model_dump() == {"small": 3, "medium": 3, "large": 3}
+    assert (train.unseen, train.tiny, train.clipped, train.empty, train.duplicates) == (3, 0, 0, 0, 0)
+    assert train.formats == {"JPEG RGB": 3}
+    assert train.smallest_image == train.median_image == train.largest_image == (200, 100)
+    assert val.images == 1
+    nasty, disc = report.classes
+    assert (nasty.id, nasty.key, nasty.objects, nasty.images) == (
+        2**70,
+        NASTY,
+        {"train": 3, "val": 1},
+        {"train": 3, "val": 1},
+    )
+    assert (disc.objects, disc.images) == ({"train": 6, "val": 2}, {"train": 3, "val": 1})
+    assert report.side_histogram["val"] == {16: 1, 32: 1, 64: 1}
+    assert json.loads(report.model_dump_json())["classes"][0]["id"] == 2**70
+
+
+def test_a_file_and_a_specification_are_taken_too(root):
+    assert [split.name for split in diagnose(root / "train.json").report.splits] == ["train"]
+    parts = {part: Split(annotations=f"{part}.json", images="images") for part in ("train", "val")}
+    report = diagnose(DatasetSpec(name="cells", root=str(root), **parts)).report
+    assert [split.name for split in report.splits] == ["train", "val"]
+    gone = Split(annotations="test.json", images="images")
+    report = diagnose(DatasetSpec(name="cells", root=str(root), **parts, test=gone)).report
+    assert report.verdict == "warnings"
+    assert "test.json: cannot be read" in report.findings[0].summary
+
+
+def test_what_is_wrong_is_in_the_report_and_what_is_not_there_is_raised(root):
+    (root / "images" / "2.jpg").write_bytes(b"")
+    report = diagnose(root).report
+    assert report.verdict == "errors"
+    assert report.findings[0].level == "error"
+    assert report.findings[0].examples == (f"{root}/images/2.jpg: cannot be read as an image: it is empty",)
+    assert diagnose(root, files=False).report.verdict == "ok"
+    (root / "train.json").write_text("{")
+    (root / "val.json").unlink()
+    assert diagnose(root).report.verdict == "errors"
+    with pytest.raises(UserError, match="none: no such file or folder"):
+        diagnose(root / "none")
+    with pytest.raises(UserError, match="profile: expected one of"):
+        diagnose(_sound(root), detector=Detector("none"))
+
+
+def _sound(root: Path) -> Path:
+    image = {"id": 1, "file_name": "1.jpg", "width": 200, "height": 100}
+    box = {"image_id": 1, "category_id": 1, "bbox": [1, 1, 50, 50]}
+    content = {"images": [image], "annotations": [box], "categories": [{"id": 1, "name": "disc"}]}
+    (root / "train.json").write_text(json.dumps(content))
+    return root
+
+
+def test_the_page_stands_alone_and_escapes_what_comes_from_files(root, tmp_path):
+    found = diagnose(root)
+    write_page(found.report, found.splits, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert NASTY not in text
+    assert "&lt;/script&gt;&lt;b&gt;[/x] &amp; &#x27;cells&#x27;&quot;" in text
+    assert text.count("<figure>") == 4
+    assert text.count("data:image/jpeg;base64,") == 4
+    assert text.count("stroke-dasharray") == 4
+    assert "http" not in text.replace("http-equiv", "")
+
+
+def test_a_page_of_what_cannot_be_read_has_the_errors(root, tmp_path):
+    for name in ("train.json", "val.json"):
+        (root / name).write_text('{"images": [], "categories": [], "annotations": []}')
+    (root / "images" / "1.jpg").write_bytes(b"")
+    found = diagnose(root)
+    write_page(found.report, found.splits, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "cannot be trained on" in text
+    assert "expected at least one image" in text

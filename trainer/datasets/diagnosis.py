@@ -1,0 +1,144 @@
+"""Checking a data set on its own, without a job: in any layout that is known, or as a specification describes it."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from paploss.jobs.dataset_report import DatasetReport
+from paploss.jobs.losses import APL1
+from paploss.jobs.spec import DatasetSpec, JobSpec, Overrides
+from paploss.trainer.datasets.check import FactsBySplit, check_splits
+from paploss.trainer.datasets.coco import CocoSplit, checked_split, read_json
+from paploss.trainer.datasets.digits import embedded_digits
+from paploss.trainer.datasets.findings import Findings
+from paploss.trainer.datasets.layouts.coco_folders import CocoPart, find_coco, find_image_folder
+from paploss.trainer.datasets.layouts.labelled import LabelledSet
+from paploss.trainer.datasets.layouts.recognition import READERS, recognise
+from paploss.trainer.datasets.layouts.writing import as_coco
+from paploss.trainer.datasets.report import make_report
+from paploss.trainer.datasets.sources import read_splits, with_classes_of_train
+from paploss.trainer.datasets.visibility import Visibility, visibility_of
+from paploss.trainer.errors import UserError
+from paploss.trainer.profiles import recipe_of
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A report, and what it is about."""
+
+    report: DatasetReport
+    splits: dict[str, CocoSplit]
+    facts: FactsBySplit
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What objects have to be large enough for."""
+
+    profile: str
+    image_size_px: int | None = None
+    """In place of the profile's."""
+
+
+def diagnose(
+    target: Path | DatasetSpec,
+    *,
+    detector: Detector | None = None,
+    cache: Path | None = None,
+    data_cache: Path | None = None,
+    files: bool = True,
+) -> Diagnosis:
+    """Checks everything of a data set. What is wrong with it is in the report, not raised.
+
+    Args:
+        target: a folder, a COCO file, or what a specification says.
+        detector: says which objects are too small.
+        cache: folder for what was read of images.
+        data_cache: where the embedded data set is made on first use.
+        files: read the images.
+
+    Raises:
+        UserError: there is no such file or folder, or no such profile.
+    """
+    if isinstance(target, Path) and not target.exists():
+        raise UserError(f"{target}: no such file or folder")
+    findings = Findings()
+    name = str(target) if isinstance(target, Path) else f"{target.name} {target.root}".strip()
+    layout, visibility = "COCO", None
+    splits: dict[str, CocoSplit] = {}
+    facts: FactsBySplit = {}
+    try:
+        layout, splits = _read(target, findings, cache, data_cache)
+    except UserError as error:
+        findings.error("", str(error))
+    else:
+        visibility = _visibility(detector, splits) if detector and splits["train"].images else None
+        facts = check_splits(splits, findings, cache=cache, files=files, visibility=visibility)
+    report = make_report(name, layout, splits, facts, findings=findings, visibility=visibility)
+    return Diagnosis(report, splits, facts)
+
+
+def _read(
+    target: Path | DatasetSpec, findings: Findings, cache: Path | None, data_cache: Path | None
+) -> tuple[str, dict[str, CocoSplit]]:
+    """The layout, and the splits by name; the first is `train`."""
+    if isinstance(target, DatasetSpec):
+        if not target.root and data_cache is not None:
+            target = embedded_digits(data_cache)
+        names = ("train", "val", "test") if _can_test(target, findings) else ("train", "val")
+        return "COCO", read_splits(target, names, findings)
+    if target.is_file():
+        folder = find_image_folder(target.parent, target, read_json(target)["images"], target.stem)
+        parts = {"train": CocoPart(target, folder)}
+    else:
+        layout = recognise(target)
+        if layout != "coco":
+            data = READERS[layout](target, cache)
+            for note in data.notes:
+                findings.warning(target, note)
+            return data.layout, with_classes_of_train(_splits_of(data, target, findings), findings)
+        parts = find_coco(target)
+    if "train" not in parts:  # a test set by itself, for instance
+        parts = {"train": next(iter(parts.values())), **dict(list(parts.items())[1:])}
+    splits = {
+        name: checked_split(read_json(part.annotation_file), part.annotation_file, part.image_folder, findings)
+        for name, part in parts.items()
+    }
+    return "COCO", with_classes_of_train(splits, findings)
+
+
+def _can_test(dataset: DatasetSpec, findings: Findings) -> bool:
+    """Whether there is a test split; one that cannot be read stops no search."""
+    if dataset.test is None:
+        return False
+    try:
+        read_json(Path(dataset.root) / dataset.test.annotations)
+    except UserError as error:
+        findings.warning("", f"{error}; searches do without the test split")
+        return False
+    return True
+
+
+def _splits_of(data: LabelledSet, folder: Path, findings: Findings) -> dict[str, CocoSplit]:
+    """The parts of a data set in another layout as what they would be in COCO's."""
+    images = Path(os.path.commonpath([image.file.absolute().parent for image in data.images()]))
+    names = {image.file: image.file.absolute().relative_to(images).as_posix() for image in data.images()}
+    return {
+        name: checked_split(as_coco(part, data.classes, names), folder / name, images, findings)
+        for name, part in data.parts.items()
+    }
+
+
+def _visibility(detector: Detector, splits: dict[str, CocoSplit]) -> Visibility:
+    # Any loss that fits every profile does.
+    job = JobSpec(
+        trial_id="check",
+        profile=detector.profile,
+        loss=APL1(),
+        overrides=Overrides(image_size_px=detector.image_size_px),
+        dataset=DatasetSpec(),
+    )
+    train = splits["train"]
+    if not train.classes:
+        train = replace(train, categories=({"id": 1, "name": ""},))
+    return visibility_of(detector.profile, recipe_of(job, train))

@@ -1,0 +1,103 @@
+"""What is wrong with a data set: errors end a job, warnings do not; each has a count and examples."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from paploss.trainer.errors import UserError
+
+Level = Literal["error", "warning"]
+
+MOST_EXAMPLES = 20
+"""Of one finding, in an error's text and in a report."""
+MOST_IN_A_WARNING = 3
+MOST_WARNINGS, WARNING_LENGTH = 20, 500
+"""What a start event carries."""
+
+
+@dataclass
+class Finding:
+    """One kind of fault in one place."""
+
+    level: Level
+    place: str
+    """A file or folder, or the name of a split."""
+    sentence: str
+    """What is wrong; `{count}` in it stands for the number of cases."""
+    examples: list[str] = field(default_factory=list)
+    """The first MOST_EXAMPLES cases, each a sentence of its own with its file or id."""
+    count: int = 0
+
+    @property
+    def summary(self) -> str:
+        """Place, count and what is wrong."""
+        sentence = self.sentence.replace("{count}", str(self.count))
+        return f"{self.place}: {sentence}" if self.place else sentence
+
+    @property
+    def text(self) -> str:
+        """For people: of errors every example has its line, of warnings the first few are in brackets."""
+        if self.level == "warning":
+            shown = ", ".join(self.examples[:MOST_IN_A_WARNING])
+            more = ", ..." if shown and self.count > MOST_IN_A_WARNING else ""
+            return f"{self.summary} ({shown}{more})" if shown else self.summary
+        if self.count == 1 and self.examples and "{count}" in self.sentence:  # the example says it all
+            return f"{self.place}: {self.examples[0]}" if self.place else self.examples[0]
+        left_out = self.count - len(self.examples)
+        more_lines = [f"  ... and {left_out} more"] if self.examples and left_out else []
+        return "\n".join([self.summary, *(f"  {example}" for example in self.examples), *more_lines])
+
+
+class Findings:
+    """A collection that groups like faults."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[Level, str, str], Finding] = {}
+        self._told: set[tuple[str, str]] = set()
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(sorted(self._found.values(), key=lambda finding: finding.level))
+
+    def error(self, place: object, sentence: str, example: str = "") -> None:
+        """One case of what ends a job."""
+        self._add("error", place, sentence, example)
+
+    def error_once(self, place: object, sentence: str, example: str) -> None:
+        """The same for a case that may come more than once, as an image that is in two splits."""
+        if (str(place), example) not in self._told:
+            self._told.add((str(place), example))
+            self.error(place, sentence, example)
+
+    def warning(self, place: object, sentence: str, example: str = "") -> None:
+        """One case of what may be meant."""
+        self._add("warning", place, sentence, example)
+
+    def _add(self, level: Level, place: object, sentence: str, example: str) -> None:
+        finding = self._found.setdefault((level, str(place), sentence), Finding(level, str(place), sentence))
+        finding.count += 1
+        if example and len(finding.examples) < MOST_EXAMPLES:
+            finding.examples.append(example)
+
+    def count(self, place: object, sentence: str) -> int:
+        """How many cases of a warning there are."""
+        found = self._found.get(("warning", str(place), sentence))
+        return found.count if found else 0
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether a job on this data must not start."""
+        return any(finding.level == "error" for finding in self._found.values())
+
+    def raise_errors(self) -> None:
+        """Raises:
+        UserError: there are errors; its message has them all.
+        """
+        if self.has_errors:
+            raise UserError("\n".join(finding.text for finding in self if finding.level == "error"))
+
+    def warnings(self) -> tuple[str, ...]:
+        """The warnings as a start event carries them: at most MOST_WARNINGS, none longer than WARNING_LENGTH."""
+        texts = [finding.text for finding in self if finding.level == "warning"]
+        if len(texts) > MOST_WARNINGS:
+            texts = [*texts[: MOST_WARNINGS - 1], f"{len(texts) - MOST_WARNINGS + 1} more warnings: paploss doctor"]
+        return tuple(text if len(text) <= WARNING_LENGTH else f"{text[: WARNING_LENGTH - 4]} ..." for text in texts)

@@ -1,0 +1,141 @@
+"""COCO in the folders of COCO itself and of the tools that export it.
+
+annotations/instances_PART2017.json, PART2017/      COCO
+annotations/instances_default.json, images/         CVAT
+PART/_annotations.coco.json beside the images       Roboflow
+result.json, images/                                Label Studio
+labels.json, data/                                  FiftyOne
+PART.json, images/                                  this program
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from paploss.jobs.spec import Split
+from paploss.trainer.datasets.check import match_categories
+from paploss.trainer.datasets.coco import CocoSplit, Json, checked_split, read_json
+from paploss.trainer.datasets.findings import Findings
+from paploss.trainer.datasets.layouts.labelled import (
+    PARTS,
+    LabelledImage,
+    LabelledObject,
+    LabelledSet,
+    part_of,
+)
+from paploss.trainer.errors import UserError
+
+FIRST = 20
+"""So many images are looked for to find out in which folder they lie."""
+DEEPEST = 3
+
+
+@dataclass(frozen=True)
+class CocoPart:
+    """One annotation file with its images."""
+
+    annotation_file: Path
+    image_folder: Path
+
+    def split_below(self, root: Path) -> Split:
+        """As a specification names it."""
+        return Split(
+            annotations=self.annotation_file.relative_to(root).as_posix(),
+            images=self.image_folder.relative_to(root).as_posix(),
+        )
+
+
+def find_coco(folder: Path) -> dict[str, CocoPart]:
+    """The annotation files below `folder` by part; none where it is in another layout.
+
+    Raises:
+        UserError: several files claim a part, or the images of one are not to be found.
+    """
+    contents: dict[Path, Json] = {}
+    for file in sorted(folder.rglob("*.json")):
+        inside = file.relative_to(folder)
+        if len(inside.parts) > DEEPEST or file.name.startswith("."):
+            continue
+        try:
+            content = json.loads(file.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            continue
+        if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in ("images", "categories")):
+            contents[file] = content
+    claims: dict[str, list[Path]] = {}
+    for file in contents:
+        part = part_of(file.stem) or part_of(file.relative_to(folder).parent.name) or "train"
+        claims.setdefault(part, []).append(file)
+    parts = {}
+    for part in (part for part in PARTS if part in claims):
+        nearest = min(len(file.parts) for file in claims[part])  # deeper lies what was made of it
+        file = _choose([file for file in claims[part] if len(file.parts) == nearest], part)
+        parts[part] = CocoPart(file, find_image_folder(folder, file, contents[file]["images"], part))
+    return parts
+
+
+def _choose(files: list[Path], part: str) -> Path:
+    """The file of a part among several: not what `paploss split` made, and COCO's boxes rather than its captions."""
+    original = [file for file in files if not file.name.startswith("search_")] or files
+    boxes = [file for file in original if file.name.startswith("instances")] or original
+    if len(boxes) > 1:
+        names = ", ".join(str(file) for file in boxes[:5])
+        raise UserError(f"{boxes[0].parent}: several files may be of the part {part!r}, name one: {names}")
+    return boxes[0]
+
+
+def find_image_folder(root: Path, file: Path, images: list[Json], part: str) -> Path:
+    """The folder that the file names of a COCO file begin from.
+
+    Raises:
+        UserError: in no folder that may be meant there is an image of these names.
+    """
+    names = [str(image.get("file_name", "")).replace("\\", "/") for image in images[:FIRST] if isinstance(image, dict)]
+    stem = file.stem.removeprefix("instances_")
+    likely = (
+        *(file.parent / name for name in (stem, part, "")),
+        *(root / name for name in (stem, part, "images", f"images/{stem}", f"images/{part}", "data", "img", "")),
+        *(file.parent / name for name in ("images", "data")),
+        *(path for path in sorted(root.iterdir()) if path.is_dir()),
+    )
+    best = max(likely, key=lambda place: sum((place / name).is_file() for name in names if name))
+    if names and not any((best / name).is_file() for name in names if name):
+        raise UserError(f"{file}: its images are not to be found below {root}, for example {names[0]!r}")
+    return best
+
+
+def read_coco(parts: dict[str, CocoPart]) -> LabelledSet:
+    """A COCO data set that `find_coco` has found, as what `write_coco` takes.
+
+    Raises:
+        UserError: a file is not COCO's, or the parts have different categories.
+    """
+    findings = Findings()
+    splits = {
+        name: checked_split(read_json(part.annotation_file), part.annotation_file, part.image_folder, findings)
+        for name, part in parts.items()
+    }
+    first, *others = splits.values()
+    for split in others:
+        match_categories(split, first, findings)
+    findings.raise_errors()
+    return LabelledSet(
+        "COCO",
+        {name: _labelled(split, first) for name, split in splits.items()},
+        first.classes,
+        notes=findings.warnings(),
+    )
+
+
+def _labelled(split: CocoSplit, first: CocoSplit) -> list[LabelledImage]:
+    labels = first.labels
+    objects: dict[int, list[LabelledObject]] = {image["id"]: [] for image in split.images}
+    for one in split.annotations:
+        label, crowd = labels[one["category_id"]], bool(one["iscrowd"])
+        objects[one["image_id"]].append(LabelledObject(label, tuple(one["bbox"]), crowd, one["area"]))
+    return [
+        LabelledImage(
+            split.image_folder / image["file_name"], image["width"], image["height"], tuple(objects[image["id"]])
+        )
+        for image in split.images
+    ]

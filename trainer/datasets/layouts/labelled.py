@@ -1,0 +1,90 @@
+"""A data set in whatever layout, read: images with their objects, by part."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from paploss.trainer.datasets.image_files import IMAGE_SUFFIXES, ImageFacts, read_images
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class LabelledObject:
+    """One object; its box as COCO has it, in pixels."""
+
+    label: int
+    """Position of its class in the data set's."""
+    box: tuple[float, float, float, float]
+    crowd: bool = False
+    area: float | None = None
+    """Of its outline, in px^2, where that is known."""
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """One image with its objects."""
+
+    file: Path
+    width: int
+    height: int
+    objects: tuple[LabelledObject, ...]
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """A data set that was read."""
+
+    layout: str
+    """For people, e.g. "Pascal VOC"."""
+    parts: dict[str, list[LabelledImage]]
+    """Of PARTS, those that there are."""
+    classes: tuple[str, ...]
+    """By label."""
+    empty_boxes: int = 0
+    """Left out: without an area there is nothing to find."""
+    notes: tuple[str, ...] = field(default=())
+    """What was not as expected, in sentences."""
+
+    def images(self) -> Iterator[LabelledImage]:
+        """Of all parts."""
+        for part in self.parts.values():
+            yield from part
+
+
+def part_of(name: str) -> str | None:
+    """Which part a file or folder of this name belongs to: `instances_train2017` to train, `valid` to val."""
+    lowered = name.lower()
+    found = [part for part, words in _WORDS.items() if any(word in lowered for word in words)]
+    return found[0] if len(found) == 1 else None
+
+
+_WORDS = {"train": ("train",), "val": ("val", "dev"), "test": ("test",)}
+
+
+class ImageIndex:
+    """Images in folders by name without suffix; what labelling tools and macOS leave beside them is none."""
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, dict[str, list[Path]]] = {}
+
+    def find(self, folder: Path, stem: str) -> list[Path]:
+        """Those named `stem` in `folder`; none where there is no such folder."""
+        if folder not in self._folders:
+            images: dict[str, list[Path]] = {}
+            for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+                if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("._"):
+                    images.setdefault(file.stem, []).append(file)
+            self._folders[folder] = images
+        return self._folders[folder].get(stem, [])
+
+
+def facts_of(files: list[Path], cache: Path | None) -> dict[Path, ImageFacts]:
+    """What is known of image files, by path; see `read_images`."""
+    by_folder: dict[Path, list[str]] = {}
+    for file in dict.fromkeys(files):
+        by_folder.setdefault(file.parent, []).append(file.name)
+    facts: dict[Path, ImageFacts] = {}
+    for folder, names in by_folder.items():
+        facts |= {folder / name: one for name, one in zip(names, read_images(folder, names, cache), strict=True)}
+    return facts

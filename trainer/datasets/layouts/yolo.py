@@ -1,0 +1,261 @@
+"""YOLO: a text file for each image, a line for each object: `class x y width height`, the box by its centre and size,
+as parts of the image.
+
+    data.yaml (Ultralytics, Roboflow)           path, train, val, test: folders or lists of images; names
+    obj.data (darknet, CVAT)                    train, valid: lists of images; names: a file
+    classes.txt or obj.names (LabelImg, Label Studio)   names; images and texts side by side, or images/ and labels/
+
+The text of an image lies beside it, or in a folder `labels` in place of `images`. An image without one shows nothing.
+Polygons become the boxes around them.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from paploss.trainer.datasets.findings import Findings
+from paploss.trainer.datasets.image_files import IMAGE_SUFFIXES, ImageFacts
+from paploss.trainer.datasets.layouts.labelled import (
+    PARTS,
+    LabelledImage,
+    LabelledObject,
+    LabelledSet,
+    facts_of,
+    part_of,
+)
+from paploss.trainer.datasets.layouts.texts import read_bytes, read_lines
+from paploss.trainer.errors import UserError
+
+BOX_COLUMNS, ROTATED_COLUMNS = 5, 9
+SLACK = 0.01
+"""How far coordinates may lie outside 0 and 1, in parts of the image: tools round."""
+
+
+@dataclass(frozen=True)
+class _Description:
+    """What says where the images are and what the classes are called."""
+
+    images: dict[str, list[Path]]
+    """By part."""
+    names: dict[int, str]
+    keypoint_columns: int = 0
+    """Numbers behind each box that belong to keypoints."""
+
+
+def is_yolo(folder: Path) -> bool:
+    """Whether `folder` has what names the classes of a YOLO data set."""
+    return _find_description(folder) is not None
+
+
+def read_yolo(folder: Path, cache: Path | None) -> LabelledSet:
+    """The YOLO data set in `folder`.
+
+    Args:
+        folder: see above.
+        cache: folder for what was read of images.
+
+    Raises:
+        UserError: something is missing or is not YOLO's; the message names the file and the line.
+    """
+    description = _describe(folder)
+    facts = facts_of([image for part in description.images.values() for image in part], cache)
+    findings = Findings()
+    parts: dict[str, list[LabelledImage]] = {}
+    columns: set[int] = set()
+    empty = 0
+    for part, images in description.images.items():
+        parts[part] = []
+        for image in images:
+            known = facts[image]
+            if known.problem:
+                message = f"{image}: cannot be read as an image: {known.problem}"
+                findings.error("", f"{{count}} images in {image.parent} cannot be used", message)
+                continue
+            objects = list(_read_objects(label_file(image), known, description, columns, findings))
+            kept = tuple(one for one in objects if min(one.box[2:]) > 0)
+            empty += len(objects) - len(kept)
+            parts[part].append(LabelledImage(image, known.width, known.height, kept))
+    if columns == {ROTATED_COLUMNS}:
+        findings.error(folder, "every object has eight numbers: rotated boxes (YOLO OBB) cannot be trained on")
+    findings.raise_errors()
+    if not any(image.objects for part in parts.values() for image in part):
+        first = next(image for images in description.images.values() for image in images)
+        raise UserError(f"{folder}: expected at least one object, there is none, for example in {label_file(first)}")
+    last = max(description.names, default=-1)
+    classes = tuple(description.names.get(label, f"class {label}") for label in range(last + 1))
+    return LabelledSet("YOLO", parts, classes, empty, findings.warnings())
+
+
+def label_file(image: Path) -> Path:
+    """Where the objects of an image are: its text beside it, or in `labels` where its path has `images` last."""
+    beside = image.with_suffix(".txt")
+    places = [place for place, name in enumerate(image.parts) if name == "images"]
+    if places and not beside.exists():
+        return Path(*image.parts[: places[-1]], "labels", *image.parts[places[-1] + 1 :]).with_suffix(".txt")
+    return beside
+
+
+def _find_description(folder: Path) -> Path | None:
+    patterns = ("data.yaml", "dataset.yaml", "data.yml", "*.yaml", "*.yml", "obj.data", "*.data")
+    for pattern in (*patterns, "classes.txt", "obj.names", "*/classes.txt", "*/obj.names"):
+        for file in sorted(folder.glob(pattern)):
+            if file.suffix not in (".yaml", ".yml") or _is_description(file):
+                return file
+    return None
+
+
+def _is_description(file: Path) -> bool:
+    try:
+        content = yaml.safe_load(file.read_bytes())
+    except (OSError, yaml.YAMLError, UnicodeError):
+        return False
+    return isinstance(content, dict) and "names" in content and ("train" in content or "val" in content)
+
+
+def _describe(folder: Path) -> _Description:
+    file = _find_description(folder)
+    if file is None:
+        raise UserError(f"{folder}: expected data.yaml, obj.data or classes.txt with the names of classes")
+    if file.suffix in (".yaml", ".yml"):
+        return _describe_yaml(file)
+    if file.suffix == ".data":
+        return _describe_darknet(file)
+    images = {part: sorted(found) for part, found in _find_images(folder).items()}
+    if not images:
+        raise UserError(f"{folder}: expected images beside {file}")
+    return _Description(images, dict(enumerate(read_lines(file))))
+
+
+def _find_images(folder: Path) -> dict[str, list[Path]]:
+    """Images below `folder` by the part that a folder on the way is named for; without one, for training."""
+    images: dict[str, list[Path]] = {}
+    for file in folder.rglob("*"):
+        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."):
+            inside = file.relative_to(folder).parts[:-1]
+            part = next((found for name in inside if (found := part_of(name))), "train")
+            images.setdefault(part, []).append(file)
+    return {part: images[part] for part in PARTS if part in images}
+
+
+def _describe_yaml(file: Path) -> _Description:
+    try:
+        content: dict[str, Any] = yaml.safe_load(read_bytes(file))
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise UserError(f"{file}: not valid YAML: {error}") from error
+    names = content["names"]
+    numbered = dict(enumerate(names)) if isinstance(names, list) else names
+    if not isinstance(numbered, dict) or not all(isinstance(key, int) and key >= 0 for key in numbered):
+        raise UserError(f"{file}: names: expected a list, or texts by number, got {names!r}")
+    root = Path(str(content.get("path") or ""))
+    root = file.parent / root if (file.parent / root).is_dir() else file.parent
+    images = {}
+    for part, key in (("train", "train"), ("val", "val"), ("test", "test")):
+        given = content.get(key) or (content.get("valid") if key == "val" else None)
+        if given:
+            entries = given if isinstance(given, list) else [given]
+            images[part] = [image for entry in entries for image in _images_of(file, root, str(entry))]
+    shape = content.get("kpt_shape")
+    keypoints = shape[0] * shape[1] if isinstance(shape, list) and len(shape) == 2 else 0
+    return _Description(images, {number: str(name) for number, name in numbered.items()}, keypoints)
+
+
+def _images_of(file: Path, root: Path, entry: str) -> list[Path]:
+    """Images of a folder, or in a list, that a description names."""
+    place = _resolve(root, entry)
+    if place is None:
+        raise UserError(f"{file}: {entry!r} is not there, below {root}")
+    if place.is_dir():
+        found = sorted(one for one in place.rglob("*") if one.suffix.lower() in IMAGE_SUFFIXES)
+        return [one for one in found if not one.name.startswith(".")]
+    return _read_list(place, root)
+
+
+def _read_list(file: Path, root: Path) -> list[Path]:
+    images = []
+    for line in read_lines(file, lambda lines: all(_resolve(root, line) for line in lines)):
+        image = _resolve(root, line) or _resolve(file.parent, line)
+        if image is None:
+            raise UserError(f"{file}: {line!r} is not there, below {root}")
+        images.append(image)
+    if not images:
+        raise UserError(f"{file}: expected at least one image")
+    return images
+
+
+def _resolve(root: Path, entry: str) -> Path | None:
+    """What a path in a description means: below `root`, whatever other machine's folders it begins with."""
+    entry = entry.strip().replace("\\", "/")
+    if Path(entry).is_absolute() and Path(entry).exists():
+        return Path(entry)
+    parts = [part for part in PurePosixPath(entry).parts if part not in ("/", "..")]
+    for start in range(len(parts)):
+        found = root.joinpath(*parts[start:])
+        if found.exists():
+            return found
+    return root if not parts else None
+
+
+def _describe_darknet(file: Path) -> _Description:
+    pairs = (line.partition("=") for line in read_lines(file) if not line.startswith("#"))
+    settings = {key.strip(): value.strip() for key, _, value in pairs}
+    names = _resolve(file.parent, settings.get("names", "")) if settings.get("names") else None
+    if names is None or names.is_dir():
+        raise UserError(f"{file}: names: expected a file of class names, got {settings.get('names')!r}")
+    images = {}
+    for part, key in (("train", "train"), ("val", "valid"), ("test", "test")):
+        listed = _resolve(file.parent, settings[key]) if settings.get(key) else None
+        if listed is not None and listed.is_file():
+            images[part] = _read_list(listed, file.parent)
+    if not images:
+        raise UserError(f"{file}: train: expected a list of images, got {settings.get('train')!r}")
+    return _Description(images, dict(enumerate(read_lines(names))))
+
+
+def _read_objects(
+    file: Path, image: ImageFacts, description: _Description, columns: set[int], findings: Findings
+) -> Iterator[LabelledObject]:
+    """The objects in the text of an image; `columns` takes how many numbers their lines have."""
+    if not file.exists():
+        return
+    for number, line in enumerate(read_lines(file), 1):
+        where = f"{file.name}, line {number}"
+        try:
+            label, *values = (float(word) for word in line.split())
+        except ValueError:
+            label, values = -1.0, []
+        columns.add(1 + len(values))
+        fault = _find_fault(label, values, description)
+        if fault:
+            findings.error(file.parent, "{count} objects are faulty", f"{where}: {fault}, got {line[:80]!r}")
+            continue
+        x, y, width, height = _box_of(values, description)
+        box = (x * image.width, y * image.height, width * image.width, height * image.height)
+        yield LabelledObject(int(label), box)
+
+
+def _find_fault(label: float, values: Sequence[float], description: _Description) -> str:
+    is_box = len(values) in (4, 4 + description.keypoint_columns)
+    if not is_box and (len(values) < 6 or len(values) % 2):
+        return "expected a class and four numbers, or a class and the points of an outline"
+    if not label.is_integer() or int(label) not in description.names:
+        return f"expected a class of {len(description.names)}, from 0"
+    if not all(isfinite(value) for value in values):
+        return "expected finite numbers"
+    if not all(-SLACK <= value <= 1 + SLACK for value in (values[:4] if is_box else values)):
+        return "expected parts of the image, from 0 to 1"
+    return ""
+
+
+def _box_of(values: Sequence[float], description: _Description) -> tuple[float, float, float, float]:
+    """Left, top, width and height as parts of the image, inside it."""
+    if len(values) in (4, 4 + description.keypoint_columns):
+        x, y, width, height = values[:4]
+        left, top, right, bottom = x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    else:
+        left, top, right, bottom = min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])
+    left, top, right, bottom = (min(max(value, 0.0), 1.0) for value in (left, top, right, bottom))
+    return left, top, right - left, bottom - top
