@@ -152,11 +152,12 @@ class Oracle(torch.nn.Module):
 @pytest.mark.parametrize("process_count", [0, 2])
 def test_images_of_like_shape_share_a_batch_and_none_is_lost(tmp_path, monkeypatch, process_count):
     monkeypatch.setattr(evaluation, "BATCH_SIZE", 2)
-    split = make_split(*((number, 4, [5, 5, 10 + number, 20], 0) for number in range(1, 7)))
+    first = 20_260_000_001  # float32 would round it
+    split = make_split(*((first + number, 4, [5, 5, 10 + number, 20], 0) for number in range(6)))
     sides = [(40, 60), (60, 40)] * 3  # width, height
     images = [
         {"id": number, "file_name": f"{number}.png", "width": width, "height": height}
-        for number, (width, height) in enumerate(sides, start=1)
+        for number, (width, height) in enumerate(sides, start=first)
     ]
     for image in images:
         cv2.imwrite(str(tmp_path / image["file_name"]), np.zeros((image["height"], image["width"], 3), np.uint8))

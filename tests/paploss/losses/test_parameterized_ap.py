@@ -296,7 +296,7 @@ def test_the_gradient_scales_with_what_follows() -> None:
         ({"logits": torch.tensor([torch.inf, 0.0, 0.0, 0.0])}, "logits: expected finite numbers at positives"),
         ({"quality": torch.tensor([1.5, 0.0, 0.0, 0.0])}, r"quality: expected \[0, 1\] at positives, received 1.5"),
         ({"quality": torch.tensor([torch.nan, 0.0, 0.0, 0.0])}, r"quality: expected \[0, 1\] at positives"),
-        ({"targets": torch.tensor([1, 2, 0, 0])}, "targets: expected 1, 0 or -1, received 2"),
+        ({"targets": torch.tensor([1, 0, 2, 0])}, "targets: expected 1, 0 or -1, received 2"),
         ({"targets": torch.tensor([1.0, 0.5, 0.0, 0.0])}, "targets: expected 1, 0 or -1, received 0.5"),
         ({"targets": torch.tensor([1.0, torch.nan, 0.0, 0.0])}, "targets: expected 1, 0 or -1, received nan"),
         ({"top_k": 0}, "top_k: expected at least 1, received 0"),

@@ -186,6 +186,10 @@ def test_under_autocast_losses_are_those_of_the_same_outputs_in_single_precision
     assert all(torch.equal(half.grad, single.grad.to(dtype)) for half, single in zip(halves[:2], singles, strict=False))
 
 
+def test_each_device_ranks_its_own_entries_unless_it_is_told_to_gather_them():
+    assert objective("ap_l1").gather_scores is False
+
+
 def test_the_balance_of_alrp_is_in_the_state_and_follows_the_epochs():
     alrp = objective("alrp")
     losses_of(alrp, inputs=candidates())

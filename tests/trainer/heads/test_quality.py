@@ -5,7 +5,7 @@ import torch
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmdet.structures.bbox import bbox_overlaps
 
-from paploss.trainer.heads.quality import box_quality, decode_unit
+from paploss.trainer.heads.quality import DeltaCorners, box_quality, decode_unit
 
 STDS = torch.tensor([0.1, 0.1, 0.2, 0.2])
 
@@ -55,6 +55,19 @@ def test_size_is_bounded_at_62_5_anchors_and_its_gradient_cut():
     corners.abs().sum().backward()
     assert deltas.grad[0, 2:].tolist() == [0, 0]
     assert math.log(62.5) == pytest.approx(4.135, abs=1e-3)
+
+
+def test_normalised_deltas_are_decoded_with_constants_that_follow_a_device_and_are_not_in_the_state():
+    means, stds = (0.0, 0.1, 0.0, 0.0), (0.1, 0.1, 0.2, 0.2)
+    deltas = torch.randn(5, 4, generator=torch.Generator().manual_seed(4))
+    corners = DeltaCorners(means, stds)
+    torch.testing.assert_close(corners(deltas), decode_unit(deltas * torch.tensor(stds) + torch.tensor(means)))
+    assert corners(deltas).dtype == torch.float32
+    assert not corners.state_dict()
+    assert {name: buffer.is_meta for name, buffer in corners.to("meta").named_buffers()} == {
+        "means": True,
+        "stds": True,
+    }
 
 
 def test_no_boxes_give_no_qualities():
