@@ -32,7 +32,7 @@ def test_what_drifts_with_the_rounds_alone_does_not_count() -> None:
 
 
 def test_a_version_counts_by_its_trials() -> None:
-    """Of 2 trials in order and 4 in reverse: (1/8 - 5/16) / (1/8 + 5/16), each centred rank divided by its version's n."""
+    """2 trials in order, 4 in reverse, centred ranks over the version's n: (1/8 - 5/16) / (1/8 + 5/16)."""
     theta = [[0.1], [0.2], [0.1], [0.2], [0.3], [0.4]]
     found = measure(theta, [1, 2, 4, 3, 2, 1], [0, 0, 1, 1, 1, 1], first=[0.5], newest=[0.5], sigma=0.2)
     assert found.correlation == pytest.approx([-3 / 7])
