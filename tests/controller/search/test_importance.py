@@ -31,6 +31,14 @@ def test_what_drifts_with_the_rounds_alone_does_not_count() -> None:
     assert found.correlation[0] > 0.9
 
 
+def test_a_version_counts_by_its_trials() -> None:
+    """2 trials in order, 4 in reverse, centred ranks over the version's n: (1/8 - 5/16) / (1/8 + 5/16)."""
+    theta = [[0.1], [0.2], [0.1], [0.2], [0.3], [0.4]]
+    found = measure(theta, [1, 2, 4, 3, 2, 1], [0, 0, 1, 1, 1, 1], first=[0.5], newest=[0.5], sigma=0.2)
+    assert found.correlation == pytest.approx([-3 / 7])
+    assert found.noise == pytest.approx(1.96 / 2)
+
+
 def test_the_shift_is_in_first_sigmas_with_its_direction() -> None:
     found = measure(np.zeros((0, 3)), [], [], first=[0.5, 0.5, 0.2], newest=[0.9, 0.5, 0.1], sigma=0.2)
     assert found.shift == pytest.approx([2.0, 0.0, -0.5])

@@ -3,7 +3,7 @@ import pytest
 
 from paploss.controller.search.algorithm import Sample
 from paploss.controller.search.paper import Paper
-from paploss.controller.search.policy import PolicyState
+from paploss.controller.search.policy import PolicyState, log_density
 from paploss.controller.search.ppo import Ppo
 from paploss.controller.search.space import Space
 
@@ -63,6 +63,25 @@ def test_the_last_rounds_still_follow_the_rewards_where_the_released_ones_do_not
     assert agreement(Ppo(), sigma=0.1026) > 0.7
     assert agreement(Ppo(), sigma=0.01) > 0.7
     assert agreement(Paper(), sigma=0.01) < 0.3
+
+
+# One dimension, a sample one sigma above the current mu, which is 0.5; sigma 0.1, so that truncation is below 1e-6.
+# At mu' the sample is d = (0.6 - mu') / 0.1 sigmas away: ratio q = exp((1 - d^2) / 2), dJ/dmu = A q d / 0.1.
+@pytest.mark.parametrize(
+    ("mu", "of_good", "of_bad"),
+    [
+        (0.45, 8.0289, 0.0),  # q = 0.5353, below 0.6: the bad sample has lost enough
+        (0.46, 8.6629, -8.6629),  # q = 0.6188
+        (0.54, 8.2628, -8.2628),  # q = 1.3771
+        (0.55, 0.0, -7.2750),  # q = 1.4550, above 1.4: the good sample has gained enough
+    ],
+)
+def test_a_good_sample_is_clipped_from_above_alone_and_a_bad_one_from_below(mu: float, of_good: float, of_bad: float):
+    theta, sigma = np.array([[0.6]]), np.array([[0.1]])
+    anchor = log_density(theta, np.array([0.5]), sigma)
+    good, bad = (Ppo()._slope(np.array([mu]), theta, sigma, anchor, np.array([[sign]])) for sign in (1.0, -1.0))
+    assert good == pytest.approx([of_good], rel=1e-3)
+    assert bad == pytest.approx([of_bad], rel=1e-3)
 
 
 def test_a_sample_too_old_is_left_out():

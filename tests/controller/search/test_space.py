@@ -124,9 +124,10 @@ def test_control_points_of_another_number_of_knots_are_refused():
         Space(("bbox_head",), knots=2).encode({"bbox_head": _identity()})
 
 
-def test_functions_that_do_not_end_in_the_corners_are_refused():
+@pytest.mark.parametrize(("end", "value"), [(0, 0.1), (-1, 0.9)])
+def test_functions_that_do_not_end_in_the_corners_are_refused(end: int, value: float):
     points = _identity().control_points.copy()
-    points[0, -1] = 0.9
+    points[0, end] = value
     with pytest.raises(ValueError, match=r"from \(0, 0\) to \(1, 1\)"):
         RETINANET.encode({"bbox_head": HeadParameters(points, 1.0)})
 
