@@ -12,7 +12,7 @@ from paploss.controller.search.algorithm import Algorithm, Sample
 from paploss.controller.search.paper import Paper
 from paploss.controller.search.ppo import Ppo
 from paploss.controller.search.random_search import RandomSearch
-from paploss.controller.search.scheduling import Schedule
+from paploss.controller.search.scheduling import SearchSchedule
 from paploss.controller.search.space import Space
 
 SPACE = Space(("bbox_head",), knots=2)
@@ -30,7 +30,7 @@ def test_the_defaults_of_the_settings_are_those_of_the_algorithms() -> None:
     assert create(PpoSettings(), 40) == Ppo(40, first_sigma=0.2, last_sigma=0.1, clip=0.4, learning_rate=0.01) == Ppo()
     assert create(PaperSettings(), 40) == Paper()
     assert create(RandomSettings(), 40) == RandomSearch(sigma=0.2) == RandomSearch()
-    assert Ppo().max_staleness == Schedule(mode="stream", rounds=1, trials_per_round=2).max_staleness == 16
+    assert Ppo().max_staleness == SearchSchedule(mode="stream", rounds=1, trials_per_round=2).max_staleness == 16
 
 
 def distance_reward(theta: np.ndarray) -> float:
