@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import contextmanager
 
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from paploss.client.states import FINAL_EXPERIMENT_STATES
 from paploss.controller.api import views
@@ -31,8 +33,9 @@ class Streams:
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
 
-    def check_room(self, owner: str) -> None:
-        """Refuse one more: each asks the database every second.
+    @contextmanager
+    def counted(self, owner: str) -> Iterator[None]:
+        """While it lasts, `owner` has one stream more. Each asks the database every second, so their number is limited.
 
         Raises:
             ProblemError: 429, so many are open under this key, or under all keys together.
@@ -40,10 +43,6 @@ class Streams:
         if self._open[owner] >= MOST_OF_ONE or self._open.total() >= MOST_OF_ALL:
             detail = f"{self._open[owner]} event streams are open under key {owner!r}, {self._open.total()} in all"
             raise ProblemError(429, detail, headers={"Retry-After": "30"})
-
-    @contextmanager
-    def counted(self, owner: str) -> Iterator[None]:
-        """While it lasts, `owner` has one stream more."""
         self._open[owner] += 1
         try:
             yield
@@ -51,6 +50,20 @@ class Streams:
             self._open[owner] -= 1
             if not self._open[owner]:
                 del self._open[owner]
+
+
+class CountedStream(StreamingResponse):
+    """An event stream that counts from before its first byte to its end, and is refused where there are too many."""
+
+    def __init__(self, streams: Streams, owner: str, content: AsyncIterator[str]) -> None:
+        super().__init__(content, media_type=EVENT_STREAM)
+        self._streams = streams
+        self._owner = owner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events until the experiment has ended or the listener has gone."""
+        with self._streams.counted(self._owner):
+            await super().__call__(scope, receive, send)
 
 
 async def stream_events(

@@ -66,12 +66,17 @@ class ClaimRequest(Message):
     worker: WorkerInfo
 
 
-class Lease(Message):
-    """A granted claim."""
+class Granted(Message):
+    """What of a granted claim is enough to release it."""
 
     trial_id: TrialId
-    attempt: Count = Field(ge=1)
     token: Token = Field(min_length=32, max_length=32, description="128 random bits, hexadecimal")
+
+
+class Lease(Granted):
+    """A granted claim."""
+
+    attempt: Count = Field(ge=1)
     lease_seconds: Seconds
     renew_seconds: Seconds
     job: JobSpec

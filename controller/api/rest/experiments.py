@@ -1,6 +1,5 @@
 """Experiments over HTTP, whatever their kind."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response, status
@@ -19,7 +18,7 @@ from paploss.client.models import (
 from paploss.client.specs import ExperimentSpec
 from paploss.client.states import ExperimentKind, ExperimentState, TrialState
 from paploss.controller.api import problems, views
-from paploss.controller.api.events import EVENT_STREAM, stream_events
+from paploss.controller.api.events import EVENT_STREAM, CountedStream, stream_events
 from paploss.controller.api.idempotency import IdempotencyHeader, identify_request
 from paploss.controller.api.parameters import ExperimentId, IdCursor, Limit, NumberCursor
 from paploss.controller.api.security.access import GuardedRoute, SignedIn, identify
@@ -204,18 +203,13 @@ async def follow(
 ) -> StreamingResponse:
     """Live events (server-sent): every new line of the log, `progress` when the trials' states have changed, `end`
     when the experiment has ended. Send Last-Event-ID to go on after a broken connection."""
-    services.streams.check_room(caller.name)
     await run_in_threadpool(_check_exists, services.database, experiment_id)
 
     async def is_admitted() -> bool:
         return await identify(request, services.callers) is not None
 
-    async def stream() -> AsyncIterator[str]:
-        with services.streams.counted(caller.name):
-            async for message in stream_events(services.database, experiment_id, last_event_id, is_admitted):
-                yield message
-
-    return StreamingResponse(stream(), media_type=EVENT_STREAM)
+    events = stream_events(services.database, experiment_id, last_event_id, is_admitted)
+    return CountedStream(services.streams, caller.name, events)
 
 
 def _check_exists(database: Database, experiment_id: str) -> None:
