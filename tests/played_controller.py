@@ -45,6 +45,14 @@ class PlayedController:
         """A lease, or an error."""
         return self._answer(request)
 
+    def renew(self, request: Any) -> Any:
+        """A command, or an error."""
+        return self._answer(request)
+
+    def release(self, request: Any) -> Any:
+        """That a release is accepted, or an error."""
+        return self._answer(request)
+
     def report(self, request: Any) -> Any:
         """That a result is accepted, or an error."""
         return self._answer(request)

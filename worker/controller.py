@@ -12,6 +12,7 @@ import httpx
 from pydantic import SecretStr, ValidationError
 
 from paploss.client.transport import Route, read_problem
+from paploss.jobs.documents import describe
 from paploss.jobs.lease import (
     PROTOCOL,
     PROTOCOL_HEADER,
@@ -19,6 +20,7 @@ from paploss.jobs.lease import (
     ClaimRequest,
     FilesReply,
     FilesRequest,
+    Granted,
     Lease,
     ReleaseRequest,
     RenewReply,
@@ -62,6 +64,14 @@ class MismatchError(UnavailableError):
     reason to end a training: keys are exchanged and controllers upgraded while trainings run."""
 
 
+class UnreadableLeaseError(UnavailableError):
+    """A trial was granted, and this worker cannot read how to train it. `granted` is what it needs to release it."""
+
+    def __init__(self, detail: str, granted: Granted | None) -> None:
+        super().__init__(detail)
+        self.granted = granted
+
+
 class Controller:
     """Client of the lease endpoints. Safe to use from several threads."""
 
@@ -83,9 +93,9 @@ class Controller:
         self._timeout = _HURRIED_TIMEOUT
 
     def claim(self, request: ClaimRequest) -> Lease:
-        """Claim a trial; a refusal says that it is not to be had."""
+        """Claim a trial; a refusal says that it is not to be had. Raises UnreadableLeaseError too."""
         try:
-            return self._post("claim", request, Lease)
+            return self._read_lease(self._send("claim", request))
         except RefusedError as error:
             if error.status == HTTPStatus.UNPROCESSABLE_ENTITY:  # it would be refused for every trial, again and again
                 raise MismatchError(f"claim: a controller of another version: {error}") from error
@@ -107,7 +117,24 @@ class Controller:
         """Ask which trials' files may be removed."""
         return self._post("files", request, FilesReply)
 
+    def _read_lease(self, answer: bytes) -> Lease:
+        try:
+            return Lease.model_validate_json(answer, extra="ignore")
+        except ValidationError as error:
+            try:
+                granted = Granted.model_validate_json(answer, extra="ignore")
+            except ValidationError:
+                granted = None
+            raise UnreadableLeaseError(f"claim: a lease that cannot be read: {describe(error)}", granted) from error
+
     def _post(self, path: str, request: Message, reply: type[Reply]) -> Reply:
+        answer = self._send(path, request)
+        try:
+            return reply.model_validate_json(answer, extra="ignore")  # of a newer controller, perhaps
+        except ValidationError as error:
+            raise MismatchError(f"{path}: an answer of another version: {error}") from error
+
+    def _send(self, path: str, request: Message) -> bytes:
         try:
             response = self._http.post(
                 path,
@@ -119,10 +146,7 @@ class Controller:
             raise UnavailableError(f"{path}: {self._route.explain(error)}") from error
         if response.is_success:
             self._protocol = read_protocol(response.headers)
-            try:
-                return reply.model_validate_json(response.content, extra="ignore")  # of a newer controller, perhaps
-            except ValidationError as error:
-                raise MismatchError(f"{path}: an answer of another version: {error}") from error
+            return response.content
         problem = read_problem(response)
         detail = str((problem or {}).get("detail") or f"{response.reason_phrase}{self._route.by_proxy}")
         if response.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):

@@ -30,8 +30,9 @@ class Streams:
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
 
-    def check_room(self, owner: str) -> None:
-        """Refuse one more: each asks the database every second.
+    @contextmanager
+    def counted(self, owner: str) -> Iterator[None]:
+        """While it lasts, `owner` has one stream more. Each asks the database every second, so their number is limited.
 
         Raises:
             ProblemError: 429, so many are open under this key, or under all keys together.
@@ -39,10 +40,6 @@ class Streams:
         if self._open[owner] >= MOST_OF_ONE or self._open.total() >= MOST_OF_ALL:
             detail = f"{self._open[owner]} event streams are open under key {owner!r}, {self._open.total()} in all"
             raise ProblemError(429, detail, headers={"Retry-After": "30"})
-
-    @contextmanager
-    def counted(self, owner: str) -> Iterator[None]:
-        """While it lasts, `owner` has one stream more."""
         self._open[owner] += 1
         try:
             yield

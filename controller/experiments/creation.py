@@ -1,8 +1,12 @@
 """From a request to an experiment."""
 
+import json
+
+from paploss.client.documents import SPEC
 from paploss.client.specs import ExperimentSpec
 from paploss.controller.experiments.kinds import KINDS
 from paploss.controller.store.database import Session
+from paploss.controller.store.errors import ConflictError
 from paploss.controller.store.experiments import Idempotency, add_experiment, find_known, remember
 from paploss.controller.store.tables import Experiment
 
@@ -12,10 +16,12 @@ def create(session: Session, spec: ExperimentSpec, owner: str, idempotency: Idem
 
     Raises:
         NotFoundError: the request names an experiment that does not exist.
-        ConflictError: it names one whose loss does not fit; or the idempotency key was used for another request.
+        ConflictError: it names one whose loss does not fit; the idempotency key was used for another request; or
+            the stored request would not be the one that was asked for.
     """
     if (known := find_known(session, owner, idempotency)) is not None:
         return known
+    _check_survives(spec)
     kind = KINDS[spec.kind]
     experiment = add_experiment(
         session,
@@ -28,3 +34,13 @@ def create(session: Session, spec: ExperimentSpec, owner: str, idempotency: Idem
     kind.open(session, experiment, spec)
     remember(session, experiment, idempotency)
     return experiment
+
+
+def _check_survives(spec: ExperimentSpec) -> None:
+    """Refuse here what no later reader of the stored document could make sense of."""
+    try:
+        restored = SPEC.read(json.loads(json.dumps(SPEC.write(spec), allow_nan=False)))
+    except ValueError as error:
+        raise ConflictError(f"the request does not survive its own JSON: {error}") from error
+    if restored != spec:
+        raise ConflictError("the request does not survive its own JSON: it reads as another one")

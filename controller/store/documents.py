@@ -7,7 +7,7 @@ from pydantic import Field
 from paploss.client.documents import SPEC
 from paploss.jobs.documents import Schema
 from paploss.jobs.losses import LossSpec
-from paploss.jobs.spec import JobResult, Message, Metrics, Overrides
+from paploss.jobs.spec import Count, JobResult, Message, Metrics, Overrides, Timeout
 
 
 class TrialPlan(Message):
@@ -20,9 +20,9 @@ class TrialPlan(Message):
     overrides: Overrides = Overrides()
     evaluate_split: Literal["val", "test"] = "val"
     prune: bool = Field(False, description="stop it where it is hopeless beside the trials around it")
-    timeout_seconds: float | None = None
-    max_failed_attempts: int
-    max_preemptions: int
+    timeout_seconds: Timeout | None = None
+    max_failed_attempts: Count
+    max_preemptions: Count
 
 
 __all__ = ["LOSS", "METRICS", "PLAN", "RESULT", "SPEC", "TrialPlan"]

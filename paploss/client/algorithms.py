@@ -61,7 +61,8 @@ def expand_name(given: Any) -> Any:
 
 
 AlgorithmSettings = Annotated[PpoSettings | PaperSettings | RandomSettings, Field(discriminator="name")]
+_Name = Annotated[str, Field(max_length=100)]
 AlgorithmChoice = Annotated[
-    AlgorithmSettings, BeforeValidator(expand_name, json_schema_input_type=AlgorithmSettings | str)
+    AlgorithmSettings, BeforeValidator(expand_name, json_schema_input_type=AlgorithmSettings | _Name)
 ]
 """An algorithm in a request: its settings, or its name alone."""

@@ -27,7 +27,9 @@ class LossChoice(Message):
 
     label: str = Field("", max_length=100, description="for people; by default told from the loss")
     preset: str | None = Field(
-        None, description=f"one of {', '.join(PRESETS)}; `published`: the one that fits the profile; or `identity`"
+        None,
+        max_length=100,
+        description=f"one of {', '.join(PRESETS)}; `published`: the one that fits the profile; or `identity`",
     )
     search: str | None = Field(None, max_length=64, description="id of a search whose best loss is meant")
     loss: LossSpec | None = None

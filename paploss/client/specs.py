@@ -3,7 +3,7 @@
 Each is validated whole before anything is stored; an unknown key is an error that names it.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,7 +11,11 @@ from paploss.client.algorithms import AlgorithmChoice, Mode, PpoSettings
 from paploss.client.loss_choice import LossEntry, every_loss
 from paploss.jobs.losses import Quality, check_fit
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import DatasetSpec, Message, Overrides, RateFactor, SyntheticOptions
+from paploss.jobs.spec import DatasetSpec, Message, Overrides, RateFactor, SyntheticOptions, Timeout
+
+MOST_PROXIES: Final = 1_000_000
+MOST_TRAININGS: Final = 20_000
+"""Trials that one request may ask for: a search proposes its own by and by, given losses are all stored at once."""
 
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -42,7 +46,7 @@ class Request(Message):
     """What all kinds of experiments have in common."""
 
     name: str = Field("", max_length=200, description="for people; any text")
-    profile: str = Field(description="a detector with its schedules, installed by the operator")
+    profile: str = Field(max_length=100, description="a detector with its schedules, installed by the operator")
     dataset: DatasetSpec = DatasetSpec()
     weights: str | None = Field(None, max_length=1000, description="file of pretrained backbone weights")
     overrides: Overrides = Overrides()
@@ -52,7 +56,7 @@ class Request(Message):
     )
     priority: int = Field(0, ge=-100, le=100, description="higher goes first; equal ones share the workers fairly")
     max_running_trials: int | None = Field(None, ge=1, le=100_000)
-    timeout_seconds: float | None = Field(None, gt=0, le=1e8, description="a training that takes longer has failed")
+    timeout_seconds: Timeout | None = Field(None, description="a training that takes longer has failed")
     budgets: Budgets = Budgets()
     synthetic: SyntheticOptions | None = Field(None, description="only for the profile synthetic")
 
@@ -83,6 +87,15 @@ class SearchSpec(Request):
     seed: Seed = 0
     prune: bool = Field(True, description="stop trials that are hopeless beside the others at the same point")
     confirm: ConfirmSpec = ConfirmSpec()
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        if self.rounds * self.trials_per_round > MOST_PROXIES:
+            raise ValueError(
+                f"rounds, trials_per_round: expected a product of at most {MOST_PROXIES} trials, "
+                f"got {self.rounds} x {self.trials_per_round}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
@@ -126,6 +139,15 @@ class GivenLossesSpec(Request):
                     check_fit(loss, self.profile)
             except ValueError as error:
                 raise ValueError(f"losses[{choice.label}].{error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        if len(self.losses) * len(self.seeds) > MOST_TRAININGS:
+            raise ValueError(
+                f"losses, seeds: expected a product of at most {MOST_TRAININGS} trainings, "
+                f"got {len(self.losses)} x {len(self.seeds)}"
+            )
         return self
 
     @model_validator(mode="after")

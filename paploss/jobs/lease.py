@@ -10,20 +10,23 @@ alone, because it refuses others.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from paploss.jobs.spec import (
+    MOST_EVALUATIONS,
     Count,
     EvaluationEvent,
+    Facts,
     Fraction,
     JobResult,
     JobSpec,
     Message,
     PlainText,
     ProgressEvent,
+    Seconds,
     StartEvent,
     TrialId,
 )
@@ -32,7 +35,9 @@ PROTOCOL: Final = 2
 PROTOCOL_HEADER: Final = "Paploss-Protocol"
 
 Command = Literal["continue", "pause", "cancel"]
-Token = str
+Token = Annotated[str, Field(max_length=64)]
+ByteCount = Annotated[int, Field(ge=0, lt=2**63)]
+Evaluations = Annotated[tuple[EvaluationEvent, ...], Field(max_length=MOST_EVALUATIONS)]
 
 
 class WorkerInfo(Message):
@@ -42,14 +47,14 @@ class WorkerInfo(Message):
     host: PlainText = Field("", max_length=200)
     gpus: Count = 0
     device: PlainText = Field("cpu", max_length=200)
-    versions: dict[PlainText, PlainText] = Field(default={})
+    versions: Facts = Field(default={})
 
 
 class GpuUse(Message):
     """What one GPU's driver says of it at this moment."""
 
-    memory_used_bytes: int = Field(ge=0)
-    memory_total_bytes: int = Field(ge=0)
+    memory_used_bytes: ByteCount
+    memory_total_bytes: ByteCount
     utilisation: Fraction | None = Field(None, description="share of the time that it computes; null if not known")
 
 
@@ -57,29 +62,34 @@ class ClaimRequest(Message):
     """Ask for a trial. The same claim_id repeated gets the same answer, so a lost reply costs nothing."""
 
     claim_id: UUID
-    trial_id: str
+    trial_id: TrialId
     worker: WorkerInfo
 
 
-class Lease(Message):
+class Granted(Message):
+    """What of a granted claim is enough to release it."""
+
+    trial_id: TrialId
+    token: Token = Field(min_length=32, max_length=32, description="128 random bits, hexadecimal")
+
+
+class Lease(Granted):
     """A granted claim."""
 
-    trial_id: str
-    attempt: int = Field(ge=1)
-    token: Token = Field(min_length=32, max_length=32, description="128 random bits, hexadecimal")
-    lease_seconds: float
-    renew_seconds: float
+    attempt: Count = Field(ge=1)
+    lease_seconds: Seconds
+    renew_seconds: Seconds
     job: JobSpec
 
 
 class RenewRequest(Message):
     """Keep the lease. The first one marks the attempt as started."""
 
-    trial_id: str
+    trial_id: TrialId
     token: Token
     start: StartEvent | None = None
     progress: ProgressEvent | None = None
-    evaluations: tuple[EvaluationEvent, ...] = Field((), description="measured since the start, all of them")
+    evaluations: Evaluations = Field((), description="measured since the start, all of them")
     log_tail: PlainText = Field("", max_length=20_000)
     gpu_use: tuple[GpuUse, ...] = Field((), max_length=64, description="of the worker's GPUs; empty if not known")
 
@@ -93,17 +103,17 @@ class RenewReply(Message):
 class ResultRequest(Message):
     """The trial's result; repeating it with the same token is answered as the first time."""
 
-    trial_id: str
+    trial_id: TrialId
     token: Token
     result: JobResult
-    evaluations: tuple[EvaluationEvent, ...] = ()
+    evaluations: Evaluations = ()
     log_tail: PlainText = Field("", max_length=20_000)
 
 
 class ReleaseRequest(Message):
     """Release the lease. `preempted` is charged to the preemption budget, `paused` to none."""
 
-    trial_id: str
+    trial_id: TrialId
     token: Token
     reason: Literal["preempted", "paused"]
     log_tail: PlainText = Field("", max_length=20_000)
@@ -112,7 +122,7 @@ class ReleaseRequest(Message):
 class Accepted(Message):
     """The answer to a result or a release that counted, now or earlier."""
 
-    state: str
+    state: str = Field(max_length=100)
 
 
 class FilesRequest(Message):
@@ -124,7 +134,7 @@ class FilesRequest(Message):
 class FilesReply(Message):
     """Those that have ended some days ago, and whose files are not what was wanted of them."""
 
-    trial_ids: tuple[str, ...]
+    trial_ids: tuple[TrialId, ...] = Field(max_length=500)
 
 
 _NEW_IN_2: Final[Mapping[type[Message], dict[str, Any]]] = {

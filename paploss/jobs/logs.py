@@ -1,7 +1,8 @@
 """Log lines of the long-running processes: text for people, or one JSON object a line for machines.
 
 Whatever a record has in its `extra` is part of the line; by convention `search`, `trial` and `worker` are ids. Fields
-that hold for all of a process are given once, at its start.
+that hold for all of a process are given once, at its start. Others' texts, such as a worker's name, forge no line: text
+has its control characters escaped and tracebacks indented.
 """
 
 import json
@@ -11,11 +12,15 @@ import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Literal
+from typing import Any, Final, Literal
 
 LogFormat = Literal["text", "json"]
 
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+_CONTROLS: Final = {
+    code: chr(code).encode("unicode_escape").decode() for code in (*range(32), *range(127, 160), 0x2028, 0x2029)
+}
 
 
 class TextLines(logging.Formatter):
@@ -27,7 +32,11 @@ class TextLines(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the library's name)
         """The line without its traceback."""
         fields = "".join(f" {name}={value}" for name, value in _own_fields(record).items())
-        return super().formatMessage(record) + fields
+        return _escape(super().formatMessage(record) + fields)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 (the library's name)
+        """The traceback, indented: no line of it passes for a record."""
+        return "\n".join(f"    {_escape(line)}" for line in super().formatException(ei).split("\n"))
 
 
 class JsonLines(logging.Formatter):
@@ -73,6 +82,10 @@ def _log_exception(kind: type[BaseException], error: BaseException | None, trace
     found = error if error is not None else kind()
     if not isinstance(found, KeyboardInterrupt | SystemExit):
         logging.getLogger(__name__).critical("an exception that nothing catches", exc_info=(kind, found, traceback))
+
+
+def _escape(text: str) -> str:
+    return text.translate(_CONTROLS)
 
 
 def _own_fields(record: logging.LogRecord) -> dict[str, object]:

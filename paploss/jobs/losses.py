@@ -22,19 +22,21 @@ Quality = Literal["giou", "iou", "l1"]
 Form = Literal["sigmoid", "linear", "square"]
 TopK = Annotated[
     int | None,
-    Field(ge=1, description="only the k entries of the highest scores compete; all by default"),
+    Field(ge=1, lt=2**31, description="only the k entries of the highest scores compete; all by default"),
 ]
 _Coordinate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_Row = Annotated[tuple[tuple[_Coordinate, _Coordinate], ...], Field(max_length=1000)]
 
 
 class HeadLoss(BaseModel):
     """Parameters of the Parameterized AP Loss in one detector head."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    control_points: tuple[tuple[tuple[_Coordinate, _Coordinate], ...], ...] = Field(
+    control_points: tuple[_Row, ...] = Field(
+        max_length=5,
         description="[5, K+2, 2]: rows H2, I2, I3, I1, H1, each a list of (x, y) from (0, 0) to (1, 1), monotone. "
-        "With four rows H1 is the step function sign(d)/2 + 1/2."
+        "With four rows H1 is the step function sign(d)/2 + 1/2.",
     )
     gradient_scale: float = Field(1.0, gt=0, le=100, description="factor on the gradient that reaches the box output")
     quality: Quality = "giou"
@@ -66,7 +68,7 @@ class Rate:
 class Loss(BaseModel):
     """Base of every loss. A class is the loss's record, an instance is the loss with its parameters."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     title: ClassVar[str]
     """As the tables name it."""
@@ -110,7 +112,9 @@ class ParameterizedAP(RankingLoss):
     rates = {"retinanet": Rate(0.016, 64), "faster-rcnn": Rate(0.024, 64), "atss": Rate(0.016, 64)}  # ATSS: RetinaNet's
 
     name: Literal["parameterized_ap"] = "parameterized_ap"
-    heads: dict[str, HeadLoss] = Field(min_length=1, description="one entry per head of the profile")
+    heads: dict[Annotated[str, Field(max_length=100)], HeadLoss] = Field(
+        min_length=1, max_length=20, description="one entry per head of the profile"
+    )
     top_k: TopK = None
 
     @classmethod

@@ -10,7 +10,9 @@ worker took and left idle goes to the next one that asks (XAUTOCLAIM). An entry 
 may be emptied at any moment, an entry may come twice, and only the claim at the controller decides.
 """
 
-from collections.abc import Iterator, Sequence
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -18,6 +20,8 @@ from typing import Any, Self
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from paploss.jobs.spec import TRIAL_ID_PATTERN
 
 STREAM = "paploss:trials:{gpus}"
 GROUP = "workers"
@@ -27,6 +31,8 @@ CONNECT_SECONDS = 5
 ANSWER_SECONDS = 15.0
 MAX_BLOCK_SECONDS = 10.0
 FORGET_CONSUMER_SECONDS = 3600.0
+
+log = logging.getLogger(__name__)
 
 
 class QueueError(Exception):
@@ -76,6 +82,7 @@ class TrialQueue:
                 "percent-encoded (the given one is not shown, for it may hold a password)"
             ) from None
         self.address = _describe(self._redis)
+        self._dropped = 0
 
     def close(self) -> None:
         """Close all connections."""
@@ -105,7 +112,7 @@ class TrialQueue:
         """Ids of the trials that have an entry: waiting, or taken and not acknowledged."""
         with self._translated():
             entries: Any = self._redis.xrange(_stream(gpus))
-            return {fields[FIELD].decode() for _entry_id, fields in entries}
+            return {trial_id for _entry_id, fields in entries if (trial_id := _read_trial_id(fields)) is not None}
 
     def consumers(self, gpus: int) -> list[Consumer]:
         """The workers that have asked this class for a trial; those long silent are forgotten."""
@@ -118,11 +125,11 @@ class TrialQueue:
                 raise
             alive = []
             for row in rows:
-                name, idle_seconds = row["name"].decode(), row["idle"] / 1000
+                name, idle_seconds = row["name"].decode(errors="replace"), row["idle"] / 1000
                 if idle_seconds < FORGET_CONSUMER_SECONDS:
                     alive.append(Consumer(name, idle_seconds))
                 elif row["pending"] == 0:
-                    self._redis.xgroup_delconsumer(_stream(gpus), GROUP, name)
+                    self._redis.xgroup_delconsumer(_stream(gpus), GROUP, row["name"])
             return alive
 
     def purge(self, gpus: int) -> None:
@@ -138,7 +145,7 @@ class TrialQueue:
         """The next trial of any of these classes, the first class first; none after `block_seconds` (10 at most).
 
         An entry that another consumer took and has not acknowledged for `takeover_seconds` comes first. Where Redis
-        was emptied the consumer group is made again.
+        was emptied the consumer group is made again. A malformed entry is dropped, and counted in the log.
         """
         with self._translated():
             try:
@@ -157,10 +164,8 @@ class TrialQueue:
 
     def acknowledge(self, entry: QueueEntry) -> None:
         """Remove an entry for good; repeating it is harmless."""
-        with self._translated(), self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.xack(_stream(entry.gpus), GROUP, entry.entry_id)
-            pipeline.xdel(_stream(entry.gpus), entry.entry_id)
-            pipeline.execute()
+        with self._translated():
+            self._remove(entry.gpus, entry.entry_id)
 
     def _find(self, classes: Sequence[int], consumer: str, takeover_seconds: float) -> QueueEntry | None:
         for gpus in classes:
@@ -175,22 +180,38 @@ class TrialQueue:
         )
         for entry_id, fields in reply[1]:
             if fields:  # Redis 6 also hands out entries that were deleted
-                return QueueEntry(gpus, entry_id.decode(), fields[FIELD].decode())
+                return self._parse(gpus, entry_id.decode(), fields)
         return None
 
     def _read(self, classes: Sequence[int], consumer: str, block_seconds: float | None) -> QueueEntry | None:
         by_stream = {_stream(gpus): gpus for gpus in classes}
         block = None if block_seconds is None else max(int(min(block_seconds, MAX_BLOCK_SECONDS) * 1000), 1)
         reply: Any = self._redis.xreadgroup(GROUP, consumer, dict.fromkeys(by_stream, ">"), count=1, block=block)
-        entries = [
-            QueueEntry(by_stream[stream.decode()], entry_id.decode(), fields[FIELD].decode())
+        read = [
+            self._parse(by_stream[stream.decode()], entry_id.decode(), fields)
             for stream, rows in reply or ()
             for entry_id, fields in rows
         ]
+        entries = [entry for entry in read if entry is not None]
         for surplus in entries[1:]:  # one from each stream may come at once: hand the others on
             self.put(surplus.gpus, [surplus.trial_id])
             self.acknowledge(surplus)
         return entries[0] if entries else None
+
+    def _parse(self, gpus: int, entry_id: str, fields: Mapping[bytes, bytes]) -> QueueEntry | None:
+        trial_id = _read_trial_id(fields)
+        if trial_id is not None:
+            return QueueEntry(gpus, entry_id, trial_id)
+        self._remove(gpus, entry_id)
+        self._dropped += 1
+        log.warning("malformed entry %s of %s dropped, the %d. so far", entry_id, _stream(gpus), self._dropped)
+        return None
+
+    def _remove(self, gpus: int, entry_id: str) -> None:
+        with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.xack(_stream(gpus), GROUP, entry_id)
+            pipeline.xdel(_stream(gpus), entry_id)
+            pipeline.execute()
 
     def _join(self, classes: Sequence[int], consumer: str) -> None:
         """Be known to the groups while there is nothing to take: the controller counts who waits."""
@@ -214,6 +235,12 @@ class TrialQueue:
 
 def _stream(gpus: int) -> str:
     return STREAM.format(gpus=gpus)
+
+
+def _read_trial_id(fields: Mapping[bytes, bytes]) -> str | None:
+    """The trial's id; none in an entry that this program has not written."""
+    text = fields.get(FIELD, b"").decode(errors="replace")
+    return text if re.fullmatch(TRIAL_ID_PATTERN, text) and not text.endswith("\n") else None
 
 
 def _is_missing(error: redis.ResponseError) -> bool:

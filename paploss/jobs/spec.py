@@ -7,7 +7,6 @@ Notation (the same everywhere): K interior knots per function; theta in [0,1]^D 
 only the control points that it decodes to. AP and reward are fractions in [0, 1], never percent.
 """
 
-import math
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -28,6 +27,15 @@ RateFactor = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 AP = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 """A COCO metric: a fraction, or -1 where there is nothing to measure."""
 
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+"""A duration: up to thirty years, so that sums of many are finite too."""
+
+Timeout = Annotated[float, Field(gt=0, le=1e8, allow_inf_nan=False)]
+"""After how many seconds a training has failed."""
+
+FilePath = Annotated[str, Field(max_length=4096)]
+"""A file that a trainer wrote: as long as Linux lets a path be."""
+
 
 def _replace_nul(text: str) -> str:
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
@@ -36,30 +44,46 @@ def _replace_nul(text: str) -> str:
 PlainText = Annotated[str, AfterValidator(_replace_nul)]
 """Text that a program wrote, which may hold any character: NUL is replaced, because PostgreSQL stores none."""
 
+MOST_CLASSES: Final = 10_000
+LONGEST_CLASS_NAME: Final = 200
+MOST_EVALUATIONS: Final = 2000
+"""Of one training: an epoch has one, and there are at most 1000 epochs."""
+
+Facts = Annotated[
+    dict[Annotated[PlainText, Field(max_length=200)], Annotated[PlainText, Field(max_length=1000)]],
+    Field(max_length=100),
+]
+"""What a program says of itself, by name: versions, commit, device."""
+
 
 TRIAL_ID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$"
-TrialId = Annotated[str, Field(pattern=TRIAL_ID_PATTERN)]
+TrialId = Annotated[str, Field(pattern=TRIAL_ID_PATTERN, max_length=64)]
 """A trial's id, which is a folder's name too."""
 
 
 class Message(BaseModel):
-    """Base of every message: immutable, and an unknown key is an error that names it."""
+    """Base of every message: immutable, without infinities and NaN, and an unknown key is an error that names it.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Whatever a message holds is bounded, because others read it: numbers, texts, lists and maps.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Split(Message):
     """One split of a data set, as paths below the data set's root."""
 
-    annotations: str = Field(description="COCO annotation file, e.g. annotations/instances_val2017.json")
-    images: str = Field(description="folder of the images, e.g. val2017")
+    annotations: str = Field(
+        max_length=1000, description="COCO annotation file, e.g. annotations/instances_val2017.json"
+    )
+    images: str = Field(max_length=1000, description="folder of the images, e.g. val2017")
 
 
 class DatasetSpec(Message):
     """A COCO-format folder as the workers see it, or the embedded data set `digits` (root left empty)."""
 
     name: str = Field("digits", min_length=1, max_length=100)
-    root: str = Field("", description="absolute folder; empty only for the embedded data set")
+    root: str = Field("", max_length=1000, description="absolute folder; empty only for the embedded data set")
     train: Split | None = None
     val: Split | None = None
     test: Split | None = None
@@ -100,13 +124,13 @@ class PrunePoint(Message):
 class SyntheticOptions(Message):
     """Behaviour of the profile `synthetic`, a trainer without a detector for tests of everything around trainings."""
 
-    iterations: int = Field(20, ge=1)
-    iteration_seconds: float = Field(0.0, ge=0)
-    noise: float = Field(0.01, ge=0, description="standard deviation of the seeded noise on the reward")
+    iterations: int = Field(20, ge=1, lt=2**31)
+    iteration_seconds: float = Field(0.0, ge=0, le=86_400)
+    noise: float = Field(0.01, ge=0, le=100, description="standard deviation of the seeded noise on the reward")
     best_learning_rate_factor: RateFactor = 1.0
     fault: Literal["none", "crash", "hang", "diverge", "out_of_memory", "user_error"] = "none"
-    fault_iteration: int = Field(0, ge=0, description="where the fault occurs")
-    fault_attempts: int = Field(1_000_000, ge=0, description="only this many attempts, the first ones, have the fault")
+    fault_iteration: Count = Field(0, description="where the fault occurs")
+    fault_attempts: Count = Field(1_000_000, description="only this many attempts, the first ones, have the fault")
     fault_below: Fraction = Field(1.0, description="only trainings whose reward would be lower have the fault")
 
 
@@ -116,7 +140,7 @@ class JobSpec(Message):
     schema_version: Literal[1] = SCHEMA_VERSION
     trial_id: TrialId
     kind: JobKind = "proxy"
-    profile: str
+    profile: str = Field(max_length=100)
     schedule: Literal["proxy", "final"] = "proxy"
     overrides: Overrides = Overrides()
     learning_rate_factor: RateFactor = 1.0
@@ -124,15 +148,17 @@ class JobSpec(Message):
     evaluate_split: Literal["val", "test"] = "val"
     loss: LossSpec
     seed: int = Field(0, ge=0, lt=2**31)
-    weights: str | None = Field(None, description="file of pretrained backbone weights, as the workers see it")
-    prune: tuple[PrunePoint, ...] = ()
+    weights: str | None = Field(
+        None, max_length=1000, description="file of pretrained backbone weights, as the workers see it"
+    )
+    prune: tuple[PrunePoint, ...] = Field((), max_length=MOST_EVALUATIONS)
     gpus: int = Field(
         0, ge=0, le=64, description="GPUs of this training; 0 trains on the CPU or one GPU if there is one"
     )
     gather_scores: bool = Field(
         False, description="on several GPUs, rank the entries of all of them together instead of each GPU's own"
     )
-    timeout_seconds: float | None = Field(None, gt=0)
+    timeout_seconds: Timeout | None = None
     synthetic: SyntheticOptions | None = None
 
 
@@ -145,8 +171,10 @@ class Metrics(Message):
     ap_small: AP
     ap_medium: AP
     ap_large: AP
-    per_class: dict[PlainText, AP] = Field(
-        {}, description="by class name in the order of labels; where names are equal or empty, with the category's id"
+    per_class: dict[Annotated[PlainText, Field(max_length=LONGEST_CLASS_NAME)], AP] = Field(
+        {},
+        max_length=MOST_CLASSES,
+        description="by class name in the order of labels; where names are equal or empty, with the category's id",
     )
     ap_by_iou: tuple[AP, ...] = Field((), max_length=10, description="at IoU 0.50, 0.55, ... 0.95; AP is their mean")
 
@@ -157,7 +185,7 @@ class StartEvent(Message):
     event: Literal["start"] = "start"
     total_iterations: Count
     resumed_iteration: Count = 0
-    environment: dict[PlainText, PlainText] = Field(default={}, description="versions, commit, device")
+    environment: Facts = Field(default={}, description="versions, commit, device")
     warnings: tuple[Annotated[PlainText, Field(max_length=500)], ...] = Field(
         (), max_length=20, description="what is doubtful in the data set"
     )
@@ -169,8 +197,8 @@ class ProgressEvent(Message):
     event: Literal["progress"] = "progress"
     iteration: Count
     total_iterations: Count
-    loss: float | None = None
-    seconds: float = 0.0
+    loss: float | None = Field(None, ge=-1e39, le=1e39, description="null where it is not finite")
+    seconds: Seconds = 0.0
 
 
 class EvaluationEvent(Message):
@@ -187,7 +215,7 @@ class CheckpointEvent(Message):
 
     event: Literal["checkpoint"] = "checkpoint"
     iteration: Count
-    path: str
+    path: FilePath
 
 
 class JobResult(Message):
@@ -201,8 +229,8 @@ class JobResult(Message):
     error_kind: Literal["user", "out_of_memory", "crash", "timeout"] | None = None
     error: PlainText | None = Field(None, max_length=4000)
     iterations: Count = 0
-    seconds: float = Field(0.0, ge=0, description="time the training and evaluation took, over all attempts")
-    checkpoint: str | None = Field(None, description="the final weights, for job kind final")
+    seconds: Seconds = Field(0.0, description="time the training and evaluation took, over all attempts")
+    checkpoint: FilePath | None = Field(None, description="the final weights, for job kind final")
 
     @model_validator(mode="after")
     def _check_outcome(self) -> Self:
@@ -210,8 +238,6 @@ class JobResult(Message):
             raise ValueError(f"reward: expected for succeeded and pruned and for no other outcome, got {self.outcome}")
         if (self.outcome == "failed") != (self.error_kind is not None):
             raise ValueError(f"error_kind: expected for failed and for no other outcome, got {self.outcome}")
-        if not math.isfinite(self.seconds):
-            raise ValueError(f"seconds: expected a finite number, got {self.seconds}")
         return self
 
 

@@ -11,12 +11,12 @@ from pydantic import SecretStr
 from scenarios import training_spec
 from stack import wait_until
 
-from paploss.jobs.lease import Lease, WorkerInfo
+from paploss.jobs.lease import Granted, Lease, RenewRequest, WorkerInfo
 from paploss.jobs.presets import identity
 from paploss.jobs.queue import QueueEntry, TrialQueue
 from paploss.jobs.spec import JobSpec
 from paploss.worker.claims import Claims
-from paploss.worker.controller import Controller, MismatchError, RefusedError, UnavailableError
+from paploss.worker.controller import Controller, MismatchError, RefusedError, UnavailableError, UnreadableLeaseError
 
 INFO = WorkerInfo(name="w1")
 POISON, SOUND = "t-000000", "t-000001"
@@ -104,6 +104,40 @@ def test_a_controller_that_rejects_this_worker_is_told_apart(queue: TrialQueue, 
     with pytest.raises(MismatchError):
         claims.claim(entries[0], INFO)
     assert queue.present(0) == {POISON, SOUND}
+
+
+def test_a_lease_that_cannot_be_read_is_released_charged_and_ends_no_worker(
+    queue: TrialQueue, entries: list[QueueEntry]
+) -> None:
+    def answer(trial_id: str) -> Any:
+        if trial_id == POISON and len(controller.asked) == 1:
+            raise UnreadableLeaseError("claim: noise", Granted(trial_id=trial_id, token="0" * 32))
+        return lease_of(trial_id)
+
+    claims, controller, time = make(queue, answer)
+    assert claims.claim(entries[0], INFO) is None
+    _, renewed, released = controller.requests
+    assert isinstance(renewed, RenewRequest)  # only what has started is charged
+    assert (released.trial_id, released.token, released.reason) == (POISON, "0" * 32, "preempted")
+    assert queue.present(0) == {SOUND}
+    assert len(time.waits) == 1
+    assert claims.claim(entries[1], INFO) is not None
+
+
+def test_pauses_after_unreadable_leases_grow_until_one_can_be_read(queue: TrialQueue) -> None:
+    def answer(_trial_id: str) -> Any:
+        raise UnreadableLeaseError("claim: nothing in it", None)
+
+    claims, controller, time = make(queue, answer)
+    for number in range(10):
+        claims.claim(QueueEntry(0, f"{number}-1", f"t-{number}"), INFO)
+    assert all(wait <= min(5 * 2**number, 300) for number, wait in enumerate(time.waits))
+    assert time.waits[-1] >= 150
+    controller.answer = lease_of
+    assert claims.claim(QueueEntry(0, "11-1", "t-11"), INFO) is not None
+    controller.answer = answer
+    claims.claim(QueueEntry(0, "12-1", "t-12"), INFO)
+    assert time.waits[-1] <= 5
 
 
 def test_a_refused_claim_is_acknowledged(queue: TrialQueue, entries: list[QueueEntry]) -> None:

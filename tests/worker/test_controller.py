@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from paploss.jobs.lease import ClaimRequest, RenewRequest, WorkerInfo
-from paploss.worker.controller import Controller, MismatchError, RefusedError, UnavailableError
+from paploss.jobs.lease import ClaimRequest, Granted, RenewRequest, WorkerInfo
+from paploss.worker.controller import Controller, MismatchError, RefusedError, UnavailableError, UnreadableLeaseError
 
 CLAIM = ClaimRequest(claim_id=uuid4(), trial_id="trial", worker=WorkerInfo(name="worker"))
 
@@ -53,7 +53,7 @@ def answering() -> Iterator[tuple[type[Answer], Controller]]:
         (413, "text/html", RefusedError),  # whoever finds it too large
         (404, "text/html", UnavailableError),  # a proxy in between, while the controller restarts
         (503, "application/problem+json", UnavailableError),
-        (200, "application/json", MismatchError),  # no lease in it
+        (200, "application/json", UnreadableLeaseError),  # no lease in it
     ],
 )
 def test_an_answer_to_a_claim_is_sorted(answering, status, kind, error):
@@ -71,3 +71,11 @@ def test_a_refusal_tells_a_lost_lease_from_a_request_that_is_not_understood(answ
     with pytest.raises(RefusedError) as caught:
         controller.renew(RenewRequest(trial_id="trial", token="token"))
     assert caught.value.lease_lost == lost
+
+
+def test_of_a_lease_that_cannot_be_read_remains_what_releases_it(answering):
+    handler, controller = answering
+    handler.body = b'{"trial_id": "trial", "token": "%s", "lease_seconds": null, "job": {"noise": null}}' % (b"0" * 32)
+    with pytest.raises(UnreadableLeaseError, match="attempt") as caught:
+        controller.claim(CLAIM)
+    assert caught.value.granted == Granted(trial_id="trial", token="0" * 32)

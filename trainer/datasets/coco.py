@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from paploss.jobs.spec import Split
+from paploss.jobs.spec import LONGEST_CLASS_NAME, Split
 from paploss.trainer.datasets.annotations import Known, read_annotations
 from paploss.trainer.datasets.findings import Findings
 from paploss.trainer.datasets.numbers import is_number
@@ -60,6 +60,8 @@ class CocoSplit:
             key = name if name.strip() and counts[name] == 1 else f"{name} (id {category['id']})".strip()
             while key in keys or (key != name and key in counts):
                 key += "'"
+            if len(key) > LONGEST_CLASS_NAME:
+                key = f"{key[: LONGEST_CLASS_NAME - 20]} (label {len(keys)})"
             keys.append(key)
         return tuple(keys)
 

@@ -162,7 +162,11 @@ def check_same_origin(request: Request) -> None:
     if request.method in {"GET", "HEAD"}:
         return
     origin = request.headers.get("origin", "")
-    if urlsplit(origin).netloc != request.headers.get("host"):
+    try:
+        host = urlsplit(origin).netloc
+    except ValueError:  # no address at all, e.g. an opened bracket
+        host = ""
+    if not host or host != request.headers.get("host"):
         raise ProblemError(403, f"Origin: expected a page of this controller, got {origin or 'none'}")
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -110,3 +111,17 @@ def test_one_key_opens_so_many_streams_and_no_more(
                 return again.status_code == 200
 
         wait_until(is_free, "the place of the stream that has ended")
+
+
+def test_streams_opened_at_once_are_counted_one_by_one(
+    controller: RunningController, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "MOST_OF_ONE", 5)
+    address = f"/api/v1/experiments/{client.create(SPEC).id}/events"
+    with controller.http("viewer") as viewer, ThreadPoolExecutor(30) as threads:
+        asked = [viewer.build_request("GET", address) for _ in range(30)]
+        replies = list(threads.map(lambda request: viewer.send(request, stream=True), asked))
+        statuses = [reply.status_code for reply in replies]
+        for reply in replies:
+            reply.close()
+    assert (statuses.count(200), statuses.count(429)) == (5, 25)

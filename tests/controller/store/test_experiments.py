@@ -13,6 +13,7 @@ from paploss.controller.store.reading import lists
 from paploss.controller.store.tables import Base, Experiment, Trial
 from paploss.jobs.losses import parse_loss
 from paploss.jobs.presets import PRESETS, identity
+from paploss.jobs.spec import SyntheticOptions
 
 
 def test_a_training_has_a_trial_for_each_loss_and_seed(database: Database) -> None:
@@ -47,6 +48,13 @@ def test_a_training_with_the_loss_of_an_unknown_search_is_refused_whole(database
         create(session, spec, "ann")
     with database.read() as session:
         assert session.scalar(select(func.count()).select_from(Experiment)) == 0
+
+
+def test_a_request_that_does_not_survive_its_own_json_is_not_stored(database: Database) -> None:
+    unchecked = SyntheticOptions.model_construct(noise=float("inf"))
+    spec = search_spec().model_copy(update={"synthetic": unchecked})
+    with pytest.raises(ConflictError, match="does not survive its own JSON"), database.write() as session:
+        create(session, spec, "ann")
 
 
 def test_a_repeated_idempotency_key_makes_nothing_new(database: Database) -> None:

@@ -1,11 +1,11 @@
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from paploss.client.algorithms import PaperSettings
 from paploss.client.loss_choice import every_loss
-from paploss.client.specs import ComparisonSpec, ConfirmSpec, SearchSpec, TrainingSpec
+from paploss.client.specs import ComparisonSpec, ConfirmSpec, ExperimentSpec, SearchSpec, TrainingSpec
 from paploss.jobs.profiles import PROFILES
 
 COCO = {
@@ -112,3 +112,19 @@ def test_a_comparison_is_of_every_loss_over_three_seeds_with_a_check_of_the_rate
 def test_final_trainings_have_no_check_of_the_rate() -> None:
     spec = TrainingSpec.model_validate({"profile": "retinanet-tiny", "losses": ["published"]})
     assert (spec.seeds, spec.learning_rates) == ((0,), ())
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"kind": "search", "rounds": 10_000, "trials_per_round": 101}, "rounds, trials_per_round"),
+        ({"kind": "training", "losses": [{"label": str(n), "preset": "identity"} for n in range(21)]}, "losses, seeds"),
+        ({"kind": "search", "dataset": {"name": "mine", "root": "/" + "x" * 1000}}, "root"),
+        ({"kind": "search", "weights": "x" * 1001}, "weights"),
+    ],
+)
+def test_one_request_may_ask_for_so_much_and_no_more(given: dict[str, Any], named: str) -> None:
+    seeds = {"seeds": list(range(1000))} if given["kind"] == "training" else {}
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(ExperimentSpec).validate_python({"profile": "retinanet-tiny", **given, **seeds})
+    assert named in str(caught.value)

@@ -83,3 +83,17 @@ raise ValueError("the end")
         "ZeroDivisionError: division by zero",
         "ValueError: the end",
     ]
+
+
+@pytest.mark.parametrize("text", ["w\n2026 INFO forged", "w\rforged", "w\x1b[2Kforged", "w\x85forged", "w\u2028forged"])
+def test_no_text_forges_a_line(record: logging.LogRecord, text: str) -> None:
+    vars(record).update(worker=text, msg="lost %s", args=(text,))
+    line = TextLines().format(record)
+    assert line.isprintable()
+    assert line.count("forged") == 2
+    try:
+        raise ValueError(text)
+    except ValueError:
+        record.exc_info = sys.exc_info()
+    _, *traceback = TextLines().format(record).splitlines()
+    assert all(line.startswith("    ") and line.isprintable() for line in traceback)

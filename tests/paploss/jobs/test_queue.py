@@ -2,6 +2,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -144,3 +145,39 @@ def test_a_url_that_is_not_redis_is_refused_without_telling_its_password(url: st
     with pytest.raises(QueueError, match="redis_url: expected redis://") as refusal:
         TrialQueue(url)
     assert "hidden" not in str(refusal.value)
+
+
+MALFORMED: list[dict[str | bytes, str | bytes]] = [
+    {"colour": "red"},
+    {"trial": b"\xff\xfe"},
+    {"trial": "../../x"},
+    {"trial": "t-1\n"},
+    {"trial": ""},
+]
+
+
+@pytest.mark.parametrize("pending", [False, True])
+@pytest.mark.parametrize("fields", MALFORMED, ids=str)
+def test_a_malformed_entry_is_dropped_and_counted(
+    queue: TrialQueue, redis_url: str, fields: dict[Any, Any], pending: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with redis.Redis.from_url(redis_url) as raw:
+        take(queue, 0)  # makes the group
+        raw.xadd("paploss:trials:0", fields)
+        if pending:
+            raw.xreadgroup("workers", "dead", {"paploss:trials:0": ">"})
+            time.sleep(0.02)
+        queue.put(0, ["a"])
+        assert queue.present(0) == {"a"}
+        taken = [trial_of(take(queue, 0, takeover_seconds=0.01 if pending else 60)) for _ in range(2)]
+        assert "a" in taken
+        assert raw.xlen("paploss:trials:0") == 1
+    assert "malformed entry" in caplog.text
+    assert "the 1. so far" in caplog.text
+
+
+def test_a_consumer_of_any_name_breaks_no_list(queue: TrialQueue, redis_url: str) -> None:
+    take(queue, 0)
+    with redis.Redis.from_url(redis_url) as raw:
+        raw.execute_command("XGROUP", "CREATECONSUMER", "paploss:trials:0", "workers", b"\xff")
+    assert {consumer.name for consumer in queue.consumers(0)} == {"w", "\N{REPLACEMENT CHARACTER}"}

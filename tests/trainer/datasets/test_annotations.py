@@ -148,6 +148,7 @@ def test_backslashes_are_taken_as_slashes_unless_a_file_has_them(tmp_path):
             ("a\N{REPLACEMENT CHARACTER} (id 1)", "a\N{REPLACEMENT CHARACTER} (id 2)"),
         ),
         (("\ud800",), ("?",)),
+        (("x" * 300, "x" * 299), ("x" * 180 + " (label 0)", "x" * 180 + " (label 1)")),
     ],
 )
 def test_each_class_has_a_key_of_its_own(tmp_path, names, keys):

@@ -94,7 +94,7 @@ def test_a_code_that_is_too_old_opens_nothing(controller: RunningController, bro
     assert browser.post("/sign-in", data={"code": code}).status_code == 401
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", None])
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://[", None])
 def test_another_sites_page_changes_nothing(
     controller: RunningController, browser: httpx.Client, origin: str | None
 ) -> None:
