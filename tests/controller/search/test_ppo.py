@@ -46,6 +46,12 @@ def test_sigma_falls_to_its_last_value_in_the_last_round():
     assert sigmas == pytest.approx([0.2, 0.175, 0.15, 0.125, 0.1, 0.1])
 
 
+def test_a_search_of_two_rounds_has_its_last_sigma_in_the_second():
+    state = state_at(0)
+    samples = [step_sample(state, 0, 0.1, 0.1), step_sample(state, 0, -0.1, 0.2)]
+    assert Ppo(rounds=2).update(state, samples).sigma == pytest.approx(0.1)
+
+
 def agreement(algorithm: Ppo | Paper, sigma: float) -> float:
     """Correlation of mu's step in the last round but one with the reward-weighted offsets of the samples from mu."""
     state = PolicyState(38, Space(("bbox_head",)).start(), sigma)
