@@ -83,5 +83,5 @@ class Site:
             "start": "/experiments/new?example=bccd",
             "compare": f"/compare?first={self.finished}&second={self.unfinished}",
             "workers": "/workers",
-            "unknown": "/searches/0nothing",
+            "unknown": "/experiments/0nothing",
         }
