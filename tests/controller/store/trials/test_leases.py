@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from scenarios import (
+    LEASE_SECONDS,
     add_training,
     add_trial,
     attempts,
@@ -25,10 +26,10 @@ from paploss.controller.store import experiments
 from paploss.controller.store.database import Database, now
 from paploss.controller.store.errors import ConflictError, GoneError, LateResultError, NotFoundError
 from paploss.controller.store.reading import lists
-from paploss.controller.store.tables import Worker
+from paploss.controller.store.tables import Attempt, Trial, Worker
 from paploss.controller.store.trials import leases, transitions
-from paploss.jobs.lease import GpuUse, ReleaseRequest, RenewRequest, ResultRequest
-from paploss.jobs.spec import JobResult, StartEvent
+from paploss.jobs.lease import ClaimRequest, GpuUse, ReleaseRequest, RenewRequest, ResultRequest, WorkerInfo
+from paploss.jobs.spec import JobResult, ProgressEvent, StartEvent
 
 # Claims
 
@@ -115,6 +116,36 @@ def test_nothing_is_claimed_while_the_search_is_paused_or_after_its_end(database
         experiments.cancel_experiment(session, experiment_id)
     with pytest.raises(GoneError, match="cancelled"):
         claim(database, trial_id)
+
+
+def test_a_granted_lease_lasts_as_long_as_was_said(database: Database) -> None:
+    trial_id = add_trial(database)
+    claim(database, trial_id)
+    with database.read() as session:
+        left = session.scalars(select(Trial.lease_until - now()).where(Trial.id == trial_id)).one()
+    assert LEASE_SECONDS / 2 < left <= LEASE_SECONDS
+
+
+def test_a_grant_has_the_request_of_its_own_experiment(database: Database) -> None:
+    granted = []
+    for name in ("first", "second"):
+        request = ClaimRequest(
+            claim_id=uuid.uuid4(), trial_id=add_trial(database, name=name), worker=WorkerInfo(name="w1")
+        )
+        with database.write() as session:
+            granted.append(leases.claim(session, request, LEASE_SECONDS))
+    assert [grant.spec["name"] for grant in granted] == ["first", "second"]
+
+
+def test_each_worker_is_seen_by_its_own_steps(database: Database) -> None:
+    first, second = add_trial(database), add_trial(database)
+    token = claim(database, first, worker="w1")
+    claim(database, second, worker="w2")
+    with database.write() as session:
+        session.execute(update(Worker).where(Worker.name == "w1").values(last_seen_at=1.0))
+    renew(database, first, token)
+    with database.read() as session:
+        assert session.get_one(Worker, "w1").last_seen_at > 1.0
 
 
 def test_an_unknown_trial_is_not_found(database: Database) -> None:
@@ -253,6 +284,54 @@ def test_a_worker_that_comes_back_after_another_claimed_is_fenced(database: Data
 
 
 # Results
+
+
+def test_a_token_that_no_attempt_has_is_not_found(database: Database) -> None:
+    trial_id = add_trial(database)
+    claim(database, trial_id)
+    for answer in (failed(), succeeded()):
+        with pytest.raises(NotFoundError):
+            finish(database, trial_id, "0" * 32, answer)
+    with pytest.raises(NotFoundError):
+        release(database, trial_id, "0" * 32, "preempted")
+    assert trial(database, trial_id).state == "running"
+
+
+def test_a_late_failure_ends_no_newer_attempt(database: Database) -> None:
+    trial_id = add_trial(database)
+    late = claim(database, trial_id)
+    expire(database, trial_id)
+    claim(database, trial_id)
+    with pytest.raises(LateResultError, match="attempt 2"):
+        finish(database, trial_id, late, failed("user"))
+    row = trial(database, trial_id)
+    assert (row.state, row.attempt, row.failed_attempts) == ("running", 2, 0)
+
+
+def test_a_failed_attempt_keeps_why(database: Database) -> None:
+    trial_id = add_trial(database)
+    finish(database, trial_id, claim(database, trial_id), failed("crash", "killed by signal 9"))
+    (attempt,) = attempts(database, trial_id)
+    assert (attempt.outcome, attempt.error_kind, attempt.error) == ("failed", "crash", "killed by signal 9")
+
+
+def test_what_a_renewal_tells_is_kept(database: Database) -> None:
+    trial_id = add_trial(database)
+    token = claim(database, trial_id)
+    start = StartEvent(
+        total_iterations=20, resumed_iteration=3, environment={"torch": "2"}, warnings=("two boxes are empty",)
+    )
+    progress = ProgressEvent(iteration=4, total_iterations=20, loss=0.75)
+    with database.write() as session:
+        request = RenewRequest(trial_id=trial_id, token=token, progress=progress, start=start)
+        leases.renew(session, request, LEASE_SECONDS)
+    with database.write() as session:
+        session.execute(update(Attempt).values(started_at=5.0))
+    renew(database, trial_id, token, iteration=5, log_tail="more")
+    (attempt,) = attempts(database, trial_id)
+    assert (attempt.warnings, attempt.resumed_iteration) == (["two boxes are empty"], 3)
+    assert (attempt.started_at, attempt.log_tail) == (5.0, "more")
+    assert trial(database, trial_id).progress_loss == 0.75
 
 
 def test_a_result_is_stored_with_what_came_with_it(database: Database) -> None:

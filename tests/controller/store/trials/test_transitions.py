@@ -6,7 +6,9 @@ from scenarios import (
     attempts,
     claim,
     expire,
+    failed,
     finish,
+    pass_lease,
     release,
     renew,
     succeeded,
@@ -68,3 +70,38 @@ def test_a_search_without_trials_yet_has_nothing_to_expire(database: Database) -
     add_search(database)
     with database.write() as session:
         assert transitions.find_expired(session) == []
+
+
+def test_what_has_expired_runs_and_has_no_lease_any_more(database: Database) -> None:
+    search = add_training(database)
+    expired, held = f"{search.id}-000000", f"{search.id}-000001"
+    for trial_id in (expired, held):
+        claim(database, trial_id)
+    pass_lease(database, expired)
+    queued = add_trial(database)
+    pass_lease(database, queued)
+    with database.read() as session:
+        assert transitions.find_expired(session) == [expired]
+
+
+def test_cancelling_all_of_an_experiment_ends_its_open_attempts_and_no_others(database: Database) -> None:
+    search = add_training(database)
+    done, open_one, elsewhere = f"{search.id}-000000", f"{search.id}-000001", add_trial(database)
+    finish(database, done, claim(database, done), succeeded())
+    for trial_id in (open_one, elsewhere):
+        claim(database, trial_id)
+    with database.write() as session:
+        assert transitions.cancel_open_trials(session, search.id) == 1
+    states = [trial(database, trial_id).state for trial_id in (done, open_one, elsewhere)]
+    assert states == ["succeeded", "cancelled", "running"]
+    ends = [attempts(database, trial_id)[0] for trial_id in (done, open_one, elsewhere)]
+    assert [end.outcome for end in ends] == ["succeeded", "cancelled", None]
+    assert ends[1].ended_at is not None
+
+
+def test_a_trial_that_fails_for_good_is_an_error_in_the_log(database: Database) -> None:
+    trial_id = add_trial(database)
+    finish(database, trial_id, claim(database, trial_id), failed("user", "no such file"))
+    with database.read() as session:
+        (event,) = lists.list_events(session, trial_id=trial_id).items
+    assert (event.kind, event.level, event.message) == ("trial_failed", "error", "no such file")
