@@ -205,7 +205,8 @@ class AttemptRun:
                 self._release(self._releasing or "preempted", training.log_tail())
             else:
                 ending = describe_ending(training.exit_status)
-                error = f"the trainer ended without a result ({ending})\n{training.log_tail(_LOG_IN_ERROR_BYTES)}"
+                log_tail = training.log_tail(_LOG_IN_ERROR_BYTES)
+                error = f"the trainer ended without a result ({ending})\n{log_tail}".rstrip()
                 result = _failure("crash", error, training)
         is_taken = result is None or self._report(folder, self._request(training, result))
         if self._order == "cancel":  # where the lease is another's, the files may serve it

@@ -9,10 +9,9 @@ from typing import Any
 from paploss.client import models
 from paploss.client.states import FINAL_EXPERIMENT_STATES, OPEN_TRIAL_STATES, TrialState
 from paploss.controller.api.problems import ProblemError
-from paploss.controller.experiments.confirmation import OUTCOME
 from paploss.controller.experiments.jobs import trial_loss
 from paploss.controller.store.database import Session
-from paploss.controller.store.documents import METRICS, RESULT
+from paploss.controller.store.documents import METRICS, OUTCOME, RESULT
 from paploss.controller.store.reading import lists, overview
 from paploss.controller.store.tables import (
     ApiKey,

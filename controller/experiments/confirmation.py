@@ -5,7 +5,7 @@ every search starts, and on request the published parameters, are baselines that
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -16,47 +16,17 @@ from paploss.controller.experiments.seeds import confirm_seed
 from paploss.controller.search import selection
 from paploss.controller.search.algorithm import Sample
 from paploss.controller.store.database import Session
-from paploss.controller.store.documents import TrialPlan
+from paploss.controller.store.documents import OUTCOME, ConfirmedLoss, Outcome, TrialPlan
 from paploss.controller.store.events import record
 from paploss.controller.store.experiments import end_experiment
 from paploss.controller.store.rounds import read_best_proxies
 from paploss.controller.store.tables import Experiment, Trial
 from paploss.controller.store.trials.proposals import NewTrial, add_trials, trials_by_label
-from paploss.jobs.documents import Schema
 from paploss.jobs.losses import LossSpec
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import Message
 
 IDENTITY, PUBLISHED, BEST_GUESS = "identity", "published", "mean"
-
-
-class ConfirmedLoss(Message):
-    """A loss that was confirmed: its APs over the same fresh seeds as the others'."""
-
-    label: str
-    rewards: dict[int, float]  # by seed
-    mean: float | None
-    standard_error: float | None
-
-
-class Outcome(Message):
-    """The result of a search, stored as `Experiment.best`."""
-
-    label: str  # the chosen candidate: `mean`, the algorithm's best guess, or `trial N`, the sample of that number
-    loss: LossSpec
-    theta: tuple[float, ...]
-    mean: float
-    standard_error: float | None
-    interval: tuple[float, float] | None  # 95 % of the mean
-    count: int
-    schedule: str  # what the confirmations were trained with: proxy or final
-    candidates: tuple[ConfirmedLoss, ...]
-    identity: ConfirmedLoss
-    published: ConfirmedLoss | None
-
-
-OUTCOME: Final[Schema[Outcome]] = Schema("the outcome of the search", Outcome)
 
 
 def start(session: Session, search: Experiment, spec: SearchSpec, plan: TrialPlan) -> None:

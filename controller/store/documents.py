@@ -25,9 +25,35 @@ class TrialPlan(Message):
     max_preemptions: Count
 
 
-__all__ = ["LOSS", "METRICS", "PLAN", "RESULT", "SPEC", "TrialPlan"]
+class ConfirmedLoss(Message):
+    """A loss that a search has confirmed: its APs over the same fresh seeds as the others'."""
+
+    label: str
+    rewards: dict[int, float]  # by seed
+    mean: float | None
+    standard_error: float | None
+
+
+class Outcome(Message):
+    """The result of a search, stored as `Experiment.best`."""
+
+    label: str  # the chosen candidate: `mean`, the algorithm's best guess, or `trial N`, the sample of that number
+    loss: LossSpec
+    theta: tuple[float, ...]
+    mean: float
+    standard_error: float | None
+    interval: tuple[float, float] | None  # 95 % of the mean
+    count: int
+    schedule: str  # what the confirmations were trained with: proxy or final
+    candidates: tuple[ConfirmedLoss, ...]
+    identity: ConfirmedLoss
+    published: ConfirmedLoss | None
+
+
+__all__ = ["LOSS", "METRICS", "OUTCOME", "PLAN", "RESULT", "SPEC", "ConfirmedLoss", "Outcome", "TrialPlan"]
 
 PLAN: Final[Schema[TrialPlan]] = Schema("the plan of the trial", TrialPlan)
 LOSS: Final[Schema[LossSpec]] = Schema("the loss", LossSpec)
 RESULT: Final[Schema[JobResult]] = Schema("the result", JobResult)
 METRICS: Final[Schema[Metrics]] = Schema("the metrics", Metrics)
+OUTCOME: Final[Schema[Outcome]] = Schema("the outcome of the search", Outcome)

@@ -11,14 +11,14 @@ import gzip
 import json
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
 from itertools import groupby, islice
 from pathlib import Path
-from typing import IO, Any, get_args, get_type_hints
+from typing import IO, Annotated, Any, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
-from sqlalchemy import Column, MetaData, Select, delete, insert, null, select
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, create_model
+from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, Select, delete, insert, null, select
 from sqlalchemy.exc import DataError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
@@ -26,7 +26,7 @@ from paploss.client.states import FINAL_EXPERIMENT_STATES
 from paploss.controller.data_roots import check_paths
 from paploss.controller.store import schema
 from paploss.controller.store.database import Database, sqlite_url, table_of
-from paploss.controller.store.documents import SPEC
+from paploss.controller.store.documents import LOSS, METRICS, OUTCOME, PLAN, RESULT, SPEC
 from paploss.controller.store.errors import ConflictError, DumpError
 from paploss.controller.store.reading.lists import get_experiment
 from paploss.controller.store.tables import (
@@ -40,7 +40,7 @@ from paploss.controller.store.tables import (
     Round,
     Trial,
 )
-from paploss.jobs.documents import UnreadableError
+from paploss.jobs.documents import Schema, UnreadableError
 from paploss.jobs.ids import experiment_of, number_of
 
 MODELS: Sequence[type[Base]] = (Experiment, Round, Trial, Attempt, Evaluation, LateResult, Event)
@@ -50,6 +50,18 @@ _NUMBERED = (LateResult, Event)
 """Tables whose ids mean nothing outside their database."""
 _LONGEST_LINE_BYTES = 50_000_000
 _ROWS_AT_ONCE = 500
+_LATEST = 253402300799.0
+"""The end of the year 9999, in seconds since 1970: what Python can show."""
+_DOCUMENTS: Mapping[tuple[str, str], Schema[Any]] = {
+    ("searches", "spec"): SPEC,
+    ("searches", "best"): OUTCOME,
+    ("trials", "loss"): LOSS,
+    ("trials", "plan"): PLAN,
+    ("trials", "metrics"): METRICS,
+    ("evaluations", "metrics"): METRICS,
+    ("late_results", "result"): RESULT,
+}
+"""What the pages read of a row, by table and column."""
 
 Row = tuple[str, dict[str, Any]]
 """Table and values by column."""
@@ -167,12 +179,8 @@ def _store_experiment(session: Session, experiment_id: str, rows: Iterator[Row],
     if table != "searches":
         raise DumpError("expected the row of the experiment first")
     values = _check(experiment_id, table, row)
-    try:
-        spec = SPEC.read(values["spec"])
-    except UnreadableError as error:
-        raise DumpError(f"spec: {error}") from error
     if values["state"] not in FINAL_EXPERIMENT_STATES:
-        check_paths(spec, data_roots)
+        check_paths(SPEC.read(values["spec"]), data_roots)
         values["state"] = "paused"
     session.execute(insert(table_of(Experiment)), _by_key("searches", values))
 
@@ -184,11 +192,26 @@ def _check(experiment_id: str, table: str, row: dict[str, Any]) -> dict[str, Any
     except ValidationError as error:
         fault = error.errors()[0]
         raise DumpError(f"{table}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
+    _check_documents(table, values)
     trial_id = values.get("id") if table == "trials" else values.get("trial_id")
     owner = values["id"] if table == "searches" else values.get("search_id", experiment_id)
     if owner != experiment_id or (trial_id is not None and not _is_its_trial(experiment_id, trial_id)):
         raise DumpError(f"{table}: a row belongs to another experiment than {experiment_id}")
     return values
+
+
+def _check_documents(table: str, values: dict[str, Any]) -> None:
+    """Refuse what the pages could not show: an unreadable document, or a number that JSON does not have."""
+    try:
+        json.dumps(values, allow_nan=False)
+    except ValueError as error:
+        raise DumpError(f"{table}: expected finite numbers: {error}") from error
+    for (of, name), document in _DOCUMENTS.items():
+        if of == table and values.get(name) is not None:
+            try:
+                document.read(values[name])
+            except UnreadableError as error:
+                raise DumpError(f"{table}: {name}: {error}") from error
 
 
 def _is_its_trial(experiment_id: str, trial_id: str) -> bool:
@@ -213,8 +236,24 @@ def _model_of(table: str) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for column in _columns(model):
         (kind,) = get_args(hints[column.key])
-        fields[column.name] = (kind, None if column.default is not None or column.nullable else ...)
+        default = None if column.default is not None or column.nullable else ...
+        fields[column.name] = (_bounded(kind, column), default)
     return create_model(table, __config__=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), **fields)
+
+
+def _bounded(kind: Any, column: Column[Any]) -> Any:
+    """The type within what PostgreSQL and the pages can hold; SQLite would store anything."""
+    if isinstance(column.type, Float) and column.name.endswith(("at", "lease_until")):
+        return Annotated[kind, AfterValidator(partial(_check_range, 0, _LATEST))]
+    if isinstance(column.type, Integer) and not isinstance(column.type, BigInteger):
+        return Annotated[kind, AfterValidator(partial(_check_range, -(2**31), 2**31 - 1))]
+    return kind
+
+
+def _check_range(lowest: float, highest: float, value: float | None) -> float | None:
+    if value is not None and not lowest <= value <= highest:
+        raise ValueError(f"expected a number from {lowest} to {highest}")
+    return value
 
 
 def _migrated(rows: Iterator[Row], revision: str, folder: Path) -> Iterator[Row]:

@@ -160,12 +160,12 @@ class Soak:
 
 def submit(stack: Stack, **changes: Any) -> str:
     """Start a search, once, at a controller that may still be finding its servers again."""
-    given = {"profile": "synthetic", "prune": False, "budgets": FORGIVING} | SEARCH | changes
+    given = {"kind": "search", "profile": "synthetic", "prune": False, "budgets": FORGIVING} | SEARCH | changes
     headers = {"Idempotency-Key": uuid4().hex}
 
     def ask() -> str | None:
         with suppress(httpx.TransportError):
-            reply = stack.http.post("searches", json=given, headers=headers)
+            reply = stack.http.post("experiments", json=given, headers=headers)
             return str(reply.json()["id"]) if reply.is_success else None
         return None
 

@@ -230,7 +230,7 @@ def test_trials_that_all_crash_stop_the_search_with_advice(platform: Breakable) 
     found = stack.wait_for(experiment_id, "failed")
     assert "4 trials failed, more than max_failed_trials allows" in found["reason"]
     assert "exit status 70" in found["reason"]
-    assert "start the search again, or allow more failures" in found["reason"]
+    assert "Fix the cause and start again, or allow more failures" in found["reason"]
 
 
 def test_an_entry_that_was_delivered_and_never_claimed(platform: Breakable, undisturbed: Outcome) -> None:

@@ -177,6 +177,12 @@ BROKEN: dict[str, Callable[[list[dict[str, Any]]], bytes]] = {
     "spec: ": lambda lines: with_search(lines, spec={"profile": "yolo"}),
     "a row cannot be stored": lambda lines: packed([*lines[:2], lines[1]]),
     "a row belongs to another experiment": lambda lines: with_trial(lines, search_id="0other"),
+    "searches: created_at: .*expected a number from 0": lambda lines: with_search(lines, created_at=1e18),
+    "searches: best: the outcome of the search": lambda lines: with_search(lines, best={}),
+    "searches: next_number: .*expected a number": lambda lines: with_search(lines, next_number=2**40),
+    "trials: metrics: the metrics": lambda lines: with_trial(lines, metrics={"ap": "much"}),
+    "trials: theta.0: .*finite": lambda lines: with_trial(lines, theta=[float("inf")]),
+    "trials: expected finite numbers": lambda lines: with_trial(lines, prune=[float("nan")]),
     "trials: a row belongs to another": lambda lines: with_trial(lines, id=f"{lines[0]['search']}-../../x"),
 }
 
