@@ -34,7 +34,7 @@ _LOOK_SECONDS = 0.01
 
 
 def run(lifeline_fd: int, command: list[str]) -> int:
-    """ExperimentSummary `command` for as long as the lifeline is open; returns its status as `subprocess` gives it."""
+    """Run `command` for as long as the lifeline is open; returns its status as `subprocess` gives it."""
     signals_fd, wakeup_fd = os.pipe()
     os.set_blocking(wakeup_fd, False)
     signal.set_wakeup_fd(wakeup_fd)

@@ -20,7 +20,7 @@ from paploss.client.states import FINAL_EXPERIMENT_STATES, ExperimentState, Stag
 from paploss.controller.store.database import read_clock
 from paploss.controller.store.documents import SPEC
 from paploss.controller.store.errors import ConflictError, NotFoundError
-from paploss.controller.store.events import record
+from paploss.controller.store.events import EventKind, record
 from paploss.controller.store.tables import DeletedExperiment, Experiment, IdempotencyKey
 from paploss.controller.store.trials.transitions import cancel_open_trials
 
@@ -100,13 +100,7 @@ def pause_experiment(session: Session, experiment_id: str) -> Experiment:
         NotFoundError: no such experiment.
         ConflictError: it is final.
     """
-    experiment = lock_experiment(session, experiment_id)
-    if experiment.state == "running":
-        experiment.state = "paused"
-        record(session, "experiment_paused", "paused", experiment_id=experiment.id)
-    elif experiment.state != "paused":
-        raise ConflictError(f"experiment {experiment_id} is already {experiment.state}")
-    return experiment
+    return _switch(session, experiment_id, "running", "paused", "experiment_paused")
 
 
 def resume_experiment(session: Session, experiment_id: str) -> Experiment:
@@ -116,11 +110,17 @@ def resume_experiment(session: Session, experiment_id: str) -> Experiment:
         NotFoundError: no such experiment.
         ConflictError: it is final.
     """
+    return _switch(session, experiment_id, "paused", "running", "experiment_resumed")
+
+
+def _switch(
+    session: Session, experiment_id: str, before: ExperimentState, after: ExperimentState, kind: EventKind
+) -> Experiment:
     experiment = lock_experiment(session, experiment_id)
-    if experiment.state == "paused":
-        experiment.state = "running"
-        record(session, "experiment_resumed", "resumed", experiment_id=experiment.id)
-    elif experiment.state != "running":
+    if experiment.state == before:
+        experiment.state = after
+        record(session, kind, kind.removeprefix("experiment_"), experiment_id=experiment.id)
+    elif experiment.state != after:
         raise ConflictError(f"experiment {experiment_id} is already {experiment.state}")
     return experiment
 

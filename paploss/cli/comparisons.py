@@ -15,12 +15,11 @@ from paploss.cli.own_platform import DataRootOption, DetachOption, PortOption, W
 from paploss.cli.specifications import read_comparison
 from paploss.cli.tables import comparison_table, rate_table
 from paploss.cli.terminal import make_console, say
-from paploss.cli.watching import KeepUp, follow, has_spec
+from paploss.cli.watching import KeepUp, follow, resume_same
 from paploss.cli.wording import duration, percent
 from paploss.client.comparison import Comparison, write_csv
 from paploss.client.documents import SPEC
 from paploss.client.models import ExperimentDetail, TrialSummary
-from paploss.client.specs import ComparisonSpec
 from paploss.client.sync_client import Client
 from paploss.files import write_whole
 
@@ -58,7 +57,7 @@ def compare(
         client,
         keep_up,
     ):
-        training_id = _find_started(client, spec) or client.create(spec).id
+        training_id = resume_same(client, spec, ("failed", "cancelled")) or client.create(spec).id
         if detach:
             tell(as_json, {"id": training_id}, training_id)
             return
@@ -79,18 +78,6 @@ def compare(
         console.print(rate_table(comparison))
     for line in (*(f"{row.label}: {row.remark}" for row in comparison.rows if row.remark), *lines):
         say(console, line)
-
-
-def _find_started(client: Client, spec: ComparisonSpec) -> str | None:
-    """The comparison of this very specification that was started before and has not failed; it goes on if it was
-    paused."""
-    for summary in client.list_experiments("comparison"):
-        if summary.state in ("failed", "cancelled") or not has_spec(client, summary, spec):
-            continue
-        if summary.state == "paused":
-            client.resume(summary.id)
-        return summary.id
-    return None
 
 
 def _watch(client: Client, training_id: str, console: Console, keep_up: KeepUp | None) -> ExperimentDetail:

@@ -21,7 +21,7 @@ _STYLES = {"error": "bold red", "warning": "yellow"}
 
 
 def run_check(arguments: Sequence[str]) -> DatasetReport:
-    """ExperimentSummary `python -m paploss.trainer check` with `arguments`.
+    """Run `python -m paploss.trainer check` with `arguments`.
 
     Raises:
         CommandError: what is asked for is not there.

@@ -14,10 +14,11 @@ from paploss.cli.connection import (
     connect,
 )
 from paploss.cli.output import echo_json
-from paploss.cli.progress import FINAL_STATES, conclusion, rounds_table
+from paploss.cli.progress import conclusion, rounds_table
 from paploss.cli.terminal import make_console
 from paploss.cli.watching import results_table, watch_search, watch_trainings
 from paploss.cli.wording import tell_state
+from paploss.client.states import FINAL_EXPERIMENT_STATES
 
 
 def show(
@@ -42,7 +43,7 @@ def show(
                 console.print(f"{found.id} {found.name}: {found.state} {found.reason}")
                 console.print(results_table(found))
             return
-        if watch and found.state not in FINAL_STATES:
+        if watch and found.state not in FINAL_EXPERIMENT_STATES:
             found = watch_search(client, experiment_id, console)
         rounds = [row for row in client.rounds(experiment_id) if row.closed_at is not None]
         best = client.best(experiment_id) if found.best_ap is not None else None

@@ -14,7 +14,6 @@ from paploss.client.models import Best, ExperimentDetail, RoundSummary, TrialSum
 
 _SHOWN_ROUNDS = 12
 _SHOWN_TRIALS = 8
-FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
 
 
 class SearchProgress:

@@ -12,14 +12,14 @@ from paploss.cli.exports import describe_best
 from paploss.cli.failures import FAILED, INTERRUPTED, CommandError
 from paploss.cli.output import echo_json, tell
 from paploss.cli.own_platform import DataRootOption, DetachOption, PortOption, WorkersOption, use_platform
-from paploss.cli.progress import FINAL_STATES, conclusion
+from paploss.cli.progress import conclusion
 from paploss.cli.results import ExportFormat, default_file, describe_files, export_files, write_files
 from paploss.cli.specifications import read_search
 from paploss.cli.terminal import make_console, say
-from paploss.cli.watching import has_spec, watch_search
+from paploss.cli.watching import resume_same, watch_search
 from paploss.cli.wording import next_command
 from paploss.client.models import ExperimentDetail
-from paploss.client.specs import SearchSpec
+from paploss.client.states import FINAL_EXPERIMENT_STATES
 from paploss.client.sync_client import Client
 
 SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="What to search; see examples/.")]
@@ -53,7 +53,7 @@ def search(
         keep_up,
     ):
         # On a platform that stays, the same command again means another search.
-        unfinished = _find_unfinished(client, spec) if keep_up else None
+        unfinished = resume_same(client, spec, FINAL_EXPERIMENT_STATES) if keep_up else None
         experiment_id = unfinished or client.create(spec).id
         if detach:
             tell(as_json, {"id": experiment_id}, experiment_id)
@@ -68,17 +68,6 @@ def search(
             console.print("running trials leave a checkpoint ...")
             raise CommandError("interrupted; the same command goes on", INTERRUPTED) from None
         _conclude(client, found, console, state, as_json)
-
-
-def _find_unfinished(client: Client, spec: SearchSpec) -> str | None:
-    """A search of this very specification that was interrupted, going on again."""
-    for summary in client.list_experiments("search"):
-        if summary.state in FINAL_STATES or not has_spec(client, summary, spec):
-            continue
-        if summary.state == "paused":
-            client.resume(summary.id)
-        return summary.id
-    return None
 
 
 def _conclude(client: Client, found: ExperimentDetail, console: Console, state: Path, as_json: bool) -> None:

@@ -1,19 +1,20 @@
 """Following an experiment until it has ended."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 
 from rich.console import Console
 from rich.table import Table
 
 from paploss.cli.failures import FAILED, CommandError
-from paploss.cli.progress import FINAL_STATES, SearchProgress
+from paploss.cli.progress import SearchProgress
 from paploss.cli.wording import percent
 from paploss.client.documents import SPEC
 from paploss.client.errors import ClientError, is_passing
 from paploss.client.models import ExperimentDetail, ExperimentSummary
 from paploss.client.specs import ExperimentSpec
+from paploss.client.states import FINAL_EXPERIMENT_STATES
 from paploss.client.sync_client import Client
 from paploss.jobs.documents import UnreadableError
 
@@ -46,8 +47,18 @@ def watch_search(
         return follow(look, progress.say, keep_up)
 
 
-def has_spec(client: Client, summary: ExperimentSummary, spec: ExperimentSpec) -> bool:
-    """Whether an experiment came from this very specification."""
+def resume_same(client: Client, spec: ExperimentSpec, but_not: Collection[str]) -> str | None:
+    """The newest experiment of this very specification in none of the states `but_not`; it goes on if it was paused."""
+    for summary in client.list_experiments(spec.kind):
+        if summary.state in but_not or not _has_spec(client, summary, spec):
+            continue
+        if summary.state == "paused":
+            client.resume(summary.id)
+        return summary.id
+    return None
+
+
+def _has_spec(client: Client, summary: ExperimentSummary, spec: ExperimentSpec) -> bool:
     if (summary.kind, summary.name, summary.profile) != (spec.kind, spec.name, spec.profile):
         return False
     try:
@@ -75,7 +86,7 @@ def follow(
                 raise
         else:
             answered_at = time.monotonic()
-            if run.state in FINAL_STATES:
+            if run.state in FINAL_EXPERIMENT_STATES:
                 return run
         time.sleep(_POLL_SECONDS)
 

@@ -1,4 +1,4 @@
-"""What was deleted is remembered by its id, so that its files in the workers' state folder are known to be needless."""
+"""What was deleted is remembered by its id, so that its files in the workers' state folder may be deleted too."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,6 +1,6 @@
 """What lists show is a column, an algorithm's state is its own, and a trial carries what it trains with.
 
-Nothing that version 0.1.0 reads or writes is taken away, so that its replicas work on these tables during an upgrade.
+Nothing that version 0.1.0 reads or writes is removed, so that its replicas work on these tables during an upgrade.
 """
 
 from typing import Any
