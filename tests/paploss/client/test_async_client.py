@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import pytest
@@ -22,7 +23,8 @@ def ask(controller: RunningController, use: Callable[[AsyncClient], Awaitable[Re
         async with AsyncClient(controller.url, controller.keys["user"]) as client:
             return await use(client)
 
-    return asyncio.run(connected())
+    with ThreadPoolExecutor(max_workers=1) as own_thread:  # a browser, while one is open, keeps a loop in the main one
+        return own_thread.submit(asyncio.run, connected()).result()
 
 
 def test_lists_go_on_over_pages(controller: RunningController) -> None:
