@@ -10,8 +10,7 @@ is trained for as long as the proxies (4 epochs) and three times as long, on see
 
 import argparse
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,13 @@ import matplotlib
 import numpy as np
 from scipy.stats import t as student_t
 
+from benchmarks.platform import POLL_SECONDS, connect, dataset_spec
 from benchmarks.record import RESULTS, write_record
-from paploss.cli.address import Address, find_running
-from paploss.cli.platform import run_platform
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import ConfirmSpec, SearchSpec, TrainingSpec
 from paploss.client.sync_client import Client
 from paploss.jobs.losses import FocalGIoU, FocalL1
-from paploss.jobs.spec import DatasetSpec, Overrides, Split
+from paploss.jobs.spec import Overrides
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -36,7 +34,6 @@ PROFILE = "retinanet-tiny"
 FOUND, PUBLISHED = "Parameterized AP, found here", "Parameterized AP, published"
 REFERENCE = FOUND
 COLOURS = {"mean": "#1f5fa8", "best": "#c2571a", "dot": "#9aa7b4", "start": "#6b7280", "grid": "#e5e7eb"}
-POLL_SECONDS = 15.0
 
 
 def search_spec(data: Path, rounds: int) -> SearchSpec:
@@ -44,7 +41,7 @@ def search_spec(data: Path, rounds: int) -> SearchSpec:
     return SearchSpec(
         name="BCCD, RetinaNet tiny",
         profile=PROFILE,
-        dataset=dataset_spec(data),
+        dataset=dataset_spec("bccd", data),
         rounds=rounds,
         trials_per_round=8,
         confirm=ConfirmSpec(candidates=4, seeds=3, published=True),
@@ -57,7 +54,7 @@ def comparison_spec(data: Path, experiment_id: str, seeds: Sequence[int], epochs
         name=f"BCCD, RetinaNet tiny: {epochs} epochs, for search {experiment_id}",
         kind="comparison",
         profile=PROFILE,
-        dataset=dataset_spec(data),
+        dataset=dataset_spec("bccd", data),
         schedule="final",
         overrides=Overrides(epochs=epochs),
         losses=(
@@ -72,12 +69,6 @@ def comparison_spec(data: Path, experiment_id: str, seeds: Sequence[int], epochs
     )
 
 
-def dataset_spec(data: Path) -> DatasetSpec:
-    """BCCD as the workers see it."""
-    splits = {name: Split(annotations=f"{name}.json", images="images") for name in ("train", "val", "test")}
-    return DatasetSpec(name="bccd", root=str(data), **splits)
-
-
 def main() -> None:
     """Run, or go on with, the search and the comparison."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -90,7 +81,7 @@ def main() -> None:
     options = parser.parse_args()
     data = options.data.resolve(strict=True)
     with (
-        connect(options.state.absolute(), options.workers, data) as address,
+        connect(options.state.absolute(), options.workers, [data]) as address,
         Client(address.url, address.key) as client,
     ):
         spec = search_spec(data, options.rounds)
@@ -102,16 +93,6 @@ def main() -> None:
         ids = [known.get(request.name) or client.create(request).id for request in requests]
         for training_id in ids:
             client.wait(training_id, lambda _: record_comparisons(client, ids), poll_seconds=POLL_SECONDS)
-
-
-@contextmanager
-def connect(state: Path, workers: int, data: Path) -> Iterator[Address]:
-    """The platform that runs over `state`, started if there is none."""
-    if running := find_running(state):
-        yield running
-        return
-    with run_platform(state, None, workers, [data]) as platform:
-        yield platform.address
 
 
 def record_search(client: Client, experiment_id: str) -> None:
