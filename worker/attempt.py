@@ -290,8 +290,12 @@ class AttemptRun:
 
 
 def trainer_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """`environment` without the platform's settings, since keys and passwords are among them; the commit is told."""
-    return {
+    """`environment` without the platform's settings, since keys and passwords are among them; the commit is told.
+
+    Threads of a training that wait for each other leave the cores to others, unless the environment says otherwise: on
+    a machine that is busy otherwise, waiting actively takes several times the time (DECISIONS.md, 76).
+    """
+    return {"OMP_WAIT_POLICY": "passive"} | {
         name: value
         for name, value in environment.items()
         if not name.startswith("PAPLOSS_") or name == "PAPLOSS_COMMIT"

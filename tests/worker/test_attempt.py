@@ -8,7 +8,12 @@ from paploss.worker.attempt import describe_ending, trainer_environment
 def test_a_trainer_never_sees_keys_and_addresses_of_the_platform():
     needed = {"PATH": "/bin", "PAPLOSS_COMMIT": "abc"}
     secret = {"PAPLOSS_KEY": "secret", "PAPLOSS_DATABASE_URL": "postgresql://u:secret@db/x"}
-    assert trainer_environment(needed | secret) == needed
+    assert trainer_environment(needed | secret) == needed | {"OMP_WAIT_POLICY": "passive"}
+
+
+def test_threads_of_a_training_leave_the_cores_to_others_while_they_wait_unless_told_otherwise():
+    assert trainer_environment({})["OMP_WAIT_POLICY"] == "passive"
+    assert trainer_environment({"OMP_WAIT_POLICY": "active"})["OMP_WAIT_POLICY"] == "active"
 
 
 @pytest.mark.parametrize(
