@@ -129,9 +129,9 @@ def trial_detail(session: Session, trial: Trial) -> models.TrialDetail:
         metrics=None if trial.metrics is None else METRICS.read(trial.metrics),
         progress_loss=trial.progress_loss,
         checkpoint=trial.checkpoint,
-        evaluations=[_evaluation(row) for row in lists.list_evaluations(session, trial.id)],
-        attempt_list=[_attempt(row) for row in lists.list_attempts(session, trial.id)],
-        late_results=[_late_result(row) for row in lists.list_late_results(session, trial.id)],
+        evaluations=[evaluation_summary(row) for row in lists.list_evaluations(session, trial.id)],
+        attempt_list=[attempt_summary(row) for row in lists.list_attempts(session, trial.id)],
+        late_results=[late_result_summary(row) for row in lists.list_late_results(session, trial.id)],
     )
 
 
@@ -139,7 +139,7 @@ def evaluation_events(session: Session, trial_id: str) -> list[EvaluationEvent]:
     """A trial's learning curve."""
     return [
         EvaluationEvent(iteration=row.iteration, total_iterations=row.total_iterations, metrics=row.metrics)
-        for row in map(_evaluation, lists.list_evaluations(session, trial_id))
+        for row in map(evaluation_summary, lists.list_evaluations(session, trial_id))
     ]
 
 
@@ -260,7 +260,8 @@ def _trial(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _evaluation(row: Evaluation) -> models.EvaluationSummary:
+def evaluation_summary(row: Evaluation) -> models.EvaluationSummary:
+    """One point of a learning curve."""
     return models.EvaluationSummary(
         iteration=row.iteration,
         total_iterations=row.total_iterations,
@@ -268,14 +269,16 @@ def _evaluation(row: Evaluation) -> models.EvaluationSummary:
     )
 
 
-def _late_result(row: LateResult) -> models.LateResultSummary:
+def late_result_summary(row: LateResult) -> models.LateResultSummary:
+    """One result that did not count."""
     result = RESULT.read(row.result)
     return models.LateResultSummary(
         attempt=row.attempt, outcome=result.outcome, reward=result.reward, error=result.error, at=moment(row.at)
     )
 
 
-def _attempt(row: Attempt) -> models.AttemptSummary:
+def attempt_summary(row: Attempt) -> models.AttemptSummary:
+    """One try to run a trial."""
     return models.AttemptSummary(
         number=row.number,
         worker=row.worker,

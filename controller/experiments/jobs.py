@@ -12,7 +12,7 @@ from paploss.controller.store.tables import Experiment, Trial
 from paploss.controller.store.trials.leases import Grant, fix_parameters
 from paploss.controller.store.trials.neighbours import fix_prune_points, read_measurements
 from paploss.jobs.losses import LossSpec
-from paploss.jobs.spec import JobSpec, PrunePoint
+from paploss.jobs.spec import MOST_EVALUATIONS, JobSpec, PrunePoint
 
 COMPARED_TRIALS: Final = 64
 """Number of trials before and after it that a trial is compared with: enough for a median, few enough to be quick."""
@@ -74,6 +74,7 @@ def _fix_prune_points(session: Session, grant: Grant) -> list[PrunePoint]:
         by_fraction.setdefault(measured.iteration / measured.total_iterations, []).append(max(measured.ap, 0.0))
     thresholds = {fraction: pruning.threshold(aps) for fraction, aps in sorted(by_fraction.items()) if 0 < fraction < 1}
     points = [PrunePoint(fraction=fraction, min_ap=min_ap) for fraction, min_ap in thresholds.items() if min_ap]
+    points = points[:MOST_EVALUATIONS]  # what a job may have, whatever others have measured
     if points:
         fix_prune_points(session, grant.trial_id, [point.model_dump(mode="json") for point in points])
     return points

@@ -172,8 +172,8 @@ class TrialDetail(TrialSummary):
     progress_loss: float | None = Field(description="training loss as last reported")
     checkpoint: str | None
     evaluations: list[EvaluationSummary]
-    attempt_list: list[AttemptSummary]
-    late_results: list[LateResultSummary]
+    attempt_list: list[AttemptSummary] = Field(description="the newest 100")
+    late_results: list[LateResultSummary] = Field(description="the newest 100")
 
 
 class LogLine(BaseModel):

@@ -1,6 +1,5 @@
 """Documents and messages of other versions: those of 0.1.0 as they are, and those of a made-up next version."""
 
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,6 @@ from sqlalchemy import select, update
 from paploss.client import Client, SearchSpec
 from paploss.client.documents import SPEC
 from paploss.controller.api.app import list_operations
-from paploss.controller.store import dumps
 from paploss.controller.store.database import Database
 from paploss.controller.store.tables import Attempt, Evaluation, Experiment, Round, Trial
 from paploss.jobs.lease import PROTOCOL, PROTOCOL_HEADER
@@ -25,8 +23,8 @@ STRANGE_KEYS = {"schema_version": 9, "of_the_future": {"deep": [1, None]}}
 
 
 def load(running: RunningController, file: Path) -> str:
-    with io.BytesIO(file.read_bytes()) as content:
-        return dumps.load(running.services.database, content, ())
+    with running.client("admin") as admin:
+        return admin.load(file.read_bytes()).id
 
 
 def read_everything(running: RunningController, experiment_id: str, trial_ids: list[str]) -> None:

@@ -226,9 +226,10 @@ def measure_fleet(session: Session, waiting: Collection[str], lease_seconds: flo
     )
 
 
-def list_attempts(session: Session, trial_id: str) -> Sequence[Attempt]:
-    """A trial's attempts in order."""
-    return session.scalars(select(Attempt).where(Attempt.trial_id == trial_id).order_by(Attempt.number)).all()
+def list_attempts(session: Session, trial_id: str, limit: int = 100) -> Sequence[Attempt]:
+    """A trial's newest attempts, in order."""
+    newest = select(Attempt).where(Attempt.trial_id == trial_id).order_by(Attempt.number.desc()).limit(limit)
+    return session.scalars(newest).all()[::-1]
 
 
 def list_evaluations(session: Session, trial_id: str) -> Sequence[Evaluation]:
@@ -238,9 +239,10 @@ def list_evaluations(session: Session, trial_id: str) -> Sequence[Evaluation]:
     ).all()
 
 
-def list_late_results(session: Session, trial_id: str) -> Sequence[LateResult]:
-    """Results of a trial that came too late and were not counted."""
-    return session.scalars(select(LateResult).where(LateResult.trial_id == trial_id).order_by(LateResult.id)).all()
+def list_late_results(session: Session, trial_id: str, limit: int = 100) -> Sequence[LateResult]:
+    """Results of a trial that came too late and were not counted: the newest, in order."""
+    newest = select(LateResult).where(LateResult.trial_id == trial_id).order_by(LateResult.id.desc()).limit(limit)
+    return session.scalars(newest).all()[::-1]
 
 
 def list_keys(session: Session) -> Sequence[ApiKey]:

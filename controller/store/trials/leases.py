@@ -246,7 +246,10 @@ def fix_parameters(session: Session, trial_id: str, loss: LossSpec, plan: TrialP
 
 
 def keep_late_result(session: Session, request: ResultRequest, attempt: int, reason: str) -> None:
-    """Keep a result that does not count, for audit."""
+    """Keep a result that does not count, for audit: the first of its attempt, if others follow."""
+    is_kept = select(LateResult.id).where(LateResult.trial_id == request.trial_id, LateResult.attempt == attempt)
+    if session.scalar(is_kept.limit(1)) is not None:
+        return
     session.add(LateResult(trial_id=request.trial_id, attempt=attempt, result=request.result.model_dump(mode="json")))
     experiment_id = session.scalar(select(Trial.experiment_id).where(Trial.id == request.trial_id))
     record(

@@ -25,6 +25,9 @@ from paploss.controller.store.trials import leases
 from paploss.jobs.lease import ResultRequest
 from paploss.jobs.queue import TrialQueue
 
+MOST_BYTES = 5_000_000
+HUGE = json.loads("1e400")
+LONG_LINE = json.dumps({"table": "events", "row": {"message": "x" * 3_900_000}})
 OLD_DUMPS = sorted((Path(__file__).parents[2] / "fixtures" / "0.1.0").glob("*.jsonl.gz"))
 
 
@@ -52,7 +55,11 @@ def dumped(database: Database, experiment_id: str) -> bytes:
 
 
 def loaded(database: Database, content: bytes, *data_roots: Path) -> str:
-    return dumps.load(database, io.BytesIO(content), data_roots)
+    return dumps.load(database, io.BytesIO(content), data_roots, most_bytes=MOST_BYTES, try_views=show_nothing)
+
+
+def show_nothing(_database: Database, _experiment_id: str) -> None:
+    """The views are the API's; its tests try them."""
 
 
 def lines_of(content: bytes) -> list[dict[str, Any]]:
@@ -60,7 +67,8 @@ def lines_of(content: bytes) -> list[dict[str, Any]]:
 
 
 def packed(lines: list[dict[str, Any]]) -> bytes:
-    return gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode())
+    content = "".join(json.dumps(line) + "\n" for line in lines)
+    return gzip.compress(content.replace("Infinity", "1e400").encode())
 
 
 def test_all_that_belongs_to_a_search_is_dumped() -> None:
@@ -165,24 +173,46 @@ def with_trial(lines: list[dict[str, Any]], **changes: Any) -> bytes:
     return packed([header, search, {"table": "trials", "row": trial_line["row"] | changes}])
 
 
+def with_line(lines: list[dict[str, Any]], line: str, times: int = 1) -> bytes:
+    return gzip.compress("\n".join([*map(json.dumps, lines[:2]), *[line] * times]).encode())
+
+
+def nested(levels: int) -> Any:
+    return [nested(levels - 1)] if levels else []
+
+
 BROKEN: dict[str, Callable[[list[dict[str, Any]]], bytes]] = {
     "cannot be unpacked: Not a gzipped file": lambda _lines: b"hello",
     "cannot be unpacked: Compressed file ended": lambda lines: packed(lines)[:-20],
     "line 1: expected the first line": lambda lines: packed(lines[1:]),
     "the row of the experiment first": lambda lines: packed([lines[0], *lines[2:]]),
     "line 3: expected a row of searches": lambda lines: packed([*lines[:2], {"table": "api_keys", "row": {}}]),
-    "searches: colour": lambda lines: with_search(lines, colour="red"),
+    "line 2: searches has no columns colour": lambda lines: with_search(lines, colour="red"),
     "searches: gpus": lambda lines: with_search(lines, gpus="many"),
     "searches: state": lambda lines: with_search(lines, state="asleep"),
     "spec: ": lambda lines: with_search(lines, spec={"profile": "yolo"}),
     "a row cannot be stored": lambda lines: packed([*lines[:2], lines[1]]),
-    "a row belongs to another experiment": lambda lines: with_trial(lines, search_id="0other"),
-    "searches: created_at: .*expected a number from 0": lambda lines: with_search(lines, created_at=1e18),
+    "FOREIGN KEY constraint failed": lambda lines: with_trial(lines, search_id="0other"),
+    "searches: a row belongs to another": lambda lines: with_search(lines, id="0other"),
+    "searches: created_at: .*less than or equal": lambda lines: with_search(lines, created_at=1e18),
+    "searches: created_at: .*finite": lambda lines: with_search(lines, created_at=HUGE),
     "searches: best: the outcome of the search": lambda lines: with_search(lines, best={}),
-    "searches: next_number: .*expected a number": lambda lines: with_search(lines, next_number=2**40),
+    "searches: next_number: .*less than or equal": lambda lines: with_search(lines, next_number=2**40),
+    "too large to convert": lambda lines: with_search(lines, next_number=10**400),
+    "searches: name: .*at most 20000 characters": lambda lines: with_search(lines, name="x" * 20_001),
+    "surrogates not allowed": lambda lines: with_search(lines, name="\ud800"),
     "trials: metrics: the metrics": lambda lines: with_trial(lines, metrics={"ap": "much"}),
-    "trials: theta.0: .*finite": lambda lines: with_trial(lines, theta=[float("inf")]),
-    "trials: expected finite numbers": lambda lines: with_trial(lines, prune=[float("nan")]),
+    "trials: seconds: .*less than or equal": lambda lines: with_trial(lines, seconds=1e308),
+    "trials: reward: .*less than or equal": lambda lines: with_trial(lines, reward=1.5),
+    "trials: theta.0: .*finite": lambda lines: with_trial(lines, theta=[HUGE]),
+    "trials: theta: .*at most 1000": lambda lines: with_trial(lines, theta=[0.5] * 1001),
+    "trials: prune.0.fraction": lambda lines: with_trial(lines, prune=[{"fraction": 2, "min_ap": 0.1}]),
+    "line 3: not JSON: expected finite numbers, got NaN": lambda lines: with_trial(lines, prune=[float("nan")]),
+    "line 2: nested deeper than 32 levels": lambda lines: with_search(lines, best=nested(40)),
+    "line 3: nested deeper than 32 levels": lambda lines: with_line(lines, "[" * 1_000_000),
+    "line 3: longer than 4000000 bytes": lambda lines: with_line(lines, "[" * 5_000_000),
+    "the file is larger than 5000000 bytes when unpacked": lambda lines: with_line(lines, LONG_LINE, 2),
+    "line 3: expected an object": lambda lines: with_line(lines, "[]"),
     "trials: a row belongs to another": lambda lines: with_trial(lines, id=f"{lines[0]['search']}-../../x"),
 }
 
@@ -209,3 +239,44 @@ def test_a_search_that_is_to_go_on_must_keep_to_the_data_roots(database: Databas
     with pytest.raises(PathRefusedError, match="data roots"):
         loaded(other, content)
     assert loaded(other, content, Path("/data")) == search.id
+
+
+class WatchedFile(io.BytesIO):
+    """A file whose reader is watched: `whenever_read` is called each time."""
+
+    def __init__(self, content: bytes, whenever_read: Callable[[], None]) -> None:
+        super().__init__(content)
+        self._whenever_read = whenever_read
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._whenever_read()
+        return super().read(size)
+
+
+def test_leases_are_renewed_while_a_file_is_read_checked_and_shown(database: Database, other: Database) -> None:
+    content = dumped(database, add_search(database).id)
+    trial_id = add_trial(other)
+    token = claim(other, trial_id)
+    renewals = []
+
+    def renew_meanwhile(*_: object) -> None:  # in this thread, where it would wait for ever for a writer that holds on
+        renewals.append(renew(other, trial_id, token))
+
+    file = WatchedFile(content, renew_meanwhile)
+    dumps.load(other, file, (), most_bytes=MOST_BYTES, try_views=renew_meanwhile)
+    assert set(renewals) == {"continue"}
+    assert len(renewals) > 1
+
+
+def test_what_cannot_be_shown_is_not_stored(database: Database, other: Database) -> None:
+    search = add_search(database)
+
+    def refuse(scratch: Database, experiment_id: str) -> None:
+        assert read_search(scratch, experiment_id).state == "paused"
+        raise DumpError("it cannot be shown")
+
+    file = io.BytesIO(dumped(database, search.id))
+    with pytest.raises(DumpError, match="cannot be shown"):
+        dumps.load(other, file, (), most_bytes=MOST_BYTES, try_views=refuse)
+    with other.read() as session:
+        assert session.scalars(select(Experiment)).all() == []
