@@ -8,6 +8,7 @@ VENV ?= .venv
 SEARCH ?= examples/digits.yaml
 WORKERS ?= 2
 BIN := $(VENV)/bin
+ON_EVERY_CORE := --numprocesses logical --maxprocesses 8 --dist loadfile
 READY := $(VENV)/.ready
 
 .PHONY: help setup search test test-faults test-slow test-cluster test-all check lint docs bench gpu-check clean
@@ -24,8 +25,8 @@ $(READY): requirements.lock pyproject.toml deploy/set_up.sh
 search: $(READY)  ## search a loss on the embedded data set and show the result
 	@$(BIN)/paploss search $(SEARCH) --workers $(WORKERS)
 
-test: $(READY)  ## the default test suite
-	$(BIN)/python -m pytest -m "not slow and not faults and not cluster"
+test: $(READY)  ## the default test suite, one process on each core
+	$(BIN)/python -m pytest -m "not slow and not faults and not cluster" $(ON_EVERY_CORE)
 
 test-faults: $(READY)  ## searches whose processes, servers and networks are broken
 	$(BIN)/python -m pytest -m "faults and not slow and not cluster"

@@ -1,5 +1,6 @@
 """Fixtures that several packages' tests share: one server of each kind for the session, a clean part of it per test."""
 
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from servers import PostgresServer, RedisServer, serving
 from paploss.client import Client
 from paploss.controller.store import schema
 from paploss.controller.store.database import Database
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # each core has a process of its own
 
 # A shell ignores SIGINT for what it starts in the background, as CI may be, and children inherit that: some tests
 # interrupt programs the way Ctrl-C does.
