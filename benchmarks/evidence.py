@@ -1,0 +1,168 @@
+"""Whether a search pays: real searches with every algorithm, and their losses beside every other on the test split.
+
+    python -m benchmarks.evidence --data bccd=FOLDER raccoon=FOLDER [--state FOLDER] [--workers N] [--only PART ...]
+
+Protocol, written before the first of these searches.
+
+Ground      profiles `retinanet-tiny` and `faster-rcnn-tiny` at their own learning rates; blood cells (4 epochs) and
+            raccoons (8 epochs): about as many steps.
+Searches    100 trainings each, the paper's 41 or 82 dimensions, with `guided`, `ppo`, `cma` and `random`; on the first
+            pair three searches of each algorithm, seeds 0, 1 and 2, on the others one. Nothing is stopped early: all
+            rewards count alike. At the end three candidates and the published parameters are confirmed with five fresh
+            seeds.
+Comparison  on the test split, seeds 11 to 15: what each search of seed 0 has found, the published parameters, the
+            identity, and every named loss that fits; each at the best of three rates (a check on the validation split
+            with a seed of its own); at the length of the proxies and at three times that.
+Judged      `guided` against `ppo`: the mean over searches of the confirmed AP, and of the best so far after 25, 50, 75
+            and 100 trainings. The found loss: its mean on test against the best other loss, paired by seed, with the
+            95 % interval. A loss that is ahead of the found one is named as the winner.
+
+Searches and comparisons run through the platform, one after the other, in the order of their worth: the first pair and
+the seed 0 of every algorithm first. Stopped at any point, the same command goes on where it was. What is known so far
+is in benchmarks/results/evidence.json; what has ended lies whole in evidence/, as `paploss dump` writes it.
+"""
+
+import argparse
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.platform import POLL_SECONDS, connect, dataset_spec, find_or_create
+from benchmarks.record import RESULTS, write_record
+from paploss.client.loss_choice import LossChoice, every_loss
+from paploss.client.specs import ComparisonSpec, ConfirmSpec, SearchSpec
+from paploss.client.sync_client import Client
+from paploss.jobs.spec import Overrides
+
+CODE = ("controller", "paploss", "trainer", "worker")
+PROFILES = ("retinanet-tiny", "faster-rcnn-tiny")
+EPOCHS: Mapping[str, int] = {"bccd": 4, "raccoon": 8}
+ALGORITHMS = ("guided", "ppo", "cma", "random")
+TRAININGS, UPDATED_AFTER = 100, 4
+LENGTHS = (1, 3)
+COMPARED_SEEDS = (11, 12, 13, 14, 15)
+MARKS = (25, 50, 75, 100)
+
+
+def main() -> None:
+    """Run, or go on with, everything of which there is the data."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", nargs="+", required=True, metavar="NAME=FOLDER", help=f"one of {', '.join(EPOCHS)}")
+    parser.add_argument("--state", type=Path, default=Path("state/evidence"))
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", nargs="+", default=[""], metavar="PART", help="searches whose name begins so")
+    options = parser.parse_args()
+    named = (given.split("=", 1) for given in options.data)
+    folders = {name: Path(folder).resolve(strict=True) for name, folder in named}
+    with (
+        connect(options.state.absolute(), options.workers, list(folders.values())) as address,
+        Client(address.url, address.key) as client,
+    ):
+        for spec in searches(folders):
+            if spec.name.startswith(tuple(options.only)):
+                client.wait(find_or_create(client, spec), poll_seconds=POLL_SECONDS)
+                record(client)
+        for spec in comparisons(folders, client):
+            client.wait(find_or_create(client, spec), poll_seconds=POLL_SECONDS)
+            record(client)
+
+
+def searches(folders: Mapping[str, Path]) -> Iterator[SearchSpec]:
+    """All searches, in the order in which they run."""
+    first, *others = itertools.product(PROFILES, folders)
+    for algorithm in ALGORITHMS:
+        yield search_spec(*first, folders, algorithm, seed=0)
+    for seed, algorithm in itertools.product((1, 2), ALGORITHMS):
+        yield search_spec(*first, folders, algorithm, seed=seed)
+    for (profile, dataset), algorithm in itertools.product(others, ALGORITHMS):
+        yield search_spec(profile, dataset, folders, algorithm, seed=0)
+
+
+def search_spec(profile: str, dataset: str, folders: Mapping[str, Path], algorithm: str, *, seed: int) -> SearchSpec:
+    """One search of TRAININGS trainings."""
+    return SearchSpec.model_validate(
+        {
+            "name": f"{profile}, {dataset}: {algorithm}, seed {seed}",
+            "profile": profile,
+            "dataset": dataset_spec(dataset, folders[dataset]),
+            "algorithm": algorithm,
+            "mode": "round" if algorithm == "cma" else "stream",
+            "rounds": TRAININGS // UPDATED_AFTER,
+            "trials_per_round": UPDATED_AFTER,
+            "overrides": Overrides(epochs=EPOCHS[dataset]),
+            "seed": seed,
+            "prune": False,
+            "confirm": ConfirmSpec(candidates=3, seeds=5, published=True),
+        }
+    )
+
+
+def comparisons(folders: Mapping[str, Path], client: Client) -> Iterator[ComparisonSpec]:
+    """The found losses of the searches that have ended beside every other loss, at each length."""
+    ended = {run.name: run.id for run in client.list_experiments("search") if run.state == "succeeded"}
+    for (profile, dataset), length in itertools.product(itertools.product(PROFILES, folders), LENGTHS):
+        names = {algorithm: search_spec(profile, dataset, folders, algorithm, seed=0).name for algorithm in ALGORITHMS}
+        found = [
+            LossChoice(label=f"found by {algorithm}", search=ended[name])
+            for algorithm, name in names.items()
+            if name in ended
+        ]
+        if found:
+            yield ComparisonSpec(
+                name=f"{profile}, {dataset}: test, {length} x the length of the proxies",
+                profile=profile,
+                dataset=dataset_spec(dataset, folders[dataset]),
+                schedule="final",
+                overrides=Overrides(epochs=length * EPOCHS[dataset]),
+                losses=(*found, *every_loss(profile), LossChoice(label="identity", preset="identity")),
+                seeds=COMPARED_SEEDS,
+                evaluate_split="test",
+                reference=found[0].label,
+                learning_rates=(0.5, 1.0, 2.0),
+            )
+
+
+def record(client: Client) -> None:
+    """Write what is known so far."""
+    runs = [*client.list_experiments("search"), *client.list_experiments("comparison")]
+    trials = {run.id: [trial.model_dump(mode="json") for trial in client.trials(run.id)] for run in runs}
+    summary: dict[str, Any] = {
+        "searches": [summarise(client, run, trials[run.id]) for run in runs if run.kind == "search"],
+        "comparisons": [
+            {"name": run.name, "state": run.state, "comparison": client.comparison(run.id).model_dump(mode="json")}
+            for run in runs
+            if run.kind == "comparison"
+        ],
+    }
+    write_record("evidence", CODE, summary)
+    folder = RESULTS / "evidence"
+    folder.mkdir(exist_ok=True)
+    for run in runs:
+        path = folder / f"{re.sub('[^a-z0-9]+', '-', run.name)}.jsonl.gz"
+        if run.state == "succeeded" and not path.exists():
+            path.write_bytes(client.dump(run.id))
+
+
+def summarise(client: Client, run: Any, trials: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of a search: the best so far in percent after each mark, and what has been confirmed."""
+    done = sorted(
+        (trial for trial in trials if trial["kind"] == "proxy" and trial["reward"] is not None),
+        key=lambda trial: str(trial["finished_at"]),
+    )
+    best = client.best(run.id) if done else None
+    return {
+        "name": run.name,
+        "state": run.state,
+        "trainings": len(done),
+        "hopeless": sum(trial["reward"] < 0.1 for trial in done),
+        "best_so_far": {
+            str(mark): 100 * max(trial["reward"] for trial in done[:mark]) for mark in MARKS if mark <= len(done)
+        },
+        "confirmed": best.report if best is not None and best.confirmed else None,
+    }
+
+
+if __name__ == "__main__":
+    main()
