@@ -11,7 +11,7 @@ import numpy as np
 
 from paploss.client.specs import SearchSpec
 from paploss.controller.experiments.losses import decode_loss, read_loss, search_space
-from paploss.controller.experiments.rounds import read_algorithm
+from paploss.controller.experiments.rounds import read_best_guess
 from paploss.controller.experiments.seeds import confirm_seed
 from paploss.controller.search import selection
 from paploss.controller.search.algorithm import Sample
@@ -31,10 +31,9 @@ IDENTITY, PUBLISHED, BEST_GUESS = "identity", "published", "mean"
 
 def start(session: Session, search: Experiment, spec: SearchSpec, plan: TrialPlan) -> None:
     """Propose the confirming trials, which train as `plan` says. The caller leads and holds the search's row lock."""
-    algorithm, state = read_algorithm(session, search, spec)
     best = read_best_proxies(session, search.id, spec.confirm.candidates)
     samples: list[Sample[Any]] = [Sample(np.asarray(t.theta), float(t.reward or 0), None) for t in best]
-    candidates = selection.candidates(algorithm.best_guess(state), samples, spec.confirm.candidates)
+    candidates = selection.candidates(read_best_guess(session, search, spec), samples, spec.confirm.candidates)
     thetas = {
         BEST_GUESS if candidate.sample is None else f"trial {best[candidate.sample].number}": candidate.theta
         for candidate in candidates

@@ -69,6 +69,9 @@ class GivenLosses:
         """When all trials of the stage have ended."""
         return not counts.open
 
+    def look_ahead(self, *_: object) -> None:
+        """Nothing takes long."""
+
     def advance(
         self,
         session: Session,
@@ -76,6 +79,8 @@ class GivenLosses:
         spec: Spec,
         counts: Counts,
         pace: Pace,  # noqa: ARG002
+        *,
+        ahead: None = None,  # noqa: ARG002
     ) -> None:
         """Go to the next stage, or end."""
         if counts.open:

@@ -2,17 +2,35 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from paploss.client.specs import ExperimentSpec, SearchSpec
-from paploss.controller.search.space import Space
+from paploss.controller.search.space import HeadParameters, Space, Vector
 from paploss.controller.store.documents import LOSS
 from paploss.jobs.documents import JsonObject
 from paploss.jobs.losses import HeadLoss, LossSpec, ParameterizedAP
+from paploss.jobs.presets import PRESETS
 from paploss.jobs.profiles import PROFILES
 
 
 def search_space(spec: SearchSpec) -> Space:
     """The space that a search moves in."""
     return Space(PROFILES[spec.profile].heads, spec.knots)
+
+
+def starting_points(spec: SearchSpec) -> list[Vector]:
+    """Known losses among a search's first trials: the profile's published set, where the space has room for it."""
+    preset = PROFILES[spec.profile].preset
+    if preset is None:
+        return []
+    heads = {
+        head: HeadParameters(np.array(loss.control_points), loss.gradient_scale)
+        for head, loss in PRESETS[preset].heads.items()
+    }
+    try:
+        return [search_space(spec).encode(heads)]
+    except ValueError:  # another number of knots
+        return []
 
 
 def decode_loss(spec: SearchSpec, theta: Sequence[float]) -> LossSpec:

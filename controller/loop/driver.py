@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from paploss.client.specs import ExperimentSpec
 from paploss.controller.experiments.kinds import KINDS
@@ -203,11 +203,12 @@ class Driver:
         """Advance one experiment until it has to wait; an error in it must not hold up the others."""
         try:
             while self._is_due(experiment, spec, pace):
+                ahead = self._look_ahead(experiment, spec, pace)
                 with drive(self._database, term) as session:
                     locked = lock_experiment(session, experiment.id)
                     if locked.state != "running":
                         return
-                    _act(session, locked, spec, pace)
+                    _act(session, locked, spec, pace, ahead)
                 experiment = locked
                 if experiment.state != "running":
                     return
@@ -221,6 +222,13 @@ class Driver:
         with self._database.read() as session:
             counts = count_trials(session, experiment.id)
         return _has_failed_too_often(spec, counts) or KINDS[spec.kind].is_due(experiment, spec, counts, pace)
+
+    def _look_ahead(self, experiment: Experiment, spec: ExperimentSpec, pace: Pace) -> Any:
+        """What takes long is computed before the row is locked: on SQLite a writer holds up every lease."""
+        with self._database.read() as session:
+            counts = count_trials(session, experiment.id)
+            compute = KINDS[spec.kind].look_ahead(session, experiment, spec, counts, pace)
+        return None if compute is None else compute()
 
     def _ask_who_waits(self, classes: Sequence[int]) -> Mapping[int, set[str]] | None:
         """Names of the workers that have asked for a trial lately, by resource class; None without Redis."""
@@ -267,12 +275,12 @@ class Driver:
         self._entered[gpus] = present.union(chosen)
 
 
-def _act(session: Session, experiment: Experiment, spec: ExperimentSpec, pace: Pace) -> None:
+def _act(session: Session, experiment: Experiment, spec: ExperimentSpec, pace: Pace, ahead: Any) -> None:
     counts = count_trials(session, experiment.id)
     if _has_failed_too_often(spec, counts):
         _fail(session, experiment, counts.failed)
     else:
-        KINDS[spec.kind].advance(session, experiment, spec, counts, pace)
+        KINDS[spec.kind].advance(session, experiment, spec, counts, pace, ahead=ahead)
 
 
 def _has_failed_too_often(spec: ExperimentSpec, counts: Counts) -> bool:

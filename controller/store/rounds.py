@@ -25,6 +25,21 @@ _READY_IN_TIME = _READY.order_by(_TRIALS.c.finished_at, _TRIALS.c.number)
 _VERSIONS = select(_ROUNDS.c.number, _ROUNDS.c.state, _ROUNDS.c.centre, _ROUNDS.c.spread).where(
     _ROUNDS.c.experiment_id == bindparam("experiment_id"), _ROUNDS.c.number.in_(bindparam("numbers", expanding=True))
 )
+_PROPOSED = (
+    select(
+        _TRIALS.c.theta,
+        _TRIALS.c.reward,
+        _TRIALS.c.seed,
+        _TRIALS.c.state == "succeeded",
+        _TRIALS.c.consumed_round,
+    )
+    .where(
+        _TRIALS.c.experiment_id == bindparam("experiment_id"),
+        _TRIALS.c.kind == "proxy",
+        _TRIALS.c.number < bindparam("before"),
+    )
+    .order_by(_TRIALS.c.number)
+)
 _CONSUME = (
     update(_TRIALS)
     .where(
@@ -47,6 +62,16 @@ class ReadySample(NamedTuple):
     reward: float
     round: int | None
     """The version that proposed it."""
+
+
+class ProposedTrial(NamedTuple):
+    """A proxy of any state, as far as algorithms learn from it."""
+
+    theta: list[float]
+    reward: float | None
+    seed: int
+    succeeded: bool
+    consumed_by: int | None
 
 
 def find_version(session: Session, experiment_id: str, number: int) -> Round | None:
@@ -94,6 +119,12 @@ def read_ready(session: Session, experiment_id: str, count: int, *, by_time: boo
         if theta is None:
             raise ValueError(f"trial {trial_id}: expected a theta of a finished proxy")
     return [ReadySample(*row) for row in rows]
+
+
+def read_proposed(session: Session, experiment_id: str, before: int) -> Sequence[ProposedTrial]:
+    """The proxies of numbers below `before`, by number."""
+    asked = {"experiment_id": experiment_id, "before": before}
+    return [ProposedTrial(*row) for row in session.execute(_PROPOSED, asked)]
 
 
 def close_version(

@@ -86,6 +86,7 @@ class SearchSpec(Request):
     quality: Quality = "giou"
     seed: Seed = 0
     prune: bool = Field(True, description="stop trials that are hopeless beside the others at the same point")
+    screen: bool = Field(True, description="leave out most losses whose formula pulls boxes the wrong way")
     confirm: ConfirmSpec = ConfirmSpec()
 
     @model_validator(mode="after")

@@ -19,7 +19,15 @@ FAILED = JobResult(outcome="failed", error_kind="user", error="no such file")
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "mode"), [("ppo", "round"), ("ppo", "stream"), ("released", "round"), ("random", "stream")]
+    ("algorithm", "mode"),
+    [
+        ("ppo", "round"),
+        ("ppo", "stream"),
+        ("released", "round"),
+        ("random", "stream"),
+        ("guided", "stream"),
+        ("guided", "round"),
+    ],
 )
 def test_a_search_runs_from_start_to_best_loss(platform: Platform, algorithm: str, mode: str) -> None:
     search = add_search(
