@@ -16,6 +16,7 @@ from paploss.controller.experiments.losses import decode_loss, search_space
 from paploss.controller.experiments.seeds import proxy_seed
 from paploss.controller.search.algorithm import Algorithm, Sample
 from paploss.controller.search.scheduling import (
+    MOST_AT_ONCE,
     Action,
     Fail,
     Finish,
@@ -84,12 +85,14 @@ class _Rounds:
         self._version = store.find_version(session, search.id, search.round) or self._add_version()
 
     def go_on(self, counts: Counts, pace: Pace) -> Action:
-        """Update and propose while there is something to do; returns what else there is."""
+        """Update and propose while there is something to do, one part of many proposals; returns what else there is."""
         while True:
             match action := next_action(self._search, self._spec, counts, pace):
                 case Propose(count):
                     self._propose(count)
                     counts = replace(counts, open=counts.open + count)
+                    if count == MOST_AT_ONCE:
+                        return action
                 case Update(count):
                     self._update(count)
                     counts = replace(counts, ready=counts.ready - count, unrewarded=0)
@@ -114,7 +117,7 @@ class _Rounds:
                 )
             )
         add_trials(self._session, self._search, trials)
-        if spec.mode == "round" and version.proposed:
+        if spec.mode == "round" and version.proposed >= spec.trials_per_round:
             message = f"round {version.number}: {count} more trials, because too few of the others have a reward"
             record(self._session, "trials_replaced", message, experiment_id=self._search.id, level="warning")
         version.proposed += count
