@@ -1,6 +1,7 @@
 """The servers under load: PostgreSQL, Redis and controllers as real processes, and what they spend."""
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,6 @@ from paploss.controller.store.access.keys import create_key
 from paploss.controller.store.database import Database
 from tests.servers import PostgresServer, RedisServer
 
-FIRST_PORT = 18_700
 READY_SECONDS = 300
 
 
@@ -81,8 +81,8 @@ def run_platform(controllers: int, *, is_sqlite: bool = False) -> Iterator[Loade
             admin_key = create_key(session, "load-admin", "admin")
             worker_key = create_key(session, "load-worker", "worker")
         started, urls = [], []
-        for number in range(controllers):
-            port = FIRST_PORT + number
+        for _ in range(controllers):
+            port = _free_port()
             started.append(stack.enter_context(_run_controller(url, redis.url, port, folder)))
             urls.append(f"http://127.0.0.1:{port}")
         processes = {
@@ -91,6 +91,11 @@ def run_platform(controllers: int, *, is_sqlite: bool = False) -> Iterator[Loade
             "redis": [psutil.Process(redis.process.pid)] if redis.process else [],
         }
         yield LoadedPlatform(database, redis.url, urls, user_key, admin_key, worker_key, processes)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 @contextmanager

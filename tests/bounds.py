@@ -1,5 +1,6 @@
 """Which places of a JSON schema set no limit."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,8 @@ LIMITS = {
     "string": ({"maxLength", "format"},),
     "array": ({"maxItems"},),
 }
+LIMITING_PATTERN = re.compile(r"^\^\[[^\]]+\]\{\d+,\d+\}\$$")
+"""So many of some characters, and nothing else."""
 
 
 def unbounded(schema: Any, place: str = "") -> Iterator[str]:
@@ -20,7 +23,7 @@ def unbounded(schema: Any, place: str = "") -> Iterator[str]:
         return
     kind = schema.get("type")
     for ways in LIMITS.get(kind, ()) if isinstance(kind, str) else ():
-        if not (ways | {"const", "enum"}) & schema.keys():
+        if not (ways | {"const", "enum"}) & schema.keys() and not LIMITING_PATTERN.search(schema.get("pattern", "")):
             yield place
     if kind == "object" and "properties" not in schema and schema.get("additionalProperties", True) is not False:
         yield from () if "maxProperties" in schema else (place,)
