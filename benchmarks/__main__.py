@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "command-line": ("command_line",),
     "first-search": ("first_search",),
     "load": ("load",),
+    "load-large": ("load_large",),
     "loss-cpu": ("loss", "--threads", "1"),
     "loss-cpu-2-threads": ("loss", "--threads", "2"),
     "page": ("page",),

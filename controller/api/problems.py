@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from paploss.controller.data_roots import PathRefusedError
@@ -122,6 +123,7 @@ def install(app: FastAPI, render_problem: PageRenderer) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(PathRefusedError, _on_refused_path)
+    app.add_exception_handler(ClientDisconnect, _on_broken_off)
     for refusal in STATUSES:
         app.add_exception_handler(refusal, _on_refusal)
     for trouble in UNAVAILABLE:
@@ -145,6 +147,10 @@ async def _on_refused_path(request: Request, error: Exception) -> Response:
     assert isinstance(error, PathRefusedError)  # noqa: S101 - registered for this class only
     reason = str(error).removeprefix(f"{error.field}: ")
     return response(request, 422, str(error), errors=[field_error("body", error.field.split("."), reason)])
+
+
+async def _on_broken_off(request: Request, _error: Exception) -> Response:
+    return response(request, 400, "the request's body ended too early")
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -21,6 +21,7 @@ from paploss.controller.experiments.losses import decode_loss, search_space, sta
 from paploss.controller.experiments.seeds import proxy_seed
 from paploss.controller.search.algorithm import NOTHING_KNOWN, Algorithm, History, Sample
 from paploss.controller.search.scheduling import (
+    MOST_AT_ONCE,
     Action,
     Fail,
     Finish,
@@ -161,7 +162,7 @@ class _Rounds:
         self._version = store.find_version(session, search.id, search.round) or self._add_version()
 
     def go_on(self, counts: Counts, pace: Pace) -> Action:
-        """Update and propose while there is something to do; returns what else there is."""
+        """Update and propose while there is something to do, one part of many proposals; returns what else there is."""
         while True:
             match action := next_action(self._search, self._spec, counts, pace):
                 case Propose(count):
@@ -170,6 +171,8 @@ class _Rounds:
                         return action
                     self._add(proposals)
                     counts = replace(counts, open=counts.open + len(proposals))
+                    if count == MOST_AT_ONCE:
+                        return action
                 case Update(count):
                     self._update(count)
                     counts = replace(counts, ready=counts.ready - count, unrewarded=0)
@@ -204,7 +207,7 @@ class _Rounds:
                 )
             )
         add_trials(self._session, self._search, trials)
-        if spec.mode == "round" and version.proposed:
+        if spec.mode == "round" and version.proposed >= spec.trials_per_round:
             message = (
                 f"round {version.number}: {len(proposals)} more trials, because too few of the others have a reward"
             )

@@ -201,14 +201,18 @@ class Driver:
 
     def _advance(self, term: Term, experiment: Experiment, spec: ExperimentSpec, pace: Pace) -> None:
         """Advance one experiment until it has to wait; an error in it must not hold up the others."""
+        took_seconds = 0.0
         try:
             while self._is_due(experiment, spec, pace):
+                self._stop.wait(took_seconds)  # what goes on in parts leaves the other writers of SQLite half the time
                 ahead = self._look_ahead(experiment, spec, pace)
+                began_at = time.monotonic()
                 with drive(self._database, term) as session:
                     locked = lock_experiment(session, experiment.id)
                     if locked.state != "running":
                         return
                     _act(session, locked, spec, pace, ahead)
+                took_seconds = time.monotonic() - began_at
                 experiment = locked
                 if experiment.state != "running":
                     return

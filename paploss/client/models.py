@@ -59,7 +59,7 @@ class LabelResult(BaseModel):
 
     label: str
     rewards: list[float]
-    planned: int
+    planned: int = Field(description="trials that have been proposed so far")
     mean: float | None
     spread: float | None = Field(description="standard deviation over the seeds; null below two")
 

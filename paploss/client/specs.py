@@ -81,7 +81,7 @@ class SearchSpec(Request):
     algorithm: AlgorithmChoice = PpoSettings()
     mode: Mode = Field("round", description="stream updates on any finished trials, so no worker waits for the slowest")
     rounds: int = Field(40, ge=1, le=10_000)
-    trials_per_round: int = Field(8, ge=2, le=10_000, description="samples behind one update")
+    trials_per_round: int = Field(8, ge=2, le=1000, description="samples behind one update")
     knots: Literal[2, 4, 6] = Field(4, description="interior knots of each of the five functions")
     quality: Quality = "giou"
     seed: Seed = 0

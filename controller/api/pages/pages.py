@@ -55,6 +55,7 @@ _TRAINING_COLUMNS = (_COLUMNS[0], ("label", "loss", False), *_COLUMNS[2:])
 
 Sort = Annotated[TrialOrder, Query()]
 Offset = Annotated[int, Query(ge=0, lt=2**31)]
+ShortText = Annotated[str, Query(max_length=100)]
 SearchChoice = Annotated[str, Query(pattern=r"^[0-9a-z]{0,32}$")]
 
 
@@ -71,7 +72,7 @@ class Side:
         return RequestFacts.of(self.search.spec)
 
 
-def read_filter(state: str = "", kind: str = "", worker: Annotated[str, Query(max_length=100)] = "") -> TrialFilter:
+def read_filter(state: ShortText = "", kind: ShortText = "", worker: ShortText = "") -> TrialFilter:
     """Which trials a table is to show. A form sends an empty string where nothing is chosen.
 
     Raises:

@@ -86,9 +86,8 @@ def get(experiment_id: ExperimentId, services: Injected) -> ExperimentDetail:
 
 @router.delete("/{experiment_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problems.documented(404, 409))
 def delete(experiment_id: ExperimentId, services: Injected) -> None:
-    """Delete an experiment that has ended, with its trials, results and log."""
-    with services.database.write() as session:
-        store.delete_experiment(session, experiment_id)
+    """Delete an experiment that has ended, with its trials, results and log; of a large one this takes minutes."""
+    store.delete_experiment(services.database, experiment_id)
 
 
 @router.post("/{experiment_id}/pause", responses=problems.documented(404, 409))

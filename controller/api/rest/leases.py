@@ -14,10 +14,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
-from starlette.requests import ClientDisconnect
 
 from paploss.controller.api import problems
-from paploss.controller.api.problems import ProblemError
 from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected, get_services
 from paploss.controller.loop import leases
@@ -49,10 +47,7 @@ class MessageRoute(AuthorizedRoute):
         message: type[Message] = signature(endpoint).parameters["request"].annotation
 
         async def handle(request: Request) -> Response:
-            try:
-                body = await request.body()
-            except ClientDisconnect as error:  # a worker that was killed, for instance
-                raise ProblemError(400, "the request's body ended too early") from error
+            body = await request.body()
             try:
                 told = message.model_validate_json(body, extra="ignore")  # of a newer worker, perhaps
             except ValidationError as error:
