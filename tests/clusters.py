@@ -10,10 +10,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -146,8 +147,7 @@ class Namespace:
             f"a pod of {component}",
         )
         for pod in found:
-            condition = {"type": "Ready", "status": "True", "lastTransitionTime": datetime.now(UTC).isoformat()}
-            self.set_pod_status(pod, phase="Running", conditions=[condition])
+            self.set_pod_status(pod, phase="Running", conditions=[ready()])
 
         def counted() -> bool:
             deployments: Any = self.apps.list_namespaced_deployment(
@@ -202,9 +202,18 @@ class PlayedNode:
     `counts_deleted_as_failed`, what Kubernetes 1.25 to 1.28 make of it: the Job fails at once, and starts none.
     """
 
-    def __init__(self, namespace: Namespace, stack: Stack, *, counts_deleted_as_failed: bool = False) -> None:
+    def __init__(
+        self,
+        namespace: Namespace,
+        stack: Stack,
+        *,
+        counts_deleted_as_failed: bool = False,
+        earlier: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`earlier`: folders of earlier versions' code, by the tag of their image."""
         self._namespace = namespace
         self._stack = stack
+        self._earlier = earlier
         self._fails_jobs = counts_deleted_as_failed
         self._told_to_end: set[str] = set()
         self.most_running = 0
@@ -225,8 +234,8 @@ class PlayedNode:
             elif pod.metadata.deletion_timestamp:
                 self._namespace.remove(pod)
             elif pod.status.phase == "Pending" and pod.spec.node_name and process is None:
-                self._stack.start_worker(name, PAPLOSS_CHECK_GPUS="false", **_literal_settings(pod))
-                self._namespace.set_pod_status(pod, phase="Running")
+                self._start(pod)
+                self._namespace.set_pod_status(pod, phase="Running", conditions=[ready()])
         self.most_running = max(self.most_running, len(self._stack.workers))
 
     def delete(self, pod: Any) -> None:
@@ -257,6 +266,13 @@ class PlayedNode:
         self._stack.kill_worker(pod.metadata.name)
         self._fail_job(pod)
         self._namespace.remove(pod)
+
+    def _start(self, pod: Any) -> None:
+        settings = _literal_settings(pod) | {"PAPLOSS_CHECK_GPUS": "false"}
+        if folder := self._earlier.get(image_tag(pod)):
+            self._stack.start_other_worker(pod.metadata.name, ["worker"], PYTHONPATH=folder, **settings)
+        else:
+            self._stack.start_worker(pod.metadata.name, **settings)
 
     def _fail_job(self, pod: Any) -> None:
         if not self._fails_jobs:
@@ -320,6 +336,16 @@ class PlayedTest:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+
+def image_tag(pod: Any) -> str:
+    """The tag of a pod's image: the version of what runs in it."""
+    return str(pod.spec.containers[0].image).rpartition(":")[2]
+
+
+def ready() -> dict[str, str]:
+    """The condition of a pod that a kubelet's probes have found ready."""
+    return {"type": "Ready", "status": "True", "lastTransitionTime": datetime.now(UTC).isoformat()}
 
 
 def _literal_settings(pod: Any) -> dict[str, str]:

@@ -3,12 +3,14 @@
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 import redis
+from charts import ROOT
 from clusters import Namespace, NoClusterError, Release, find_cluster
 from controllers import PlayedWorker, RunningController
 from servers import PostgresServer, RedisServer, serving
@@ -16,6 +18,8 @@ from servers import PostgresServer, RedisServer, serving
 from paploss.client import Client
 from paploss.controller.store import schema
 from paploss.controller.store.database import Database
+
+VERSION_0_1_0 = "9d567719439a09f2ec56d4a25f74789435a7d6e3"
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # each core has a process of its own
@@ -102,6 +106,17 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         yield opened
         opened.close()
         server.drop_database(opened.url.render_as_string())
+
+
+@pytest.fixture(scope="session")
+def version_0_1_0(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of version 0.1.0, from its commit."""
+    folder = tmp_path_factory.mktemp("version-0.1.0")
+    archive = subprocess.run(["git", "archive", VERSION_0_1_0], cwd=ROOT, capture_output=True, check=False)
+    if archive.returncode != 0:
+        pytest.skip(f"this checkout has no commit {VERSION_0_1_0}: {archive.stderr.decode().strip()}")
+    subprocess.run(["tar", "--extract", "--directory", str(folder)], input=archive.stdout, check=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

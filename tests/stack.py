@@ -104,10 +104,12 @@ class Stack:
         except httpx.TransportError:
             return False
 
-    def start_replica(self, name: str, port: int, **settings: str) -> None:
+    def start_replica(
+        self, name: str, port: int, module: tuple[str, ...] = ("paploss.cli", "serve"), **settings: str
+    ) -> None:
         """Another controller over the same database and Redis."""
         given = {"PAPLOSS_PORT": str(port)} | settings
-        self.replicas[name] = self._start(name, ["paploss.cli", "serve"], given)
+        self.replicas[name] = self._start(name, list(module), given)
 
     def start_worker(self, name: str = "w0", **settings: str) -> subprocess.Popen[bytes]:
         return self.start_other_worker(name, ["paploss.worker"], **settings)

@@ -38,6 +38,7 @@ from paploss.controller.api.security.requests import RequestChecks, default_host
 from paploss.controller.api.services import Services
 from paploss.controller.api.tracing import start_tracing
 from paploss.controller.loop.driver import Driver, Loop, connect
+from paploss.controller.loop.renewals import Renewals
 from paploss.controller.scaling.pools import read_pools
 from paploss.controller.scaling.scaler import Scaler
 from paploss.controller.settings import Settings
@@ -148,6 +149,7 @@ def _connect(settings: Settings, make_driver: MakeDriver) -> Services:
         queue=queue,
         callers=Callers(database),
         rates=Rates(settings),
+        renewals=Renewals(database, settings),
         streams=Streams(),
         readiness=Remembered(health.PROBE_SECONDS),
         driver=driver,

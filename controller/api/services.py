@@ -11,6 +11,7 @@ from paploss.controller.api.remembered import Remembered
 from paploss.controller.api.security.callers import Callers
 from paploss.controller.api.security.rates import Rates
 from paploss.controller.loop.driver import Loop
+from paploss.controller.loop.renewals import Renewals
 from paploss.controller.scaling.scaler import Scaler
 from paploss.controller.settings import Settings
 from paploss.controller.store.database import Database
@@ -21,7 +22,7 @@ from paploss.jobs.queue import TrialQueue
 class Services:
     """Settings, the connections to the database and to Redis, callers and their rates, and the loops.
 
-    All but `callers`, `rates` and `streams` are safe to use from threads.
+    All but `callers`, `rates`, `renewals` and `streams` are safe to use from threads.
     """
 
     settings: Settings
@@ -29,6 +30,7 @@ class Services:
     queue: TrialQueue
     callers: Callers
     rates: Rates
+    renewals: Renewals
     streams: Streams
     readiness: Remembered[Readiness]
     driver: Loop

@@ -1,5 +1,7 @@
 """The schema's version: bring it up to date, or refuse a database that another version of the program made."""
 
+import random
+import time
 from functools import cache
 from pathlib import Path
 
@@ -7,13 +9,21 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import func, select
+from psycopg.errors import DeadlockDetected, LockNotAvailable
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import OperationalError
 
 from paploss.controller.store.database import Database
 from paploss.controller.store.errors import SchemaError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 _MIGRATION_LOCK = 7_290_417
+_LOCK_MILLISECONDS = 500
+"""Below PostgreSQL's `deadlock_timeout`: where a migration and a controller that still serves wait for each other, it
+is the migration that gives up and tries again, never a request."""
+_TRIES = 60
+"""Then it waits for as long as it takes: what holds a table for so long is no request (a vacuum ends when it is in the
+way of somebody who waits for longer than `deadlock_timeout`)."""
 
 
 @cache
@@ -35,11 +45,26 @@ def upgrade(database: Database, revision: str = "head") -> None:
     Raises:
         SchemaError: the database is newer than this program.
     """
-    if _find_revision(database) == newest():
-        return
+    for _ in range(_TRIES):
+        if _find_revision(database) == newest():
+            return
+        try:
+            _migrate(database, revision, _LOCK_MILLISECONDS)
+        except OperationalError as error:
+            if not isinstance(error.orig, LockNotAvailable | DeadlockDetected):
+                raise
+            time.sleep(random.uniform(0.5, 1.0))
+        else:
+            return
+    _migrate(database, revision, lock_milliseconds=0)
+
+
+def _migrate(database: Database, revision: str, lock_milliseconds: int) -> None:
+    """One transaction; `lock_milliseconds`: how long it waits for each lock, 0 without a limit."""
     with database.engine.begin() as connection:
         if not database.is_sqlite:  # of several replicas that start at once, one migrates and the others wait for it
             connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            connection.execute(text(f"SET LOCAL lock_timeout = {lock_milliseconds}"))
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, revision)

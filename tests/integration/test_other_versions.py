@@ -1,26 +1,12 @@
 """Worker and controller of two versions finish a search: the other one is version 0.1.0, run from its commit."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from stack import Stack
 
-VERSION_0_1_0 = "9d567719439a09f2ec56d4a25f74789435a7d6e3"
 SEARCH = {"rounds": 2, "trials_per_round": 2, "confirm": {"candidates": 2, "seeds": 1}, "synthetic": {"iterations": 5}}
-
-
-@pytest.fixture(scope="module")
-def old_program(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The folder of version 0.1.0."""
-    folder = tmp_path_factory.mktemp("version-0.1.0")
-    root = Path(__file__).parents[2]
-    archive = subprocess.run(["git", "archive", VERSION_0_1_0], cwd=root, capture_output=True, check=False)
-    if archive.returncode != 0:
-        pytest.skip(f"this checkout has no commit {VERSION_0_1_0}: {archive.stderr.decode().strip()}")
-    subprocess.run(["tar", "--extract", "--directory", str(folder)], input=archive.stdout, check=True)
-    return str(folder)
 
 
 @pytest.fixture
@@ -30,9 +16,9 @@ def stack(tmp_path: Path, redis_url: str) -> Iterator[Stack]:
 
 
 @pytest.mark.slow
-def test_a_worker_of_version_0_1_0_finishes_a_search_of_this_controller(stack: Stack, old_program: str) -> None:
+def test_a_worker_of_version_0_1_0_finishes_a_search_of_this_controller(stack: Stack, version_0_1_0: Path) -> None:
     stack.start_controller()
-    stack.start_other_worker("old", ["worker"], PYTHONPATH=old_program)
+    stack.start_other_worker("old", ["worker"], PYTHONPATH=str(version_0_1_0))
     experiment_id = stack.submit(**SEARCH)
     assert stack.wait_for(experiment_id, "succeeded")["best_ap"] > 0
     assert {trial["worker"] for trial in stack.trials(experiment_id)} == {"old"}
@@ -41,10 +27,10 @@ def test_a_worker_of_version_0_1_0_finishes_a_search_of_this_controller(stack: S
 
 @pytest.mark.slow
 def test_a_worker_of_this_version_finishes_a_search_of_a_controller_of_version_0_1_0(
-    tmp_path: Path, redis_url: str, old_program: str
+    tmp_path: Path, redis_url: str, version_0_1_0: Path
 ) -> None:
     with Stack(tmp_path, redis_url, revision="0005") as stack:
-        stack.start_controller(("controller.cli", "serve"), PYTHONPATH=old_program)
+        stack.start_controller(("controller.cli", "serve"), PYTHONPATH=str(version_0_1_0))
         stack.start_worker("new")
         asked = {"profile": "synthetic", "prune": False} | SEARCH
         search_id = str(stack.post("searches", asked)["id"])
@@ -55,10 +41,12 @@ def test_a_worker_of_this_version_finishes_a_search_of_a_controller_of_version_0
 
 
 @pytest.mark.slow
-def test_an_upgrade_in_the_middle_of_a_search_loses_no_trial(tmp_path: Path, redis_url: str, old_program: str) -> None:
+def test_an_upgrade_in_the_middle_of_a_search_loses_no_trial(
+    tmp_path: Path, redis_url: str, version_0_1_0: Path
+) -> None:
     with Stack(tmp_path, redis_url, revision="0005") as stack:
-        stack.start_controller(("controller.cli", "serve"), PYTHONPATH=old_program)
-        stack.start_other_worker("old", ["worker"], PYTHONPATH=old_program)
+        stack.start_controller(("controller.cli", "serve"), PYTHONPATH=str(version_0_1_0))
+        stack.start_other_worker("old", ["worker"], PYTHONPATH=str(version_0_1_0))
         asked = {"profile": "synthetic", "prune": False, "rounds": 3, "trials_per_round": 3}
         asked["synthetic"] = {"iterations": 10, "iteration_seconds": 0.1}
         search_id = str(stack.post("searches", asked)["id"])

@@ -8,7 +8,7 @@ dependencies, and validate each answer again. These routes are most of a control
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from inspect import signature
+from inspect import iscoroutinefunction, signature
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -39,10 +39,10 @@ from paploss.jobs.spec import Message
 
 
 class MessageRoute(AuthorizedRoute):
-    """A route whose body is a message: its endpoint's `request`, handled in a thread."""
+    """A route whose body is a message: its endpoint's `request`, handled in a thread if the endpoint is a function."""
 
     def make_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Reads the message, hands it to the endpoint in a thread, and returns its answer."""
+        """Reads the message, hands it to the endpoint, and returns its answer."""
         endpoint = self.endpoint
         message: type[Message] = signature(endpoint).parameters["request"].annotation
 
@@ -53,7 +53,11 @@ class MessageRoute(AuthorizedRoute):
             except ValidationError as error:
                 found = [each | {"loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
                 raise RequestValidationError(found, body=body) from error
-            answer = await asyncio.to_thread(endpoint, told, await get_services(request))
+            services = await get_services(request)
+            if iscoroutinefunction(endpoint):
+                answer = await endpoint(told, services)
+            else:
+                answer = await asyncio.to_thread(endpoint, told, services)
             content = encode(answer, read_protocol(request.headers))
             return Response(content, media_type="application/json", headers={PROTOCOL_HEADER: str(PROTOCOL)})
 
@@ -75,9 +79,9 @@ def claim(request: ClaimRequest, services: Injected) -> Lease:
 
 
 @router.post("/renew", response_model=RenewReply)
-def renew(request: RenewRequest, services: Injected) -> RenewReply:
+async def renew(request: RenewRequest, services: Injected) -> RenewReply:
     """Renew the lease and report progress. 409 and 410: end the training; the trial is another's or has ended."""
-    return leases.renew(services.database, services.settings, request)
+    return await services.renewals.renew(request)
 
 
 @router.post("/result", response_model=Accepted)

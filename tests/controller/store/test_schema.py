@@ -1,4 +1,5 @@
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -137,6 +138,24 @@ def test_data_of_every_older_schema_is_upgraded(database_url: str, revision: str
         assert isinstance(SPEC.read(session.get_one(Experiment, "old").spec), TrainingSpec)
         assert session.get_one(Trial, "old-000000").learning_rate_factor == 1.0
     database.close()
+
+
+def test_a_migration_gives_way_to_requests_that_are_served_meanwhile(postgres_url: str) -> None:
+    """They take the same tables in another order; whoever waits longest, PostgreSQL ends one of the two."""
+    database, serving = Database(postgres_url), Database(postgres_url)
+    schema.upgrade(database, "0005")
+    migration = threading.Thread(target=schema.upgrade, args=(database,))
+    waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'")
+    with serving.write() as session:
+        session.execute(text("LOCK TABLE trials IN ROW EXCLUSIVE MODE"))
+        migration.start()
+        while not session.execute(waits).scalar_one():
+            assert migration.is_alive()
+        assert session.execute(text("SELECT count(*) FROM searches")).scalar_one() == 0
+    migration.join()
+    schema.check(database)
+    database.close()
+    serving.close()
 
 
 def test_every_schema_but_the_newest_is_upgraded_by_a_test() -> None:
