@@ -65,6 +65,10 @@ class Rate:
     batch_size: int
 
 
+DETR_RATE: Final = Rate(2e-4, 32)
+"""Of Deformable DETR with its own loss, in steps of AdamW. No other loss here was published with this detector."""
+
+
 class Loss(BaseModel):
     """Base of every loss. A class is the loss's record, an instance is the loss with its parameters."""
 
@@ -109,7 +113,12 @@ class ParameterizedAP(RankingLoss):
     """The Parameterized AP Loss, with its parameters in each head."""
 
     title = "Parameterized AP"
-    rates = {"retinanet": Rate(0.016, 64), "faster-rcnn": Rate(0.024, 64), "atss": Rate(0.016, 64)}  # ATSS: RetinaNet's
+    rates = {
+        "retinanet": Rate(0.016, 64),
+        "faster-rcnn": Rate(0.024, 64),
+        "atss": Rate(0.016, 64),  # RetinaNet's
+        "deformable-detr": DETR_RATE,
+    }
 
     name: Literal["parameterized_ap"] = "parameterized_ap"
     heads: dict[Annotated[str, Field(max_length=100)], HeadLoss] = Field(
@@ -155,7 +164,12 @@ class APL1(RankingLoss):
 
     title = "AP Loss + L1"
     # Published for RetinaNet alone; on Faster R-CNN raised as aLRP's rate is from RetinaNet to there.
-    rates = {"retinanet": Rate(0.002, 32), "faster-rcnn": Rate(0.003, 32), "atss": Rate(0.002, 32)}
+    rates = {
+        "retinanet": Rate(0.002, 32),
+        "faster-rcnn": Rate(0.003, 32),
+        "atss": Rate(0.002, 32),
+        "deformable-detr": DETR_RATE,
+    }
 
     name: Literal["ap_l1"] = "ap_l1"
 
@@ -164,7 +178,12 @@ class ALRP(RankingLoss):
     """aLRP Loss."""
 
     title = "aLRP"
-    rates = {"retinanet": Rate(0.008, 32), "faster-rcnn": Rate(0.012, 32), "atss": Rate(0.008, 32)}
+    rates = {
+        "retinanet": Rate(0.008, 32),
+        "faster-rcnn": Rate(0.012, 32),
+        "atss": Rate(0.008, 32),
+        "deformable-detr": DETR_RATE,
+    }
 
     name: Literal["alrp"] = "alrp"
 
@@ -173,7 +192,12 @@ class RankSort(RankingLoss):
     """Rank & Sort Loss."""
 
     title = "Rank & Sort"
-    rates = {"retinanet": Rate(0.008, 32), "faster-rcnn": Rate(0.012, 16), "atss": Rate(0.008, 32)}  # RetinaNet: ATSS's
+    rates = {
+        "retinanet": Rate(0.008, 32),  # ATSS's
+        "faster-rcnn": Rate(0.012, 16),
+        "atss": Rate(0.008, 32),
+        "deformable-detr": DETR_RATE,
+    }
 
     name: Literal["rank_sort"] = "rank_sort"
 
@@ -194,6 +218,15 @@ class FocalGIoU(Loss):
     rates = {"retinanet": Rate(0.016, 64), "atss": Rate(0.01, 16)}  # ATSS: mmdet's
 
     name: Literal["focal_giou"] = "focal_giou"
+
+
+class FocalL1GIoU(Loss):
+    """Focal loss with L1 and GIoU on the boxes, Deformable DETR's own."""
+
+    title = "Focal + L1 + GIoU"
+    rates = {"deformable-detr": DETR_RATE}
+
+    name: Literal["focal_l1_giou"] = "focal_l1_giou"
 
 
 class CEL1(Loss):
@@ -240,6 +273,7 @@ _AnyLoss = (
     | RankSort
     | FocalL1
     | FocalGIoU
+    | FocalL1GIoU
     | CEL1
     | CEGIoU
     | CSEAutoLossA
