@@ -12,7 +12,7 @@ import numpy as np
 
 from paploss.client.specs import SearchSpec
 from paploss.controller.experiments.algorithms import create
-from paploss.controller.experiments.losses import decode_loss, search_space
+from paploss.controller.experiments.losses import decode_loss, decode_rate, search_space
 from paploss.controller.experiments.seeds import proxy_seed
 from paploss.controller.search.algorithm import Algorithm, Sample
 from paploss.controller.search.scheduling import (
@@ -107,6 +107,7 @@ class _Rounds:
                     kind="proxy",
                     loss=decode_loss(spec, theta),
                     seed=seed,
+                    learning_rate_factor=decode_rate(spec, theta),
                     plan=self._plan,
                     theta=theta,
                     round=version.number,

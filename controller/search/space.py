@@ -14,7 +14,7 @@ w       weight of an added box term: 0 for theta < 1/4, else
 e       whether a head is error-driven: theta >= 1/2                   bool
 f       factor on the learning rate, 4^(2 theta - 1)                   scalar in [1/4, 4]
 
-The functions, scales and the identity are published; the rest adds what rivals have, so that AP Loss + L1 is a point too.
+Functions and scales are published; the rest adds what rivals have, so that AP Loss + L1 is a point too.
 
 Source: Tao et al., "Searching Parameterized AP Loss for Object Detection", NeurIPS 2021, section 3.
 """
@@ -29,7 +29,7 @@ FUNCTIONS = ("H2", "I2", "I3", "I1", "H1")
 """The five functions of the loss, in the order in which theta and the control points hold them."""
 
 OFF = 0.25
-"""Below this part of [0, 1] a weight is 0: a start in its middle leaves it with the usual spread in one case of three."""
+"""Below it a weight is 0. From its middle, where a search starts, the usual spread leaves it in one case of three."""
 
 Vector = NDArray[np.float64]
 
@@ -87,9 +87,7 @@ class Space:
         return (*knots, *others, *(("learning_rate_factor",) if self.searched_rate else ()))
 
     def start(self) -> Vector:
-        """The theta [D] of the identity functions (equally spaced knots on the diagonal) and lambda 1, with nothing added
-        and the rate as it is.
-        """
+        """The theta [D] of the identity functions (equally spaced knots on the diagonal) with lambda 1, nothing added."""
         knots = 1.0 / np.arange(self.knots + 1, 1, -1)
         functions = np.tile(np.repeat(knots, 2), len(self.heads) * len(FUNCTIONS))
         added = (OFF / 2, OFF / 2, 0.25) if self.extended else ()
@@ -145,9 +143,7 @@ class Space:
             rows.append([_weight_position(f"{head}.giou_weight", one.giou_weight) for head, one in heads])
             rows.append([0.75 if one.error_driven else 0.25 for _, one in heads])
         elif added := [head for head, one in heads if one.l1_weight or one.giou_weight or one.error_driven]:
-            raise ValueError(
-                f"{added[0]}: expected no box terms and no error-driven gradient outside the extended family"
-            )
+            raise ValueError(f"{added[0]}: expected no box terms and nothing error-driven outside the extended family")
         if self.searched_rate:
             rows.append([_log_position("learning_rate_factor", rate, 4.0)])
         elif rate != 1:
