@@ -87,7 +87,7 @@ class Space:
         return (*knots, *others, *(("learning_rate_factor",) if self.searched_rate else ()))
 
     def start(self) -> Vector:
-        """The theta [D] of the identity functions (equally spaced knots on the diagonal) with lambda 1, nothing added."""
+        """The theta [D] of the identity functions (equally spaced knots on the diagonal), lambda 1, no more."""
         knots = 1.0 / np.arange(self.knots + 1, 1, -1)
         functions = np.tile(np.repeat(knots, 2), len(self.heads) * len(FUNCTIONS))
         added = (OFF / 2, OFF / 2, 0.25) if self.extended else ()

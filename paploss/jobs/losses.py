@@ -58,6 +58,14 @@ class HeadLoss(BaseModel):
         values = {"l1_weight": self.l1_weight, "giou_weight": self.giou_weight, "error_driven": self.error_driven}
         return {name: value for name, value in values.items() if value}
 
+    @property
+    def summary(self) -> str:
+        """What it is besides its functions, in a line for people."""
+        weights = (("L1", self.l1_weight), ("(1 - GIoU)", self.giou_weight))
+        terms = [f"{weight:.3g} {name} added" for name, weight in weights if weight]
+        ranking = ["ranked by AP Loss, error-driven: the functions do nothing"] if self.error_driven else []
+        return ", ".join((f"gradient scale λ = {self.gradient_scale:.3f}", f"quality {self.quality}", *terms, *ranking))
+
     @model_validator(mode="after")
     def _check_control_points(self) -> Self:
         rows = self.control_points
