@@ -120,6 +120,14 @@ def test_an_exported_loss_brings_its_profile_and_data_but_not_its_proxys_epochs(
     assert read_training(file, None, **OPTIONS | {"schedule": "proxy"}).overrides.epochs == 2
 
 
+def test_an_exported_loss_brings_the_learning_rate_that_it_was_found_with(write):
+    exported = {"loss": PRESETS["retinanet"].model_dump(), "learning_rate_factor": 2.5, "profile": "retinanet-tiny"}
+    file = write(json.dumps(exported), "found.json")
+    assert read_training(str(file), None, **OPTIONS).learning_rate_factor == 2.5
+    compared = read_comparison(write("profile: retinanet-tiny\nlosses: [{file: found.json}, published]\n"))
+    assert [choice.learning_rate_factor for choice in compared.losses] == [2.5, None]
+
+
 def test_a_loss_written_by_hand_is_read_with_the_profile_of_another_file(write):
     loss = write(json.dumps(identity(["bbox_head"]).model_dump(mode="json")), "mine.json")
     training = read_training(str(loss), write("profile: retinanet-tiny\n"), **OPTIONS)
