@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from paploss.cli.failures import BAD_INPUT, CommandError
-from paploss.cli.specifications import find_data_roots, read_search, read_training
+from paploss.cli.specifications import find_data_roots, read_comparison, read_search, read_training
 from paploss.jobs.presets import PRESETS, identity
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
