@@ -19,7 +19,7 @@ from paploss.client.states import Stage
 from paploss.controller.experiments.comparison import choose_rate
 from paploss.controller.search.scheduling import Pace
 from paploss.controller.store.database import Session
-from paploss.controller.store.documents import LOSS, TrialPlan
+from paploss.controller.store.documents import LOSS, OUTCOME, TrialPlan
 from paploss.controller.store.errors import ConflictError, NotFoundError
 from paploss.controller.store.events import record
 from paploss.controller.store.experiments import end_experiment, find_experiment
@@ -58,17 +58,17 @@ class GivenLosses:
 
     def open(self, session: Session, experiment: Experiment, spec: Spec) -> None:
         """Propose the trials of the first stage."""
-        losses = [(choice.label, _resolve_loss(session, choice, spec.profile)) for choice in spec.losses]
+        losses = [(choice.label, *_resolve_loss(session, choice, spec.profile)) for choice in spec.losses]
         if spec.learning_rates:
             seed = rate_check_seed(spec.seeds)
             plan = self.plan(spec, "rate_check")
             trials = [
                 NewTrial(kind="rate_check", label=label, loss=loss, seed=seed, learning_rate_factor=factor, plan=plan)
-                for (label, loss), factor in itertools.product(losses, spec.learning_rates)
+                for (label, loss, _), factor in itertools.product(losses, spec.learning_rates)
             ]
             add_trials(session, experiment, trials)
         else:
-            self._propose(session, experiment, spec, [(label, loss, 1.0) for label, loss in losses])
+            self._propose(session, experiment, spec, losses)
         message = f"{len(losses)} losses with {len(spec.seeds)} seeds each"
         record(session, "experiment_started", message, experiment_id=experiment.id)
 
@@ -179,9 +179,10 @@ def rate_check_seed(seeds: Sequence[int]) -> int:
     return next(seed for seed in itertools.count() if seed not in seeds)
 
 
-def _resolve_loss(session: Session, choice: LossChoice, profile: str) -> LossSpec:
+def _resolve_loss(session: Session, choice: LossChoice, profile: str) -> tuple[LossSpec, float]:
+    """The loss, and the factor on the learning rate that it has unless a check of rates chooses another."""
     if (loss := choice.find_loss(profile)) is not None:
-        return loss
+        return loss, choice.learning_rate_factor or 1.0
     search = find_experiment(session, choice.search or "")
     if search is None or search.kind != "search":
         raise NotFoundError(f"losses[{choice.label}].search: there is no search {choice.search}")
@@ -189,4 +190,5 @@ def _resolve_loss(session: Session, choice: LossChoice, profile: str) -> LossSpe
         raise ConflictError(f"losses[{choice.label}].search: search {search.id} ({search.state}) has no best loss yet")
     if search.profile not in PROFILES or PROFILES[search.profile].heads != PROFILES[profile].heads:
         raise ConflictError(f"losses[{choice.label}].search: a loss for {search.profile} does not fit {profile}")
-    return LOSS.read(search.best["loss"])
+    best = OUTCOME.read(search.best)
+    return best.loss, choice.learning_rate_factor or best.learning_rate_factor

@@ -17,7 +17,7 @@ import numpy as np
 
 from paploss.client.specs import SearchSpec
 from paploss.controller.experiments.algorithms import create
-from paploss.controller.experiments.losses import decode_loss, search_space, starting_points
+from paploss.controller.experiments.losses import decode_loss, decode_rate, search_space, starting_points
 from paploss.controller.experiments.seeds import proxy_seed
 from paploss.controller.search.algorithm import NOTHING_KNOWN, Algorithm, History, Sample
 from paploss.controller.search.scheduling import (
@@ -200,6 +200,7 @@ class _Rounds:
                     kind="proxy",
                     loss=decode_loss(spec, theta),
                     seed=proxy_seed(spec.seed, turn),
+                    learning_rate_factor=decode_rate(spec, theta),
                     plan=self._plan,
                     theta=theta,
                     round=version.number,

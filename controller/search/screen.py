@@ -66,8 +66,12 @@ def box_gradient(space: Space, thetas: NDArray[np.float64]) -> NDArray[np.float6
 
 
 def passes(space: Space, thetas: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether each head of each theta [n, D] pulls boxes the right way, [n]."""
-    return np.asarray((box_gradient(space, thetas) > LEAST_BOX_GRADIENT).all(axis=1))
+    """Whether each head of each theta [n, D] pulls boxes the right way, [n]; an added box term does so by itself."""
+    pulls = box_gradient(space, thetas) > LEAST_BOX_GRADIENT
+    if space.extended:
+        helped = [[one.l1_weight > 0 or one.giou_weight > 0 for one in space.decode(theta).values()] for theta in thetas]
+        pulls |= np.array(helped)
+    return np.asarray(pulls.all(axis=1))
 
 
 def is_screened(seed: int, version: int, index: int) -> bool:

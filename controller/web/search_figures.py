@@ -251,23 +251,37 @@ def two_searches(first: RewardCurve, second: RewardCurve, theme: Theme = "light"
 
 def name_dimensions(names: Sequence[str]) -> list[str]:
     """ "bbox_head.H2.knot1.x" as people read it: "H2 knot 1 x"; with the head where there are several."""
-    heads = {name.partition(".")[0] for name in names}
+    several = _has_several_heads(names)
     shown = []
     for name in names:
-        head, _, rest = name.partition(".")
-        words = rest.replace("knot", "knot ").replace("gradient_scale", "gradient scale λ").replace(".", " ")
-        shown.append(words if len(heads) == 1 else f"{head.removesuffix('_head')} {words}")
+        head, _, own = name.partition(".") if "." in name else ("", "", name)
+        words = _OTHERS[own][0] if own in _OTHERS else own.replace("knot", "knot ").replace(".", " ")
+        shown.append(f"{head.removesuffix('_head')} {words}" if head and several else words)
     return shown
 
 
+_OTHERS = {
+    "gradient_scale": ("gradient scale λ", "λ"),
+    "l1_weight": ("weight of L1", "L1"),
+    "giou_weight": ("weight of GIoU", "GIoU"),
+    "error_driven": ("error-driven", "AP Loss"),
+    "learning_rate_factor": ("learning rate", "rate"),
+}
+"""What dimensions that are no knots are called, at length and in short."""
+
+
+def _has_several_heads(names: Sequence[str]) -> bool:
+    return len({name.partition(".")[0] for name in names if "." in name}) > 1
+
+
 def _group_rows(names: Sequence[str]) -> list[tuple[str, int, int]]:
-    """Label, first and last row of each function, and of the gradient scales."""
-    several = len({name.partition(".")[0] for name in names}) > 1
+    """Label, first and last row of each function, and of each other dimension."""
+    several = _has_several_heads(names)
     groups = []
-    for (head, function), rows in groupby(range(len(names)), key=lambda d: tuple(names[d].split(".")[:2])):
+    for parts, rows in groupby(range(len(names)), key=lambda d: tuple(names[d].split(".")[:2])):
         members = list(rows)
-        short = "λ" if function == "gradient_scale" else function
-        label = f"{head.removesuffix('_head')} {short}" if several else short
+        short = _OTHERS.get(parts[-1], ("", parts[-1]))[1]
+        label = f"{parts[0].removesuffix('_head')} {short}" if several and len(parts) > 1 else short
         groups.append((label, members[0], members[-1]))
     return groups
 

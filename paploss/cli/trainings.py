@@ -80,7 +80,7 @@ def train(
     if no_check:
         request = request.model_copy(update={"dataset": without_checks(request.dataset)})
     if submit:
-        choice = LossChoice(label=label, loss=request.loss)
+        choice = LossChoice(label=label, loss=request.loss, learning_rate_factor=request.learning_rate_factor)
         spec = TrainingSpec(
             name=f"{label}, seed {seed}",
             profile=request.profile,
@@ -106,6 +106,7 @@ def train(
         profile=request.profile,
         schedule=schedule.value,
         overrides=request.overrides,
+        learning_rate_factor=request.learning_rate_factor,
         dataset=request.dataset,
         evaluate_split=evaluate_on.value,
         loss=request.loss,

@@ -81,6 +81,7 @@ class Best(BaseModel):
     ap: float = Field(description="mean over the confirming seeds, or the reward of the one trial")
     source: str = Field(description="mean (the algorithm's best guess) or the trial's id")
     loss: LossSpec
+    learning_rate_factor: float = Field(1.0, description="on the rate of the profile, or of the overrides")
     report: dict[str, Any] | None = Field(description="every candidate with its confirmations, once confirmed")
 
 

@@ -17,6 +17,7 @@ MOST_PROXIES: Final = 1_000_000
 MOST_TRAININGS: Final = 20_000
 """Trials that one request may ask for: a search proposes its own by and by, given losses are all stored at once."""
 
+Family = Literal["functions", "extended"]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -83,6 +84,12 @@ class SearchSpec(Request):
     rounds: int = Field(40, ge=1, le=10_000)
     trials_per_round: int = Field(8, ge=2, le=1000, description="samples behind one update")
     knots: Literal[2, 4, 6] = Field(4, description="interior knots of each of the five functions")
+    family: Family = Field(
+        "functions",
+        description="functions: they and gradient scales are searched, as published; extended: also weights of an "
+        "added L1 and an added GIoU term, and whether AP Loss's error-driven gradient ranks in place of the functions",
+    )
+    searched_rate: bool = Field(False, description="also search a factor on the learning rate, from 1/4 to 4")
     quality: Quality = "giou"
     seed: Seed = 0
     prune: bool = Field(True, description="stop trials that are hopeless beside the others at the same point")

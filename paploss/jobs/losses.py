@@ -8,6 +8,7 @@ empty.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import not_
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -40,6 +41,30 @@ class HeadLoss(BaseModel):
     )
     gradient_scale: float = Field(1.0, gt=0, le=100, description="factor on the gradient that reaches the box output")
     quality: Quality = "giou"
+    # Left out of documents where they change nothing, so that programs from before they existed read those.
+    l1_weight: float = Field(
+        0.0, ge=0, le=100, exclude_if=not_, description="of an added L1 distance of the box outputs from their targets"
+    )
+    giou_weight: float = Field(0.0, ge=0, le=100, exclude_if=not_, description="of an added 1 - GIoU of the boxes")
+    error_driven: bool = Field(
+        False,
+        exclude_if=not_,
+        description="rank with AP Loss and its error-driven gradient in place of the functions, which then do nothing",
+    )
+
+    @property
+    def extensions(self) -> dict[str, float | bool]:
+        """What it has beyond the published formula, by field; none of them in a published set."""
+        values = {"l1_weight": self.l1_weight, "giou_weight": self.giou_weight, "error_driven": self.error_driven}
+        return {name: value for name, value in values.items() if value}
+
+    @property
+    def summary(self) -> str:
+        """What it is besides its functions, in a line for people."""
+        weights = (("L1", self.l1_weight), ("(1 - GIoU)", self.giou_weight))
+        terms = [f"{weight:.3g} {name} added" for name, weight in weights if weight]
+        ranking = ["ranked by AP Loss, error-driven: the functions do nothing"] if self.error_driven else []
+        return ", ".join((f"gradient scale λ = {self.gradient_scale:.3f}", f"quality {self.quality}", *terms, *ranking))
 
     @model_validator(mode="after")
     def _check_control_points(self) -> Self:
@@ -125,6 +150,12 @@ class ParameterizedAP(RankingLoss):
         min_length=1, max_length=20, description="one entry per head of the profile"
     )
     top_k: TopK = None
+
+    @model_validator(mode="after")
+    def _check_top_k(self) -> Self:
+        if self.top_k is not None and any(head.error_driven for head in self.heads.values()):
+            raise ValueError(f"top_k: expected none with error_driven, where every entry competes, got {self.top_k}")
+        return self
 
     @classmethod
     def shorthands(cls) -> dict[str, Loss]:

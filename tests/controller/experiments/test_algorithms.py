@@ -239,3 +239,30 @@ def test_settings_reach_the_algorithm():
     wide, narrow = (create(PpoSettings(first_sigma=sigma), 4) for sigma in (0.4, 0.05))
     spreads = [drawn.spread for each in (wide, narrow) if (drawn := each.distribution(each.initial_state(SPACE)))]
     assert spreads == [0.4, 0.05]
+
+
+SPACES = {
+    space.dimension: space
+    for space in (
+        Space(("bbox_head",)),
+        Space(("bbox_head",), searched_rate=True),
+        Space(("bbox_head",), extended=True),
+        Space(("bbox_head",), extended=True, searched_rate=True),
+        Space(("rpn_head", "bbox_head")),
+        Space(("rpn_head", "bbox_head"), extended=True),
+    )
+}
+
+
+@pytest.mark.parametrize("dimension", [41, 42, 44, 45, 82, 88])
+def test_every_space_that_is_searched_is_searched_alike(algorithm, dimension):
+    space, target = SPACES[dimension], np.linspace(0.1, 0.9, dimension)
+    state = algorithm.initial_state(space)
+    for _ in range(3):
+        thetas = [space.check(algorithm.propose(state, 1, index)) for index in range(8)]
+        samples = [Sample(theta, -float(((theta - target) ** 2).mean()), state) for theta in thetas]
+        state = through_json(algorithm, algorithm.update(state, samples))
+    guess = space.decode(algorithm.best_guess(state))
+    assert set(guess) == set(space.heads)
+    assert len({theta.tobytes() for theta in thetas}) == 8
+    assert all((np.ptp([theta[d] for theta in thetas]) > 0) for d in range(dimension))

@@ -64,6 +64,16 @@ def test_the_dimensions_that_matter_come_first() -> None:
 def test_dimensions_are_named_for_people() -> None:
     assert (name_dimensions(ONE)[0], name_dimensions(ONE)[-1]) == ("H2 knot 1 x", "gradient scale λ")
     assert name_dimensions(TWO)[0] == "rpn H2 knot 1 x"
+    assert name_dimensions(Space(("bbox_head",), extended=True, searched_rate=True).names)[-4:] == [
+        "weight of L1",
+        "weight of GIoU",
+        "error-driven",
+        "learning rate",
+    ]
+    assert name_dimensions(Space(("rpn_head", "bbox_head"), searched_rate=True).names)[-2:] == [
+        "bbox gradient scale λ",
+        "learning rate",
+    ]
 
 
 def test_gpu_use_tells_shares_and_leaves_out_what_never_was() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from paploss.cli.failures import BAD_INPUT, CommandError
-from paploss.cli.specifications import find_data_roots, read_search, read_training
+from paploss.cli.specifications import find_data_roots, read_comparison, read_search, read_training
 from paploss.jobs.presets import PRESETS, identity
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -118,6 +118,14 @@ def test_an_exported_loss_brings_its_profile_and_data_but_not_its_proxys_epochs(
     assert (final.overrides.epochs, final.overrides.image_size_px) == (None, 96)
     assert read_training(file, None, **OPTIONS | {"epochs": 9}).overrides.epochs == 9
     assert read_training(file, None, **OPTIONS | {"schedule": "proxy"}).overrides.epochs == 2
+
+
+def test_an_exported_loss_brings_the_learning_rate_that_it_was_found_with(write):
+    exported = {"loss": PRESETS["retinanet"].model_dump(), "learning_rate_factor": 2.5, "profile": "retinanet-tiny"}
+    file = write(json.dumps(exported), "found.json")
+    assert read_training(str(file), None, **OPTIONS).learning_rate_factor == 2.5
+    compared = read_comparison(write("profile: retinanet-tiny\nlosses: [{file: found.json}, published]\n"))
+    assert [choice.learning_rate_factor for choice in compared.losses] == [2.5, None]
 
 
 def test_a_loss_written_by_hand_is_read_with_the_profile_of_another_file(write):
