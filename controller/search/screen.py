@@ -69,8 +69,8 @@ def passes(space: Space, thetas: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether each head of each theta [n, D] pulls boxes the right way, [n]; an added box term does so by itself."""
     pulls = box_gradient(space, thetas) > LEAST_BOX_GRADIENT
     if space.extended:
-        helped = [[one.l1_weight > 0 or one.giou_weight > 0 for one in space.decode(theta).values()] for theta in thetas]
-        pulls |= np.array(helped)
+        heads = [space.decode(theta).values() for theta in thetas]
+        pulls |= np.array([[one.l1_weight > 0 or one.giou_weight > 0 for one in of_theta] for of_theta in heads])
     return np.asarray(pulls.all(axis=1))
 
 
