@@ -193,9 +193,14 @@ async def _renew_all(
             while due < start + seconds:
                 await asyncio.sleep(max(0, due - time.monotonic()))
                 # From when it was due, so that a slow answer is not hidden by the next request's being late.
-                async with http.post(url, data=body) as reply:
-                    await reply.read()
-                    reply.raise_for_status()
+                try:
+                    async with http.post(url, data=body) as reply:
+                        await reply.read()
+                        reply.raise_for_status()
+                except (
+                    aiohttp.ServerDisconnectedError
+                ):  # an unused connection ended just now: repeated, as a worker does
+                    continue
                 durations.append(time.monotonic() - due)
                 due += renew_seconds
 

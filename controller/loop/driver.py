@@ -17,7 +17,7 @@ from paploss.controller.loop import feed
 from paploss.controller.search.scheduling import Pace
 from paploss.controller.settings import Settings
 from paploss.controller.store import retention
-from paploss.controller.store.database import Database, DatabaseError, Session, is_past
+from paploss.controller.store.database import Database, DatabaseError, Session, read_clock
 from paploss.controller.store.documents import SPEC
 from paploss.controller.store.errors import LeadershipLostError
 from paploss.controller.store.events import record
@@ -87,6 +87,8 @@ class Driver:
         self._unreadable: set[str] = set()
         self._entered: dict[int, set[str]] = {}  # by resource class: the queue's entries after the last tick
         self._ended: dict[str, int] = {}  # by experiment: how many of its trials had ended by the last tick
+        self._ahead_seconds: float | None = None  # the database's clock beyond this process's, at the last look
+        self._jumped_at: float | None = None  # in this term, by the database's clock
         self._clear_at = 0.0
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -133,6 +135,7 @@ class Driver:
             term = acquire(session, self._holder, self._settings.leader_lease_seconds)
         if term != self._term:  # what ended before this term says nothing of the throughput
             self._entered, self._ended = {}, {}
+            self._jumped_at = self._ahead_seconds = None
         self._term = term
         if term is None:
             return False
@@ -162,15 +165,31 @@ class Driver:
         self._term = None
 
     def _expire_leases(self, term: Term) -> None:
+        lease_seconds = self._settings.lease_seconds
         with self._database.read() as session:
-            # While there was no leader, renewals may have failed: every lease gets its full time again.
-            grace_ends = term.acquired_at + self._settings.lease_seconds
-            if not is_past(session, grace_ends):
+            clock = read_clock(session)
+            self._watch_clock(clock)
+            # While there was no leader, renewals may have failed; and after a jump of the clock no lease means what it
+            # says. Every lease gets its full time then.
+            grace_began_at = term.acquired_at if self._jumped_at is None else self._jumped_at
+            if clock < grace_began_at + lease_seconds:
                 return
             expired = transitions.find_expired(session)
         for trial_id in expired:
             with drive(self._database, term) as session:
                 transitions.expire(session, trial_id)
+
+    def _watch_clock(self, clock: float) -> None:
+        """Notice where the database's clock was set, or the machine slept: it then differs from this process's."""
+        ahead_seconds = clock - time.monotonic()
+        before, self._ahead_seconds = self._ahead_seconds, ahead_seconds
+        if before is not None and abs(ahead_seconds - before) > self._settings.lease_seconds / 2:
+            logger.warning(
+                "the database's clock has jumped by %.0f s: leases get their full time", ahead_seconds - before
+            )
+            self._jumped_at = clock
+            with self._database.write() as session:
+                transitions.restart_leases(session, self._settings.lease_seconds)
 
     def _clear_old(self, term: Term) -> None:
         """Clear what has passed its retention: one experiment a tick, then nothing for CLEAR_SECONDS."""
