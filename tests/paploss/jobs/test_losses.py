@@ -17,7 +17,7 @@ from paploss.jobs.losses import (
     check_fit,
     parse_loss,
 )
-from paploss.jobs.presets import PRESETS
+from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.profiles import PROFILES
 from paploss.jobs.published_results import PUBLISHED_RESULTS
 from paploss.jobs.spec import JobSpec
