@@ -2,11 +2,11 @@
 
     python -m benchmarks.detr --data FOLDER [--state FOLDER]
 
-FOLDER as for `benchmarks.bccd`. Everything runs through the platform on this machine, one training at a time; stopped at
+FOLDER as for `benchmarks.bccd`. It runs through the platform on this machine, one training at a time; stopped at
 any point, the same command goes on where it was. The record grows in benchmarks/results/detr.json.
 
 What is fixed before any result is seen: `deformable-detr-tiny`, 8 rounds of 8 proxies of 4 epochs, three candidates
-confirmed beside the identity over three fresh seeds; then the detector's own loss, the found one, AP Loss and Rank & Sort
+confirmed beside the identity over three fresh seeds; then the detector's own loss, the found one, AP and Rank & Sort
 Loss for 12 epochs over seeds 1 to 3, each with the best of three learning rates, measured on the test split.
 """
 
@@ -84,7 +84,7 @@ def record(client: Client, search_id: str, comparison_id: str | None) -> None:
         "search": {
             "state": search.state,
             "round": search.round,
-            "spec": search.spec.model_dump(mode="json", exclude={"dataset": {"root"}}),
+            "spec": without_root(search.spec),
             "trials": [
                 trial.model_dump(mode="json", include={"kind", "label", "round", "seed", "state", "reward", "seconds"})
                 for trial in trials
@@ -94,17 +94,22 @@ def record(client: Client, search_id: str, comparison_id: str | None) -> None:
     }
     if comparison_id is not None:
         comparison = client.get_experiment(comparison_id)
-        rewards: dict[str, dict[int, float]] = {choice.label: {} for choice in comparison.spec.losses}
+        rewards: dict[str, dict[int, float]] = {choice["label"]: {} for choice in comparison.spec["losses"]}
         for trial in client.trials(comparison_id):
             if trial.reward is not None and trial.kind == "compare":
                 rewards[trial.label][trial.seed] = 100 * trial.reward
         result["comparison"] = {
             "state": comparison.state,
-            "spec": comparison.spec.model_dump(mode="json", exclude={"dataset": {"root"}}),
+            "spec": without_root(comparison.spec),
             "ap_percent": rewards,
             "rows": summarise_all(rewards),
         }
     write_record("detr", CODE, result)
+
+
+def without_root(spec: dict[str, Any]) -> dict[str, Any]:
+    """A request without the folder of its data, which is this machine's."""
+    return {**spec, "dataset": {**spec["dataset"], "root": ""}}
 
 
 if __name__ == "__main__":

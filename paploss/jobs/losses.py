@@ -91,7 +91,8 @@ class Rate:
 
 
 DETR_RATE: Final = Rate(2e-4, 32)
-"""Of Deformable DETR with its own loss, in steps of AdamW. No other loss here was published with this detector."""
+"""Of Deformable DETR with its own loss, in steps of AdamW. No other loss here was published with this very detector and
+schedule: all have its rate."""
 
 
 class Loss(BaseModel):
@@ -260,6 +261,51 @@ class FocalL1GIoU(Loss):
     name: Literal["focal_l1_giou"] = "focal_l1_giou"
 
 
+class QFLGIoU(Loss):
+    """Quality Focal Loss with L1 and GIoU on the boxes."""
+
+    title = "QFL + L1 + GIoU"
+    rates = {"deformable-detr": DETR_RATE}
+
+    name: Literal["qfl_giou"] = "qfl_giou"
+
+
+class Varifocal(Loss):
+    """Varifocal Loss with L1 and GIoU on the boxes."""
+
+    title = "Varifocal + L1 + GIoU"
+    rates = {"deformable-detr": DETR_RATE}
+
+    name: Literal["varifocal"] = "varifocal"
+
+
+class MAL(Loss):
+    """The matchability-aware loss of DEIM, with L1 and GIoU on the boxes."""
+
+    title = "MAL + L1 + GIoU"
+    rates = {"deformable-detr": DETR_RATE}
+
+    name: Literal["mal"] = "mal"
+
+
+class IoUBCE(Loss):
+    """The IoU-aware cross-entropy of Align-DETR, with L1 and GIoU on the boxes."""
+
+    title = "IoU-aware BCE + L1 + GIoU"
+    rates = {"deformable-detr": DETR_RATE}
+
+    name: Literal["iou_bce"] = "iou_bce"
+
+
+class PositionSupervised(Loss):
+    """The position-supervised loss of Stable-DINO, with L1 and GIoU on the boxes."""
+
+    title = "Position-supervised + L1 + GIoU"
+    rates = {"deformable-detr": DETR_RATE}
+
+    name: Literal["position_supervised"] = "position_supervised"
+
+
 class CEL1(Loss):
     """Cross-entropy with L1 on the boxes, mmdet's own."""
 
@@ -305,6 +351,11 @@ _AnyLoss = (
     | FocalL1
     | FocalGIoU
     | FocalL1GIoU
+    | QFLGIoU
+    | Varifocal
+    | MAL
+    | IoUBCE
+    | PositionSupervised
     | CEL1
     | CEGIoU
     | CSEAutoLossA

@@ -22,8 +22,8 @@ class RankingDeformableDETRHead(DeformableDETRHead):  # type: ignore[misc]
     """A DeformableDETRHead whose loss covers classification and localisation of all queries and images at once.
 
     Each decoder layer has a ranking of its own: one over all of them would compare a box with earlier drafts of itself.
-    Queries and objects are matched as in mmdet, which knows no crowds: queries inside one are negatives, as they are for
-    the detector's own loss.
+    Queries and objects are matched as in mmdet, which knows no crowds: queries inside one are negatives, as they are
+    for the detector's own loss.
 
     Args:
         ranking: arguments of `RankingObjective`; all layers share them.
@@ -39,7 +39,7 @@ class RankingDeformableDETRHead(DeformableDETRHead):  # type: ignore[misc]
             raise ValueError("loss_cls: expected a loss with use_sigmoid=True, a ranking loss has no background class")
         self.objective = RankingObjective(**ranking)
 
-    def loss_by_feat(
+    def loss_by_feat(  # noqa: PLR0917 - mmdet's signature
         self,
         all_layers_cls_scores: Tensor,
         all_layers_bbox_preds: Tensor,

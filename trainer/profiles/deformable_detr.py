@@ -6,7 +6,18 @@ configurations of it.
 
 from dataclasses import dataclass
 
-from paploss.jobs.losses import FocalL1GIoU, LossSpec, RankingLoss, Rate
+from paploss.jobs.losses import (
+    LOSSES,
+    MAL,
+    FocalL1GIoU,
+    IoUBCE,
+    LossSpec,
+    PositionSupervised,
+    QFLGIoU,
+    RankingLoss,
+    Rate,
+    Varifocal,
+)
 from paploss.jobs.spec import JobSpec
 from paploss.trainer.datasets.coco import CocoSplit
 from paploss.trainer.profiles.backbone import resnet
@@ -32,7 +43,19 @@ _DETR: Config = {
     "loss_iou": {"type": "GIoULoss", "loss_weight": 2.0},
 }
 _LAYER_PARTS = ("loss_cls", "loss_bbox", "loss_iou")
-_PARTS = complete("deformable-detr", {FocalL1GIoU: LossParts(_DETR, _LAYER_PARTS)})
+_QFL: Config = {"type": "QualityFocalLoss", "use_sigmoid": True, "beta": 2.0, "loss_weight": 1.0}
+_PARTS = complete(
+    "deformable-detr",
+    {
+        FocalL1GIoU: LossParts(_DETR, _LAYER_PARTS),
+        QFLGIoU: LossParts({**_DETR, "loss_cls": _QFL}, _LAYER_PARTS),
+        **{
+            record: LossParts({**_DETR, "loss_cls": {"type": "IoUTargetLoss", "formula": name}}, _LAYER_PARTS)
+            for name, record in LOSSES.items()
+            if record in (Varifocal, MAL, IoUBCE, PositionSupervised)
+        },
+    },
+)
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,11 @@ class DeformableDETRHead(RankingHead):
         return [logits.requires_grad_(), boxes.requires_grad_()]
 
     def losses(self, head: Any, outputs: list[Tensor], truth: Any = TRUTH, crowds: Any = None) -> dict[str, Tensor]:
-        return head.loss_by_feat(*outputs, None, None, objects(*truth), METAS)
+        assert crowds is None
+        found = [
+            InstanceData(bboxes=one.bboxes.to(outputs[1].dtype), labels=one.labels) for one in objects(*truth)
+        ]  # the costs of a match have one dtype
+        return head.loss_by_feat(*outputs, None, None, found, METAS)
 
     def in_first_corner(self, logits: Tensor) -> Tensor:
         return logits[:, 0]

@@ -6,7 +6,7 @@ from scipy.optimize import linear_sum_assignment
 
 from paploss.trainer.detectors import build_detector
 from tests.paploss.losses.oracle import pairwise_parameterized_ap_loss
-from tests.trainer.heads.ranking_heads import CLASSES, HEADS, IMAGES, SIDE_PX, TRUTH
+from tests.trainer.heads.ranking_heads import HEADS, SIDE_PX, TRUTH
 
 DETR = HEADS["deformable-detr"]
 LAYERS = 2
@@ -32,9 +32,7 @@ def cost(logits, box, label, truth):
     """Of a query for an object, as published: focal loss of its class, twice; L1, five times; GIoU, twice."""
     p = logits[label].sigmoid()
     focal = 0.25 * (1 - p) ** 2 * -p.log() - 0.75 * p**2 * -(1 - p).log()
-    centre = torch.stack(
-        ((truth[0] + truth[2]) / 2, (truth[1] + truth[3]) / 2, truth[2] - truth[0], truth[3] - truth[1])
-    )
+    centre = torch.cat(((truth[:2] + truth[2:]) / 2, truth[2:] - truth[:2]))
     return 2 * focal + 5 * (box - centre).abs().sum() - 2 * giou(corners(box), truth)
 
 
@@ -46,7 +44,7 @@ def slow_loss(logits, boxes, control_points):
         costs = torch.tensor(
             [
                 [cost(x, box, label, truth) for label, truth in zip(labels, found, strict=True)]
-                for x, box in zip(logits[image], boxes[image], strict=True)
+                for x, box in zip(logits[image].detach(), boxes[image].detach(), strict=True)
             ]
         )
         for query, number in zip(*linear_sum_assignment(costs), strict=True):
@@ -71,13 +69,6 @@ def test_each_layer_has_the_loss_of_its_own_matched_ranking():
     torch.testing.assert_close(outputs[0].grad, copies[0].grad, rtol=1e-5, atol=1e-8)
     scale = DETR.built.objective.gradient_scale
     torch.testing.assert_close(outputs[1].grad, scale * copies[1].grad, rtol=1e-5, atol=1e-7)
-
-
-def test_every_query_of_every_image_competes():
-    outputs = DETR.outputs()
-    sum(DETR.losses(DETR.built, outputs).values()).backward()
-    assert outputs[0].grad.shape == (1, IMAGES, DETR.queries, CLASSES)
-    assert (outputs[0].grad != 0).float().mean() > 0.9
 
 
 def test_two_stages_are_refused():
