@@ -13,6 +13,7 @@ from pathlib import Path
 BENCHMARKS: dict[str, tuple[str, ...]] = {
     "command-line": ("command_line",),
     "first-search": ("first_search",),
+    "guided": ("guided",),
     "load": ("load",),
     "load-large": ("load_large",),
     "loss-cpu": ("loss", "--threads", "1"),
@@ -21,6 +22,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "proxy-cpu": ("proxy", "--threads", "1", "--clock", "cpu"),
     "ranking-losses-cpu": ("ranking_losses", "--threads", "1", "--clock", "cpu"),
     "scheduling": ("scheduling",),
+    "screen": ("screen",),
     "search": ("search",),
 }
 """Module and options by record."""

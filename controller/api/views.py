@@ -112,6 +112,7 @@ def round_summary(row: Round) -> models.RoundSummary:
         centre=row.centre,
         spread=row.spread,
         proposed=row.proposed,
+        screened_out=row.screened_out,
         mean_reward=row.mean_reward,
         best_reward=row.best_reward,
         rewards=row.rewards,

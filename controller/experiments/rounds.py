@@ -214,6 +214,7 @@ class _Rounds:
             )
             record(self._session, "trials_replaced", message, experiment_id=self._search.id, level="warning")
         version.proposed += len(proposals)
+        version.screened_out += sum(proposal.screened_out for proposal in proposals)
 
     def _update(self, count: int) -> None:
         """Close the version with its rewards, and begin the next one."""

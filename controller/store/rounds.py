@@ -89,7 +89,15 @@ def add_version(
     spread: float | None,
 ) -> Round:
     """A new version that has proposed nothing yet."""
-    version = Round(experiment_id=experiment_id, number=number, state=state, centre=centre, spread=spread, proposed=0)
+    version = Round(
+        experiment_id=experiment_id,
+        number=number,
+        state=state,
+        centre=centre,
+        spread=spread,
+        proposed=0,
+        screened_out=0,
+    )
     session.add(version)
     return version
 

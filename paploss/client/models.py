@@ -92,6 +92,7 @@ class RoundSummary(BaseModel):
     centre: list[float] | None = Field(description="where it proposes from; null where it has no such thing")
     spread: float | None = Field(description="scale around the centre")
     proposed: int
+    screened_out: int = Field(0, description="losses left out as hopeless before these trials")
     mean_reward: float | None
     best_reward: float | None
     rewards: int | None = Field(description="how many rewards the update consumed")

@@ -177,6 +177,7 @@ def _read_search(session: Session, search: Experiment) -> dict[str, Any]:
     running = lists.list_trials(session, search.id, state="running", limit=ROWS).items
     return {
         "best": _best(session, search),
+        "screened_out": overview.count_screened_out(session, search.id),
         "start_mean": rounds[0].mean_reward if rounds else None,
         "running": [views.trial_summary(trial) for trial in running],
         "failures": [(failure, views.moment(failure.last_at)) for failure in read_failures(session, search.id)],

@@ -38,7 +38,7 @@ FIELDS = list_fields(SearchSpec.model_json_schema())
 _GROUPS = {
     "Search": ("name", "profile", "rounds", "trials_per_round", "seed"),
     "Data set": ("dataset", "weights"),
-    "Algorithm": ("algorithm", "mode", "family", "knots", "searched_rate", "quality", "prune"),
+    "Algorithm": ("algorithm", "mode", "family", "knots", "searched_rate", "quality", "screen", "prune"),
     "Proxy schedule": ("overrides",),
     "Confirmation of the best": ("confirm",),
     "Synthetic trainer": ("synthetic",),

@@ -167,6 +167,12 @@ def best_label_means(session: Session, experiment_ids: Sequence[str]) -> dict[st
     return {experiment_id: best for experiment_id, best in rows if best is not None}
 
 
+def count_screened_out(session: Session, experiment_id: str) -> int:
+    """Losses that a search has left out as hopeless, over all its versions."""
+    statement = select(func.sum(Round.screened_out)).where(Round.experiment_id == experiment_id)
+    return session.scalar(statement) or 0
+
+
 def mean_rewards(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[float]]:
     """The mean reward of each closed round, in order, for each search: what a sparkline shows."""
     means: dict[str, list[float]] = {experiment_id: [] for experiment_id in experiment_ids}

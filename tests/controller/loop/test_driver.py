@@ -1,15 +1,22 @@
+import numpy as np
 import pytest
 from scenarios import add_search, add_training, outcome, pass_term, search_spec
 from simulation import Platform, reward_of
 from sqlalchemy import event, update
 from sqlalchemy.orm import Session
 
+from paploss.controller.experiments import rounds
 from paploss.controller.experiments.confirmation import OUTCOME
-from paploss.controller.experiments.losses import decode_loss
+from paploss.controller.experiments.kinds import KINDS
+from paploss.controller.experiments.losses import decode_loss, search_space
 from paploss.controller.experiments.seeds import confirm_seed, proxy_seed
+from paploss.controller.search.guided import _learn
+from paploss.controller.search.scheduling import Pace
+from paploss.controller.search.screen import passes
 from paploss.controller.store import experiments
 from paploss.controller.store.errors import ConflictError
 from paploss.controller.store.tables import Experiment, Trial
+from paploss.controller.store.trials.counts import Counts, count_trials
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import JobResult
 
@@ -53,6 +60,58 @@ def test_a_search_runs_from_start_to_best_loss(platform: Platform, algorithm: st
     assert report.published.mean is not None
     assert all(set(one.rewards) == {confirm_seed(0, 0), confirm_seed(0, 1)} for one in report.candidates)
     assert report.loss == decode_loss(search_spec(), report.theta)
+
+
+@pytest.mark.parametrize("mode", ["stream", "round"])
+def test_a_search_by_history_goes_on_alike_wherever_its_controller_was_killed(platform: Platform, mode: str) -> None:
+    """Each tick by a new process, some after a commit that the process did not live to follow up."""
+    thetas = []
+    for killed in (False, True):
+        search = add_search(platform.database, mode=mode, algorithm="guided", rounds=10, trials_per_round=2, seed=3)
+        for _ in range(60):
+            platform.driver.tick()
+            if killed:
+                _learn.cache_clear()
+                pass_term(platform.database)
+                platform.driver = platform.new_driver()
+            if platform.search(search.id).state == "succeeded":
+                break
+            platform.work(1)
+        trials = platform.trials(search, kind="proxy")
+        thetas.append([(trial.round, trial.index, trial.seed, trial.theta) for trial in trials])
+    assert len(thetas[0]) == 20
+    assert thetas[0] == thetas[1]
+
+
+def test_proposals_that_do_not_fit_any_more_are_not_stored(platform: Platform) -> None:
+    search = add_search(platform.database, mode="stream", algorithm="guided", rounds=12, trials_per_round=2)
+    spec, pace = search_spec(mode="stream", algorithm="guided", rounds=12, trials_per_round=2), Pace(workers=1, ended=0)
+    plan = KINDS["search"].plan(spec, "proxy")
+    with platform.database.read() as session:
+        compute = rounds.look_ahead(session, search, spec, count_trials(session, search.id), pace)
+    assert compute is not None
+    ahead = compute()
+    for proposed in (2, 2):  # the second time the same trials are asked for again
+        with platform.database.write() as session:
+            locked = experiments.lock_experiment(session, search.id)
+            counts = Counts(open=0, failed=0, ready=0, unrewarded=0)
+            rounds.advance(session, locked, spec, counts, pace=pace, plan=plan, ahead=ahead)
+        assert len(platform.trials(search)) == proposed
+
+
+def test_losses_are_screened_before_they_are_trained_and_counted(platform: Platform) -> None:
+    screened, plain = (
+        add_search(platform.database, rounds=2, trials_per_round=20, screen=screen) for screen in (True, False)
+    )
+    space = search_space(search_spec())
+    passing = []
+    for search in (screened, plain):
+        platform.driver.tick()
+        thetas = np.array([trial.theta for trial in platform.trials(search)])
+        passing.append(int(passes(space, thetas).sum()))
+    assert passing[0] > passing[1]
+    assert platform.rounds(screened)[0].screened_out > 0
+    assert platform.rounds(plain)[0].screened_out == 0
 
 
 def test_the_policy_learns(platform: Platform) -> None:
