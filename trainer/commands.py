@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
     split = commands.add_parser("split", help="cut a training set into search_train*.json and search_val*.json")
     split.add_argument("annotations", type=Path, help="COCO file, e.g. annotations/instances_train2017.json")
-    split.add_argument("--val", type=float, required=True, help="images for validation: a number, or a part below 1")
+    split.add_argument("--val", required=True, help="images for validation: a number, or a part below 1")
     split.add_argument("--seed", type=int, default=0)
     split.add_argument("--overwrite", action="store_true", help="replace files that exist")
     split.set_defaults(command=_split)
@@ -160,15 +160,16 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
     cache = _cache(arguments)
     spec = _with_checks(spec, arguments)
-    metrics = evaluate_final(arguments.checkpoint, spec, arguments.split, cache, cache)
-    sys.stdout.write(metrics.model_dump_json(indent=2) + "\n")
+    metrics, images = evaluate_final(arguments.checkpoint, spec, arguments.split, cache, cache)
+    measured = {"split": arguments.split, "images": images, **metrics.model_dump(mode="json")}
+    sys.stdout.write(json.dumps(measured, indent=2) + "\n")
     return 0
 
 
 def _split(arguments: argparse.Namespace) -> int:
-    from paploss.trainer.datasets.split import split_file  # noqa: PLC0415
+    from paploss.trainer.datasets.split import read_amount, split_file  # noqa: PLC0415
 
-    files = split_file(arguments.annotations, arguments.val, arguments.seed, arguments.overwrite)
+    files = split_file(arguments.annotations, read_amount(arguments.val), arguments.seed, arguments.overwrite)
     sys.stdout.write(json.dumps(files._asdict(), default=str) + "\n")
     return 0
 
