@@ -87,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--output", type=Path, help="folder for the COCO files and images/ (FOLDER)")
     convert.add_argument("--layout", choices=("coco", "voc", "yolo"), help="instead of recognising it")
     convert.add_argument("--overwrite", action="store_true", help="replace COCO files that exist")
+    convert.add_argument("--share", type=float, help="draw missing parts, each of this share of the images")
+    convert.add_argument("--seed", type=int, default=0, help="which images are drawn")
     convert.set_defaults(command=_convert)
 
     config = commands.add_parser("config", parents=[cached], help="a job as a configuration for mmdet's own tools")
@@ -200,6 +202,19 @@ def _convert(arguments: argparse.Namespace) -> int:
     from paploss.trainer.datasets.layouts.recognition import convert  # noqa: PLC0415
 
     output = arguments.output or arguments.folder
+    if arguments.share is not None:
+        from paploss.trainer.datasets.preparation import prepare  # noqa: PLC0415
+
+        written = prepare(
+            arguments.folder,
+            output,
+            arguments.share,
+            arguments.seed,
+            overwrite=arguments.overwrite,
+            cache=_cache(arguments),
+        )
+        sys.stdout.write(json.dumps(written) + "\n")
+        return 0
     written = convert(
         arguments.folder, output, arguments.layout, overwrite=arguments.overwrite, cache=_cache(arguments)
     )

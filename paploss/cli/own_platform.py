@@ -13,6 +13,7 @@ from paploss.cli.address import find_running
 from paploss.cli.connection import connect, watch_over
 from paploss.cli.extras import require
 from paploss.cli.failures import FAILED, CommandError
+from paploss.cli.machine import workers_here
 from paploss.cli.specifications import find_data_roots
 from paploss.cli.watching import KeepUp
 from paploss.client.specs import Request
@@ -70,7 +71,6 @@ def use_platform(
         announce,
         end_on_sigterm,
         run_platform,
-        workers_here,
     )
 
     end_on_sigterm()

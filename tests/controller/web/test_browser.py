@@ -27,7 +27,7 @@ def test_a_search_started_from_the_form_moves_without_reloading(
     page.get_by_label("Rounds", exact=True).fill("two")
     page.get_by_role("button", name="Start the search").click()
     expect(page.get_by_role("alert").first).to_contain_text("rounds")
-    expect(page.locator("#rounds-error")).to_contain_text("valid integer")
+    expect(page.locator("#rounds-error")).to_contain_text("expected a whole number")
     expect(page.get_by_label("Name", exact=True).first).to_have_value("Typed by hand")
     page.get_by_label("Rounds", exact=True).fill("1")
     page.get_by_label("Trials per round").fill("2")
