@@ -32,7 +32,7 @@ class Search:
 
     def open(self, session: Session, experiment: Experiment, spec: SearchSpec) -> None:
         """The leader proposes the first trials."""
-        message = f"{spec.rounds} rounds of {spec.trials_per_round} trials"
+        message = f"{spec.rounds} round{'' if spec.rounds == 1 else 's'} of {spec.trials_per_round} trials"
         record(session, "experiment_started", message, experiment_id=experiment.id)
 
     def is_due(self, experiment: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> bool:

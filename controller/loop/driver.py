@@ -31,6 +31,7 @@ from paploss.controller.store.trials.counts import (
     count_trials,
     find_last_error,
     find_running_workers,
+    find_shared_mistake,
 )
 from paploss.controller.store.trials.demand import find_claimants
 from paploss.jobs.documents import UnreadableError
@@ -244,7 +245,9 @@ class Driver:
         """Checked without a lock, because most ticks find nothing to do."""
         with self._database.read() as session:
             counts = count_trials(session, experiment.id)
-        return _has_failed_too_often(spec, counts) or KINDS[spec.kind].is_due(experiment, spec, counts, pace)
+            mistake = _find_mistake(session, experiment, counts)
+        is_hopeless = _has_failed_too_often(spec, counts) or mistake is not None
+        return is_hopeless or KINDS[spec.kind].is_due(experiment, spec, counts, pace)
 
     def _look_ahead(self, experiment: Experiment, spec: ExperimentSpec, pace: Pace) -> Any:
         """What takes long is computed before the row is locked: on SQLite a writer holds up every lease."""
@@ -300,8 +303,15 @@ class Driver:
 
 def _act(session: Session, experiment: Experiment, spec: ExperimentSpec, pace: Pace, ahead: Any) -> None:
     counts = count_trials(session, experiment.id)
-    if _has_failed_too_often(spec, counts):
-        _fail(session, experiment, counts.failed)
+    if (mistake := _find_mistake(session, experiment, counts)) is not None:
+        _fail(session, experiment, mistake)
+    elif _has_failed_too_often(spec, counts):
+        reason = (
+            f"{counts.failed} trials failed, more than max_failed_trials allows; "
+            f"the last error: {find_last_error(session, experiment.id)}. "
+            "Fix the cause and start again, or allow more failures."
+        )
+        _fail(session, experiment, reason)
     else:
         KINDS[spec.kind].advance(session, experiment, spec, counts, pace, ahead=ahead)
 
@@ -310,11 +320,11 @@ def _has_failed_too_often(spec: ExperimentSpec, counts: Counts) -> bool:
     return counts.failed > spec.budgets.max_failed_trials
 
 
-def _fail(session: Session, experiment: Experiment, failed: int) -> None:
-    reason = (
-        f"{failed} trials failed, more than max_failed_trials allows; "
-        f"the last error: {find_last_error(session, experiment.id)}. "
-        "Fix the cause and start again, or allow more failures."
-    )
+def _find_mistake(session: Session, experiment: Experiment, counts: Counts) -> str | None:
+    """What the user has to correct, where trials show that no other one can succeed."""
+    return find_shared_mistake(session, experiment.id) if counts.failed > 1 else None
+
+
+def _fail(session: Session, experiment: Experiment, reason: str) -> None:
     end_experiment(session, experiment, "failed", reason)
     record(session, "experiment_failed", reason, experiment_id=experiment.id, level="error")

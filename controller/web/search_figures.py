@@ -7,7 +7,7 @@ from itertools import groupby, pairwise
 from typing import Literal
 
 from paploss.client.models import Figure, Theme
-from paploss.controller.web.style import PALETTES, Palette, make_axis, make_layout
+from paploss.controller.web.style import PALETTES, Palette, count_axis, line_mode, make_axis, make_layout
 
 _ROW_PX, _SIGMA_PX, _GAP_PX = 10, 64, 22
 _BAR_ROW_PX = 22
@@ -58,7 +58,7 @@ def policy(
     }
     line: Figure = {
         "type": "scatter",
-        "mode": "lines",
+        "mode": line_mode(len(versions)),
         "x": list(versions),
         "y": [round(value, 4) for value in spreads],
         "yaxis": "y2",
@@ -83,7 +83,7 @@ def policy(
         | {"domain": [split + _GAP_PX / height_px, 1], "rangemode": "tozero", "nticks": 3, "fixedrange": True},
         "shapes": [_rule(last + 0.5, colours) for _, _, last in groups[:-1]],
     }
-    layout["xaxis"] |= {"anchor": "y", "tickformat": "d", "showgrid": False}
+    layout["xaxis"] |= count_axis(max(versions), first=0) | {"anchor": "y", "showgrid": False}
     return {"data": [heat, line], "layout": layout}
 
 
@@ -129,7 +129,8 @@ def importance(
             "zeroline": True,
             "zerolinecolor": colours.muted,
             "fixedrange": True,
-            "nticks": 5,
+            "nticks": 3,
+            "tickangle": 0,
         }
         data.append(
             {
@@ -196,7 +197,7 @@ def gpu_use(edges: Sequence[float], bands: Mapping[Use, Band], unit: str, theme:
         {
             "type": "bar",
             "name": f"{band.label} {100 * band.share:.0f} %",
-            "x": [datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S") for moment in middles],
+            "x": [datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S.%f") for moment in middles],
             "y": [round(value, 3) for value in band.gpus],
             "width": 1000 * (edges[1] - edges[0]),
             "marker": {"color": colour[use], "line": {"width": 0}},
@@ -236,7 +237,7 @@ def two_searches(first: RewardCurve, second: RewardCurve, theme: Theme = "light"
             data.append(
                 {
                     "type": "scatter",
-                    "mode": "lines",
+                    "mode": line_mode(len(values)),
                     "name": f"{curve.label}: {name}",
                     "x": list(curve.rounds),
                     "y": [round(100 * value, 3) for value in values],
@@ -245,7 +246,7 @@ def two_searches(first: RewardCurve, second: RewardCurve, theme: Theme = "light"
                 }
             )
     layout = make_layout(colours, height_px=340, across="round", up="AP (%)")
-    layout["xaxis"] |= {"tickformat": "d"}
+    layout["xaxis"] |= count_axis(max([1, *first.rounds, *second.rounds]))
     return {"data": data, "layout": layout}
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 from paploss.cli.failures import BAD_INPUT, CommandError
 from paploss.client.loss_choice import LOSS_NAMES, choose_by_name
 from paploss.client.specs import ComparisonSpec, Request, SearchSpec
+from paploss.jobs.faults import describe_fault
 from paploss.jobs.losses import LossSpec, check_fit
 from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import DatasetSpec, Message, Overrides, RateFactor
@@ -189,13 +190,9 @@ def _validate(model: type[Model], content: Mapping[str, Any], source: str) -> Mo
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        faults = [f"{source}: {_describe(fault['loc'], fault['type'], fault['msg'])}" for fault in error.errors()]
+        faults = [f"{source}: {_name(fault['loc'])}{describe_fault(fault, model)}" for fault in error.errors()]
         raise CommandError("\n".join(faults), BAD_INPUT) from None
 
 
-def _describe(location: Sequence[int | str], kind: str, message: str) -> str:
-    key = ".".join(map(str, location))
-    if kind == "extra_forbidden":
-        return f"{key}: unknown key"
-    message = message.removeprefix("Value error, ")
-    return f"{key}: {message}" if key else message
+def _name(location: Sequence[int | str]) -> str:
+    return f"{'.'.join(map(str, location))}: " if location else ""

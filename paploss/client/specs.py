@@ -5,13 +5,14 @@ Each is validated whole before anything is stored; an unknown key is an error th
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from paploss.client.algorithms import AlgorithmChoice, Mode, PpoSettings
 from paploss.client.loss_choice import LossEntry, every_loss
 from paploss.jobs.losses import Quality, check_fit
 from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import DatasetSpec, Message, Overrides, RateFactor, SyntheticOptions, Timeout
+from paploss.jobs.suggestions import did_you_mean
 
 MOST_PROXIES: Final = 1_000_000
 MOST_TRAININGS: Final = 20_000
@@ -61,10 +62,15 @@ class Request(Message):
     budgets: Budgets = Budgets()
     synthetic: SyntheticOptions | None = Field(None, description="only for the profile synthetic")
 
+    @field_validator("profile")
+    @classmethod
+    def _check_profile(cls, name: str) -> str:
+        if name not in PROFILES:
+            raise ValueError(f"expected one of {', '.join(PROFILES)}, got {name!r}{did_you_mean(name, PROFILES)}")
+        return name
+
     @model_validator(mode="after")
-    def _check_profile(self) -> Self:
-        if self.profile not in PROFILES:
-            raise ValueError(f"profile: expected one of {', '.join(PROFILES)}, got {self.profile!r}")
+    def _check_synthetic(self) -> Self:
         if self.synthetic is not None and self.profile != "synthetic":
             raise ValueError(f"synthetic: expected only for the profile synthetic, got profile {self.profile!r}")
         return self

@@ -26,7 +26,7 @@ from paploss.controller.api.parameters import ExperimentId, IdCursor, Limit, Num
 from paploss.controller.api.security.access import AuthorizedRoute, SignedIn, identify
 from paploss.controller.api.services import Injected
 from paploss.controller.api.table import stream_csv
-from paploss.controller.data_roots import check_paths
+from paploss.controller.data_roots import check_files
 from paploss.controller.experiments import creation
 from paploss.controller.store import experiments as store
 from paploss.controller.store.database import Database
@@ -52,7 +52,7 @@ def create(
     idempotency_key: IdempotencyHeader = None,
 ) -> ExperimentDetail:
     """Start an experiment: a search, a comparison or trainings, as its `kind` says."""
-    check_paths(spec, services.settings.data_roots)
+    check_files(spec, services.settings.data_roots)
     with services.database.write() as session:
         idempotency = identify_request(idempotency_key, spec)
         experiment = creation.create(session, spec, caller.name, idempotency)

@@ -1,3 +1,5 @@
+import uuid
+
 import numpy as np
 import pytest
 from scenarios import add_search, add_training, outcome, pass_term, search_spec
@@ -21,6 +23,13 @@ from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import JobResult
 
 FAILED = JobResult(outcome="failed", error_kind="user", error="no such file")
+
+
+def work_with_distinct_failures(platform: Platform) -> None:
+    """Every waiting trial fails for a reason of its own; the same one several times would be the request's mistake."""
+    while platform.work(1, FAILED.model_copy(update={"error": f"no such file {uuid.uuid4()}"})):
+        pass
+
 
 # A search from start to end
 
@@ -276,7 +285,7 @@ def test_a_search_whose_trials_all_fail_ends_with_the_reason(platform: Platform,
         platform.driver.tick()
         if platform.search(search.id).state == "failed":
             break
-        platform.work(result=FAILED)
+        work_with_distinct_failures(platform)
     found = platform.search(search.id)
     assert found.state == "failed"
     assert "no such file" in found.reason
@@ -288,7 +297,7 @@ def test_replacements_are_bounded(platform: Platform) -> None:
     search = add_search(platform.database, budgets={"max_failed_trials": 1000})
     for _ in range(20):
         platform.driver.tick()
-        platform.work(result=FAILED)
+        work_with_distinct_failures(platform)
     found = platform.search(search.id)
     assert found.state == "failed"
     assert "without a reward" in found.reason
@@ -468,3 +477,42 @@ def test_the_leader_clears_what_was_kept_long_enough(platform: Platform) -> None
         session.execute(update(Experiment).values(finished_at=1.0))
     platform.driver.tick()
     assert platform.events(training) == ["details_cleared"]
+
+
+# A user's mistake
+
+
+def test_the_same_mistake_of_two_trials_ends_the_search_with_its_sentence(platform: Platform) -> None:
+    search = add_search(platform.database, trials_per_round=6, budgets={"max_failed_trials": 100})
+    platform.driver.tick()
+    platform.work(1, FAILED)
+    platform.driver.tick()
+    assert platform.search(search.id).state == "running"
+    platform.work(1, FAILED)
+    platform.driver.tick()
+    found = platform.search(search.id)
+    assert (found.state, found.reason) == ("failed", "no such file")
+    assert not platform.trials(search, state="queued")
+
+
+def test_a_mistake_that_other_trials_do_not_share_does_not_end_the_search(platform: Platform) -> None:
+    search = add_search(platform.database, trials_per_round=6)
+    platform.driver.tick()
+    platform.work(1)
+    platform.work(3, FAILED)
+    platform.driver.tick()
+    assert platform.search(search.id).state == "running"
+
+
+def test_a_mistake_of_one_loss_does_not_end_the_training_of_another(platform: Platform) -> None:
+    training = add_training(platform.database, seeds=[0, 1, 2])
+    with platform.database.write() as session:
+        of_one = update(Trial).where(Trial.experiment_id == training.id, Trial.label == "start", Trial.seed < 2)
+        session.execute(of_one.values(state="failed", error_kind="user", error="no such file"))
+    platform.driver.tick()
+    assert platform.search(training.id).state == "running"
+    with platform.database.write() as session:
+        of_other = update(Trial).where(Trial.experiment_id == training.id, Trial.label != "start", Trial.seed < 1)
+        session.execute(of_other.values(state="failed", error_kind="user", error="no such file"))
+    platform.driver.tick()
+    assert (platform.search(training.id).state, platform.search(training.id).reason) == ("failed", "no such file")

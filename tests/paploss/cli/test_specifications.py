@@ -44,11 +44,11 @@ def test_a_specification_is_read_with_its_defaults(write):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("profile: synthetic\nround: 3\n", "round: unknown key"),
-        ("profile: synthetic\nconfirm: {seed: 1}\n", "confirm.seed: unknown key"),
-        ("profile: synthetic\nrounds: many\n", "rounds: Input should be a valid integer"),
+        ("profile: synthetic\nround: 3\n", "round: unknown key; did you mean 'rounds'?"),
+        ("profile: synthetic\nconfirm: {seed: 1}\n", "confirm.seed: unknown key; did you mean 'seeds'?"),
+        ("profile: synthetic\nrounds: many\n", "rounds: expected a whole number, got 'many'"),
         ("profile: yolo\n", "profile: expected one of"),
-        ("rounds: 3\n", "profile: Field required"),
+        ("rounds: 3\n", "profile: is missing"),
         ("- a list\n", "expected keys with values, got list"),
         ("rounds: [3\n", "not valid YAML"),
         ("", "expected keys with values, got NoneType"),
@@ -62,9 +62,24 @@ def test_faults_name_the_file_and_the_key(write, text, expected):
 
 
 def test_every_fault_is_told_at_once(write):
-    message = refusal(read_search, write("profile: synthetic\nround: 3\nseed: -1\n"))
-    assert "round: unknown key" in message
-    assert "seed: " in message
+    text = """
+profile: retinanet-tyny
+round: 3
+seed: -1
+mode: steam
+algorithm: {name: ppo, clop: 1}
+dataset: {train: {images: ..}}
+"""
+    lines = refusal(read_search, write(text)).splitlines()
+    for said in (
+        "did you mean 'retinanet-tiny'?",
+        "round: unknown key; did you mean 'rounds'?",
+        "seed: expected 0 or more, got -1",
+        "mode: expected one of 'round', 'stream', got 'steam'; did you mean 'stream'?",
+        "algorithm.ppo.clop: unknown key; did you mean 'clip'?",
+        "dataset.train.images: expected a path inside the root, got '..'",
+    ):
+        assert any(said in line for line in lines), said
 
 
 def test_a_missing_file_is_named(tmp_path):
