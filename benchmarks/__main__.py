@@ -13,13 +13,16 @@ from pathlib import Path
 BENCHMARKS: dict[str, tuple[str, ...]] = {
     "command-line": ("command_line",),
     "first-search": ("first_search",),
+    "guided": ("guided",),
     "load": ("load",),
+    "load-large": ("load_large",),
     "loss-cpu": ("loss", "--threads", "1"),
     "loss-cpu-2-threads": ("loss", "--threads", "2"),
     "page": ("page",),
     "proxy-cpu": ("proxy", "--threads", "1", "--clock", "cpu"),
     "ranking-losses-cpu": ("ranking_losses", "--threads", "1", "--clock", "cpu"),
     "scheduling": ("scheduling",),
+    "screen": ("screen",),
     "search": ("search",),
 }
 """Module and options by record."""

@@ -22,9 +22,9 @@ import numpy as np
 
 from benchmarks.load_history import write_history
 from benchmarks.load_platform import LoadedPlatform, run_platform
-from benchmarks.load_workers import METRICS, claim_all, renew_leases, run_trials
+from benchmarks.load_workers import METRICS, hold_leases, renew_leases, run_trials
 from benchmarks.record import write_record
-from paploss.client.specs import SearchSpec, TrainingSpec
+from paploss.client.specs import SearchSpec
 
 SEARCHES = 4
 WORKER_PROCESSES, WORKER_THREADS = 2, 8
@@ -92,34 +92,21 @@ def measure_trials(platform: LoadedPlatform, seconds: float) -> dict[str, Any]:
 
 def measure_renewals(platform: LoadedPlatform, workers: int, seconds: float) -> dict[str, Any]:
     """Let each of so many workers renew its lease every few seconds."""
-    with platform.client() as client:
-        seeds = tuple(range(workers))
-        training = client.create(
-            TrainingSpec.model_validate(
-                {
-                    "profile": "synthetic",
-                    "losses": [{"label": "identity", "preset": "identity"}],
-                    "seeds": seeds,
-                    "learning_rates": [],
-                }
-            )
-        )
-        leases = claim_all(platform, [f"{training.id}-{number:06d}" for number in seeds])
-        renew_leases(platform, leases, seconds=RENEW_SECONDS, renew_seconds=RENEW_SECONDS)  # everybody has started
-        before, started_at = platform.cpu_seconds(), time.monotonic()
-        waited = renew_leases(platform, leases, seconds=seconds, renew_seconds=RENEW_SECONDS)
-        took_seconds, after = time.monotonic() - started_at, platform.cpu_seconds()
-        result = {
-            "workers": workers,
-            "renewals_per_second": round(workers / RENEW_SECONDS),
-            "renewals": len(waited),
-            **{f"p{share}_ms": percentile_ms(waited, share) for share in (50, 90, 99)},
-            "longest_ms": percentile_ms(waited, 100),
-            "cpu_share": {kind: round((after[kind] - before[kind]) / took_seconds, 2) for kind in after},
-            "controller_mib": platform.controller_mib(),
-            "connections": platform.connections(),
-        }
-        client.cancel(training.id)
+    leases = hold_leases(platform, workers)
+    renew_leases(platform, leases, seconds=RENEW_SECONDS, renew_seconds=RENEW_SECONDS)  # everybody has started
+    before, started_at = platform.cpu_seconds(), time.monotonic()
+    waited = renew_leases(platform, leases, seconds=seconds, renew_seconds=RENEW_SECONDS)
+    took_seconds, after = time.monotonic() - started_at, platform.cpu_seconds()
+    result = {
+        "workers": workers,
+        "renewals_per_second": round(workers / RENEW_SECONDS),
+        "renewals": len(waited),
+        **{f"p{share}_ms": percentile_ms(waited, share) for share in (50, 90, 99)},
+        "longest_ms": percentile_ms(waited, 100),
+        "cpu_share": {kind: round((after[kind] - before[kind]) / took_seconds, 2) for kind in after},
+        "controller_mib": platform.controller_mib(),
+        "connections": platform.connections(),
+    }
     print(result, flush=True)
     return result
 

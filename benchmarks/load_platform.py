@@ -1,6 +1,7 @@
 """The servers under load: PostgreSQL, Redis and controllers as real processes, and what they spend."""
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,6 @@ from paploss.controller.store.access.keys import create_key
 from paploss.controller.store.database import Database
 from tests.servers import PostgresServer, RedisServer
 
-FIRST_PORT = 18_700
 READY_SECONDS = 300
 
 
@@ -32,6 +32,7 @@ class LoadedPlatform:
     redis_url: str
     urls: list[str]
     user_key: str
+    admin_key: str
     worker_key: str
     processes: Mapping[str, list[psutil.Process]]
 
@@ -60,26 +61,28 @@ class LoadedPlatform:
 
 
 @contextmanager
-def run_platform(controllers: int) -> Iterator[LoadedPlatform]:
-    """PostgreSQL with its default durability, Redis and so many controllers; all end with the context."""
+def run_platform(controllers: int, *, is_sqlite: bool = False) -> Iterator[LoadedPlatform]:
+    """PostgreSQL with its default durability, Redis and so many controllers; all end with the context.
+
+    `is_sqlite`: on a SQLite file instead, which is for one controller.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="paploss-load-")))
         postgres, redis = PostgresServer(durable=True), RedisServer()
         for server in (postgres, redis):
             stack.callback(server.close)
             server.start()
-        url = postgres.create_database()
-        database = Database(f"{url}&application_name=benchmark")
+        url = f"sqlite:///{folder / 'load.db'}" if is_sqlite else postgres.create_database()
+        database = Database(url if is_sqlite else f"{url}&application_name=benchmark")
         stack.callback(database.close)
         schema.upgrade(database)
         with database.write() as session:
-            user_key, worker_key = (
-                create_key(session, "load-user", "user"),
-                create_key(session, "load-worker", "worker"),
-            )
+            user_key = create_key(session, "load-user", "user")
+            admin_key = create_key(session, "load-admin", "admin")
+            worker_key = create_key(session, "load-worker", "worker")
         started, urls = [], []
-        for number in range(controllers):
-            port = FIRST_PORT + number
+        for _ in range(controllers):
+            port = _free_port()
             started.append(stack.enter_context(_run_controller(url, redis.url, port, folder)))
             urls.append(f"http://127.0.0.1:{port}")
         processes = {
@@ -87,7 +90,12 @@ def run_platform(controllers: int) -> Iterator[LoadedPlatform]:
             "postgres": [psutil.Process(postgres.process.pid)] if postgres.process else [],
             "redis": [psutil.Process(redis.process.pid)] if redis.process else [],
         }
-        yield LoadedPlatform(database, redis.url, urls, user_key, worker_key, processes)
+        yield LoadedPlatform(database, redis.url, urls, user_key, admin_key, worker_key, processes)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 @contextmanager

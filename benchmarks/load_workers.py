@@ -18,6 +18,7 @@ from typing import TypeVar
 import aiohttp
 
 from benchmarks.load_platform import LoadedPlatform
+from paploss.client.specs import TrainingSpec
 from paploss.jobs.lease import Accepted, ClaimRequest, Lease, RenewReply, RenewRequest, ResultRequest, WorkerInfo
 from paploss.jobs.queue import TrialQueue
 from paploss.jobs.spec import EvaluationEvent, JobResult, Message, Metrics, ProgressEvent, StartEvent
@@ -116,10 +117,23 @@ def renew_leases(
     return durations
 
 
+def hold_leases(platform: LoadedPlatform, workers: int) -> list[tuple[str, str]]:
+    """A lease (trial id, token) for each of so many workers, of trainings that the controller is asked for."""
+    found: list[tuple[str, str]] = []
+    with platform.client() as client:
+        while len(found) < workers:
+            seeds = tuple(range(min(workers - len(found), 500)))  # more would be proposed later
+            losses = [{"label": "identity", "preset": "identity"}]
+            given = {"profile": "synthetic", "losses": losses, "seeds": seeds, "learning_rates": []}
+            training = client.create(TrainingSpec.model_validate(given))
+            found += claim_all(platform, [f"{training.id}-{number:06d}" for number in seeds])
+    return found
+
+
 def claim_all(platform: LoadedPlatform, trial_ids: Sequence[str]) -> list[tuple[str, str]]:
     """Claim each trial as another worker's; returns trial ids with tokens."""
     client = LeaseClient(_target(platform), 0)
-    leases = [client.ask("claim", _claim(trial, f"renewer-{index}"), Lease) for index, trial in enumerate(trial_ids)]
+    leases = [client.ask("claim", _claim(trial, f"renewer-{trial}"), Lease) for trial in trial_ids]
     return [(lease.trial_id, lease.token) for lease in leases if lease is not None]
 
 
@@ -179,9 +193,14 @@ async def _renew_all(
             while due < start + seconds:
                 await asyncio.sleep(max(0, due - time.monotonic()))
                 # From when it was due, so that a slow answer is not hidden by the next request's being late.
-                async with http.post(url, data=body) as reply:
-                    await reply.read()
-                    reply.raise_for_status()
+                try:
+                    async with http.post(url, data=body) as reply:
+                        await reply.read()
+                        reply.raise_for_status()
+                except (
+                    aiohttp.ServerDisconnectedError
+                ):  # an unused connection ended just now: repeated, as a worker does
+                    continue
                 durations.append(time.monotonic() - due)
                 due += renew_seconds
 

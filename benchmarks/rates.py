@@ -79,8 +79,8 @@ def read_rows(client: Client, experiment_id: str) -> list[dict[str, Any]]:
     return [
         {
             "profile": experiment.profile,
-            "dataset": experiment.spec.dataset.name,
-            "learning_rate": experiment.spec.overrides.learning_rate,
+            "dataset": experiment.spec["dataset"]["name"],
+            "learning_rate": experiment.spec["overrides"]["learning_rate"],
             "loss": trial.label,
             "ap_percent": 100 * trial.reward,
             "diverged": trial.diverged,

@@ -1,17 +1,40 @@
 """The operator's data roots: what a request may name lies beneath one of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from paploss.client.specs import Request
+from paploss.jobs.dataset_files import find_missing
+from paploss.jobs.spec import DatasetSpec, Split
 
 
 class PathRefusedError(ValueError):
-    """A request names a path outside the operator's data roots; `field` says where."""
+    """A request names paths that it may not, or that are not there; `faults` has the reason by field."""
 
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
-        self.field = field
+    def __init__(self, faults: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{field}: {fault}" for field, fault in faults.items()))
+        self.faults = dict(faults)
+
+
+def check_files(request: Request, data_roots: Sequence[Path]) -> None:
+    """Refuse a request whose files are not there, as far as this machine sees the data root that they are in.
+
+    Raises:
+        PathRefusedError: names every file that is missing, with its field.
+    """
+    check_paths(request, data_roots)
+    here = [root for root in data_roots if root.is_dir() and any(root.iterdir())]
+
+    def is_seen(path: str | None) -> bool:
+        return path is not None and any(PurePosixPath(path).is_relative_to(root) for root in here)
+
+    faults = find_missing(
+        request.dataset if is_seen(request.dataset.root) else DatasetSpec(),
+        request.weights if is_seen(request.weights) else None,
+    )
+    if faults:
+        raise PathRefusedError(faults)
 
 
 def check_paths(request: Request, data_roots: Sequence[Path]) -> None:
@@ -27,7 +50,30 @@ def check_paths(request: Request, data_roots: Sequence[Path]) -> None:
             continue
         pure = PurePosixPath(path)
         if not pure.is_absolute() or ".." in pure.parts:
-            raise PathRefusedError(field, f"expected an absolute path without '..', got {path!r}")
+            raise PathRefusedError({field: f"expected an absolute path without '..', got {path!r}"})
         if not any(pure.is_relative_to(root) for root in data_roots):
             roots = ", ".join(map(str, data_roots)) or "none (the operator sets PAPLOSS_DATA_ROOTS)"
-            raise PathRefusedError(field, f"expected a path beneath one of the data roots: {roots}; got {path!r}")
+            raise PathRefusedError({field: f"expected a path beneath one of the data roots: {roots}; got {path!r}"})
+
+
+MOST_FOLDERS = 500
+"""How many folders of a root are looked into."""
+
+
+def find_datasets(data_roots: Sequence[Path]) -> list[DatasetSpec]:
+    """The data sets in the roots, or that are roots, as `paploss init` and `paploss convert` lay them out.
+
+    Links to folders are not followed, and roots that this machine does not see hold nothing.
+    """
+    found = []
+    for root in data_roots:
+        try:
+            inner = [each for each in islice(root.iterdir(), MOST_FOLDERS) if each.is_dir() and not each.is_symlink()]
+        except OSError:
+            continue
+        for folder in (root, *sorted(inner)):
+            parts = [part for part in ("train", "val", "test") if (folder / f"{part}.json").is_file()]
+            if {"train", "val"} <= set(parts) and (folder / "images").is_dir():
+                splits = {part: Split(annotations=f"{part}.json", images="images") for part in parts}
+                found.append(DatasetSpec(name=folder.name[:100] or "data", root=str(folder), **splits))
+    return found

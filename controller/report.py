@@ -182,7 +182,9 @@ def _draw(client: Client, search: ExperimentDetail, best: Best | None, top: Tria
     ]
     for head, loss in best.loss.head_losses.items() if best else ():
         title = "Best loss" + (f": {head}" if best and len(best.loss.head_losses) > 1 else "")
-        note = f"Gradient scale {loss.gradient_scale:.4g}, quality {loss.quality}."
+        note = f"{loss.summary[0].upper()}{loss.summary[1:]}."
+        if best and best.learning_rate_factor != 1:
+            note += f" Learning rate times {best.learning_rate_factor:.3g}."
         drawn.append(Drawn(f"functions-{head}", title, note, client.figure(search.id, "functions", head=head)))
     for name, title, note in (
         ("policy", "How the policy moved", "mu of each knot against its start, by policy version; sigma above."),

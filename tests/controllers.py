@@ -17,7 +17,16 @@ from paploss.controller.api.server import bind, make_server
 from paploss.controller.api.services import Services
 from paploss.controller.settings import Settings
 from paploss.controller.store.access.keys import create_key
-from paploss.jobs.lease import Accepted, ClaimRequest, Lease, RenewRequest, ResultRequest, WorkerInfo
+from paploss.jobs.lease import (
+    PROTOCOL,
+    PROTOCOL_HEADER,
+    Accepted,
+    ClaimRequest,
+    Lease,
+    RenewRequest,
+    ResultRequest,
+    WorkerInfo,
+)
 from paploss.jobs.spec import EvaluationEvent, JobResult, ProgressEvent, StartEvent
 
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -103,7 +112,8 @@ class PlayedWorker:
         self.finish(lease)
 
     def _post(self, step: str, body: str) -> httpx.Response:
-        reply = self._http.post(f"/api/v1/leases/{step}", content=body, headers={"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", PROTOCOL_HEADER: str(PROTOCOL)}
+        reply = self._http.post(f"/api/v1/leases/{step}", content=body, headers=headers)
         return reply.raise_for_status()
 
 

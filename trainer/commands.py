@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
     split = commands.add_parser("split", help="cut a training set into search_train*.json and search_val*.json")
     split.add_argument("annotations", type=Path, help="COCO file, e.g. annotations/instances_train2017.json")
-    split.add_argument("--val", type=float, required=True, help="images for validation: a number, or a part below 1")
+    split.add_argument("--val", required=True, help="images for validation: a number, or a part below 1")
     split.add_argument("--seed", type=int, default=0)
     split.add_argument("--overwrite", action="store_true", help="replace files that exist")
     split.set_defaults(command=_split)
@@ -87,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--output", type=Path, help="folder for the COCO files and images/ (FOLDER)")
     convert.add_argument("--layout", choices=("coco", "voc", "yolo"), help="instead of recognising it")
     convert.add_argument("--overwrite", action="store_true", help="replace COCO files that exist")
+    convert.add_argument("--share", type=float, help="draw missing parts, each of this share of the images")
+    convert.add_argument("--seed", type=int, default=0, help="which images are drawn")
     convert.set_defaults(command=_convert)
 
     config = commands.add_parser("config", parents=[cached], help="a job as a configuration for mmdet's own tools")
@@ -160,15 +162,16 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
     cache = _cache(arguments)
     spec = _with_checks(spec, arguments)
-    metrics = evaluate_final(arguments.checkpoint, spec, arguments.split, cache, cache)
-    sys.stdout.write(metrics.model_dump_json(indent=2) + "\n")
+    metrics, images = evaluate_final(arguments.checkpoint, spec, arguments.split, cache, cache)
+    measured = {"split": arguments.split, "images": images, **metrics.model_dump(mode="json")}
+    sys.stdout.write(json.dumps(measured, indent=2) + "\n")
     return 0
 
 
 def _split(arguments: argparse.Namespace) -> int:
-    from paploss.trainer.datasets.split import split_file  # noqa: PLC0415
+    from paploss.trainer.datasets.split import read_amount, split_file  # noqa: PLC0415
 
-    files = split_file(arguments.annotations, arguments.val, arguments.seed, arguments.overwrite)
+    files = split_file(arguments.annotations, read_amount(arguments.val), arguments.seed, arguments.overwrite)
     sys.stdout.write(json.dumps(files._asdict(), default=str) + "\n")
     return 0
 
@@ -199,6 +202,19 @@ def _convert(arguments: argparse.Namespace) -> int:
     from paploss.trainer.datasets.layouts.recognition import convert  # noqa: PLC0415
 
     output = arguments.output or arguments.folder
+    if arguments.share is not None:
+        from paploss.trainer.datasets.preparation import prepare  # noqa: PLC0415
+
+        written = prepare(
+            arguments.folder,
+            output,
+            arguments.share,
+            arguments.seed,
+            overwrite=arguments.overwrite,
+            cache=_cache(arguments),
+        )
+        sys.stdout.write(json.dumps(written) + "\n")
+        return 0
     written = convert(
         arguments.folder, output, arguments.layout, overwrite=arguments.overwrite, cache=_cache(arguments)
     )

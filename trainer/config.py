@@ -11,7 +11,7 @@ from pprint import pformat
 from paploss.files import whole_file
 from paploss.jobs.spec import JobSpec, Split
 from paploss.trainer.datasets.sources import JobData, split_of
-from paploss.trainer.profiles.recipe import Config, Recipe, Schedule
+from paploss.trainer.profiles.recipe import SLOW_RATE, Config, Recipe, Schedule
 
 HEADER = (
     '"""Written by `python -m paploss.trainer config`; train with mmdet\'s tools/train.py, paploss installed."""\n\n'
@@ -92,24 +92,25 @@ def _optimizer(schedule: Schedule) -> Config:
     else:
         optimizer = {"type": "AdamW", **optimizer}
     clip = {"max_norm": schedule.clip_norm} if schedule.clip_norm else None
-    return {"type": "OptimWrapper", "optimizer": optimizer, "clip_grad": clip}
+    wrapper = {"type": "OptimWrapper", "optimizer": optimizer, "clip_grad": clip}
+    if schedule.slow_parts:
+        slow = {part: {"lr_mult": SLOW_RATE} for part in schedule.slow_parts}
+        wrapper["paramwise_cfg"] = {"custom_keys": slow}
+    return wrapper
 
 
 def _rates(schedule: Schedule) -> list[Config]:
-    warmup: Config = {
-        "type": "LinearLR",
-        "start_factor": schedule.warmup_factor,
-        "by_epoch": False,
-        "begin": 0,
-        "end": schedule.warmup_iterations,
-    }
+    warmup: list[Config] = []
+    if schedule.warmup_iterations:
+        span = {"by_epoch": False, "begin": 0, "end": schedule.warmup_iterations}
+        warmup.append({"type": "LinearLR", "start_factor": schedule.warmup_factor, **span})
     by_epoch: Config = {"by_epoch": True, "begin": 0, "end": schedule.epochs}
     if schedule.decay == "cosine":
         return [
-            warmup,
+            *warmup,
             {"type": "CosineAnnealingLR", "T_max": schedule.epochs, "convert_to_iter_based": True, **by_epoch},
         ]
     if schedule.decay == "steps":
         milestones = [round(milestone * schedule.epochs) for milestone in schedule.milestones]
-        return [warmup, {"type": "MultiStepLR", "milestones": milestones, "gamma": 0.1, **by_epoch}]
-    return [warmup]
+        return [*warmup, {"type": "MultiStepLR", "milestones": milestones, "gamma": 0.1, **by_epoch}]
+    return warmup

@@ -56,8 +56,8 @@ def keep_final(
 
 def evaluate_final(
     weights: Path, spec: JobSpec, split: Literal["val", "test"], data_cache: Path | None, file_cache: Path | None = None
-) -> Metrics:
-    """COCO metrics of final weights on a split of their job's data set.
+) -> tuple[Metrics, int]:
+    """COCO metrics of final weights on a split of their job's data set, and of how many images they are.
 
     Raises:
         UserError: the weights do not fit the job's detector, or its data is wrong.
@@ -75,4 +75,5 @@ def evaluate_final(
     except RuntimeError as error:
         raise UserError(f"{weights}: does not fit the profile {spec.profile!r}: {error}") from error
     compute_in(detector.to(device), recipe)
-    return evaluate(detector, data.test, recipe.test_pipeline, choose_process_count(recipe, device))
+    metrics = evaluate(detector, data.test, recipe.test_pipeline, choose_process_count(recipe, device))
+    return metrics, len(data.test.images)

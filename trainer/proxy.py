@@ -35,7 +35,14 @@ from paploss.trainer.precision import compute_in
 from paploss.trainer.process import set_up
 from paploss.trainer.profiles import recipe_of
 from paploss.trainer.profiles.recipe import Recipe
-from paploss.trainer.schedule import build_optimizer, ends_epoch, evaluation_iterations, learning_rate, total_iterations
+from paploss.trainer.schedule import (
+    build_optimizer,
+    ends_epoch,
+    evaluation_iterations,
+    learning_rate,
+    set_rate,
+    total_iterations,
+)
 
 log = logging.getLogger(__name__)
 
@@ -174,8 +181,7 @@ class _Training:
     def _step(self, parallel: nn.Module, batch: Batch) -> tuple[float, bool]:
         """One step; its loss, and whether the training has diverged. A step that is not finite changes no weight."""
         iteration, schedule = self.progress.iteration, self.recipe.schedule
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(schedule, iteration, self.total)
+        set_rate(self.optimizer, learning_rate(schedule, iteration, self.total))
         # Samplers inside detectors draw from torch's generator.
         torch.manual_seed((self.spec.seed << 32) + iteration * distributed.world_size() + distributed.rank())
         # Which algorithms are fastest is worth trying for one size of image; tests have many.

@@ -5,24 +5,38 @@ import math
 from torch import nn, optim
 
 from paploss.jobs.spec import JobSpec
-from paploss.trainer.profiles.recipe import Schedule
+from paploss.trainer.profiles.recipe import SLOW_RATE, Schedule
+
+RATE_FACTOR = "rate_factor"
+"""In a group of parameters: its rate, in parts of the schedule's."""
 
 EVALUATED_EPOCHS = 10
 """Between two evaluations of a final training."""
 
 
 def build_optimizer(model: nn.Module, schedule: Schedule) -> optim.Optimizer:
-    """The optimiser of the parameters that learn."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    """The optimiser of the parameters that learn, in a group for each rate."""
+    learning = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    by_factor: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in learning:
+        factor = SLOW_RATE if any(part in name for part in schedule.slow_parts) else 1.0
+        by_factor.setdefault(factor, []).append(parameter)
+    groups = [{"params": parameters, RATE_FACTOR: factor} for factor, parameters in by_factor.items()]
     if schedule.optimizer == "adamw":
-        return optim.AdamW(parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
+        return optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
     return optim.SGD(
-        parameters,
+        groups,
         lr=schedule.learning_rate,
         momentum=schedule.momentum,
         weight_decay=schedule.weight_decay,
-        fused=parameters[0].is_cuda,
+        fused=learning[0][1].is_cuda,
     )
+
+
+def set_rate(optimizer: optim.Optimizer, rate: float) -> None:
+    """Give each group of `build_optimizer` its part of the schedule's rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get(RATE_FACTOR, 1.0)  # a checkpoint of before has one group, without a factor
 
 
 def total_iterations(schedule: Schedule, image_count: int) -> int:

@@ -31,11 +31,12 @@ def render_module(loss: LossSpec, origin: str) -> str:
     if loss.top_k is not None:
         raise UserError(f"loss.top_k: expected none, the module ranks among all entries, got {loss.top_k}")
     source = TEMPLATE.read_text()
-    assignment = next(node for node in ast.parse(source).body if isinstance(node, ast.Assign))
+    of_heads, of_extensions = [node for node in ast.parse(source).body if isinstance(node, ast.Assign | ast.AnnAssign)]
     lines = source.splitlines()
-    end = assignment.end_lineno or assignment.lineno
+    extensions = {name: head.extensions for name, head in loss.heads.items() if head.extensions}
+    lines[of_extensions.lineno - 1] = f"EXTENSIONS = {extensions!a}"
     heads = [line for name, head in loss.heads.items() for line in _head(name, head)]
-    lines[assignment.lineno - 1 : end] = ["HEADS = {", *heads, "}"]
+    lines[of_heads.lineno - 1 : of_heads.end_lineno] = ["HEADS = {", *heads, "}"]
     origin = ascii(" ".join(origin.split()))[1:-1].replace('"""', "'''")  # names may hold anything
     lines[0] += f"\n\n{origin}" if origin else ""
     return "# ruff: noqa: E501\n" + "\n".join(lines) + "\n"

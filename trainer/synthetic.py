@@ -6,6 +6,7 @@ everything around trainings is tested with real processes in milliseconds. It mu
 Notation: f_r is the function of row r, g_r the one of the hidden optimum (the published RetinaNet parameters).
 
     distance = mean over rows r and x in a grid of (f_r(x) - g_r(x))^2 / 0.06 + (log10(lambda / lambda*))^2 / 2
+               + (w_L1^2 + w_GIoU^2 + e) / 4, for an error-driven head e = 1
     reward   = 0.5 exp(-distance - (ln(f / f*))^2) + noise, clamped to [0, 1], where f is the learning-rate factor
 """
 
@@ -126,7 +127,8 @@ def _distance(head: HeadLoss) -> float:
     rows = list(zip(head.control_points, OPTIMUM.control_points, strict=False))
     squares = [(_interpolate(row, x) - _interpolate(best, x)) ** 2 for row, best in rows for x in GRID]
     scale = math.log10(head.gradient_scale / OPTIMUM.gradient_scale)
-    return sum(squares) / len(squares) / 0.06 + scale**2 / 2
+    extensions = head.l1_weight**2 + head.giou_weight**2 + head.error_driven
+    return sum(squares) / len(squares) / 0.06 + scale**2 / 2 + extensions / 4
 
 
 def _interpolate(points: Sequence[tuple[float, float]], x: float) -> float:

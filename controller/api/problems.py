@@ -12,12 +12,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from paploss.client.specs import ExperimentSpec
 from paploss.controller.data_roots import PathRefusedError
 from paploss.controller.store.database import UNAVAILABLE, UNSTORABLE
 from paploss.controller.store.errors import ConflictError, DumpError, GoneError, NotFoundError, SchemaError
 from paploss.jobs.documents import UnreadableError
+from paploss.jobs.faults import describe_fault
 from paploss.jobs.queue import QueueError
 
 logger = logging.getLogger(__name__)
@@ -122,6 +125,7 @@ def install(app: FastAPI, render_problem: PageRenderer) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(PathRefusedError, _on_refused_path)
+    app.add_exception_handler(ClientDisconnect, _on_broken_off)
     for refusal in STATUSES:
         app.add_exception_handler(refusal, _on_refusal)
     for trouble in UNAVAILABLE:
@@ -143,8 +147,12 @@ async def _on_refusal(request: Request, error: Exception) -> Response:
 
 async def _on_refused_path(request: Request, error: Exception) -> Response:
     assert isinstance(error, PathRefusedError)  # noqa: S101 - registered for this class only
-    reason = str(error).removeprefix(f"{error.field}: ")
-    return response(request, 422, str(error), errors=[field_error("body", error.field.split("."), reason)])
+    errors = [field_error("body", field.split("."), fault) for field, fault in error.faults.items()]
+    return response(request, 422, str(error), errors=errors)
+
+
+async def _on_broken_off(request: Request, _error: Exception) -> Response:
+    return response(request, 400, "the request's body ended too early")
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -184,26 +192,16 @@ def describe_errors(found: Sequence[Mapping[str, Any]], body: Any) -> list[Field
 
 
 def _describe(place: Sequence[str | int], item: Mapping[str, Any], body: Any) -> FieldError:
-    """Pydantic's message, with the given value where it is short, so that users find it in their file."""
+    """A sentence with the given value where it is short, so that users find it in their file."""
     location, *path = place
     if location == "body":
         path = _find_in(body, path, is_missing=item["type"] == "missing")
-    message = str(item["msg"]).removeprefix("Value error, ")
+    message = describe_fault(item, ExperimentSpec)
     if item["type"].startswith("union_tag"):
         path += [str(item["ctx"]["discriminator"]).strip("'")]
-        message = (
-            f"expected one of {item['ctx']['expected_tags']}" if "expected_tags" in item["ctx"] else "Field required"
-        )
     if item["type"] == "value_error" and (named := _NAMED_FIELD.match(message)):
         path += named[1].split(".")
         message = message[named.end() :]
-    given = item.get("input")
-    if (
-        item["type"] not in ("missing", "value_error")
-        and isinstance(given, str | int | float)
-        and len(str(given)) <= 80
-    ):
-        message += f" (got {given!r})"
     return field_error(str(location), path, message)
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from paploss.controller.api.security.slow_senders import TimedHttp
 from paploss.controller.loop.driver import connect
 from paploss.controller.settings import Settings
 from paploss.controller.store.database import UNAVAILABLE, read_clock
@@ -20,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 5
 """How long open requests, live event streams among them, have when the server stops."""
+
+KEEP_ALIVE_SECONDS = 15
+"""How long an unused connection stays: longer than the pause between two renewals, so that a worker needs only one."""
 
 _PAUSE_SECONDS = 1.0
 
@@ -52,6 +56,8 @@ def make_server(app: FastAPI) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,
+            http=TimedHttp,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             log_config=None,
             access_log=False,
             lifespan="on",

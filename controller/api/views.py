@@ -88,14 +88,20 @@ def best(session: Session, search: Experiment) -> models.Best:
             ap=outcome.mean,
             source=outcome.label,
             loss=outcome.loss,
+            learning_rate_factor=outcome.learning_rate_factor,
             report=search.best,
         )
     trial = lists.best_trial(session, search.id)
     if trial is None or trial.reward is None:
         raise ProblemError(404, f"search {search.id} has no trial with a reward yet")
-    loss = trial_loss(search, trial)
     return models.Best(
-        experiment_id=search.id, confirmed=False, ap=trial.reward, source=trial.id, loss=loss, report=None
+        experiment_id=search.id,
+        confirmed=False,
+        ap=trial.reward,
+        source=trial.id,
+        loss=trial_loss(search, trial),
+        learning_rate_factor=trial.learning_rate_factor,
+        report=None,
     )
 
 
@@ -106,6 +112,7 @@ def round_summary(row: Round) -> models.RoundSummary:
         centre=row.centre,
         spread=row.spread,
         proposed=row.proposed,
+        screened_out=row.screened_out,
         mean_reward=row.mean_reward,
         best_reward=row.best_reward,
         rewards=row.rewards,

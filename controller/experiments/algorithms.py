@@ -1,18 +1,29 @@
 """From an algorithm's settings to the algorithm."""
 
+from collections.abc import Sequence
 from typing import Any, assert_never
 
-from paploss.client.algorithms import AlgorithmSettings, PaperSettings, PpoSettings, RandomSettings
+from paploss.client.algorithms import AlgorithmSettings, GuidedSettings, PaperSettings, PpoSettings, RandomSettings
 from paploss.controller.search.algorithm import Algorithm
+from paploss.controller.search.guided import Guided
 from paploss.controller.search.paper import Paper
 from paploss.controller.search.ppo import Ppo
 from paploss.controller.search.random_search import RandomSearch
+from paploss.controller.search.space import Vector
 
 
-def create(settings: AlgorithmSettings, rounds: int) -> Algorithm[Any]:
-    """The algorithm for a search of `rounds` updates."""
+def create(
+    settings: AlgorithmSettings, rounds: int, *, starts: Sequence[Vector] = (), screen: bool = True
+) -> Algorithm[Any]:
+    """The algorithm for a search of `rounds` updates.
+
+    `starts`: thetas [D] to try among the first; `screen`: whether hopeless losses are left out. Both for algorithms
+    that do this themselves.
+    """
     given = settings.model_dump(exclude={"name"})
     match settings:
+        case GuidedSettings():
+            return Guided(rounds, **given, starts=tuple(tuple(theta.tolist()) for theta in starts), screen=screen)
         case PpoSettings():
             return Ppo(rounds=rounds, **given)
         case PaperSettings():

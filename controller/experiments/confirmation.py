@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from paploss.client.specs import SearchSpec
-from paploss.controller.experiments.losses import decode_loss, read_loss, search_space
-from paploss.controller.experiments.rounds import read_algorithm
+from paploss.controller.experiments.losses import decode_loss, decode_rate, read_loss, search_space
+from paploss.controller.experiments.rounds import read_best_guess
 from paploss.controller.experiments.seeds import confirm_seed
 from paploss.controller.search import selection
 from paploss.controller.search.algorithm import Sample
@@ -31,10 +31,9 @@ IDENTITY, PUBLISHED, BEST_GUESS = "identity", "published", "mean"
 
 def start(session: Session, search: Experiment, spec: SearchSpec, plan: TrialPlan) -> None:
     """Propose the confirming trials, which train as `plan` says. The caller leads and holds the search's row lock."""
-    algorithm, state = read_algorithm(session, search, spec)
     best = read_best_proxies(session, search.id, spec.confirm.candidates)
     samples: list[Sample[Any]] = [Sample(np.asarray(t.theta), float(t.reward or 0), None) for t in best]
-    candidates = selection.candidates(algorithm.best_guess(state), samples, spec.confirm.candidates)
+    candidates = selection.candidates(read_best_guess(session, search, spec), samples, spec.confirm.candidates)
     thetas = {
         BEST_GUESS if candidate.sample is None else f"trial {best[candidate.sample].number}": candidate.theta
         for candidate in candidates
@@ -48,7 +47,15 @@ def start(session: Session, search: Experiment, spec: SearchSpec, plan: TrialPla
         losses[PUBLISHED] = (PRESETS[preset], None)
     seeds = [confirm_seed(spec.seed, index) for index in range(spec.confirm.seeds)]
     trials = [
-        NewTrial(kind="confirm", loss=loss, seed=seed, plan=plan, label=label, theta=theta)
+        NewTrial(
+            kind="confirm",
+            loss=loss,
+            seed=seed,
+            learning_rate_factor=1.0 if theta is None else decode_rate(spec, theta),
+            plan=plan,
+            label=label,
+            theta=theta,
+        )
         for label, (loss, theta) in losses.items()
         for seed in seeds
     ]
@@ -77,6 +84,7 @@ def conclude(session: Session, search: Experiment, spec: SearchSpec) -> None:
         label=chosen.label,
         loss=read_loss(spec, trial.loss, theta),
         theta=tuple(theta),
+        learning_rate_factor=trial.learning_rate_factor,
         mean=choice.mean,
         standard_error=choice.standard_error,
         interval=choice.interval,

@@ -1,14 +1,16 @@
 """Comparisons and trainings: given losses, each over the same seeds.
 
 Two stages. `rates`, where it is requested: each loss trains briefly with each factor on the learning rate.
-`trainings`: each loss trains at its chosen rate with every seed. The choice, the trainings that follow from it and the
-new stage are one transaction.
+`trainings`: each loss trains at its chosen rate with every seed. The choice, the first trainings that follow from it
+and the new stage are one transaction.
+
+Trainings are proposed a part at a time, so that no transaction is long: there may be thousands.
 """
 
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from paploss.client.comparison import RateResult
 from paploss.client.loss_choice import LossChoice
@@ -17,18 +19,23 @@ from paploss.client.states import Stage
 from paploss.controller.experiments.comparison import choose_rate
 from paploss.controller.search.scheduling import Pace
 from paploss.controller.store.database import Session
-from paploss.controller.store.documents import LOSS, TrialPlan
+from paploss.controller.store.documents import LOSS, OUTCOME, TrialPlan
 from paploss.controller.store.errors import ConflictError, NotFoundError
 from paploss.controller.store.events import record
 from paploss.controller.store.experiments import end_experiment, find_experiment
 from paploss.controller.store.tables import Experiment
 from paploss.controller.store.trials.counts import Counts, count_ended
-from paploss.controller.store.trials.proposals import NewTrial, add_trials, trials_by_label
+from paploss.controller.store.trials.proposals import NewTrial, add_trials, list_first, trials_by_label
 from paploss.jobs.losses import LossSpec
 from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import JobKind
 
 Spec = ComparisonSpec | TrainingSpec
+LossAtRate = tuple[str, LossSpec, float]
+"""Label, loss and learning-rate factor."""
+
+PART: Final = 500
+"""Trainings that one transaction proposes, at least one of each loss; the next follow while fewer are open."""
 
 
 @dataclass(frozen=True)
@@ -51,23 +58,26 @@ class GivenLosses:
 
     def open(self, session: Session, experiment: Experiment, spec: Spec) -> None:
         """Propose the trials of the first stage."""
-        losses = [(choice.label, _resolve_loss(session, choice, spec.profile)) for choice in spec.losses]
+        losses = [(choice.label, *_resolve_loss(session, choice, spec.profile)) for choice in spec.losses]
         if spec.learning_rates:
             seed = rate_check_seed(spec.seeds)
             plan = self.plan(spec, "rate_check")
             trials = [
                 NewTrial(kind="rate_check", label=label, loss=loss, seed=seed, learning_rate_factor=factor, plan=plan)
-                for (label, loss), factor in itertools.product(losses, spec.learning_rates)
+                for (label, loss, _), factor in itertools.product(losses, spec.learning_rates)
             ]
             add_trials(session, experiment, trials)
         else:
-            self._add_trainings(session, experiment, spec, [(label, loss, 1.0) for label, loss in losses])
+            self._propose(session, experiment, spec, losses)
         message = f"{len(losses)} losses with {len(spec.seeds)} seeds each"
         record(session, "experiment_started", message, experiment_id=experiment.id)
 
-    def is_due(self, experiment: Experiment, spec: Spec, counts: Counts, pace: Pace) -> bool:  # noqa: ARG002
-        """When all trials of the stage have ended."""
-        return not counts.open
+    def is_due(self, experiment: Experiment, spec: Spec, counts: Counts, pace: Pace) -> bool:
+        """When all trials of the stage have ended, or more are to be proposed."""
+        return not counts.open or _is_short(experiment, spec, counts, pace)
+
+    def look_ahead(self, *_: object) -> None:
+        """Nothing takes long."""
 
     def advance(
         self,
@@ -75,12 +85,18 @@ class GivenLosses:
         experiment: Experiment,
         spec: Spec,
         counts: Counts,
-        pace: Pace,  # noqa: ARG002
+        pace: Pace,
+        *,
+        ahead: None = None,  # noqa: ARG002
     ) -> None:
-        """Go to the next stage, or end."""
-        if counts.open:
+        """Propose the next part, go to the next stage, or end."""
+        if _is_short(experiment, spec, counts, pace):
+            first = list_first(session, experiment.id, self.job_kind, len(spec.losses))
+            losses = [(trial.label, LOSS.read(trial.loss or {}), trial.learning_rate_factor) for trial in first]
+            self._propose(session, experiment, spec, losses)
+        elif counts.open:
             return
-        if experiment.stage == "rates":
+        elif experiment.stage == "rates":
             self._choose_rates(session, experiment, spec)
         else:
             self._end(session, experiment)
@@ -113,25 +129,26 @@ class GivenLosses:
             )
             for label, trials in by_label.items()
         ]
-        self._add_trainings(session, experiment, spec, chosen)
+        self._propose(session, experiment, spec, chosen)
         experiment.stage = "trainings"
         session.flush()
         factors = ", ".join(f"{label} {factor:g}" for label, _, factor in chosen)
         record(session, "rates_chosen", f"factors on the learning rate: {factors}", experiment_id=experiment.id)
 
-    def _add_trainings(
-        self, session: Session, experiment: Experiment, spec: Spec, losses: Sequence[tuple[str, LossSpec, float]]
-    ) -> None:
-        """Add a trial for each loss and seed; `losses`: label, loss and learning-rate factor.
+    def _propose(self, session: Session, experiment: Experiment, spec: Spec, losses: Sequence[LossAtRate]) -> None:
+        """Propose the next trainings, in an order that is fixed by the request.
 
         All losses have their first seed before any has its second, so that an unfinished comparison is fair as well.
         """
-        plan = self.plan(spec, self.job_kind)
+        plan, begin = self.plan(spec, self.job_kind), _count_proposed(experiment, spec)
         trials = [
             NewTrial(kind=self.job_kind, label=label, loss=loss, seed=seed, learning_rate_factor=factor, plan=plan)
-            for seed, (label, loss, factor) in itertools.product(spec.seeds, losses)
+            for seed, (label, loss, factor) in itertools.islice(
+                itertools.product(spec.seeds, losses), begin, begin + PART
+            )
         ]
         add_trials(session, experiment, trials)
+        session.flush()
 
     def _end(self, session: Session, experiment: Experiment) -> None:
         total, rewarded = count_ended(session, experiment.id, self.job_kind)
@@ -145,14 +162,27 @@ class GivenLosses:
         record(session, "experiment_succeeded", message, experiment_id=experiment.id)
 
 
+def _count_proposed(experiment: Experiment, spec: Spec) -> int:
+    """How many trainings have been proposed; before them came the check of learning rates."""
+    return experiment.next_number - len(spec.losses) * len(spec.learning_rates)
+
+
+def _is_short(experiment: Experiment, spec: Spec, counts: Counts, pace: Pace) -> bool:
+    """Whether trainings are still to be proposed, and what is open would not keep the workers busy for long."""
+    remaining = len(spec.losses) * len(spec.seeds) - _count_proposed(experiment, spec)
+    wanted = max(PART, 2 * (pace.workers + pace.ended))
+    return experiment.stage == "trainings" and remaining > 0 and counts.open < wanted
+
+
 def rate_check_seed(seeds: Sequence[int]) -> int:
     """The one seed of the check of learning rates: none of the request's, with which the chosen rate is evaluated."""
     return next(seed for seed in itertools.count() if seed not in seeds)
 
 
-def _resolve_loss(session: Session, choice: LossChoice, profile: str) -> LossSpec:
+def _resolve_loss(session: Session, choice: LossChoice, profile: str) -> tuple[LossSpec, float]:
+    """The loss, and the factor on the learning rate that it has unless a check of rates chooses another."""
     if (loss := choice.find_loss(profile)) is not None:
-        return loss
+        return loss, choice.learning_rate_factor or 1.0
     search = find_experiment(session, choice.search or "")
     if search is None or search.kind != "search":
         raise NotFoundError(f"losses[{choice.label}].search: there is no search {choice.search}")
@@ -160,4 +190,5 @@ def _resolve_loss(session: Session, choice: LossChoice, profile: str) -> LossSpe
         raise ConflictError(f"losses[{choice.label}].search: search {search.id} ({search.state}) has no best loss yet")
     if search.profile not in PROFILES or PROFILES[search.profile].heads != PROFILES[profile].heads:
         raise ConflictError(f"losses[{choice.label}].search: a loss for {search.profile} does not fit {profile}")
-    return LOSS.read(search.best["loss"])
+    best = OUTCOME.read(search.best)
+    return best.loss, choice.learning_rate_factor or best.learning_rate_factor

@@ -1,6 +1,6 @@
 """The interface of a kind of experiment, and the table of kinds. Another kind is another entry in `KINDS`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from paploss.client.states import ExperimentKind, Stage
@@ -46,8 +46,16 @@ class Kind(Protocol):
         """Whether `advance` would do something; called without a lock."""
         ...
 
-    def advance(self, session: Session, experiment: Experiment, spec: Any, counts: Counts, pace: Pace) -> None:
-        """Do everything that is possible now."""
+    def look_ahead(
+        self, session: Session, experiment: Experiment, spec: Any, counts: Counts, pace: Pace
+    ) -> Callable[[], Any] | None:
+        """What takes long of the next `advance`, to be computed outside of transactions; called without a lock."""
+        ...
+
+    def advance(
+        self, session: Session, experiment: Experiment, spec: Any, counts: Counts, pace: Pace, *, ahead: Any = None
+    ) -> None:
+        """Do everything that is possible now. `ahead`: what `look_ahead` gave, computed."""
         ...
 
     def plan(self, spec: Any, job_kind: JobKind) -> TrialPlan:

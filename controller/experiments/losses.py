@@ -1,18 +1,32 @@
 """From a theta to the loss that it stands for in its search."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+
+import numpy as np
 
 from paploss.client.specs import ExperimentSpec, SearchSpec
-from paploss.controller.search.space import Space
+from paploss.controller.search.space import HeadParameters, Space, Vector
 from paploss.controller.store.documents import LOSS
 from paploss.jobs.documents import JsonObject
-from paploss.jobs.losses import HeadLoss, LossSpec, ParameterizedAP
+from paploss.jobs.losses import APL1, HeadLoss, Loss, LossSpec, ParameterizedAP
+from paploss.jobs.presets import PRESETS, as_parameterized
 from paploss.jobs.profiles import PROFILES
 
 
 def search_space(spec: SearchSpec) -> Space:
     """The space that a search moves in."""
-    return Space(PROFILES[spec.profile].heads, spec.knots)
+    return Space(PROFILES[spec.profile].heads, spec.knots, spec.family == "extended", spec.searched_rate)
+
+
+def starting_points(spec: SearchSpec) -> list[Vector]:
+    """Known losses among a search's first trials, where its space has them: the published set, AP Loss + L1."""
+    preset = PROFILES[spec.profile].preset
+    points = []
+    for loss in (APL1(), *(() if preset is None else (PRESETS[preset],))):
+        with suppress(ValueError):  # no point of this space, for instance for another number of knots
+            points.append(encode_loss(spec, loss))
+    return points
 
 
 def decode_loss(spec: SearchSpec, theta: Sequence[float]) -> LossSpec:
@@ -27,10 +41,41 @@ def decode_loss(spec: SearchSpec, theta: Sequence[float]) -> LossSpec:
                 control_points=parameters.control_points.tolist(),
                 gradient_scale=parameters.gradient_scale,
                 quality=spec.quality,
+                l1_weight=parameters.l1_weight,
+                giou_weight=parameters.giou_weight,
+                error_driven=parameters.error_driven,
             )
             for head, parameters in search_space(spec).decode(theta).items()
         }
     )
+
+
+def decode_rate(spec: SearchSpec, theta: Sequence[float]) -> float:
+    """The factor on the learning rate that a theta stands for in this search; errors as of `decode_loss`."""
+    return search_space(spec).decode_rate(theta)
+
+
+def encode_loss(spec: SearchSpec, loss: Loss, rate: float = 1.0) -> Vector:
+    """The theta [D] of a loss, trained with a factor on the learning rate, in this search: of a preset or of a rival.
+
+    Raises:
+        ValueError: the loss is no point of the search's space; says why.
+    """
+    point = as_parameterized(loss, PROFILES[spec.profile].heads, spec.knots)
+    for head, parameters in point.heads.items():
+        if not parameters.error_driven and parameters.quality != spec.quality:
+            raise ValueError(f"{head}.quality: expected {spec.quality}, which the search has, got {parameters.quality}")
+    heads = {
+        head: HeadParameters(
+            np.asarray(parameters.control_points),
+            parameters.gradient_scale,
+            parameters.l1_weight,
+            parameters.giou_weight,
+            parameters.error_driven,
+        )
+        for head, parameters in point.heads.items()
+    }
+    return search_space(spec).encode(heads, rate)
 
 
 def read_loss(spec: ExperimentSpec, stored: JsonObject | None, theta: Sequence[float] | None) -> LossSpec:

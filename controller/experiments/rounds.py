@@ -1,21 +1,27 @@
 """The rounds of a search: propose trials, and update the algorithm's state from their rewards.
 
 What to do next is decided by `paploss.controller.search.scheduling` from counts; here the decision is carried out.
-Everything random follows from (seed, version, index), and updates commit together with the proposals that follow from
-them, so a controller killed at any point produces the same rows when it restarts.
+Everything random follows from (seed, version, index), and what an algorithm knew follows from the rows, so a controller
+killed at any point produces the same rows when it restarts.
+
+An algorithm that learns from the whole history may take long for a proposal. Its proposals are made ahead: from rows
+that are read without a lock, outside of any transaction; `advance` then stores them if the search still stands where it
+stood. A policy proposes in the transaction of the update before it.
 """
 
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from paploss.client.specs import SearchSpec
 from paploss.controller.experiments.algorithms import create
-from paploss.controller.experiments.losses import decode_loss, search_space
+from paploss.controller.experiments.losses import decode_loss, decode_rate, search_space, starting_points
 from paploss.controller.experiments.seeds import proxy_seed
-from paploss.controller.search.algorithm import Algorithm, Sample
+from paploss.controller.search.algorithm import NOTHING_KNOWN, Algorithm, History, Sample
 from paploss.controller.search.scheduling import (
+    MOST_AT_ONCE,
     Action,
     Fail,
     Finish,
@@ -26,6 +32,8 @@ from paploss.controller.search.scheduling import (
     Update,
     decide,
 )
+from paploss.controller.search.screen import Proposal, is_screened, redraw
+from paploss.controller.search.space import Vector
 from paploss.controller.store import rounds as store
 from paploss.controller.store.database import Session
 from paploss.controller.store.documents import TrialPlan
@@ -34,6 +42,16 @@ from paploss.controller.store.experiments import end_experiment
 from paploss.controller.store.tables import Experiment, Round
 from paploss.controller.store.trials.counts import Counts
 from paploss.controller.store.trials.proposals import NewTrial, add_trials
+
+
+@dataclass(frozen=True, eq=False)
+class Ahead:
+    """Proposals made before the search's row was locked, and where the search stood then."""
+
+    version: int
+    number: int
+    """Of the first of these trials."""
+    proposals: tuple[Proposal, ...]
 
 
 def next_action(search: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> Action:
@@ -50,15 +68,47 @@ def next_action(search: Experiment, spec: SearchSpec, counts: Counts, pace: Pace
     return decide(schedule, progress)
 
 
+def look_ahead(
+    session: Session, search: Experiment, spec: SearchSpec, counts: Counts, pace: Pace
+) -> Callable[[], Ahead] | None:
+    """The proposals that `advance` will ask for, to be computed without the session; none where it makes its own."""
+    algorithm, state = read_algorithm(session, search, spec)
+    action = next_action(search, spec, counts, pace)
+    if not (algorithm.reads_history and isinstance(action, Propose)):
+        return None
+    version = store.find_version(session, search.id, search.round)
+    first = version.proposed if version else 0
+    number, count, known = search.next_number, action.count, read_history(session, search)
+
+    def compute() -> Ahead:
+        history, proposals = known, []
+        for index in range(first, first + count):
+            proposal = _propose(algorithm, state, spec, index, history)
+            proposals.append(proposal)
+            pending = (*history.pending, proposal.theta)
+            history = replace(history, pending=pending, proposed=history.proposed + 1)
+        return Ahead(state.version, number, tuple(proposals))
+
+    return compute
+
+
 def advance(
-    session: Session, search: Experiment, spec: SearchSpec, counts: Counts, *, pace: Pace, plan: TrialPlan
+    session: Session,
+    search: Experiment,
+    spec: SearchSpec,
+    counts: Counts,
+    *,
+    pace: Pace,
+    plan: TrialPlan,
+    ahead: Ahead | None = None,
 ) -> bool:
     """Update while there are enough rewards, then propose; True once all rounds are done.
 
-    The caller holds the search's row lock; `counts` are read under it. `plan`: how its proxies train.
+    The caller holds the search's row lock; `counts` are read under it. `plan`: how its proxies train. `ahead`: what
+    `look_ahead` has made; where it does not fit any more, an algorithm that needs it proposes nothing in this call.
     """
     with session.no_autoflush:  # so that each row of a round and of the search is written once, at the end
-        action = _Rounds(session, search, spec, plan).go_on(counts, pace)
+        action = _Rounds(session, search, spec, plan, ahead).go_on(counts, pace)
     session.flush()
     if isinstance(action, Fail):
         end_experiment(session, search, "failed", action.reason)
@@ -68,56 +118,103 @@ def advance(
 
 def read_algorithm(session: Session, search: Experiment, spec: SearchSpec) -> tuple[Algorithm[Any], Any]:
     """The algorithm of a search that has begun, with its newest state."""
-    algorithm = create(spec.algorithm, spec.rounds)
+    algorithm = create(spec.algorithm, spec.rounds, starts=starting_points(spec), screen=spec.screen)
     newest = store.find_version(session, search.id, search.round)
     if newest is None:
         return algorithm, algorithm.initial_state(search_space(spec))
     return algorithm, algorithm.load(store.read_state(newest))
 
 
+def read_best_guess(session: Session, search: Experiment, spec: SearchSpec) -> Vector:
+    """The theta [D] that the algorithm takes for the best, from all that it knows."""
+    algorithm, state = read_algorithm(session, search, spec)
+    known = read_history(session, search) if algorithm.reads_history else NOTHING_KNOWN
+    return algorithm.best_guess(state, known)
+
+
+def read_history(session: Session, search: Experiment) -> History:
+    """What the newest version knows when it proposes the next trial."""
+    trials = store.read_proposed(session, search.id, search.next_number)
+    finished: list[Sample[Any]] = [
+        Sample(np.asarray(trial.theta), trial.reward, None, trial.seed, trial.succeeded, trial.consumed_by)
+        for trial in trials
+        if trial.consumed_by is not None and trial.reward is not None
+    ]
+    pending = [np.asarray(trial.theta) for trial in trials if trial.consumed_by is None]
+    return History(tuple(sorted(finished, key=lambda each: each.consumed_by or 0)), tuple(pending), len(trials))
+
+
+def _propose(algorithm: Algorithm[Any], state: Any, spec: SearchSpec, index: int, history: History) -> Proposal:
+    """The `index`-th trial of this state, screened where the request asks for it."""
+    if not (spec.screen and is_screened(spec.seed, state.version, index)):
+        return Proposal(algorithm.propose(state, spec.seed, index, history))
+    return redraw(search_space(spec), lambda seed: algorithm.propose(state, seed, index, history), spec.seed)
+
+
 class _Rounds:
     """One search in one transaction."""
 
-    def __init__(self, session: Session, search: Experiment, spec: SearchSpec, plan: TrialPlan) -> None:
-        self._session, self._search, self._spec, self._plan = session, search, spec, plan
+    def __init__(
+        self, session: Session, search: Experiment, spec: SearchSpec, plan: TrialPlan, ahead: Ahead | None
+    ) -> None:
+        self._session, self._search, self._spec, self._plan, self._ahead = session, search, spec, plan, ahead
         self._algorithm, self._state = read_algorithm(session, search, spec)
         self._version = store.find_version(session, search.id, search.round) or self._add_version()
 
     def go_on(self, counts: Counts, pace: Pace) -> Action:
-        """Update and propose while there is something to do; returns what else there is."""
+        """Update and propose while there is something to do, one part of many proposals; returns what else there is."""
         while True:
             match action := next_action(self._search, self._spec, counts, pace):
                 case Propose(count):
-                    self._propose(count)
-                    counts = replace(counts, open=counts.open + count)
+                    proposals = self._make_proposals(count)
+                    if not proposals:
+                        return action
+                    self._add(proposals)
+                    counts = replace(counts, open=counts.open + len(proposals))
+                    if count == MOST_AT_ONCE:
+                        return action
                 case Update(count):
                     self._update(count)
                     counts = replace(counts, ready=counts.ready - count, unrewarded=0)
                 case _:
                     return action
 
-    def _propose(self, count: int) -> None:
-        spec, version = self._spec, self._version
-        seed = proxy_seed(spec.seed, version.number)
+    def _make_proposals(self, count: int) -> tuple[Proposal, ...]:
+        """At most `count`; none where they had to be made ahead and were not."""
+        version, ahead = self._version, self._ahead
+        if not self._algorithm.reads_history:
+            indices = range(version.proposed, version.proposed + count)
+            return tuple(_propose(self._algorithm, self._state, self._spec, index, NOTHING_KNOWN) for index in indices)
+        if ahead is None or (ahead.version, ahead.number) != (version.number, self._search.next_number):
+            return ()
+        return ahead.proposals[:count]
+
+    def _add(self, proposals: Sequence[Proposal]) -> None:
+        spec, version, cycle = self._spec, self._version, self._algorithm.training_seeds
         trials = []
-        for index in range(version.proposed, version.proposed + count):
-            theta = self._algorithm.propose(self._state, spec.seed, index).tolist()
+        for place, proposal in enumerate(proposals):
+            theta = proposal.theta.tolist()
+            turn = version.number if cycle is None else (self._search.next_number + place) % cycle
             trials.append(
                 NewTrial(
                     kind="proxy",
                     loss=decode_loss(spec, theta),
-                    seed=seed,
+                    seed=proxy_seed(spec.seed, turn),
+                    learning_rate_factor=decode_rate(spec, theta),
                     plan=self._plan,
                     theta=theta,
                     round=version.number,
-                    index=index,
+                    index=version.proposed + place,
                 )
             )
         add_trials(self._session, self._search, trials)
-        if spec.mode == "round" and version.proposed:
-            message = f"round {version.number}: {count} more trials, because too few of the others have a reward"
+        if spec.mode == "round" and version.proposed >= spec.trials_per_round:
+            message = (
+                f"round {version.number}: {len(proposals)} more trials, because too few of the others have a reward"
+            )
             record(self._session, "trials_replaced", message, experiment_id=self._search.id, level="warning")
-        version.proposed += count
+        version.proposed += len(proposals)
+        version.screened_out += sum(proposal.screened_out for proposal in proposals)
 
     def _update(self, count: int) -> None:
         """Close the version with its rewards, and begin the next one."""

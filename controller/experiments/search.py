@@ -1,5 +1,7 @@
 """A search: rounds of proxies, then the best candidates confirmed with fresh seeds."""
 
+from collections.abc import Callable
+
 from paploss.client.specs import SearchSpec
 from paploss.client.states import Stage
 from paploss.controller.experiments import confirmation, rounds
@@ -30,7 +32,7 @@ class Search:
 
     def open(self, session: Session, experiment: Experiment, spec: SearchSpec) -> None:
         """The leader proposes the first trials."""
-        message = f"{spec.rounds} rounds of {spec.trials_per_round} trials"
+        message = f"{spec.rounds} round{'' if spec.rounds == 1 else 's'} of {spec.trials_per_round} trials"
         record(session, "experiment_started", message, experiment_id=experiment.id)
 
     def is_due(self, experiment: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> bool:
@@ -39,10 +41,27 @@ class Search:
             return not isinstance(rounds.next_action(experiment, spec, counts, pace), Wait)
         return not counts.open
 
-    def advance(self, session: Session, experiment: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> None:
+    def look_ahead(
+        self, session: Session, experiment: Experiment, spec: SearchSpec, counts: Counts, pace: Pace
+    ) -> Callable[[], rounds.Ahead] | None:
+        """Proposals of algorithms that learn from the whole history."""
+        if experiment.stage != "rounds":
+            return None
+        return rounds.look_ahead(session, experiment, spec, counts, pace)
+
+    def advance(
+        self,
+        session: Session,
+        experiment: Experiment,
+        spec: SearchSpec,
+        counts: Counts,
+        pace: Pace,
+        *,
+        ahead: rounds.Ahead | None = None,
+    ) -> None:
         """Update and propose; confirm at the end of the rounds; choose at the end of the confirmations."""
         if experiment.stage == "rounds":
-            if rounds.advance(session, experiment, spec, counts, pace=pace, plan=self.plan(spec, "proxy")):
+            if rounds.advance(session, experiment, spec, counts, pace=pace, plan=self.plan(spec, "proxy"), ahead=ahead):
                 confirmation.start(session, experiment, spec, self.plan(spec, "confirm"))
         elif not counts.open:
             confirmation.conclude(session, experiment, spec)

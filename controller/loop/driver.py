@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from paploss.client.specs import ExperimentSpec
 from paploss.controller.experiments.kinds import KINDS
@@ -17,7 +17,7 @@ from paploss.controller.loop import feed
 from paploss.controller.search.scheduling import Pace
 from paploss.controller.settings import Settings
 from paploss.controller.store import retention
-from paploss.controller.store.database import Database, DatabaseError, Session, is_past
+from paploss.controller.store.database import Database, DatabaseError, Session, read_clock
 from paploss.controller.store.documents import SPEC
 from paploss.controller.store.errors import LeadershipLostError
 from paploss.controller.store.events import record
@@ -31,6 +31,7 @@ from paploss.controller.store.trials.counts import (
     count_trials,
     find_last_error,
     find_running_workers,
+    find_shared_mistake,
 )
 from paploss.controller.store.trials.demand import find_claimants
 from paploss.jobs.documents import UnreadableError
@@ -87,6 +88,8 @@ class Driver:
         self._unreadable: set[str] = set()
         self._entered: dict[int, set[str]] = {}  # by resource class: the queue's entries after the last tick
         self._ended: dict[str, int] = {}  # by experiment: how many of its trials had ended by the last tick
+        self._ahead_seconds: float | None = None  # the database's clock beyond this process's, at the last look
+        self._jumped_at: float | None = None  # in this term, by the database's clock
         self._clear_at = 0.0
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -133,6 +136,7 @@ class Driver:
             term = acquire(session, self._holder, self._settings.leader_lease_seconds)
         if term != self._term:  # what ended before this term says nothing of the throughput
             self._entered, self._ended = {}, {}
+            self._jumped_at = self._ahead_seconds = None
         self._term = term
         if term is None:
             return False
@@ -162,15 +166,31 @@ class Driver:
         self._term = None
 
     def _expire_leases(self, term: Term) -> None:
+        lease_seconds = self._settings.lease_seconds
         with self._database.read() as session:
-            # While there was no leader, renewals may have failed: every lease gets its full time again.
-            grace_ends = term.acquired_at + self._settings.lease_seconds
-            if not is_past(session, grace_ends):
+            clock = read_clock(session)
+            self._watch_clock(clock)
+            # While there was no leader, renewals may have failed; and after a jump of the clock no lease means what it
+            # says. Every lease gets its full time then.
+            grace_began_at = term.acquired_at if self._jumped_at is None else self._jumped_at
+            if clock < grace_began_at + lease_seconds:
                 return
             expired = transitions.find_expired(session)
         for trial_id in expired:
             with drive(self._database, term) as session:
                 transitions.expire(session, trial_id)
+
+    def _watch_clock(self, clock: float) -> None:
+        """Notice where the database's clock was set, or the machine slept: it then differs from this process's."""
+        ahead_seconds = clock - time.monotonic()
+        before, self._ahead_seconds = self._ahead_seconds, ahead_seconds
+        if before is not None and abs(ahead_seconds - before) > self._settings.lease_seconds / 2:
+            logger.warning(
+                "the database's clock has jumped by %.0f s: leases get their full time", ahead_seconds - before
+            )
+            self._jumped_at = clock
+            with self._database.write() as session:
+                transitions.restart_leases(session, self._settings.lease_seconds)
 
     def _clear_old(self, term: Term) -> None:
         """Clear what has passed its retention: one experiment a tick, then nothing for CLEAR_SECONDS."""
@@ -201,13 +221,18 @@ class Driver:
 
     def _advance(self, term: Term, experiment: Experiment, spec: ExperimentSpec, pace: Pace) -> None:
         """Advance one experiment until it has to wait; an error in it must not hold up the others."""
+        took_seconds = 0.0
         try:
             while self._is_due(experiment, spec, pace):
+                self._stop.wait(took_seconds)  # what goes on in parts leaves the other writers of SQLite half the time
+                ahead = self._look_ahead(experiment, spec, pace)
+                began_at = time.monotonic()
                 with drive(self._database, term) as session:
                     locked = lock_experiment(session, experiment.id)
                     if locked.state != "running":
                         return
-                    _act(session, locked, spec, pace)
+                    _act(session, locked, spec, pace, ahead)
+                took_seconds = time.monotonic() - began_at
                 experiment = locked
                 if experiment.state != "running":
                     return
@@ -220,7 +245,16 @@ class Driver:
         """Checked without a lock, because most ticks find nothing to do."""
         with self._database.read() as session:
             counts = count_trials(session, experiment.id)
-        return _has_failed_too_often(spec, counts) or KINDS[spec.kind].is_due(experiment, spec, counts, pace)
+            mistake = _find_mistake(session, experiment, counts)
+        is_hopeless = _has_failed_too_often(spec, counts) or mistake is not None
+        return is_hopeless or KINDS[spec.kind].is_due(experiment, spec, counts, pace)
+
+    def _look_ahead(self, experiment: Experiment, spec: ExperimentSpec, pace: Pace) -> Any:
+        """What takes long is computed before the row is locked: on SQLite a writer holds up every lease."""
+        with self._database.read() as session:
+            counts = count_trials(session, experiment.id)
+            compute = KINDS[spec.kind].look_ahead(session, experiment, spec, counts, pace)
+        return None if compute is None else compute()
 
     def _ask_who_waits(self, classes: Sequence[int]) -> Mapping[int, set[str]] | None:
         """Names of the workers that have asked for a trial lately, by resource class; None without Redis."""
@@ -267,23 +301,30 @@ class Driver:
         self._entered[gpus] = present.union(chosen)
 
 
-def _act(session: Session, experiment: Experiment, spec: ExperimentSpec, pace: Pace) -> None:
+def _act(session: Session, experiment: Experiment, spec: ExperimentSpec, pace: Pace, ahead: Any) -> None:
     counts = count_trials(session, experiment.id)
-    if _has_failed_too_often(spec, counts):
-        _fail(session, experiment, counts.failed)
+    if (mistake := _find_mistake(session, experiment, counts)) is not None:
+        _fail(session, experiment, mistake)
+    elif _has_failed_too_often(spec, counts):
+        reason = (
+            f"{counts.failed} trials failed, more than max_failed_trials allows; "
+            f"the last error: {find_last_error(session, experiment.id)}. "
+            "Fix the cause and start again, or allow more failures."
+        )
+        _fail(session, experiment, reason)
     else:
-        KINDS[spec.kind].advance(session, experiment, spec, counts, pace)
+        KINDS[spec.kind].advance(session, experiment, spec, counts, pace, ahead=ahead)
 
 
 def _has_failed_too_often(spec: ExperimentSpec, counts: Counts) -> bool:
     return counts.failed > spec.budgets.max_failed_trials
 
 
-def _fail(session: Session, experiment: Experiment, failed: int) -> None:
-    reason = (
-        f"{failed} trials failed, more than max_failed_trials allows; "
-        f"the last error: {find_last_error(session, experiment.id)}. "
-        "Fix the cause and start again, or allow more failures."
-    )
+def _find_mistake(session: Session, experiment: Experiment, counts: Counts) -> str | None:
+    """What the user has to correct, where trials show that no other one can succeed."""
+    return find_shared_mistake(session, experiment.id) if counts.failed > 1 else None
+
+
+def _fail(session: Session, experiment: Experiment, reason: str) -> None:
     end_experiment(session, experiment, "failed", reason)
     record(session, "experiment_failed", reason, experiment_id=experiment.id, level="error")

@@ -26,12 +26,37 @@ StateT = TypeVar("StateT", bound=State)
 class Sample(Generic[StateT]):
     """A finished trial: theta [D], its reward (higher is better), and the state that proposed it.
 
-    `proposed_by` is none where no state of this search did, e.g. for a published parameter set.
+    `proposed_by` is none where no state of this search did, e.g. for a published parameter set, and in a `History`.
     """
 
     theta: Vector
     reward: float
     proposed_by: StateT | None
+    seed: int = 0
+    """Of the training."""
+    complete: bool = True
+    """False where the training was stopped early: its reward says only that it did badly."""
+    consumed_by: int | None = None
+    """The version whose update made use of it; none before."""
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """What a search knew at one moment: a function of the version then and the number of the trial to come.
+
+    A reward counts from the update that consumed it on, not from the moment at which it arrived. So the rows of a
+    search tell afterwards, and after a restart, exactly what was known.
+    """
+
+    finished: tuple[Sample[Any], ...] = ()
+    """Consumed by an earlier update, in the order of their updates and numbers."""
+    pending: tuple[Vector, ...] = ()
+    """Theta [D] of each trial that was proposed and that no update has consumed, in the order of their numbers."""
+    proposed: int = 0
+    """Trials proposed before, failed ones included: the number of the next one."""
+
+
+NOTHING_KNOWN = History()
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,19 +75,30 @@ class Algorithm(Protocol[StateT]):
     Obligations
     - No function keeps anything between calls, reads a clock, or draws from a global generator: equal arguments give
       equal results on every machine, so a controller killed at any instruction computes the same thing again.
-    - The state holds everything that the next call needs. `load(dump(state))` is exact, also through JSON, and `load`
-      reads what earlier versions of the program have dumped.
+    - The state and, where `reads_history` says so, the history hold everything that the next call needs.
+      `load(dump(state))` is exact, also through JSON, and `load` reads what earlier versions of the program dumped.
     - `propose` may be called for any index, in any order, from any process; its theta lies in [0, 1]^D.
     - `update` moves the version on by exactly 1 and does not depend on the order in which rewards arrived, beyond
       rounding. It never changes its arguments.
+    - Where `reads_history` is false, the caller need not load the history and may give none.
     """
+
+    @property
+    def reads_history(self) -> bool:
+        """Whether it learns from the whole history. Its proposals may take long and are made outside transactions."""
+        ...
+
+    @property
+    def training_seeds(self) -> int | None:
+        """How many seeds its trials take turns with; none: one for each version."""
+        ...
 
     def initial_state(self, space: Space) -> StateT:
         """The state of version 0."""
         ...
 
-    def propose(self, state: StateT, seed: int, index: int) -> Vector:
-        """The theta [D] of trial `index`, fixed by (seed, state.version, index)."""
+    def propose(self, state: StateT, seed: int, index: int, history: History = NOTHING_KNOWN) -> Vector:
+        """The theta [D] of trial `index`, fixed by (seed, state.version, index) and the history."""
         ...
 
     def update(self, state: StateT, samples: Sequence[Sample[StateT]]) -> StateT:
@@ -75,12 +111,12 @@ class Algorithm(Protocol[StateT]):
         """
         ...
 
-    def best_guess(self, state: StateT) -> Vector:
-        """The theta [D] that the state takes for the best, a candidate for the final parameters."""
+    def best_guess(self, state: StateT, history: History = NOTHING_KNOWN) -> Vector:
+        """The theta [D] that is taken for the best, a candidate for the final parameters."""
         ...
 
     def distribution(self, state: StateT) -> Distribution | None:
-        """Where the state proposes from; none for an algorithm that has no such thing."""
+        """Where the state proposes from; none for an algorithm whose state alone does not tell."""
         ...
 
     def dump(self, state: StateT) -> dict[str, Any]:

@@ -1,19 +1,22 @@
 """What the algorithms share whose state is a truncated normal: all but how they learn."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-from paploss.controller.search.algorithm import Distribution
+from paploss.controller.search.algorithm import NOTHING_KNOWN, Distribution, History
 from paploss.controller.search.policy import PolicyState, Vector, mean, sample
 
 
 class PolicySearch:
     """The functions of `paploss.controller.search.algorithm.Algorithm` that follow from a `PolicyState`."""
 
-    def propose(self, state: PolicyState, seed: int, index: int) -> Vector:
+    reads_history: ClassVar[bool] = False
+    training_seeds: ClassVar[int | None] = None
+
+    def propose(self, state: PolicyState, seed: int, index: int, history: History = NOTHING_KNOWN) -> Vector:  # noqa: ARG002
         """A sample of the policy."""
         return sample(state, seed, index)
 
-    def best_guess(self, state: PolicyState) -> Vector:
+    def best_guess(self, state: PolicyState, history: History = NOTHING_KNOWN) -> Vector:  # noqa: ARG002
         """The mean of the truncated law; near an end of [0, 1] its location is a point that no trial was near."""
         return mean(state)
 

@@ -14,9 +14,12 @@ In both modes a search consumes rounds * n rewards (in `round` mode fewer by the
 """
 
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import Final, Literal, assert_never
 
 Mode = Literal["round", "stream"]
+
+MOST_AT_ONCE: Final = 100
+"""Trials that one action proposes: an action is a transaction, and others wait for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +123,9 @@ def decide(schedule: SearchSchedule, progress: SearchProgress) -> Action:
 
 
 def _decide_round(schedule: SearchSchedule, progress: SearchProgress) -> Action:
+    unproposed = schedule.trials_per_round - (progress.open + progress.ready + progress.unrewarded)
+    if unproposed > 0:
+        return Propose(min(unproposed, MOST_AT_ONCE))
     if progress.open:
         return Wait()
     if progress.ready >= 2:
@@ -143,7 +149,7 @@ def _decide_stream(schedule: SearchSchedule, progress: SearchProgress) -> Action
     wanted = max(n, progress.workers + spare)
     to_come = (schedule.rounds - progress.updates) * n - progress.ready
     count = min(wanted, n * schedule.max_staleness, to_come) - progress.open
-    return Propose(count) if count > 0 else Wait()
+    return Propose(min(count, MOST_AT_ONCE)) if count > 0 else Wait()
 
 
 def _too_many_failures(schedule: SearchSchedule, progress: SearchProgress) -> Fail | None:

@@ -79,11 +79,6 @@ def read_clock(session: Session) -> float:
     return session.execute(select(now())).scalar_one()
 
 
-def is_past(session: Session, moment: float) -> bool:
-    """Whether a time (seconds since 1970, UTC) has passed by the database's clock."""
-    return session.execute(select(now() >= moment)).scalar_one()
-
-
 def is_one_of(column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
     """`column IN values`, for values that never change: SQLAlchemy compiles the list of an IN again each time."""
     return or_(*(column == value for value in values))

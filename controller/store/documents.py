@@ -40,6 +40,7 @@ class Outcome(Message):
     label: str  # the chosen candidate: `mean`, the algorithm's best guess, or `trial N`, the sample of that number
     loss: LossSpec
     theta: tuple[float, ...]
+    learning_rate_factor: float = 1.0  # on the rate of the request, which the search may have searched
     mean: float
     standard_error: float | None
     interval: tuple[float, float] | None  # 95 % of the mean

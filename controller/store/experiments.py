@@ -17,13 +17,14 @@ from sqlalchemy.orm import Session
 
 from paploss.client.specs import ExperimentSpec
 from paploss.client.states import FINAL_EXPERIMENT_STATES, ExperimentState, Stage
-from paploss.controller.store.database import read_clock
+from paploss.controller.store.database import Database, read_clock
 from paploss.controller.store.documents import SPEC
 from paploss.controller.store.errors import ConflictError, NotFoundError
 from paploss.controller.store.events import EventKind, record
-from paploss.controller.store.tables import DeletedExperiment, Experiment, IdempotencyKey
+from paploss.controller.store.tables import DeletedExperiment, Event, Experiment, IdempotencyKey, Trial
 from paploss.controller.store.trials.transitions import cancel_open_trials
 
+_DELETED_AT_ONCE = 200
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -150,8 +151,10 @@ def end_experiment(session: Session, experiment: Experiment, state: ExperimentSt
     cancel_open_trials(session, experiment.id)
 
 
-def delete_experiment(session: Session, experiment_id: str) -> None:
-    """Delete a final experiment with everything that belongs to it; its id is kept, so that its files can be removed.
+def delete_part(session: Session, experiment_id: str) -> bool:
+    """Delete some trials of a final experiment with all that belongs to them, or, where none is left, the experiment.
+
+    Its id is kept, so that its files can be removed. Returns whether there is more to delete.
 
     Raises:
         NotFoundError: no such experiment.
@@ -160,8 +163,28 @@ def delete_experiment(session: Session, experiment_id: str) -> None:
     experiment = lock_experiment(session, experiment_id)
     if experiment.state not in FINAL_EXPERIMENT_STATES:
         raise ConflictError(f"experiment {experiment_id} is {experiment.state}; cancel it first")
+    some = session.scalars(select(Trial.id).where(Trial.experiment_id == experiment_id).limit(_DELETED_AT_ONCE)).all()
+    if some:
+        session.execute(delete(Event).where(Event.trial_id.in_(some)))
+        session.execute(delete(Trial).where(Trial.id.in_(some)))
+        return True
     session.execute(delete(Experiment).where(Experiment.id == experiment_id))
     session.add(DeletedExperiment(id=experiment_id))
+    return False
+
+
+def delete_experiment(database: Database, experiment_id: str) -> None:
+    """Delete a final experiment, in many transactions with pauses between them: leases must not wait for it.
+
+    Raises as `delete_part`. Where it was interrupted, it is repeated.
+    """
+    is_more = True
+    while is_more:
+        began_at = time.monotonic()
+        with database.write() as session:
+            is_more = delete_part(session, experiment_id)
+        if is_more:
+            time.sleep(time.monotonic() - began_at)
 
 
 def new_experiment_id() -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from paploss.controller.store.database import Database, now
@@ -87,7 +87,9 @@ def _renew(session: Session, holder: str, lease_seconds: float) -> Term | None:
 def _take_over(session: Session, holder: str, lease_seconds: float) -> Term | None:
     row = session.execute(
         update(Leader)
-        .where(Leader.id == _ROW, Leader.expires_at <= now())
+        # A term that ends later than any could was given by a clock that has been set back since: its leader, if it is
+        # there, has renewed it by the new one.
+        .where(Leader.id == _ROW, or_(Leader.expires_at <= now(), Leader.expires_at > now() + 2 * lease_seconds))
         .values(holder=holder, epoch=Leader.epoch + 1, acquired_at=now(), expires_at=now() + lease_seconds)
         .returning(Leader.epoch, Leader.acquired_at)
         .execution_options(synchronize_session=False)

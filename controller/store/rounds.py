@@ -25,6 +25,21 @@ _READY_IN_TIME = _READY.order_by(_TRIALS.c.finished_at, _TRIALS.c.number)
 _VERSIONS = select(_ROUNDS.c.number, _ROUNDS.c.state, _ROUNDS.c.centre, _ROUNDS.c.spread).where(
     _ROUNDS.c.experiment_id == bindparam("experiment_id"), _ROUNDS.c.number.in_(bindparam("numbers", expanding=True))
 )
+_PROPOSED = (
+    select(
+        _TRIALS.c.theta,
+        _TRIALS.c.reward,
+        _TRIALS.c.seed,
+        _TRIALS.c.state == "succeeded",
+        _TRIALS.c.consumed_round,
+    )
+    .where(
+        _TRIALS.c.experiment_id == bindparam("experiment_id"),
+        _TRIALS.c.kind == "proxy",
+        _TRIALS.c.number < bindparam("before"),
+    )
+    .order_by(_TRIALS.c.number)
+)
 _CONSUME = (
     update(_TRIALS)
     .where(
@@ -49,6 +64,16 @@ class ReadySample(NamedTuple):
     """The version that proposed it."""
 
 
+class ProposedTrial(NamedTuple):
+    """A proxy of any state, as far as algorithms learn from it."""
+
+    theta: list[float]
+    reward: float | None
+    seed: int
+    succeeded: bool
+    consumed_by: int | None
+
+
 def find_version(session: Session, experiment_id: str, number: int) -> Round | None:
     """One version, or None where it does not exist yet."""
     return session.get(Round, (experiment_id, number))
@@ -64,7 +89,15 @@ def add_version(
     spread: float | None,
 ) -> Round:
     """A new version that has proposed nothing yet."""
-    version = Round(experiment_id=experiment_id, number=number, state=state, centre=centre, spread=spread, proposed=0)
+    version = Round(
+        experiment_id=experiment_id,
+        number=number,
+        state=state,
+        centre=centre,
+        spread=spread,
+        proposed=0,
+        screened_out=0,
+    )
     session.add(version)
     return version
 
@@ -94,6 +127,12 @@ def read_ready(session: Session, experiment_id: str, count: int, *, by_time: boo
         if theta is None:
             raise ValueError(f"trial {trial_id}: expected a theta of a finished proxy")
     return [ReadySample(*row) for row in rows]
+
+
+def read_proposed(session: Session, experiment_id: str, before: int) -> Sequence[ProposedTrial]:
+    """The proxies of numbers below `before`, by number."""
+    asked = {"experiment_id": experiment_id, "before": before}
+    return [ProposedTrial(*row) for row in session.execute(_PROPOSED, asked)]
 
 
 def close_version(

@@ -68,6 +68,7 @@ class Round(Base):
     centre: Mapped[list[float] | None] = mapped_column("mu", JSON(none_as_null=True), key="centre")  # [D], for drawing
     spread: Mapped[float | None] = mapped_column("sigma", key="spread")
     proposed: Mapped[int] = mapped_column(default=0)  # trials that this version proposed, replacements included
+    screened_out: Mapped[int] = mapped_column(default=0, server_default=text("0"))  # losses left out before them
     mean_reward: Mapped[float | None]  # of the trials that the update closing this round consumed
     best_reward: Mapped[float | None]
     rewards: Mapped[int | None]  # how many those were

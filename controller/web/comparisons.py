@@ -1,11 +1,16 @@
 """The figure of a comparison: each loss a line, our AP on the left, the published one on the right."""
 
-from paploss.client.comparison import Comparison, find_axis
-from paploss.client.models import Figure, Theme
-from paploss.controller.web.style import PALETTES, make_axis, make_layout
+import html
+import textwrap
+from collections.abc import Sequence
 
-_ROW_PX, _FRAME_PX = 44, 110
-_PANELS = ((0.0, 0.76), (0.82, 1.0))
+from paploss.client.comparison import Comparison, Row, find_axis
+from paploss.client.models import Figure, Theme
+from paploss.controller.web.style import PALETTES, Palette, make_axis, make_layout
+
+_ROW_PX, _FRAME_PX = 48, 110
+_LABEL_CHARACTERS = 18
+_PANELS = ((0.0, 0.72), (0.8, 1.0))
 """Where the two panels lie, as parts of the width."""
 
 
@@ -19,7 +24,10 @@ def draw_comparison(comparison: Comparison, theme: Theme = "light") -> Figure:
     seeds = [(place, row.label, seed, ap) for place, row in enumerate(rows) for seed, ap in row.rewards.items()]
     measured = [(place, row, row.mean) for place, row in enumerate(rows) if row.mean is not None]
     published = [(place, row, row.published_ap) for place, row in enumerate(rows) if row.published_ap is not None]
-    reach = [100 * (row.interval[1] - row.interval[0]) / 2 if row.interval else None for _, row, _ in measured]
+    axis = find_axis(comparison)
+    ends = [(mean, row.interval or (mean, mean)) for _, row, mean in measured]
+    ahead = [min(100 * high, axis[1]) - 100 * mean for mean, (_, high) in ends]
+    behind = [100 * mean - max(100 * low, axis[0]) for mean, (low, _) in ends]
     data: list[Figure] = [
         {
             "type": "scatter",
@@ -38,7 +46,15 @@ def draw_comparison(comparison: Comparison, theme: Theme = "light") -> Figure:
             "x": [round(100 * mean, 3) for _, _, mean in measured],
             "y": [place for place, _, _ in measured],
             "text": [row.label for _, row, _ in measured],
-            "error_x": {"type": "data", "array": reach, "color": colours.mean, "thickness": 1.5, "width": 5},
+            "error_x": {
+                "type": "data",
+                "symmetric": False,
+                "array": [round(value, 3) for value in ahead],
+                "arrayminus": [round(value, 3) for value in behind],
+                "color": colours.mean,
+                "thickness": 1.5,
+                "width": 5,
+            },
             "marker": {
                 "color": [
                     colours.best if row.label == comparison.reference else colours.mean for _, row, _ in measured
@@ -52,11 +68,12 @@ def draw_comparison(comparison: Comparison, theme: Theme = "light") -> Figure:
     layout = make_layout(
         colours, height_px=_FRAME_PX + _ROW_PX * len(rows), across=f"AP (%), {comparison.split}", up=""
     )
-    layout["xaxis"] |= {"domain": _PANELS[0], "range": find_axis(comparison)}
+    data += _cut_ends(measured, axis, colours)
+    layout["xaxis"] |= {"domain": _PANELS[0], "range": axis, "tickangle": 0, "nticks": 8}
     layout["yaxis"] = make_axis(colours) | {
         "range": [len(rows) - 0.5, -0.5],
         "tickvals": list(range(len(rows))),
-        "ticktext": [f"<b>{row.label}</b>" if row.label == comparison.reference else row.label for row in rows],
+        "ticktext": [_break_label(row.label, is_bold=row.label == comparison.reference) for row in rows],
     }
     if published:
         data.append(
@@ -72,7 +89,52 @@ def draw_comparison(comparison: Comparison, theme: Theme = "light") -> Figure:
                 "hovertemplate": "%{text}<br><b>%{x:.1f} AP</b><extra>published</extra>",
             }
         )
-        layout["xaxis2"] = make_axis(colours, "published, COCO") | {"domain": _PANELS[1], "anchor": "y"}
+        layout["xaxis2"] = make_axis(colours, "COCO") | {
+            "domain": _PANELS[1],
+            "anchor": "y",
+            "tickangle": 0,
+            "nticks": 3,
+        }
     else:
         layout["xaxis"]["domain"] = [0, 1]
     return {"data": data, "layout": layout}
+
+
+def _cut_ends(measured: Sequence[tuple[int, Row, float]], axis: tuple[float, float], colours: Palette) -> list[Figure]:
+    """Arrows where an interval goes on beyond the axis; none where all of them fit."""
+    cut = [
+        (place, row, edge, symbol)
+        for place, row, _ in measured
+        if row.interval
+        for edge, symbol, goes_on in (
+            (axis[0], "triangle-left", 100 * row.interval[0] < axis[0]),
+            (axis[1], "triangle-right", 100 * row.interval[1] > axis[1]),
+        )
+        if goes_on
+    ]
+    if not cut:
+        return []
+    return [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "the interval goes on",
+            "x": [edge for _, _, edge, _ in cut],
+            "y": [place for place, _, _, _ in cut],
+            "text": [
+                f"{row.label}: {100 * row.interval[0]:.1f} to {100 * row.interval[1]:.1f}"
+                for _, row, _, _ in cut
+                if row.interval
+            ],
+            "marker": {"color": colours.mean, "size": 10, "symbol": [symbol for _, _, _, symbol in cut]},
+            "cliponaxis": False,
+            "hovertemplate": "%{text}<extra></extra>",
+        }
+    ]
+
+
+def _break_label(label: str, *, is_bold: bool) -> str:
+    """A label in lines of a width that leaves a phone room for the figure."""
+    lines = textwrap.wrap(label, _LABEL_CHARACTERS, max_lines=3, placeholder=" ...")
+    text = "<br>".join(html.escape(line, quote=False) for line in lines)
+    return f"<b>{text}</b>" if is_bold else text

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paploss.client.models import Figure, Theme
-from paploss.controller.web.style import PALETTES, Palette, make_axis, make_layout
+from paploss.controller.web.style import PALETTES, Palette, count_axis, line_mode, make_axis, make_layout
 from paploss.jobs.losses import FUNCTION_NAMES, HeadLoss
 from paploss.jobs.presets import identity
 from paploss.jobs.spec import EvaluationEvent, Metrics
@@ -101,7 +101,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, theme: Theme = "l
     data.append(
         {
             "type": "scatter",
-            "mode": "lines",
+            "mode": line_mode(len(labels)),
             "name": "best so far",
             "x": labels,
             "y": [round(value, 3) for value in best],
@@ -110,10 +110,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, theme: Theme = "l
         }
     )
     layout = make_layout(colours, height_px=340, across="round", up="AP (%)")
-    last = max([rounds_planned, *labels])
-    layout["xaxis"] |= {"range": [0.5, last + 0.5], "tickformat": "d"}
-    if last <= 12:
-        layout["xaxis"]["dtick"] = 1
+    layout["xaxis"] |= count_axis(max([rounds_planned, *labels]))
     return {"data": data, "layout": layout}
 
 

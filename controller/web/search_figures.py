@@ -7,7 +7,7 @@ from itertools import groupby, pairwise
 from typing import Literal
 
 from paploss.client.models import Figure, Theme
-from paploss.controller.web.style import PALETTES, Palette, make_axis, make_layout
+from paploss.controller.web.style import PALETTES, Palette, count_axis, line_mode, make_axis, make_layout
 
 _ROW_PX, _SIGMA_PX, _GAP_PX = 10, 64, 22
 _BAR_ROW_PX = 22
@@ -58,7 +58,7 @@ def policy(
     }
     line: Figure = {
         "type": "scatter",
-        "mode": "lines",
+        "mode": line_mode(len(versions)),
         "x": list(versions),
         "y": [round(value, 4) for value in spreads],
         "yaxis": "y2",
@@ -83,7 +83,7 @@ def policy(
         | {"domain": [split + _GAP_PX / height_px, 1], "rangemode": "tozero", "nticks": 3, "fixedrange": True},
         "shapes": [_rule(last + 0.5, colours) for _, _, last in groups[:-1]],
     }
-    layout["xaxis"] |= {"anchor": "y", "tickformat": "d", "showgrid": False}
+    layout["xaxis"] |= count_axis(max(versions), first=0) | {"anchor": "y", "showgrid": False}
     return {"data": [heat, line], "layout": layout}
 
 
@@ -129,7 +129,8 @@ def importance(
             "zeroline": True,
             "zerolinecolor": colours.muted,
             "fixedrange": True,
-            "nticks": 5,
+            "nticks": 3,
+            "tickangle": 0,
         }
         data.append(
             {
@@ -196,7 +197,7 @@ def gpu_use(edges: Sequence[float], bands: Mapping[Use, Band], unit: str, theme:
         {
             "type": "bar",
             "name": f"{band.label} {100 * band.share:.0f} %",
-            "x": [datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S") for moment in middles],
+            "x": [datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S.%f") for moment in middles],
             "y": [round(value, 3) for value in band.gpus],
             "width": 1000 * (edges[1] - edges[0]),
             "marker": {"color": colour[use], "line": {"width": 0}},
@@ -236,7 +237,7 @@ def two_searches(first: RewardCurve, second: RewardCurve, theme: Theme = "light"
             data.append(
                 {
                     "type": "scatter",
-                    "mode": "lines",
+                    "mode": line_mode(len(values)),
                     "name": f"{curve.label}: {name}",
                     "x": list(curve.rounds),
                     "y": [round(100 * value, 3) for value in values],
@@ -245,29 +246,43 @@ def two_searches(first: RewardCurve, second: RewardCurve, theme: Theme = "light"
                 }
             )
     layout = make_layout(colours, height_px=340, across="round", up="AP (%)")
-    layout["xaxis"] |= {"tickformat": "d"}
+    layout["xaxis"] |= count_axis(max([1, *first.rounds, *second.rounds]))
     return {"data": data, "layout": layout}
 
 
 def name_dimensions(names: Sequence[str]) -> list[str]:
     """ "bbox_head.H2.knot1.x" as people read it: "H2 knot 1 x"; with the head where there are several."""
-    heads = {name.partition(".")[0] for name in names}
+    several = _has_several_heads(names)
     shown = []
     for name in names:
-        head, _, rest = name.partition(".")
-        words = rest.replace("knot", "knot ").replace("gradient_scale", "gradient scale λ").replace(".", " ")
-        shown.append(words if len(heads) == 1 else f"{head.removesuffix('_head')} {words}")
+        head, _, own = name.partition(".") if "." in name else ("", "", name)
+        words = _OTHERS[own][0] if own in _OTHERS else own.replace("knot", "knot ").replace(".", " ")
+        shown.append(f"{head.removesuffix('_head')} {words}" if head and several else words)
     return shown
 
 
+_OTHERS = {
+    "gradient_scale": ("gradient scale λ", "λ"),
+    "l1_weight": ("weight of L1", "L1"),
+    "giou_weight": ("weight of GIoU", "GIoU"),
+    "error_driven": ("error-driven", "AP Loss"),
+    "learning_rate_factor": ("learning rate", "rate"),
+}
+"""What dimensions that are no knots are called, at length and in short."""
+
+
+def _has_several_heads(names: Sequence[str]) -> bool:
+    return len({name.partition(".")[0] for name in names if "." in name}) > 1
+
+
 def _group_rows(names: Sequence[str]) -> list[tuple[str, int, int]]:
-    """Label, first and last row of each function, and of the gradient scales."""
-    several = len({name.partition(".")[0] for name in names}) > 1
+    """Label, first and last row of each function, and of each other dimension."""
+    several = _has_several_heads(names)
     groups = []
-    for (head, function), rows in groupby(range(len(names)), key=lambda d: tuple(names[d].split(".")[:2])):
+    for parts, rows in groupby(range(len(names)), key=lambda d: tuple(names[d].split(".")[:2])):
         members = list(rows)
-        short = "λ" if function == "gradient_scale" else function
-        label = f"{head.removesuffix('_head')} {short}" if several else short
+        short = _OTHERS.get(parts[-1], ("", parts[-1]))[1]
+        label = f"{parts[0].removesuffix('_head')} {short}" if several and len(parts) > 1 else short
         groups.append((label, members[0], members[-1]))
     return groups
 

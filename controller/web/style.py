@@ -68,6 +68,17 @@ def make_axis(colours: Palette, title: str = "") -> Figure:
     }
 
 
+def count_axis(last: int, first: int = 1) -> Figure:
+    """What makes an axis one of whole numbers from `first` to `last`: no tick lies between two of them."""
+    ticks: Figure = {"range": [first - 0.5, max(last, first) + 0.5], "tickformat": "d"}
+    return ticks | ({"dtick": 1} if last - first < 12 else {})
+
+
+def line_mode(points: int) -> str:
+    """Plotly's mode of a line: one point alone has no line, and is drawn as a mark."""
+    return "lines" if points > 1 else "markers"
+
+
 def make_layout(colours: Palette, *, height_px: int, across: str, up: str) -> Figure:
     """A layout of one pair of axes with the titles `across` and `up`, on a transparent ground, legend above."""
     return {

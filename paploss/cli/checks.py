@@ -17,6 +17,7 @@ from paploss.cli.failures import FAILED, CommandError
 from paploss.cli.output import echo_json
 from paploss.cli.specifications import read_search
 from paploss.cli.terminal import make_console
+from paploss.cli.wording import describe_end
 from paploss.client.errors import UnreachableError
 from paploss.client.specs import SearchSpec
 from paploss.client.sync_client import Client
@@ -156,6 +157,6 @@ def _run(
         reason = "; ".join(faults) or f"{status.workers_live} workers live, {status.workers_busy} of them busy"
         raise CommandError(f"workers: the search did not end within {timeout_seconds:g} s: {reason}", FAILED) from None
     if run.state != "succeeded":
-        raise CommandError(f"search {search.id} {run.state}: {run.reason}", FAILED)
+        raise CommandError(describe_end(run), FAILED)
     console.print("a search through the workers: ok")
     return True

@@ -16,7 +16,7 @@ from paploss.cli.specifications import read_comparison
 from paploss.cli.tables import comparison_table, rate_table
 from paploss.cli.terminal import make_console, say
 from paploss.cli.watching import KeepUp, follow, resume_same
-from paploss.cli.wording import duration, percent
+from paploss.cli.wording import describe_end, duration, percent
 from paploss.client.comparison import Comparison, write_csv
 from paploss.client.documents import SPEC
 from paploss.client.models import ExperimentDetail, TrialSummary
@@ -53,20 +53,18 @@ def compare(
         spec = spec.model_copy(update={"dataset": without_checks(spec.dataset)})
     if url is None:
         check_first(spec, console)
-    with use_platform(spec, console, state, url, key_file, workers=workers, port=port, detach=detach) as (
-        client,
-        keep_up,
-    ):
+    with use_platform(spec, console, state, url, key_file, workers=workers, port=port, detach=detach) as platform:
+        client = platform.client
         training_id = resume_same(client, spec, ("failed", "cancelled")) or client.create(spec).id
         if detach:
             tell(as_json, {"id": training_id}, training_id)
             return
         try:
-            training = _watch(client, training_id, console, keep_up)
+            training = _watch(client, training_id, console, platform.keep_up)
         except KeyboardInterrupt:
             raise CommandError("interrupted; the same command goes on", INTERRUPTED) from None
         if training.state != "succeeded":
-            raise CommandError(f"comparison {training.id} {training.state}: {training.reason}", FAILED)
+            raise CommandError(describe_end(training), FAILED)
         comparison = client.comparison(training_id)
     content = _describe(training, comparison)
     lines = _write_files(content, comparison, out or state / "exports" / training.id)
@@ -80,7 +78,7 @@ def compare(
         say(console, line)
 
 
-def _watch(client: Client, training_id: str, console: Console, keep_up: KeepUp | None) -> ExperimentDetail:
+def _watch(client: Client, training_id: str, console: Console, keep_up: KeepUp) -> ExperimentDetail:
     """Show every training as it ends."""
     told: set[str] = set()
     console.print(f"comparison {training_id}")

@@ -1,7 +1,7 @@
 """Which controller a command talks to, and with which key."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,6 +81,22 @@ def find_controller(state: Path, url: str | None, key_file: Path | None) -> Addr
             f"no platform runs over {state}: start one with `paploss up`, or name a controller with --url", UNREACHABLE
         )
     return address
+
+
+def watch_over(state: Path, url: str | None) -> Callable[[], list[str]]:
+    """What ends a command that waits for the platform over `state` once that has ended; call it at every look.
+
+    A controller at `url` may come back, and is waited for.
+    """
+
+    def look() -> list[str]:
+        if url is None and find_running(state) is None:
+            raise CommandError(
+                f"the platform over {state} has ended; what it ran goes on with the next `paploss up`", UNREACHABLE
+            )
+        return []
+
+    return look
 
 
 def _read_key(url: str, key_file: Path | None) -> str:

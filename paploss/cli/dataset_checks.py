@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from paploss.cli.failures import BAD_INPUT, CommandError
 from paploss.client.specs import Request, SearchSpec
+from paploss.jobs.dataset_files import find_missing
 from paploss.jobs.dataset_report import DatasetReport, ReportedFinding
 from paploss.jobs.spec import DatasetSpec
 
@@ -41,14 +41,16 @@ def without_checks(dataset: DatasetSpec) -> DatasetSpec:
 
 
 def check_first(request: Request, console: Console) -> None:
-    """Check the data set of a search or a comparison on this machine, if it is on this machine; show its warnings.
+    """Check the data set of a search or a comparison, which is on this machine as its platform is; show its warnings.
 
     Raises:
         CommandError: there are errors; all are in the message.
     """
     dataset = request.dataset
-    if request.profile == "synthetic" or not dataset.root or not Path(dataset.root).is_dir():
+    if request.profile == "synthetic" or not dataset.root:
         return
+    if missing := find_missing(dataset, request.weights):
+        raise CommandError("\n".join(f"{field}: {fault}" for field, fault in missing.items()), BAD_INPUT)
     if isinstance(request, SearchSpec):
         dataset = dataset.model_copy(update={"test": None})  # a search does not touch it
     arguments = ["--dataset", dataset.model_dump_json(), "--profile", request.profile]

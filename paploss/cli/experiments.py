@@ -12,6 +12,7 @@ from paploss.cli.connection import (
     StateOption,
     UrlOption,
     connect,
+    watch_over,
 )
 from paploss.cli.output import echo_json
 from paploss.cli.progress import conclusion, rounds_table
@@ -36,7 +37,7 @@ def show(
         found = client.get_experiment(experiment_id)
         if found.kind != "search":
             if watch:
-                found = watch_trainings(client, experiment_id, console)
+                found = watch_trainings(client, experiment_id, console, watch_over(state, url))
             if as_json:
                 echo_json(found)
             elif not watch:
@@ -44,7 +45,7 @@ def show(
                 console.print(results_table(found))
             return
         if watch and found.state not in FINAL_EXPERIMENT_STATES:
-            found = watch_search(client, experiment_id, console)
+            found = watch_search(client, experiment_id, console, watch_over(state, url))
         rounds = [row for row in client.rounds(experiment_id) if row.closed_at is not None]
         best = client.best(experiment_id) if found.best_ap is not None else None
     if as_json:

@@ -29,6 +29,7 @@ def describe_best(search: ExperimentDetail, best: Best) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "loss": best.loss.model_dump(mode="json", exclude_none=True),
+        "learning_rate_factor": best.learning_rate_factor,
         "search": {"id": search.id, "name": search.name, "state": search.state, "source": best.source},
         "ap": {
             "mean": best.ap,
@@ -63,6 +64,7 @@ def write_config(search: ExperimentDetail, best: Best, file: Path) -> None:
         overrides=spec.overrides.model_copy(update={"epochs": None}),
         dataset=spec.dataset,
         loss=best.loss,
+        learning_rate_factor=best.learning_rate_factor,
         weights=spec.weights,
         gpus=spec.trial_gpus,
         gather_scores=spec.gather_scores,
@@ -82,6 +84,8 @@ def write_module(search: ExperimentDetail, best: Best, file: Path) -> None:
     origin = (
         f"Found by search {search.id} {search.name!r} with {search.profile}: {measured} AP on its validation split."
     )
+    if best.learning_rate_factor != 1:
+        origin += f" Trained with {best.learning_rate_factor:.4g} times the search's learning rate."
     _have_written("module", json.dumps({"loss": best.loss.model_dump(mode="json")}), file, "--origin", origin)
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -24,10 +24,12 @@ TRAINER = (sys.executable, "-m", "paploss.trainer")
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
-def run_training(job: JobSpec, folder: Path, console: Console) -> JobResult:
+def run_training(
+    job: JobSpec, folder: Path, console: Console, on_evaluation: Callable[[EvaluationEvent], None] = lambda _: None
+) -> JobResult:
     """Train and evaluate `job` in `folder`; one that was interrupted there goes on from its checkpoint.
 
-    Ctrl-C asks the trainer for a checkpoint and waits for it.
+    Ctrl-C asks the trainer for a checkpoint and waits for it. `on_evaluation`: called with each AP that is measured.
 
     Raises:
         CommandError: the folder holds another training, or the trainer ended without a result.
@@ -48,7 +50,7 @@ def run_training(job: JobSpec, folder: Path, console: Console) -> JobResult:
         _start(command, stdout=subprocess.PIPE, stderr=log) as trainer,
     ):
         try:
-            result = _follow(trainer, bar)
+            result = _follow(trainer, bar, on_evaluation)
         except KeyboardInterrupt:
             bar.console.print("asking the trainer for a checkpoint ...")
             trainer.terminate()
@@ -97,7 +99,9 @@ def _start(
     )
 
 
-def _follow(trainer: subprocess.Popen[bytes], bar: Progress) -> JobResult | None:
+def _follow(
+    trainer: subprocess.Popen[bytes], bar: Progress, on_evaluation: Callable[[EvaluationEvent], None]
+) -> JobResult | None:
     """Show events until the trainer's output ends; returns its result if it printed one."""
     result = None
     task = bar.add_task("starting", total=None, ap="–")
@@ -117,6 +121,7 @@ def _follow(trainer: subprocess.Popen[bytes], bar: Progress) -> JobResult | None
                 bar.update(task, completed=event.iteration)
             case EvaluationEvent():
                 bar.update(task, ap=percent(event.metrics.ap))
+                on_evaluation(event)
             case JobResult():
                 result = event
     return result

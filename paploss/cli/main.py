@@ -13,6 +13,12 @@ class Commands(LazyGroup):
     """All commands. A summary is the first paragraph of its function's docstring."""
 
     entries: ClassVar = {
+        "init": CommandEntry(
+            "preparing:init",
+            "Make a search of a folder of labelled images: convert, split, measure a short baseline, write the "
+            "specification.",
+            extras=("trainer",),
+        ),
         "search": CommandEntry(
             "searches:search",
             "Search a loss: on a running platform if there is one, else on one that lives as long as this command.",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,10 @@ import typer
 from rich.console import Console
 
 from paploss.cli.address import find_running
-from paploss.cli.connection import connect
+from paploss.cli.connection import connect, watch_over
 from paploss.cli.extras import require
 from paploss.cli.failures import FAILED, CommandError
+from paploss.cli.machine import workers_here
 from paploss.cli.specifications import find_data_roots
 from paploss.cli.watching import KeepUp
 from paploss.client.specs import Request
@@ -29,6 +31,16 @@ DataRootOption = Annotated[
 DetachOption = Annotated[bool, typer.Option("--detach", help="Print the id and do not wait.")]
 
 
+@dataclass(frozen=True)
+class UsedPlatform:
+    """What a command runs its experiment on."""
+
+    client: Client
+    keep_up: KeepUp
+    is_own: bool
+    """Whether it ends with the command."""
+
+
 @contextmanager
 def use_platform(
     request: Request,
@@ -40,15 +52,15 @@ def use_platform(
     workers: int | None,
     port: int | None,
     detach: bool = False,
-) -> Iterator[tuple[Client, KeepUp | None]]:
-    """A client of the running platform and nothing; or of one that ends with the context, and what keeps that one up.
+) -> Iterator[UsedPlatform]:
+    """The running platform, or one that ends with the context.
 
     Raises:
         CommandError: a platform of one's own cannot start or go on, or would end at once because of `detach`.
     """
     if url is not None or find_running(state) is not None:
         with connect(state, url, key_file) as client:
-            yield client, None
+            yield UsedPlatform(client, watch_over(state, url), is_own=False)
         return
     if detach:
         raise CommandError("--detach: expected a running platform (`paploss up`, or --url)", FAILED)
@@ -59,7 +71,6 @@ def use_platform(
         announce,
         end_on_sigterm,
         run_platform,
-        workers_here,
     )
 
     end_on_sigterm()
@@ -67,6 +78,6 @@ def use_platform(
         with run_platform(state, port, workers_here(workers), find_data_roots(request)) as platform:
             announce(platform, console)
             with Client(platform.address.url, platform.address.key) as client:
-                yield client, platform.revive
+                yield UsedPlatform(client, platform.revive, is_own=True)
     except PlatformError as error:
         raise CommandError(str(error), FAILED) from None

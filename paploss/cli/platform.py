@@ -31,6 +31,7 @@ from rich.console import Console
 
 from paploss.cli.address import Address
 from paploss.cli.children import Child, ChildFailedError
+from paploss.cli.machine import count_cores, count_gpus
 from paploss.cli.terminal import say
 from paploss.client.states import Role
 from paploss.client.transport import Route
@@ -288,21 +289,6 @@ def _share(number: int, workers: int) -> dict[str, str]:
     if "OMP_NUM_THREADS" in os.environ:
         return {}
     return {"OMP_NUM_THREADS": str(max(1, count_cores() // workers))}
-
-
-def count_gpus() -> int:
-    """NVIDIA GPUs of this machine, as its driver lists them."""
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-
-
-def count_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def workers_here(workers: int | None) -> int:
-    """The number of workers that was asked for, or what this machine has room for."""
-    return workers if workers is not None else count_gpus() or count_cores()
 
 
 def announce(platform: Platform, console: Console) -> None:

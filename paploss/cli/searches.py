@@ -17,7 +17,7 @@ from paploss.cli.results import ExportFormat, default_file, describe_files, expo
 from paploss.cli.specifications import read_search
 from paploss.cli.terminal import make_console, say
 from paploss.cli.watching import resume_same, watch_search
-from paploss.cli.wording import next_command
+from paploss.cli.wording import describe_end, next_command
 from paploss.client.models import ExperimentDetail
 from paploss.client.states import FINAL_EXPERIMENT_STATES
 from paploss.client.sync_client import Client
@@ -48,21 +48,19 @@ def search(
         spec = spec.model_copy(update={"dataset": without_checks(spec.dataset)})
     if url is None:
         check_first(spec, console)
-    with use_platform(spec, console, state, url, key_file, workers=workers, port=port, detach=detach) as (
-        client,
-        keep_up,
-    ):
+    with use_platform(spec, console, state, url, key_file, workers=workers, port=port, detach=detach) as platform:
+        client = platform.client
         # On a platform that stays, the same command again means another search.
-        unfinished = resume_same(client, spec, FINAL_EXPERIMENT_STATES) if keep_up else None
+        unfinished = resume_same(client, spec, FINAL_EXPERIMENT_STATES) if platform.is_own else None
         experiment_id = unfinished or client.create(spec).id
         if detach:
             tell(as_json, {"id": experiment_id}, experiment_id)
             return
         console.print(f"search {experiment_id}{' goes on' if unfinished else ''}")
         try:
-            found = watch_search(client, experiment_id, console, keep_up)
+            found = watch_search(client, experiment_id, console, platform.keep_up)
         except KeyboardInterrupt:
-            if keep_up is None:
+            if not platform.is_own:
                 follow = next_command("show", experiment_id, "--watch")
                 raise CommandError(f"the search goes on: {follow}", INTERRUPTED) from None
             console.print("running trials leave a checkpoint ...")
@@ -72,7 +70,7 @@ def search(
 
 def _conclude(client: Client, found: ExperimentDetail, console: Console, state: Path, as_json: bool) -> None:
     if found.state != "succeeded":
-        raise CommandError(f"search {found.id} {found.state}: {found.reason}", FAILED)
+        raise CommandError(describe_end(found), FAILED)
     best = client.best(found.id)
     files = export_files(default_file(state, found.id))
     written, refused = write_files(found, best, files, list(ExportFormat))

@@ -10,9 +10,10 @@ from pydantic import BaseModel, Field, ValidationError
 from paploss.cli.failures import BAD_INPUT, CommandError
 from paploss.client.loss_choice import LOSS_NAMES, choose_by_name
 from paploss.client.specs import ComparisonSpec, Request, SearchSpec
+from paploss.jobs.faults import describe_fault
 from paploss.jobs.losses import LossSpec, check_fit
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import DatasetSpec, Message, Overrides
+from paploss.jobs.spec import DatasetSpec, Message, Overrides, RateFactor
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -27,6 +28,7 @@ class TrainingInput(Message):
     gpus: int = Field(0, ge=0, le=64)
     gather_scores: bool = False
     loss: LossSpec
+    learning_rate_factor: RateFactor = 1.0
 
 
 def read_search(file: Path, data_root: Path | None = None) -> SearchSpec:
@@ -85,14 +87,12 @@ def read_training(
     if epochs is not None or schedule == "final":
         overrides["epochs"] = epochs
     try:
-        chosen: Any = (
-            loss_content.get("loss", loss_content) if loss_content else choose_by_name(loss).find_loss(profile)
-        )
+        chosen = _trained_with(loss_content) if loss_content else {"loss": choose_by_name(loss).find_loss(profile)}
     except ValueError as error:
         raise CommandError(f"{loss}: {error}", BAD_INPUT) from None
     content = {name: given[name] for name in ("dataset", "weights", "gather_scores") if given.get(name)}
     default_gpus = given.get("gpus") if given.get("gpus") is not None else PROFILES[profile].gpus
-    content |= {"profile": profile, "overrides": overrides, "loss": chosen}
+    content |= {"profile": profile, "overrides": overrides, **chosen}
     content["gpus"] = default_gpus if gpus is None else gpus
     training = _validate(TrainingInput, content, source)
     try:
@@ -134,7 +134,14 @@ def _read_choice(choice: Any, folder: Path) -> Any:
     file = folder / str(choice["file"])
     content = _read_mapping(file)
     rest = {name: value for name, value in choice.items() if name != "file"}
-    return {"label": file.stem, **rest, "loss": content.get("loss", content)}
+    return {"label": file.stem, **_trained_with(content), **rest}
+
+
+def _trained_with(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The loss of a file, and the factor on the learning rate where it is an export."""
+    if "loss" not in content:
+        return {"loss": content}
+    return {name: content[name] for name in ("loss", "learning_rate_factor") if name in content}
 
 
 def _read_loss_file(file: Path) -> dict[str, Any]:
@@ -183,13 +190,9 @@ def _validate(model: type[Model], content: Mapping[str, Any], source: str) -> Mo
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        faults = [f"{source}: {_describe(fault['loc'], fault['type'], fault['msg'])}" for fault in error.errors()]
+        faults = [f"{source}: {_name(fault['loc'])}{describe_fault(fault, model)}" for fault in error.errors()]
         raise CommandError("\n".join(faults), BAD_INPUT) from None
 
 
-def _describe(location: Sequence[int | str], kind: str, message: str) -> str:
-    key = ".".join(map(str, location))
-    if kind == "extra_forbidden":
-        return f"{key}: unknown key"
-    message = message.removeprefix("Value error, ")
-    return f"{key}: {message}" if key else message
+def _name(location: Sequence[int | str]) -> str:
+    return f"{'.'.join(map(str, location))}: " if location else ""

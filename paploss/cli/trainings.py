@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from paploss.caches import find_cache_folder
-from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
+from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect, watch_over
 from paploss.cli.dataset_checks import NoCheckOption, without_checks
 from paploss.cli.extras import require
 from paploss.cli.failures import FAILED, CommandError
@@ -80,7 +80,7 @@ def train(
     if no_check:
         request = request.model_copy(update={"dataset": without_checks(request.dataset)})
     if submit:
-        choice = LossChoice(label=label, loss=request.loss)
+        choice = LossChoice(label=label, loss=request.loss, learning_rate_factor=request.learning_rate_factor)
         spec = TrainingSpec(
             name=f"{label}, seed {seed}",
             profile=request.profile,
@@ -95,7 +95,7 @@ def train(
             evaluate_split=evaluate_on.value,
         )
         with connect(state, url, key_file) as client:
-            training = watch_trainings(client, client.create(spec).id, console)
+            training = watch_trainings(client, client.create(spec).id, console, watch_over(state, url))
         if as_json:
             echo_json(training)
         return
@@ -106,6 +106,7 @@ def train(
         profile=request.profile,
         schedule=schedule.value,
         overrides=request.overrides,
+        learning_rate_factor=request.learning_rate_factor,
         dataset=request.dataset,
         evaluate_split=evaluate_on.value,
         loss=request.loss,
@@ -145,12 +146,14 @@ def measure(
     if as_json:
         echo_json(json.loads(output))
     else:
-        make_console().print(metrics_table(Metrics.model_validate_json(output)))
+        measured = json.loads(output)
+        echo(f"on the split {measured.pop('split')}, {measured.pop('images')} images")
+        make_console().print(metrics_table(Metrics.model_validate(measured)))
 
 
 def split(
     annotations: Annotated[Path, typer.Argument(help="COCO file, e.g. annotations/instances_train2017.json.")],
-    val: Annotated[float, typer.Option(help="Images for validation: a number, or a fraction below 1.")],
+    val: Annotated[str, typer.Option(help="Images for validation: a number, or a fraction below 1.")],
     seed: Annotated[int, typer.Option(min=0, help="Which images are drawn.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     as_json: JsonOption = False,
@@ -160,7 +163,7 @@ def split(
     Every class that two images show is in both, as far as a split of this size can do that; others are named.
     """
     forced = ["--overwrite"] if overwrite else []
-    output = call_trainer(["split", str(annotations), "--val", str(val), "--seed", str(seed), *forced]).strip()
+    output = call_trainer(["split", str(annotations), "--val", val, "--seed", str(seed), *forced]).strip()
     if as_json:
         echo_json(json.loads(output))
         return

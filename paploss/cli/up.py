@@ -9,6 +9,7 @@ from rich.console import Console
 
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, StateOption
 from paploss.cli.failures import FAILED, CommandError
+from paploss.cli.machine import workers_here
 from paploss.cli.output import echo_json
 from paploss.cli.own_platform import PortOption, WorkersOption
 from paploss.cli.platform import (
@@ -18,7 +19,6 @@ from paploss.cli.platform import (
     announce,
     end_on_sigterm,
     run_platform,
-    workers_here,
 )
 from paploss.cli.terminal import make_console
 

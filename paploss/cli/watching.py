@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Collection
-from contextlib import ExitStack
 
 from rich.console import Console
 from rich.table import Table
 
 from paploss.cli.failures import FAILED, CommandError
 from paploss.cli.progress import SearchProgress
-from paploss.cli.wording import percent
+from paploss.cli.terminal import say
+from paploss.cli.wording import describe_end, percent
 from paploss.client.documents import SPEC
 from paploss.client.errors import ClientError, is_passing
 from paploss.client.models import ExperimentDetail, ExperimentSummary
@@ -24,12 +24,11 @@ _PATIENCE_SECONDS = 120.0
 
 
 KeepUp = Callable[[], list[str]]
-"""Starts again what has ended of a platform of one's own; returns the names. Called at every look."""
+"""Starts again what has ended of a platform of one's own, and returns the names; raises where a platform has ended that
+is not one's own. Called at every look."""
 
 
-def watch_search(
-    client: Client, experiment_id: str, console: Console, keep_up: KeepUp | None = None
-) -> ExperimentDetail:
+def watch_search(client: Client, experiment_id: str, console: Console, keep_up: KeepUp) -> ExperimentDetail:
     """Show a search until it has ended.
 
     Raises:
@@ -67,47 +66,51 @@ def _has_spec(client: Client, summary: ExperimentSummary, spec: ExperimentSpec) 
         return False
 
 
-def follow(
-    look: Callable[[], ExperimentDetail], say: Callable[[str], None], keep_up: KeepUp | None = None
-) -> ExperimentDetail:
-    """Look until what is seen has ended; a controller that is away for a while is waited for.
+def follow(look: Callable[[], ExperimentDetail], say: Callable[[str], None], keep_up: KeepUp) -> ExperimentDetail:
+    """Look until what is seen has ended; a controller that is away for a while is waited for, which is said.
 
     Raises:
         UnreachableError, ApiError: the controller stays away, or refuses.
+        CommandError: the platform has ended.
     """
     answered_at = time.monotonic()
+    is_away = False
     while True:
-        for name in keep_up() if keep_up else ():
+        for name in keep_up():
             say(f"{name} had ended and was started again")
         try:
             run = look()
         except ClientError as error:
             if not is_passing(error) or time.monotonic() - answered_at > _PATIENCE_SECONDS:
                 raise
+            if not is_away:
+                say(f"{error}; waiting for it")
+            is_away = True
         else:
-            answered_at = time.monotonic()
+            answered_at, is_away = time.monotonic(), False
             if run.state in FINAL_EXPERIMENT_STATES:
                 return run
         time.sleep(_POLL_SECONDS)
 
 
-def watch_trainings(client: Client, experiment_id: str, console: Console) -> ExperimentDetail:
+def watch_trainings(client: Client, experiment_id: str, console: Console, keep_up: KeepUp) -> ExperimentDetail:
     """Show trainings until they have ended, with their results.
 
     Raises:
         CommandError: they failed.
     """
     console.print(f"experiment {experiment_id}")
-    with ExitStack() as stack:
-        status = stack.enter_context(console.status("waiting ..."))
+    with console.status("waiting ...") as status:
 
-        def show(run: ExperimentSummary) -> None:
+        def look() -> ExperimentDetail:
+            run = client.get_experiment(experiment_id)
             status.update(f"{run.trials_final} of {run.trials_planned} trainings done, best AP {percent(run.best_ap)}")
+            return run
 
-        training = client.wait(experiment_id, show)
+        training = follow(look, lambda line: say(console, line), keep_up)
     console.print(results_table(training))
     if training.state != "succeeded":
-        raise CommandError(f"experiment {experiment_id} {training.state}: {training.reason}", FAILED)
+        raise CommandError(describe_end(training), FAILED)
     return training
 
 

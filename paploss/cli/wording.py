@@ -48,6 +48,12 @@ def next_command(*words: object) -> str:
     return shlex.join(map(str, (program, *words)))
 
 
+def describe_end(found: "ExperimentSummary") -> str:
+    """How an experiment has ended, with the reason where there is one."""
+    ended = f"{found.kind} {found.id} {'was cancelled' if found.state == 'cancelled' else found.state}"
+    return f"{ended}: {found.reason}" if found.reason else ended
+
+
 def tell_state(found: "ExperimentSummary", as_json: bool) -> None:
     """Print the state of an experiment."""
     tell(as_json, found, f"{found.id} is {found.state}")

@@ -15,8 +15,18 @@ Mode = Literal["round", "stream"]
 _Sigma = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
 
 
+class GuidedSettings(Message):
+    """A model of the reward over what a loss does proposes each trial: the default."""
+
+    modes: ClassVar[tuple[Mode, ...]] = ("stream", "round")
+
+    name: Literal["guided"] = "guided"
+    first_sigma: _Sigma = Field(0.2, description="scale of the steps from the best trials, and of the first samples")
+    last_sigma: _Sigma = Field(0.1, description="scale of the steps in the last round; linear between")
+
+
 class PpoSettings(Message):
-    """Proximal policy optimisation of a truncated normal, with a clipped term for each dimension: the default."""
+    """Proximal policy optimisation of a truncated normal, with a clipped term for each dimension."""
 
     modes: ClassVar[tuple[Mode, ...]] = ("round", "stream")
 
@@ -60,7 +70,9 @@ def expand_name(given: Any) -> Any:
     return given
 
 
-AlgorithmSettings = Annotated[PpoSettings | PaperSettings | RandomSettings, Field(discriminator="name")]
+AlgorithmSettings = Annotated[
+    GuidedSettings | PpoSettings | PaperSettings | RandomSettings, Field(discriminator="name")
+]
 _Name = Annotated[str, Field(max_length=100)]
 AlgorithmChoice = Annotated[
     AlgorithmSettings, BeforeValidator(expand_name, json_schema_input_type=AlgorithmSettings | _Name)

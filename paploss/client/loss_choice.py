@@ -9,7 +9,7 @@ from paploss.jobs.losses import LOSSES, Loss, LossSpec, ParameterizedAP, parse_l
 from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.profiles import PROFILES, ProfileCard
 from paploss.jobs.published_results import PUBLISHED_RESULTS
-from paploss.jobs.spec import Message
+from paploss.jobs.spec import Message, RateFactor
 
 PUBLISHED, IDENTITY = "published", "identity"
 PRESET_NAMES: Final = (PUBLISHED, IDENTITY, *PRESETS)
@@ -33,6 +33,9 @@ class LossChoice(Message):
     )
     search: str | None = Field(None, max_length=64, description="id of a search whose best loss is meant")
     loss: LossSpec | None = None
+    learning_rate_factor: RateFactor | None = Field(
+        None, description="on the profile's rate, where no check of rates chooses one; by default the search's, or 1"
+    )
 
     @model_validator(mode="before")
     @classmethod

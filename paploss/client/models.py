@@ -59,7 +59,7 @@ class LabelResult(BaseModel):
 
     label: str
     rewards: list[float]
-    planned: int
+    planned: int = Field(description="trials that have been proposed so far")
     mean: float | None
     spread: float | None = Field(description="standard deviation over the seeds; null below two")
 
@@ -81,6 +81,7 @@ class Best(BaseModel):
     ap: float = Field(description="mean over the confirming seeds, or the reward of the one trial")
     source: str = Field(description="mean (the algorithm's best guess) or the trial's id")
     loss: LossSpec
+    learning_rate_factor: float = Field(1.0, description="on the rate of the profile, or of the overrides")
     report: dict[str, Any] | None = Field(description="every candidate with its confirmations, once confirmed")
 
 
@@ -91,6 +92,7 @@ class RoundSummary(BaseModel):
     centre: list[float] | None = Field(description="where it proposes from; null where it has no such thing")
     spread: float | None = Field(description="scale around the centre")
     proposed: int
+    screened_out: int = Field(0, description="losses left out as hopeless before these trials")
     mean_reward: float | None
     best_reward: float | None
     rewards: int | None = Field(description="how many rewards the update consumed")

@@ -5,18 +5,20 @@ Each is validated whole before anything is stored; an unknown key is an error th
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from paploss.client.algorithms import AlgorithmChoice, Mode, PpoSettings
 from paploss.client.loss_choice import LossEntry, every_loss
 from paploss.jobs.losses import Quality, check_fit
 from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import DatasetSpec, Message, Overrides, RateFactor, SyntheticOptions, Timeout
+from paploss.jobs.suggestions import did_you_mean
 
 MOST_PROXIES: Final = 1_000_000
 MOST_TRAININGS: Final = 20_000
 """Trials that one request may ask for: a search proposes its own by and by, given losses are all stored at once."""
 
+Family = Literal["functions", "extended"]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -60,10 +62,15 @@ class Request(Message):
     budgets: Budgets = Budgets()
     synthetic: SyntheticOptions | None = Field(None, description="only for the profile synthetic")
 
+    @field_validator("profile")
+    @classmethod
+    def _check_profile(cls, name: str) -> str:
+        if name not in PROFILES:
+            raise ValueError(f"expected one of {', '.join(PROFILES)}, got {name!r}{did_you_mean(name, PROFILES)}")
+        return name
+
     @model_validator(mode="after")
-    def _check_profile(self) -> Self:
-        if self.profile not in PROFILES:
-            raise ValueError(f"profile: expected one of {', '.join(PROFILES)}, got {self.profile!r}")
+    def _check_synthetic(self) -> Self:
         if self.synthetic is not None and self.profile != "synthetic":
             raise ValueError(f"synthetic: expected only for the profile synthetic, got profile {self.profile!r}")
         return self
@@ -81,11 +88,18 @@ class SearchSpec(Request):
     algorithm: AlgorithmChoice = PpoSettings()
     mode: Mode = Field("round", description="stream updates on any finished trials, so no worker waits for the slowest")
     rounds: int = Field(40, ge=1, le=10_000)
-    trials_per_round: int = Field(8, ge=2, le=10_000, description="samples behind one update")
+    trials_per_round: int = Field(8, ge=2, le=1000, description="samples behind one update")
     knots: Literal[2, 4, 6] = Field(4, description="interior knots of each of the five functions")
+    family: Family = Field(
+        "functions",
+        description="functions: they and gradient scales are searched, as published; extended: also weights of an "
+        "added L1 and an added GIoU term, and whether AP Loss's error-driven gradient ranks in place of the functions",
+    )
+    searched_rate: bool = Field(False, description="also search a factor on the learning rate, from 1/4 to 4")
     quality: Quality = "giou"
     seed: Seed = 0
     prune: bool = Field(True, description="stop trials that are hopeless beside the others at the same point")
+    screen: bool = Field(True, description="leave out most losses whose formula pulls boxes the wrong way")
     confirm: ConfirmSpec = ConfirmSpec()
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ is the only thing that says whose trial it is, never a clock.
 
 Worker and controller may be of different versions. Both ignore fields that they do not know, from version 2 of the
 protocol on; each names its own version in a header, and a side that has not named one is sent the fields of version 1
-alone, because it refuses others.
+alone, because it refuses others. A worker gets no job that it would train otherwise than is meant: `oldest_reader`.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ from paploss.jobs.spec import (
     TrialId,
 )
 
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 PROTOCOL_HEADER: Final = "Paploss-Protocol"
 
 Command = Literal["continue", "pause", "cancel"]
@@ -142,6 +142,14 @@ _NEW_IN_2: Final[Mapping[type[Message], dict[str, Any]]] = {
     RenewRequest: {"start": {"warnings"}},
 }
 """Fields that version 1 of the protocol does not have, by message."""
+
+
+def oldest_reader(job: JobSpec) -> int:
+    """The oldest version of the protocol whose workers train a job as it says.
+
+    Version 2 has no extensions of a head's loss, and would leave them out.
+    """
+    return 3 if any(head.extensions for head in job.loss.head_losses.values()) else 1
 
 
 def encode(message: Message, protocol: int) -> str:

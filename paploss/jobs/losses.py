@@ -8,6 +8,7 @@ empty.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import not_
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -40,6 +41,30 @@ class HeadLoss(BaseModel):
     )
     gradient_scale: float = Field(1.0, gt=0, le=100, description="factor on the gradient that reaches the box output")
     quality: Quality = "giou"
+    # Left out of documents where they change nothing, so that programs from before they existed read those.
+    l1_weight: float = Field(
+        0.0, ge=0, le=100, exclude_if=not_, description="of an added L1 distance of the box outputs from their targets"
+    )
+    giou_weight: float = Field(0.0, ge=0, le=100, exclude_if=not_, description="of an added 1 - GIoU of the boxes")
+    error_driven: bool = Field(
+        False,
+        exclude_if=not_,
+        description="rank with AP Loss and its error-driven gradient in place of the functions, which then do nothing",
+    )
+
+    @property
+    def extensions(self) -> dict[str, float | bool]:
+        """What it has beyond the published formula, by field; none of them in a published set."""
+        values = {"l1_weight": self.l1_weight, "giou_weight": self.giou_weight, "error_driven": self.error_driven}
+        return {name: value for name, value in values.items() if value}
+
+    @property
+    def summary(self) -> str:
+        """What it is besides its functions, in a line for people."""
+        weights = (("L1", self.l1_weight), ("(1 - GIoU)", self.giou_weight))
+        terms = [f"{weight:.3g} {name} added" for name, weight in weights if weight]
+        ranking = ["ranked by AP Loss, error-driven: the functions do nothing"] if self.error_driven else []
+        return ", ".join((f"gradient scale λ = {self.gradient_scale:.3f}", f"quality {self.quality}", *terms, *ranking))
 
     @model_validator(mode="after")
     def _check_control_points(self) -> Self:
@@ -63,6 +88,11 @@ class Rate:
 
     peak: float
     batch_size: int
+
+
+DETR_RATE: Final = Rate(2e-4, 32)
+"""Of Deformable DETR with its own loss, in steps of AdamW. No other loss here was published with this very detector and
+schedule: all have its rate."""
 
 
 class Loss(BaseModel):
@@ -109,13 +139,24 @@ class ParameterizedAP(RankingLoss):
     """The Parameterized AP Loss, with its parameters in each head."""
 
     title = "Parameterized AP"
-    rates = {"retinanet": Rate(0.016, 64), "faster-rcnn": Rate(0.024, 64), "atss": Rate(0.016, 64)}  # ATSS: RetinaNet's
+    rates = {
+        "retinanet": Rate(0.016, 64),
+        "faster-rcnn": Rate(0.024, 64),
+        "atss": Rate(0.016, 64),  # RetinaNet's
+        "deformable-detr": DETR_RATE,
+    }
 
     name: Literal["parameterized_ap"] = "parameterized_ap"
     heads: dict[Annotated[str, Field(max_length=100)], HeadLoss] = Field(
         min_length=1, max_length=20, description="one entry per head of the profile"
     )
     top_k: TopK = None
+
+    @model_validator(mode="after")
+    def _check_top_k(self) -> Self:
+        if self.top_k is not None and any(head.error_driven for head in self.heads.values()):
+            raise ValueError(f"top_k: expected none with error_driven, where every entry competes, got {self.top_k}")
+        return self
 
     @classmethod
     def shorthands(cls) -> dict[str, Loss]:
@@ -155,7 +196,12 @@ class APL1(RankingLoss):
 
     title = "AP Loss + L1"
     # Published for RetinaNet alone; on Faster R-CNN raised as aLRP's rate is from RetinaNet to there.
-    rates = {"retinanet": Rate(0.002, 32), "faster-rcnn": Rate(0.003, 32), "atss": Rate(0.002, 32)}
+    rates = {
+        "retinanet": Rate(0.002, 32),
+        "faster-rcnn": Rate(0.003, 32),
+        "atss": Rate(0.002, 32),
+        "deformable-detr": DETR_RATE,
+    }
 
     name: Literal["ap_l1"] = "ap_l1"
 
@@ -164,7 +210,12 @@ class ALRP(RankingLoss):
     """aLRP Loss."""
 
     title = "aLRP"
-    rates = {"retinanet": Rate(0.008, 32), "faster-rcnn": Rate(0.012, 32), "atss": Rate(0.008, 32)}
+    rates = {
+        "retinanet": Rate(0.008, 32),
+        "faster-rcnn": Rate(0.012, 32),
+        "atss": Rate(0.008, 32),
+        "deformable-detr": DETR_RATE,
+    }
 
     name: Literal["alrp"] = "alrp"
 
@@ -173,7 +224,12 @@ class RankSort(RankingLoss):
     """Rank & Sort Loss."""
 
     title = "Rank & Sort"
-    rates = {"retinanet": Rate(0.008, 32), "faster-rcnn": Rate(0.012, 16), "atss": Rate(0.008, 32)}  # RetinaNet: ATSS's
+    rates = {
+        "retinanet": Rate(0.008, 32),  # ATSS's
+        "faster-rcnn": Rate(0.012, 16),
+        "atss": Rate(0.008, 32),
+        "deformable-detr": DETR_RATE,
+    }
 
     name: Literal["rank_sort"] = "rank_sort"
 
@@ -194,6 +250,60 @@ class FocalGIoU(Loss):
     rates = {"retinanet": Rate(0.016, 64), "atss": Rate(0.01, 16)}  # ATSS: mmdet's
 
     name: Literal["focal_giou"] = "focal_giou"
+
+
+class FocalL1GIoU(Loss):
+    """Focal loss with L1 and GIoU on the boxes, Deformable DETR's own."""
+
+    title = "Focal + L1 + GIoU"
+    rates = {"deformable-detr": DETR_RATE}
+
+    name: Literal["focal_l1_giou"] = "focal_l1_giou"
+
+
+class QFLGIoU(Loss):
+    """Quality Focal Loss with L1 and GIoU on the boxes."""
+
+    title = "QFL + L1 + GIoU"
+    rates = {"deformable-detr": DETR_RATE}
+
+    name: Literal["qfl_giou"] = "qfl_giou"
+
+
+class Varifocal(Loss):
+    """Varifocal Loss with L1 and GIoU on the boxes."""
+
+    title = "Varifocal + L1 + GIoU"
+    rates = {"deformable-detr": DETR_RATE}
+
+    name: Literal["varifocal"] = "varifocal"
+
+
+class MAL(Loss):
+    """The matchability-aware loss of DEIM, with L1 and GIoU on the boxes."""
+
+    title = "MAL + L1 + GIoU"
+    rates = {"deformable-detr": DETR_RATE}
+
+    name: Literal["mal"] = "mal"
+
+
+class IoUBCE(Loss):
+    """The IoU-aware cross-entropy of Align-DETR, with L1 and GIoU on the boxes."""
+
+    title = "IoU-aware BCE + L1 + GIoU"
+    rates = {"deformable-detr": DETR_RATE}
+
+    name: Literal["iou_bce"] = "iou_bce"
+
+
+class PositionSupervised(Loss):
+    """The position-supervised loss of Stable-DINO, with L1 and GIoU on the boxes."""
+
+    title = "Position-supervised + L1 + GIoU"
+    rates = {"deformable-detr": DETR_RATE}
+
+    name: Literal["position_supervised"] = "position_supervised"
 
 
 class CEL1(Loss):
@@ -240,6 +350,12 @@ _AnyLoss = (
     | RankSort
     | FocalL1
     | FocalGIoU
+    | FocalL1GIoU
+    | QFLGIoU
+    | Varifocal
+    | MAL
+    | IoUBCE
+    | PositionSupervised
     | CEL1
     | CEGIoU
     | CSEAutoLossA

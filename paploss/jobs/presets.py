@@ -6,7 +6,7 @@ Source of the published numbers: Tao et al., "Searching Parameterized AP Loss fo
 
 from collections.abc import Sequence
 
-from paploss.jobs.losses import FUNCTION_NAMES, HeadLoss, ParameterizedAP
+from paploss.jobs.losses import APL1, FUNCTION_NAMES, HandmadeAP, HeadLoss, Loss, ParameterizedAP
 
 Knots = tuple[tuple[float, float], ...]
 
@@ -51,3 +51,23 @@ def identity(heads: Sequence[str], knots: int = 4) -> ParameterizedAP:
     """The loss with f(x) = x for every function and gradient scale 1 in each of `heads`."""
     line = tuple((k / (knots + 1), k / (knots + 1)) for k in range(1, knots + 1))
     return ParameterizedAP(heads={head: _head(dict.fromkeys(FUNCTION_NAMES, line), 1.0) for head in heads})
+
+
+def as_parameterized(loss: Loss, heads: Sequence[str], knots: int = 4) -> ParameterizedAP:
+    """A loss as a point of the extended family of parameterized losses, in a detector with `heads`.
+
+    Raises:
+        ValueError: the loss is not of that family, or ranks the highest scores alone.
+    """
+    start = identity(heads, knots)
+    if getattr(loss, "top_k", None) is not None:
+        raise ValueError(f"loss.top_k: expected none, where every entry competes, got {loss.name} with top_k")
+    match loss:
+        case ParameterizedAP():
+            return loss
+        case HandmadeAP(form="linear"):
+            return start
+        case APL1():
+            added = {"error_driven": True, "l1_weight": 1.0}
+            return ParameterizedAP(heads={name: head.model_copy(update=added) for name, head in start.heads.items()})
+    raise ValueError(f"loss: expected parameterized_ap, handmade_linear or ap_l1, got {loss.name}")

@@ -6,7 +6,7 @@ The detectors themselves are in `trainer/profiles`, which does not start unless 
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Detector = Literal["retinanet", "faster-rcnn", "atss"]
+Detector = Literal["retinanet", "faster-rcnn", "atss", "deformable-detr"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Family:
     """As in a ProfileCard."""
     preset: str | None
     """As in a ProfileCard."""
+    neck: str = " + FPN"
+    """What the published size has between backbone and head."""
 
     def tiny(self) -> ProfileCard:
         """A size for CPUs."""
@@ -45,7 +47,7 @@ class Family:
 
     def r50(self) -> ProfileCard:
         """The published size."""
-        summary = f"{self.title}, ResNet-50 + FPN, published schedules"
+        summary = f"{self.title}, ResNet-50{self.neck}, published schedules"
         return ProfileCard(
             f"{self.detector}-r50", self.detector, self.heads, self.preset, 1, summary, has_many_entries=True
         )
@@ -54,6 +56,7 @@ class Family:
 RETINANET: Final = Family("retinanet", "RetinaNet", ("bbox_head",), "retinanet")
 FASTER_RCNN: Final = Family("faster-rcnn", "Faster R-CNN", ("rpn_head", "bbox_head"), "faster-rcnn")
 ATSS: Final = Family("atss", "ATSS", ("bbox_head",), "retinanet")
+DEFORMABLE_DETR: Final = Family("deformable-detr", "Deformable DETR", ("bbox_head",), None, neck="")
 SYNTHETIC: Final = ProfileCard(
     "synthetic", None, ("bbox_head",), "retinanet", 0, "no detector: a known function of theta, for tests"
 )
@@ -67,6 +70,8 @@ PROFILES: Final = {
         FASTER_RCNN.r50(),
         ATSS.tiny(),
         ATSS.r50(),
+        DEFORMABLE_DETR.tiny(),
+        DEFORMABLE_DETR.r50(),
         SYNTHETIC,
     )
 }

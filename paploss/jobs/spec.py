@@ -70,13 +70,21 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def _check_inside(path: str) -> str:
+    if path.startswith("/") or ".." in path.split("/"):
+        raise ValueError(f"expected a path inside the root, got {path!r}")
+    return path
+
+
+InnerPath = Annotated[str, Field(max_length=1000), AfterValidator(_check_inside)]
+"""A path below a data set's root."""
+
+
 class Split(Message):
     """One split of a data set, as paths below the data set's root."""
 
-    annotations: str = Field(
-        max_length=1000, description="COCO annotation file, e.g. annotations/instances_val2017.json"
-    )
-    images: str = Field(max_length=1000, description="folder of the images, e.g. val2017")
+    annotations: InnerPath = Field(description="COCO annotation file, e.g. annotations/instances_val2017.json")
+    images: InnerPath = Field(description="folder of the images, e.g. val2017")
 
 
 class DatasetSpec(Message):
@@ -95,10 +103,6 @@ class DatasetSpec(Message):
             raise ValueError(f"root: expected a folder for data set {self.name!r}; only 'digits' is embedded")
         if self.root and (self.train is None or self.val is None):
             raise ValueError("train, val: expected for a data set with a root")
-        for label, split in (("train", self.train), ("val", self.val), ("test", self.test)):
-            for path in (split.annotations, split.images) if split else ():
-                if path.startswith("/") or ".." in path.split("/"):
-                    raise ValueError(f"{label}: expected a path inside the root, got {path!r}")
         return self
 
 

@@ -4,8 +4,9 @@
 
 logits: [N], every anchor x class of all images together. targets: [N], 1 positive, 0 negative, -1 ignored. quality:
 [N], in [0, 1] at the positives and read nowhere else: (GIoU + 1) / 2, IoU or l1 of the decoded box, as HEADS says.
-Multiply the gradient that reaches the box output by the head's gradient scale (`scale_gradient`). Value and gradient
-are exact, in O(N log N + P K log N) time and O(N + P K) memory for P positives and K knots.
+Multiply the gradient that reaches the box output by the head's gradient scale (`scale_gradient`), and add `box_terms`
+where the head is in EXTENSIONS. Value and gradient are exact, in O(N log N + P K log N) time and O(N + P K) memory for
+P positives and K knots.
 """
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 
 # Head: quality, gradient scale, interior knots x, y, x, y, ... of the functions H2, I2, I3, I1, H1.
 HEADS = {"bbox_head": ("giou", 1.0, [[0.5, 0.5]] * 5)}
+# Of heads that have them: weights of added box terms; error_driven ranks with AP Loss in place of the functions.
+EXTENSIONS: dict[str, dict[str, float]] = {}
 
 
 class ParameterizedAPLoss(torch.nn.Module):
@@ -26,12 +29,15 @@ class ParameterizedAPLoss(torch.nn.Module):
         width, rise = x.diff(append=x[:, -1:] + 1), y.diff(append=y[:, -1:])  # nothing changes right of the last knot
         slopes = torch.where(width < 1e-7, 0, rise / width.clamp_min(1e-7))
         jumps = torch.where(width < 1e-7, rise, 0)
+        self.error_driven = EXTENSIONS.get(head, {}).get("error_driven", False)
         self.register_buffer("functions", torch.stack((x, y, slopes, jumps), 1), persistent=False)
 
     def forward(self, logits: Tensor, quality: Tensor, targets: Tensor) -> Tensor:
         """A scalar of the logits' dtype, at least float32; 0 without a positive."""
         if not logits.shape == quality.shape == targets.shape == targets.flatten().shape:
             raise ValueError(f"expected one shape [N], got {logits.shape}, {quality.shape}, {targets.shape}")
+        if self.error_driven:
+            return _ap_loss(logits.double(), targets).to(torch.promote_types(logits.dtype, torch.float32))
         h2, i2, i3, i1, h1 = self.get_buffer("functions").unbind()
         s, positive = logits.double(), targets == 1
         s_i, u = s[positive], quality[positive].double()
@@ -49,6 +55,33 @@ class ParameterizedAPLoss(torch.nn.Module):
 def scale_gradient(output: Tensor, factor: float) -> Tensor:
     """The same values; the gradient that comes back is multiplied by `factor`."""
     return factor * output + ((1 - factor) * output).detach()
+
+
+def box_terms(head: str, errors: Tensor, giou: Tensor) -> Tensor:
+    """What is added to a head's loss, a scalar. Of the positives: errors [P, 4], the box outputs minus their targets;
+    giou [P], the GIoU of their decoded boxes."""
+    extensions, count = EXTENSIONS.get(head, {}), max(1, len(giou))
+    l1, weight = extensions.get("l1_weight", 0.0), extensions.get("giou_weight", 0.0)
+    return (l1 * errors.abs().sum() + weight * (1 - giou).sum()) / count
+
+
+def _ap_loss(s: Tensor, targets: Tensor) -> Tensor:
+    """AP Loss (Chen et al., CVPR 2019) with its error-driven gradient; s: [N] float64."""
+    s_i, order = s.detach()[targets == 1].sort()
+    if len(s_i) == 0:
+        return s[:0].sum()
+    near = (targets == 0) & ~(s <= s_i[0] - 1)
+    s_j = s.detach()[near].clamp(max=s_i[-1] + 2)
+    ramp = s.new_tensor([[0, 1], [0, 1], [1, 0], [0, 0]])
+    above = _sums(ramp, s_i, s_j.sort().values, torch.ones_like(s_j)).clamp_min(0)
+    share = above / (_sums(ramp, s_i, s_i, torch.ones_like(s_i)) + 0.5 + above)
+    errors = share.cummin(0).values / len(s_i)  # interpolated
+    moves = torch.where(above > 0, errors / above.clamp_min(1e-300), 0)
+    gradient = torch.zeros_like(s)
+    gradient[(targets == 1).nonzero()[order, 0]] = -errors
+    gradient[near] = moves.sum() - _sums(ramp, s_j, s_i, moves)
+    finite = s.masked_fill(s.isinf(), 0)
+    return errors.sum() + (gradient * (finite - finite.detach())).sum()
 
 
 def _of_quality(function: Tensor, u: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -12,10 +13,14 @@ from sqlalchemy import select, update
 
 from paploss.client import Client, SearchSpec
 from paploss.client.documents import SPEC
+from paploss.client.loss_choice import LossChoice
+from paploss.client.specs import TrainingSpec
 from paploss.controller.api.app import list_operations
 from paploss.controller.store.database import Database
 from paploss.controller.store.tables import Attempt, Evaluation, Experiment, Round, Trial
-from paploss.jobs.lease import PROTOCOL, PROTOCOL_HEADER
+from paploss.jobs.lease import PROTOCOL, PROTOCOL_HEADER, ClaimRequest, WorkerInfo
+from paploss.jobs.losses import ParameterizedAP
+from paploss.jobs.presets import PRESETS
 
 OLD = Path(__file__).parents[1] / "fixtures" / "0.1.0"
 OLD_DUMPS = sorted(OLD.glob("*.jsonl.gz"))
@@ -112,6 +117,31 @@ def test_messages_of_a_worker_of_version_0_1_0_are_taken(controller: RunningCont
         told = {"trial_id": trial_id, "token": lease["token"]}
         assert post(http, "renew", messages["renew"] | told) == {"command": "continue"}
         assert post(http, "result", messages["result"] | told) == {"state": "succeeded"}
+
+
+# Of protocol 2
+
+
+def test_an_older_worker_gets_no_loss_whose_parameters_it_would_leave_out(
+    controller: RunningController, client: Client
+) -> None:
+    heads = {"bbox_head": PRESETS["retinanet"].heads["bbox_head"].model_copy(update={"l1_weight": 0.5})}
+    losses = (LossChoice(preset="published"), LossChoice(label="L1", loss=ParameterizedAP(heads=heads)))
+    experiment = client.create(TrainingSpec(profile="synthetic", losses=losses))
+    plain, extended = client.trials(experiment.id, state="queued")
+
+    def claim(trial_id: str, protocol: int) -> httpx.Response:
+        message = ClaimRequest(claim_id=uuid4(), trial_id=trial_id, worker=WorkerInfo(name="old"))
+        with controller.http("worker") as http:
+            body = message.model_dump(mode="json")
+            return http.post("/api/v1/leases/claim", json=body, headers={PROTOCOL_HEADER: str(protocol)})
+
+    refused = claim(extended.id, protocol=2)
+    assert refused.status_code == 409
+    assert "needs a worker of protocol 3 or newer for its loss, and old speaks 2" in refused.text
+    assert (client.get_trial(extended.id).state, client.get_trial(extended.id).attempts) == ("queued", 0)
+    assert claim(plain.id, protocol=2).json()["job"]["loss"] == PRESETS["retinanet"].model_dump(mode="json")
+    assert claim(extended.id, protocol=3).json()["job"]["loss"]["heads"]["bbox_head"]["l1_weight"] == 0.5
 
 
 # Of a made-up next version

@@ -29,6 +29,6 @@ def test_the_table_of_losses_is_that_of_the_records() -> None:
     for name, record in LOSSES.items():
         cells = [
             published.get((detector, record), "✓") if detector in record.rates else ""
-            for detector in ("retinanet", "atss", "faster-rcnn")
+            for detector in ("retinanet", "atss", "faster-rcnn", "deformable-detr")
         ]
         assert f"| `{name}` | {record.title} | {' | '.join(cells)} |" in README

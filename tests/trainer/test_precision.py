@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from paploss.jobs.presets import PRESETS
+from paploss.jobs.presets import identity
 from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import Overrides
 from paploss.trainer.datasets.sources import read_job_data
@@ -11,14 +11,14 @@ from paploss.trainer.detectors import build_detector
 from paploss.trainer.precision import compute_in
 from paploss.trainer.profiles import recipe_of
 
-PROFILE_NAMES = ("retinanet-tiny", "faster-rcnn-tiny", "atss-tiny")
+PROFILE_NAMES = ("retinanet-tiny", "faster-rcnn-tiny", "atss-tiny", "deformable-detr-tiny")
 
 
 @pytest.fixture
 def build(make_job, tmp_path):
     def build_in(precision: str, profile: str = "retinanet-tiny"):
         overrides = Overrides(image_size_px=64, precision=precision)
-        job = make_job(profile=profile, loss=PRESETS[PROFILES[profile].preset], overrides=overrides)
+        job = make_job(profile=profile, loss=identity(PROFILES[profile].heads), overrides=overrides)
         recipe = recipe_of(job, read_job_data(job, tmp_path).train)
         detector = build_detector(recipe.model, seed=0)
         compute_in(detector, recipe)

@@ -6,7 +6,14 @@ import torch
 from paploss.jobs.losses import FocalL1
 from paploss.jobs.spec import JobSpec, PrunePoint
 from paploss.trainer.profiles.recipe import Schedule
-from paploss.trainer.schedule import build_optimizer, ends_epoch, evaluation_iterations, learning_rate, total_iterations
+from paploss.trainer.schedule import (
+    build_optimizer,
+    ends_epoch,
+    evaluation_iterations,
+    learning_rate,
+    set_rate,
+    total_iterations,
+)
 
 SCHEDULE = Schedule(
     epochs=10,
@@ -49,6 +56,16 @@ def test_frozen_parameters_are_not_optimised(name, kind):
     optimizer = build_optimizer(model, dataclasses.replace(SCHEDULE, optimizer=name))
     assert isinstance(optimizer, kind)
     assert [parameter.shape for parameter in optimizer.param_groups[0]["params"]] == [(2, 3)]
+
+
+def test_slow_parts_learn_at_a_tenth_of_the_rate():
+    model = torch.nn.ModuleDict({"backbone": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 1)})
+    optimizer = build_optimizer(model, dataclasses.replace(SCHEDULE, slow_parts=("backbone",)))
+    set_rate(optimizer, 0.02)
+    rates = {id(one): group["lr"] for group in optimizer.param_groups for one in group["params"]}
+    found = {name: rates[id(one)] for name, one in model.named_parameters()}
+    slow, full = pytest.approx(0.002), 0.02
+    assert found == {"backbone.weight": slow, "backbone.bias": slow, "head.weight": full, "head.bias": full}
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from paploss.jobs.losses import FocalL1, HeadLoss, LossSpec, ParameterizedAP
 from paploss.jobs.presets import PRESETS, identity
-from paploss.losses import parameterized_ap_loss
+from paploss.losses import ap_loss, parameterized_ap_loss
 from paploss.trainer.errors import UserError
+from paploss.trainer.heads.objective import RankingObjective
+from paploss.trainer.heads.quality import DeltaCorners, box_quality
 from paploss.trainer.standalone import render_module, write_module
 
 DEGENERATE = {
@@ -101,6 +103,65 @@ def test_extreme_entries_equal_ours(tmp_path):
     assert_equal_to_ours(module, loss, logits.float(), quality.float(), targets)
 
 
+def results_of(loss: Tensor, *leaves: Tensor) -> list[Tensor]:
+    return [loss.detach(), *torch.autograd.grad(loss, leaves)]
+
+
+def extended(**extensions: float) -> LossSpec:
+    head = PRESETS["retinanet"].heads["bbox_head"].model_copy(update=extensions)
+    return ParameterizedAP(heads={"bbox_head": head})
+
+
+EXTREME = torch.tensor([-torch.inf, 30.0, -30.0], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("positives", [1, 40, 360])
+@pytest.mark.parametrize("step", [None, 0.5], ids=["distinct", "ties"])
+def test_an_error_driven_head_ranks_as_our_ap_loss(positives, step, tmp_path):
+    module = load(extended(error_driven=True), tmp_path)
+    logits, quality, targets = entries(seed=positives, positives=positives)
+    if step is not None:
+        logits = (logits / step).round() * step
+    negatives = (targets == 0).nonzero()[:3, 0]
+    logits[negatives] = EXTREME[: len(negatives)]
+    logits.requires_grad_()
+    found = results_of(module["ParameterizedAPLoss"]("bbox_head")(logits, quality, targets), logits)
+    torch.testing.assert_close(found, results_of(ap_loss(logits, targets), logits), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("target", [0, -1])
+def test_an_error_driven_head_without_a_positive_gives_0(target, tmp_path):
+    loss = load(extended(error_driven=True), tmp_path)["ParameterizedAPLoss"]("bbox_head")
+    logits = torch.randn(5, requires_grad=True)
+    value, gradient = results_of(loss(logits, torch.rand(5), torch.full((5,), target)), logits)
+    assert value == 0
+    assert not gradient.any()
+
+
+@pytest.mark.parametrize("positives", [0, 3])
+def test_box_terms_are_those_of_our_objective(positives, tmp_path):
+    loss = extended(l1_weight=3.0, giou_weight=0.5, error_driven=True)
+    module = load(loss, tmp_path)
+    assert module["EXTENSIONS"] == {"bbox_head": {"l1_weight": 3.0, "giou_weight": 0.5, "error_driven": True}}
+    boxes = torch.rand(4, 4, dtype=torch.float64, requires_grad=True)
+    targets, labels = torch.rand(4, 4, dtype=torch.float64), (torch.arange(4) >= positives).long()
+    logits, weights = torch.randn(4, 1, dtype=torch.float64), torch.ones(4)
+    objective = RankingObjective(loss.name, **loss.heads["bbox_head"].model_dump())
+    corners = DeltaCorners((0.0,) * 4, (1.0,) * 4)
+    ours = objective.losses_of(logits, labels, weights, boxes, targets, corners=corners)["loss_rank"]
+    own = module["scale_gradient"](boxes, module["HEADS"]["bbox_head"][1])[:positives]
+    giou = 2 * box_quality(corners(own), corners(targets[:positives]), "giou") - 1
+    ranking = module["ParameterizedAPLoss"]("bbox_head")(logits[:, 0], torch.rand(4).double(), 1 - labels)
+    theirs = ranking + module["box_terms"]("bbox_head", own - targets[:positives], giou) + 0 * boxes.sum()
+    torch.testing.assert_close(results_of(theirs, boxes), results_of(ours, boxes), rtol=1e-9, atol=1e-9)
+
+
+def test_a_published_head_has_no_box_terms(tmp_path):
+    module = load(PRESETS["retinanet"], tmp_path)
+    assert module["EXTENSIONS"] == {}
+    assert module["box_terms"]("bbox_head", torch.ones(2, 4), torch.zeros(2)) == 0
+
+
 def test_the_gradient_of_the_box_output_is_scaled(tmp_path):
     module = load(identity(["bbox_head"]), tmp_path)
     output = torch.tensor([1.0, -2.0], requires_grad=True)
@@ -122,7 +183,7 @@ def test_shapes_that_differ_are_refused(tmp_path):
 )
 def test_the_module_is_short_and_imports_torch_alone(origin):
     text = render_module(PRESETS["faster-rcnn"], origin)
-    assert len(text.splitlines()) < 100
+    assert len(text.splitlines()) < 150
     imported = {
         name.partition(".")[0]
         for node in ast.walk(ast.parse(text))

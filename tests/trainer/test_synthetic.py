@@ -1,5 +1,6 @@
 import pytest
 
+from paploss.jobs.losses import ParameterizedAP
 from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.spec import CheckpointEvent, EvaluationEvent, JobSpec, PrunePoint, SyntheticOptions
 from paploss.trainer.errors import Interrupted, OutOfMemory, UserError
@@ -19,6 +20,12 @@ def test_the_published_parameters_are_the_optimum():
     assert smooth_reward(PRESETS["retinanet"]) == BEST_REWARD
     assert 0.15 < smooth_reward(identity(["bbox_head"])) < 0.35
     assert smooth_reward(identity(["bbox_head"], knots=2)) == pytest.approx(smooth_reward(identity(["bbox_head"])))
+
+
+@pytest.mark.parametrize("extension", [{"l1_weight": 0.5}, {"giou_weight": 0.5}, {"error_driven": True}])
+def test_what_extends_a_loss_counts_in_its_reward(extension):
+    heads = {name: head.model_copy(update=extension) for name, head in PRESETS["retinanet"].heads.items()}
+    assert 0.3 < smooth_reward(ParameterizedAP(heads=heads)) < BEST_REWARD
 
 
 def test_noise_is_seeded_and_has_the_asked_size():

@@ -160,7 +160,9 @@ def _explain(content: bytes, header: dict[str, Any]) -> str:
         return "it is a Git LFS pointer: fetch the file with git lfs pull"
     known = header.get("format")
     if known in ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP"):
-        return f"it is a damaged or cut off {known}"
+        return (
+            f"it is a damaged or cut off {known}, of which other programs may show a part: save it anew or leave it out"
+        )
     return f"it is a {known} of mode {header['mode']} that OpenCV cannot read" if known else "it is not an image"
 
 

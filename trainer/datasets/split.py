@@ -1,6 +1,7 @@
 """Splitting a training set into a part to search on and a part to measure rewards on, with every class in both."""
 
 import json
+import math
 import os
 import tempfile
 from collections import Counter
@@ -35,6 +36,23 @@ def split_names(annotation_file: Path) -> tuple[Path, Path]:
     return train, val
 
 
+def read_amount(text: str) -> int | float:
+    """How many images are meant: "50" is a number of them, "0.1" and ".1" a fraction.
+
+    Raises:
+        UserError: it is neither; "1.0" could be meant as either, one image or all.
+    """
+    if text.isdecimal():
+        return int(text)
+    try:
+        fraction = float(text)
+    except ValueError:
+        fraction = math.nan
+    if not 0 < fraction < 1:
+        raise UserError(f"val: expected a whole number of images, such as 50, or a fraction below 1, got {text!r}")
+    return fraction
+
+
 def split_file(annotation_file: Path, val_amount: float, seed: int, overwrite: bool = False) -> SplitFiles:
     """Writes both parts beside `annotation_file`; whole or not at all.
 
@@ -61,7 +79,7 @@ def split_file(annotation_file: Path, val_amount: float, seed: int, overwrite: b
     train_path, val_path = split_names(annotation_file)
     existing = [path for path in (train_path, val_path) if path.exists()]
     if existing and not overwrite:
-        raise UserError(f"{existing[0]}: exists already; move it away, or ask to overwrite it")
+        raise UserError(f"{existing[0]}: exists already; move it away, or overwrite it with --overwrite")
     _check_references(annotation_file, content)
     names = {category["id"]: category["name"] for category in content["categories"]}
     val_ids = choose_images(content, int(val_count), seed)

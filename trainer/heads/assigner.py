@@ -1,8 +1,11 @@
-"""mmdet's assignment of anchors to objects, without a wait for the GPU at each object."""
+"""mmdet's assignments of candidates to objects: without a wait for the GPU at each object, and for any outputs."""
+
+from typing import Any
 
 import torch
-from mmdet.models.task_modules.assigners import AssignResult, MaxIoUAssigner
+from mmdet.models.task_modules.assigners import AssignResult, HungarianAssigner, MaxIoUAssigner
 from mmdet.registry import TASK_UTILS
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 
@@ -43,3 +46,17 @@ class VectorisedMaxIoUAssigner(MaxIoUAssigner):  # type: ignore[misc]
         is_best = overlaps == best if self.gt_max_assign_all else places == place
         numbers = torch.arange(1, len(overlaps) + 1, device=overlaps.device)[:, None]
         return torch.where(is_best & (best >= self.min_pos_iou), numbers, 0).amax(dim=0)
+
+
+@TASK_UTILS.register_module()
+class FiniteHungarianAssigner(HungarianAssigner):  # type: ignore[misc]
+    """A HungarianAssigner with the same arguments and results, to which outputs that are not finite are zeros.
+
+    mmdet's ends a training with an error at the first of them; the loss, which is not finite then, is for the trainer
+    to judge.
+    """
+
+    def assign(self, pred_instances: InstanceData, gt_instances: InstanceData, **options: Any) -> AssignResult:
+        """Match queries and objects, arguments as in mmdet."""
+        finite = {name: value.detach().nan_to_num(0.0, 0.0, 0.0) for name, value in pred_instances.items()}
+        return super().assign(InstanceData(**finite), gt_instances, **options)

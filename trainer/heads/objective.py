@@ -9,6 +9,9 @@
 
 With GIoU = 2 u - 1:  aLRP has E = (1 - GIoU) / (2 (1 - tau)) = (1 - u) / (1 - tau); Rank & Sort's box loss is
 sum of sigmoid(s) (1 - GIoU) / sum of sigmoid(s), with sigmoid(s) and its weight (L_R + L_S) / L_box detached.
+
+To the Parameterized AP Loss, box terms w_1 mean_i |d_i| + w_2 mean_i (1 - GIoU_i) can be added, d the box errors, and
+AP Loss can take the place of its formula (error-driven): with that, w_1 = 1 and w_2 = 0, it is AP Loss + L1.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +41,9 @@ class RankingObjective(nn.Module):
         top_k: for these two: if given, only the k largest logits compete.
         quality: for these two: measure of localisation, see `paploss.trainer.heads.quality`. The others have GIoU.
         gradient_scale: factor on the gradient that reaches the box outputs; the values stay.
+        l1_weight: w_1, for `parameterized_ap`.
+        giou_weight: w_2, for `parameterized_ap`.
+        error_driven: for `parameterized_ap`: whether it ranks with AP Loss.
         positive_iou: tau, for `alrp`.
         weight: factor on every loss.
         gather_scores: rank the entries of all devices together, as one device with all their images would; else those
@@ -58,6 +64,9 @@ class RankingObjective(nn.Module):
         top_k: int | None = None,
         quality: Quality = "giou",
         gradient_scale: float = 1.0,
+        l1_weight: float = 0.0,
+        giou_weight: float = 0.0,
+        error_driven: bool = False,
         positive_iou: float = 0.5,
         weight: float = 1.0,
         gather_scores: bool = False,
@@ -79,6 +88,7 @@ class RankingObjective(nn.Module):
         self.top_k = top_k
         self.quality: Quality = quality if objective.needs else "giou"
         self.gradient_scale = gradient_scale
+        self.l1_weight, self.giou_weight, self.error_driven = l1_weight, giou_weight, error_driven
         self.positive_iou = positive_iou
         self.weight = weight
         self.gather_scores = gather_scores
@@ -137,8 +147,16 @@ class _Objective:
 
 
 def _parameterized_ap(objective: RankingObjective, ranked: Ranked) -> tuple[Tensor, ...]:
-    points = cast(Tensor, objective.control_points)
-    return (parameterized_ap_loss(ranked.logits, ranked.quality, ranked.targets, points, objective.top_k),)
+    if objective.error_driven:
+        loss = ap_loss(ranked.logits, ranked.targets)
+    else:
+        points = cast(Tensor, objective.control_points)
+        loss = parameterized_ap_loss(ranked.logits, ranked.quality, ranked.targets, points, objective.top_k)
+    if objective.l1_weight:
+        loss = loss + objective.l1_weight * _mean_distance(ranked)
+    if objective.giou_weight:
+        loss = loss + objective.giou_weight * (1 - ranked.giou).sum() / max(1, len(ranked.giou))
+    return (loss,)
 
 
 def _handmade_ap(objective: RankingObjective, ranked: Ranked) -> tuple[Tensor, ...]:
@@ -147,8 +165,12 @@ def _handmade_ap(objective: RankingObjective, ranked: Ranked) -> tuple[Tensor, .
 
 
 def _ap_l1(_: RankingObjective, ranked: Ranked) -> tuple[Tensor, ...]:
-    distance = ranked.errors.abs().sum() / max(1, len(ranked.errors))
-    return ap_loss(ranked.logits, ranked.targets), distance
+    return ap_loss(ranked.logits, ranked.targets), _mean_distance(ranked)
+
+
+def _mean_distance(ranked: Ranked) -> Tensor:
+    """L1 of the box outputs, a mean over positives of sums over coordinates."""
+    return ranked.errors.abs().sum() / max(1, len(ranked.errors))
 
 
 def _alrp(objective: RankingObjective, ranked: Ranked) -> tuple[Tensor, ...]:
@@ -190,15 +212,17 @@ OBJECTIVES: Final = _by_name(
 def _of_all_devices(ranked: Ranked) -> Ranked:
     """The batches of all devices as one, in the order of the ranks; the gradient flows back to this device's part.
 
-    Sent are 5 bytes for each entry and 24 for each positive, in float32. Collective: every device calls it, also one
+    Sent are 5 bytes for each entry and 28 for each positive, in float32. Collective: every device calls it, also one
     without a positive.
     """
-    rows = gather_with_gradient(torch.cat((ranked.errors, ranked.quality[:, None], ranked.iou[:, None]), dim=1))
+    columns = torch.stack((ranked.quality, ranked.giou, ranked.iou), dim=1)
+    rows = gather_with_gradient(torch.cat((ranked.errors, columns), dim=1))
     return Ranked(
         logits=gather_with_gradient(ranked.logits),
         targets=gather_with_gradient(ranked.targets),
         quality=rows[:, 4],
-        iou=rows[:, 5].detach(),
+        giou=rows[:, 5],
+        iou=rows[:, 6].detach(),
         errors=rows[:, :4],
         output_sum=ranked.output_sum,
     )

@@ -32,6 +32,8 @@ class Ranked:
     """1 positive, 0 negative, -1 ignored, `[N]` int8."""
     quality: Tensor
     """Localisation quality u of each positive, `[P]` in [0, 1]; the gradient flows to the box outputs."""
+    giou: Tensor
+    """GIoU of each positive, `[P]` in [-1, 1]; the gradient flows to the box outputs."""
     iou: Tensor
     """IoU of each positive, `[P]`, without a gradient."""
     errors: Tensor
@@ -74,10 +76,12 @@ def rank(
     own = boxes[positives] if boxes.ndim == 2 else boxes[positives, classes]
     own, own_targets = scale_gradient(own, gradient_scale), box_targets[positives]
     predicted, true = corners(own), corners(own_targets)
+    giou_quality = box_quality(predicted, true, "giou")
     return Ranked(
         logits=logits.flatten(),
         targets=targets,
-        quality=box_quality(predicted, true, quality),
+        quality=giou_quality if quality == "giou" else box_quality(predicted, true, quality),
+        giou=2 * giou_quality - 1,
         iou=box_quality(predicted.detach(), true, "iou"),
         errors=own - own_targets,
         output_sum=logits.sum() + boxes.sum(),

@@ -10,6 +10,7 @@ from paploss.jobs.spec import JobSpec
 from paploss.trainer.datasets.coco import CocoSplit
 from paploss.trainer.errors import UserError
 from paploss.trainer.profiles.atss import atss_r50, atss_tiny
+from paploss.trainer.profiles.deformable_detr import deformable_detr_r50, deformable_detr_tiny
 from paploss.trainer.profiles.faster_rcnn import faster_rcnn_r50, faster_rcnn_tiny
 from paploss.trainer.profiles.recipe import Config, Recipe
 from paploss.trainer.profiles.retinanet import retinanet_r50, retinanet_tiny
@@ -21,6 +22,8 @@ RECIPES: Final[dict[str, Callable[[JobSpec, CocoSplit], Recipe]]] = {
     "faster-rcnn-r50": faster_rcnn_r50,
     "atss-tiny": atss_tiny,
     "atss-r50": atss_r50,
+    "deformable-detr-tiny": deformable_detr_tiny,
+    "deformable-detr-r50": deformable_detr_r50,
 }
 """Profile name to a function of (job, training data). `synthetic` has no detector and is not here."""
 

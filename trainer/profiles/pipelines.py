@@ -1,5 +1,7 @@
 """Pieces of mmdet pipelines that the profiles share."""
 
+from collections.abc import Sequence
+
 from paploss.trainer.profiles.recipe import Config
 
 NORMALISATION: Config = {
@@ -35,6 +37,35 @@ def distort_crop_flip_and_pack(side_px: int) -> tuple[Config, ...]:
         {"type": "MinIoURandomCrop", "min_ious": (0.1, 0.3, 0.5, 0.7, 0.9), "min_crop_size": 0.3},
         {"type": "Resize", "scale": (side_px, side_px), "keep_ratio": False},
         *flip_and_pack(),
+    )
+
+
+def resize_crop_flip_and_pack(short_sides_px: Sequence[int], long_side_px: int) -> tuple[Config, ...]:
+    """The augmentation published with DETRs: a mirror image, and one of some sizes, half of the time of a crop.
+
+    Args:
+        short_sides_px: the sizes, ascending.
+        long_side_px: no image is longer.
+    """
+    resize = {
+        "type": "RandomChoiceResize",
+        "scales": [(side, long_side_px) for side in short_sides_px],
+        "keep_ratio": True,
+    }
+    smallest, largest = short_sides_px[0], short_sides_px[-1]
+    before_crop = [round(largest * part) for part in (0.5, 0.625, 0.75)]
+    crop = {
+        "type": "RandomCrop",
+        "crop_type": "absolute_range",
+        "crop_size": (round(0.8 * smallest), before_crop[-1]),
+        "allow_negative_crop": True,
+    }
+    # The long side is bounded far away before a crop: only the short one decides.
+    enlarge = {**resize, "scales": [(side, 7 * before_crop[-1]) for side in before_crop]}
+    return (
+        {"type": "RandomFlip", "prob": 0.5},
+        {"type": "RandomChoice", "transforms": [[resize], [enlarge, crop, resize]]},
+        {"type": "PackDetInputs"},
     )
 
 

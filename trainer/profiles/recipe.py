@@ -9,6 +9,10 @@ Config = dict[str, Any]
 """A piece of an mmdet configuration."""
 
 
+SLOW_RATE = 0.1
+"""Of the rate, as in DETRs for the backbone and for what says where attention looks."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """How long and how fast a detector learns."""
@@ -30,6 +34,8 @@ class Schedule:
     """Of `sgd`."""
     clip_norm: float | None = None
     """Largest norm of the whole gradient."""
+    slow_parts: tuple[str, ...] = ()
+    """Parameters with one of these in their name learn at SLOW_RATE times the rate."""
 
 
 @dataclass(frozen=True)

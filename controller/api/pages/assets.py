@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
+from fastapi import Path as UrlPath
 
 from paploss.controller.api.problems import ProblemError, documented
 from paploss.controller.api.security.access import AuthorizedRoute
@@ -35,7 +36,9 @@ def asset_url(name: str) -> str:
 
 
 @router.get("/static/{name}", responses=documented(404))
-def get_asset(name: str, accept_encoding: Annotated[str, Header()] = "") -> Response:
+def get_asset(
+    name: Annotated[str, UrlPath(max_length=100)], accept_encoding: Annotated[str, Header(max_length=1000)] = ""
+) -> Response:
     """One file."""
     if name not in _FILES:
         raise ProblemError(404, f"there is no file {name!r}")

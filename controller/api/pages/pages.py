@@ -55,6 +55,7 @@ _TRAINING_COLUMNS = (_COLUMNS[0], ("label", "loss", False), *_COLUMNS[2:])
 
 Sort = Annotated[TrialOrder, Query()]
 Offset = Annotated[int, Query(ge=0, lt=2**31)]
+ShortText = Annotated[str, Query(max_length=100)]
 SearchChoice = Annotated[str, Query(pattern=r"^[0-9a-z]{0,32}$")]
 
 
@@ -71,7 +72,7 @@ class Side:
         return RequestFacts.of(self.search.spec)
 
 
-def read_filter(state: str = "", kind: str = "", worker: Annotated[str, Query(max_length=100)] = "") -> TrialFilter:
+def read_filter(state: ShortText = "", kind: ShortText = "", worker: ShortText = "") -> TrialFilter:
     """Which trials a table is to show. A form sends an empty string where nothing is chosen.
 
     Raises:
@@ -176,6 +177,7 @@ def _read_search(session: Session, search: Experiment) -> dict[str, Any]:
     running = lists.list_trials(session, search.id, state="running", limit=ROWS).items
     return {
         "best": _best(session, search),
+        "screened_out": overview.count_screened_out(session, search.id),
         "start_mean": rounds[0].mean_reward if rounds else None,
         "running": [views.trial_summary(trial) for trial in running],
         "failures": [(failure, views.moment(failure.last_at)) for failure in read_failures(session, search.id)],

@@ -24,7 +24,7 @@ from paploss.controller.api.problems import ProblemError, describe_errors
 from paploss.controller.api.security.access import AuthorizedRoute, SignedIn
 from paploss.controller.api.security.callers import Caller
 from paploss.controller.api.services import Injected, Services
-from paploss.controller.data_roots import PathRefusedError, check_paths
+from paploss.controller.data_roots import PathRefusedError, check_files, find_datasets
 from paploss.controller.experiments.creation import create
 from paploss.controller.store.reading import lists
 from paploss.controller.web.forms import Field, default_values, flatten, list_fields, read_values
@@ -38,7 +38,7 @@ FIELDS = list_fields(SearchSpec.model_json_schema())
 _GROUPS = {
     "Search": ("name", "profile", "rounds", "trials_per_round", "seed"),
     "Data set": ("dataset", "weights"),
-    "Algorithm": ("algorithm", "mode", "knots", "quality", "prune"),
+    "Algorithm": ("algorithm", "mode", "family", "knots", "searched_rate", "quality", "screen", "prune"),
     "Proxy schedule": ("overrides",),
     "Confirmation of the best": ("confirm",),
     "Synthetic trainer": ("synthetic",),
@@ -68,8 +68,9 @@ def show_form(
     caller: SignedIn,
     clone: Annotated[str | None, Query(pattern=r"^[0-9a-z]{1,32}$")] = None,
     example: Annotated[str | None, Query(max_length=50)] = None,
+    dataset: Annotated[str | None, Query(max_length=1000)] = None,
 ) -> HTMLResponse:
-    """The form, empty or filled in from a search or an example."""
+    """The form, empty or filled in from a search, an example or a data set of the data roots."""
     document: Mapping[str, Any] = {}
     if clone is not None:
         with services.database.read() as session:
@@ -80,6 +81,12 @@ def show_form(
         if example not in EXAMPLES:
             raise ProblemError(404, f"example: expected one of {', '.join(EXAMPLES)}, got {example!r}")
         document = _with_root(EXAMPLES[example], services)
+    elif dataset is not None:
+        known = {each.root: each for each in find_datasets(services.settings.data_roots)}
+        if dataset not in known:
+            raise ProblemError(404, f"dataset: there is no data set {dataset!r} in the data roots")
+        chosen = known[dataset]
+        document = {"name": chosen.name, "dataset": chosen.model_dump(mode="json")}
     typed = default_values(FIELDS) | flatten(document)
     return _render(services, caller, typed, token=secrets.token_urlsafe(16), clone=clone)
 
@@ -90,7 +97,7 @@ def start(services: Injected, caller: SignedIn, typed: Annotated[dict[str, str],
     try:
         document = read_values(FIELDS, typed)
         spec = SearchSpec.model_validate(document)
-        check_paths(spec, services.settings.data_roots)
+        check_files(spec, services.settings.data_roots)
     except ValidationError as error:
         found = {
             item.pointer.strip("/").replace("/", "."): item.message
@@ -98,7 +105,7 @@ def start(services: Injected, caller: SignedIn, typed: Annotated[dict[str, str],
         }
         return _render(services, caller, typed, errors=found)
     except PathRefusedError as error:
-        return _render(services, caller, typed, errors={error.field: str(error).removeprefix(f"{error.field}: ")})
+        return _render(services, caller, typed, errors=error.faults)
     # With the form's token a double click starts one search; another request from the same form starts another.
     digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:16]
     key = f"form-{typed.get('token') or secrets.token_urlsafe(16)}-{digest}"[:200]
@@ -133,6 +140,7 @@ def _render(
             examples=list(EXAMPLES),
             profiles=PROFILES.values(),
             data_roots=services.settings.data_roots,
+            datasets=find_datasets(services.settings.data_roots),
         ),
         422 if errors else 200,
     )

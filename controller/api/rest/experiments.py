@@ -26,7 +26,7 @@ from paploss.controller.api.parameters import ExperimentId, IdCursor, Limit, Num
 from paploss.controller.api.security.access import AuthorizedRoute, SignedIn, identify
 from paploss.controller.api.services import Injected
 from paploss.controller.api.table import stream_csv
-from paploss.controller.data_roots import check_paths
+from paploss.controller.data_roots import check_files
 from paploss.controller.experiments import creation
 from paploss.controller.store import experiments as store
 from paploss.controller.store.database import Database
@@ -52,7 +52,7 @@ def create(
     idempotency_key: IdempotencyHeader = None,
 ) -> ExperimentDetail:
     """Start an experiment: a search, a comparison or trainings, as its `kind` says."""
-    check_paths(spec, services.settings.data_roots)
+    check_files(spec, services.settings.data_roots)
     with services.database.write() as session:
         idempotency = identify_request(idempotency_key, spec)
         experiment = creation.create(session, spec, caller.name, idempotency)
@@ -86,9 +86,8 @@ def get(experiment_id: ExperimentId, services: Injected) -> ExperimentDetail:
 
 @router.delete("/{experiment_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problems.documented(404, 409))
 def delete(experiment_id: ExperimentId, services: Injected) -> None:
-    """Delete an experiment that has ended, with its trials, results and log."""
-    with services.database.write() as session:
-        store.delete_experiment(session, experiment_id)
+    """Delete an experiment that has ended, with its trials, results and log; of a large one this takes minutes."""
+    store.delete_experiment(services.database, experiment_id)
 
 
 @router.post("/{experiment_id}/pause", responses=problems.documented(404, 409))

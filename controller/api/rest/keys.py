@@ -1,6 +1,8 @@
 """API keys over HTTP, for administrators: with SQLite the running controller is the only one to open the database."""
 
-from fastapi import APIRouter, status
+from typing import Annotated
+
+from fastapi import APIRouter, Path, status
 
 from paploss.client.models import KeyRequest, KeySummary, NewKey, Page
 from paploss.controller.api import problems
@@ -31,7 +33,7 @@ def list_all(services: Injected) -> Page[KeySummary]:
 
 
 @router.delete("/{name}", status_code=status.HTTP_204_NO_CONTENT, responses=problems.documented(404))
-def revoke(name: str, services: Injected) -> None:
+def revoke(name: Annotated[str, Path(max_length=100)], services: Injected) -> None:
     """Revoke a key, and every browser session that was opened with it."""
     with services.database.write() as session:
         revoke_key(session, name)

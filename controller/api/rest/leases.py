@@ -9,15 +9,13 @@ dependencies, and validate each answer again. These routes are most of a control
 import asyncio
 from collections.abc import Callable, Coroutine
 from inspect import iscoroutinefunction, signature
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
-from starlette.requests import ClientDisconnect
 
 from paploss.controller.api import problems
-from paploss.controller.api.problems import ProblemError
 from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected, get_services
 from paploss.controller.loop import leases
@@ -40,30 +38,40 @@ from paploss.jobs.lease import (
 from paploss.jobs.spec import Message
 
 
+def _named_protocol(request: Request) -> int:
+    return read_protocol(request.headers)
+
+
+NamedProtocol = Annotated[int, Depends(_named_protocol)]
+
+
 class MessageRoute(AuthorizedRoute):
-    """A route whose body is a message: its endpoint's `request`, handled in a thread if the endpoint is a function."""
+    """A route whose body is a message: its endpoint's `request`, handled in a thread if the endpoint is a function.
+
+    An endpoint may have `protocol` too, the version that the worker speaks.
+    """
 
     def make_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Reads the message, hands it to the endpoint, and returns its answer."""
         endpoint = self.endpoint
-        message: type[Message] = signature(endpoint).parameters["request"].annotation
+        parameters = signature(endpoint).parameters
+        message: type[Message] = parameters["request"].annotation
 
         async def handle(request: Request) -> Response:
-            try:
-                body = await request.body()
-            except ClientDisconnect as error:  # a worker that was killed, for instance
-                raise ProblemError(400, "the request's body ended too early") from error
+            body = await request.body()
             try:
                 told = message.model_validate_json(body, extra="ignore")  # of a newer worker, perhaps
             except ValidationError as error:
                 found = [each | {"loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
                 raise RequestValidationError(found, body=body) from error
+            protocol = read_protocol(request.headers)
+            named = {"protocol": protocol} if "protocol" in parameters else {}
             services = await get_services(request)
             if iscoroutinefunction(endpoint):
-                answer = await endpoint(told, services)
+                answer = await endpoint(told, services, **named)
             else:
-                answer = await asyncio.to_thread(endpoint, told, services)
-            content = encode(answer, read_protocol(request.headers))
+                answer = await asyncio.to_thread(endpoint, told, services, **named)
+            content = encode(answer, protocol)
             return Response(content, media_type="application/json", headers={PROTOCOL_HEADER: str(PROTOCOL)})
 
         return handle
@@ -78,9 +86,11 @@ router = APIRouter(
 
 
 @router.post("/claim", response_model=Lease)
-def claim(request: ClaimRequest, services: Injected) -> Lease:
-    """Claim a trial. 404 and 410: drop its queue entry; 409: another attempt holds it, or its search is paused."""
-    return leases.claim(services.database, services.settings, request)
+def claim(request: ClaimRequest, services: Injected, protocol: NamedProtocol) -> Lease:
+    """Claim a trial. 404 and 410: drop its queue entry; 409: another attempt holds it, its search is paused, or the
+    worker is too old for its loss.
+    """
+    return leases.claim(services.database, services.settings, request, protocol)
 
 
 @router.post("/renew", response_model=RenewReply)

@@ -13,6 +13,9 @@ from paploss.jobs.spec import JobKind
 
 TrialOrder = Literal["number", "round", "state", "ap", "iteration", "seconds", "worker", "label"]
 
+MEASURED_KINDS: tuple[JobKind, ...] = ("confirm", "compare", "final")
+"""Job kinds whose APs are told by label."""
+
 _COLUMNS = {
     "number": Trial.number,
     "round": Trial.round,
@@ -63,7 +66,7 @@ def read_label_rewards(session: Session, experiment_id: str) -> Sequence[LabelRe
     """Confirmations or trainings of a search by label, the highest mean first; labels without a reward last."""
     rows = session.execute(
         select(Trial.label, Trial.reward)
-        .where(Trial.experiment_id == experiment_id, Trial.kind.not_in(("proxy", "rate_check")))
+        .where(Trial.experiment_id == experiment_id, Trial.kind.in_(MEASURED_KINDS))
         .order_by(Trial.number)
     )
     rewards: dict[str, list[float]] = {}
@@ -154,7 +157,7 @@ def best_label_means(session: Session, experiment_ids: Sequence[str]) -> dict[st
         select(Trial.experiment_id, func.avg(Trial.reward).label("mean"))
         .where(
             Trial.experiment_id.in_(experiment_ids),
-            Trial.kind.not_in(("proxy", "rate_check")),
+            Trial.kind.in_(MEASURED_KINDS),
             Trial.reward.is_not(None),
         )
         .group_by(Trial.experiment_id, Trial.label)
@@ -162,6 +165,12 @@ def best_label_means(session: Session, experiment_ids: Sequence[str]) -> dict[st
     )
     rows = session.execute(select(means.c.experiment_id, func.max(means.c.mean)).group_by(means.c.experiment_id))
     return {experiment_id: best for experiment_id, best in rows if best is not None}
+
+
+def count_screened_out(session: Session, experiment_id: str) -> int:
+    """Losses that a search has left out as hopeless, over all its versions."""
+    statement = select(func.sum(Round.screened_out)).where(Round.experiment_id == experiment_id)
+    return session.scalar(statement) or 0
 
 
 def mean_rewards(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[float]]:
@@ -264,11 +273,18 @@ class Backlog:
 
 def read_backlogs(session: Session) -> Sequence[Backlog]:
     """Experiments with trials that wait for a worker, in the order in which they are served."""
+    # By ids and numbers alone, which an index has: there may be hundreds of thousands.
+    queued = (
+        select(Trial.experiment_id, func.count().label("trials"), func.min(Trial.number).label("first"))
+        .where(Trial.state == "queued")
+        .group_by(Trial.experiment_id)
+        .subquery()
+    )
     rows = session.execute(
-        select(Experiment, func.count(), func.min(Trial.created_at))
-        .join(Trial, Trial.experiment_id == Experiment.id)
-        .where(Trial.state == "queued", Experiment.state.in_(("running", "paused")))
-        .group_by(Experiment.id)
+        select(Experiment, queued.c.trials, Trial.created_at)
+        .join(queued, queued.c.experiment_id == Experiment.id)
+        .join(Trial, (Trial.experiment_id == Experiment.id) & (Trial.number == queued.c.first))
+        .where(Experiment.state.in_(("running", "paused")))
         .order_by(Experiment.priority.desc(), Experiment.id)
     )
     return [Backlog(*row) for row in rows]

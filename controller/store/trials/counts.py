@@ -77,6 +77,25 @@ def find_running_workers(session: Session, gpus: int) -> set[str]:
     return {name for name in session.scalars(running) if name}
 
 
+def find_shared_mistake(session: Session, experiment_id: str) -> str | None:
+    """The user's error that several trials failed with, word for word, while none has a reward; else None.
+
+    Losses that were given may each be at fault by themselves: only what two of them share is the request's.
+    """
+    of_experiment = Trial.experiment_id == experiment_id
+    if session.scalar(select(Trial.id).where(of_experiment, Trial.state.in_(REWARDED_STATES)).limit(1)) is not None:
+        return None
+    labels = func.count(func.distinct(Trial.label))
+    given = select(labels).where(of_experiment).scalar_subquery()
+    return session.scalar(
+        select(Trial.error)
+        .where(of_experiment, Trial.state == "failed", Trial.error_kind == "user")
+        .group_by(Trial.error)
+        .having(func.count() > 1, (labels > 1) | (given == 1))
+        .limit(1)
+    )
+
+
 def find_last_error(session: Session, experiment_id: str) -> str | None:
     """The error of the newest failed trial."""
     return session.scalar(

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from paploss.controller.store.database import table_of
 from paploss.controller.store.documents import LOSS, PLAN, TrialPlan
 from paploss.controller.store.tables import Experiment, Trial
+from paploss.jobs.documents import JsonObject
 from paploss.jobs.ids import make_trial_id
 from paploss.jobs.losses import LossSpec
 from paploss.jobs.spec import JobKind
@@ -34,6 +35,12 @@ class NewTrial:
 
 def add_trials(session: Session, experiment: Experiment, trials: Sequence[NewTrial]) -> None:
     """Queue trials with the experiment's next numbers; the caller holds its row lock, or has just created it."""
+    written: dict[int, JsonObject] = {}  # trials share objects, and writing one costs more than storing a row
+    for trial in trials:
+        if id(trial.loss) not in written:
+            written[id(trial.loss)] = LOSS.write(trial.loss)
+        if id(trial.plan) not in written:
+            written[id(trial.plan)] = PLAN.write(trial.plan)
     rows = [
         {
             "id": make_trial_id(experiment.id, number),
@@ -42,10 +49,10 @@ def add_trials(session: Session, experiment: Experiment, trials: Sequence[NewTri
             "kind": trial.kind,
             "label": trial.label,
             "theta": trial.theta,
-            "loss": LOSS.write(trial.loss),
+            "loss": written[id(trial.loss)],
             "seed": trial.seed,
             "learning_rate_factor": trial.learning_rate_factor,
-            "plan": PLAN.write(trial.plan),
+            "plan": written[id(trial.plan)],
             "derived_from": trial.derived_from,
             "round": trial.round,
             "index": trial.index,
@@ -55,6 +62,12 @@ def add_trials(session: Session, experiment: Experiment, trials: Sequence[NewTri
     if rows:
         session.execute(_ADD, rows)
         experiment.next_number += len(rows)
+
+
+def list_first(session: Session, experiment_id: str, kind: JobKind, count: int) -> Sequence[Trial]:
+    """An experiment's first trials of one kind, by number."""
+    its = (Trial.experiment_id == experiment_id, Trial.kind == kind)
+    return session.scalars(select(Trial).where(*its).order_by(Trial.number).limit(count)).all()
 
 
 def trials_by_label(session: Session, experiment_id: str, kind: JobKind) -> Mapping[str, list[Trial]]:

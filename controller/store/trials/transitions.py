@@ -59,6 +59,11 @@ def find_expired(session: Session) -> Sequence[str]:
     ).all()
 
 
+def restart_leases(session: Session, lease_seconds: float) -> None:
+    """Give every running trial its full time from now, because the clock was set."""
+    session.execute(update(table_of(Trial)).where(Trial.state == "running").values(lease_until=now() + lease_seconds))
+
+
 def cancel_trial(session: Session, trial_id: str) -> Trial:
     """End a trial without a reward; a worker that trains it learns of it at its next renewal. Idempotent.
 

@@ -1,14 +1,17 @@
 """The contract of every search algorithm: what `paploss.controller.search.algorithm.Algorithm` demands."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 
-from paploss.client.algorithms import AlgorithmSettings, PaperSettings, PpoSettings, RandomSettings
+from paploss.client.algorithms import AlgorithmSettings, GuidedSettings, PaperSettings, PpoSettings, RandomSettings
 from paploss.controller.experiments.algorithms import create
-from paploss.controller.search.algorithm import Algorithm, Sample
+from paploss.controller.search.algorithm import NOTHING_KNOWN, Algorithm, History, Sample
+from paploss.controller.search.guided import Guided
 from paploss.controller.search.paper import Paper
 from paploss.controller.search.ppo import Ppo
 from paploss.controller.search.random_search import RandomSearch
@@ -28,6 +31,7 @@ def algorithm(request: pytest.FixtureRequest) -> Algorithm[Any]:
 
 def test_the_defaults_of_the_settings_are_those_of_the_algorithms() -> None:
     assert create(PpoSettings(), 40) == Ppo(40, first_sigma=0.2, last_sigma=0.1, clip=0.4, learning_rate=0.01) == Ppo()
+    assert create(GuidedSettings(), 40) == Guided(40, first_sigma=0.2, last_sigma=0.1) == Guided()
     assert create(PaperSettings(), 40) == Paper()
     assert create(RandomSettings(), 40) == RandomSearch(sigma=0.2) == RandomSearch()
     assert Ppo().max_staleness == SearchSchedule(mode="stream", rounds=1, trials_per_round=2).max_staleness == 16
@@ -37,30 +41,53 @@ def distance_reward(theta: np.ndarray) -> float:
     return float(0.3 - 0.3 * ((theta - 0.7) ** 2).mean())
 
 
-def play_round(algorithm: Algorithm[Any], state: Any, seed: int = 1, count: int = 8) -> list[Sample[Any]]:
-    thetas = [algorithm.propose(state, seed, index) for index in range(count)]
-    return [Sample(theta, distance_reward(theta), state) for theta in thetas]
+def play_round(
+    algorithm: Algorithm[Any], state: Any, seed: int = 1, count: int = 8, history: History = NOTHING_KNOWN
+) -> list[Sample[Any]]:
+    """Trials of one version, each proposed when the ones before it are under way."""
+    samples: list[Sample[Any]] = []
+    for index in range(count):
+        pending = tuple(sample.theta for sample in samples)
+        known = replace(history, pending=pending, proposed=history.proposed + index)
+        theta = algorithm.propose(state, seed, index, known)
+        samples.append(Sample(theta, distance_reward(theta), state, seed=index % 4))
+    return samples
 
 
-def search(algorithm: Algorithm[Any], seed: int = 1) -> tuple[Any, list[float]]:
-    state = algorithm.initial_state(SPACE)
+def after(history: History, samples: Sequence[Sample[Any]]) -> History:
+    """What is known once an update has consumed these."""
+    finished = [replace(sample, proposed_by=None, consumed_by=sample.proposed_by.version) for sample in samples]
+    return History((*history.finished, *finished), (), history.proposed + len(samples))
+
+
+def search(algorithm: Algorithm[Any], seed: int = 1) -> tuple[Any, list[float], History]:
+    state, history = algorithm.initial_state(SPACE), NOTHING_KNOWN
     means = []
     for _ in range(ROUNDS):
-        samples = play_round(algorithm, state, seed)
+        samples = play_round(algorithm, state, seed, history=history)
         means.append(float(np.mean([sample.reward for sample in samples])))
-        state = algorithm.update(state, samples)
-    return state, means
+        state, history = algorithm.update(state, samples), after(history, samples)
+    return state, means, history
 
 
 def through_json(algorithm: Algorithm[Any], state: Any) -> Any:
     return algorithm.load(json.loads(json.dumps(algorithm.dump(state))))
 
 
+def copied(history: History) -> History:
+    """The same history as another process reads it."""
+    finished = tuple(replace(sample, theta=np.array(sample.theta.tolist())) for sample in history.finished)
+    return replace(history, finished=finished, pending=tuple(np.array(theta) for theta in history.pending))
+
+
 def expect_close(algorithm: Algorithm[Any], state: Any, expected: Any, **tolerance: float) -> None:
     found, wanted = (algorithm.dump(each) for each in (state, expected))
     assert found.keys() == wanted.keys()
     for name, value in wanted.items():
-        np.testing.assert_allclose(found[name], value, **tolerance, err_msg=name)
+        if isinstance(value, dict):
+            assert found[name] == value
+        else:
+            np.testing.assert_allclose(found[name], value, **tolerance, err_msg=name)
 
 
 def test_the_start_is_version_0_and_guesses_around_the_identity(algorithm):
@@ -70,25 +97,26 @@ def test_the_start_is_version_0_and_guesses_around_the_identity(algorithm):
 
 
 def test_equal_seeds_give_equal_searches(algorithm):
-    first, first_means = search(algorithm)
-    second, second_means = search(algorithm)
+    first, first_means, _ = search(algorithm)
+    second, second_means, _ = search(algorithm)
     assert algorithm.dump(first) == algorithm.dump(second)
     assert first_means == second_means
     assert search(algorithm, seed=2)[1] != first_means
 
 
 def test_every_theta_lies_in_the_box_also_after_many_rounds(algorithm):
-    state, _ = search(algorithm)
+    state, _, history = search(algorithm)
     for index in range(50):
-        SPACE.check(algorithm.propose(state, 5, index))
-    SPACE.check(algorithm.best_guess(state))
+        SPACE.check(algorithm.propose(state, 5, index, history))
+    SPACE.check(algorithm.best_guess(state, history))
 
 
 def test_proposals_may_be_asked_for_in_any_order_and_again(algorithm):
-    state, _ = search(algorithm)
-    thetas = [algorithm.propose(state, 5, index) for index in range(4)]
+    state, _, history = search(algorithm)
+    thetas = [algorithm.propose(state, 5, index, history) for index in range(4)]
     for index in (3, 1, 0, 2, 3):
-        np.testing.assert_array_equal(algorithm.propose(through_json(algorithm, state), 5, index), thetas[index])
+        again = algorithm.propose(through_json(algorithm, state), 5, index, copied(history))
+        np.testing.assert_array_equal(again, thetas[index])
     assert len({theta.tobytes() for theta in thetas}) == 4
 
 
@@ -121,9 +149,9 @@ def test_the_order_of_rewards_does_not_matter(algorithm):
 @pytest.mark.parametrize("settings", LEARNING, ids=lambda settings: settings().name)
 def test_a_learning_algorithm_improves_on_a_simple_objective(settings):
     algorithm = create(settings(), ROUNDS)
-    state, means = search(algorithm)
+    state, means, history = search(algorithm)
     assert np.mean(means[-3:]) > np.mean(means[:3])
-    assert distance_reward(algorithm.best_guess(state)) > distance_reward(SPACE.start()) + 0.005
+    assert distance_reward(algorithm.best_guess(state, history)) > distance_reward(SPACE.start()) + 0.005
 
 
 @pytest.mark.parametrize("reward", [0.0, 0.1])
@@ -136,8 +164,8 @@ def test_equal_rewards_leave_the_best_guess_of_the_same_spread_where_it_is(algor
 
 
 def test_updates_go_on_after_the_planned_rounds(algorithm):
-    state, _ = search(algorithm)
-    state = algorithm.update(state, play_round(algorithm, state))
+    state, _, history = search(algorithm)
+    state = algorithm.update(state, play_round(algorithm, state, history=history))
     assert state.version == ROUNDS + 1
 
 
@@ -145,7 +173,10 @@ def test_samples_on_the_edge_of_the_box_are_learnt_from(algorithm):
     state = algorithm.initial_state(SPACE)
     corners = [np.zeros(SPACE.dimension), np.ones(SPACE.dimension)]
     samples = [Sample(corner, reward, state) for corner, reward in zip(corners, [0.1, 0.3], strict=True)]
-    SPACE.check(algorithm.best_guess(algorithm.update(state, samples)))
+    history = replace(after(NOTHING_KNOWN, samples * 10), pending=tuple(corners))
+    updated = algorithm.update(state, samples)
+    SPACE.check(algorithm.propose(updated, 0, 0, history))
+    SPACE.check(algorithm.best_guess(updated, history))
 
 
 def test_samples_that_no_state_proposed_are_taken(algorithm):
@@ -157,7 +188,7 @@ def test_samples_that_no_state_proposed_are_taken(algorithm):
 
 
 def test_what_is_drawn_is_a_centre_in_the_box_and_a_spread_above_0(algorithm):
-    state, _ = search(algorithm)
+    state, _, _ = search(algorithm)
     drawn = algorithm.distribution(state)
     if drawn is not None:
         SPACE.check(drawn.centre)
@@ -197,11 +228,41 @@ def test_samples_of_earlier_versions_are_learnt_from_in_stream_mode(settings):
     algorithm = create(settings(), ROUNDS)
     first = algorithm.initial_state(SPACE)
     second = algorithm.update(first, play_round(algorithm, first))
-    late = play_round(algorithm, first, seed=2)
-    assert (algorithm.best_guess(algorithm.update(second, late)) != algorithm.best_guess(second)).any()
+    early, late = play_round(algorithm, first), play_round(algorithm, first, seed=2)
+    late = [replace(sample, reward=sample.reward + 0.01 * place) for place, sample in enumerate(late)]
+    known = after(NOTHING_KNOWN, early)
+    before = algorithm.best_guess(second, known)
+    assert (algorithm.best_guess(algorithm.update(second, late), after(known, late)) != before).any()
 
 
 def test_settings_reach_the_algorithm():
     wide, narrow = (create(PpoSettings(first_sigma=sigma), 4) for sigma in (0.4, 0.05))
     spreads = [drawn.spread for each in (wide, narrow) if (drawn := each.distribution(each.initial_state(SPACE)))]
     assert spreads == [0.4, 0.05]
+
+
+SPACES = {
+    space.dimension: space
+    for space in (
+        Space(("bbox_head",)),
+        Space(("bbox_head",), searched_rate=True),
+        Space(("bbox_head",), extended=True),
+        Space(("bbox_head",), extended=True, searched_rate=True),
+        Space(("rpn_head", "bbox_head")),
+        Space(("rpn_head", "bbox_head"), extended=True),
+    )
+}
+
+
+@pytest.mark.parametrize("dimension", [41, 42, 44, 45, 82, 88])
+def test_every_space_that_is_searched_is_searched_alike(algorithm, dimension):
+    space, target = SPACES[dimension], np.linspace(0.1, 0.9, dimension)
+    state = algorithm.initial_state(space)
+    for _ in range(3):
+        thetas = [space.check(algorithm.propose(state, 1, index)) for index in range(8)]
+        samples = [Sample(theta, -float(((theta - target) ** 2).mean()), state) for theta in thetas]
+        state = through_json(algorithm, algorithm.update(state, samples))
+    guess = space.decode(algorithm.best_guess(state))
+    assert set(guess) == set(space.heads)
+    assert len({theta.tobytes() for theta in thetas}) == 8
+    assert all((np.ptp([theta[d] for theta in thetas]) > 0) for d in range(dimension))

@@ -1,9 +1,14 @@
 """The learning-rate check of a comparison: short trainings first, then every loss with the rate that suits it."""
 
+import pytest
 from scenarios import add_training
 from simulation import Platform, metrics
 
+from paploss.controller.experiments import given_losses
+from paploss.controller.search.scheduling import Pace
+from paploss.controller.store.documents import SPEC
 from paploss.controller.store.tables import Experiment
+from paploss.controller.store.trials.counts import Counts
 from paploss.jobs.spec import JobResult, JobSpec
 
 FAILED = JobResult(outcome="failed", error_kind="user", error="no such file")
@@ -110,3 +115,28 @@ def test_without_factors_the_trainings_begin_at_once(platform: Platform) -> None
     search = add_comparison(platform, learning_rates=[])
     assert platform.search(search.id).stage == "trainings"
     assert {trial.kind for trial in platform.trials(search)} == {"compare"}
+
+
+def test_many_trainings_are_proposed_in_parts_as_they_are_wanted(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(given_losses, "PART", 4)
+    search = add_comparison(platform, seeds=range(30), learning_rates=[0.5, 1, 2])
+    platform.driver.tick()
+    train_all(platform, search)
+    platform.driver.tick()
+    assert len(platform.trials(search, kind="compare")) < 30
+    while platform.search(search.id).state == "running":
+        train_all(platform, search)
+        platform.driver.tick()
+    trainings = platform.trials(search, kind="compare")
+    found = [(trial.seed, trial.label, trial.learning_rate_factor) for trial in trainings]
+    assert found == [(seed, label, rate) for seed in range(30) for label, rate in BEST_RATES.items()]
+
+
+def test_more_is_proposed_where_many_workers_wait(platform: Platform) -> None:
+    search = add_comparison(platform, seeds=range(1000), learning_rates=[])
+    spec = SPEC.read(search.spec)
+    kind = given_losses.GivenLosses("compare")
+    assert not kind.is_due(search, spec, Counts(open=500, failed=0, ready=0, unrewarded=0), Pace(workers=200, ended=0))
+    assert kind.is_due(search, spec, Counts(open=500, failed=0, ready=0, unrewarded=0), Pace(workers=300, ended=0))

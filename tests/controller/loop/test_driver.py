@@ -1,25 +1,49 @@
+import uuid
+
+import numpy as np
 import pytest
 from scenarios import add_search, add_training, outcome, pass_term, search_spec
 from simulation import Platform, reward_of
 from sqlalchemy import event, update
 from sqlalchemy.orm import Session
 
+from paploss.controller.experiments import rounds
 from paploss.controller.experiments.confirmation import OUTCOME
-from paploss.controller.experiments.losses import decode_loss
+from paploss.controller.experiments.kinds import KINDS
+from paploss.controller.experiments.losses import decode_loss, search_space
 from paploss.controller.experiments.seeds import confirm_seed, proxy_seed
+from paploss.controller.search.guided import _learn
+from paploss.controller.search.scheduling import Pace
+from paploss.controller.search.screen import passes
 from paploss.controller.store import experiments
 from paploss.controller.store.errors import ConflictError
 from paploss.controller.store.tables import Experiment, Trial
+from paploss.controller.store.trials.counts import Counts, count_trials
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import JobResult
 
 FAILED = JobResult(outcome="failed", error_kind="user", error="no such file")
 
+
+def work_with_distinct_failures(platform: Platform) -> None:
+    """Every waiting trial fails for a reason of its own; the same one several times would be the request's mistake."""
+    while platform.work(1, FAILED.model_copy(update={"error": f"no such file {uuid.uuid4()}"})):
+        pass
+
+
 # A search from start to end
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "mode"), [("ppo", "round"), ("ppo", "stream"), ("released", "round"), ("random", "stream")]
+    ("algorithm", "mode"),
+    [
+        ("ppo", "round"),
+        ("ppo", "stream"),
+        ("released", "round"),
+        ("random", "stream"),
+        ("guided", "stream"),
+        ("guided", "round"),
+    ],
 )
 def test_a_search_runs_from_start_to_best_loss(platform: Platform, algorithm: str, mode: str) -> None:
     search = add_search(
@@ -45,6 +69,58 @@ def test_a_search_runs_from_start_to_best_loss(platform: Platform, algorithm: st
     assert report.published.mean is not None
     assert all(set(one.rewards) == {confirm_seed(0, 0), confirm_seed(0, 1)} for one in report.candidates)
     assert report.loss == decode_loss(search_spec(), report.theta)
+
+
+@pytest.mark.parametrize("mode", ["stream", "round"])
+def test_a_search_by_history_goes_on_alike_wherever_its_controller_was_killed(platform: Platform, mode: str) -> None:
+    """Each tick by a new process, some after a commit that the process did not live to follow up."""
+    thetas = []
+    for killed in (False, True):
+        search = add_search(platform.database, mode=mode, algorithm="guided", rounds=10, trials_per_round=2, seed=3)
+        for _ in range(60):
+            platform.driver.tick()
+            if killed:
+                _learn.cache_clear()
+                pass_term(platform.database)
+                platform.driver = platform.new_driver()
+            if platform.search(search.id).state == "succeeded":
+                break
+            platform.work(1)
+        trials = platform.trials(search, kind="proxy")
+        thetas.append([(trial.round, trial.index, trial.seed, trial.theta) for trial in trials])
+    assert len(thetas[0]) == 20
+    assert thetas[0] == thetas[1]
+
+
+def test_proposals_that_do_not_fit_any_more_are_not_stored(platform: Platform) -> None:
+    search = add_search(platform.database, mode="stream", algorithm="guided", rounds=12, trials_per_round=2)
+    spec, pace = search_spec(mode="stream", algorithm="guided", rounds=12, trials_per_round=2), Pace(workers=1, ended=0)
+    plan = KINDS["search"].plan(spec, "proxy")
+    with platform.database.read() as session:
+        compute = rounds.look_ahead(session, search, spec, count_trials(session, search.id), pace)
+    assert compute is not None
+    ahead = compute()
+    for proposed in (2, 2):  # the second time the same trials are asked for again
+        with platform.database.write() as session:
+            locked = experiments.lock_experiment(session, search.id)
+            counts = Counts(open=0, failed=0, ready=0, unrewarded=0)
+            rounds.advance(session, locked, spec, counts, pace=pace, plan=plan, ahead=ahead)
+        assert len(platform.trials(search)) == proposed
+
+
+def test_losses_are_screened_before_they_are_trained_and_counted(platform: Platform) -> None:
+    screened, plain = (
+        add_search(platform.database, rounds=2, trials_per_round=20, screen=screen) for screen in (True, False)
+    )
+    space = search_space(search_spec())
+    passing = []
+    for search in (screened, plain):
+        platform.driver.tick()
+        thetas = np.array([trial.theta for trial in platform.trials(search)])
+        passing.append(int(passes(space, thetas).sum()))
+    assert passing[0] > passing[1]
+    assert platform.rounds(screened)[0].screened_out > 0
+    assert platform.rounds(plain)[0].screened_out == 0
 
 
 def test_the_policy_learns(platform: Platform) -> None:
@@ -209,7 +285,7 @@ def test_a_search_whose_trials_all_fail_ends_with_the_reason(platform: Platform,
         platform.driver.tick()
         if platform.search(search.id).state == "failed":
             break
-        platform.work(result=FAILED)
+        work_with_distinct_failures(platform)
     found = platform.search(search.id)
     assert found.state == "failed"
     assert "no such file" in found.reason
@@ -221,7 +297,7 @@ def test_replacements_are_bounded(platform: Platform) -> None:
     search = add_search(platform.database, budgets={"max_failed_trials": 1000})
     for _ in range(20):
         platform.driver.tick()
-        platform.work(result=FAILED)
+        work_with_distinct_failures(platform)
     found = platform.search(search.id)
     assert found.state == "failed"
     assert "without a reward" in found.reason
@@ -401,3 +477,42 @@ def test_the_leader_clears_what_was_kept_long_enough(platform: Platform) -> None
         session.execute(update(Experiment).values(finished_at=1.0))
     platform.driver.tick()
     assert platform.events(training) == ["details_cleared"]
+
+
+# A user's mistake
+
+
+def test_the_same_mistake_of_two_trials_ends_the_search_with_its_sentence(platform: Platform) -> None:
+    search = add_search(platform.database, trials_per_round=6, budgets={"max_failed_trials": 100})
+    platform.driver.tick()
+    platform.work(1, FAILED)
+    platform.driver.tick()
+    assert platform.search(search.id).state == "running"
+    platform.work(1, FAILED)
+    platform.driver.tick()
+    found = platform.search(search.id)
+    assert (found.state, found.reason) == ("failed", "no such file")
+    assert not platform.trials(search, state="queued")
+
+
+def test_a_mistake_that_other_trials_do_not_share_does_not_end_the_search(platform: Platform) -> None:
+    search = add_search(platform.database, trials_per_round=6)
+    platform.driver.tick()
+    platform.work(1)
+    platform.work(3, FAILED)
+    platform.driver.tick()
+    assert platform.search(search.id).state == "running"
+
+
+def test_a_mistake_of_one_loss_does_not_end_the_training_of_another(platform: Platform) -> None:
+    training = add_training(platform.database, seeds=[0, 1, 2])
+    with platform.database.write() as session:
+        of_one = update(Trial).where(Trial.experiment_id == training.id, Trial.label == "start", Trial.seed < 2)
+        session.execute(of_one.values(state="failed", error_kind="user", error="no such file"))
+    platform.driver.tick()
+    assert platform.search(training.id).state == "running"
+    with platform.database.write() as session:
+        of_other = update(Trial).where(Trial.experiment_id == training.id, Trial.label != "start", Trial.seed < 1)
+        session.execute(of_other.values(state="failed", error_kind="user", error="no such file"))
+    platform.driver.tick()
+    assert (platform.search(training.id).state, platform.search(training.id).reason) == ("failed", "no such file")

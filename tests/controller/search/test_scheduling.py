@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from paploss.controller.search.scheduling import (
+    MOST_AT_ONCE,
     Action,
     Fail,
     Finish,
@@ -25,6 +26,7 @@ START = SearchProgress(updates=0, open=0, ready=0, unrewarded=0, workers=2)
     [
         (START, Propose(4)),
         (replace(START, open=4), Wait()),
+        (replace(START, open=1, ready=1, unrewarded=1), Propose(1)),  # the rest of a round that was begun in parts
         (replace(START, open=1, ready=3), Wait()),
         (replace(START, ready=4), Update(4)),
         (replace(START, ready=2, unrewarded=2), Update(2)),
@@ -65,6 +67,17 @@ def test_stream_mode_keeps_the_workers_supplied(progress: SearchProgress, action
 def test_stream_mode_bounds_staleness_by_the_trials_open_at_once():
     schedule = SearchSchedule(mode="stream", rounds=100, trials_per_round=4, max_staleness=3)
     assert decide(schedule, replace(START, workers=64)) == Propose(12)
+
+
+@pytest.mark.parametrize("mode", ["round", "stream"])
+def test_many_trials_are_proposed_in_parts(mode):
+    schedule = SearchSchedule(mode=mode, rounds=3, trials_per_round=250)
+    counts = []
+    progress = START
+    while isinstance(action := decide(schedule, progress), Propose):
+        counts.append(action.count)
+        progress = replace(progress, open=progress.open + action.count)
+    assert counts == [MOST_AT_ONCE, MOST_AT_ONCE, 50]
 
 
 @pytest.mark.parametrize("schedule", [ROUND, STREAM])

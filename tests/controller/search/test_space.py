@@ -11,6 +11,8 @@ from paploss.jobs.profiles import PROFILES
 
 RETINANET = Space(("bbox_head",))
 FASTER = Space(("rpn_head", "bbox_head"))
+EXTENDED = Space(("bbox_head",), extended=True)
+LARGEST = Space(("rpn_head", "bbox_head"), extended=True, searched_rate=True)
 
 # Values in [0, 1] among which 0, 1 and their neighbours are common.
 fractions = st.one_of(
@@ -93,6 +95,86 @@ def test_published_presets_lie_in_the_space(name):
 
 def test_every_profile_has_heads_that_make_a_space():
     assert {Space(profile.heads).dimension for profile in PROFILES.values() if profile.heads} <= {41, 82}
+
+
+def test_dimensions_that_are_added_come_last():
+    sizes = {
+        (extended, rate): [Space(space.heads, 4, extended, rate).dimension for space in (RETINANET, FASTER)]
+        for extended in (False, True)
+        for rate in (False, True)
+    }
+    assert sizes == {(False, False): [41, 82], (False, True): [42, 83], (True, False): [44, 88], (True, True): [45, 89]}
+    assert LARGEST.names[:82] == FASTER.names
+    assert LARGEST.names[82:] == (
+        *(f"{head}.{name}" for name in ("l1_weight", "giou_weight", "error_driven") for head in FASTER.heads),
+        "learning_rate_factor",
+    )
+
+
+@pytest.mark.parametrize("space", [EXTENDED, LARGEST], ids=["one head", "two heads and the rate"])
+def test_a_wider_space_starts_from_the_same_loss_at_the_same_rate(space):
+    plain = Space(space.heads)
+    for head, parameters in space.decode(space.start()).items():
+        np.testing.assert_array_equal(parameters.control_points, plain.decode(plain.start())[head].control_points)
+        assert (parameters.l1_weight, parameters.giou_weight, parameters.error_driven) == (0, 0, False)
+    assert space.decode_rate(space.start()) == 1
+    np.testing.assert_allclose(space.encode(space.decode(space.start())), space.start(), atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("position", "weight"), [(0, 0), (0.125, 0), (0.25 - 2**-54, 0), (0.25, 0.1), (0.625, 1), (1, 10)]
+)
+def test_weights_are_nothing_below_a_quarter_and_logarithmic_above(position, weight):
+    theta = EXTENDED.start()
+    theta[41] = position
+    assert EXTENDED.decode(theta)["bbox_head"].l1_weight == pytest.approx(weight, abs=0)
+    assert EXTENDED.decode(theta)["bbox_head"].giou_weight == 0
+
+
+@pytest.mark.parametrize(("position", "factor"), [(0, 0.25), (0.5, 1), (0.75, 2), (1, 4)])
+def test_the_rates_factor_is_logarithmic(position, factor):
+    theta = LARGEST.start()
+    theta[-1] = position
+    assert LARGEST.decode_rate(theta) == pytest.approx(factor)
+    assert FASTER.decode_rate(FASTER.start()) == 1
+
+
+@given(arrays(np.float64, 89, elements=fractions))
+def test_encoding_inverts_decoding_in_the_widest_space(theta):
+    decoded, rate = LARGEST.decode(theta), LARGEST.decode_rate(theta)
+    encoded = LARGEST.encode(decoded, rate)
+    assert LARGEST.decode_rate(encoded) == pytest.approx(rate)
+    for head, found in LARGEST.decode(encoded).items():
+        expected = decoded[head]
+        np.testing.assert_allclose(found.control_points, expected.control_points, atol=1e-12)
+        for name in ("gradient_scale", "l1_weight", "giou_weight"):
+            assert getattr(found, name) == pytest.approx(getattr(expected, name), abs=0)
+        assert found.error_driven == expected.error_driven
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1, 1.0, 10.0])
+def test_a_weight_comes_back_exactly(weight):
+    head = HeadParameters(_identity().control_points, 1.0, l1_weight=weight, error_driven=True)
+    found = EXTENDED.decode(EXTENDED.encode({"bbox_head": head}))["bbox_head"]
+    assert (found.gradient_scale, found.l1_weight, found.giou_weight, found.error_driven) == (1, weight, 0, True)
+
+
+@pytest.mark.parametrize("weight", [0.05, -1, 11, np.nan])
+def test_a_weight_out_of_reach_is_refused(weight):
+    with pytest.raises(ValueError, match=r"bbox_head.giou_weight: expected 0 or a value in \[0.1, 10\], got"):
+        EXTENDED.encode({"bbox_head": HeadParameters(_identity().control_points, 1.0, giou_weight=weight)})
+
+
+@pytest.mark.parametrize("added", [{"l1_weight": 1.0}, {"giou_weight": 1.0}, {"error_driven": True}])
+def test_what_only_the_extended_family_has_is_refused_elsewhere(added):
+    with pytest.raises(ValueError, match=r"bbox_head: expected no box terms and nothing error-driven outside"):
+        RETINANET.encode({"bbox_head": HeadParameters(_identity().control_points, 1.0, **added)})
+
+
+@pytest.mark.parametrize(("space", "rate"), [(LARGEST, 5.0), (FASTER, 2.0)], ids=["too high", "not searched"])
+def test_a_rate_out_of_reach_is_refused(space, rate):
+    with pytest.raises(ValueError, match=r"learning_rate_factor: expected .* got"):
+        space.encode(space.decode(space.start()), rate)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.0000001, np.nan, np.inf])

@@ -223,7 +223,7 @@ def test_a_broken_file_stores_nothing(database: Database) -> None:
     lines = lines_of(dumped(database, experiment_id))
     with database.write() as session:
         experiments.cancel_experiment(session, experiment_id)
-        experiments.delete_experiment(session, experiment_id)
+    experiments.delete_experiment(database, experiment_id)
     for words, breaks in BROKEN.items():
         with pytest.raises(DumpError, match=words):
             loaded(database, breaks(lines))

@@ -123,15 +123,29 @@ def test_cancelling_a_search_ends_its_open_trials_and_their_attempts(database: D
 def test_only_a_final_search_can_be_deleted_and_nothing_of_it_stays(database: Database) -> None:
     made = add_training(database)
     claim(database, f"{made.id}-000000")
-    with pytest.raises(ConflictError, match="cancel it first"), database.write() as session:
-        experiments.delete_experiment(session, made.id)
+    with pytest.raises(ConflictError, match="cancel it first"):
+        experiments.delete_experiment(database, made.id)
     with database.write() as session:
         experiments.cancel_experiment(session, made.id)
-        experiments.delete_experiment(session, made.id)
+    experiments.delete_experiment(database, made.id)
     with database.read() as session:
         for table in Base.metadata.sorted_tables:
             rows = session.scalar(select(func.count()).select_from(table))
             assert rows == (1 if table.name in ("leader", "workers", "deleted_searches") else 0), table.name
+
+
+def test_a_large_search_is_deleted_in_parts_and_one_that_was_interrupted_goes_on(database: Database) -> None:
+    made = add_training(database, seeds=range(150), learning_rates=[])
+    with database.write() as session:
+        experiments.cancel_experiment(session, made.id)
+    with database.write() as session:
+        assert experiments.delete_part(session, made.id)
+    with database.read() as session:
+        (left,) = lists.count_trials(session, [made.id])[made.id].values()
+    assert 0 < left < 300
+    experiments.delete_experiment(database, made.id)
+    with pytest.raises(NotFoundError):
+        experiments.delete_experiment(database, made.id)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +154,7 @@ def test_only_a_final_search_can_be_deleted_and_nothing_of_it_stays(database: Da
         experiments.pause_experiment,
         experiments.resume_experiment,
         experiments.cancel_experiment,
-        experiments.delete_experiment,
+        experiments.delete_part,
     ],
 )
 def test_an_unknown_search_is_not_found(database: Database, change: object) -> None:

@@ -100,8 +100,7 @@ def test_files_of_a_deleted_search_may_be_removed_and_those_of_an_unknown_one_ar
     dumped = io.BytesIO()
     end(database, experiment_id, 0)
     dumps.dump(database, experiment_id, dumped)
-    with database.write() as session:
-        experiments.delete_experiment(session, experiment_id)
+    experiments.delete_experiment(database, experiment_id)
     asked = [trial_id, "0unknown-000000"]
     with database.write() as session:
         assert retention.find_removable_files(session, asked, days=1) == []

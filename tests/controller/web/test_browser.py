@@ -27,7 +27,7 @@ def test_a_search_started_from_the_form_moves_without_reloading(
     page.get_by_label("Rounds", exact=True).fill("two")
     page.get_by_role("button", name="Start the search").click()
     expect(page.get_by_role("alert").first).to_contain_text("rounds")
-    expect(page.locator("#rounds-error")).to_contain_text("valid integer")
+    expect(page.locator("#rounds-error")).to_contain_text("expected a whole number")
     expect(page.get_by_label("Name", exact=True).first).to_have_value("Typed by hand")
     page.get_by_label("Rounds", exact=True).fill("1")
     page.get_by_label("Trials per round").fill("2")
@@ -139,3 +139,9 @@ def test_a_lost_connection_shows_and_recovers(site: Site, visitor: Visitor) -> N
 def test_the_reference_is_drawn(site: Site, visitor: Visitor) -> None:
     page = visitor.open(f"{site.running.url}/docs")
     sync_api.expect(page.get_by_text("/api/v1/experiments", exact=True).first).to_be_visible()
+
+
+def test_a_phone_shows_the_choice_of_searches_to_compare(site: Site, visitor: Visitor) -> None:
+    page = visitor.sign_in(site.running, "viewer", viewport={"width": 390, "height": 844})
+    page.goto(f"{site.running.url}/compare")
+    sync_api.expect(page.get_by_role("button", name="Compare")).to_be_visible()

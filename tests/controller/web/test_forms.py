@@ -70,11 +70,11 @@ def test_what_may_be_left_out_as_a_whole_is_not_filled_in() -> None:
 @pytest.mark.parametrize(
     ("path", "text", "complaint"),
     [
-        ("rounds", "many", "valid integer"),
-        ("rounds", "0", "greater than or equal to 1"),
-        ("overrides.learning_rate", "-1", "greater than 0"),
-        ("knots", "5", "2, 4 or 6"),
-        ("dataset.train.images", "images", "Field required"),
+        ("rounds", "many", "expected a whole number"),
+        ("rounds", "0", "expected 1 or more"),
+        ("overrides.learning_rate", "-1", "expected more than 0"),
+        ("knots", "5", "2, 4, 6"),
+        ("dataset.train.images", "images", "is missing"),
         ("seed", "99999999999999999999999", "less than"),
     ],
 )

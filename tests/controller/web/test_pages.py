@@ -171,3 +171,14 @@ def test_a_result_that_came_too_late_is_shown_and_does_not_count(
     shown = client.get_trial(trial.id)
     assert (shown.reward, [result.reward for result in shown.late_results]) == (0.25, [0.9])
     assert "delivered an AP of 90.0" in page(viewer, f"/trials/{trial.id}")
+
+
+def test_a_trial_that_has_ended_promises_nothing(viewer: httpx.Client, client: Client) -> None:
+    search = client.create(SMALL)
+    while not (found := list(client.trials(search.id))):
+        pass
+    assert "It comes with the end of the attempt" in page(viewer, f"/trials/{found[0].id}")
+    client.cancel(search.id)
+    ended = page(viewer, f"/trials/{found[0].id}")
+    assert " yet" not in ended
+    assert "No log of this trial is kept." in ended

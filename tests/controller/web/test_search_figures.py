@@ -64,12 +64,22 @@ def test_the_dimensions_that_matter_come_first() -> None:
 def test_dimensions_are_named_for_people() -> None:
     assert (name_dimensions(ONE)[0], name_dimensions(ONE)[-1]) == ("H2 knot 1 x", "gradient scale λ")
     assert name_dimensions(TWO)[0] == "rpn H2 knot 1 x"
+    assert name_dimensions(Space(("bbox_head",), extended=True, searched_rate=True).names)[-4:] == [
+        "weight of L1",
+        "weight of GIoU",
+        "error-driven",
+        "learning rate",
+    ]
+    assert name_dimensions(Space(("rpn_head", "bbox_head"), searched_rate=True).names)[-2:] == [
+        "bbox gradient scale λ",
+        "learning rate",
+    ]
 
 
 def test_gpu_use_tells_shares_and_leaves_out_what_never_was() -> None:
     drawn = gpu_use([0, 60, 120], BANDS, "GPUs")["data"]
     assert [trace["name"] for trace in drawn] == ["busy 75 %", "idle 25 %"]
-    assert drawn[0]["x"] == ["1970-01-01 00:00:30", "1970-01-01 00:01:30"]
+    assert drawn[0]["x"] == ["1970-01-01 00:00:30.000000", "1970-01-01 00:01:30.000000"]
 
 
 def test_many_trials_are_thinned_but_all_count() -> None:
@@ -95,3 +105,21 @@ def test_ap_by_threshold_size_and_class_leaves_out_what_was_not_measured() -> No
     assert drawn["size"]["y"][1] == ["medium", "large"]
     assert drawn["class"]["y"][1] == ["dog", "cat"]
     assert drawn["all"]["x"] == [20, 40, 10]
+
+
+def test_bars_of_less_than_a_second_do_not_share_a_place() -> None:
+    edges = [0.0, 0.25, 0.5, 0.75, 1.0]
+    drawn = gpu_use(edges, {"busy": Band("busy", [1.0] * 4, 1.0), "idle": Band("idle", [0.0] * 4, 0.0)}, "workers")
+    assert len(set(drawn["data"][0]["x"])) == 4
+
+
+def test_no_tick_lies_between_two_rounds_or_versions() -> None:
+    for figure in (two_searches(CURVE, CURVE), policy(ONE, [0, 1], MU, [0.2, 0.1]), rewards([], 12)):
+        assert figure["layout"]["xaxis"]["dtick"] == 1
+
+
+def test_one_round_is_drawn_as_marks() -> None:
+    one = RewardCurve("one", [1], [0.1], [0.2])
+    drawn = [*two_searches(one, one)["data"], policy(ONE, [0], MU[:1], [0.2])["data"][1]]
+    drawn += [trace for trace in rewards([TrialPoint("t", 0, 0, 0.3)], 1)["data"] if trace["name"] == "best so far"]
+    assert all("markers" in trace["mode"] for trace in drawn)

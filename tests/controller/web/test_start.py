@@ -49,14 +49,14 @@ def test_a_valid_form_starts_what_was_asked_for_once(http: httpx.Client, client:
 @pytest.mark.parametrize(
     ("changes", "field", "complaint"),
     [
-        ({"rounds": "many"}, "rounds", "valid integer"),
-        ({"profile": ""}, "profile", "Field required"),
+        ({"rounds": "many"}, "rounds", "expected a whole number, got &#39;many&#39;"),
+        ({"profile": ""}, "profile", "is missing"),
         ({"profile": "yolo"}, "profile", "expected one of"),
         ({"dataset.root": "/etc"}, "dataset.root", "beneath one of the data roots"),
         ({"algorithm.name": "paper", "mode": "stream"}, "mode", "expected round"),
         ({"algorithm.name": "ppo", "algorithm.clip": "2"}, "algorithm.clip", "less than 1"),
-        ({"algorithm.name": "random", "algorithm.clip": "0.2"}, "algorithm.clip", "not permitted"),
-        ({"overrides.epochs": "0"}, "overrides.epochs", "greater than or equal to 1"),
+        ({"algorithm.name": "random", "algorithm.clip": "0.2"}, "algorithm.clip", "unknown key"),
+        ({"overrides.epochs": "0"}, "overrides.epochs", "expected 1 or more"),
     ],
 )
 def test_what_is_wrong_is_told_at_its_field_and_kept(
@@ -115,3 +115,20 @@ def test_viewers_start_nothing_and_other_sites_neither(controller: RunningContro
         foreign = http.post("/experiments/new", data=FILLED, headers={"Origin": "http://elsewhere.example"})
         assert foreign.status_code == 403
         assert http.post("/experiments/new", data=FILLED, headers={"Origin": controller.url}).status_code == 303
+
+
+def test_a_data_set_of_the_roots_fills_in_its_paths(sqlite_url: str, redis_url: str, tmp_path: Path) -> None:
+    cells = tmp_path / "roots" / "cells"
+    (cells / "images").mkdir(parents=True)
+    for part in ("train", "val"):
+        (cells / f"{part}.json").write_text("{}")
+    (tmp_path / "roots" / "link").symlink_to(cells)
+    with (
+        RunningController(sqlite_url, redis_url, tmp_path, data_roots=(tmp_path / "roots",)) as running,
+        running.http("user") as http,
+    ):
+        form = http.get("/experiments/new").text
+        assert form.count("/experiments/new?dataset=") == 1
+        typed = read_form(http.get("/experiments/new", params={"dataset": str(cells)}).text)
+        assert (typed["dataset.root"], typed["dataset.val.annotations"]) == (str(cells), "val.json")
+        assert http.get("/experiments/new", params={"dataset": "/etc"}).status_code == 404

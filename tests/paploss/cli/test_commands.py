@@ -12,8 +12,10 @@ from controllers import RunningController
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from paploss.cli.failures import BAD_INPUT, FAILED, REFUSED, UNREACHABLE
+from paploss.cli.connection import watch_over
+from paploss.cli.failures import BAD_INPUT, FAILED, REFUSED, UNREACHABLE, CommandError
 from paploss.cli.main import app
+from paploss.cli.wording import describe_end
 from paploss.client.specs import SearchSpec
 from paploss.client.sync_client import Client
 
@@ -161,3 +163,21 @@ def complete(line: str, **environment: str) -> str:
     )
     assert done.stderr == ""
     return done.stdout
+
+
+def test_an_unknown_id_is_named_whatever_its_kind(controller: RunningController):
+    result = invoke("show", "nope", "--url", controller.url, PAPLOSS_KEY=controller.keys["viewer"])
+    assert result.exit_code == REFUSED
+    assert "there is no experiment nope" in result.stderr
+
+
+def test_the_end_of_an_experiment_is_told_without_a_dangling_colon(controller: RunningController, client: Client):
+    search = client.create(SearchSpec(profile="synthetic", rounds=1, trials_per_round=2))
+    client.cancel(search.id)
+    assert describe_end(client.get_experiment(search.id)) == f"search {search.id} was cancelled"
+
+
+def test_who_waits_for_a_platform_of_this_machine_learns_of_its_end(tmp_path):
+    with pytest.raises(CommandError, match="has ended; what it ran goes on with the next `paploss up`"):
+        watch_over(tmp_path, None)()
+    assert watch_over(tmp_path, "http://elsewhere")() == []

@@ -74,7 +74,7 @@ def test_a_loss_may_come_from_a_file_beside_the_specification(spec_file: Path) -
         ("profile: retinanet-tiny\nlosses: [ce_l1]", "losses[CE + L1].loss.name: expected one of"),
         ("profile: retinanet-tiny\nlosses: [{file: none.json}]", "none.json: No such file"),
         ("profile: retinanet-tiny\nlosses: [{file: loss.json}, alrp, alrp]", "distinct labels"),
-        ("profile: retinanet-tiny\nkind: final", "kind: Input should be 'comparison'"),
+        ("profile: retinanet-tiny\nkind: final", "kind: expected one of 'comparison'"),
         ("profile: retinanet-tiny\nseed: 1", "seed: unknown key"),
     ],
 )

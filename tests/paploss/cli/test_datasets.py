@@ -133,3 +133,12 @@ def test_a_split_names_the_classes_that_are_not_in_both_parts(root):
         told.output.splitlines()[-1]
         == "warning: class '[/x] cell' (id 1) is in one image: it is in the training part alone"
     )
+
+
+def test_a_file_of_any_split_that_is_missing_starts_nothing(root):
+    (root / "train.json").rename(root / "trian.json")
+    told = run("search", root / "cells.yaml", "--state", root / "state")
+    assert told.exit_code == BAD_INPUT
+    assert "dataset.train.annotations" in told.output
+    assert "no such file; did you mean 'trian.json'?" in " ".join(told.output.split())
+    assert not (root / "state").exists()

@@ -50,6 +50,22 @@ def test_an_export_says_what_it_wrote_and_what_not(controller: RunningController
     assert knots == [[part for point in row[1:-1] for part in point] for row in head.control_points]
 
 
+def test_an_export_has_the_learning_rate_that_was_found(
+    controller: RunningController, client: Client, worker: PlayedWorker, tmp_path: Path
+) -> None:
+    wide = SPEC.model_copy(update={"family": "extended", "searched_rate": True, "seed": 3})
+    experiment_id = client.create(wide).id
+    run_search(client, worker, experiment_id)
+    best = client.best(experiment_id)
+    assert export(controller, experiment_id, "--out", tmp_path / "loss.json").exit_code == 0
+    exported = json.loads((tmp_path / "loss.json").read_text())
+    assert exported["learning_rate_factor"] == best.learning_rate_factor != 1
+    assert parse_loss(exported["loss"], strict=True) == best.loss
+    module = tmp_path / "loss_loss.py"
+    told = f"Trained with {best.learning_rate_factor:.4g} times the search's learning rate."
+    assert told in (ast.get_docstring(ast.parse(module.read_text())) or "")
+
+
 def test_one_format_goes_to_the_named_file(controller: RunningController, found: str, tmp_path: Path) -> None:
     result = export(controller, found, "--format", "torch", "--out", tmp_path / "mine.py")
     assert result.stdout == f"PyTorch module: {tmp_path / 'mine.py'}\n"

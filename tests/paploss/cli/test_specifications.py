@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from paploss.cli.failures import BAD_INPUT, CommandError
-from paploss.cli.specifications import find_data_roots, read_search, read_training
+from paploss.cli.specifications import find_data_roots, read_comparison, read_search, read_training
 from paploss.jobs.presets import PRESETS, identity
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -44,11 +44,11 @@ def test_a_specification_is_read_with_its_defaults(write):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("profile: synthetic\nround: 3\n", "round: unknown key"),
-        ("profile: synthetic\nconfirm: {seed: 1}\n", "confirm.seed: unknown key"),
-        ("profile: synthetic\nrounds: many\n", "rounds: Input should be a valid integer"),
+        ("profile: synthetic\nround: 3\n", "round: unknown key; did you mean 'rounds'?"),
+        ("profile: synthetic\nconfirm: {seed: 1}\n", "confirm.seed: unknown key; did you mean 'seeds'?"),
+        ("profile: synthetic\nrounds: many\n", "rounds: expected a whole number, got 'many'"),
         ("profile: yolo\n", "profile: expected one of"),
-        ("rounds: 3\n", "profile: Field required"),
+        ("rounds: 3\n", "profile: is missing"),
         ("- a list\n", "expected keys with values, got list"),
         ("rounds: [3\n", "not valid YAML"),
         ("", "expected keys with values, got NoneType"),
@@ -62,9 +62,24 @@ def test_faults_name_the_file_and_the_key(write, text, expected):
 
 
 def test_every_fault_is_told_at_once(write):
-    message = refusal(read_search, write("profile: synthetic\nround: 3\nseed: -1\n"))
-    assert "round: unknown key" in message
-    assert "seed: " in message
+    text = """
+profile: retinanet-tyny
+round: 3
+seed: -1
+mode: steam
+algorithm: {name: ppo, clop: 1}
+dataset: {train: {images: ..}}
+"""
+    lines = refusal(read_search, write(text)).splitlines()
+    for said in (
+        "did you mean 'retinanet-tiny'?",
+        "round: unknown key; did you mean 'rounds'?",
+        "seed: expected 0 or more, got -1",
+        "mode: expected one of 'round', 'stream', got 'steam'; did you mean 'stream'?",
+        "algorithm.ppo.clop: unknown key; did you mean 'clip'?",
+        "dataset.train.images: expected a path inside the root, got '..'",
+    ):
+        assert any(said in line for line in lines), said
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -118,6 +133,14 @@ def test_an_exported_loss_brings_its_profile_and_data_but_not_its_proxys_epochs(
     assert (final.overrides.epochs, final.overrides.image_size_px) == (None, 96)
     assert read_training(file, None, **OPTIONS | {"epochs": 9}).overrides.epochs == 9
     assert read_training(file, None, **OPTIONS | {"schedule": "proxy"}).overrides.epochs == 2
+
+
+def test_an_exported_loss_brings_the_learning_rate_that_it_was_found_with(write):
+    exported = {"loss": PRESETS["retinanet"].model_dump(), "learning_rate_factor": 2.5, "profile": "retinanet-tiny"}
+    file = write(json.dumps(exported), "found.json")
+    assert read_training(str(file), None, **OPTIONS).learning_rate_factor == 2.5
+    compared = read_comparison(write("profile: retinanet-tiny\nlosses: [{file: found.json}, published]\n"))
+    assert [choice.learning_rate_factor for choice in compared.losses] == [2.5, None]
 
 
 def test_a_loss_written_by_hand_is_read_with_the_profile_of_another_file(write):

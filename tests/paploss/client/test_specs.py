@@ -31,7 +31,7 @@ def test_a_profile_is_all_that_a_search_needs() -> None:
     ("changes", "named"),
     [
         ({"roundz": 3}, "roundz"),
-        ({"profile": "yolo"}, "profile: expected one of"),
+        ({"profile": "yolo"}, "expected one of retinanet-tiny"),
         ({"algorithm": "genetic"}, "algorithm"),
         ({"mode": "batch"}, "mode"),
         ({"algorithm": {"name": "ppo", "clip": 2}}, "clip"),
@@ -45,7 +45,7 @@ def test_a_profile_is_all_that_a_search_needs() -> None:
         ({"overrides": {"learning_rate": float("nan")}}, "overrides.learning_rate"),
         ({"budgets": {"max_failed_attempts": 0}}, "budgets.max_failed_attempts"),
         ({"dataset": {"name": "coco"}}, "root: expected a folder"),
-        ({"dataset": {**COCO, "val": {"annotations": "../secret.json", "images": "i"}}}, "val: expected a path inside"),
+        ({"dataset": {**COCO, "val": {"annotations": "../secret.json", "images": "i"}}}, "expected a path inside"),
         ({"synthetic": {"iterations": 3}}, "synthetic: expected only for the profile synthetic"),
     ],
 )

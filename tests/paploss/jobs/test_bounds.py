@@ -1,10 +1,10 @@
 """Whatever others send is bounded: every number, text, list and map of every request and message."""
 
 import inspect
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from bounds import unbounded
 from pydantic import TypeAdapter, ValidationError
 
 from paploss.client.models import KeyRequest
@@ -13,37 +13,12 @@ from paploss.jobs import lease, spec
 from paploss.jobs.presets import identity
 from paploss.jobs.spec import Message, ProgressEvent, SyntheticOptions
 
-LIMITS = {
-    "integer": ({"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"}),
-    "number": ({"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"}),
-    "string": ({"maxLength", "format"},),
-    "array": ({"maxItems"},),
-}
 MESSAGES = [
     model
     for module in (spec, lease)
     for _, model in inspect.getmembers(module, inspect.isclass)
     if issubclass(model, Message) and model.__module__ == module.__name__
 ]
-
-
-def unbounded(schema: Any, place: str = "") -> Iterator[str]:
-    """Places in a JSON schema that set no limit."""
-    if isinstance(schema, list):
-        for number, part in enumerate(schema):
-            yield from unbounded(part, f"{place}/{number}")
-    if not isinstance(schema, dict):
-        return
-    kind = schema.get("type")
-    for ways in LIMITS.get(kind, ()) if isinstance(kind, str) else ():
-        if not (ways | {"const", "enum"}) & schema.keys():
-            yield place
-    if kind == "object" and "properties" not in schema and schema.get("additionalProperties", True) is not False:
-        yield from () if "maxProperties" in schema else (place,)
-        yield from () if "propertyNames" in schema else (f"{place}: keys",)
-    for key, part in schema.items():
-        if key not in {"default", "examples", "enum", "const", "discriminator"}:
-            yield from unbounded(part, f"{place}/{key}")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from paploss.jobs.losses import (
     check_fit,
     parse_loss,
 )
-from paploss.jobs.presets import PRESETS
+from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.profiles import PROFILES
 from paploss.jobs.published_results import PUBLISHED_RESULTS
 from paploss.jobs.spec import JobSpec
@@ -175,7 +175,7 @@ def test_the_form_that_compares_all_pairs_needs_a_limit_where_there_are_millions
 def test_every_pair_of_loss_and_detector_fits_or_is_refused(profile: str) -> None:
     for name, loss in ONE_OF_EACH.items():
         if name == "parameterized_ap":
-            check_fit(PRESETS[PROFILES[profile].preset or ""], profile)
+            check_fit(identity(PROFILES[profile].heads), profile)
         elif PROFILES[profile].detector in loss.rates:
             check_fit(loss, profile)
         else:
@@ -195,3 +195,30 @@ def test_the_profile_without_a_detector_takes_any_loss() -> None:
 )
 def test_a_label_tells_losses_apart(loss: Loss, label: str) -> None:
     assert loss.label == label
+
+
+def test_a_head_without_extensions_is_written_as_before_there_were_any() -> None:
+    head = PRESETS["retinanet"].heads["bbox_head"]
+    assert set(head.model_dump(mode="json")) == {"control_points", "gradient_scale", "quality"}
+    assert head.extensions == {}
+
+
+def test_extensions_survive_json() -> None:
+    extensions = {"l1_weight": 0.5, "giou_weight": 2.0, "error_driven": True}
+    head = HeadLoss(control_points=(LINE,) * 5, **extensions)
+    assert head.extensions == extensions
+    assert HeadLoss.model_validate_json(head.model_dump_json()) == head
+
+
+@pytest.mark.parametrize("field", ["l1_weight", "giou_weight"])
+@pytest.mark.parametrize("value", [-0.1, 101, float("inf"), float("nan")])
+def test_a_weight_that_is_negative_or_without_bound_is_refused(field: str, value: float) -> None:
+    document = {"heads": {"bbox_head": {"control_points": (LINE,) * 5, field: value}}}
+    with pytest.raises(ValueError, match=rf"loss\.heads\.bbox_head\.{field}: "):
+        parse_loss(document, strict=True)
+
+
+def test_error_driven_heads_have_no_top_k() -> None:
+    heads = {"bbox_head": {"control_points": (LINE,) * 5, "error_driven": True}}
+    with pytest.raises(ValueError, match=r"top_k: expected none with error_driven, .* got 100"):
+        parse_loss({"heads": heads, "top_k": 100}, strict=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from paploss.trainer.datasets.split import choose_images, split_file, split_names
+from paploss.trainer.datasets.split import choose_images, read_amount, split_file, split_names
 from paploss.trainer.errors import UserError
 
 
@@ -106,3 +106,13 @@ def test_names_keep_the_suffix():
     ]
     assert split_names(Path("train.json"))[1].name == "search_val.json"
     assert split_names(Path("boxes.json"))[1].name == "search_val_boxes.json"
+
+
+def test_an_amount_is_a_whole_number_or_a_fraction_below_1():
+    assert [read_amount(text) for text in ("50", "1", "0.1", ".25")] == [50, 1, 0.1, 0.25]
+
+
+@pytest.mark.parametrize("text", ["1.0", "12.5", "0.0", "-3", "all", "nan", ""])
+def test_an_amount_that_could_be_meant_otherwise_is_refused(text):
+    with pytest.raises(UserError, match="val: expected a whole number of images, such as 50, or a fraction below 1"):
+        read_amount(text)

@@ -12,7 +12,7 @@ from torch import Tensor
 from paploss.jobs.losses import ParameterizedAP
 from paploss.jobs.presets import PRESETS
 from paploss.trainer.detectors import build_detector
-from paploss.trainer.profiles import atss, faster_rcnn, retinanet
+from paploss.trainer.profiles import atss, deformable_detr, faster_rcnn, retinanet
 from paploss.trainer.profiles.recipe import Config
 
 CLASSES, SIDE_PX, IMAGES = 3, 64, 2
@@ -39,6 +39,8 @@ class RankingHead(ABC):
     """In the loss's parameters."""
     prefix: str = "loss_"
     """Of the names of its losses."""
+    heeds_crowds: bool = True
+    """Whether candidates inside a crowd are left out."""
 
     @cached_property
     def built(self) -> Any:
@@ -176,9 +178,38 @@ class RCNNHead(RankingHead):
         return logits[:25][inside]
 
 
+@dataclass
+class DeformableDETRHead(RankingHead):
+    """One decoder layer."""
+
+    heeds_crowds: bool = False  # mmdet's DETRs do not
+    queries: int = 30
+
+    def model(self) -> Config:
+        return deformable_detr.deformable_detr(deformable_detr.TINY, CLASSES, self.published, frozen_backbone=False)
+
+    def outputs(self, layers: int = 1) -> list[Tensor]:
+        generator = torch.Generator().manual_seed(0)
+        shape = layers, IMAGES, self.queries
+        logits = torch.randn(*shape, CLASSES, generator=generator)
+        boxes = torch.rand(*shape, 4, generator=generator) * 0.5 + 0.2
+        return [logits.requires_grad_(), boxes.requires_grad_()]
+
+    def losses(self, head: Any, outputs: list[Tensor], truth: Any = TRUTH, crowds: Any = None) -> dict[str, Tensor]:
+        assert crowds is None
+        found = [
+            InstanceData(bboxes=one.bboxes.to(outputs[1].dtype), labels=one.labels) for one in objects(*truth)
+        ]  # the costs of a match have one dtype
+        return head.loss_by_feat(*outputs, None, None, found, METAS)
+
+    def in_first_corner(self, logits: Tensor) -> Tensor:
+        return logits[:, 0]
+
+
 HEADS: dict[str, RankingHead] = {
     "retina": RetinaHead(PRESETS["retinanet"]),
     "atss": ATSSHead(PRESETS["retinanet"]),
     "rpn": RPNHead(PRESETS["faster-rcnn"], name="rpn_head", prefix="loss_rpn_"),
     "rcnn": RCNNHead(PRESETS["faster-rcnn"]),
+    "deformable-detr": DeformableDETRHead(PRESETS["retinanet"]),  # none is published for it
 }

@@ -68,7 +68,10 @@ def test_on_one_device_gathering_changes_nothing():
     assert values[0] == values[1]
 
 
-@pytest.mark.parametrize(("profile", "heads"), [("retinanet-tiny", 1), ("faster-rcnn-tiny", 2), ("atss-tiny", 1)])
+@pytest.mark.parametrize(
+    ("profile", "heads"),
+    [("retinanet-tiny", 1), ("faster-rcnn-tiny", 2), ("atss-tiny", 1), ("deformable-detr-tiny", 1)],
+)
 def test_a_job_sets_it_in_every_ranking_head(make_job, tmp_path, profile, heads):
     spec = make_job(profile=profile, loss=APL1(), gpus=2, gather_scores=True)
     detector = build_detector(recipe_of(spec, read_job_data(spec, tmp_path).train).model, seed=0)

@@ -5,6 +5,7 @@ import torch
 
 from paploss.jobs.presets import PRESETS
 from paploss.losses import alrp_loss, ap_loss, handmade_ap_loss, parameterized_ap_loss, rank_sort_loss
+from paploss.trainer.heads.gradient import scale_gradient
 from paploss.trainer.heads.objective import OBJECTIVES, SMALLEST_IOU, RankingObjective
 from paploss.trainer.heads.quality import DeltaCorners, box_quality, decode_unit
 
@@ -81,6 +82,48 @@ def test_value_and_gradient_are_those_of_the_function(name, direct):
     torch.testing.assert_close(tuple(losses.values()), expected[name])
     found = torch.autograd.grad(sum(losses.values()), inputs[:2])
     torch.testing.assert_close(found, torch.autograd.grad(sum(expected[name]), outputs))
+
+
+def assert_equal_losses(found, expected, inputs) -> None:
+    """Values and gradients, to 1e-9."""
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    gradients = [torch.autograd.grad(loss, inputs[:2], retain_graph=True) for loss in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.2])
+def test_ap_loss_with_l1_is_a_point_of_the_family(weight):
+    inputs = candidates()
+    point = objective("parameterized_ap", error_driven=True, l1_weight=1.0, weight=weight)
+    rival = losses_of(objective("ap_l1", weight=weight), inputs=inputs)
+    assert_equal_losses(losses_of(point, inputs=inputs)["loss_rank"], sum(rival.values()), inputs)
+
+
+@pytest.mark.parametrize("scale", [1.0, PRESETS["retinanet"].heads["bbox_head"].gradient_scale])
+@pytest.mark.parametrize("quality", ["giou", "iou", "l1"])
+def test_without_extensions_it_is_the_published_formula(quality, scale):
+    logits, deltas, delta_targets = inputs = candidates()
+    targets, positives = entries(logits)
+    flat = logits.flatten()
+    own = box_quality(boxes(scale_gradient(deltas, scale)), boxes(delta_targets), quality)
+    spread = torch.zeros_like(flat).index_put((positives,), own)
+    published = parameterized_ap_loss(flat, spread, targets, torch.tensor(POINTS, dtype=torch.float64))
+    found = losses_of(objective("parameterized_ap", quality=quality, gradient_scale=scale), inputs=inputs)
+    assert_equal_losses(found["loss_rank"], published, inputs)
+
+
+@pytest.mark.parametrize("quality", ["giou", "iou", "l1"])
+@pytest.mark.parametrize("error_driven", [False, True], ids=["functions", "error-driven"])
+def test_box_terms_are_means_over_positives_whatever_measures_quality(quality, error_driven):
+    _, deltas, delta_targets = inputs = candidates()
+    giou = 2 * box_quality(boxes(deltas), boxes(delta_targets), "giou") - 1
+    distance = (deltas - delta_targets)[POSITIVES].abs().sum(dim=1)
+    same = {"quality": quality, "error_driven": error_driven}
+    plain, extended = (
+        losses_of(objective("parameterized_ap", **same, **weights), inputs=inputs)["loss_rank"]
+        for weights in ({}, {"l1_weight": 3.0, "giou_weight": 0.5})
+    )
+    assert_equal_losses(extended, plain + 3 * distance.mean() + 0.5 * (1 - giou).mean(), inputs)
 
 
 @pytest.mark.parametrize("name", NAMES)

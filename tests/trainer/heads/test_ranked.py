@@ -28,6 +28,7 @@ def test_entries_and_positives_by_hand():
     assert found.targets.tolist() == [0, 1, 0, 0, -1, -1, 1, 0]
     assert found.targets.dtype == torch.int8
     torch.testing.assert_close(found.quality, torch.tensor([2 / 3, 1.0]))  # intersection 2, union 6, hull 6
+    torch.testing.assert_close(found.giou, torch.tensor([1 / 3, 1.0]))
     torch.testing.assert_close(found.iou, torch.tensor([1 / 3, 1.0]))
     assert found.errors.tolist() == [[-1, 0, 0, 0], [0, 0, 0, 0]]
     assert found.output_sum == LOGITS.sum() + BOXES.sum()

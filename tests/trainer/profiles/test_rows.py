@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from paploss.jobs.losses import ALRP, LOSSES, LossSpec, parse_loss
-from paploss.jobs.presets import PRESETS
+from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import Overrides
 from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples, training_batches
@@ -30,7 +30,8 @@ def rows(ending: str) -> list[tuple[str, str]]:
 
 def loss_named(name: str, profile: str) -> LossSpec:
     if name == "parameterized_ap":
-        return PRESETS[PROFILES[profile].preset]
+        card = PROFILES[profile]
+        return PRESETS[card.preset] if card.preset else identity(card.heads)
     return parse_loss({"name": name} | ({"form": "linear"} if name == "handmade_ap" else {}), strict=True)
 
 

@@ -32,7 +32,7 @@ def write_coco(data: LabelledSet, folder: Path, output: Path, overwrite: bool = 
     files = {part: output / f"{part}.json" for part in data.parts}
     for file in files.values():
         if file.exists() and not overwrite:
-            raise UserError(f"{file}: exists already; move it away, or ask to overwrite it")
+            raise UserError(f"{file}: exists already; move it away, or overwrite it with --overwrite")
     names = _name_images([image.file for image in data.images()], folder)
     try:
         for source, name in names.items():

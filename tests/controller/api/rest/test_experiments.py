@@ -9,8 +9,10 @@ import httpx
 import pytest
 from controllers import PlayedWorker, RunningController, run_search
 
-from paploss.client.specs import ConfirmSpec, SearchSpec
+from paploss.client.loss_choice import LossChoice
+from paploss.client.specs import ConfirmSpec, SearchSpec, TrainingSpec
 from paploss.client.sync_client import Client
+from paploss.controller.experiments.losses import decode_loss, search_space
 
 SMALL = SearchSpec(
     profile="synthetic", rounds=2, trials_per_round=2, confirm=ConfirmSpec(candidates=2, seeds=2, published=True)
@@ -119,6 +121,35 @@ def test_a_whole_search_through_its_interface(client: Client, http: httpx.Client
     table = list(csv.DictReader(io.StringIO(http.get(f"/api/v1/experiments/{experiment_id}/trials.csv").text)))
     assert [row["id"] for row in table] == [trial.id for trial in trials]
     assert [float(row["reward"]) for row in table] == [trial.reward for trial in trials]
+
+
+def test_a_wider_search_carries_its_parameters_and_rate_to_the_end(
+    client: Client, http: httpx.Client, worker: PlayedWorker
+) -> None:
+    spec = SMALL.model_copy(update={"family": "extended", "searched_rate": True, "trials_per_round": 4})
+    experiment_id = client.create(spec).id
+    run_search(client, worker, experiment_id)
+    details = [client.get_trial(trial.id) for trial in client.trials(experiment_id)]
+    space = search_space(spec)
+    for trial in details:
+        if trial.theta is not None:
+            assert len(trial.theta) == 45
+            assert trial.learning_rate_factor == space.decode_rate(trial.theta)
+            assert trial.loss == decode_loss(spec, trial.theta)
+    assert len({trial.learning_rate_factor for trial in details if trial.kind == "proxy"}) == 8
+    assert {trial.learning_rate_factor for trial in details if trial.label in ("identity", "published")} == {1.0}
+
+    best = client.best(experiment_id)
+    (chosen, *_) = [trial for trial in details if trial.kind == "confirm" and trial.label == best.source]
+    assert best.learning_rate_factor == chosen.learning_rate_factor != 1
+    again = client.create(TrainingSpec(profile="synthetic", losses=(LossChoice(search=experiment_id),)))
+    assert [trial.learning_rate_factor for trial in client.trials(again.id)] == [best.learning_rate_factor]
+
+    text = http.get(f"/api/v1/experiments/{experiment_id}/trials.csv").text
+    shown = {row["id"]: row["extensions"] for row in csv.DictReader(io.StringIO(text))}
+    extended = next(trial for trial in details if trial.loss and trial.loss.head_losses["bbox_head"].extensions)
+    for name, value in extended.loss.head_losses["bbox_head"].extensions.items():
+        assert f"bbox_head.{name}={value}" in shown[extended.id].split()
 
 
 def test_before_it_is_confirmed_the_best_is_that_of_one_trial(client: Client, worker: PlayedWorker) -> None:

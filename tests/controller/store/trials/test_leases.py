@@ -543,7 +543,7 @@ def test_a_renewal_after_the_search_was_deleted_ends_the_training(database: Data
     experiment_id = trial(database, trial_id).experiment_id
     with database.write() as session:
         experiments.cancel_experiment(session, experiment_id)
-        experiments.delete_experiment(session, experiment_id)
+    experiments.delete_experiment(database, experiment_id)
     with pytest.raises(GoneError, match="was deleted"):
         renew(database, trial_id, token)
 

@@ -1,0 +1,116 @@
+"""Deformable DETR on blood cells: a search from the identity, then trainings with what it found and with other losses.
+
+    python -m benchmarks.detr --data FOLDER [--state FOLDER]
+
+FOLDER as for `benchmarks.bccd`. It runs through the platform on this machine, one training at a time; stopped at
+any point, the same command goes on where it was. The record grows in benchmarks/results/detr.json.
+
+What is fixed before any result is seen: `deformable-detr-tiny`, 8 rounds of 8 proxies of 4 epochs, three candidates
+confirmed beside the identity over three fresh seeds; then the detector's own loss, the found one, AP and Rank & Sort
+Loss for 12 epochs over seeds 1 to 3, each with the best of three learning rates, measured on the test split.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bccd import CODE, FOUND, POLL_SECONDS, connect, dataset_spec, summarise_all
+from benchmarks.record import write_record
+from paploss.client.loss_choice import LossChoice
+from paploss.client.specs import ConfirmSpec, SearchSpec, TrainingSpec
+from paploss.client.sync_client import Client
+from paploss.jobs.losses import APL1, FocalL1GIoU, RankSort
+from paploss.jobs.spec import Overrides
+
+PROFILE = "deformable-detr-tiny"
+
+
+def search_spec(data: Path) -> SearchSpec:
+    """The search."""
+    return SearchSpec(
+        name="BCCD, Deformable DETR tiny",
+        profile=PROFILE,
+        dataset=dataset_spec(data),
+        rounds=8,
+        trials_per_round=8,
+        confirm=ConfirmSpec(candidates=3, seeds=3),
+    )
+
+
+def comparison_spec(data: Path, search_id: str) -> TrainingSpec:
+    """The trainings after it."""
+    return TrainingSpec(
+        name=f"BCCD, Deformable DETR tiny, for search {search_id}",
+        kind="comparison",
+        profile=PROFILE,
+        dataset=dataset_spec(data),
+        overrides=Overrides(epochs=12),
+        losses=(
+            LossChoice(label="Focal + L1 + GIoU", loss=FocalL1GIoU()),
+            LossChoice(label="AP Loss + L1", loss=APL1()),
+            LossChoice(label="Rank & Sort", loss=RankSort()),
+            LossChoice(label=FOUND, search=search_id),
+        ),
+        seeds=(1, 2, 3),
+        learning_rates=(0.5, 1.0, 2.0),
+        evaluate_split="test",
+    )
+
+
+def main() -> None:
+    """Run, or go on with, the search and the comparison."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--state", type=Path, default=Path("state/detr"))
+    options = parser.parse_args()
+    data = options.data.resolve(strict=True)
+    with connect(options.state.absolute(), 1, data) as address, Client(address.url, address.key) as client:
+        spec = search_spec(data)
+        search_id = next((run.id for run in client.list_experiments() if run.name == spec.name), None)
+        search_id = search_id or client.create(spec).id
+        client.wait(search_id, lambda _: record(client, search_id, None), poll_seconds=POLL_SECONDS)
+        request = comparison_spec(data, search_id)
+        known = {run.name: run.id for run in client.list_experiments("comparison")}
+        comparison_id = known.get(request.name) or client.create(request).id
+        client.wait(comparison_id, lambda _: record(client, search_id, comparison_id), poll_seconds=POLL_SECONDS)
+
+
+def record(client: Client, search_id: str, comparison_id: str | None) -> None:
+    """Write what there is so far."""
+    search = client.get_experiment(search_id)
+    trials = list(client.trials(search_id))
+    rewarded = [trial for trial in trials if trial.reward is not None]
+    result: dict[str, Any] = {
+        "search": {
+            "state": search.state,
+            "round": search.round,
+            "spec": without_root(search.spec),
+            "trials": [
+                trial.model_dump(mode="json", include={"kind", "label", "round", "seed", "state", "reward", "seconds"})
+                for trial in trials
+            ],
+            "best": client.best(search_id).model_dump(mode="json") if rewarded else None,
+        }
+    }
+    if comparison_id is not None:
+        comparison = client.get_experiment(comparison_id)
+        rewards: dict[str, dict[int, float]] = {choice["label"]: {} for choice in comparison.spec["losses"]}
+        for trial in client.trials(comparison_id):
+            if trial.reward is not None and trial.kind == "compare":
+                rewards[trial.label][trial.seed] = 100 * trial.reward
+        result["comparison"] = {
+            "state": comparison.state,
+            "spec": without_root(comparison.spec),
+            "ap_percent": rewards,
+            "rows": summarise_all(rewards),
+        }
+    write_record("detr", CODE, result)
+
+
+def without_root(spec: dict[str, Any]) -> dict[str, Any]:
+    """A request without the folder of its data, which is this machine's."""
+    return {**spec, "dataset": {**spec["dataset"], "root": ""}}
+
+
+if __name__ == "__main__":
+    main()

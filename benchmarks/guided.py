@@ -1,0 +1,145 @@
+"""How many trainings `guided` saves, and what its proposals cost: `python -m benchmarks.guided [--searches N]`.
+
+The simulated landscapes of `benchmarks.search` (AP in percent) under the real scheduling code, eight trainings at a
+time. The pick is the algorithm's best guess, as it would be confirmed. Costs are processor seconds on one thread.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.record import write_record
+from benchmarks.search import Cliff, Objective, Valley, noisy
+from benchmarks.simulation import Fleet, Run, Trial, simulate
+from paploss.controller.search.algorithm import Algorithm, History, Sample
+from paploss.controller.search.guided import Guided
+from paploss.controller.search.paper import Paper
+from paploss.controller.search.policy import Vector
+from paploss.controller.search.ppo import Ppo
+from paploss.controller.search.random_search import RandomSearch
+from paploss.controller.search.scheduling import SearchSchedule
+from paploss.controller.search.screen import passes
+from paploss.controller.search.space import Space
+
+CODE = ("controller/search", "benchmarks/simulation.py", "benchmarks/search.py", "benchmarks/guided.py")
+SPACE = Space(("bbox_head",))
+HEADS = {41: SPACE, 82: Space(("rpn_head", "bbox_head"))}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An algorithm with its schedule."""
+
+    name: str
+    make: Callable[[int], Algorithm]
+    schedule: SearchSchedule
+
+
+def rounds_of_8(rounds: int) -> SearchSchedule:
+    """As the paper searches."""
+    return SearchSchedule(mode="round", rounds=rounds, trials_per_round=8)
+
+
+ASYNCHRONOUS = SearchSchedule(mode="stream", rounds=50, trials_per_round=2)
+VARIANTS = (
+    Variant("guided", lambda rounds: Guided(rounds, screen=False), ASYNCHRONOUS),
+    Variant("random", RandomSearch, rounds_of_8(12)),
+    Variant("ppo", Ppo, rounds_of_8(12)),
+    Variant("ppo", Ppo, rounds_of_8(40)),
+    Variant("paper", Paper, rounds_of_8(40)),
+)
+
+
+def play(algorithm: Algorithm, run: Run, objective: Objective, seed: int) -> Vector:
+    """The best guess [D] of a simulated search; each trial is proposed from what was known then."""
+    generator = np.random.default_rng((1, seed))
+    states = [algorithm.initial_state(SPACE)]
+    thetas: dict[int, Vector] = {}
+    finished: list[list[Sample]] = []
+
+    def known(version: int, number: int) -> History:
+        done = {trial.index for trials in run.updates[:version] for trial in trials}
+        pending = tuple(thetas[index] for index in range(number) if index not in done)
+        return History(tuple(sample for samples in finished[:version] for sample in samples), pending, number)
+
+    def learn(trials: list[Trial]) -> None:
+        rewards = noisy(objective, np.stack([thetas[trial.index] for trial in trials]), generator) / 100
+        samples = [
+            Sample(thetas[t.index], float(r), states[t.version], t.index % 4)
+            for t, r in zip(trials, rewards, strict=True)
+        ]
+        states.append(algorithm.update(states[-1], samples))
+        finished.append(samples)
+
+    for trial in sorted((trial for trials in run.updates for trial in trials), key=lambda each: each.index):
+        while len(states) <= trial.version:
+            learn(run.updates[len(finished)])
+        history = known(trial.version, trial.index)
+        thetas[trial.index] = algorithm.propose(states[trial.version], seed, trial.index, history)
+    while len(finished) < len(run.updates):
+        learn(run.updates[len(finished)])
+    return algorithm.best_guess(states[-1], known(len(run.updates), len(thetas)))
+
+
+def study_budgets(searches: int) -> list[dict[str, object]]:
+    """AP of the pick, with standard errors over searches, and the difference to guided on the same landscapes."""
+    rows: list[dict[str, object]] = []
+    for objective in (Cliff, Valley):
+        guided = np.zeros(searches)
+        for variant in VARIANTS:
+            runs = [simulate(variant.schedule, Fleet(workers=8), seed) for seed in range(searches)]
+            algorithm = variant.make(variant.schedule.rounds)
+            landscapes = [objective(seed) for seed in range(searches)]
+            picks = [play(algorithm, run, landscapes[seed], seed) for seed, run in enumerate(runs)]
+            found = np.array([float(landscape(pick)) for landscape, pick in zip(landscapes, picks, strict=True)])
+            guided = found if variant.name == "guided" else guided
+            row: dict[str, object] = {
+                "objective": objective.name,
+                "algorithm": variant.name,
+                "trainings": variant.schedule.rounds * variant.schedule.trials_per_round,
+                "ap_of_pick": round(float(found.mean()), 2),
+                "guided_minus_it": round(float((guided - found).mean()), 2),
+                "standard_error": round(float((guided - found).std(ddof=1)) / searches**0.5, 2),
+                "trial_times": round(float(np.mean([run.seconds for run in runs])) / 60, 1),
+            }
+            rows.append(row)
+            print(*row.values(), sep="  ", flush=True)
+    return rows
+
+
+def measure_costs() -> list[dict[str, object]]:
+    """Of the first proposal after an update, which fits the model, and of the following one."""
+    rows: list[dict[str, object]] = []
+    for dimension, space in HEADS.items():
+        generator = np.random.default_rng(0)
+        for count in (100, 300, 1000):
+            thetas = generator.normal(space.start(), 0.2, (count, dimension)).clip(0, 1)
+            rewards = 0.2 * passes(space, thetas) + 0.01 * generator.normal(size=count)
+            samples = [Sample(t, float(r), None, i % 4) for i, (t, r) in enumerate(zip(thetas, rewards, strict=True))]
+            history = History(tuple(samples), tuple(thetas[:8]), count + 8)
+            algorithm = Guided()
+            state = algorithm.initial_state(space)
+            times = [time.process_time()]
+            for index in range(2):
+                algorithm.propose(state, 0, index, history)
+                times.append(time.process_time())
+            first, following = (round(float(seconds), 3) for seconds in np.diff(times))
+            rows.append({"dimension": dimension, "finished": count, "first_seconds": first, "next_seconds": following})
+            print(rows[-1], flush=True)
+    return rows
+
+
+def main() -> None:
+    """Simulate, measure, print, and record."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--searches", type=int, default=16, help="on each landscape")
+    searches = parser.parse_args().searches
+    result = {"searches": searches, "costs": measure_costs(), "budgets": study_budgets(searches)}
+    print(write_record("guided", CODE, result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""How often the screen is right on recorded searches: `python -m benchmarks.screen`.
+
+A training is hopeless below a quarter of the search's best AP. Nothing was fitted to the record `rate8`, which is of a
+search made to check the screen: RetinaNet with a small backbone on blood cells at 8 times the learning rate of
+`bccd-search`. Its rewards and thetas are copied from that search's trials.
+"""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.record import RESULTS, write_record
+from paploss.controller.search.screen import LEAST_BOX_GRADIENT, box_gradient
+from paploss.controller.search.space import Space
+
+CODE = ("controller/search/screen.py", "benchmarks/screen.py")
+SPACE = Space(("bbox_head",))
+SEARCHES = ("bccd-search", "rate8-search")
+HOPELESS = 0.25
+
+
+def read_trials(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Thetas [n, D] and rewards [n] of the proxies of a recorded search: a dump, or a line for each trial."""
+    with gzip.open(path, "rt") as lines:
+        documents = [json.loads(line) for line in lines]
+    rows = [document.get("row", document) for document in documents if document.get("table", "trials") == "trials"]
+    proxies = [row for row in rows if row.get("kind") == "proxy" and row["reward"] is not None]
+    return np.array([row["theta"] for row in proxies]), np.array([row["reward"] for row in proxies])
+
+
+def area_under_curve(score: NDArray[np.float64], hopeless: NDArray[np.bool_]) -> float:
+    """The chance that a hopeless training has the lower score; ties count half."""
+    low, high = score[hopeless, None], score[~hopeless]
+    return float(((low < high) + 0.5 * (low == high)).mean())
+
+
+def judge(name: str) -> dict[str, object]:
+    """What the screen says of one search."""
+    thetas, rewards = read_trials(RESULTS / f"{name}.jsonl.gz")
+    gradient = box_gradient(SPACE, thetas).min(axis=1)
+    hopeless, best = rewards < HOPELESS * rewards.max(), rewards >= np.quantile(rewards, 0.75)
+    row: dict[str, object] = {
+        "search": name,
+        "trainings": len(rewards),
+        "hopeless": int(hopeless.sum()),
+        "area_under_curve": round(area_under_curve(gradient, hopeless), 2),
+    }
+    for threshold in (0.0, LEAST_BOX_GRADIENT, 0.2, 0.3):
+        out = gradient <= threshold
+        row[f"out at {threshold}"] = {
+            "of the hopeless": round(float(out[hopeless].mean()), 2),
+            "of the others": round(float(out[~hopeless].mean()), 2),
+            "of the best quarter": round(float(out[best].mean()), 2),
+        }
+    return row
+
+
+def main() -> None:
+    """Judge, print, and record."""
+    rows = [judge(name) for name in SEARCHES]
+    print(*rows, sep="\n")
+    print(write_record("screen", CODE, {"hopeless_below": HOPELESS, "searches": rows}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""The default search: a model of the reward over what a loss does proposes each trial as a slot becomes free.
+
+The first trials are given ones (the identity, the published set) and samples around the start. Then each proposal is
+the best of a cloud of candidates, by the model's mean and half of a random deviation that the model holds possible.
+
+symbol      meaning                                                                                     shape
+y           rewards in percent, those far below the median raised to a floor                            [n]
+m           the model's mean at the trials that it learns from                                          [n]
+centres     centroids of the trials of highest m, weighted by the logarithm of their rank               [2, D]
+
+- The floor: how hopeless a hopeless loss is says nothing of where the good ones are. A training that was stopped early
+  enters at the floor as well.
+- Candidates lie around centroids, not around the best trial: those are better than any single trial (the noise averages
+  out), and the model is not asked about places far from all trials, where it is wrong (DECISIONS.md, 66).
+- Trials under way count as if their rewards were the model's mean: the deviations are then small beside them, and the
+  next proposal goes elsewhere.
+
+Everything follows from (seed, version, index) and the history, so the state is only a version. A fit is a function of
+the finished trials; it is remembered for the proposals that share them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+from paploss.controller.search.algorithm import NOTHING_KNOWN, History, Sample, check_samples
+from paploss.controller.search.features import features_of
+from paploss.controller.search.gaussian_process import GaussianProcess, fit
+from paploss.controller.search.policy import PolicyState, sample
+from paploss.controller.search.screen import passes
+from paploss.controller.search.space import Space, Vector
+
+_FIRST_TRIALS = 16
+_LEAST_FINISHED = 8
+_ELITES = (16, 24)
+_CANDIDATES = 150
+_LEAST_CANDIDATES = 20
+_MOVED_SHARES = (0.25, 0.5, 1.0, 1.0)
+_BOLDNESS = 0.5
+_MOST_ROWS = 300
+_MOST_FITTED = 150
+_STEPS = 5  # sets its generator apart from the others
+
+
+@dataclass(frozen=True)
+class GuidedState:
+    """Updates done, and where the search moves."""
+
+    version: int
+    space: Space
+
+    def __post_init__(self) -> None:
+        if self.version < 0:
+            raise ValueError(f"version: expected 0 or more, got {self.version}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The inverse of `from_json`."""
+        return {"version": self.version, "space": {**asdict(self.space), "heads": list(self.space.heads)}}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Self:
+        """Raises KeyError, TypeError or ValueError where it is none."""
+        space = {**document["space"], "heads": tuple(document["space"]["heads"])}
+        return cls(int(document["version"]), Space(**space))
+
+
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """What the finished trials teach."""
+
+    process: GaussianProcess
+    thetas: NDArray[np.float64]
+    """[n, D], by the model's mean from the best on."""
+
+
+@dataclass(frozen=True)
+class Guided:
+    """Model-based search over `rounds` updates; for `round` and `stream` mode.
+
+    `starts`: thetas that are among the first trials, after the identity. `screen`: candidates have to pass it, too.
+    """
+
+    rounds: int = 40
+    first_sigma: float = 0.2
+    last_sigma: float = 0.1
+    starts: tuple[tuple[float, ...], ...] = ()
+    screen: bool = True
+
+    reads_history: ClassVar[bool] = True
+    training_seeds: ClassVar[int | None] = 4
+
+    def initial_state(self, space: Space) -> GuidedState:
+        for theta in self.starts:
+            space.check(theta)
+        return GuidedState(0, space)
+
+    def propose(self, state: GuidedState, seed: int, index: int, history: History = NOTHING_KNOWN) -> Vector:
+        space = state.space
+        given = [space.start(), *map(np.asarray, self.starts)]
+        if history.proposed < len(given):
+            return np.array(given[history.proposed], dtype=np.float64)
+        if history.proposed < _FIRST_TRIALS or len(history.finished) < _LEAST_FINISHED:
+            return sample(PolicyState(state.version, space.start(), self.first_sigma), seed, index)
+        model = _learn(space, history.finished)
+        generator = np.random.default_rng((seed, state.version, index, _STEPS))
+        thetas = self._candidates(state, model, generator)
+        appeal = _appeal(space, model.process, thetas, history.pending, generator)
+        return np.asarray(thetas[int(np.argmax(appeal))])
+
+    def update(self, state: GuidedState, samples: Sequence[Sample[GuidedState]]) -> GuidedState:
+        check_samples(state, state.space.dimension, samples)
+        return GuidedState(state.version + 1, state.space)
+
+    def best_guess(self, state: GuidedState, history: History = NOTHING_KNOWN) -> Vector:
+        """The wider centroid: where the model holds the good losses to be."""
+        if len(history.finished) < _LEAST_FINISHED:
+            best = max(history.finished, key=lambda each: each.reward, default=None)
+            return state.space.start() if best is None else best.theta
+        return _centroid(_learn(state.space, history.finished).thetas, _ELITES[-1])
+
+    def distribution(self, state: GuidedState) -> None:  # noqa: ARG002
+        """Where it proposes from is no simple law."""
+        return
+
+    def dump(self, state: GuidedState) -> dict[str, Any]:
+        return state.to_json()
+
+    def load(self, document: dict[str, Any]) -> GuidedState:
+        return GuidedState.from_json(document)
+
+    def _candidates(self, state: GuidedState, model: _Model, generator: np.random.Generator) -> NDArray[np.float64]:
+        """[c, D]: steps from the centres in some of the dimensions, reflected at the ends."""
+        centres = np.stack([_centroid(model.thetas, elite) for elite in _ELITES])
+        shape = (_CANDIDATES, state.space.dimension)
+        share = min(state.version / max(self.rounds - 1, 1), 1.0)
+        sigma = self.first_sigma + share * (self.last_sigma - self.first_sigma)
+        moved = generator.random(shape) < generator.choice(_MOVED_SHARES, size=(_CANDIDATES, 1))
+        steps = np.where(moved, sigma * generator.normal(size=shape), 0.0)
+        thetas = np.abs(centres[generator.integers(len(centres), size=_CANDIDATES)] + steps)
+        thetas = np.where(thetas > 1, 2 - thetas, thetas).clip(0, 1)
+        if self.screen:
+            passing = passes(state.space, thetas)
+            if passing.sum() > _LEAST_CANDIDATES:
+                return np.asarray(thetas[passing])
+        return np.asarray(thetas)
+
+
+@lru_cache(maxsize=4)
+def _learn(space: Space, finished: tuple[Sample[Any], ...]) -> _Model:
+    """The model of the finished trials: of the best and the newest ones, where there are very many."""
+    kept = _choose_rows(finished)
+    thetas = np.stack([each.theta for each in kept])
+    features = features_of(space)
+    seeds = np.array([each.seed for each in kept], dtype=np.int64)
+    process = fit(features(thetas), _raise_to_floor(kept), seeds, features.groups, _MOST_FITTED)
+    order = np.argsort(-process.mean(process.rows), kind="stable")
+    return _Model(process, thetas[order])
+
+
+def _choose_rows(finished: Sequence[Sample[Any]]) -> list[Sample[Any]]:
+    if len(finished) <= _MOST_ROWS:
+        return list(finished)
+    newest = set(range(len(finished) - _MOST_ROWS // 2, len(finished)))
+    by_reward = sorted(set(range(len(finished))) - newest, key=lambda place: -finished[place].reward)
+    return [finished[place] for place in sorted(newest.union(by_reward[: _MOST_ROWS - len(newest)]))]
+
+
+def _raise_to_floor(samples: Sequence[Sample[Any]]) -> NDArray[np.float64]:
+    """Rewards in percent, [n]."""
+    rewards = 100 * np.array([each.reward for each in samples])
+    median = np.median(rewards)
+    floor = median - 2.5 * max(float(np.quantile(rewards, 0.9) - median), 1.0)
+    complete = np.array([each.complete for each in samples])
+    return np.asarray(np.where(complete, np.maximum(rewards, floor), floor))
+
+
+def _centroid(thetas: NDArray[np.float64], count: int) -> Vector:
+    """[D] of the first `count` of thetas [n, D], but of a third of them at most."""
+    count = max(min(count, len(thetas) // 3), 1)
+    weights = np.log(count + 0.5) - np.log(np.arange(1, count + 1))
+    return np.asarray(weights @ thetas[:count] / weights.sum())
+
+
+def _appeal(
+    space: Space,
+    process: GaussianProcess,
+    thetas: NDArray[np.float64],
+    pending: Sequence[Vector],
+    generator: np.random.Generator,
+) -> NDArray[np.float64]:
+    """The mean of each candidate [c, D] and a part of a random deviation from it, [c]."""
+    count = len(pending)
+    mean, covariance = process.predict(features_of(space)(np.stack([*pending, *thetas])))
+    spread = covariance[count:, count:]
+    if count:
+        awaited = cho_factor(covariance[:count, :count] + process.noise * np.eye(count), lower=True)
+        spread = spread - covariance[count:, :count] @ cho_solve(awaited, covariance[:count, count:])
+    jitter = 1e-5 * np.trace(spread) / len(spread) * np.eye(len(spread))
+    deviation = np.linalg.cholesky(spread + jitter) @ generator.normal(size=len(spread))
+    return np.asarray(mean[count:] + _BOLDNESS * deviation)

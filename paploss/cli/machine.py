@@ -1,0 +1,19 @@
+"""What this machine has room for."""
+
+import os
+from pathlib import Path
+
+
+def count_gpus() -> int:
+    """NVIDIA GPUs of this machine, as its driver lists them."""
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+
+
+def count_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def workers_here(workers: int | None) -> int:
+    """The number of workers that was asked for, or what this machine has room for."""
+    return workers if workers is not None else count_gpus() or count_cores()

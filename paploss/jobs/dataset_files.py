@@ -1,0 +1,40 @@
+"""Whether the files that a request names are there: annotation files and image folders of every split, and weights."""
+
+from pathlib import Path
+
+from paploss.jobs.spec import DatasetSpec
+from paploss.jobs.suggestions import did_you_mean
+
+
+def find_missing(dataset: DatasetSpec, weights: str | None) -> dict[str, str]:
+    """What is wrong by the request's field, such as `dataset.val.annotations`; empty where all is there.
+
+    Only paths are looked at, no contents. Names beside a missing one are suggested from inside the data set alone.
+    """
+    missing: dict[str, str] = {}
+    if weights is not None and not Path(weights).is_file():
+        missing["weights"] = f"{weights}: no such file"
+    if not dataset.root:
+        return missing
+    root = Path(dataset.root)
+    if not root.is_dir():
+        return missing | {"dataset.root": f"{root}: no such folder"}
+    for name in ("train", "val", "test"):
+        split = getattr(dataset, name)
+        if split is None:
+            continue
+        if not (file := root / split.annotations).is_file():
+            missing[f"dataset.{name}.annotations"] = f"{file}: no such file{_suggest(file, root, is_folder=False)}"
+        if not (folder := root / split.images).is_dir():
+            missing[f"dataset.{name}.images"] = f"{folder}: no such folder{_suggest(folder, root, is_folder=True)}"
+    return missing
+
+
+def _suggest(path: Path, root: Path, *, is_folder: bool) -> str:
+    """What lies beside `path` and has a name like it."""
+    try:
+        beside = [each for each in path.parent.iterdir() if each.is_dir() == is_folder and not each.is_symlink()]
+    except OSError:
+        return ""
+    names = {str(each.relative_to(root)) for each in beside if each.suffix == path.suffix}
+    return did_you_mean(str(path.relative_to(root)), names)

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from paploss.controller.search.screen import (
+    MOST_DRAWS,
+    UNSCREENED_SHARE,
+    box_gradient,
+    evaluate,
+    is_screened,
+    passes,
+    redraw,
+)
+from paploss.controller.search.space import HeadParameters, Space
+from paploss.jobs.presets import PRESETS
+
+SPACE = Space(("bbox_head",), knots=2)
+BOTH = Space(("rpn_head", "bbox_head"), knots=2)
+
+
+def theta_with(**functions: list[float]) -> np.ndarray:
+    """A theta whose functions (H2, I2, I3, I1, H1) go through two given heights at 1/3 and 2/3."""
+    points = SPACE.decode(SPACE.start())["bbox_head"].control_points.copy()
+    for name, heights in functions.items():
+        points[("H2", "I2", "I3", "I1", "H1").index(name), 1:-1, 1] = heights
+    return SPACE.encode({"bbox_head": HeadParameters(points, 1.0)})
+
+
+def test_functions_are_evaluated_like_numpy_s_interpolation() -> None:
+    points = SPACE.decode(np.random.default_rng(0).random(SPACE.dimension))["bbox_head"].control_points
+    x = np.linspace(0, 1, 11)[1:-1]
+    expected = [np.interp(x, function[:, 0], function[:, 1]) for function in points]
+    np.testing.assert_allclose(evaluate(points, x), expected)
+
+
+def test_a_jump_is_evaluated_on_both_sides() -> None:
+    jump = np.array([[0, 0], [0.5, 0], [0.5, 1], [1, 1]])
+    assert evaluate(jump, np.array([0.4, 0.6])).tolist() == [0, 1]
+
+
+def test_of_the_identity_the_gradient_is_0() -> None:
+    assert box_gradient(SPACE, SPACE.start()[None]) == pytest.approx(0, abs=1e-12)
+
+
+def test_by_hand() -> None:
+    """H2(1/2) = 1/4 and H1(1/2) = 1/2, so rho is 1/2; I1 and I3 rise by 0.8 from 0.1 to 0.9."""
+    low = theta_with(H2=[0.1, 0.4])
+    assert box_gradient(SPACE, low[None]) == pytest.approx(1 - 0.5)
+    high = theta_with(H2=[0.6, 0.9])  # rho = 0.75 / 0.5
+    assert box_gradient(SPACE, high[None]) == pytest.approx(1 - 1.5)
+    assert passes(SPACE, np.stack([low, high])).tolist() == [True, False]
+
+
+def test_every_head_has_to_pass() -> None:
+    low, high = (SPACE.decode(theta_with(H2=heights))["bbox_head"] for heights in ([0.1, 0.4], [0.6, 0.9]))
+    mixed = [BOTH.encode({"rpn_head": a, "bbox_head": b}) for a, b in ((low, low), (low, high), (high, low))]
+    assert passes(BOTH, np.stack(mixed)).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_published_sets_are_judged_by_their_heads(name: str) -> None:
+    heads = {h: HeadParameters(np.array(p.control_points), p.gradient_scale) for h, p in PRESETS[name].heads.items()}
+    space = Space(tuple(heads))
+    assert box_gradient(space, space.encode(heads)[None]).shape == (1, len(heads))
+
+
+def test_a_share_goes_unscreened_and_always_the_same() -> None:
+    screened = [is_screened(1, version, index) for version in range(50) for index in range(20)]
+    assert 1 - np.mean(screened) == pytest.approx(UNSCREENED_SHARE, abs=0.03)
+    assert screened == [is_screened(1, version, index) for version in range(50) for index in range(20)]
+
+
+def test_the_first_theta_that_passes_is_taken_and_those_before_it_are_counted() -> None:
+    good, bad = theta_with(H2=[0.1, 0.4]), theta_with(H2=[0.6, 0.9])
+    seeds: list[int] = []
+
+    def draw(seed: int) -> np.ndarray:
+        seeds.append(seed)
+        return good if len(seeds) == 4 else bad
+
+    found = redraw(SPACE, draw, 7)
+    np.testing.assert_array_equal(found.theta, good)
+    assert found.screened_out == 3
+    assert seeds[0] == 7
+    assert len(set(seeds)) == 4
+
+
+def test_where_nothing_passes_the_last_draw_is_taken() -> None:
+    found = redraw(SPACE, lambda _: theta_with(H2=[0.6, 0.9]), 7)
+    assert found.screened_out == MOST_DRAWS - 1
