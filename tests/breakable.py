@@ -1,6 +1,5 @@
 """A platform whose every connection and server a test can break."""
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import httpx
 from disturbances import HASTY
-from servers import PostgresServer, RedisServer
+from servers import PostgresServer, RedisServer, free_port
 from stack import Stack, wait_until
 from wire import Wire
 
@@ -38,9 +37,7 @@ class Breakable:
 
     def start_replica(self) -> int:
         """A second controller, as soon as it serves; its port."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
+        port = free_port()
         self.stack.start_replica("replica", port)
         wait_until(lambda: is_ready(port), "the second controller to be ready")
         return port

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import httpx
 from clusters import Namespace, image_tag, ready
+from servers import free_port
 from stack import Stack
 
 
@@ -122,9 +123,7 @@ class PlayedControllers:
                 )
                 (folder / "pools.yaml").write_text(described.data["pools.yaml"])
                 settings["PAPLOSS_WORKER_POOLS_FILE"] = str(folder / "pools.yaml")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._ports[name] = probe.getsockname()[1]
+        self._ports[name] = free_port()
         earlier = self._earlier.get(image_tag(pod))
         if earlier is None:
             self._stack.start_replica(name, self._ports[name], **settings)

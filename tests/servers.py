@@ -1,8 +1,10 @@
 """Real servers for tests: PostgreSQL and Redis as child processes, each ended by its own pid."""
 
 import importlib.util
+import itertools
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -18,6 +20,23 @@ import psycopg
 import pytest
 
 START_SECONDS = 30
+
+_FIRST_PORT, _END_PORT = 10_000, 30_000
+"""Below those that systems give to connections, one of which could take a port before its server listens."""
+_candidates = itertools.count(random.SystemRandom().randrange(_END_PORT - _FIRST_PORT))
+"""From another place in each process of a parallel run, or two could be told the same port."""
+
+
+def free_port() -> int:
+    """A port of the loopback on which nobody listens, another one each time, for a server that is told it."""
+    while True:
+        port = _FIRST_PORT + next(_candidates) % (_END_PORT - _FIRST_PORT)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class CannotStartError(Exception):
@@ -37,9 +56,7 @@ class RedisServer:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="redis-"))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process: subprocess.Popen[bytes] | None = None
 

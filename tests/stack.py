@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 import httpx
 import psutil
+from servers import free_port
 
 from paploss.controller.store import schema
 from paploss.controller.store.access.keys import create_key
@@ -47,9 +47,7 @@ class Stack:
         """`revision`: of the database's schema, where the controller is of an earlier version."""
         self.state = folder / "state"
         self.state.mkdir(parents=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("PAPLOSS_")}
         self.environment |= IMPATIENT | {

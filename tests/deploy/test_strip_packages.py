@@ -1,7 +1,6 @@
 """What is removed from the packages of the controller's image is not needed by a controller: one runs without it."""
 
 import os
-import socket
 import subprocess
 import sys
 from importlib.metadata import distribution
@@ -12,6 +11,7 @@ import pytest
 import strip_packages
 from charts import ROOT
 from make_requirements import list_requirements
+from servers import free_port
 from stack import wait_until
 
 WALK = """
@@ -61,9 +61,7 @@ def test_every_module_of_the_controller_loads_and_what_is_compiled_is_there(pack
 
 
 def test_a_controller_serves_its_pages_and_figures(packages: Path, redis_url: str, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = {"PAPLOSS_STATE_DIR": str(tmp_path), "PAPLOSS_REDIS_URL": redis_url, "PAPLOSS_PORT": str(port)}
     log = (tmp_path / "log").open("wb")
     serving = subprocess.Popen(
