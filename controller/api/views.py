@@ -27,7 +27,8 @@ from paploss.controller.store.tables import (
 from paploss.jobs.documents import UnreadableError
 from paploss.jobs.lease import GpuUse
 from paploss.jobs.losses import LossSpec
-from paploss.jobs.spec import EvaluationEvent, Metrics
+from paploss.jobs.metrics import Metrics, name_requested
+from paploss.jobs.spec import EvaluationEvent
 
 
 def moment(seconds: float) -> datetime:
@@ -85,6 +86,7 @@ def best(session: Session, search: Experiment) -> models.Best:
         return models.Best(
             experiment_id=search.id,
             confirmed=True,
+            metric=name_requested(search.spec),
             ap=outcome.mean,
             source=outcome.label,
             loss=outcome.loss,
@@ -95,7 +97,13 @@ def best(session: Session, search: Experiment) -> models.Best:
         raise ProblemError(404, f"search {search.id} has no trial with a reward yet")
     loss = trial_loss(search, trial)
     return models.Best(
-        experiment_id=search.id, confirmed=False, ap=trial.reward, source=trial.id, loss=loss, report=None
+        experiment_id=search.id,
+        confirmed=False,
+        metric=name_requested(search.spec),
+        ap=trial.reward,
+        source=trial.id,
+        loss=loss,
+        report=None,
     )
 
 
@@ -138,7 +146,9 @@ def trial_detail(session: Session, trial: Trial) -> models.TrialDetail:
 def evaluation_events(session: Session, trial_id: str) -> list[EvaluationEvent]:
     """A trial's learning curve."""
     return [
-        EvaluationEvent(iteration=row.iteration, total_iterations=row.total_iterations, metrics=row.metrics)
+        EvaluationEvent(
+            iteration=row.iteration, total_iterations=row.total_iterations, metrics=row.metrics, reward=row.reward
+        )
         for row in map(_evaluation, lists.list_evaluations(session, trial_id))
     ]
 
@@ -238,6 +248,7 @@ def _experiment(row: Experiment, facts: _Facts) -> dict[str, Any]:
         "trials": facts.counts,
         "trials_planned": planned,
         "trials_final": final,
+        "metric": name_requested(row.spec),
         "best_ap": facts.best_ap,
         "confirmed": row.best is not None,
         "seconds_left": None if pace is None else pace * (planned - final),
@@ -265,6 +276,7 @@ def _evaluation(row: Evaluation) -> models.EvaluationSummary:
         iteration=row.iteration,
         total_iterations=row.total_iterations,
         metrics=METRICS.read(row.metrics),
+        reward=max(row.ap, 0.0),
     )
 
 

@@ -34,6 +34,7 @@ from paploss.controller.store.experiments import end_experiment
 from paploss.controller.store.tables import Experiment, Round
 from paploss.controller.store.trials.counts import Counts
 from paploss.controller.store.trials.proposals import NewTrial, add_trials
+from paploss.jobs.metrics import name_reward
 
 
 def next_action(search: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> Action:
@@ -132,7 +133,8 @@ class _Rounds:
         mean_reward, best_reward = float(np.mean(rewards)), max(rewards)
         store.close_version(self._session, self._version, ready, mean_reward=mean_reward, best_reward=best_reward)
         message = (
-            f"round {self._version.number + 1} of {self._spec.rounds}: mean AP {100 * mean_reward:.1f}, "
+            f"round {self._version.number + 1} of {self._spec.rounds}: mean {name_reward(self._spec.reward)} "
+            f"{100 * mean_reward:.1f}, "
             f"best {100 * best_reward:.1f} of {len(rewards)}"
         )
         self._state = self._algorithm.update(self._state, samples)

@@ -11,8 +11,10 @@ from paploss.cli.failures import BAD_INPUT, CommandError
 from paploss.client.loss_choice import LOSS_NAMES, choose_by_name
 from paploss.client.specs import ComparisonSpec, Request, SearchSpec
 from paploss.jobs.losses import LossSpec, check_fit
+from paploss.jobs.messages import Message
+from paploss.jobs.metrics import Reward
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import DatasetSpec, Message, Overrides
+from paploss.jobs.spec import DatasetSpec, Overrides
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -108,6 +110,7 @@ class DatasetInput(Message):
     profile: str | None = None
     dataset: DatasetSpec = DatasetSpec()
     overrides: Overrides = Overrides()
+    reward: Reward = "AP"
 
 
 def read_dataset(file: Path, data_root: Path | None = None) -> DatasetInput:

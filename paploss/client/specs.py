@@ -10,8 +10,10 @@ from pydantic import Field, model_validator
 from paploss.client.algorithms import AlgorithmChoice, Mode, PpoSettings
 from paploss.client.loss_choice import LossEntry, every_loss
 from paploss.jobs.losses import Quality, check_fit
+from paploss.jobs.messages import Message
+from paploss.jobs.metrics import Reward
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import DatasetSpec, Message, Overrides, RateFactor, SyntheticOptions, Timeout
+from paploss.jobs.spec import DatasetSpec, Overrides, RateFactor, SyntheticOptions, Timeout
 
 MOST_PROXIES: Final = 1_000_000
 MOST_TRAININGS: Final = 20_000
@@ -50,6 +52,11 @@ class Request(Message):
     dataset: DatasetSpec = DatasetSpec()
     weights: str | None = Field(None, max_length=1000, description="file of pretrained backbone weights")
     overrides: Overrides = Overrides()
+    reward: Reward = Field(
+        "AP",
+        description="what is maximised, or compared: AP, AP50, AP75, AP_small, AP_medium, AP_large, {class: NAME}, "
+        "{worst_classes: K}, or {sum: [{metric: AP, weight: 3}, {metric: AP75}]}",
+    )
     gpus: int | None = Field(None, ge=0, le=64, description="GPUs of one trial; the profile's own number by default")
     gather_scores: bool = Field(
         False, description="on several GPUs, rank the entries of all of them together instead of each GPU's own"

@@ -6,7 +6,7 @@ is the only thing that says whose trial it is, never a clock.
 
 Worker and controller may be of different versions. Both ignore fields that they do not know, from version 2 of the
 protocol on; each names its own version in a header, and a side that has not named one is sent the fields of version 1
-alone, because it refuses others.
+alone, because it refuses others. From version 3 on a worker measures the reward that a job names (`understands`).
 """
 
 from collections.abc import Mapping
@@ -15,23 +15,21 @@ from uuid import UUID
 
 from pydantic import Field
 
+from paploss.jobs.messages import Fraction, Message, PlainText
 from paploss.jobs.spec import (
     MOST_EVALUATIONS,
     Count,
     EvaluationEvent,
     Facts,
-    Fraction,
     JobResult,
     JobSpec,
-    Message,
-    PlainText,
     ProgressEvent,
     Seconds,
     StartEvent,
     TrialId,
 )
 
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 PROTOCOL_HEADER: Final = "Paploss-Protocol"
 
 Command = Literal["continue", "pause", "cancel"]
@@ -137,16 +135,22 @@ class FilesReply(Message):
     trial_ids: tuple[TrialId, ...] = Field(max_length=500)
 
 
-_NEW_IN_2: Final[Mapping[type[Message], dict[str, Any]]] = {
-    Lease: {"job": {"dataset": {"check_files"}}},
-    RenewRequest: {"start": {"warnings"}},
+_NEW_SINCE_1: Final[Mapping[type[Message], dict[str, Any]]] = {
+    Lease: {"job": {"dataset": {"check_files"}, "reward": True}},
+    RenewRequest: {"start": {"warnings"}, "evaluations": {"__all__": {"reward"}}},
+    ResultRequest: {"evaluations": {"__all__": {"reward"}}},
 }
 """Fields that version 1 of the protocol does not have, by message."""
 
 
 def encode(message: Message, protocol: int) -> str:
     """A message as JSON for a receiver of that version of the protocol, without the fields that it would refuse."""
-    return message.model_dump_json(exclude=_NEW_IN_2.get(type(message)) if protocol < 2 else None)
+    return message.model_dump_json(exclude=_NEW_SINCE_1.get(type(message)) if protocol < 2 else None)
+
+
+def understands(job: JobSpec, protocol: int) -> bool:
+    """Whether a worker of that version does what the job says: one of before 3 would take AP for the reward."""
+    return protocol >= 3 or job.reward == "AP"
 
 
 def read_protocol(headers: Mapping[str, str]) -> int:

@@ -36,7 +36,7 @@ router = APIRouter(route_class=AuthorizedRoute, include_in_schema=False, default
 FIELDS = list_fields(SearchSpec.model_json_schema())
 
 _GROUPS = {
-    "Search": ("name", "profile", "rounds", "trials_per_round", "seed"),
+    "Search": ("name", "profile", "reward", "rounds", "trials_per_round", "seed"),
     "Data set": ("dataset", "weights"),
     "Algorithm": ("algorithm", "mode", "knots", "quality", "prune"),
     "Proxy schedule": ("overrides",),
@@ -80,7 +80,7 @@ def show_form(
         if example not in EXAMPLES:
             raise ProblemError(404, f"example: expected one of {', '.join(EXAMPLES)}, got {example!r}")
         document = _with_root(EXAMPLES[example], services)
-    typed = default_values(FIELDS) | flatten(document)
+    typed = default_values(FIELDS) | flatten(document, FIELDS)
     return _render(services, caller, typed, token=secrets.token_urlsafe(16), clone=clone)
 
 

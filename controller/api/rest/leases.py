@@ -9,9 +9,9 @@ dependencies, and validate each answer again. These routes are most of a control
 import asyncio
 from collections.abc import Callable, Coroutine
 from inspect import signature
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
@@ -37,7 +37,15 @@ from paploss.jobs.lease import (
     encode,
     read_protocol,
 )
-from paploss.jobs.spec import Message
+from paploss.jobs.messages import Message
+
+
+def _named_protocol(request: Request) -> int:
+    return read_protocol(request.headers)
+
+
+NamedProtocol = Annotated[int, Depends(_named_protocol)]
+"""The version of the protocol that the worker has named."""
 
 
 class MessageRoute(AuthorizedRoute):
@@ -46,7 +54,8 @@ class MessageRoute(AuthorizedRoute):
     def make_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Reads the message, hands it to the endpoint in a thread, and returns its answer."""
         endpoint = self.endpoint
-        message: type[Message] = signature(endpoint).parameters["request"].annotation
+        parameters = signature(endpoint).parameters
+        message: type[Message] = parameters["request"].annotation
 
         async def handle(request: Request) -> Response:
             try:
@@ -58,8 +67,10 @@ class MessageRoute(AuthorizedRoute):
             except ValidationError as error:
                 found = [each | {"loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
                 raise RequestValidationError(found, body=body) from error
-            answer = await asyncio.to_thread(endpoint, told, await get_services(request))
-            content = encode(answer, read_protocol(request.headers))
+            protocol = read_protocol(request.headers)
+            named = {"protocol": protocol} if "protocol" in parameters else {}
+            answer = await asyncio.to_thread(endpoint, told, await get_services(request), **named)
+            content = encode(answer, protocol)
             return Response(content, media_type="application/json", headers={PROTOCOL_HEADER: str(PROTOCOL)})
 
         return handle
@@ -74,9 +85,9 @@ router = APIRouter(
 
 
 @router.post("/claim", response_model=Lease)
-def claim(request: ClaimRequest, services: Injected) -> Lease:
+def claim(request: ClaimRequest, services: Injected, protocol: NamedProtocol) -> Lease:
     """Claim a trial. 404 and 410: drop its queue entry; 409: another attempt holds it, or its search is paused."""
-    return leases.claim(services.database, services.settings, request)
+    return leases.claim(services.database, services.settings, request, protocol)
 
 
 @router.post("/renew", response_model=RenewReply)

@@ -54,7 +54,7 @@ def keep_evaluations(session: Session, trial_id: str, evaluations: Sequence[Eval
             "trial_id": trial_id,
             "iteration": evaluation.iteration,
             "total_iterations": evaluation.total_iterations,
-            "ap": evaluation.metrics.ap,
+            "ap": evaluation.metrics.ap if evaluation.reward is None else evaluation.reward,
             "metrics": evaluation.metrics.model_dump(mode="json"),
         }
         for evaluation in evaluations

@@ -316,6 +316,20 @@ def test_prune_points_come_from_the_other_trials_and_stay_for_retries(platform: 
     assert search.id in again.trial_id
 
 
+def test_prune_points_are_of_the_searchs_reward(platform: Platform) -> None:
+    add_search(platform.database, trials_per_round=8, reward="AP50")
+    platform.driver.tick()
+    for ap in (0.1, 0.2, 0.3, 0.4, 0.5):
+        lease = platform.start()
+        assert lease is not None
+        platform.renew(lease, ap)
+        platform.finish(lease)
+    lease = platform.start()
+    assert lease is not None
+    assert lease.job.reward == "AP50"
+    assert [(point.fraction, point.min_ap) for point in lease.job.prune] == [(0.1, pytest.approx(0.5 * 0.6))]
+
+
 # Pause, cancel
 
 
