@@ -17,9 +17,19 @@ from paploss.controller.api.server import bind, make_server
 from paploss.controller.api.services import Services
 from paploss.controller.settings import Settings
 from paploss.controller.store.access.keys import create_key
-from paploss.jobs.lease import Accepted, ClaimRequest, Lease, RenewRequest, ResultRequest, WorkerInfo
+from paploss.jobs.lease import (
+    PROTOCOL,
+    PROTOCOL_HEADER,
+    Accepted,
+    ClaimRequest,
+    Lease,
+    RenewRequest,
+    ResultRequest,
+    WorkerInfo,
+)
 from paploss.jobs.spec import EvaluationEvent, JobResult, ProgressEvent, StartEvent
 
+HEADERS = {"Content-Type": "application/json", PROTOCOL_HEADER: str(PROTOCOL)}
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
@@ -103,7 +113,7 @@ class PlayedWorker:
         self.finish(lease)
 
     def _post(self, step: str, body: str) -> httpx.Response:
-        reply = self._http.post(f"/api/v1/leases/{step}", content=body, headers={"Content-Type": "application/json"})
+        reply = self._http.post(f"/api/v1/leases/{step}", content=body, headers=HEADERS)
         return reply.raise_for_status()
 
 

@@ -24,6 +24,7 @@ from paploss.controller.store.tables import (
     Trial,
     Worker,
 )
+from paploss.controller.store.trials.spending import read_spent_seconds
 from paploss.jobs.documents import UnreadableError
 from paploss.jobs.lease import GpuUse
 from paploss.jobs.losses import LossSpec
@@ -56,7 +57,10 @@ def experiment_detail(session: Session, experiment: Experiment) -> models.Experi
     """One experiment with its request and its results by loss."""
     facts = _facts(session, [experiment])[experiment.id]
     return models.ExperimentDetail(
-        **_experiment(experiment, facts), spec=experiment.spec, results=label_results(session, experiment.id)
+        **_experiment(experiment, facts),
+        spec=experiment.spec,
+        worker_hours=read_spent_seconds(session, experiment.id) / 3600,
+        results=label_results(session, experiment.id),
     )
 
 

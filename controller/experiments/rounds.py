@@ -15,6 +15,7 @@ from paploss.controller.experiments.algorithms import create
 from paploss.controller.experiments.losses import decode_loss, search_space
 from paploss.controller.experiments.seeds import proxy_seed
 from paploss.controller.search.algorithm import Algorithm, Sample
+from paploss.controller.search.budget import count_affordable
 from paploss.controller.search.scheduling import (
     Action,
     Fail,
@@ -24,6 +25,7 @@ from paploss.controller.search.scheduling import (
     SearchProgress,
     SearchSchedule,
     Update,
+    Wait,
     decide,
 )
 from paploss.controller.store import rounds as store
@@ -34,11 +36,16 @@ from paploss.controller.store.experiments import end_experiment
 from paploss.controller.store.tables import Experiment, Round
 from paploss.controller.store.trials.counts import Counts
 from paploss.controller.store.trials.proposals import NewTrial, add_trials
+from paploss.controller.store.trials.spending import read_spending
 from paploss.jobs.metrics import name_reward
 
 
 def next_action(search: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> Action:
-    """What the search has to do next."""
+    """What the search has to do next; at the end of its budget, one update from all that is left."""
+    if search.stage == "closing":
+        if counts.open:
+            return Wait()
+        return Update(counts.ready) if counts.ready >= 2 and search.round < spec.rounds else Finish()
     schedule = SearchSchedule(mode=spec.mode, rounds=spec.rounds, trials_per_round=spec.trials_per_round)
     progress = SearchProgress(
         updates=search.round,
@@ -54,7 +61,7 @@ def next_action(search: Experiment, spec: SearchSpec, counts: Counts, pace: Pace
 def advance(
     session: Session, search: Experiment, spec: SearchSpec, counts: Counts, *, pace: Pace, plan: TrialPlan
 ) -> bool:
-    """Update while there are enough rewards, then propose; True once all rounds are done.
+    """Update while there are enough rewards, then propose; True once all rounds are done, or the budget is spent.
 
     The caller holds the search's row lock; `counts` are read under it. `plan`: how its proxies train.
     """
@@ -88,7 +95,11 @@ class _Rounds:
         """Update and propose while there is something to do; returns what else there is."""
         while True:
             match action := next_action(self._search, self._spec, counts, pace):
-                case Propose(count):
+                case Propose(wanted):
+                    count = self._count_affordable(wanted, counts)
+                    if count == 0:
+                        self._close()
+                        continue
                     self._propose(count)
                     counts = replace(counts, open=counts.open + count)
                 case Update(count):
@@ -96,6 +107,23 @@ class _Rounds:
                     counts = replace(counts, ready=counts.ready - count, unrewarded=0)
                 case _:
                     return action
+
+    def _count_affordable(self, wanted: int, counts: Counts) -> int:
+        """How many of the wanted trials fit into the search's budget."""
+        if self._spec.worker_hours is None:
+            return wanted
+        spent = read_spending(self._session, self._search.id)
+        count = count_affordable(3600 * self._spec.worker_hours, spent.seconds, spent.trials, counts.open)
+        return wanted if count is None else min(wanted, count)
+
+    def _close(self) -> None:
+        """Propose nothing more."""
+        search, spec = self._search, self._spec
+        search.stage = "closing"
+        if search.planned is not None:
+            search.planned += search.next_number - spec.rounds * spec.trials_per_round
+        message = f"another trial would go beyond worker_hours ({spec.worker_hours:g}): the best will be confirmed"
+        record(self._session, "budget_spent", message, experiment_id=search.id, level="warning")
 
     def _propose(self, count: int) -> None:
         spec, version = self._spec, self._version

@@ -35,13 +35,13 @@ class Search:
 
     def is_due(self, experiment: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> bool:
         """While there are rewards for an update or trials to propose, and when all confirmations have ended."""
-        if experiment.stage == "rounds":
+        if experiment.stage != "confirm":
             return not isinstance(rounds.next_action(experiment, spec, counts, pace), Wait)
         return not counts.open
 
     def advance(self, session: Session, experiment: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> None:
         """Update and propose; confirm at the end of the rounds; choose at the end of the confirmations."""
-        if experiment.stage == "rounds":
+        if experiment.stage != "confirm":
             if rounds.advance(session, experiment, spec, counts, pace=pace, plan=self.plan(spec, "proxy")):
                 confirmation.start(session, experiment, spec, self.plan(spec, "confirm"))
         elif not counts.open:

@@ -72,6 +72,7 @@ class ExperimentDetail(ExperimentSummary):
     spec: dict[str, Any] = Field(
         description="the request; one of another version may have fields that this one has not"
     )
+    worker_hours: float = Field(0.0, description="of all its trials so far, ended in any way; times gpus: GPU-hours")
     results: list[LabelResult] = Field(description="by loss, or by candidate of a search; the best mean first")
 
 

@@ -89,6 +89,14 @@ class SearchSpec(Request):
     mode: Mode = Field("round", description="stream updates on any finished trials, so no worker waits for the slowest")
     rounds: int = Field(40, ge=1, le=10_000)
     trials_per_round: int = Field(8, ge=2, le=10_000, description="samples behind one update")
+    worker_hours: float | None = Field(
+        None,
+        gt=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="of all workers together; times `gpus`: GPU-hours. A trial that would go beyond is not proposed, "
+        "and the best is confirmed. Failed and cancelled trials count, confirmations do not",
+    )
     knots: Literal[2, 4, 6] = Field(4, description="interior knots of each of the five functions")
     quality: Quality = "giou"
     seed: Seed = 0

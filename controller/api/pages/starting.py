@@ -36,7 +36,7 @@ router = APIRouter(route_class=AuthorizedRoute, include_in_schema=False, default
 FIELDS = list_fields(SearchSpec.model_json_schema())
 
 _GROUPS = {
-    "Search": ("name", "profile", "reward", "rounds", "trials_per_round", "seed"),
+    "Search": ("name", "profile", "reward", "rounds", "trials_per_round", "worker_hours", "seed"),
     "Data set": ("dataset", "weights"),
     "Algorithm": ("algorithm", "mode", "knots", "quality", "prune"),
     "Proxy schedule": ("overrides",),
