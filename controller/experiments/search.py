@@ -1,5 +1,6 @@
 """A search: rounds of proxies, then the best candidates confirmed with fresh seeds."""
 
+from paploss.client.estimates import count_confirmations
 from paploss.client.specs import SearchSpec
 from paploss.client.states import Stage
 from paploss.controller.experiments import confirmation, rounds
@@ -21,8 +22,7 @@ class Search:
 
     def count_planned(self, spec: SearchSpec) -> int:
         """The proxies of all rounds, and the confirmations of the candidates, the identity and the published set."""
-        confirmed = spec.confirm.candidates + 1 + spec.confirm.published
-        return spec.rounds * spec.trials_per_round + confirmed * spec.confirm.seeds
+        return spec.rounds * spec.trials_per_round + count_confirmations(spec)
 
     def count_rounds(self, spec: SearchSpec) -> int:
         """As asked for."""

@@ -16,7 +16,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from paploss.client.estimates import Estimate
 from paploss.client.specs import SearchSpec
+from paploss.controller.api import estimates
 from paploss.controller.api.idempotency import identify_request
 from paploss.controller.api.pages.examples import EXAMPLES
 from paploss.controller.api.pages.pages import pages
@@ -86,7 +88,7 @@ def show_form(
 
 @router.post("/experiments/new")
 def start(services: Injected, caller: SignedIn, typed: Annotated[dict[str, str], Depends(read_form)]) -> Response:
-    """Start the search, or show the form again with its errors."""
+    """Start the search, or show the form again: with its errors, or with what the search would cost."""
     try:
         document = read_values(FIELDS, typed)
         spec = SearchSpec.model_validate(document)
@@ -99,6 +101,9 @@ def start(services: Injected, caller: SignedIn, typed: Annotated[dict[str, str],
         return _render(services, caller, typed, errors=found)
     except PathRefusedError as error:
         return _render(services, caller, typed, errors={error.field: str(error).removeprefix(f"{error.field}: ")})
+    if typed.get("action") == "estimate":
+        with services.database.read() as session:
+            return _render(services, caller, typed, estimate=estimates.estimate(session, spec))
     # With the form's token a double click starts one search; another request from the same form starts another.
     digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:16]
     key = f"form-{typed.get('token') or secrets.token_urlsafe(16)}-{digest}"[:200]
@@ -116,6 +121,7 @@ def _render(
     errors: Mapping[str, str] | None = None,
     token: str | None = None,
     clone: str | None = None,
+    estimate: Estimate | None = None,
 ) -> HTMLResponse:
     errors = errors or {}
     known = {field.path for field in FIELDS}
@@ -130,6 +136,7 @@ def _render(
             general={path: message for path, message in errors.items() if path not in known},
             token=token or typed.get("token", ""),
             clone=clone,
+            estimate=estimate,
             examples=list(EXAMPLES),
             profiles=PROFILES.values(),
             data_roots=services.settings.data_roots,

@@ -192,4 +192,4 @@ def test_a_result_that_came_too_late_is_shown_and_does_not_count(
         worker.finish(late, JobResult(outcome="succeeded", reward=0.9))
     shown = client.get_trial(trial.id)
     assert (shown.reward, [result.reward for result in shown.late_results]) == (0.25, [0.9])
-    assert "delivered an AP of 90.0" in page(viewer, f"/trials/{trial.id}")
+    assert "delivered a reward of 90.0" in page(viewer, f"/trials/{trial.id}")
