@@ -15,7 +15,8 @@ from paploss.controller.store.tables import Attempt, Experiment, Leader, Round, 
 from paploss.controller.store.trials import leases, transitions
 from paploss.controller.store.trials.proposals import NewTrial
 from paploss.jobs.lease import ClaimRequest, ReleaseRequest, RenewRequest, ResultRequest, WorkerInfo
-from paploss.jobs.spec import EvaluationEvent, JobResult, Metrics, ProgressEvent
+from paploss.jobs.metrics import Metrics
+from paploss.jobs.spec import EvaluationEvent, JobResult, ProgressEvent
 
 LEASE_SECONDS = 60.0
 

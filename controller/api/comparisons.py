@@ -12,6 +12,7 @@ from paploss.controller.store.errors import NotFoundError
 from paploss.controller.store.reading import comparisons as store
 from paploss.controller.store.reading import lists
 from paploss.jobs.losses import LossSpec
+from paploss.jobs.metrics import name_reward
 
 
 def read_comparison(session: Session, experiment_id: str) -> Comparison:
@@ -38,7 +39,8 @@ def read_comparison(session: Session, experiment_id: str) -> Comparison:
         schedule=spec.schedule,
         seeds=spec.seeds,
         reference=reference,
-        rows=compare(measured, reference, spec.profile),
+        metric=name_reward(spec.reward),
+        rows=compare(measured, reference, spec.profile, name_reward(spec.reward)),
         environments=tuple(store.read_environments(session, experiment_id)),
     )
 

@@ -1,7 +1,7 @@
 """The end of a search: the best candidates are trained again with fresh seeds, and one is chosen.
 
-The best of many noisy proxies is best partly by chance, so only APs of new trainings are reported. The identity, where
-every search starts, and on request the published parameters, are baselines that are measured with the same seeds.
+The best of many noisy proxies is best partly by chance, so only new trainings are reported. The identity, where every
+search starts, and on request the published parameters, are baselines that are measured with the same seeds.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,7 @@ from paploss.controller.store.rounds import read_best_proxies
 from paploss.controller.store.tables import Experiment, Trial
 from paploss.controller.store.trials.proposals import NewTrial, add_trials, trials_by_label
 from paploss.jobs.losses import LossSpec
+from paploss.jobs.metrics import name_reward
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.profiles import PROFILES
 
@@ -96,7 +97,7 @@ def conclude(session: Session, search: Experiment, spec: SearchSpec) -> None:
     )
     search.best = OUTCOME.write(outcome)
     end_experiment(session, search, "succeeded")
-    record(session, "experiment_succeeded", _tell(outcome), experiment_id=search.id)
+    record(session, "experiment_succeeded", _tell(outcome, name_reward(spec.reward)), experiment_id=search.id)
 
 
 def _measure(label: str, trials: Sequence[Trial]) -> ConfirmedLoss:
@@ -110,7 +111,9 @@ def _measure(label: str, trials: Sequence[Trial]) -> ConfirmedLoss:
     )
 
 
-def _tell(outcome: Outcome) -> str:
+def _tell(outcome: Outcome, metric: str) -> str:
     error = "" if outcome.standard_error is None else f" ± {100 * outcome.standard_error:.1f}"
     start = "" if outcome.identity.mean is None else f"; the identity start reaches {100 * outcome.identity.mean:.1f}"
-    return f"best: {outcome.label} with AP {100 * outcome.mean:.1f}{error} over {outcome.count} fresh seeds{start}"
+    return (
+        f"best: {outcome.label} with {metric} {100 * outcome.mean:.1f}{error} over {outcome.count} fresh seeds{start}"
+    )

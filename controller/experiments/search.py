@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from paploss.client.estimates import count_confirmations
 from paploss.client.specs import SearchSpec
 from paploss.client.states import Stage
 from paploss.controller.experiments import confirmation, rounds
@@ -23,8 +24,7 @@ class Search:
 
     def count_planned(self, spec: SearchSpec) -> int:
         """The proxies of all rounds, and the confirmations of the candidates, the identity and the published set."""
-        confirmed = spec.confirm.candidates + 1 + spec.confirm.published
-        return spec.rounds * spec.trials_per_round + confirmed * spec.confirm.seeds
+        return spec.rounds * spec.trials_per_round + count_confirmations(spec)
 
     def count_rounds(self, spec: SearchSpec) -> int:
         """As asked for."""
@@ -37,7 +37,7 @@ class Search:
 
     def is_due(self, experiment: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> bool:
         """While there are rewards for an update or trials to propose, and when all confirmations have ended."""
-        if experiment.stage == "rounds":
+        if experiment.stage != "confirm":
             return not isinstance(rounds.next_action(experiment, spec, counts, pace), Wait)
         return not counts.open
 
@@ -60,7 +60,7 @@ class Search:
         ahead: rounds.Ahead | None = None,
     ) -> None:
         """Update and propose; confirm at the end of the rounds; choose at the end of the confirmations."""
-        if experiment.stage == "rounds":
+        if experiment.stage != "confirm":
             if rounds.advance(session, experiment, spec, counts, pace=pace, plan=self.plan(spec, "proxy"), ahead=ahead):
                 confirmation.start(session, experiment, spec, self.plan(spec, "confirm"))
         elif not counts.open:

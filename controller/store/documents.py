@@ -7,7 +7,9 @@ from pydantic import Field
 from paploss.client.documents import SPEC
 from paploss.jobs.documents import Schema
 from paploss.jobs.losses import LossSpec
-from paploss.jobs.spec import Count, JobResult, Message, Metrics, Overrides, Timeout
+from paploss.jobs.messages import Message
+from paploss.jobs.metrics import Metrics
+from paploss.jobs.spec import Count, JobResult, Overrides, Timeout
 
 
 class TrialPlan(Message):
@@ -26,7 +28,7 @@ class TrialPlan(Message):
 
 
 class ConfirmedLoss(Message):
-    """A loss that a search has confirmed: its APs over the same fresh seeds as the others'."""
+    """A loss that a search has confirmed: its rewards over the same fresh seeds as the others'."""
 
     label: str
     rewards: dict[int, float]  # by seed

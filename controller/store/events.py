@@ -21,6 +21,7 @@ EventKind = Literal[
     "confirm_started",
     "rates_chosen",
     "trials_replaced",
+    "budget_spent",
     "trial_succeeded",
     "trial_pruned",
     "trial_failed",

@@ -33,12 +33,14 @@ def list_all(
         "profile",
         whole("state"),
         whole("trials"),
-        whole("AP"),
+        whole("best"),
         f"created ({TIME_ZONE})",
     )
     table = Table(*columns, box=None)
     for each in found:
         texts = (str(each.get(name, "")) for name in ("id", "kind", "name", "profile", "state"))
         trials = f"{each.get('trials_final')}/{each.get('trials_planned')}"
-        table.add_row(*texts, trials, percent(each.get("best_ap")), moment(each.get("created_at")))
+        table.add_row(
+            *texts, trials, f"{percent(each.get('best_ap'))} {each.get('metric', 'AP')}", moment(each.get("created_at"))
+        )
     make_console().print(table)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
-from paploss.jobs.spec import Message
+from paploss.jobs.messages import Message
 
 Mode = Literal["round", "stream"]
 

@@ -10,8 +10,10 @@ from pydantic import Field, field_validator, model_validator
 from paploss.client.algorithms import AlgorithmChoice, Mode, PpoSettings
 from paploss.client.loss_choice import LossEntry, every_loss
 from paploss.jobs.losses import Quality, check_fit
+from paploss.jobs.messages import Message
+from paploss.jobs.metrics import Reward
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import DatasetSpec, Message, Overrides, RateFactor, SyntheticOptions, Timeout
+from paploss.jobs.spec import DatasetSpec, Overrides, RateFactor, SyntheticOptions, Timeout
 from paploss.jobs.suggestions import did_you_mean
 
 MOST_PROXIES: Final = 1_000_000
@@ -52,6 +54,11 @@ class Request(Message):
     dataset: DatasetSpec = DatasetSpec()
     weights: str | None = Field(None, max_length=1000, description="file of pretrained backbone weights")
     overrides: Overrides = Overrides()
+    reward: Reward = Field(
+        "AP",
+        description="what is maximised, or compared: AP, AP50, AP75, AP_small, AP_medium, AP_large, {class: NAME}, "
+        "{worst_classes: K}, or {sum: [{metric: AP, weight: 3}, {metric: AP75}]}",
+    )
     gpus: int | None = Field(None, ge=0, le=64, description="GPUs of one trial; the profile's own number by default")
     gather_scores: bool = Field(
         False, description="on several GPUs, rank the entries of all of them together instead of each GPU's own"
@@ -89,6 +96,14 @@ class SearchSpec(Request):
     mode: Mode = Field("round", description="stream updates on any finished trials, so no worker waits for the slowest")
     rounds: int = Field(40, ge=1, le=10_000)
     trials_per_round: int = Field(8, ge=2, le=1000, description="samples behind one update")
+    worker_hours: float | None = Field(
+        None,
+        gt=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="of all workers together; times `gpus`: GPU-hours. A trial that would go beyond is not proposed, "
+        "and the best is confirmed. Failed and cancelled trials count, confirmations do not",
+    )
     knots: Literal[2, 4, 6] = Field(4, description="interior knots of each of the five functions")
     family: Family = Field(
         "functions",

@@ -28,6 +28,7 @@ from paploss.controller.store.tables import Experiment
 from paploss.controller.web.facts import RequestFacts
 from paploss.controller.web.render import Pages, draw_sparkline
 from paploss.jobs.documents import UnreadableError
+from paploss.jobs.metrics import name_requested
 from paploss.jobs.spec import JobKind
 
 router = APIRouter(route_class=AuthorizedRoute, include_in_schema=False, default_response_class=HTMLResponse)
@@ -52,6 +53,8 @@ _COLUMNS = (
 )
 """Column, heading, whether it is a number."""
 _TRAINING_COLUMNS = (_COLUMNS[0], ("label", "loss", False), *_COLUMNS[2:])
+_METRIC_COLUMN = "ap"
+"""Its heading is the experiment's metric."""
 
 Sort = Annotated[TrialOrder, Query()]
 Offset = Annotated[int, Query(ge=0, lt=2**31)]
@@ -212,6 +215,7 @@ def show_trial(trial_id: TrialId, services: Injected, caller: SignedIn) -> str:
         caller,
         "Searches" if is_search else "Trainings",
         trial=detail,
+        metric=name_requested(experiment.spec),
         parent={"name": experiment.name or experiment.id, "address": f"/experiments/{experiment.id}"},
         split="search validation" if is_search else RequestFacts.of(experiment.spec).split,
         log_tail=newest.log_tail if newest else "",
@@ -307,7 +311,10 @@ def _trial_table(
         descending=descending,
         offset=offset,
         only=only,
-        columns=_COLUMNS if is_search else _TRAINING_COLUMNS,
+        columns=tuple(
+            (column, experiment.metric if column == _METRIC_COLUMN else heading, is_number)
+            for column, heading, is_number in (_COLUMNS if is_search else _TRAINING_COLUMNS)
+        ),
         kinds=("proxy", "confirm") if is_search else (),
     )
 

@@ -30,6 +30,7 @@ WORKERS: frozenset[Role] = frozenset({"worker"})
 
 ROLES: dict[str, frozenset[Role]] = {
     "POST /api/v1/experiments": EDITORS,
+    "POST /api/v1/experiments/estimate": EDITORS,
     "GET /api/v1/experiments": READERS,
     "GET /api/v1/experiments/{experiment_id}": READERS,
     "DELETE /api/v1/experiments/{experiment_id}": ADMINS,

@@ -52,7 +52,7 @@ def test_failed_and_diverged_trainings_are_told_and_never_filled_in() -> None:
     assert row.mean == pytest.approx(0.15)
     assert row.difference is not None
     assert row.difference.seeds == 2
-    assert row.remark == "seed 3 ended without an AP; diverged with seed 2: AP 0"
+    assert row.remark == "seed 3 ended without a result; diverged with seed 2: AP 0"
 
 
 def test_a_loss_without_any_ap_has_no_numbers() -> None:

@@ -55,6 +55,28 @@ def test_without_anything_pages_say_what_to_do(viewer: httpx.Client) -> None:
                     pytest.fail(f"{path} tells to type {command!r}")
 
 
+def test_everything_that_is_shown_of_an_experiment_names_its_metric(
+    viewer: httpx.Client, client: Client, worker: PlayedWorker
+) -> None:
+    search = client.create(SMALL.model_copy(update={"reward": "AP75"}))
+    comparison = client.create(COMPARISON.model_copy(update={"reward": "AP75"}))
+    for experiment, figure in ((search, "rewards"), (comparison, "comparison")):
+        run_search(client, worker, experiment.id)
+        trial = next(iter(client.trials(experiment.id)))
+        assert "<dt>AP75 (%)</dt>" in page(viewer, f"/trials/{trial.id}")
+        shown = page(viewer, f"/experiments/{experiment.id}")
+        assert "mean AP75" in shown
+        assert not re.search(r"\b(mean|best|on) AP\b", shown, re.IGNORECASE)
+        drawn = viewer.get(f"/api/v1/experiments/{experiment.id}/figures/{figure}").text
+        assert "AP75 (%)" in drawn
+        assert "{x:.1f} AP<" not in drawn
+        assert "{y:.1f} AP<" not in drawn
+    for path in ("/", "/trainings", f"/compare?first={search.id}&second={search.id}"):
+        assert '<span class="muted">AP75</span>' in page(viewer, path)
+    assert client.comparison(comparison.id).metric == client.best(search.id).metric == "AP75"
+    assert any("mean AP75" in line.message for line in client.log(search.id))
+
+
 def test_a_search_that_has_just_begun(viewer: httpx.Client, client: Client) -> None:
     search = client.create(SMALL)
     client.pause(search.id)
@@ -170,7 +192,7 @@ def test_a_result_that_came_too_late_is_shown_and_does_not_count(
         worker.finish(late, JobResult(outcome="succeeded", reward=0.9))
     shown = client.get_trial(trial.id)
     assert (shown.reward, [result.reward for result in shown.late_results]) == (0.25, [0.9])
-    assert "delivered an AP of 90.0" in page(viewer, f"/trials/{trial.id}")
+    assert "delivered a reward of 90.0" in page(viewer, f"/trials/{trial.id}")
 
 
 def test_a_trial_that_has_ended_promises_nothing(viewer: httpx.Client, client: Client) -> None:
