@@ -22,7 +22,9 @@ LEASE_SECONDS = 60.0
 
 
 def search_spec(**changes: Any) -> SearchSpec:
-    return SearchSpec.model_validate({"profile": "synthetic", "rounds": 3, "trials_per_round": 4, **changes})
+    """A search of policies, unless `changes` say otherwise."""
+    given = {"profile": "synthetic", "algorithm": "ppo", "rounds": 3, "trials_per_round": 4, "screen": False}
+    return SearchSpec.model_validate(given | changes)
 
 
 def training_spec(kind: str = "training", **changes: Any) -> TrainingSpec | ComparisonSpec:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from paploss.client.algorithms import AlgorithmChoice, Mode, PpoSettings
+from paploss.client.algorithms import AlgorithmChoice, GuidedSettings, Mode, preferred_mode
 from paploss.client.loss_choice import LossEntry, every_loss
 from paploss.jobs.losses import Quality, check_fit
 from paploss.jobs.messages import Message
@@ -92,8 +92,12 @@ class SearchSpec(Request):
     """One run of the optimiser: `rounds` updates of its state, each from `trials_per_round` proxy trainings."""
 
     kind: Literal["search"] = "search"
-    algorithm: AlgorithmChoice = PpoSettings()
-    mode: Mode = Field("round", description="stream updates on any finished trials, so no worker waits for the slowest")
+    algorithm: AlgorithmChoice = GuidedSettings()
+    mode: Mode = Field(
+        "stream",
+        description="stream updates on any finished trials, so no worker waits for the slowest; by default what suits "
+        "the algorithm: stream for guided, round for the others",
+    )
     rounds: int = Field(40, ge=1, le=10_000)
     trials_per_round: int = Field(8, ge=2, le=1000, description="samples behind one update")
     worker_hours: float | None = Field(
@@ -116,6 +120,13 @@ class SearchSpec(Request):
     prune: bool = Field(True, description="stop trials that are hopeless beside the others at the same point")
     screen: bool = Field(True, description="leave out most losses whose formula pulls boxes the wrong way")
     confirm: ConfirmSpec = ConfirmSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_mode(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "algorithm" in given:
+            return {"mode": preferred_mode(given["algorithm"]), **given}
+        return given
 
     @model_validator(mode="after")
     def _check_size(self) -> Self:

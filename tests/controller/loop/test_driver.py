@@ -76,7 +76,9 @@ def test_a_search_by_history_goes_on_alike_wherever_its_controller_was_killed(pl
     """Each tick by a new process, some after a commit that the process did not live to follow up."""
     thetas = []
     for killed in (False, True):
-        search = add_search(platform.database, mode=mode, algorithm="guided", rounds=10, trials_per_round=2, seed=3)
+        search = add_search(
+            platform.database, mode=mode, algorithm="guided", rounds=10, trials_per_round=2, screen=True
+        )
         for _ in range(60):
             platform.driver.tick()
             if killed:
