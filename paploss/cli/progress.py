@@ -1,4 +1,4 @@
-"""What people see while a search runs: bars and rounds on a terminal, a line per round anywhere else."""
+"""What people see while a search runs: bars and rounds on a terminal, lines anywhere else."""
 
 from collections.abc import Sequence
 
@@ -24,6 +24,8 @@ class SearchProgress:
         self._live = Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else None
         self._printed_rounds = 0
         self._printed_stage = ""
+        self._printed_tenths = 0
+        self._printed_failed = 0
 
     def __enter__(self) -> "SearchProgress":
         if self._live:
@@ -53,9 +55,17 @@ class SearchProgress:
                 f"best {percent(row.best_reward)} of {row.rewards} trials; best so far {percent(search.best_ap)}"
             )
         self._printed_rounds = len(closed)
+        done = f"{search.trials_final} of {search.trials_planned} trials done"
+        if (failed := search.trials.get("failed", 0)) > self._printed_failed:
+            self._printed_failed = failed
+            self.say(f"{done}, {failed} of them failed; `paploss show {search.id}` and the page say why")
+        tenths = 10 * search.trials_final // max(1, search.trials_planned)
+        if tenths > self._printed_tenths:
+            self._printed_tenths = tenths
+            self.say(f"{done}, {duration(search.seconds_left)} left")
         if search.stage != self._printed_stage:
             self._printed_stage = search.stage
-            self.say(f"stage: {search.stage}, {search.trials_final} of {search.trials_planned} trials done")
+            self.say(f"stage: {search.stage}, {done}")
 
 
 def render(search: ExperimentDetail, rounds: Sequence[RoundSummary], running: Sequence[TrialSummary]) -> RenderableType:
