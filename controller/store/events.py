@@ -20,6 +20,7 @@ EventKind = Literal[
     "round_closed",
     "confirm_started",
     "rates_chosen",
+    "seeds_added",
     "trials_replaced",
     "trial_succeeded",
     "trial_pruned",

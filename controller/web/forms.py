@@ -4,6 +4,7 @@ A field's name is the path of its key (`confirm.seeds`). What a person typed sta
 reads it: nothing is lost when the form comes back with errors.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -54,7 +55,7 @@ def flatten(document: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(value, Mapping):
             found |= {f"{key}.{path}": text for path, text in flatten(value).items()}
         elif value is not None:
-            found[key] = str(value).lower() if isinstance(value, bool) else str(value)
+            found[key] = json.dumps(value) if isinstance(value, bool | list) else str(value)
     return found
 
 
