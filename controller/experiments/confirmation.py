@@ -1,13 +1,13 @@
 """The end of a search: its best candidates and their rivals race on fresh seeds, until the best loss is decided.
 
-The best of many noisy proxies is best partly by chance, so only APs of new trainings are reported. Beside the candidates
-run the identity, where every search starts, and the rivals that the request names, published parameters among them. A
-rival trains with the best of a few learning rates, which a short check finds first; candidates have the rate that they
-were found at.
+The best of many noisy proxies is best partly by chance, so only APs of new trainings are reported. Beside the
+candidates run the identity, where every search starts, and the rivals that the request names, published parameters
+among them. A rival trains with the best of a few learning rates, which a short check finds first; candidates have the
+rate that they were found at.
 
 Two stages: `rates`, where there are rivals, and `confirm`. What comes next follows from the rows of the trials alone
-(`paploss.controller.search.race` replays the looks), and is one transaction with the stage. The best candidate stays the
-search's best, whose parameters are exported; the verdict names the loss to use, which may be a rival.
+(`paploss.controller.search.race` replays the looks), and is one transaction with the stage. The best candidate stays
+the search's best, whose parameters are exported; the verdict names the loss to use, which may be a rival.
 """
 
 import itertools
@@ -76,7 +76,9 @@ def go_on(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) ->
         _conclude(session, search, spec, by_label, standing)
         return
     more = [confirm_seed(spec.seed, index) for index in range(used, following)]
-    _add_seeds(session, search, spec, [by_label[label][0] for label in standing.remaining], more, plan(spec, "confirm"))
+    firsts = [by_label[label][0] for label in standing.remaining]
+    confirm = plan(spec, "confirm")
+    add_trials(session, search, [_repeat(spec, first, seed, confirm) for seed in more for first in firsts])
     message = f"not decided after {used} seeds: {len(more)} more for {', '.join(standing.remaining)}"
     record(session, "seeds_added", message, experiment_id=search.id)
 
@@ -124,29 +126,17 @@ def _nominate(
     return losses
 
 
-def _add_seeds(
-    session: Session,
-    search: Experiment,
-    spec: SearchSpec,
-    firsts: Sequence[Trial],
-    seeds: Sequence[int],
-    plan: TrialPlan,
-) -> None:
-    """Train losses, each as its first trial has it, with more seeds; every loss has a seed before any has the next."""
-    trials = [
-        NewTrial(
-            kind="confirm",
-            loss=read_loss(spec, first.loss, first.theta),
-            seed=seed,
-            plan=plan,
-            label=first.label,
-            theta=first.theta,
-            learning_rate_factor=first.learning_rate_factor,
-        )
-        for seed in seeds
-        for first in firsts
-    ]
-    add_trials(session, search, trials)
+def _repeat(spec: SearchSpec, first: Trial, seed: int, plan: TrialPlan) -> NewTrial:
+    """A training of the same loss with another seed."""
+    return NewTrial(
+        kind="confirm",
+        loss=read_loss(spec, first.loss, first.theta),
+        seed=seed,
+        plan=plan,
+        label=first.label,
+        theta=first.theta,
+        learning_rate_factor=first.learning_rate_factor,
+    )
 
 
 def _conclude(

@@ -36,7 +36,7 @@ class Search:
         record(session, "experiment_started", message, experiment_id=experiment.id)
 
     def is_due(self, experiment: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> bool:
-        """While there are rewards for an update or trials to propose, and when all trials of a later stage have ended."""
+        """While there are rewards for an update or trials to propose; later, when all trials of a stage have ended."""
         if experiment.stage == "rounds":
             return not isinstance(rounds.next_action(experiment, spec, counts, pace), Wait)
         return not counts.open

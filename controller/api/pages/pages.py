@@ -306,7 +306,7 @@ def _trial_table(
         offset=offset,
         only=only,
         columns=_COLUMNS if is_search else _TRAINING_COLUMNS,
-        kinds=("proxy", "confirm") if is_search else (),
+        kinds=("proxy", "rate_check", "confirm") if is_search else (),
     )
 
 
