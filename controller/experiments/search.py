@@ -1,5 +1,6 @@
 """A search: rounds of proxies, then a race of the best candidates and their rivals on fresh seeds."""
 
+from paploss.client.loss_choice import PUBLISHED
 from paploss.client.specs import RATE_FACTORS, SearchSpec
 from paploss.client.states import Stage
 from paploss.controller.experiments import confirmation, rounds
@@ -22,7 +23,7 @@ class Search:
     def count_planned(self, spec: SearchSpec) -> int:
         """The proxies of all rounds, the rivals' checks of rates, and the race up to its first look."""
         rivals = spec.rivals
-        is_baseline = spec.confirm.published and confirmation.PUBLISHED not in rivals
+        is_baseline = spec.confirm.published and PUBLISHED not in rivals
         raced = spec.confirm.candidates + 1 + is_baseline + len(rivals)
         return spec.rounds * spec.trials_per_round + len(RATE_FACTORS) * len(rivals) + raced * spec.confirm.seeds
 

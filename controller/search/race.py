@@ -12,8 +12,8 @@ t is Student's quantile for 5 % divided by the number of looks, by that of the p
 two sides: Bonferroni's inequality over the looks (Dunn, "Multiple comparisons among means", JASA 1961) and Holm's
 step-down over the pairs ("A simple sequentially rejective multiple test procedure", Scand. J. Statist. 1979), which
 gives the share of those that are decided to those that are left. With equal losses of equal noise a wrong verdict so
-comes in at most 5 % of races: in simulations 2 to 4 %, about 5 % where one loss of four varies three times as much as the
-others, and 7 % where one of six varies six times as much.
+comes in at most 5 % of races: in simulations 2 to 4 %, about 5 % where one loss of four varies three times as much as
+the others, and 7 % where one of six varies six times as much.
 
 The rule follows from the rewards and the looks alone, so it is replayed from the beginning each time: nothing else is
 remembered.
