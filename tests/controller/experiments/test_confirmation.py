@@ -9,7 +9,7 @@ from paploss.controller.store.documents import OUTCOME, Outcome
 from paploss.controller.store.tables import Experiment
 from paploss.jobs.spec import JobResult
 
-RIVALS = ["focal_giou", "ap_loss"]
+RIVALS = ["focal_giou", "ap_l1"]
 RACE = {"candidates": 1, "seeds": 2, "most_seeds": 5, "rivals": RIVALS}
 
 
@@ -88,7 +88,7 @@ def test_a_try_out_without_a_data_set_of_its_own_has_no_rivals(platform: Platfor
 @pytest.mark.parametrize(
     ("confirm", "message"),
     [
-        ({"rivals": ["ap_loss", "ap_loss"]}, "rivals: expected distinct labels"),
+        ({"rivals": ["ap_l1", "ap_l1"]}, "rivals: expected distinct labels"),
         ({"rivals": [{"search": "x"}]}, "search: expected a name or a loss in full"),
         ({"rivals": "no_such"}, "expected one of published"),
         ({"seeds": 3, "most_seeds": 2}, "most_seeds: expected at least seeds, 3, got 2"),
