@@ -20,6 +20,7 @@ EventKind = Literal[
     "round_closed",
     "confirm_started",
     "rates_chosen",
+    "seeds_added",
     "trials_replaced",
     "budget_spent",
     "trial_succeeded",

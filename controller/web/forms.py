@@ -4,6 +4,7 @@ A field's name is the path of its key (`confirm.seeds`). What a person typed sta
 reads it: nothing is lost when the form comes back with errors.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -61,7 +62,7 @@ def flatten(document: Mapping[str, Any], fields: Sequence[Field], prefix: str = 
         elif isinstance(value, Mapping):
             found[path] = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).strip()
         elif value is not None:
-            found[path] = str(value).lower() if isinstance(value, bool) else str(value)
+            found[path] = json.dumps(value) if isinstance(value, bool | list) else str(value)
     return found
 
 

@@ -76,6 +76,8 @@ def compare(
         console.print(rate_table(comparison))
     for line in (*(f"{row.label}: {row.remark}" for row in comparison.rows if row.remark), *lines):
         say(console, line)
+    if comparison.verdict is not None:
+        say(console, comparison.verdict.sentence)
 
 
 def _watch(client: Client, training_id: str, console: Console, keep_up: KeepUp) -> ExperimentDetail:

@@ -39,6 +39,7 @@ def describe_best(search: ExperimentDetail, best: Best) -> dict[str, Any]:
             "confirmed": best.confirmed,
             "identity": (report.get("identity") or {}).get("mean"),
         },
+        "verdict": report.get("verdict"),
         **{name: spec[name] for name in ("profile", "dataset", "weights", "overrides", "reward")},
     }
 

@@ -123,6 +123,8 @@ def conclusion(best: Best) -> list[str]:
         if measured and measured["mean"] is not None:
             shown = _measured(measured["mean"], measured["standard_error"], len(measured["rewards"]))
             lines.append(f"{text} {best.metric} {shown}")
+    if verdict := report.get("verdict"):
+        lines.append(plain(verdict["sentence"]))
     return lines
 
 

@@ -1,6 +1,7 @@
 """What a comparison comes to, as the API answers it and the figure draws it. No statistics: clients read it too."""
 
 from paploss.client.csv_lines import csv_line
+from paploss.client.verdict import Verdict
 from paploss.jobs.messages import Fraction, Message
 
 
@@ -59,6 +60,8 @@ class Comparison(Message):
     metric: str = "AP"
     """Name of what is compared."""
     rows: tuple[Row, ...]
+    verdict: Verdict | None = None
+    """Which loss to use; none before all trainings have ended."""
     environments: tuple[dict[str, str], ...] = ()
     """Versions, commit and device of the trainers; each distinct one once."""
 

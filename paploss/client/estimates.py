@@ -4,7 +4,8 @@ from math import ceil
 
 from pydantic import Field
 
-from paploss.client.specs import SearchSpec
+from paploss.client.loss_choice import PUBLISHED
+from paploss.client.specs import RATE_FACTORS, SearchSpec
 from paploss.jobs.messages import Message
 from paploss.jobs.spec import Count, Seconds
 
@@ -15,7 +16,7 @@ class Estimate(Message):
     """The cost of a search if no trial fails and none is pruned."""
 
     proxies: Count = Field(description="trainings of its rounds")
-    confirmations: Count = Field(description="trainings of its candidates and baselines at the end, at most")
+    confirmations: Count = Field(description="trainings at its end, up to the first look at the race")
     gpus: Count = Field(description="of one training")
     proxy_seconds: Seconds | None = Field(description="of one proxy on one worker; null where nothing is known of it")
     trials: Count = Field(0, description="how many earlier trials that is the mean of; 0: measured in a few steps")
@@ -30,8 +31,11 @@ class Estimate(Message):
 
 
 def count_confirmations(spec: SearchSpec) -> int:
-    """Trainings at the end: of the candidates, the identity, and the published set if it is asked for."""
-    return (spec.confirm.candidates + 1 + spec.confirm.published) * spec.confirm.seeds
+    """Trainings at the end: the rivals' checks of rates, and the race up to its first look."""
+    rivals = spec.rivals
+    is_baseline = spec.confirm.published and PUBLISHED not in rivals
+    raced = spec.confirm.candidates + 1 + is_baseline + len(rivals)
+    return len(RATE_FACTORS) * len(rivals) + raced * spec.confirm.seeds
 
 
 def estimate_search(spec: SearchSpec, proxy_seconds: float | None, trials: int = 0) -> Estimate:

@@ -3,13 +3,15 @@
 Each is validated whole before anything is stored; an unknown key is an error that names it.
 """
 
+import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from paploss.client.algorithms import AlgorithmChoice, GuidedSettings, Mode, preferred_mode
-from paploss.client.loss_choice import LossEntry, every_loss
-from paploss.jobs.losses import Quality, check_fit
+from paploss.client.loss_choice import IDENTITY, PUBLISHED, LossEntry, every_loss
+from paploss.jobs.losses import LossSpec, Quality, check_fit
 from paploss.jobs.messages import Message
 from paploss.jobs.metrics import Reward
 from paploss.jobs.profiles import PROFILES
@@ -19,6 +21,8 @@ from paploss.jobs.suggestions import did_you_mean
 MOST_PROXIES: Final = 1_000_000
 MOST_TRAININGS: Final = 20_000
 """Trials that one request may ask for: a search proposes its own by and by, given losses are all stored at once."""
+RATE_FACTORS: Final = (0.5, 1.0, 2.0)
+"""On the profile's learning rate: what a loss is tried with where each is to have its own best rate."""
 
 Family = Literal["functions", "extended"]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
@@ -38,12 +42,56 @@ class Budgets(Message):
 
 
 class ConfirmSpec(Message):
-    """How the final parameters are chosen: the best candidates are trained again with seeds the search never used."""
+    """How a search ends: its best candidates, the identity and rivals race on seeds that the search never used."""
 
     candidates: int = Field(3, ge=1, le=50, description="the algorithm's best guess and the best samples, together")
-    seeds: int = Field(3, ge=1, le=50, description="fresh seeds for each candidate, the same for all")
+    seeds: int = Field(3, ge=1, le=50, description="fresh seeds for each loss, the same for all, before the first look")
+    most_seeds: int | None = Field(
+        None,
+        ge=1,
+        le=200,
+        description="seeds are added up to so many until the best loss is decided; by default four times `seeds` on a "
+        "data set with a root, else `seeds`",
+    )
     schedule: Literal["proxy", "final"] = "proxy"
     published: bool = Field(False, description="also measure the published parameters that fit the profile")
+    rivals: tuple[LossEntry, ...] | None = Field(
+        None,
+        max_length=20,
+        description="losses that the found one must beat, each at its own best learning rate: names with commas "
+        "between them, `none`, or a list; by default every loss that fits, on a data set with a root, else none",
+    )
+
+    @field_validator("rivals", mode="before")
+    @classmethod
+    def _split_names(cls, given: Any) -> Any:
+        """A form and a command line have one line of text."""
+        if not isinstance(given, str):
+            return given
+        if given.startswith("["):
+            try:
+                return json.loads(given)
+            except ValueError:
+                raise ValueError("expected names with commas between them, or a list in JSON") from None
+        return () if given == "none" else [name.strip() for name in given.split(",")]
+
+    @model_validator(mode="after")
+    def _check_rivals(self) -> Self:
+        labels = [choice.label for choice in self.rivals or ()]
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"rivals: expected distinct labels, got {labels}")
+        for choice in self.rivals or ():
+            if choice.search is not None:
+                raise ValueError(f"rivals[{choice.label}].search: expected a name or a loss in full")
+            if choice.label in ("mean", IDENTITY) or choice.label.startswith("trial "):
+                raise ValueError(f"rivals[{choice.label}].label: expected none that the search gives its own losses")
+        return self
+
+    @model_validator(mode="after")
+    def _check_seeds(self) -> Self:
+        if self.most_seeds is not None and self.most_seeds < self.seeds:
+            raise ValueError(f"most_seeds: expected at least seeds, {self.seeds}, got {self.most_seeds}")
+        return self
 
 
 class Request(Message):
@@ -150,6 +198,34 @@ class SearchSpec(Request):
             raise ValueError(f"confirm.published: no published parameters fit the profile {self.profile!r}")
         return self
 
+    @model_validator(mode="after")
+    def _check_rivals(self) -> Self:
+        for choice in self.confirm.rivals or ():
+            try:
+                if (loss := choice.find_loss(self.profile)) is not None:
+                    check_fit(loss, self.profile)
+            except ValueError as error:
+                raise ValueError(f"confirm.rivals[{choice.label}].{error}") from None
+        return self
+
+    @property
+    def most_seeds(self) -> int:
+        """Seeds that the race at the end may have."""
+        growth = 4 if self.dataset.root else 1
+        return self.confirm.most_seeds or growth * self.confirm.seeds
+
+    @property
+    def rivals(self) -> Mapping[str, LossSpec]:
+        """What the found loss has to beat, by label; the published parameters have the label `published`."""
+        named = self.confirm.rivals
+        if named is None:
+            named = every_loss(self.profile) if self.dataset.root else ()
+        losses: dict[str, LossSpec] = {}
+        for choice in named:
+            if choice.preset != IDENTITY and (loss := choice.find_loss(self.profile)) is not None:
+                losses[PUBLISHED if choice.preset == PUBLISHED else choice.label] = loss
+        return losses
+
 
 class GivenLossesSpec(Request):
     """What a comparison and trainings have in common: given losses, each over the same seeds."""
@@ -220,7 +296,7 @@ class ComparisonSpec(GivenLossesSpec):
         if not isinstance(given, dict):
             return given
         losses = every_loss(given["profile"]) if given.get("profile") in list(PROFILES) else ()
-        return {"losses": losses, "seeds": (0, 1, 2), "learning_rates": (0.5, 1.0, 2.0), **given}
+        return {"losses": losses, "seeds": (0, 1, 2), "learning_rates": RATE_FACTORS, **given}
 
     @model_validator(mode="after")
     def _check_reference(self) -> Self:

@@ -362,7 +362,7 @@ def _trial_table(
             (column, experiment.metric if column == _METRIC_COLUMN else heading, is_number)
             for column, heading, is_number in (_COLUMNS if is_search else _TRAINING_COLUMNS)
         ),
-        kinds=("proxy", "confirm") if is_search else (),
+        kinds=("proxy", "rate_check", "confirm") if is_search else (),
     )
 
 
