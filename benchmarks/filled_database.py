@@ -22,8 +22,8 @@ from paploss.controller.store.database import Database, read_clock
 from paploss.controller.store.tables import Attempt, Base, Evaluation, Event, Experiment, Round, Trial, Worker
 from paploss.controller.store.trials.telemetry import remember_worker
 from paploss.jobs.lease import WorkerInfo
+from paploss.jobs.metrics import Metrics
 from paploss.jobs.presets import PRESETS
-from paploss.jobs.spec import Metrics
 
 ITERATIONS = 240
 TRIAL_SECONDS = 210.0

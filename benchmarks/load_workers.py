@@ -20,8 +20,10 @@ import aiohttp
 from benchmarks.load_platform import LoadedPlatform
 from paploss.client.specs import TrainingSpec
 from paploss.jobs.lease import Accepted, ClaimRequest, Lease, RenewReply, RenewRequest, ResultRequest, WorkerInfo
+from paploss.jobs.messages import Message
+from paploss.jobs.metrics import Metrics
 from paploss.jobs.queue import TrialQueue
-from paploss.jobs.spec import EvaluationEvent, JobResult, Message, Metrics, ProgressEvent, StartEvent
+from paploss.jobs.spec import EvaluationEvent, JobResult, ProgressEvent, StartEvent
 
 ITERATIONS = 100
 METRICS = Metrics(ap=0.25, ap50=0.4, ap75=0.2, ap_small=-1, ap_medium=0.25, ap_large=0.3, per_class={"dot": 0.25})

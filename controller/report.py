@@ -176,7 +176,7 @@ def _draw(client: Client, search: ExperimentDetail, best: Best | None, top: Tria
         Drawn(
             "rewards",
             "Reward per round",
-            "Every trial is a dot: COCO AP on the search validation split.",
+            f"Every trial is a dot: {search.metric} on the search validation split.",
             client.figure(search.id, "rewards"),
         )
     ]

@@ -83,5 +83,6 @@ class Site:
             "start": "/experiments/new?example=bccd",
             "compare": f"/compare?first={self.finished}&second={self.unfinished}",
             "workers": "/workers",
+            "words": "/words",
             "unknown": "/experiments/0nothing",
         }

@@ -29,6 +29,7 @@ from paploss.jobs.lease import (
 )
 from paploss.jobs.spec import EvaluationEvent, JobResult, ProgressEvent, StartEvent
 
+HEADERS = {"Content-Type": "application/json", PROTOCOL_HEADER: str(PROTOCOL)}
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
@@ -112,8 +113,7 @@ class PlayedWorker:
         self.finish(lease)
 
     def _post(self, step: str, body: str) -> httpx.Response:
-        headers = {"Content-Type": "application/json", PROTOCOL_HEADER: str(PROTOCOL)}
-        reply = self._http.post(f"/api/v1/leases/{step}", content=body, headers=headers)
+        reply = self._http.post(f"/api/v1/leases/{step}", content=body, headers=HEADERS)
         return reply.raise_for_status()
 
 

@@ -15,13 +15,16 @@ from paploss.controller.store.tables import Attempt, Experiment, Leader, Round, 
 from paploss.controller.store.trials import leases, transitions
 from paploss.controller.store.trials.proposals import NewTrial
 from paploss.jobs.lease import ClaimRequest, ReleaseRequest, RenewRequest, ResultRequest, WorkerInfo
-from paploss.jobs.spec import EvaluationEvent, JobResult, Metrics, ProgressEvent
+from paploss.jobs.metrics import Metrics
+from paploss.jobs.spec import EvaluationEvent, JobResult, ProgressEvent
 
 LEASE_SECONDS = 60.0
 
 
 def search_spec(**changes: Any) -> SearchSpec:
-    return SearchSpec.model_validate({"profile": "synthetic", "rounds": 3, "trials_per_round": 4, **changes})
+    """A search of policies, unless `changes` say otherwise."""
+    given = {"profile": "synthetic", "algorithm": "ppo", "rounds": 3, "trials_per_round": 4, "screen": False}
+    return SearchSpec.model_validate(given | changes)
 
 
 def training_spec(kind: str = "training", **changes: Any) -> TrainingSpec | ComparisonSpec:

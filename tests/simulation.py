@@ -13,9 +13,10 @@ from paploss.controller.settings import Settings
 from paploss.controller.store.database import Database
 from paploss.controller.store.errors import ConflictError, GoneError
 from paploss.controller.store.tables import Event, Experiment, Round, Trial
-from paploss.jobs.lease import ClaimRequest, Lease, RenewRequest, ResultRequest, WorkerInfo
+from paploss.jobs.lease import PROTOCOL, ClaimRequest, Lease, RenewRequest, ResultRequest, WorkerInfo
+from paploss.jobs.metrics import Metrics, measure
 from paploss.jobs.queue import QueueEntry, TrialQueue
-from paploss.jobs.spec import EvaluationEvent, JobResult, JobSpec, Metrics, ProgressEvent
+from paploss.jobs.spec import EvaluationEvent, JobResult, JobSpec, ProgressEvent
 
 
 def reward_of(job: JobSpec) -> float:
@@ -48,7 +49,7 @@ class Platform:
     def claim(self, trial_id: str, worker: str = "w1") -> Lease:
         info = WorkerInfo(name=worker)
         request = ClaimRequest(claim_id=uuid.uuid4(), trial_id=trial_id, worker=info)
-        return leases.claim(self.database, self.settings, request)
+        return leases.claim(self.database, self.settings, request, PROTOCOL)
 
     def start(self, worker: str = "w1", gpus: int = 0) -> Lease | None:
         """Take the next trial from the queue, claim it and renew once; none where nothing can be had."""
@@ -70,7 +71,12 @@ class Platform:
             token=lease.token,
             progress=ProgressEvent(iteration=2 * len(aps), total_iterations=20),
             evaluations=tuple(
-                EvaluationEvent(iteration=2 * (index + 1), total_iterations=20, metrics=metrics(ap))
+                EvaluationEvent(
+                    iteration=2 * (index + 1),
+                    total_iterations=20,
+                    metrics=metrics(ap),
+                    reward=measure(lease.job.reward, metrics(ap)),
+                )
                 for index, ap in enumerate(aps)
             ),
         )
@@ -121,4 +127,4 @@ class Platform:
 
 
 def metrics(ap: float) -> Metrics:
-    return Metrics(ap=ap, ap50=ap, ap75=ap, ap_small=-1, ap_medium=ap, ap_large=ap)
+    return Metrics(ap=ap, ap50=min(1.0, 2 * ap), ap75=ap, ap_small=-1, ap_medium=ap, ap_large=ap)

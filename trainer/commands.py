@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from paploss.caches import find_cache_folder, provide_home
 from paploss.jobs.losses import parse_loss
+from paploss.jobs.metrics import REWARD
 from paploss.jobs.spec import EXIT_INTERRUPTED, DatasetSpec, JobResult, JobSpec
 from paploss.trainer.attempt import AttemptContext
 from paploss.trainer.errors import Interrupted, OutOfMemory, UserError
@@ -77,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("target", nargs="?", type=Path, help="folder in any layout that is known, or a COCO file")
     check.add_argument("--dataset", help="in place of a target: a data set of a job, as JSON")
     check.add_argument("--profile", help="detector that objects have to be large enough for")
+    check.add_argument("--reward", default='"AP"', help="what has to be measurable, as in a job, as JSON")
     check.add_argument("--image-size", type=int, help="at this image size instead of the profile's, px")
     check.add_argument("--html", type=Path, help="file for the report as a page with pictures")
     check.add_argument("--no-check", action="store_true", help="check annotations alone, read no images")
@@ -184,11 +186,13 @@ def _check(arguments: argparse.Namespace) -> int:
         raise UserError("expected a folder or file, or --dataset")
     try:
         target = arguments.target or DatasetSpec.model_validate_json(arguments.dataset)
+        reward = REWARD.validate_json(arguments.reward)
     except ValidationError as error:
-        raise UserError(f"--dataset: {error}") from error
+        raise UserError(f"--dataset, --reward: {error}") from error
     detector = Detector(arguments.profile, arguments.image_size) if arguments.profile else None
     cache = _cache(arguments)
-    found = diagnose(target, detector=detector, cache=cache, data_cache=cache, files=not arguments.no_check)
+    files = not arguments.no_check
+    found = diagnose(target, detector=detector, reward=reward, cache=cache, data_cache=cache, files=files)
     if arguments.html is not None:
         try:
             write_page(found.report, found.splits, arguments.html)

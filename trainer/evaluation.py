@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
-from paploss.jobs.spec import Metrics
+from paploss.jobs.metrics import Metrics
 from paploss.trainer import distributed
 from paploss.trainer.datasets.coco import CocoSplit
 from paploss.trainer.datasets.loading import EvaluationSamples, evaluation_batches

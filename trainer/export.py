@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from paploss.files import whole_file
-from paploss.jobs.spec import JobSpec, Metrics
+from paploss.jobs.metrics import Metrics
+from paploss.jobs.spec import JobSpec
 from paploss.trainer.config import write_config
 from paploss.trainer.datasets.check import check_files
 from paploss.trainer.datasets.loading import choose_process_count

@@ -15,6 +15,7 @@ _LEFT_OUT: Final[dict[str, Any]] = {
     "trial_id": True,
     "timeout_seconds": True,
     "prune": True,
+    "reward": True,
     "dataset": {"check_files"},
 }
 """What may differ between attempts at the same training."""

@@ -1,4 +1,4 @@
-"""One training and its evaluation: a job goes in, one AP comes out.
+"""One training and its evaluation: a job goes in, its reward comes out.
 
 The loop counts iterations. Everything random is a function of (seed, iteration) or (seed, epoch, image), so a training
 that was interrupted ends with the numbers of one that was not.
@@ -14,7 +14,8 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from paploss.jobs.spec import CheckpointEvent, EvaluationEvent, JobResult, JobSpec, Metrics, ProgressEvent, StartEvent
+from paploss.jobs.metrics import Metrics
+from paploss.jobs.spec import CheckpointEvent, EvaluationEvent, JobResult, JobSpec, ProgressEvent, StartEvent
 from paploss.trainer import distributed
 from paploss.trainer.attempt import AttemptContext
 from paploss.trainer.checkpoint import TrainingProgress, load_checkpoint, save_checkpoint
@@ -35,6 +36,7 @@ from paploss.trainer.precision import compute_in
 from paploss.trainer.process import set_up
 from paploss.trainer.profiles import recipe_of
 from paploss.trainer.profiles.recipe import Recipe
+from paploss.trainer.rewards import measure_reward
 from paploss.trainer.schedule import (
     build_optimizer,
     ends_epoch,
@@ -224,12 +226,14 @@ class _Training:
         return metrics
 
     def _emit_evaluation(self, iteration: int, metrics: Metrics) -> None:
-        self.attempt.emit(EvaluationEvent(iteration=iteration, total_iterations=self.total, metrics=metrics))
+        reward = measure_reward(self.spec.reward, metrics)
+        event = EvaluationEvent(iteration=iteration, total_iterations=self.total, metrics=metrics, reward=reward)
+        self.attempt.emit(event)
 
     def _is_below_prune_point(self, metrics: Metrics) -> bool:
-        iteration = self.progress.iteration
+        iteration, reward = self.progress.iteration, measure_reward(self.spec.reward, metrics)
         return any(
-            round(point.fraction * self.total) == iteration and metrics.ap < point.min_ap for point in self.spec.prune
+            round(point.fraction * self.total) == iteration and reward < point.min_ap for point in self.spec.prune
         )
 
     def _result(self, metrics: Metrics) -> JobResult:
@@ -239,7 +243,7 @@ class _Training:
             kept = str(self._keep(metrics))
         return JobResult(
             outcome="succeeded" if finished else "pruned",
-            reward=metrics.ap,
+            reward=measure_reward(self.spec.reward, metrics),
             metrics=metrics,
             iterations=self.progress.iteration,
             seconds=self._seconds(),

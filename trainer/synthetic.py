@@ -1,4 +1,4 @@
-"""A trainer without a detector: the reward is a known smooth function of the control points, plus seeded noise.
+"""A trainer without a detector: AP is a known smooth function of the control points, plus seeded noise.
 
 It reports, checkpoints, stops and resumes like a real one, and can be told to fail (`SyntheticOptions`), so that
 everything around trainings is tested with real processes in milliseconds. It must not import torch.
@@ -7,7 +7,7 @@ Notation: f_r is the function of row r, g_r the one of the hidden optimum (the p
 
     distance = mean over rows r and x in a grid of (f_r(x) - g_r(x))^2 / 0.06 + (log10(lambda / lambda*))^2 / 2
                + (w_L1^2 + w_GIoU^2 + e) / 4, for an error-driven head e = 1
-    reward   = 0.5 exp(-distance - (ln(f / f*))^2) + noise, clamped to [0, 1], where f is the learning-rate factor
+    AP       = 0.5 exp(-distance - (ln(f / f*))^2) + noise, clamped to [0, 1], where f is the learning-rate factor
 """
 
 import itertools
@@ -22,13 +22,13 @@ from pathlib import Path
 
 from paploss.files import whole_file
 from paploss.jobs.losses import LOSSES, HeadLoss, LossSpec, ParameterizedAP
+from paploss.jobs.metrics import Metrics
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import (
     CheckpointEvent,
     EvaluationEvent,
     JobResult,
     JobSpec,
-    Metrics,
     ProgressEvent,
     StartEvent,
     SyntheticOptions,
@@ -36,46 +36,47 @@ from paploss.jobs.spec import (
 from paploss.trainer.attempt import AttemptContext
 from paploss.trainer.errors import Interrupted, OutOfMemory, UserError
 from paploss.trainer.fingerprint import loss_fingerprint
+from paploss.trainer.rewards import measure_reward
 
 log = logging.getLogger(__name__)
 
-BEST_REWARD = 0.5
-OTHER_REWARDS = {name: 0.2 + 0.02 * index for index, name in enumerate(LOSSES)}
-"""Rewards of losses without control points, all different."""
+BEST_AP = 0.5
+OTHER_APS = {name: 0.2 + 0.02 * index for index, name in enumerate(LOSSES)}
+"""APs of losses without control points, all different."""
 HANG_SECONDS = 3600.0
 CRASH_STATUS = 70
 GRID = [step / 32 for step in range(33)]
 OPTIMUM: HeadLoss = PRESETS["retinanet"].heads["bbox_head"]
 
 
-def smooth_reward(loss: LossSpec) -> float:
-    """The reward without noise, in (0, BEST_REWARD]; the mean over the heads."""
+def smooth_ap(loss: LossSpec) -> float:
+    """The AP without noise, in (0, BEST_AP]; the mean over the heads."""
     if not isinstance(loss, ParameterizedAP):
-        return OTHER_REWARDS[loss.name]
+        return OTHER_APS[loss.name]
     distances = [_distance(head) for head in loss.heads.values()]
-    return BEST_REWARD * math.exp(-sum(distances) / len(distances))
+    return BEST_AP * math.exp(-sum(distances) / len(distances))
 
 
-def noisy_reward(spec: JobSpec, options: SyntheticOptions) -> float:
-    """The reward of a job, in [0, 1]; the noise follows from the seed and the loss."""
+def noisy_ap(spec: JobSpec, options: SyntheticOptions) -> float:
+    """The AP of a job, in [0, 1]; the noise follows from the seed and the loss."""
     rate_error = math.log(spec.learning_rate_factor / options.best_learning_rate_factor)
     noise = random.Random(f"{spec.seed} {loss_fingerprint(spec.loss)}").gauss(0, options.noise)
-    return min(1.0, max(0.0, smooth_reward(spec.loss) * math.exp(-(rate_error**2)) + noise))
+    return min(1.0, max(0.0, smooth_ap(spec.loss) * math.exp(-(rate_error**2)) + noise))
 
 
 def train_synthetic(spec: JobSpec, attempt: AttemptContext) -> JobResult:
     """Runs `spec`, from its checkpoint if there is one.
 
     Raises:
-        UserError, OutOfMemory: the job says so.
+        UserError, OutOfMemory: the job says so; or its reward cannot be measured.
         Interrupted: the job was asked to stop; a checkpoint is written.
     """
     options = spec.synthetic or SyntheticOptions()
-    reward, total = noisy_reward(spec, options), options.iterations
+    ap, total = noisy_ap(spec, options), options.iterations
     checkpoint = attempt.state / "checkpoint.json"
     stored = json.loads(checkpoint.read_bytes()) if checkpoint.exists() else {"iteration": 0, "seconds": 0.0}
     start, seconds_before = int(stored["iteration"]), float(stored["seconds"])
-    has_fault = options.fault != "none" and reward < options.fault_below
+    has_fault = options.fault != "none" and ap < options.fault_below
     faulty = has_fault and _count_attempt(attempt.state) <= options.fault_attempts
     started = time.monotonic()
 
@@ -90,6 +91,13 @@ def train_synthetic(spec: JobSpec, attempt: AttemptContext) -> JobResult:
         else:
             attempt.emit(CheckpointEvent(iteration=iteration, path=str(checkpoint)))
 
+    def evaluate(ap: float, iteration: int) -> tuple[Metrics, float]:
+        metrics = _metrics(ap)
+        reward = measure_reward(spec.reward, metrics)
+        attempt.emit(EvaluationEvent(iteration=iteration, total_iterations=total, metrics=metrics, reward=reward))
+        return metrics, reward
+
+    measure_reward(spec.reward, _metrics(ap))  # what cannot be measured is refused before the first iteration
     attempt.emit(StartEvent(total_iterations=total, resumed_iteration=start, environment={"device": "synthetic"}))
     due = {round(fraction * total) for fraction in (0.5, *(point.fraction for point in spec.prune))} - {0, total}
     for iteration in range(start, total):
@@ -104,19 +112,15 @@ def train_synthetic(spec: JobSpec, attempt: AttemptContext) -> JobResult:
             _fail(options)
         time.sleep(options.iteration_seconds)
         done = iteration + 1
-        attempt.emit(ProgressEvent(iteration=done, total_iterations=total, loss=1 - reward, seconds=seconds()))
+        attempt.emit(ProgressEvent(iteration=done, total_iterations=total, loss=1 - ap, seconds=seconds()))
         if done in due:
-            metrics = _metrics(reward * _learning_curve(done / total))
-            attempt.emit(EvaluationEvent(iteration=done, total_iterations=total, metrics=metrics))
+            metrics, so_far = evaluate(ap * _learning_curve(done / total), done)
             floors = [point.min_ap for point in spec.prune if round(point.fraction * total) == done]
-            if any(metrics.ap < floor for floor in floors):
-                return JobResult(
-                    outcome="pruned", reward=metrics.ap, metrics=metrics, iterations=done, seconds=seconds()
-                )
+            if any(so_far < floor for floor in floors):
+                return JobResult(outcome="pruned", reward=so_far, metrics=metrics, iterations=done, seconds=seconds())
         if done % max(1, total // 5) == 0:
             save(done)
-    metrics = _metrics(reward)
-    attempt.emit(EvaluationEvent(iteration=total, total_iterations=total, metrics=metrics))
+    metrics, reward = evaluate(ap, total)
     kept = str(checkpoint) if spec.kind == "final" else None
     return JobResult(
         outcome="succeeded", reward=reward, metrics=metrics, iterations=total, seconds=seconds(), checkpoint=kept

@@ -29,7 +29,7 @@ from paploss.jobs.lease import (
     encode,
     read_protocol,
 )
-from paploss.jobs.spec import Message
+from paploss.jobs.messages import Message
 
 _TIMEOUT = httpx.Timeout(10, connect=3)
 _HURRIED_TIMEOUT = httpx.Timeout(2)

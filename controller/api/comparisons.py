@@ -6,12 +6,15 @@ from paploss.client.comparison import Comparison, RateResult
 from paploss.client.specs import ComparisonSpec, SearchSpec
 from paploss.client.states import OPEN_TRIAL_STATES
 from paploss.controller.experiments.comparison import Measured, compare
+from paploss.controller.experiments.verdict import deliver
+from paploss.controller.search.race import judge
 from paploss.controller.store.database import Session
 from paploss.controller.store.documents import LOSS, SPEC
 from paploss.controller.store.errors import NotFoundError
 from paploss.controller.store.reading import comparisons as store
 from paploss.controller.store.reading import lists
 from paploss.jobs.losses import LossSpec
+from paploss.jobs.metrics import name_reward
 
 
 def read_comparison(session: Session, experiment_id: str) -> Comparison:
@@ -31,6 +34,10 @@ def read_comparison(session: Session, experiment_id: str) -> Comparison:
     labels = [choice.label for choice in spec.losses]
     reference = spec.reference_label if isinstance(spec, ComparisonSpec) else labels[0]
     measured = [_measure(label, losses[label], trials[label]) for label in labels]
+    verdict = None
+    if experiment.state == "succeeded":
+        standing = judge({one.label: one.rewards for one in measured}, spec.seeds, (len(spec.seeds),))
+        verdict = None if standing is None else deliver(standing, len(spec.seeds), name_reward(spec.reward))
     return Comparison(
         profile=spec.profile,
         dataset=spec.dataset.name,
@@ -38,7 +45,9 @@ def read_comparison(session: Session, experiment_id: str) -> Comparison:
         schedule=spec.schedule,
         seeds=spec.seeds,
         reference=reference,
-        rows=compare(measured, reference, spec.profile),
+        metric=name_reward(spec.reward),
+        rows=compare(measured, reference, spec.profile, name_reward(spec.reward)),
+        verdict=verdict,
         environments=tuple(store.read_environments(session, experiment_id)),
     )
 

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import signal
 import socket
 import time
@@ -58,6 +59,8 @@ def make_server(app: FastAPI) -> uvicorn.Server:
             app,
             http=TimedHttp,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            # By itself uvicorn would believe everybody on this machine.
+            forwarded_allow_ips=os.environ.get("FORWARDED_ALLOW_IPS", ""),
             log_config=None,
             access_log=False,
             lifespan="on",

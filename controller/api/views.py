@@ -24,10 +24,12 @@ from paploss.controller.store.tables import (
     Trial,
     Worker,
 )
+from paploss.controller.store.trials.spending import read_spent_seconds
 from paploss.jobs.documents import UnreadableError
 from paploss.jobs.lease import GpuUse
 from paploss.jobs.losses import LossSpec
-from paploss.jobs.spec import EvaluationEvent, Metrics
+from paploss.jobs.metrics import Metrics, name_requested
+from paploss.jobs.spec import EvaluationEvent
 
 
 def moment(seconds: float) -> datetime:
@@ -55,7 +57,10 @@ def experiment_detail(session: Session, experiment: Experiment) -> models.Experi
     """One experiment with its request and its results by loss."""
     facts = _facts(session, [experiment])[experiment.id]
     return models.ExperimentDetail(
-        **_experiment(experiment, facts), spec=experiment.spec, results=label_results(session, experiment.id)
+        **_experiment(experiment, facts),
+        spec=experiment.spec,
+        worker_hours=read_spent_seconds(session, experiment.id) / 3600,
+        results=label_results(session, experiment.id),
     )
 
 
@@ -85,6 +90,7 @@ def best(session: Session, search: Experiment) -> models.Best:
         return models.Best(
             experiment_id=search.id,
             confirmed=True,
+            metric=name_requested(search.spec),
             ap=outcome.mean,
             source=outcome.label,
             loss=outcome.loss,
@@ -97,6 +103,7 @@ def best(session: Session, search: Experiment) -> models.Best:
     return models.Best(
         experiment_id=search.id,
         confirmed=False,
+        metric=name_requested(search.spec),
         ap=trial.reward,
         source=trial.id,
         loss=trial_loss(search, trial),
@@ -145,7 +152,9 @@ def trial_detail(session: Session, trial: Trial) -> models.TrialDetail:
 def evaluation_events(session: Session, trial_id: str) -> list[EvaluationEvent]:
     """A trial's learning curve."""
     return [
-        EvaluationEvent(iteration=row.iteration, total_iterations=row.total_iterations, metrics=row.metrics)
+        EvaluationEvent(
+            iteration=row.iteration, total_iterations=row.total_iterations, metrics=row.metrics, reward=row.reward
+        )
         for row in map(evaluation_summary, lists.list_evaluations(session, trial_id))
     ]
 
@@ -245,6 +254,7 @@ def _experiment(row: Experiment, facts: _Facts) -> dict[str, Any]:
         "trials": facts.counts,
         "trials_planned": planned,
         "trials_final": final,
+        "metric": name_requested(row.spec),
         "best_ap": facts.best_ap,
         "confirmed": row.best is not None,
         "seconds_left": None if pace is None else pace * (planned - final),
@@ -273,6 +283,7 @@ def evaluation_summary(row: Evaluation) -> models.EvaluationSummary:
         iteration=row.iteration,
         total_iterations=row.total_iterations,
         metrics=METRICS.read(row.metrics),
+        reward=max(row.ap, 0.0),
     )
 
 

@@ -6,8 +6,8 @@ interval d ± t s / sqrt(n), where s is the standard deviation of the n differen
 distribution with n - 1 degrees of freedom. Each interval is for one difference by itself: of twenty losses that are
 truly equal to the reference, one lies outside on average.
 
-What was not measured stays empty: one seed has no spread and no interval, and a failed training has no AP. A diverged
-one has an AP of 0.
+What was not measured stays empty: one seed has no spread and no interval, and a failed training has no reward. A
+diverged one has a reward of 0.
 """
 
 import math
@@ -33,24 +33,25 @@ class Measured:
     label: str
     loss: LossSpec
     rewards: Mapping[int, float] = field(default_factory=dict)
-    """AP by seed, of the trials that ended with one."""
+    """By seed, of the trials that ended with one."""
     failed: Sequence[int] = ()
     diverged: Sequence[int] = ()
     learning_rate_factor: float | None = None
     rate_check: Sequence[RateResult] = ()
 
 
-def compare(measured: Sequence[Measured], reference: str, profile: str) -> tuple[Row, ...]:
+def compare(measured: Sequence[Measured], reference: str, profile: str, metric: str = "AP") -> tuple[Row, ...]:
     """The rows of a comparison, then the published ones that cannot be trained here.
 
     Args:
         measured: the losses, in order.
         reference: the label of one of them.
         profile: a name in PROFILES, which says which published results are comparable.
+        metric: name of what was measured. Published is AP alone.
     """
     rewards = next(one.rewards for one in measured if one.label == reference)
-    rows = [_compare_one(one, None if one.label == reference else rewards, profile) for one in measured]
-    return (*rows, *_untrainable(PROFILES[profile].detector))
+    rows = [_compare_one(one, None if one.label == reference else rewards, profile, metric) for one in measured]
+    return (*rows, *(_untrainable(PROFILES[profile].detector) if metric == "AP" else ()))
 
 
 def paired_difference(rewards: Mapping[int, float], reference: Mapping[int, float]) -> Difference | None:
@@ -73,12 +74,12 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def choose_rate(results: Sequence[RateResult]) -> float:
-    """The factor with the highest AP, in a tie the one nearest to 1; 1 where nothing was measured."""
+    """The factor with the highest reward, in a tie the one nearest to 1; 1 where nothing was measured."""
     rated = [(one.ap, -abs(math.log(one.factor)), one.factor) for one in results if one.ap is not None]
     return max(rated)[2] if rated else 1.0
 
 
-def _compare_one(one: Measured, reference: Mapping[int, float] | None, profile: str) -> Row:
+def _compare_one(one: Measured, reference: Mapping[int, float] | None, profile: str, metric: str) -> Row:
     values = list(one.rewards.values())
     return Row(
         label=one.label,
@@ -91,19 +92,19 @@ def _compare_one(one: Measured, reference: Mapping[int, float] | None, profile: 
         difference=None if reference is None else paired_difference(one.rewards, reference),
         learning_rate_factor=one.learning_rate_factor,
         rate_check=tuple(one.rate_check),
-        published_ap=_published_ap(one.loss, profile),
-        remark="; ".join(_remarks(one)),
+        published_ap=_published_ap(one.loss, profile) if metric == "AP" else None,
+        remark="; ".join(_remarks(one, metric)),
     )
 
 
-def _remarks(one: Measured) -> list[str]:
+def _remarks(one: Measured, metric: str) -> list[str]:
     remarks = []
     if one.failed:
-        remarks.append(f"{_name_seeds(one.failed)} ended without an AP")
+        remarks.append(f"{_name_seeds(one.failed)} ended without a result")
     if one.diverged:
-        remarks.append(f"diverged with {_name_seeds(one.diverged)}: AP 0")
+        remarks.append(f"diverged with {_name_seeds(one.diverged)}: {metric} 0")
     if len(one.rewards) == 1:
-        remarks.append("one AP: no spread, no interval")
+        remarks.append("one seed: no spread, no interval")
     if one.learning_rate_factor is not None and one.rate_check:
         remarks += _rate_remarks(one.learning_rate_factor, one.rate_check)
     return remarks
@@ -112,7 +113,7 @@ def _remarks(one: Measured) -> list[str]:
 def _rate_remarks(chosen: float, check: Sequence[RateResult]) -> list[str]:
     measured = [result.factor for result in check if result.ap is not None]
     if not measured:
-        return ["no learning-rate check ended with an AP: trained at the profile's rate"]
+        return ["no learning-rate check ended with a result: trained at the profile's rate"]
     ends = {min(measured): "smallest", max(measured): "largest"}
     if len(ends) == 2 and chosen in ends:
         return [f"its learning rate is the {ends[chosen]} that was tried: a better one may lie beyond"]

@@ -1,19 +1,30 @@
-"""The end of a search: the best candidates are trained again with fresh seeds, and one is chosen.
+"""The end of a search: its best candidates and their rivals race on fresh seeds, until the best loss is decided.
 
-The best of many noisy proxies is best partly by chance, so only APs of new trainings are reported. The identity, where
-every search starts, and on request the published parameters, are baselines that are measured with the same seeds.
+The best of many noisy proxies is best partly by chance, so only new trainings are reported. Beside the
+candidates run the identity, where every search starts, and the rivals that the request names, published parameters
+among them. A rival trains with the best of a few learning rates, which a short check finds first; candidates have the
+rate that they were found at.
+
+Two stages: `rates`, where there are rivals, and `confirm`. What comes next follows from the rows of the trials alone
+(`paploss.controller.search.race` replays the looks), and is one transaction with the stage. The best candidate stays
+the search's best, whose parameters are exported; the verdict names the loss to use, which may be a rival.
 """
 
-from collections.abc import Sequence
-from typing import Any
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 
-from paploss.client.specs import SearchSpec
+from paploss.client.comparison import RateResult
+from paploss.client.loss_choice import IDENTITY, PUBLISHED
+from paploss.client.specs import RATE_FACTORS, SearchSpec
+from paploss.controller.experiments.comparison import choose_rate
 from paploss.controller.experiments.losses import decode_loss, decode_rate, read_loss, search_space
 from paploss.controller.experiments.rounds import read_best_guess
-from paploss.controller.experiments.seeds import confirm_seed
-from paploss.controller.search import selection
+from paploss.controller.experiments.seeds import confirm_seed, rate_check_seed
+from paploss.controller.experiments.verdict import deliver
+from paploss.controller.search import race, selection
 from paploss.controller.search.algorithm import Sample
 from paploss.controller.store.database import Session
 from paploss.controller.store.documents import OUTCOME, ConfirmedLoss, Outcome, TrialPlan
@@ -23,60 +34,124 @@ from paploss.controller.store.rounds import read_best_proxies
 from paploss.controller.store.tables import Experiment, Trial
 from paploss.controller.store.trials.proposals import NewTrial, add_trials, trials_by_label
 from paploss.jobs.losses import LossSpec
+from paploss.jobs.metrics import name_reward
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.profiles import PROFILES
+from paploss.jobs.spec import JobKind
 
-IDENTITY, PUBLISHED, BEST_GUESS = "identity", "published", "mean"
+BEST_GUESS: Final = "mean"
+
+Plan = Callable[[SearchSpec, JobKind], TrialPlan]
+ByLabel = Mapping[str, Sequence[Trial]]
 
 
-def start(session: Session, search: Experiment, spec: SearchSpec, plan: TrialPlan) -> None:
-    """Propose the confirming trials, which train as `plan` says. The caller leads and holds the search's row lock."""
-    best = read_best_proxies(session, search.id, spec.confirm.candidates)
-    samples: list[Sample[Any]] = [Sample(np.asarray(t.theta), float(t.reward or 0), None) for t in best]
-    candidates = selection.candidates(read_best_guess(session, search, spec), samples, spec.confirm.candidates)
-    thetas = {
-        BEST_GUESS if candidate.sample is None else f"trial {best[candidate.sample].number}": candidate.theta
-        for candidate in candidates
-    }
-    thetas[IDENTITY] = search_space(spec).start()
-    losses: dict[str, tuple[LossSpec, list[float] | None]] = {
-        label: (decode_loss(spec, theta.tolist()), theta.tolist()) for label, theta in thetas.items()
-    }
+def start(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) -> None:
+    """Propose the first trials after the rounds. The caller leads and holds the search's row lock."""
+    rivals = spec.rivals
+    if not rivals:
+        _start_race(session, search, spec, plan)
+        return
+    seed, check = rate_check_seed(spec.seed), plan(spec, "rate_check")
+    trials = [
+        NewTrial(kind="rate_check", loss=loss, seed=seed, plan=check, label=label, learning_rate_factor=factor)
+        for (label, loss), factor in itertools.product(rivals.items(), RATE_FACTORS)
+    ]
+    add_trials(session, search, trials)
+    search.stage = "rates"
+    session.flush()
+
+
+def go_on(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) -> None:
+    """Do what follows the trials of a stage that have all ended. The caller leads and holds the search's row lock."""
+    if search.stage == "rates":
+        _start_race(session, search, spec, plan)
+        return
+    by_label = trials_by_label(session, search.id, "confirm")
+    used = max(map(len, by_label.values()))
+    looks = race.plan_looks(spec.confirm.seeds, spec.most_seeds)
+    seeds = [confirm_seed(spec.seed, index) for index in range(used)]
+    found = _find_candidates(by_label, spec)
+    standing = race.judge({label: _rewards(trials) for label, trials in by_label.items()}, seeds, looks, found)
+    following = next((count for count in looks if count > used), None)
+    if standing is None or standing.is_decided or following is None:
+        _conclude(session, search, spec, by_label, standing)
+        return
+    more = [confirm_seed(spec.seed, index) for index in range(used, following)]
+    firsts = [by_label[label][0] for label in standing.remaining]
+    confirm = plan(spec, "confirm")
+    add_trials(session, search, [_repeat(spec, first, seed, confirm) for seed in more for first in firsts])
+    message = f"not decided after {used} seeds: {len(more)} more for {', '.join(standing.remaining)}"
+    record(session, "seeds_added", message, experiment_id=search.id)
+
+
+def _start_race(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) -> None:
+    losses = _nominate(session, search, spec)
+    losses[IDENTITY] = (identity := search_space(spec).start().tolist(), decode_loss(spec, identity), 1.0)
+    checks = trials_by_label(session, search.id, "rate_check")
+    for label, loss in spec.rivals.items():
+        results = [RateResult(factor=t.learning_rate_factor, ap=t.reward) for t in checks.get(label, ())]
+        losses[label] = (None, loss, choose_rate(results))
     preset = PROFILES[spec.profile].preset
-    if spec.confirm.published and preset is not None:
-        losses[PUBLISHED] = (PRESETS[preset], None)
-    seeds = [confirm_seed(spec.seed, index) for index in range(spec.confirm.seeds)]
+    if spec.confirm.published and preset is not None and PUBLISHED not in losses:
+        losses[PUBLISHED] = (None, PRESETS[preset], 1.0)
+    if spec.rivals:
+        factors = ", ".join(f"{label} {losses[label][2]:g}" for label in spec.rivals)
+        record(session, "rates_chosen", f"factors on the learning rate: {factors}", experiment_id=search.id)
+    confirm = plan(spec, "confirm")
     trials = [
         NewTrial(
-            kind="confirm",
-            loss=loss,
-            seed=seed,
-            learning_rate_factor=1.0 if theta is None else decode_rate(spec, theta),
-            plan=plan,
-            label=label,
-            theta=theta,
+            kind="confirm", loss=loss, seed=seed, plan=confirm, label=label, theta=theta, learning_rate_factor=factor
         )
-        for label, (loss, theta) in losses.items()
-        for seed in seeds
+        for label, (theta, loss, factor) in losses.items()
+        for seed in (confirm_seed(spec.seed, index) for index in range(spec.confirm.seeds))
     ]
     add_trials(session, search, trials)
     search.stage = "confirm"
     session.flush()
-    message = f"{len(candidates)} candidates with {spec.confirm.seeds} fresh seeds each"
+    message = f"{len(losses)} losses with {spec.confirm.seeds} fresh seeds each"
     record(session, "confirm_started", message, experiment_id=search.id)
 
 
-def conclude(session: Session, search: Experiment, spec: SearchSpec) -> None:
-    """Choose the final parameters and end the search. The caller leads and holds the search's row lock."""
-    by_label = trials_by_label(session, search.id, "confirm")
+def _nominate(
+    session: Session, search: Experiment, spec: SearchSpec
+) -> dict[str, tuple[list[float] | None, LossSpec, float]]:
+    """The candidates by label: theta, loss and learning-rate factor."""
+    best = read_best_proxies(session, search.id, spec.confirm.candidates)
+    samples: list[Sample[Any]] = [Sample(np.asarray(t.theta), float(t.reward or 0), None) for t in best]
+    losses: dict[str, tuple[list[float] | None, LossSpec, float]] = {}
+    for candidate in selection.candidates(read_best_guess(session, search, spec), samples, spec.confirm.candidates):
+        label = BEST_GUESS if candidate.sample is None else f"trial {best[candidate.sample].number}"
+        theta = candidate.theta.tolist()
+        losses[label] = (theta, decode_loss(spec, theta), decode_rate(spec, theta))
+    return losses
+
+
+def _repeat(spec: SearchSpec, first: Trial, seed: int, plan: TrialPlan) -> NewTrial:
+    """A training of the same loss with another seed."""
+    return NewTrial(
+        kind="confirm",
+        loss=read_loss(spec, first.loss, first.theta),
+        seed=seed,
+        plan=plan,
+        label=first.label,
+        theta=first.theta,
+        learning_rate_factor=first.learning_rate_factor,
+    )
+
+
+def _conclude(
+    session: Session, search: Experiment, spec: SearchSpec, by_label: ByLabel, standing: race.Standing | None
+) -> None:
+    """Choose the final parameters, deliver the verdict and end the search."""
     measured = {label: _measure(label, of_label) for label, of_label in by_label.items()}
-    candidates = [found for label, found in measured.items() if label not in (IDENTITY, PUBLISHED)]
-    if not any(found.rewards for found in candidates):
+    found = _find_candidates(by_label, spec)
+    candidates = [measured[label] for label in found]
+    if standing is None or not any(one.rewards for one in candidates):
         reason = "no candidate could be confirmed: every confirming trial failed; see their errors"
         end_experiment(session, search, "failed", reason)
         record(session, "experiment_failed", reason, experiment_id=search.id, level="error")
         return
-    choice = selection.choose([found.rewards for found in candidates])
+    choice = selection.choose([one.rewards for one in candidates])
     chosen = candidates[choice.index]
     trial = by_label[chosen.label][0]
     theta = trial.theta or []
@@ -93,24 +168,45 @@ def conclude(session: Session, search: Experiment, spec: SearchSpec) -> None:
         candidates=tuple(candidates),
         identity=measured[IDENTITY],
         published=measured.get(PUBLISHED),
+        rivals=tuple(one for label, one in measured.items() if label not in (*found, IDENTITY, PUBLISHED)),
+        verdict=deliver(standing, max(map(len, by_label.values())), name_reward(spec.reward), _names(found)),
     )
     search.best = OUTCOME.write(outcome)
     end_experiment(session, search, "succeeded")
-    record(session, "experiment_succeeded", _tell(outcome), experiment_id=search.id)
+    record(session, "experiment_succeeded", _tell(outcome, name_reward(spec.reward)), experiment_id=search.id)
+
+
+def _find_candidates(by_label: ByLabel, spec: SearchSpec) -> list[str]:
+    """Labels of the losses that the search has found."""
+    return [label for label in by_label if label not in (IDENTITY, PUBLISHED, *spec.rivals)]
+
+
+def _names(found: Sequence[str]) -> dict[str, str]:
+    """What the sentence calls the losses that the search has not been given by a label of their own."""
+    names = {label: f"the found loss ({label})" for label in found}
+    return names | {IDENTITY: "the identity", PUBLISHED: "the published set"}
+
+
+def _rewards(trials: Sequence[Trial]) -> dict[int, float]:
+    return {trial.seed: trial.reward for trial in trials if trial.reward is not None}
 
 
 def _measure(label: str, trials: Sequence[Trial]) -> ConfirmedLoss:
-    rewards = {trial.seed: trial.reward for trial in trials if trial.reward is not None}
+    rewards = _rewards(trials)
     values = list(rewards.values())
     return ConfirmedLoss(
         label=label,
         rewards=rewards,
         mean=float(np.mean(values)) if values else None,
         standard_error=float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else None,
+        learning_rate_factor=trials[0].learning_rate_factor,
     )
 
 
-def _tell(outcome: Outcome) -> str:
+def _tell(outcome: Outcome, metric: str) -> str:
     error = "" if outcome.standard_error is None else f" ± {100 * outcome.standard_error:.1f}"
     start = "" if outcome.identity.mean is None else f"; the identity start reaches {100 * outcome.identity.mean:.1f}"
-    return f"best: {outcome.label} with AP {100 * outcome.mean:.1f}{error} over {outcome.count} fresh seeds{start}"
+    best = (
+        f"best: {outcome.label} with {metric} {100 * outcome.mean:.1f}{error} over {outcome.count} fresh seeds{start}"
+    )
+    return best if outcome.verdict is None else f"{best}. {outcome.verdict.sentence}"

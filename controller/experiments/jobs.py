@@ -38,6 +38,7 @@ def build_job(session: Session, grant: Grant) -> JobSpec:
         learning_rate_factor=grant.learning_rate_factor,
         dataset=spec.dataset,
         evaluate_split=plan.evaluate_split,
+        reward=spec.reward,
         loss=loss,
         seed=grant.seed,
         weights=spec.weights,
@@ -71,8 +72,10 @@ def _parameters(session: Session, grant: Grant, spec: ExperimentSpec) -> tuple[L
 def _fix_prune_points(session: Session, grant: Grant) -> list[PrunePoint]:
     by_fraction: dict[float, list[float]] = {}
     for measured in read_measurements(session, grant.experiment_id, grant.number, COMPARED_TRIALS):
-        by_fraction.setdefault(measured.iteration / measured.total_iterations, []).append(max(measured.ap, 0.0))
-    thresholds = {fraction: pruning.threshold(aps) for fraction, aps in sorted(by_fraction.items()) if 0 < fraction < 1}
+        by_fraction.setdefault(measured.iteration / measured.total_iterations, []).append(max(measured.reward, 0.0))
+    thresholds = {
+        fraction: pruning.threshold(rewards) for fraction, rewards in sorted(by_fraction.items()) if 0 < fraction < 1
+    }
     points = [PrunePoint(fraction=fraction, min_ap=min_ap) for fraction, min_ap in thresholds.items() if min_ap]
     points = points[:MOST_EVALUATIONS]  # what a job may have, whatever others have measured
     if points:

@@ -20,6 +20,7 @@ from paploss.controller.experiments.algorithms import create
 from paploss.controller.experiments.losses import decode_loss, decode_rate, search_space, starting_points
 from paploss.controller.experiments.seeds import proxy_seed
 from paploss.controller.search.algorithm import NOTHING_KNOWN, Algorithm, History, Sample
+from paploss.controller.search.budget import count_affordable
 from paploss.controller.search.scheduling import (
     MOST_AT_ONCE,
     Action,
@@ -30,6 +31,7 @@ from paploss.controller.search.scheduling import (
     SearchProgress,
     SearchSchedule,
     Update,
+    Wait,
     decide,
 )
 from paploss.controller.search.screen import Proposal, is_screened, redraw
@@ -42,6 +44,8 @@ from paploss.controller.store.experiments import end_experiment
 from paploss.controller.store.tables import Experiment, Round
 from paploss.controller.store.trials.counts import Counts
 from paploss.controller.store.trials.proposals import NewTrial, add_trials
+from paploss.controller.store.trials.spending import read_spending
+from paploss.jobs.metrics import name_reward
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +59,11 @@ class Ahead:
 
 
 def next_action(search: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> Action:
-    """What the search has to do next."""
+    """What the search has to do next; at the end of its budget, one update from all that is left."""
+    if search.stage == "closing":
+        if counts.open:
+            return Wait()
+        return Update(counts.ready) if counts.ready >= 2 and search.round < spec.rounds else Finish()
     schedule = SearchSchedule(mode=spec.mode, rounds=spec.rounds, trials_per_round=spec.trials_per_round)
     progress = SearchProgress(
         updates=search.round,
@@ -102,7 +110,7 @@ def advance(
     plan: TrialPlan,
     ahead: Ahead | None = None,
 ) -> bool:
-    """Update while there are enough rewards, then propose; True once all rounds are done.
+    """Update while there are enough rewards, then propose; True once all rounds are done, or the budget is spent.
 
     The caller holds the search's row lock; `counts` are read under it. `plan`: how its proxies train. `ahead`: what
     `look_ahead` has made; where it does not fit any more, an algorithm that needs it proposes nothing in this call.
@@ -165,7 +173,11 @@ class _Rounds:
         """Update and propose while there is something to do, one part of many proposals; returns what else there is."""
         while True:
             match action := next_action(self._search, self._spec, counts, pace):
-                case Propose(count):
+                case Propose(wanted):
+                    count = self._count_affordable(wanted, counts)
+                    if count == 0:
+                        self._close()
+                        continue
                     proposals = self._make_proposals(count)
                     if not proposals:
                         return action
@@ -178,6 +190,23 @@ class _Rounds:
                     counts = replace(counts, ready=counts.ready - count, unrewarded=0)
                 case _:
                     return action
+
+    def _count_affordable(self, wanted: int, counts: Counts) -> int:
+        """How many of the wanted trials fit into the search's budget."""
+        if self._spec.worker_hours is None:
+            return wanted
+        spent = read_spending(self._session, self._search.id)
+        count = count_affordable(3600 * self._spec.worker_hours, spent.seconds, spent.trials, counts.open)
+        return wanted if count is None else min(wanted, count)
+
+    def _close(self) -> None:
+        """Propose nothing more."""
+        search, spec = self._search, self._spec
+        search.stage = "closing"
+        if search.planned is not None:
+            search.planned += search.next_number - spec.rounds * spec.trials_per_round
+        message = f"another trial would go beyond worker_hours ({spec.worker_hours:g}): the best will be confirmed"
+        record(self._session, "budget_spent", message, experiment_id=search.id, level="warning")
 
     def _make_proposals(self, count: int) -> tuple[Proposal, ...]:
         """At most `count`; none where they had to be made ahead and were not."""
@@ -229,7 +258,8 @@ class _Rounds:
         mean_reward, best_reward = float(np.mean(rewards)), max(rewards)
         store.close_version(self._session, self._version, ready, mean_reward=mean_reward, best_reward=best_reward)
         message = (
-            f"round {self._version.number + 1} of {self._spec.rounds}: mean AP {100 * mean_reward:.1f}, "
+            f"round {self._version.number + 1} of {self._spec.rounds}: mean {name_reward(self._spec.reward)} "
+            f"{100 * mean_reward:.1f}, "
             f"best {100 * best_reward:.1f} of {len(rewards)}"
         )
         self._state = self._algorithm.update(self._state, samples)

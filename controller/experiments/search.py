@@ -1,7 +1,8 @@
-"""A search: rounds of proxies, then the best candidates confirmed with fresh seeds."""
+"""A search: rounds of proxies, then a race of the best candidates and their rivals on fresh seeds."""
 
 from collections.abc import Callable
 
+from paploss.client.estimates import count_confirmations
 from paploss.client.specs import SearchSpec
 from paploss.client.states import Stage
 from paploss.controller.experiments import confirmation, rounds
@@ -13,6 +14,9 @@ from paploss.controller.store.tables import Experiment
 from paploss.controller.store.trials.counts import Counts
 from paploss.jobs.spec import JobKind
 
+_PROPOSING = ("rounds", "closing")
+"""Stages in which updates are made."""
+
 
 class Search:
     """See `paploss.controller.experiments.kinds.Kind`."""
@@ -22,9 +26,8 @@ class Search:
         return "rounds"
 
     def count_planned(self, spec: SearchSpec) -> int:
-        """The proxies of all rounds, and the confirmations of the candidates, the identity and the published set."""
-        confirmed = spec.confirm.candidates + 1 + spec.confirm.published
-        return spec.rounds * spec.trials_per_round + confirmed * spec.confirm.seeds
+        """The proxies of all rounds, the rivals' checks of rates, and the race up to its first look."""
+        return spec.rounds * spec.trials_per_round + count_confirmations(spec)
 
     def count_rounds(self, spec: SearchSpec) -> int:
         """As asked for."""
@@ -36,8 +39,8 @@ class Search:
         record(session, "experiment_started", message, experiment_id=experiment.id)
 
     def is_due(self, experiment: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> bool:
-        """While there are rewards for an update or trials to propose, and when all confirmations have ended."""
-        if experiment.stage == "rounds":
+        """While there are rewards for an update or trials to propose; later, when all trials of a stage have ended."""
+        if experiment.stage in _PROPOSING:
             return not isinstance(rounds.next_action(experiment, spec, counts, pace), Wait)
         return not counts.open
 
@@ -59,20 +62,19 @@ class Search:
         *,
         ahead: rounds.Ahead | None = None,
     ) -> None:
-        """Update and propose; confirm at the end of the rounds; choose at the end of the confirmations."""
-        if experiment.stage == "rounds":
+        """Update and propose; at the end of the rounds check the rivals' rates, then race until the best is decided."""
+        if experiment.stage in _PROPOSING:
             if rounds.advance(session, experiment, spec, counts, pace=pace, plan=self.plan(spec, "proxy"), ahead=ahead):
-                confirmation.start(session, experiment, spec, self.plan(spec, "confirm"))
+                confirmation.start(session, experiment, spec, self.plan)
         elif not counts.open:
-            confirmation.conclude(session, experiment, spec)
+            confirmation.go_on(session, experiment, spec, self.plan)
 
     def plan(self, spec: SearchSpec, job_kind: JobKind) -> TrialPlan:
-        """Proxies have the proxy schedule and may be pruned; confirmations the one that the request names."""
-        is_proxy = job_kind == "proxy"
+        """Confirmations have the schedule that the request names, all else the proxies'; only proxies may be pruned."""
         return TrialPlan(
-            schedule="proxy" if is_proxy else spec.confirm.schedule,
+            schedule=spec.confirm.schedule if job_kind == "confirm" else "proxy",
             overrides=spec.overrides,
-            prune=is_proxy and spec.prune,
+            prune=job_kind == "proxy" and spec.prune,
             timeout_seconds=spec.timeout_seconds,
             max_failed_attempts=spec.budgets.max_failed_attempts,
             max_preemptions=spec.budgets.max_preemptions,

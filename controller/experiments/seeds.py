@@ -2,7 +2,7 @@
 
 import numpy as np
 
-_PROXIES, _CONFIRMATIONS = 1, 2
+_PROXIES, _CONFIRMATIONS, _RATE_CHECKS = 1, 2, 3
 
 
 def proxy_seed(seed: int, round_number: int) -> int:
@@ -17,6 +17,11 @@ def proxy_seed(seed: int, round_number: int) -> int:
 def confirm_seed(seed: int, index: int) -> int:
     """The `index`-th seed for confirming candidates: none that the search has used."""
     return _derive(seed, _CONFIRMATIONS, index)
+
+
+def rate_check_seed(seed: int) -> int:
+    """The one seed with which rivals are tried at several learning rates: none that they are judged by."""
+    return _derive(seed, _RATE_CHECKS, 0)
 
 
 def _derive(seed: int, purpose: int, index: int) -> int:

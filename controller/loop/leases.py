@@ -18,6 +18,7 @@ from paploss.jobs.lease import (
     ResultRequest,
     oldest_reader,
 )
+from paploss.jobs.metrics import name_reward
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,8 @@ def claim(database: Database, settings: Settings, request: ClaimRequest, protoco
             raise ConflictError(message) from error
         if protocol < (needed := oldest_reader(job)):
             message = (
-                f"trial {grant.trial_id} needs a worker of protocol {needed} or newer for its loss, "
-                f"and {request.worker.name} speaks {protocol}: upgrade the worker"
+                f"trial {grant.trial_id} needs a worker of protocol {needed} or newer for its loss and its reward "
+                f"({name_reward(job.reward)}), and {request.worker.name} speaks {protocol}: upgrade the worker"
             )
             logger.warning(message)
             raise ConflictError(message)

@@ -5,9 +5,12 @@ from typing import Final, Literal
 from pydantic import Field
 
 from paploss.client.documents import SPEC
+from paploss.client.verdict import Verdict
 from paploss.jobs.documents import Schema
 from paploss.jobs.losses import LossSpec
-from paploss.jobs.spec import Count, JobResult, Message, Metrics, Overrides, Timeout
+from paploss.jobs.messages import Message
+from paploss.jobs.metrics import Metrics
+from paploss.jobs.spec import Count, JobResult, Overrides, Timeout
 
 
 class TrialPlan(Message):
@@ -26,16 +29,17 @@ class TrialPlan(Message):
 
 
 class ConfirmedLoss(Message):
-    """A loss that a search has confirmed: its APs over the same fresh seeds as the others'."""
+    """A loss that a search has confirmed: its rewards over the same fresh seeds as the others'."""
 
     label: str
     rewards: dict[int, float]  # by seed
     mean: float | None
     standard_error: float | None
+    learning_rate_factor: float = 1.0
 
 
 class Outcome(Message):
-    """The result of a search, stored as `Experiment.best`."""
+    """The result of a search, stored as `Experiment.best`: the best of what it found, and the verdict on it."""
 
     label: str  # the chosen candidate: `mean`, the algorithm's best guess, or `trial N`, the sample of that number
     loss: LossSpec
@@ -49,6 +53,8 @@ class Outcome(Message):
     candidates: tuple[ConfirmedLoss, ...]
     identity: ConfirmedLoss
     published: ConfirmedLoss | None
+    rivals: tuple[ConfirmedLoss, ...] = ()
+    verdict: Verdict | None = None  # which loss to use, a rival where it wins; none before version 0.2.0
 
 
 __all__ = ["LOSS", "METRICS", "OUTCOME", "PLAN", "RESULT", "SPEC", "ConfirmedLoss", "Outcome", "TrialPlan"]

@@ -180,7 +180,7 @@ class Attempt(Base):
 
 
 class Evaluation(Base):
-    """An AP measured during a training."""
+    """What was measured during a training."""
 
     __tablename__ = "evaluations"
     __table_args__ = (
@@ -196,7 +196,7 @@ class Evaluation(Base):
     trial_id: Mapped[str] = mapped_column(ForeignKey("trials.id", ondelete="CASCADE"), primary_key=True)
     iteration: Mapped[int] = mapped_column(primary_key=True)
     total_iterations: Mapped[int]
-    ap: Mapped[float]
+    ap: Mapped[float]  # of the experiment's metric, whose default it is named after
     metrics: Mapped[JsonObject]  # paploss.jobs.spec.Metrics
     at: Mapped[float] = mapped_column(default=now())
 

@@ -1,4 +1,4 @@
-"""The figure of a comparison: each loss a line, our AP on the left, the published one on the right."""
+"""The figure of a comparison: each loss a line, what we measured on the left, the published AP on the right."""
 
 import html
 import textwrap
@@ -19,7 +19,7 @@ def draw_comparison(comparison: Comparison, theme: Theme = "light") -> Figure:
 
     The panels have axes of their own: an AP on COCO and one on another data set are at most ordered alike.
     """
-    colours = PALETTES[theme]
+    colours, metric = PALETTES[theme], comparison.metric
     rows = comparison.rows
     seeds = [(place, row.label, seed, ap) for place, row in enumerate(rows) for seed, ap in row.rewards.items()]
     measured = [(place, row, row.mean) for place, row in enumerate(rows) if row.mean is not None]
@@ -37,7 +37,7 @@ def draw_comparison(comparison: Comparison, theme: Theme = "light") -> Figure:
             "y": [place for place, _, _, _ in seeds],
             "text": [f"{label}, seed {seed}" for _, label, seed, _ in seeds],
             "marker": {"color": colours.trial, "size": 8, "opacity": 0.6},
-            "hovertemplate": "%{text}<br><b>%{x:.1f} AP</b><extra></extra>",
+            "hovertemplate": f"%{{text}}<br><b>%{{x:.1f}} {metric}</b><extra></extra>",
         },
         {
             "type": "scatter",
@@ -62,11 +62,11 @@ def draw_comparison(comparison: Comparison, theme: Theme = "light") -> Figure:
                 "size": 11,
                 "symbol": "diamond",
             },
-            "hovertemplate": "%{text}<br><b>%{x:.1f} AP</b><extra>mean</extra>",
+            "hovertemplate": f"%{{text}}<br><b>%{{x:.1f}} {metric}</b><extra>mean</extra>",
         },
     ]
     layout = make_layout(
-        colours, height_px=_FRAME_PX + _ROW_PX * len(rows), across=f"AP (%), {comparison.split}", up=""
+        colours, height_px=_FRAME_PX + _ROW_PX * len(rows), across=f"{metric} (%), {comparison.split}", up=""
     )
     data += _cut_ends(measured, axis, colours)
     layout["xaxis"] |= {"domain": _PANELS[0], "range": axis, "tickangle": 0, "nticks": 8}

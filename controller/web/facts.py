@@ -15,6 +15,7 @@ class RequestFacts:
     trials_per_round: str
     schedule: str
     split: str
+    worker_hours: str
 
     @classmethod
     def of(cls, spec: Mapping[str, Any]) -> Self:
@@ -23,7 +24,7 @@ class RequestFacts:
         def text(place: Any, *keys: str) -> str:
             for key in keys:
                 place = place.get(key) if isinstance(place, Mapping) else None
-            return str(place) if isinstance(place, str | int) else "–"
+            return str(place) if isinstance(place, str | int | float) else "–"
 
         algorithm = spec.get("algorithm")
         return cls(
@@ -33,4 +34,5 @@ class RequestFacts:
             trials_per_round=text(spec, "trials_per_round"),
             schedule=text(spec, "schedule"),
             split=text(spec, "evaluate_split"),
+            worker_hours=text(spec, "worker_hours"),
         )

@@ -3,7 +3,7 @@
 A figure is the plain dictionary that plotly.js draws (`{"data": [...], "layout": {...}}`): building it needs no plotly
 objects, which would cost the controller some 60 MB. In a notebook, `plotly.graph_objects.Figure(figure)` shows it.
 
-Rewards come in as AP in [0, 1] and are drawn in percent.
+Rewards come in as fractions in [0, 1] and are drawn in percent.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from paploss.client.models import Figure, Theme
 from paploss.controller.web.style import PALETTES, Palette, count_axis, line_mode, make_axis, make_layout
 from paploss.jobs.losses import FUNCTION_NAMES, HeadLoss
+from paploss.jobs.metrics import Metrics
 from paploss.jobs.presets import identity
-from paploss.jobs.spec import EvaluationEvent, Metrics
+from paploss.jobs.spec import EvaluationEvent
 
 FUNCTION_MEANING = {
     "H2": "rank, numerator",
@@ -40,7 +41,7 @@ MOST_DOTS = 2000
 """A browser draws so many without effort; of more trials, evenly chosen ones are drawn, and the best."""
 
 
-def rewards(trials: Sequence[TrialPoint], rounds_planned: int, theme: Theme = "light") -> Figure:
+def rewards(trials: Sequence[TrialPoint], rounds_planned: int, metric: str = "AP", theme: Theme = "light") -> Figure:
     """Reward per round: every trial a dot (up to `MOST_DOTS`), the mean of each round, and the best so far.
 
     Args:
@@ -82,7 +83,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, theme: Theme = "l
                     "symbol": "circle-open" if pruned else "circle",
                     "line": {"width": 1.5 if pruned else 0, "color": colours.trial},
                 },
-                "hovertemplate": f"%{{text}}<br><b>%{{y:.1f}} AP</b><extra>{label}</extra>",
+                "hovertemplate": f"%{{text}}<br><b>%{{y:.1f}} {metric}</b><extra>{label}</extra>",
             }
         )
     labels = [number + 1 for number in numbers]
@@ -95,7 +96,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, theme: Theme = "l
             "y": [round(value, 3) for value in means],
             "line": {"color": colours.mean, "width": 2},
             "marker": {"size": 4},
-            "hovertemplate": "round %{x}<br><b>%{y:.1f} AP</b><extra>mean</extra>",
+            "hovertemplate": f"round %{{x}}<br><b>%{{y:.1f}} {metric}</b><extra>mean</extra>",
         }
     )
     data.append(
@@ -106,10 +107,10 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, theme: Theme = "l
             "x": labels,
             "y": [round(value, 3) for value in best],
             "line": {"color": colours.best, "width": 2, "shape": "hv"},
-            "hovertemplate": "after round %{x}<br><b>%{y:.1f} AP</b><extra>best</extra>",
+            "hovertemplate": f"after round %{{x}}<br><b>%{{y:.1f}} {metric}</b><extra>best</extra>",
         }
     )
-    layout = make_layout(colours, height_px=340, across="round", up="AP (%)")
+    layout = make_layout(colours, height_px=340, across="round", up=f"{metric} (%)")
     layout["xaxis"] |= count_axis(max([rounds_planned, *labels]))
     return {"data": data, "layout": layout}
 
@@ -262,8 +263,8 @@ def breakdown(metrics: Metrics, theme: Theme = "light") -> Figure:
     return {"data": data, "layout": layout}
 
 
-def learning_curve(evaluations: Sequence[EvaluationEvent], theme: Theme = "light") -> Figure:
-    """Validation AP, and AP at IoU 0.5 and 0.75, after the iterations at which they were measured."""
+def learning_curve(evaluations: Sequence[EvaluationEvent], metric: str = "AP", theme: Theme = "light") -> Figure:
+    """Validation AP, AP50 and AP75, and what is maximised, after the iterations at which they were measured."""
     colours = PALETTES[theme]
     iterations = [evaluation.iteration for evaluation in evaluations]
     measured: list[tuple[str, list[float], Figure]] = [
@@ -271,6 +272,9 @@ def learning_curve(evaluations: Sequence[EvaluationEvent], theme: Theme = "light
         ("AP50", [e.metrics.ap50 for e in evaluations], {"color": colours.mean, "width": 1.5, "dash": "dash"}),
         ("AP75", [e.metrics.ap75 for e in evaluations], {"color": colours.published, "width": 1.5, "dash": "dot"}),
     ]
+    if metric not in {name for name, _, _ in measured}:
+        rewards = [-1.0 if evaluation.reward is None else evaluation.reward for evaluation in evaluations]
+        measured.insert(0, (metric, rewards, {"color": colours.trial, "width": 2.5}))
     data: list[Figure] = [
         {
             "type": "scatter",

@@ -4,9 +4,12 @@ A field's name is the path of its key (`confirm.seeds`). What a person typed sta
 reads it: nothing is lost when the form comes back with errors.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import yaml
 
 Schema = Mapping[str, Any]
 Typed = Mapping[str, str]
@@ -19,7 +22,8 @@ class Field:
 
     path: str
     label: str
-    kind: Literal["text", "number", "choice", "switch"]
+    kind: Literal["text", "number", "choice", "switch", "yaml"]
+    """`yaml`: a text or a mapping, as in a specification."""
     help: str
     default: str
     """As text; empty where the schema has none, or null."""
@@ -47,14 +51,18 @@ def default_values(fields: Sequence[Field]) -> dict[str, str]:
     return {field.path: field.default for field in fields if not field.optional_group}
 
 
-def flatten(document: Mapping[str, Any]) -> dict[str, str]:
-    """A request as a form holds it: text by path, without what is null."""
+def flatten(document: Mapping[str, Any], fields: Sequence[Field], prefix: str = "") -> dict[str, str]:
+    """A request as the form of `fields` holds it: text by path, without what is null."""
+    whole = {field.path for field in fields if field.kind == "yaml"}
     found: dict[str, str] = {}
     for key, value in document.items():
-        if isinstance(value, Mapping):
-            found |= {f"{key}.{path}": text for path, text in flatten(value).items()}
+        path = prefix + key
+        if isinstance(value, Mapping) and path not in whole:
+            found |= flatten(value, fields, f"{path}.")
+        elif isinstance(value, Mapping):
+            found[path] = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).strip()
         elif value is not None:
-            found[key] = str(value).lower() if isinstance(value, bool) else str(value)
+            found[path] = json.dumps(value) if isinstance(value, bool | list) else str(value)
     return found
 
 
@@ -76,9 +84,14 @@ def read_values(fields: Sequence[Field], typed: Typed) -> dict[str, Any]:
     return document
 
 
-def _read(text: str, field: Field) -> str | int | bool:
+def _read(text: str, field: Field) -> Any:
     if field.kind == "switch":
         return text == "true"
+    if field.kind == "yaml":
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError:  # the model says what was expected
+            return text
     is_whole = field.step == "1" and text.removeprefix("-").isdecimal() and len(text) < 19
     return int(text) if is_whole else text
 
@@ -124,7 +137,9 @@ def _field(path: str, kind: Schema, raw: Schema, preset: Any, *, required: bool,
     is_number = kind.get("type") in ("integer", "number")
     choices = tuple(str(choice) for choice in kind.get("enum", ()))
     is_switch = kind.get("type") == "boolean" and not optional
-    shape: Literal["text", "number", "choice", "switch"] = "number" if is_number else "text"
+    shape: Literal["text", "number", "choice", "switch", "yaml"] = "number" if is_number else "text"
+    if "oneOf" in kind:
+        shape = "yaml"
     if choices:
         shape = "choice"
     if is_switch:

@@ -222,7 +222,8 @@ class RewardCurve:
     """Counted from 1."""
     means: Sequence[float]
     bests: Sequence[float]
-    """Mean of each round, and the best single reward until then: AP as fractions."""
+    """Mean of each round, and the best single reward until then, as fractions."""
+    metric: str = "AP"
 
 
 def two_searches(first: RewardCurve, second: RewardCurve, theme: Theme = "light") -> Figure:
@@ -242,10 +243,12 @@ def two_searches(first: RewardCurve, second: RewardCurve, theme: Theme = "light"
                     "x": list(curve.rounds),
                     "y": [round(100 * value, 3) for value in values],
                     "line": style | {"color": colour},
-                    "hovertemplate": f"round %{{x}}<br><b>%{{y:.1f}} AP</b><extra>{curve.label}: {name}</extra>",
+                    "hovertemplate": f"round %{{x}}<br><b>%{{y:.1f}} {curve.metric}</b>"
+                    f"<extra>{curve.label}: {name}</extra>",
                 }
             )
-    layout = make_layout(colours, height_px=340, across="round", up="AP (%)")
+    metrics = " or ".join(dict.fromkeys((first.metric, second.metric)))
+    layout = make_layout(colours, height_px=340, across="round", up=f"{metrics} (%)")
     layout["xaxis"] |= count_axis(max([1, *first.rounds, *second.rounds]))
     return {"data": data, "layout": layout}
 

@@ -63,7 +63,7 @@ def _draw_measured(axes: Axes, comparison: Comparison) -> None:
         )
     axes.set(
         title=f"{comparison.dataset}, {comparison.profile}: mean, 95 % interval and each seed",
-        xlabel=f"AP on the {comparison.split} split (%)",
+        xlabel=f"{comparison.metric} on the {comparison.split} split (%)",
         xlim=(low, high),
         yticks=range(len(comparison.rows)),
         yticklabels=[row.label for row in comparison.rows],

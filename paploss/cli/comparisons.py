@@ -42,7 +42,7 @@ def compare(
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Train several losses over the same seeds, and compare their AP.
+    """Train several losses over the same seeds, and compare their AP, or another reward.
 
     Runs on a running platform if there is one, else on one that lives as long as this command. The same command again
     goes on where it was, and shows the result of a comparison that has ended.
@@ -76,6 +76,8 @@ def compare(
         console.print(rate_table(comparison))
     for line in (*(f"{row.label}: {row.remark}" for row in comparison.rows if row.remark), *lines):
         say(console, line)
+    if comparison.verdict is not None:
+        say(console, comparison.verdict.sentence)
 
 
 def _watch(client: Client, training_id: str, console: Console, keep_up: KeepUp) -> ExperimentDetail:
@@ -94,7 +96,7 @@ def _watch(client: Client, training_id: str, console: Console, keep_up: KeepUp) 
                 ended = [trial for trial in client.trials(training_id) if trial.finished_at and trial.id not in told]
                 for trial in sorted(ended, key=lambda trial: (trial.finished_at, trial.number)):
                     told.add(trial.id)
-                    tell(f"{len(told)}/{training.trials_planned} {_describe_trial(trial)}")
+                    tell(f"{len(told)}/{training.trials_planned} {_describe_trial(trial, training.metric)}")
             left = duration(training.seconds_left)
             status.update(f"{training.trials_final} of {training.trials_planned} trainings done, {left} left")
             return training
@@ -102,8 +104,8 @@ def _watch(client: Client, training_id: str, console: Console, keep_up: KeepUp) 
         return follow(look, tell, keep_up)
 
 
-def _describe_trial(trial: TrialSummary) -> str:
-    result = f"AP {percent(trial.reward)}" if trial.reward is not None else f"{trial.state}: {trial.error or ''}"
+def _describe_trial(trial: TrialSummary, metric: str) -> str:
+    result = f"{metric} {percent(trial.reward)}" if trial.reward is not None else f"{trial.state}: {trial.error or ''}"
     rate = f"learning rate x {trial.learning_rate_factor:g}"
     what = f"check of {rate}" if trial.kind == "rate_check" else f"seed {trial.seed}, {rate}"
     return f"{trial.label}, {what}: {result}{' (diverged)' if trial.diverged else ''}"

@@ -13,6 +13,7 @@ from paploss.cli.failures import BAD_INPUT, CommandError
 from paploss.client.specs import Request, SearchSpec
 from paploss.jobs.dataset_files import find_missing
 from paploss.jobs.dataset_report import DatasetReport, ReportedFinding
+from paploss.jobs.metrics import REWARD
 from paploss.jobs.spec import DatasetSpec
 
 NoCheckOption = Annotated[bool, typer.Option("--no-check", help="Do not read every image before the first step.")]
@@ -54,6 +55,7 @@ def check_first(request: Request, console: Console) -> None:
     if isinstance(request, SearchSpec):
         dataset = dataset.model_copy(update={"test": None})  # a search does not touch it
     arguments = ["--dataset", dataset.model_dump_json(), "--profile", request.profile]
+    arguments += ["--reward", REWARD.dump_json(request.reward).decode()]
     if request.overrides.image_size_px:
         arguments += ["--image-size", str(request.overrides.image_size_px)]
     with console.status("checking the data set ..."):

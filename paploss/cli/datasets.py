@@ -19,6 +19,7 @@ from paploss.cli.output import echo, echo_json
 from paploss.cli.specifications import read_dataset
 from paploss.cli.terminal import make_console
 from paploss.jobs.dataset_report import DatasetReport, SplitReport
+from paploss.jobs.metrics import REWARD
 from paploss.jobs.profiles import PROFILES
 
 MOST_CLASSES = 40
@@ -58,6 +59,7 @@ def doctor(
     if dataset.suffix.lower() in (".yaml", ".yml") and dataset.is_file():
         found = read_dataset(dataset, data_root)
         arguments = ["--dataset", found.dataset.model_dump_json()]
+        arguments += ["--reward", REWARD.dump_json(found.reward).decode()]
         profile = profile or found.profile
         if found.overrides.image_size_px:
             arguments += ["--image-size", str(found.overrides.image_size_px)]

@@ -54,7 +54,7 @@ def show(
         return
     done = f"{found.trials_final} of {found.trials_planned} trials done"
     console.print(f"{found.id} {found.name}: {found.state}, {found.stage}, {done} {found.reason}")
-    console.print(rounds_table(rounds))
+    console.print(rounds_table(rounds, found.metric))
     for line in conclusion(best) if best else ():
         console.print(line)
 

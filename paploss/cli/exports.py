@@ -32,13 +32,15 @@ def describe_best(search: ExperimentDetail, best: Best) -> dict[str, Any]:
         "learning_rate_factor": best.learning_rate_factor,
         "search": {"id": search.id, "name": search.name, "state": search.state, "source": best.source},
         "ap": {
+            "metric": best.metric,
             "mean": best.ap,
             "standard_error": report.get("standard_error"),
             "seeds": report.get("count", 1),
             "confirmed": best.confirmed,
             "identity": (report.get("identity") or {}).get("mean"),
         },
-        **{name: spec[name] for name in ("profile", "dataset", "weights", "overrides")},
+        "verdict": report.get("verdict"),
+        **{name: spec[name] for name in ("profile", "dataset", "weights", "overrides", "reward")},
     }
 
 
@@ -81,9 +83,8 @@ def write_module(search: ExperimentDetail, best: Best, file: Path) -> None:
     report = best.report or {}
     error = report.get("standard_error")
     measured = f"{100 * best.ap:.1f}" + ("" if error is None else f" +- {100 * error:.1f}")
-    origin = (
-        f"Found by search {search.id} {search.name!r} with {search.profile}: {measured} AP on its validation split."
-    )
+    measured += f" {best.metric} on its validation split"
+    origin = f"Found by search {search.id} {search.name!r} with {search.profile}: {measured}."
     if best.learning_rate_factor != 1:
         origin += f" Trained with {best.learning_rate_factor:.4g} times the search's learning rate."
     _have_written("module", json.dumps({"loss": best.loss.model_dump(mode="json")}), file, "--origin", origin)

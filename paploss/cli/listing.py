@@ -12,6 +12,9 @@ from paploss.cli.output import echo_json
 from paploss.cli.terminal import make_console
 from paploss.cli.wording import TIME_ZONE, moment, percent
 
+_WIDE = 110
+"""Columns of a terminal from which kind and profile have room too."""
+
 
 def list_all(
     as_json: JsonOption = False,
@@ -26,19 +29,14 @@ def list_all(
         echo_json(found)
         return
     whole = partial(Column, no_wrap=True)  # an id that is cut short cannot be copied
-    columns = (
-        whole("id"),
-        whole("kind"),
-        "name",
-        "profile",
-        whole("state"),
-        whole("trials"),
-        whole("AP"),
-        f"created ({TIME_ZONE})",
-    )
-    table = Table(*columns, box=None)
+    console = make_console()
+    is_wide = console.width >= _WIDE
+    fields = ("id", "kind", "name", "profile", "state") if is_wide else ("id", "name", "state")
+    columns = [name if name in ("name", "profile") else whole(name) for name in fields]
+    table = Table(*columns, whole("trials"), whole("best"), whole(f"created ({TIME_ZONE})"), box=None)
     for each in found:
-        texts = (str(each.get(name, "")) for name in ("id", "kind", "name", "profile", "state"))
+        texts = (str(each.get(name, "")) for name in fields)
         trials = f"{each.get('trials_final')}/{each.get('trials_planned')}"
-        table.add_row(*texts, trials, percent(each.get("best_ap")), moment(each.get("created_at")))
-    make_console().print(table)
+        best = f"{percent(each.get('best_ap'))} {each.get('metric', 'AP')}"
+        table.add_row(*texts, trials, best, moment(each.get("created_at")))
+    console.print(table)

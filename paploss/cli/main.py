@@ -62,7 +62,7 @@ class Commands(LazyGroup):
         ),
         "compare": CommandEntry(
             "comparisons:compare",
-            "Train several losses over the same seeds, and compare their AP.",
+            "Train several losses over the same seeds, and compare their AP, or another reward.",
         ),
         "train": CommandEntry(
             "trainings:train",

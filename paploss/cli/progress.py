@@ -1,4 +1,4 @@
-"""What people see while a search runs: bars and rounds on a terminal, a line per round anywhere else."""
+"""What people see while a search runs: bars and rounds on a terminal, lines anywhere else."""
 
 from collections.abc import Sequence
 
@@ -24,6 +24,8 @@ class SearchProgress:
         self._live = Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else None
         self._printed_rounds = 0
         self._printed_stage = ""
+        self._printed_tenths = 0
+        self._printed_failed = 0
 
     def __enter__(self) -> "SearchProgress":
         if self._live:
@@ -49,13 +51,21 @@ class SearchProgress:
         closed = [row for row in rounds if row.closed_at is not None]
         for row in closed[self._printed_rounds :]:
             self.say(
-                f"round {row.number + 1}/{search.rounds}: mean AP {percent(row.mean_reward)}, "
+                f"round {row.number + 1}/{search.rounds}: mean {search.metric} {percent(row.mean_reward)}, "
                 f"best {percent(row.best_reward)} of {row.rewards} trials; best so far {percent(search.best_ap)}"
             )
         self._printed_rounds = len(closed)
+        done = f"{search.trials_final} of {search.trials_planned} trials done"
+        if (failed := search.trials.get("failed", 0)) > self._printed_failed:
+            self._printed_failed = failed
+            self.say(f"{done}, {failed} of them failed; `paploss show {search.id}` and the page say why")
+        tenths = 10 * search.trials_final // max(1, search.trials_planned)
+        if tenths > self._printed_tenths:
+            self._printed_tenths = tenths
+            self.say(f"{done}, {duration(search.seconds_left)} left")
         if search.stage != self._printed_stage:
             self._printed_stage = search.stage
-            self.say(f"stage: {search.stage}, {search.trials_final} of {search.trials_planned} trials done")
+            self.say(f"stage: {search.stage}, {done}")
 
 
 def render(search: ExperimentDetail, rounds: Sequence[RoundSummary], running: Sequence[TrialSummary]) -> RenderableType:
@@ -63,7 +73,7 @@ def render(search: ExperimentDetail, rounds: Sequence[RoundSummary], running: Se
     parts: list[RenderableType] = []
     closed = [row for row in rounds if row.closed_at is not None]
     if closed:
-        parts.append(rounds_table(closed[-_SHOWN_ROUNDS:]))
+        parts.append(rounds_table(closed[-_SHOWN_ROUNDS:], search.metric))
     bars = Table.grid(padding=(0, 2))
     for trial in running[:_SHOWN_TRIALS]:
         done, total = trial.iteration, trial.total_iterations
@@ -79,15 +89,16 @@ def render(search: ExperimentDetail, rounds: Sequence[RoundSummary], running: Se
         Text(plain(f"{search.name or search.id} ({search.state}, {search.stage})"), style="bold"),
         ProgressBar(max(search.trials_planned, 1), search.trials_final, width=40),
         f"{search.trials_final}/{search.trials_planned} trials",
-        Text(f"best AP {percent(search.best_ap)}", style="bold green"),
+        Text(plain(f"best {search.metric} {percent(search.best_ap)}"), style="bold green"),
         f"{duration(search.seconds_left)} left",
     )
     parts.append(line)
     return Group(*parts)
 
 
-def rounds_table(rounds: Sequence[RoundSummary]) -> Table:
-    table = Table("round", "trials", "mean AP", "best AP", "spread", box=None, header_style="dim", padding=(0, 2))
+def rounds_table(rounds: Sequence[RoundSummary], metric: str) -> Table:
+    heads = ("round", "trials", f"mean {metric}", f"best {metric}", "spread")
+    table = Table(*heads, box=None, header_style="dim", padding=(0, 2))
     for row in rounds:
         table.add_row(
             str(row.number + 1),
@@ -103,13 +114,17 @@ def conclusion(best: Best) -> list[str]:
     """What came out, in lines for people."""
     report = best.report
     if report is None:
-        return [f"best AP {percent(best.ap)} (one trial, {best.source}; not confirmed)"]
-    lines = [f"best AP {_measured(report['mean'], report['standard_error'], report['count'])}  ({best.source})"]
+        return [f"best {best.metric} {percent(best.ap)} (one trial, {best.source}; not confirmed)"]
+    lines = [
+        f"best {best.metric} {_measured(report['mean'], report['standard_error'], report['count'])}  ({best.source})"
+    ]
     for label, text in (("identity", "identity start"), ("published", "published set")):
         measured = report.get(label)
         if measured and measured["mean"] is not None:
             shown = _measured(measured["mean"], measured["standard_error"], len(measured["rewards"]))
-            lines.append(f"{text} AP {shown}")
+            lines.append(f"{text} {best.metric} {shown}")
+    if verdict := report.get("verdict"):
+        lines.append(plain(verdict["sentence"]))
     return lines
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption
 from paploss.cli.dataset_checks import NoCheckOption, check_first, without_checks
+from paploss.cli.dry_run import estimate_here, show
 from paploss.cli.exports import describe_best
 from paploss.cli.failures import FAILED, INTERRUPTED, CommandError
 from paploss.cli.output import echo_json, tell
@@ -30,6 +31,9 @@ def search(
     *,
     data_root: DataRootOption = None,
     no_check: NoCheckOption = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what it would cost, in hours, GPU-hours and disk; start nothing.")
+    ] = False,
     detach: DetachOption = False,
     workers: WorkersOption = None,
     port: PortOption = None,
@@ -48,6 +52,13 @@ def search(
         spec = spec.model_copy(update={"dataset": without_checks(spec.dataset)})
     if url is None:
         check_first(spec, console)
+    if dry_run:
+        estimate, disk_bytes = estimate_here(spec, console, state, url, key_file)
+        if as_json:
+            echo_json(estimate.model_dump(mode="json") | {"gpu_hours": estimate.gpu_hours, "disk_bytes": disk_bytes})
+        else:
+            show(estimate, disk_bytes, console)
+        return
     with use_platform(spec, console, state, url, key_file, workers=workers, port=port, detach=detach) as platform:
         client = platform.client
         # On a platform that stays, the same command again means another search.

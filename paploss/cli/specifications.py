@@ -12,8 +12,10 @@ from paploss.client.loss_choice import LOSS_NAMES, choose_by_name
 from paploss.client.specs import ComparisonSpec, Request, SearchSpec
 from paploss.jobs.faults import describe_fault
 from paploss.jobs.losses import LossSpec, check_fit
+from paploss.jobs.messages import Message
+from paploss.jobs.metrics import Reward
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import DatasetSpec, Message, Overrides, RateFactor
+from paploss.jobs.spec import DatasetSpec, Overrides, RateFactor
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -108,6 +110,7 @@ class DatasetInput(Message):
     profile: str | None = None
     dataset: DatasetSpec = DatasetSpec()
     overrides: Overrides = Overrides()
+    reward: Reward = "AP"
 
 
 def read_dataset(file: Path, data_root: Path | None = None) -> DatasetInput:

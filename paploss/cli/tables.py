@@ -6,9 +6,16 @@ from paploss.client.comparison import Comparison, Difference, Row
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """The losses beside each other; AP in percent, differences are to the reference."""
+    """The losses beside each other; rewards in percent, differences are to the reference."""
     reference = comparison.reference
-    columns = ("loss", f"AP ± sd, {comparison.split}", "seeds", "difference (95 %)", "rate", "COCO")
+    columns = (
+        "loss",
+        f"{comparison.metric} ± sd, {comparison.split}",
+        "seeds",
+        "difference (95 %)",
+        "rate",
+        "COCO AP",
+    )
     table = Table(*columns, box=None, padding=(0, 2), header_style="dim")
     for row in comparison.rows:
         rate = "" if row.learning_rate_factor is None else f"x {row.learning_rate_factor:g}"
@@ -21,9 +28,13 @@ def comparison_table(comparison: Comparison) -> Table:
 
 
 def rate_table(comparison: Comparison) -> Table:
-    """The learning-rate check: AP on the split `val` by factor, and the factor that was chosen."""
+    """The learning-rate check: the reward on the split `val` by factor, and the factor that was chosen."""
     factors = sorted({result.factor for row in comparison.rows for result in row.rate_check})
-    columns = ("learning-rate check, AP on val", *(f"x {factor:g}" for factor in factors), "chosen")
+    columns = (
+        f"learning-rate check, {comparison.metric} on val",
+        *(f"x {factor:g}" for factor in factors),
+        "chosen",
+    )
     table = Table(*columns, box=None, padding=(0, 2), header_style="dim")
     for row in comparison.rows:
         aps = {result.factor: result.ap for result in row.rate_check}

@@ -23,8 +23,9 @@ from paploss.cli.watching import watch_trainings
 from paploss.cli.wording import next_command, percent
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import TrainingSpec
+from paploss.jobs.metrics import Metrics
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import JobSpec, Metrics
+from paploss.jobs.spec import JobSpec
 
 
 class ScheduleChoice(StrEnum):

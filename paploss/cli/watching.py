@@ -104,7 +104,8 @@ def watch_trainings(client: Client, experiment_id: str, console: Console, keep_u
 
         def look() -> ExperimentDetail:
             run = client.get_experiment(experiment_id)
-            status.update(f"{run.trials_final} of {run.trials_planned} trainings done, best AP {percent(run.best_ap)}")
+            best = percent(run.best_ap)
+            status.update(f"{run.trials_final} of {run.trials_planned} trainings done, best {run.metric} {best}")
             return run
 
         training = follow(look, lambda line: say(console, line), keep_up)
@@ -115,8 +116,8 @@ def watch_trainings(client: Client, experiment_id: str, console: Console, keep_u
 
 
 def results_table(training: ExperimentDetail) -> Table:
-    """AP of each loss over its seeds, in percent."""
-    table = Table("loss", "AP", "spread", "seeds", box=None)
+    """Reward of each loss over its seeds, in percent."""
+    table = Table("loss", training.metric, "spread", "seeds", box=None)
     for row in training.results:
         spread = "–" if row.spread is None else f"± {100 * row.spread:.1f}"
         table.add_row(row.label, percent(row.mean), spread, f"{len(row.rewards)}/{row.planned}")

@@ -1,14 +1,15 @@
 """The search algorithms by name, each with its settings and the modes that it supports.
 
-This is the one place of their names: requests, forms and the reference are made from these models. What each does is in
-`paploss.controller.search`; `paploss.controller.experiments.algorithms` makes it from its settings.
+The mode that suits an algorithm best comes first. This is the one place of their names: requests, forms and the
+reference are made from these models. What each does is in `paploss.controller.search`;
+`paploss.controller.experiments.algorithms` makes it from its settings.
 """
 
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
-from paploss.jobs.spec import Message
+from paploss.jobs.messages import Message
 
 Mode = Literal["round", "stream"]
 
@@ -78,3 +79,11 @@ AlgorithmChoice = Annotated[
     AlgorithmSettings, BeforeValidator(expand_name, json_schema_input_type=AlgorithmSettings | _Name)
 ]
 """An algorithm in a request: its settings, or its name alone."""
+
+
+def preferred_mode(given: Any) -> Mode:
+    """The mode that suits an algorithm best, from its settings, its name or a mapping with it."""
+    settings = expand_name(given)
+    name = settings.get("name") if isinstance(settings, dict) else getattr(settings, "name", None)
+    kinds = get_args(get_args(AlgorithmSettings)[0])
+    return next((kind.modes[0] for kind in kinds if kind.model_fields["name"].default == name), "round")

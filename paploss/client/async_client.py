@@ -20,6 +20,7 @@ import httpx
 from paploss.client import async_session
 from paploss.client.comparison import Comparison
 from paploss.client.errors import ApiError, ClientError, UnreachableError, is_passing
+from paploss.client.estimates import Estimate
 from paploss.client.models import (
     Best,
     ExperimentDetail,
@@ -40,7 +41,7 @@ from paploss.client.models import (
     WorkerSummary,
 )
 from paploss.client.replies import Model, has_changed, parse
-from paploss.client.specs import ExperimentSpec
+from paploss.client.specs import ExperimentSpec, SearchSpec
 from paploss.client.states import FINAL_EXPERIMENT_STATES, ExperimentKind, ExperimentState, Role, TrialState
 from paploss.jobs.spec import JobKind
 
@@ -219,6 +220,11 @@ class AsyncClient:
             if timeout_seconds is not None and time.monotonic() - started_at > timeout_seconds:
                 raise TimeoutError(f"{experiment_id} has not ended after {timeout_seconds:g} s")
             await asyncio.sleep(poll_seconds)
+
+    async def estimate(self, spec: SearchSpec) -> Estimate:
+        """What a search would cost, from the newest one that trained alike. Nothing is started."""
+        reply = await self._session.send("POST", "experiments/estimate", json=spec.model_dump(mode="json"))
+        return parse(Estimate, reply)
 
     async def comparison(self, experiment_id: str) -> Comparison:
         """The losses of a comparison, or of trainings, beside each other, as far as they have got."""

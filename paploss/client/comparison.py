@@ -1,18 +1,20 @@
 """What a comparison comes to, as the API answers it and the figure draws it. No statistics: clients read it too."""
 
 from paploss.client.csv_lines import csv_line
-from paploss.jobs.spec import Fraction, Message
+from paploss.client.verdict import Verdict
+from paploss.jobs.messages import Fraction, Message
 
 
 class RateResult(Message):
-    """A training of the learning-rate check; no AP where it has not ended, or failed."""
+    """A training of the learning-rate check; no reward where it has not ended, or failed."""
 
     factor: float
     ap: Fraction | None
+    """Of the comparison's metric."""
 
 
 class Difference(Message):
-    """Mean of (this loss - the reference) over the seeds that both have, in AP."""
+    """Mean of (this loss - the reference) over the seeds that both have."""
 
     mean: float
     interval: tuple[float, float] | None
@@ -21,15 +23,15 @@ class Difference(Message):
 
 
 class Row(Message):
-    """One loss. APs are fractions in [0, 1]."""
+    """One loss. Rewards are fractions in [0, 1]."""
 
     label: str
     loss: str | None
     """None for a published row that cannot be trained here."""
     rewards: dict[int, Fraction]
-    """AP by seed."""
+    """By seed."""
     failed: tuple[int, ...]
-    """Seeds whose training ended without an AP."""
+    """Seeds whose training ended without a reward."""
     mean: float | None
     standard_deviation: float | None
     """Over the seeds; none with fewer than two."""
@@ -41,7 +43,7 @@ class Row(Message):
     """On the profile's rate, as its trainings have it; none before it is chosen."""
     rate_check: tuple[RateResult, ...]
     published_ap: Fraction | None
-    """On COCO, with ResNet-50 and FPN."""
+    """On COCO, with ResNet-50 and FPN; none where another metric than AP is compared."""
     remark: str
 
 
@@ -55,7 +57,11 @@ class Comparison(Message):
     seeds: tuple[int, ...]
     reference: str
     """Label of the loss that the others are compared with."""
+    metric: str = "AP"
+    """Name of what is compared."""
     rows: tuple[Row, ...]
+    verdict: Verdict | None = None
+    """Which loss to use; none before all trainings have ended."""
     environments: tuple[dict[str, str], ...] = ()
     """Versions, commit and device of the trainers; each distinct one once."""
 
@@ -63,14 +69,14 @@ class Comparison(Message):
 _REACH = 0.25
 """How far an interval may stretch the axis beyond the APs, as a part of their span."""
 _COLUMNS = (
-    *("label", "loss", "mean", "standard_deviation", "low", "high"),
+    *("label", "loss", "metric", "mean", "standard_deviation", "low", "high"),
     *("difference", "difference_low", "difference_high", "difference_seeds"),
     *("learning_rate_factor", "published_ap"),
 )
 
 
 def find_axis(comparison: Comparison) -> tuple[float, float]:
-    """The part of the AP axis, in percent, that shows every mean and seed and most of the intervals.
+    """The part of the metric's axis, in percent, that shows every mean and seed and most of the intervals.
 
     Not all of them: two seeds that disagree give an interval from below 0 to above 100, beside which nothing is seen.
     """
@@ -87,14 +93,22 @@ def find_axis(comparison: Comparison) -> tuple[float, float]:
 
 
 def write_csv(comparison: Comparison) -> str:
-    """One line a loss; APs are fractions, and what was not measured is empty."""
-    lines = [csv_line([*_COLUMNS, *(f"ap_seed_{seed}" for seed in comparison.seeds), "remark"])]
+    """One line a loss; rewards are fractions, and what was not measured is empty."""
+    lines = [csv_line([*_COLUMNS, *(f"seed_{seed}" for seed in comparison.seeds), "remark"])]
     for row in comparison.rows:
         difference: tuple[float | None, ...] = (None, None, None, None)
         if row.difference is not None:
             difference = (row.difference.mean, *_ends(row.difference.interval), row.difference.seeds)
         values = [
-            *(row.label, row.loss, row.mean, row.standard_deviation, *_ends(row.interval), *difference),
+            *(
+                row.label,
+                row.loss,
+                comparison.metric,
+                row.mean,
+                row.standard_deviation,
+                *_ends(row.interval),
+                *difference,
+            ),
             *(row.learning_rate_factor, row.published_ap),
             *(row.rewards.get(seed) for seed in comparison.seeds),
             row.remark,

@@ -8,9 +8,11 @@ from paploss.jobs.documents import JsonObject, Schema
 
 
 def _tell_kinds_apart(spec: JsonObject) -> JsonObject:
-    """Version 1 (0.1.0): a search has no kind, and an algorithm is a name."""
+    """Version 1 (0.1.0): a search has no kind, an algorithm is a name, and no rivals are met at the end."""
     if "losses" not in spec:
-        return {**spec, "kind": "search", "algorithm": expand_name(spec.get("algorithm", "ppo"))}
+        given = spec.get("confirm", {})
+        confirm = {**given, "rivals": (), "most_seeds": given.get("seeds", 3)}
+        return {**spec, "kind": "search", "algorithm": expand_name(spec.get("algorithm", "ppo")), "confirm": confirm}
     kind = "comparison" if spec.get("kind") == "compare" else "training"
     return {"seeds": (0,), "learning_rates": (), **spec, "kind": kind}
 

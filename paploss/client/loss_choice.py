@@ -6,10 +6,11 @@ from typing import Annotated, Any, Final, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from paploss.jobs.losses import LOSSES, Loss, LossSpec, ParameterizedAP, parse_loss
+from paploss.jobs.messages import Message
 from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.profiles import PROFILES, ProfileCard
 from paploss.jobs.published_results import PUBLISHED_RESULTS
-from paploss.jobs.spec import Message, RateFactor
+from paploss.jobs.spec import RateFactor
 
 PUBLISHED, IDENTITY = "published", "identity"
 PRESET_NAMES: Final = (PUBLISHED, IDENTITY, *PRESETS)

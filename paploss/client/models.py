@@ -1,6 +1,6 @@
 """What the API answers with. Imports no web framework: the client reads its replies with the same models.
 
-Times are RFC 3339 in UTC. AP and rewards are fractions in [0, 1]; only people are shown percent.
+Times are RFC 3339 in UTC. APs and rewards are fractions in [0, 1]; only people are shown percent.
 """
 
 from datetime import datetime
@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field
 from paploss.client.states import ExperimentKind, ExperimentState, Outcome, Role, Stage, TrialState
 from paploss.jobs.lease import GpuUse
 from paploss.jobs.losses import LossSpec
-from paploss.jobs.spec import JobKind, Metrics
+from paploss.jobs.metrics import Metrics
+from paploss.jobs.spec import JobKind
 
 Item = TypeVar("Item")
 
@@ -47,6 +48,7 @@ class ExperimentSummary(BaseModel):
     trials: dict[TrialState, int] = Field(description="how many trials are in each state")
     trials_planned: int = Field(description="how many there will be, as far as is known now")
     trials_final: int
+    metric: str = Field("AP", description="name of what is maximised or compared; rewards and best_ap are of it")
     best_ap: float | None = Field(description="confirmed mean or mean of a loss if there is one, else the best reward")
     confirmed: bool = Field(description="search: whether best_ap was measured again with fresh seeds")
     seconds_left: float | None = Field(description="estimate from the pace of the last trials; null if unknown")
@@ -70,6 +72,7 @@ class ExperimentDetail(ExperimentSummary):
     spec: dict[str, Any] = Field(
         description="the request; one of another version may have fields that this one has not"
     )
+    worker_hours: float = Field(0.0, description="of all its trials so far, ended in any way; times gpus: GPU-hours")
     results: list[LabelResult] = Field(description="by loss, or by candidate of a search; the best mean first")
 
 
@@ -78,7 +81,8 @@ class Best(BaseModel):
 
     experiment_id: str
     confirmed: bool
-    ap: float = Field(description="mean over the confirming seeds, or the reward of the one trial")
+    metric: str = Field("AP", description="name of what the search maximises")
+    ap: float = Field(description="of that metric: mean over the confirming seeds, or the reward of the one trial")
     source: str = Field(description="mean (the algorithm's best guess) or the trial's id")
     loss: LossSpec
     learning_rate_factor: float = Field(1.0, description="on the rate of the profile, or of the overrides")
@@ -112,7 +116,7 @@ class TrialSummary(BaseModel):
     seed: int
     learning_rate_factor: float = Field(description="on the rate of the profile, or of the overrides")
     state: TrialState
-    reward: float | None = Field(description="COCO AP; 0 if the training diverged")
+    reward: float | None = Field(description="of the experiment's metric; 0 if the training diverged")
     diverged: bool
     worker: str | None
     attempts: int
@@ -148,11 +152,12 @@ class AttemptSummary(BaseModel):
 
 
 class EvaluationSummary(BaseModel):
-    """An AP measured during a training."""
+    """What was measured during a training."""
 
     iteration: int
     total_iterations: int
     metrics: Metrics
+    reward: float | None = Field(None, description="of the experiment's metric")
 
 
 class LateResultSummary(BaseModel):

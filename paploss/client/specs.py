@@ -3,20 +3,26 @@
 Each is validated whole before anything is stored; an unknown key is an error that names it.
 """
 
+import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from paploss.client.algorithms import AlgorithmChoice, Mode, PpoSettings
-from paploss.client.loss_choice import LossEntry, every_loss
-from paploss.jobs.losses import Quality, check_fit
+from paploss.client.algorithms import AlgorithmChoice, GuidedSettings, Mode, preferred_mode
+from paploss.client.loss_choice import IDENTITY, PUBLISHED, LossEntry, every_loss
+from paploss.jobs.losses import LossSpec, Quality, check_fit
+from paploss.jobs.messages import Message
+from paploss.jobs.metrics import Reward
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import DatasetSpec, Message, Overrides, RateFactor, SyntheticOptions, Timeout
+from paploss.jobs.spec import DatasetSpec, Overrides, RateFactor, SyntheticOptions, Timeout
 from paploss.jobs.suggestions import did_you_mean
 
 MOST_PROXIES: Final = 1_000_000
 MOST_TRAININGS: Final = 20_000
 """Trials that one request may ask for: a search proposes its own by and by, given losses are all stored at once."""
+RATE_FACTORS: Final = (0.5, 1.0, 2.0)
+"""On the profile's learning rate: what a loss is tried with where each is to have its own best rate."""
 
 Family = Literal["functions", "extended"]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
@@ -36,12 +42,56 @@ class Budgets(Message):
 
 
 class ConfirmSpec(Message):
-    """How the final parameters are chosen: the best candidates are trained again with seeds the search never used."""
+    """How a search ends: its best candidates, the identity and rivals race on seeds that the search never used."""
 
     candidates: int = Field(3, ge=1, le=50, description="the algorithm's best guess and the best samples, together")
-    seeds: int = Field(3, ge=1, le=50, description="fresh seeds for each candidate, the same for all")
+    seeds: int = Field(3, ge=1, le=50, description="fresh seeds for each loss, the same for all, before the first look")
+    most_seeds: int | None = Field(
+        None,
+        ge=1,
+        le=200,
+        description="seeds are added up to so many until the best loss is decided; by default four times `seeds` on a "
+        "data set with a root, else `seeds`",
+    )
     schedule: Literal["proxy", "final"] = "proxy"
     published: bool = Field(False, description="also measure the published parameters that fit the profile")
+    rivals: tuple[LossEntry, ...] | None = Field(
+        None,
+        max_length=20,
+        description="losses that the found one must beat, each at its own best learning rate: names with commas "
+        "between them, `none`, or a list; by default every loss that fits, on a data set with a root, else none",
+    )
+
+    @field_validator("rivals", mode="before")
+    @classmethod
+    def _split_names(cls, given: Any) -> Any:
+        """A form and a command line have one line of text."""
+        if not isinstance(given, str):
+            return given
+        if given.startswith("["):
+            try:
+                return json.loads(given)
+            except ValueError:
+                raise ValueError("expected names with commas between them, or a list in JSON") from None
+        return () if given == "none" else [name.strip() for name in given.split(",")]
+
+    @model_validator(mode="after")
+    def _check_rivals(self) -> Self:
+        labels = [choice.label for choice in self.rivals or ()]
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"rivals: expected distinct labels, got {labels}")
+        for choice in self.rivals or ():
+            if choice.search is not None:
+                raise ValueError(f"rivals[{choice.label}].search: expected a name or a loss in full")
+            if choice.label in ("mean", IDENTITY) or choice.label.startswith("trial "):
+                raise ValueError(f"rivals[{choice.label}].label: expected none that the search gives its own losses")
+        return self
+
+    @model_validator(mode="after")
+    def _check_seeds(self) -> Self:
+        if self.most_seeds is not None and self.most_seeds < self.seeds:
+            raise ValueError(f"most_seeds: expected at least seeds, {self.seeds}, got {self.most_seeds}")
+        return self
 
 
 class Request(Message):
@@ -52,6 +102,11 @@ class Request(Message):
     dataset: DatasetSpec = DatasetSpec()
     weights: str | None = Field(None, max_length=1000, description="file of pretrained backbone weights")
     overrides: Overrides = Overrides()
+    reward: Reward = Field(
+        "AP",
+        description="what is maximised, or compared: AP, AP50, AP75, AP_small, AP_medium, AP_large, {class: NAME}, "
+        "{worst_classes: K}, or {sum: [{metric: AP, weight: 3}, {metric: AP75}]}",
+    )
     gpus: int | None = Field(None, ge=0, le=64, description="GPUs of one trial; the profile's own number by default")
     gather_scores: bool = Field(
         False, description="on several GPUs, rank the entries of all of them together instead of each GPU's own"
@@ -85,10 +140,22 @@ class SearchSpec(Request):
     """One run of the optimiser: `rounds` updates of its state, each from `trials_per_round` proxy trainings."""
 
     kind: Literal["search"] = "search"
-    algorithm: AlgorithmChoice = PpoSettings()
-    mode: Mode = Field("round", description="stream updates on any finished trials, so no worker waits for the slowest")
+    algorithm: AlgorithmChoice = GuidedSettings()
+    mode: Mode = Field(
+        "stream",
+        description="stream updates on any finished trials, so no worker waits for the slowest; by default what suits "
+        "the algorithm: stream for guided, round for the others",
+    )
     rounds: int = Field(40, ge=1, le=10_000)
     trials_per_round: int = Field(8, ge=2, le=1000, description="samples behind one update")
+    worker_hours: float | None = Field(
+        None,
+        gt=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="of all workers together; times `gpus`: GPU-hours. A trial that would go beyond is not proposed, "
+        "and the best is confirmed. Failed and cancelled trials count, confirmations do not",
+    )
     knots: Literal[2, 4, 6] = Field(4, description="interior knots of each of the five functions")
     family: Family = Field(
         "functions",
@@ -101,6 +168,13 @@ class SearchSpec(Request):
     prune: bool = Field(True, description="stop trials that are hopeless beside the others at the same point")
     screen: bool = Field(True, description="leave out most losses whose formula pulls boxes the wrong way")
     confirm: ConfirmSpec = ConfirmSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_mode(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "algorithm" in given:
+            return {"mode": preferred_mode(given["algorithm"]), **given}
+        return given
 
     @model_validator(mode="after")
     def _check_size(self) -> Self:
@@ -123,6 +197,34 @@ class SearchSpec(Request):
         if self.confirm.published and PROFILES[self.profile].preset is None:
             raise ValueError(f"confirm.published: no published parameters fit the profile {self.profile!r}")
         return self
+
+    @model_validator(mode="after")
+    def _check_rivals(self) -> Self:
+        for choice in self.confirm.rivals or ():
+            try:
+                if (loss := choice.find_loss(self.profile)) is not None:
+                    check_fit(loss, self.profile)
+            except ValueError as error:
+                raise ValueError(f"confirm.rivals[{choice.label}].{error}") from None
+        return self
+
+    @property
+    def most_seeds(self) -> int:
+        """Seeds that the race at the end may have."""
+        growth = 4 if self.dataset.root else 1
+        return self.confirm.most_seeds or growth * self.confirm.seeds
+
+    @property
+    def rivals(self) -> Mapping[str, LossSpec]:
+        """What the found loss has to beat, by label; the published parameters have the label `published`."""
+        named = self.confirm.rivals
+        if named is None:
+            named = every_loss(self.profile) if self.dataset.root else ()
+        losses: dict[str, LossSpec] = {}
+        for choice in named:
+            if choice.preset != IDENTITY and (loss := choice.find_loss(self.profile)) is not None:
+                losses[PUBLISHED if choice.preset == PUBLISHED else choice.label] = loss
+        return losses
 
 
 class GivenLossesSpec(Request):
@@ -194,7 +296,7 @@ class ComparisonSpec(GivenLossesSpec):
         if not isinstance(given, dict):
             return given
         losses = every_loss(given["profile"]) if given.get("profile") in list(PROFILES) else ()
-        return {"losses": losses, "seeds": (0, 1, 2), "learning_rates": (0.5, 1.0, 2.0), **given}
+        return {"losses": losses, "seeds": (0, 1, 2), "learning_rates": RATE_FACTORS, **given}
 
     @model_validator(mode="after")
     def _check_reference(self) -> Self:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from paploss.jobs.spec import Message
+from paploss.jobs.messages import Message
 
 
 class ReportedFinding(Message):

@@ -15,16 +15,14 @@ from uuid import UUID
 
 from pydantic import Field
 
+from paploss.jobs.messages import Fraction, Message, PlainText
 from paploss.jobs.spec import (
     MOST_EVALUATIONS,
     Count,
     EvaluationEvent,
     Facts,
-    Fraction,
     JobResult,
     JobSpec,
-    Message,
-    PlainText,
     ProgressEvent,
     Seconds,
     StartEvent,
@@ -137,9 +135,10 @@ class FilesReply(Message):
     trial_ids: tuple[TrialId, ...] = Field(max_length=500)
 
 
-_NEW_IN_2: Final[Mapping[type[Message], dict[str, Any]]] = {
-    Lease: {"job": {"dataset": {"check_files"}}},
-    RenewRequest: {"start": {"warnings"}},
+_NEW_SINCE_1: Final[Mapping[type[Message], dict[str, Any]]] = {
+    Lease: {"job": {"dataset": {"check_files"}, "reward": True}},
+    RenewRequest: {"start": {"warnings"}, "evaluations": {"__all__": {"reward"}}},
+    ResultRequest: {"evaluations": {"__all__": {"reward"}}},
 }
 """Fields that version 1 of the protocol does not have, by message."""
 
@@ -147,14 +146,15 @@ _NEW_IN_2: Final[Mapping[type[Message], dict[str, Any]]] = {
 def oldest_reader(job: JobSpec) -> int:
     """The oldest version of the protocol whose workers train a job as it says.
 
-    Version 2 has no extensions of a head's loss, and would leave them out.
+    Version 2 has no extensions of a head's loss, and takes AP for the reward: it would leave them out.
     """
-    return 3 if any(head.extensions for head in job.loss.head_losses.values()) else 1
+    is_extended = any(head.extensions for head in job.loss.head_losses.values())
+    return 3 if is_extended or job.reward != "AP" else 1
 
 
 def encode(message: Message, protocol: int) -> str:
     """A message as JSON for a receiver of that version of the protocol, without the fields that it would refuse."""
-    return message.model_dump_json(exclude=_NEW_IN_2.get(type(message)) if protocol < 2 else None)
+    return message.model_dump_json(exclude=_NEW_SINCE_1.get(type(message)) if protocol < 2 else None)
 
 
 def read_protocol(headers: Mapping[str, str]) -> int:

@@ -9,9 +9,11 @@ only the control points that it decodes to. AP and reward are fractions in [0, 1
 
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from paploss.jobs.losses import LossSpec
+from paploss.jobs.messages import Fraction, Message, PlainText
+from paploss.jobs.metrics import Metrics, Reward
 
 SCHEMA_VERSION: Final = 1
 
@@ -19,13 +21,9 @@ JobKind = Literal["proxy", "confirm", "rate_check", "compare", "final"]
 Precision = Literal["float32", "bf16"]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 """How many: what fits a database's integer."""
-Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 RateFactor = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 """A factor on the learning rate that a profile, or a request, has set."""
-
-AP = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
-"""A COCO metric: a fraction, or -1 where there is nothing to measure."""
 
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 """A duration: up to thirty years, so that sums of many are finite too."""
@@ -37,15 +35,6 @@ FilePath = Annotated[str, Field(max_length=4096)]
 """A file that a trainer wrote: as long as Linux lets a path be."""
 
 
-def _replace_nul(text: str) -> str:
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
-PlainText = Annotated[str, AfterValidator(_replace_nul)]
-"""Text that a program wrote, which may hold any character: NUL is replaced, because PostgreSQL stores none."""
-
-MOST_CLASSES: Final = 10_000
-LONGEST_CLASS_NAME: Final = 200
 MOST_EVALUATIONS: Final = 2000
 """Of one training: an epoch has one, and there are at most 1000 epochs."""
 
@@ -59,15 +48,6 @@ Facts = Annotated[
 TRIAL_ID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$"
 TrialId = Annotated[str, Field(pattern=TRIAL_ID_PATTERN, max_length=64)]
 """A trial's id, which is a folder's name too."""
-
-
-class Message(BaseModel):
-    """Base of every message: immutable, without infinities and NaN, and an unknown key is an error that names it.
-
-    Whatever a message holds is bounded, because others read it: numbers, texts, lists and maps.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _check_inside(path: str) -> str:
@@ -119,7 +99,10 @@ class Overrides(Message):
 
 
 class PrunePoint(Message):
-    """A trial whose validation AP is below `min_ap` after `fraction` of its iterations stops there."""
+    """A trial whose reward is below `min_ap` after `fraction` of its iterations stops there.
+
+    The name is that of version 0.1.0, where the reward was always AP.
+    """
 
     fraction: float = Field(gt=0, lt=1)
     min_ap: Fraction
@@ -150,6 +133,7 @@ class JobSpec(Message):
     learning_rate_factor: RateFactor = 1.0
     dataset: DatasetSpec = DatasetSpec()
     evaluate_split: Literal["val", "test"] = "val"
+    reward: Reward = "AP"
     loss: LossSpec
     seed: int = Field(0, ge=0, lt=2**31)
     weights: str | None = Field(
@@ -164,23 +148,6 @@ class JobSpec(Message):
     )
     timeout_seconds: Timeout | None = None
     synthetic: SyntheticOptions | None = None
-
-
-class Metrics(Message):
-    """COCO metrics of one evaluation, fractions in [0, 1]; -1 where the data set has no such object."""
-
-    ap: AP
-    ap50: AP
-    ap75: AP
-    ap_small: AP
-    ap_medium: AP
-    ap_large: AP
-    per_class: dict[Annotated[PlainText, Field(max_length=LONGEST_CLASS_NAME)], AP] = Field(
-        {},
-        max_length=MOST_CLASSES,
-        description="by class name in the order of labels; where names are equal or empty, with the category's id",
-    )
-    ap_by_iou: tuple[AP, ...] = Field((), max_length=10, description="at IoU 0.50, 0.55, ... 0.95; AP is their mean")
 
 
 class StartEvent(Message):
@@ -206,12 +173,13 @@ class ProgressEvent(Message):
 
 
 class EvaluationEvent(Message):
-    """An AP measured after `iteration` iterations (also the last one)."""
+    """What was measured after `iteration` iterations (also the last one)."""
 
     event: Literal["evaluation"] = "evaluation"
     iteration: Count
     total_iterations: Count
     metrics: Metrics
+    reward: Fraction | None = Field(None, description="of the metrics; null from a trainer that rewards AP alone")
 
 
 class CheckpointEvent(Message):
@@ -223,7 +191,7 @@ class CheckpointEvent(Message):
 
 
 class JobResult(Message):
-    """How a job ended. A diverged training succeeds with reward 0; a pruned one keeps the last AP it measured."""
+    """How a job ended. A diverged training succeeds with reward 0; a pruned one keeps the last it measured."""
 
     event: Literal["result"] = "result"
     outcome: Literal["succeeded", "pruned", "failed"]

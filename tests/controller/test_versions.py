@@ -255,6 +255,22 @@ def test_what_cannot_be_run_waits_says_why_and_holds_up_no_other(
     assert client.cancel(strange.id).state == "cancelled"
 
 
+def test_a_worker_that_knows_ap_alone_gets_no_trial_of_another_reward(
+    controller: RunningController, client: Client
+) -> None:
+    search = client.create(SearchSpec(profile="synthetic", rounds=1, trials_per_round=2, reward="AP75"))
+    trial_id = next(wait_for_trials(client, search.id)).id
+    message = {"claim_id": "1" * 32, "trial_id": trial_id, "worker": {"name": "w1"}}
+    with controller.http("worker") as http:
+        for headers in ({}, {PROTOCOL_HEADER: "2"}):
+            refused = http.post("/api/v1/leases/claim", json=message, headers=headers)
+            assert refused.status_code == 409
+            assert "knows no reward but AP, and this trial's is AP75" in refused.json()["detail"]
+            assert client.get_trial(trial_id).state == "queued"
+        granted = http.post("/api/v1/leases/claim", json=message, headers={PROTOCOL_HEADER: "3"})
+    assert granted.json()["job"]["reward"] == "AP75"
+
+
 def test_unknown_keys_alone_keep_nothing_from_running(
     controller: RunningController, client: Client, worker: PlayedWorker
 ) -> None:

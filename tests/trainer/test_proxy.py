@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from paploss.jobs.losses import ALRP, CEL1, LOSSES, HeadLoss, ParameterizedAP
+from paploss.jobs.metrics import Metrics
 from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.spec import (
     CheckpointEvent,
     DatasetSpec,
     EvaluationEvent,
-    Metrics,
     Overrides,
     ProgressEvent,
     PrunePoint,
@@ -96,6 +96,21 @@ def test_the_start_event_has_what_is_doubtful_in_the_data(make_job, make_attempt
     attempt, events = make_attempt()
     train_and_evaluate(make_job(overrides=Overrides(epochs=1, batch_size=12, image_size_px=64)), attempt)
     assert any("retinanet-tiny is made for" in warning for warning in events[0].warnings)
+
+
+def test_the_reward_is_the_metric_that_is_asked_for(make_job, make_attempt):
+    attempt, events = make_attempt()
+    result = train_and_evaluate(make_job(reward="AP50", prune=[PrunePoint(fraction=0.5, min_ap=0)]), attempt)
+    evaluations = [event for event in events if isinstance(event, EvaluationEvent)]
+    assert [event.reward for event in evaluations] == [event.metrics.ap50 for event in evaluations]
+    assert result.reward == result.metrics.ap50
+
+
+def test_a_reward_that_cannot_be_measured_is_refused_before_the_first_step(make_job, make_attempt):
+    attempt, events = make_attempt()
+    with pytest.raises(UserError, match=r"no class 'digit 7'; expected one of digit 0, digit 1, digit 2"):
+        train_and_evaluate(make_job(reward={"class": "digit 7"}), attempt)
+    assert events == []
 
 
 def test_an_undefined_ap_is_the_users_error_and_no_reward(make_job, make_attempt, monkeypatch):

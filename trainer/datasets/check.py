@@ -1,10 +1,11 @@
 """Checking whole data sets before anything is trained on them: files, classes, and splits beside each other."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
+from paploss.jobs.metrics import Metrics, Reward, UndefinedMetricError, measure
 from paploss.trainer.datasets.coco import CocoSplit
 from paploss.trainer.datasets.findings import MOST_EXAMPLES, Findings
 from paploss.trainer.datasets.image_files import ImageFacts, find_similar, read_images
@@ -12,6 +13,10 @@ from paploss.trainer.datasets.visibility import Visibility
 
 DARK = 2**14
 """16-bit images whose largest values are below this leave three quarters of the grey values of 8 bits unused."""
+
+MEDIUM_AREA, LARGE_AREA, MOST_AREA = 32.0**2, 96.0**2, 1e10
+"""Where medium and large objects begin in COCO's evaluation, and above what none counts, px^2; both bounds belong to
+both sizes."""
 
 FactsBySplit = Mapping[str, Sequence[ImageFacts]]
 
@@ -93,6 +98,36 @@ def check_objects(split: CocoSplit, findings: Findings) -> None:
     if not any(annotation["iscrowd"] == 0 for annotation in split.annotations):
         reason = f": all {len(split.annotations)} are crowds" if split.annotations else ", there is none"
         findings.error(split.annotation_file, f"expected at least one object that is not a crowd{reason}")
+
+
+def check_reward(split: CocoSplit, reward: Reward, findings: Findings) -> None:
+    """A reward needs objects to be measured on: of its classes and sizes."""
+    try:
+        measure(reward, _measurable(split))
+    except UndefinedMetricError as error:
+        findings.error(split.annotation_file, f"reward: {error}")
+
+
+def _measurable(split: CocoSplit) -> Metrics:
+    """COCO's metrics of a detector that finds nothing: 0, and -1 where no object counts."""
+    areas: dict[Hashable, list[float]] = {category["id"]: [] for category in split.categories}
+    for one in split.annotations:
+        if not one["iscrowd"]:
+            areas[one["category_id"]].append(one["area"])
+    every = [area for of_class in areas.values() for area in of_class]
+
+    def look(found: Sequence[float], low: float = 0.0, high: float = MOST_AREA) -> float:
+        return 0.0 if any(low <= area <= high for area in found) else -1.0
+
+    return Metrics(
+        ap=look(every),
+        ap50=look(every),
+        ap75=look(every),
+        ap_small=look(every, high=MEDIUM_AREA),
+        ap_medium=look(every, MEDIUM_AREA, LARGE_AREA),
+        ap_large=look(every, LARGE_AREA),
+        per_class={key: look(of_class) for key, of_class in zip(split.class_keys, areas.values(), strict=True)},
+    )
 
 
 def match_categories(split: CocoSplit, train: CocoSplit, findings: Findings) -> None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from paploss.jobs.spec import LONGEST_CLASS_NAME, Split
+from paploss.jobs.metrics import LONGEST_CLASS_NAME
+from paploss.jobs.spec import Split
 from paploss.trainer.datasets.annotations import Known, read_annotations
 from paploss.trainer.datasets.findings import Findings
 from paploss.trainer.datasets.numbers import is_number

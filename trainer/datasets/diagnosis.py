@@ -6,8 +6,9 @@ from pathlib import Path
 
 from paploss.jobs.dataset_report import DatasetReport
 from paploss.jobs.losses import APL1
+from paploss.jobs.metrics import Reward
 from paploss.jobs.spec import DatasetSpec, JobSpec, Overrides
-from paploss.trainer.datasets.check import FactsBySplit, check_splits
+from paploss.trainer.datasets.check import FactsBySplit, check_reward, check_splits
 from paploss.trainer.datasets.coco import CocoSplit, checked_split, read_json
 from paploss.trainer.datasets.digits import embedded_digits
 from paploss.trainer.datasets.findings import Findings
@@ -44,6 +45,7 @@ def diagnose(
     target: Path | DatasetSpec,
     *,
     detector: Detector | None = None,
+    reward: Reward = "AP",
     cache: Path | None = None,
     data_cache: Path | None = None,
     files: bool = True,
@@ -53,6 +55,7 @@ def diagnose(
     Args:
         target: a folder, a COCO file, or what a specification says.
         detector: says which objects are too small.
+        reward: has to be measurable on every split that is not trained on.
         cache: folder for what was read of images.
         data_cache: where the embedded data set is made on first use.
         files: read the images.
@@ -74,6 +77,8 @@ def diagnose(
     else:
         visibility = _visibility(detector, splits) if detector and splits["train"].images else None
         facts = check_splits(splits, findings, cache=cache, files=files, visibility=visibility)
+        for split in list(splits.values())[1:]:
+            check_reward(split, reward, findings)
     report = make_report(name, layout, splits, facts, findings=findings, visibility=visibility)
     return Diagnosis(report, splits, facts)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from paploss.jobs.spec import DatasetSpec, JobSpec, Split
-from paploss.trainer.datasets.check import check_objects, check_splits, match_categories
+from paploss.trainer.datasets.check import check_objects, check_reward, check_splits, match_categories
 from paploss.trainer.datasets.coco import CocoSplit, read_split
 from paploss.trainer.datasets.digits import embedded_digits
 from paploss.trainer.datasets.findings import Findings
@@ -63,6 +63,7 @@ def check_job_data(
     files = spec.dataset.check_files and bool(spec.dataset.root)
     visibility = visibility_of(spec.profile, recipe) if spec.dataset.root else None
     check_splits(splits, data.findings, cache=cache, files=files, visibility=visibility, on_image=on_image)
+    check_reward(data.test, spec.reward, data.findings)
     data.findings.raise_errors()
 
 

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
 
 from paploss.client.models import Best, ExperimentDetail, LogLine, TrialSummary
-from paploss.client.states import TrialState
+from paploss.client.states import ExperimentState, TrialState
 from paploss.controller.api import views
 from paploss.controller.api.comparisons import read_comparison
 from paploss.controller.api.pages.assets import asset_url
@@ -28,6 +28,8 @@ from paploss.controller.store.tables import Experiment
 from paploss.controller.web.facts import RequestFacts
 from paploss.controller.web.render import Pages, draw_sparkline
 from paploss.jobs.documents import UnreadableError
+from paploss.jobs.ids import make_trial_id
+from paploss.jobs.metrics import name_requested
 from paploss.jobs.spec import JobKind
 
 router = APIRouter(route_class=AuthorizedRoute, include_in_schema=False, default_response_class=HTMLResponse)
@@ -39,6 +41,7 @@ TRIAL_ROWS = 25
 LOG_LINES = 60
 CHOICES = 200
 TRIAL_STATES: tuple[TrialState, ...] = get_args(TrialState)
+EXPERIMENT_STATES: tuple[ExperimentState, ...] = get_args(ExperimentState)
 TRIAL_KINDS: tuple[JobKind, ...] = get_args(JobKind)
 
 _COLUMNS = (
@@ -52,6 +55,8 @@ _COLUMNS = (
 )
 """Column, heading, whether it is a number."""
 _TRAINING_COLUMNS = (_COLUMNS[0], ("label", "loss", False), *_COLUMNS[2:])
+_METRIC_COLUMN = "ap"
+"""Its heading is the experiment's metric."""
 
 Sort = Annotated[TrialOrder, Query()]
 Offset = Annotated[int, Query(ge=0, lt=2**31)]
@@ -88,6 +93,20 @@ Filter = Annotated[TrialFilter, Depends(read_filter)]
 
 
 @dataclass(frozen=True)
+class ExperimentChoice:
+    """Which experiments of a list are shown."""
+
+    text: str
+    state: ExperimentState | None
+
+    def query(self, cursor: str | None = None) -> str:
+        """The choice as a query string, for the links of its pages; empty where nothing is chosen."""
+        given = {"text": self.text, "state": self.state, "cursor": cursor}
+        chosen = {name: value for name, value in given.items() if value}
+        return f"?{urlencode(chosen)}" if chosen else ""
+
+
+@dataclass(frozen=True)
 class TrialTable:
     """One page of the trials table, with its sorting and filter."""
 
@@ -114,11 +133,27 @@ class TrialTable:
         return urlencode(self.filter_query | shown | changes)
 
 
+def read_choice(text: Annotated[str, Query(max_length=100)] = "", state: str = "") -> ExperimentChoice:
+    """Which experiments a list is to show. A form sends an empty string where nothing is chosen.
+
+    Raises:
+        ProblemError: 422, no such state.
+    """
+    if state and state not in EXPERIMENT_STATES:
+        raise ProblemError(422, f"state: expected one of {', '.join(EXPERIMENT_STATES)}, got {state!r}")
+    return ExperimentChoice(text.replace("\0", "").strip(), state or None)
+
+
+Choice = Annotated[ExperimentChoice, Depends(read_choice)]
+
+
 @router.get("/")
-def show_searches(services: Injected, caller: SignedIn, cursor: IdCursor = None) -> str:
+def show_searches(services: Injected, caller: SignedIn, choice: Choice, cursor: IdCursor = None) -> str:
     """All searches."""
     with services.database.read() as session:
-        page = lists.list_experiments(session, kinds=("search",), cursor=cursor, limit=ROWS)
+        page = lists.list_experiments(
+            session, kinds=("search",), state=choice.state, text=choice.text, cursor=cursor, limit=ROWS
+        )
         searches = views.experiment_summaries(session, page.items)
         means = overview.mean_rewards(session, [search.id for search in searches])
     return _render(
@@ -126,7 +161,10 @@ def show_searches(services: Injected, caller: SignedIn, cursor: IdCursor = None)
         caller,
         "Searches",
         searches=searches,
+        datasets={search.id: RequestFacts.of(search.spec).dataset for search in page.items},
         sparklines={experiment_id: draw_sparkline(values) for experiment_id, values in means.items()},
+        choice=choice,
+        states=EXPERIMENT_STATES,
         cursor=cursor,
         next_cursor=page.next_cursor,
         status=read_status(services),
@@ -207,11 +245,18 @@ def show_trial(trial_id: TrialId, services: Injected, caller: SignedIn) -> str:
         experiment = lists.get_experiment(session, detail.experiment_id)
     is_search = experiment.kind == "search"
     newest = detail.attempt_list[-1] if detail.attempt_list else None
+    neighbours = {"previous": detail.number - 1, "next": detail.number + 1}
     return _render(
         "trial.html",
         caller,
         "Searches" if is_search else "Trainings",
         trial=detail,
+        metric=name_requested(experiment.spec),
+        neighbours={
+            name: make_trial_id(experiment.id, number)
+            for name, number in neighbours.items()
+            if 0 <= number < experiment.next_number
+        },
         parent={"name": experiment.name or experiment.id, "address": f"/experiments/{experiment.id}"},
         split="search validation" if is_search else RequestFacts.of(experiment.spec).split,
         log_tail=newest.log_tail if newest else "",
@@ -267,6 +312,12 @@ def show_comparison(services: Injected, caller: SignedIn, first: SearchChoice = 
     )
 
 
+@router.get("/words")
+def show_words(caller: SignedIn) -> str:
+    """What the words of these pages mean."""
+    return _render("words.html", caller, "Words")
+
+
 @router.get("/docs")
 def show_reference() -> str:
     """The API reference."""
@@ -307,8 +358,11 @@ def _trial_table(
         descending=descending,
         offset=offset,
         only=only,
-        columns=_COLUMNS if is_search else _TRAINING_COLUMNS,
-        kinds=("proxy", "confirm") if is_search else (),
+        columns=tuple(
+            (column, experiment.metric if column == _METRIC_COLUMN else heading, is_number)
+            for column, heading, is_number in (_COLUMNS if is_search else _TRAINING_COLUMNS)
+        ),
+        kinds=("proxy", "rate_check", "confirm") if is_search else (),
     )
 
 

@@ -16,7 +16,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from paploss.client.estimates import Estimate
 from paploss.client.specs import SearchSpec
+from paploss.controller.api import estimates
 from paploss.controller.api.idempotency import identify_request
 from paploss.controller.api.pages.examples import EXAMPLES
 from paploss.controller.api.pages.pages import pages
@@ -36,7 +38,7 @@ router = APIRouter(route_class=AuthorizedRoute, include_in_schema=False, default
 FIELDS = list_fields(SearchSpec.model_json_schema())
 
 _GROUPS = {
-    "Search": ("name", "profile", "rounds", "trials_per_round", "seed"),
+    "Search": ("name", "profile", "reward", "rounds", "trials_per_round", "worker_hours", "seed"),
     "Data set": ("dataset", "weights"),
     "Algorithm": ("algorithm", "mode", "family", "knots", "searched_rate", "quality", "screen", "prune"),
     "Proxy schedule": ("overrides",),
@@ -87,13 +89,13 @@ def show_form(
             raise ProblemError(404, f"dataset: there is no data set {dataset!r} in the data roots")
         chosen = known[dataset]
         document = {"name": chosen.name, "dataset": chosen.model_dump(mode="json")}
-    typed = default_values(FIELDS) | flatten(document)
+    typed = default_values(FIELDS) | flatten(document, FIELDS)
     return _render(services, caller, typed, token=secrets.token_urlsafe(16), clone=clone)
 
 
 @router.post("/experiments/new")
 def start(services: Injected, caller: SignedIn, typed: Annotated[dict[str, str], Depends(read_form)]) -> Response:
-    """Start the search, or show the form again with its errors."""
+    """Start the search, or show the form again: with its errors, or with what the search would cost."""
     try:
         document = read_values(FIELDS, typed)
         spec = SearchSpec.model_validate(document)
@@ -106,6 +108,9 @@ def start(services: Injected, caller: SignedIn, typed: Annotated[dict[str, str],
         return _render(services, caller, typed, errors=found)
     except PathRefusedError as error:
         return _render(services, caller, typed, errors=error.faults)
+    if typed.get("action") == "estimate":
+        with services.database.read() as session:
+            return _render(services, caller, typed, estimate=estimates.estimate(session, spec))
     # With the form's token a double click starts one search; another request from the same form starts another.
     digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:16]
     key = f"form-{typed.get('token') or secrets.token_urlsafe(16)}-{digest}"[:200]
@@ -123,6 +128,7 @@ def _render(
     errors: Mapping[str, str] | None = None,
     token: str | None = None,
     clone: str | None = None,
+    estimate: Estimate | None = None,
 ) -> HTMLResponse:
     errors = errors or {}
     known = {field.path for field in FIELDS}
@@ -137,6 +143,7 @@ def _render(
             general={path: message for path, message in errors.items() if path not in known},
             token=token or typed.get("token", ""),
             clone=clone,
+            estimate=estimate,
             examples=list(EXAMPLES),
             profiles=PROFILES.values(),
             data_roots=services.settings.data_roots,

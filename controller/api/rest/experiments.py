@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
+from paploss.client.estimates import Estimate
 from paploss.client.models import (
     Best,
     ExperimentDetail,
@@ -17,9 +18,9 @@ from paploss.client.models import (
     RoundSummary,
     TrialSummary,
 )
-from paploss.client.specs import ExperimentSpec
+from paploss.client.specs import ExperimentSpec, SearchSpec
 from paploss.client.states import ExperimentKind, ExperimentState, TrialState
-from paploss.controller.api import problems, views
+from paploss.controller.api import estimates, problems, views
 from paploss.controller.api.events import stream_events
 from paploss.controller.api.idempotency import IdempotencyHeader, identify_request
 from paploss.controller.api.parameters import ExperimentId, IdCursor, Limit, NumberCursor
@@ -60,6 +61,13 @@ def create(
     services.driver.wake()
     response.headers["Location"] = f"/api/v1/experiments/{detail.id}"
     return detail
+
+
+@router.post("/estimate")
+def estimate(spec: Annotated[SearchSpec, Body()], services: Injected) -> Estimate:
+    """What a search would cost, from the newest search that trained alike. Nothing is started."""
+    with services.database.read() as session:
+        return estimates.estimate(session, spec)
 
 
 @router.get("")

@@ -23,6 +23,7 @@ from paploss.controller.store.tables import Experiment
 from paploss.controller.web import figures, search_figures
 from paploss.controller.web.comparisons import draw_comparison
 from paploss.jobs.losses import LossSpec
+from paploss.jobs.metrics import name_requested
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.profiles import PROFILES
 
@@ -105,8 +106,9 @@ def draw_trial(
                 trial_loss(search, trial), search.profile, label="this trial", head=head, columns=columns, theme=theme
             )
         evaluations = views.evaluation_events(session, trial_id)
+        metric = name_requested(lists.get_experiment(session, trial.experiment_id).spec)
     if name == "learning":
-        return figures.learning_curve(evaluations, theme)
+        return figures.learning_curve(evaluations, metric, theme)
     metrics = views.last_metrics(trial, evaluations)
     if metrics is None:
         raise problems.ProblemError(404, f"trial {trial_id} has not been evaluated yet")
@@ -120,7 +122,7 @@ def _draw_rewards(session: Session, search: Experiment, beside: Experiment | Non
         figures.TrialPoint(row.trial_id, row.number, row.round, row.reward, row.state == "pruned")
         for row in overview.read_rewards(session, search.id)
     ]
-    return figures.rewards(points, search.rounds or 1, theme)
+    return figures.rewards(points, search.rounds or 1, name_requested(search.spec), theme)
 
 
 def _curve(session: Session, search: Experiment) -> search_figures.RewardCurve:
@@ -130,6 +132,7 @@ def _curve(session: Session, search: Experiment) -> search_figures.RewardCurve:
         rounds=[row.number + 1 for row in closed],
         means=[row.mean for row in closed],
         bests=list(accumulate((row.best for row in closed), max)),
+        metric=name_requested(search.spec),
     )
 
 

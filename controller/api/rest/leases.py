@@ -35,7 +35,7 @@ from paploss.jobs.lease import (
     encode,
     read_protocol,
 )
-from paploss.jobs.spec import Message
+from paploss.jobs.messages import Message
 
 
 def _named_protocol(request: Request) -> int:
@@ -43,6 +43,7 @@ def _named_protocol(request: Request) -> int:
 
 
 NamedProtocol = Annotated[int, Depends(_named_protocol)]
+"""The version of the protocol that the worker has named."""
 
 
 class MessageRoute(AuthorizedRoute):
@@ -88,7 +89,7 @@ router = APIRouter(
 @router.post("/claim", response_model=Lease)
 def claim(request: ClaimRequest, services: Injected, protocol: NamedProtocol) -> Lease:
     """Claim a trial. 404 and 410: drop its queue entry; 409: another attempt holds it, its search is paused, or the
-    worker is too old for its loss.
+    worker is too old for its loss or its reward.
     """
     return leases.claim(services.database, services.settings, request, protocol)
 

@@ -104,7 +104,7 @@ class _Platform(Collector):
             yield durations
             best = _gauge(
                 "paploss_search_best_reward",
-                f"Best single reward (COCO AP, a fraction) of the newest {SEARCHES} running searches.",
+                f"Best single reward (of the search's metric, a fraction) of the newest {SEARCHES} running searches.",
                 "search",
                 "name",
                 "profile",

@@ -30,6 +30,7 @@ WORKERS: frozenset[Role] = frozenset({"worker"})
 
 ROLES: dict[str, frozenset[Role]] = {
     "POST /api/v1/experiments": EDITORS,
+    "POST /api/v1/experiments/estimate": EDITORS,
     "GET /api/v1/experiments": READERS,
     "GET /api/v1/experiments/{experiment_id}": READERS,
     "DELETE /api/v1/experiments/{experiment_id}": ADMINS,
@@ -65,9 +66,11 @@ ROLES: dict[str, frozenset[Role]] = {
     "GET /experiments/new": EDITORS,
     "POST /experiments/new": EDITORS,
     "GET /experiments/{experiment_id}": READERS,
+    "POST /experiments/{experiment_id}/{follow_up}": EDITORS,
     "GET /compare": READERS,
     "GET /trainings": READERS,
     "GET /trials/{trial_id}": READERS,
+    "GET /words": READERS,
     "GET /workers": READERS,
     "POST /sign-out": READERS,
 }

@@ -82,15 +82,19 @@ def list_experiments(
     *,
     kinds: Sequence[ExperimentKind] | None = None,
     state: ExperimentState | None = None,
+    text: str = "",
     cursor: str | None = None,
     limit: int = 50,
 ) -> RowPage[Experiment]:
-    """Experiments, newest first."""
+    """Experiments, newest first; `text`: in their id, name, owner or profile, whatever its case."""
     query = select(Experiment).order_by(Experiment.id.desc()).limit(limit + 1)
     if kinds is not None:
         query = query.where(Experiment.kind.in_(kinds))
     if state is not None:
         query = query.where(Experiment.state == state)
+    if text:
+        columns = (Experiment.id, Experiment.name, Experiment.owner, Experiment.profile)
+        query = query.where(or_(*(column.icontains(text, autoescape=True) for column in columns)))
     if cursor is not None:
         query = query.where(Experiment.id < cursor)
     return _page(session.scalars(query).all(), limit, lambda search: search.id)

@@ -262,6 +262,21 @@ def read_samples(session: Session, experiment_id: str, newest: int = 2000) -> Se
 
 
 @dataclass(frozen=True)
+class ProxyLengths:
+    """How long the proxies of a search took that ran to their end."""
+
+    trials: int
+    mean_seconds: float | None
+
+
+def read_proxy_lengths(session: Session, experiment_id: str) -> ProxyLengths:
+    """Training and evaluation, over all attempts; pruned and diverged trials were shorter and are left out."""
+    its = (Trial.experiment_id == experiment_id, Trial.kind == "proxy", Trial.state == "succeeded", ~Trial.diverged)
+    row = session.execute(select(func.count(Trial.seconds), func.avg(Trial.seconds)).where(*its)).one()
+    return ProxyLengths(*row)
+
+
+@dataclass(frozen=True)
 class Backlog:
     """The queued trials of one experiment."""
 

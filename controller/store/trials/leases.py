@@ -196,7 +196,7 @@ def finish(session: Session, request: ResultRequest) -> TrialState:
     record(
         session,
         kind,
-        f"AP {100 * (result.reward or 0):.1f}{how}",
+        f"reward {100 * (result.reward or 0):.1f}{how}",
         experiment_id=row.experiment_id,
         trial_id=request.trial_id,
         worker=row.worker,

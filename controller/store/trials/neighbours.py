@@ -31,15 +31,15 @@ _FIX = (
 
 
 class Measurement(NamedTuple):
-    """An intermediate AP of a proxy."""
+    """An intermediate reward of a proxy."""
 
     iteration: int
     total_iterations: int
-    ap: float
+    reward: float
 
 
 def read_measurements(session: Session, experiment_id: str, number: int, distance: int) -> list[Measurement]:
-    """Intermediate APs of the proxies whose numbers differ by 1 to `distance` from `number`."""
+    """Intermediate rewards of the proxies whose numbers differ by 1 to `distance` from `number`."""
     near = {"experiment_id": experiment_id, "number": number, "distance": distance}
     return [Measurement(*row) for row in session.execute(_MEASURED, near)]
 

@@ -11,7 +11,8 @@ from paploss.controller.store.database import now, table_of
 from paploss.controller.store.errors import ConflictError
 from paploss.controller.store.tables import Evaluation, Worker
 from paploss.jobs.lease import GpuUse, WorkerInfo
-from paploss.jobs.spec import MOST_EVALUATIONS, EvaluationEvent, Metrics
+from paploss.jobs.metrics import Metrics
+from paploss.jobs.spec import MOST_EVALUATIONS, EvaluationEvent
 
 MOST_CLASS_APS: Final = 200_000
 """Of one trial, over all its evaluations: its page reads all of them. 80 classes have 2,000 evaluations."""
@@ -71,7 +72,7 @@ def keep_evaluations(session: Session, trial_id: str, evaluations: Sequence[Eval
             "trial_id": trial_id,
             "iteration": evaluation.iteration,
             "total_iterations": evaluation.total_iterations,
-            "ap": evaluation.metrics.ap,
+            "ap": evaluation.metrics.ap if evaluation.reward is None else evaluation.reward,
             "metrics": _cut(evaluation.metrics, number).model_dump(mode="json"),
         }
         for number, evaluation in enumerate(new, start=len(stored) + 1)

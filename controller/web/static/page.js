@@ -208,7 +208,9 @@ function confirmed(button) {
   if (!button.dataset.confirm) return Promise.resolve(true);
   dialog.querySelector("h2").textContent = `${button.textContent.trim()}?`;
   dialog.querySelector("p").textContent = button.dataset.confirm;
-  dialog.querySelector("[value=yes]").textContent = button.textContent.trim();
+  const yes = dialog.querySelector("[value=yes]");
+  yes.textContent = button.textContent.trim();
+  yes.className = button.classList.contains("danger") ? "danger" : "primary";
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {

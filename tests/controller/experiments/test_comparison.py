@@ -42,7 +42,7 @@ def test_one_seed_has_a_mean_and_nothing_that_needs_two() -> None:
     assert (first.mean, first.standard_deviation, first.interval, first.difference) == (0.2, None, None, None)
     assert other.difference is not None
     assert (other.difference.mean, other.difference.interval) == (pytest.approx(0.1), None)
-    assert other.remark == "one AP: no spread, no interval"
+    assert other.remark == "one seed: no spread, no interval"
 
 
 def test_failed_and_diverged_trainings_are_told_and_never_filled_in() -> None:
@@ -52,13 +52,13 @@ def test_failed_and_diverged_trainings_are_told_and_never_filled_in() -> None:
     assert row.mean == pytest.approx(0.15)
     assert row.difference is not None
     assert row.difference.seeds == 2
-    assert row.remark == "seed 3 ended without an AP; diverged with seed 2: AP 0"
+    assert row.remark == "seed 3 ended without a result; diverged with seed 2: AP 0"
 
 
 def test_a_loss_without_any_ap_has_no_numbers() -> None:
     _, row = compare([Measured("a", FOCAL, FIRST), Measured("b", FOCAL, failed=[1, 2, 3])], "a", "retinanet-tiny")
     assert (row.mean, row.standard_deviation, row.interval, row.difference) == (None, None, None, None)
-    assert row.remark == "seeds 1, 2, 3 ended without an AP"
+    assert row.remark == "seeds 1, 2, 3 ended without a result"
 
 
 def test_the_reference_may_be_any_row() -> None:
@@ -100,7 +100,7 @@ def test_the_rate_with_the_highest_ap_is_chosen(aps: dict[float, float | None], 
 def test_a_check_without_a_result_is_told() -> None:
     check = (RateResult(factor=1, ap=None), RateResult(factor=2, ap=None))
     (row,) = compare([Measured("a", FOCAL, FIRST, learning_rate_factor=1.0, rate_check=check)], "a", "retinanet-tiny")
-    assert row.remark == "no learning-rate check ended with an AP: trained at the profile's rate"
+    assert row.remark == "no learning-rate check ended with a result: trained at the profile's rate"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from paploss.controller.search.scheduling import Pace
 from paploss.controller.search.screen import passes
 from paploss.controller.store import experiments
 from paploss.controller.store.errors import ConflictError
-from paploss.controller.store.tables import Experiment, Trial
+from paploss.controller.store.tables import Attempt, Experiment, Trial
 from paploss.controller.store.trials.counts import Counts, count_trials
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import JobResult
@@ -76,7 +76,9 @@ def test_a_search_by_history_goes_on_alike_wherever_its_controller_was_killed(pl
     """Each tick by a new process, some after a commit that the process did not live to follow up."""
     thetas = []
     for killed in (False, True):
-        search = add_search(platform.database, mode=mode, algorithm="guided", rounds=10, trials_per_round=2, seed=3)
+        search = add_search(
+            platform.database, mode=mode, algorithm="guided", rounds=10, trials_per_round=2, screen=True
+        )
         for _ in range(60):
             platform.driver.tick()
             if killed:
@@ -390,6 +392,69 @@ def test_prune_points_come_from_the_other_trials_and_stay_for_retries(platform: 
     assert again.attempt == 2
     assert again.job.prune == lease.job.prune
     assert search.id in again.trial_id
+
+
+def test_prune_points_are_of_the_searchs_reward(platform: Platform) -> None:
+    add_search(platform.database, trials_per_round=8, reward="AP50")
+    platform.driver.tick()
+    for ap in (0.1, 0.2, 0.3, 0.4, 0.5):
+        lease = platform.start()
+        assert lease is not None
+        platform.renew(lease, ap)
+        platform.finish(lease)
+    lease = platform.start()
+    assert lease is not None
+    assert lease.job.reward == "AP50"
+    assert [(point.fraction, point.min_ap) for point in lease.job.prune] == [(0.1, pytest.approx(0.5 * 0.6))]
+
+
+# Budgets
+
+
+def set_hours(platform: Platform, trial_ids: list[str], hours: float) -> None:
+    """Have the attempts of some trials taken so long."""
+    with platform.database.write() as session:
+        its = Attempt.trial_id.in_(trial_ids)
+        session.execute(update(Attempt).where(its).values(claimed_at=Attempt.ended_at - 3600 * hours))
+
+
+@pytest.mark.parametrize("mode", ["round", "stream"])
+@pytest.mark.parametrize("result", [None, FAILED], ids=["succeeded", "one failed"])
+def test_a_search_whose_hours_are_spent_confirms_its_best(
+    platform: Platform, mode: str, result: JobResult | None
+) -> None:
+    """4 trials of an hour each in the first round; of a budget of 6.5 hours, two more fit."""
+    search = add_search(platform.database, mode=mode, rounds=10, trials_per_round=4, worker_hours=6.5)
+    for count, proposed in ((4, 6), (2, 6)):
+        platform.driver.tick()
+        for number in range(count):
+            lease = platform.start()
+            assert lease is not None
+            platform.finish(lease, result if number == 0 else None)
+        ended = [trial.id for trial in platform.trials(search, kind="proxy") if trial.finished_at is not None]
+        set_hours(platform, ended, 1.0)
+        platform.driver.tick()
+        assert len(platform.trials(search, kind="proxy")) == proposed
+    found = platform.run(search)
+    assert found.state == "succeeded"
+    assert len(platform.trials(search, kind="proxy")) == 6
+    assert platform.events(search).count("budget_spent") == 1
+
+
+def test_a_spent_budget_ends_with_the_rewards_that_there_are(platform: Platform) -> None:
+    search = add_search(platform.database, rounds=10, trials_per_round=4, worker_hours=2)
+    platform.driver.tick()
+    for _ in range(4):
+        lease = platform.start()
+        assert lease is not None
+        platform.finish(lease)
+    set_hours(platform, [trial.id for trial in platform.trials(search)], 1.0)
+    found = platform.run(search)
+    assert found.state == "succeeded"
+    assert (found.stage, found.round) == ("confirm", 1)
+    assert len(platform.trials(search, kind="proxy")) == 4
+    assert found.planned == len(platform.trials(search))
+    assert platform.events(search).count("budget_spent") == 1
 
 
 # Pause, cancel

@@ -20,6 +20,7 @@ FULL = SearchSpec.model_validate(
             "val": {"annotations": "val.json", "images": "images"},
         },
         "overrides": {"learning_rate": 0.02},
+        "reward": {"sum": [{"metric": {"class": "dépôt: a, 'b' }"}, "weight": 2}, {"metric": "AP75"}]},
         "knots": 6,
         "prune": False,
         "gpus": 2,
@@ -37,11 +38,11 @@ def field(path: str) -> Field:
 
 def test_every_key_of_the_request_has_a_field() -> None:
     """Whatever a request holds, a form that is filled in with it holds too."""
-    assert flatten(FULL.model_dump(mode="json")).keys() <= BY_PATH.keys()
+    assert flatten(FULL.model_dump(mode="json"), FIELDS).keys() <= BY_PATH.keys()
 
 
 def test_a_clone_asks_for_the_same() -> None:
-    typed = default_values(FIELDS) | flatten(FULL.model_dump(mode="json"))
+    typed = default_values(FIELDS) | flatten(FULL.model_dump(mode="json"), FIELDS)
     assert SearchSpec.model_validate(read_values(FIELDS, typed)) == FULL
 
 
@@ -74,6 +75,9 @@ def test_what_may_be_left_out_as_a_whole_is_not_filled_in() -> None:
         ("rounds", "0", "expected 1 or more"),
         ("overrides.learning_rate", "-1", "expected more than 0"),
         ("knots", "5", "2, 4, 6"),
+        ("reward", "AP_tiny", "AP50, AP75, AP_small"),
+        ("reward", "{class: [", "worst_classes: K"),
+        ("reward", "7", "worst_classes: K"),
         ("dataset.train.images", "images", "is missing"),
         ("seed", "99999999999999999999999", "less than"),
     ],

@@ -55,6 +55,28 @@ def test_without_anything_pages_say_what_to_do(viewer: httpx.Client) -> None:
                     pytest.fail(f"{path} tells to type {command!r}")
 
 
+def test_everything_that_is_shown_of_an_experiment_names_its_metric(
+    viewer: httpx.Client, client: Client, worker: PlayedWorker
+) -> None:
+    search = client.create(SMALL.model_copy(update={"reward": "AP75"}))
+    comparison = client.create(COMPARISON.model_copy(update={"reward": "AP75"}))
+    for experiment, figure in ((search, "rewards"), (comparison, "comparison")):
+        run_search(client, worker, experiment.id)
+        trial = next(iter(client.trials(experiment.id)))
+        assert "<dt>AP75 (%)</dt>" in page(viewer, f"/trials/{trial.id}")
+        shown = page(viewer, f"/experiments/{experiment.id}")
+        assert "mean AP75" in shown
+        assert not re.search(r"\b(mean|best|on) AP\b", shown, re.IGNORECASE)
+        drawn = viewer.get(f"/api/v1/experiments/{experiment.id}/figures/{figure}").text
+        assert "AP75 (%)" in drawn
+        assert "{x:.1f} AP<" not in drawn
+        assert "{y:.1f} AP<" not in drawn
+    for path in ("/", "/trainings", f"/compare?first={search.id}&second={search.id}"):
+        assert '<span class="muted">AP75</span>' in page(viewer, path)
+    assert client.comparison(comparison.id).metric == client.best(search.id).metric == "AP75"
+    assert any("mean AP75" in line.message for line in client.log(search.id))
+
+
 def test_a_search_that_has_just_begun(viewer: httpx.Client, client: Client) -> None:
     search = client.create(SMALL)
     client.pause(search.id)
@@ -170,7 +192,7 @@ def test_a_result_that_came_too_late_is_shown_and_does_not_count(
         worker.finish(late, JobResult(outcome="succeeded", reward=0.9))
     shown = client.get_trial(trial.id)
     assert (shown.reward, [result.reward for result in shown.late_results]) == (0.25, [0.9])
-    assert "delivered an AP of 90.0" in page(viewer, f"/trials/{trial.id}")
+    assert "delivered a reward of 90.0" in page(viewer, f"/trials/{trial.id}")
 
 
 def test_a_trial_that_has_ended_promises_nothing(viewer: httpx.Client, client: Client) -> None:
@@ -182,3 +204,43 @@ def test_a_trial_that_has_ended_promises_nothing(viewer: httpx.Client, client: C
     ended = page(viewer, f"/trials/{found[0].id}")
     assert " yet" not in ended
     assert "No log of this trial is kept." in ended
+
+
+def test_searches_are_found_by_what_their_list_shows(viewer: httpx.Client, client: Client) -> None:
+    for name in ("cells 50%", "cells"):
+        client.create(SMALL.model_copy(update={"name": name}))
+    everything = page(viewer, "/")
+    assert "digits" in everything
+    found = page(viewer, "/?text=50%25")
+    assert ("cells 50%</a>" in found, "cells</a>" in found) == (True, False)
+    assert "No search is like that." in page(viewer, "/?text=cells&state=paused")
+    assert viewer.get("/?state=lost", headers={"Accept": "text/html"}).status_code == 422
+
+
+def test_a_search_without_a_result_draws_nothing_and_says_why_it_failed(
+    viewer: httpx.Client, client: Client, worker: PlayedWorker
+) -> None:
+    search = client.create(SMALL)
+    assert "data-figure" not in page(viewer, f"/experiments/{search.id}")
+    while len(found := list(client.trials(search.id))) < 2:
+        pass
+    for trial in found:
+        worker.finish(worker.claim(trial.id), JobResult(outcome="failed", error_kind="user", error="no such <file>"))
+    client.wait(search.id, poll_seconds=0.05)
+    text = page(viewer, f"/experiments/{search.id}")
+    assert "0 with a result; it ended early" in text
+    assert "there is nothing to draw" in text
+    assert "no such &lt;file&gt;" in page(viewer, "/")
+
+
+def test_trials_lead_to_their_neighbours_and_words_are_explained(viewer: httpx.Client, client: Client) -> None:
+    search = client.create(SMALL)
+    while len(found := list(client.trials(search.id))) < 2:
+        pass
+    first, last = (page(viewer, f"/trials/{trial.id}") for trial in found)
+    assert (f'rel="next" href="/trials/{found[1].id}"' in first, 'rel="prev"' in first) == (True, False)
+    assert (f'rel="prev" href="/trials/{found[0].id}"' in last, 'rel="next"' in last) == (True, False)
+    words = page(viewer, "/words")
+    shown = page(viewer, f"/experiments/{search.id}")
+    assert all(f'id="{anchor}"' in words for anchor in re.findall(r'href="/words#([^"]+)"', shown))
+    assert 'href="/"' in page(viewer, "/docs")

@@ -17,8 +17,8 @@ from paploss.controller.web.search_figures import (
     two_searches,
 )
 from paploss.controller.web.style import PALETTES
+from paploss.jobs.metrics import Metrics
 from paploss.jobs.presets import PRESETS, identity
-from paploss.jobs.spec import Metrics
 
 ONE = Space(("bbox_head",)).names
 TWO = Space(("rpn_head", "bbox_head"), knots=2).names

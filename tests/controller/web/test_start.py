@@ -7,10 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from controllers import RunningController
+from controllers import PlayedWorker, RunningController, run_search
 
 from paploss.client.documents import SPEC
-from paploss.client.specs import SearchSpec
+from paploss.client.specs import ConfirmSpec, SearchSpec
 from paploss.client.sync_client import Client
 from paploss.controller.api.pages.examples import EXAMPLES
 
@@ -132,3 +132,22 @@ def test_a_data_set_of_the_roots_fills_in_its_paths(sqlite_url: str, redis_url: 
         typed = read_form(http.get("/experiments/new", params={"dataset": str(cells)}).text)
         assert (typed["dataset.root"], typed["dataset.val.annotations"]) == (str(cells), "val.json")
         assert http.get("/experiments/new", params={"dataset": "/etc"}).status_code == 404
+
+
+def test_a_training_and_a_comparison_start_from_a_search_that_has_ended(
+    http: httpx.Client, client: Client, controller: RunningController, worker: PlayedWorker
+) -> None:
+    confirm = ConfirmSpec(candidates=1, seeds=1)
+    search = client.create(SearchSpec(profile="synthetic", rounds=1, trials_per_round=2, confirm=confirm))
+    assert http.post(f"/experiments/{search.id}/training").status_code == 409  # it has no best loss yet
+    run_search(client, worker, search.id)
+    shown = http.get(f"/experiments/{search.id}").text
+    assert f'download="loss-{search.id}.json"' in shown
+    for kind in ("training", "comparison"):
+        assert f'action="/experiments/{search.id}/{kind}"' in shown
+        started = [http.post(f"/experiments/{search.id}/{kind}").headers["Location"] for _ in range(2)]
+        assert started[0] == started[1]
+        found = client.get_experiment(started[0].rpartition("/")[2])
+        assert (found.kind, found.spec["losses"][0]["search"]) == (kind, search.id)
+    with controller.http("viewer") as viewer:
+        assert viewer.post(f"/experiments/{search.id}/training").status_code == 403

@@ -144,7 +144,7 @@ def test_the_tables_show_what_was_measured_and_nothing_else() -> None:
     console.print(rate_table(report()))
     lines = [" ".join(line.split()) for line in shown.getvalue().splitlines()]
     assert lines == [
-        "loss AP ± sd, test seeds difference (95 %) rate COCO",
+        "loss AP ± sd, test seeds difference (95 %) rate COCO AP",
         "CE [mine] 21.0 ± 1.4 2/2 reference x 0.5 39.0",
         "aLRP 30.0 1/2 +10.0 (one seed) 40.7",
         "A – 0/2 – 40.4",

@@ -98,6 +98,15 @@ def test_nothing_is_started_on_a_data_set_with_errors(root, command):
     assert not (root / "state").exists()
 
 
+@pytest.mark.parametrize("command", ["search", "doctor"])
+def test_a_reward_that_the_data_set_cannot_measure_is_refused(root, command):
+    (root / "cells.yaml").write_text(SPEC.format(root=".") + "reward: {class: '[/x] sell'}\n")
+    told = run(command, root / "cells.yaml", *([] if command == "doctor" else ["--state", root / "state"]))
+    assert told.exit_code == (FAILED if command == "doctor" else BAD_INPUT)
+    assert "there is no class '[/x] sell'; expected one of [/x] cell" in " ".join(told.output.split())
+    assert not (root / "state").exists()
+
+
 def test_a_root_may_begin_with_a_tilde(root, monkeypatch):
     monkeypatch.setenv("HOME", str(root.parent))
     monkeypatch.setenv("XDG_CACHE_HOME", str(root / "cache"))

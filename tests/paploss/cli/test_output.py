@@ -119,7 +119,7 @@ def test_times_say_that_they_are_utc(there: dict[str, str], controller: RunningC
 
 def test_metrics_of_classes_with_brackets_are_shown() -> None:
     from paploss.cli.trainings import metrics_table
-    from paploss.jobs.spec import Metrics
+    from paploss.jobs.metrics import Metrics
 
     fields: dict[str, Any] = dict.fromkeys(("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"), 0.5)
     screen = io.StringIO()

@@ -71,8 +71,19 @@ def test_a_file_gets_one_line_for_each_round():
         progress.update(search(), [closed_round(0)], [])
         progress.update(search(stage="confirm"), [closed_round(0), closed_round(1)], [])
     lines = output.file.getvalue().splitlines()
-    assert [line.split(":")[0] for line in lines] == ["round 1/2", "stage", "round 2/2", "stage"]
+    rounds_and_stages = [line.split(":")[0] for line in lines if line.startswith(("round", "stage"))]
+    assert rounds_and_stages == ["round 1/2", "stage", "round 2/2", "stage"]
     assert "mean AP 25.0, best 30.0 of 8 trials; best so far 31.5" in lines[0]
+
+
+def test_a_file_tells_of_progress_and_failures_once():
+    output = Console(file=io.StringIO(), width=200)
+    with SearchProgress(output) as progress:
+        for failed in (0, 2, 2):
+            progress.update(search(trials={"succeeded": 8 - failed, "failed": failed}), [], [])
+    lines = output.file.getvalue().splitlines()
+    assert [line for line in lines if "left" in line] == ["8 of 20 trials done, 1 min 15 s left"]
+    assert len([line for line in lines if "2 of them failed" in line]) == 1
 
 
 def test_a_confirmed_result_stands_beside_the_identity_start_with_its_uncertainty():

@@ -22,9 +22,18 @@ def search(**changes: Any) -> SearchSpec:
 
 def test_a_profile_is_all_that_a_search_needs() -> None:
     spec = search()
-    assert (spec.rounds, spec.trials_per_round, spec.algorithm.name, spec.mode) == (40, 8, "ppo", "round")
+    assert (spec.rounds, spec.trials_per_round, spec.algorithm.name, spec.mode) == (40, 8, "guided", "stream")
     assert spec.trial_gpus == PROFILES["retinanet-tiny"].gpus
     assert search(gpus=3).trial_gpus == 3
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "mode"),
+    [("guided", "stream"), ({"name": "ppo"}, "round"), ("released", "round"), (PaperSettings(), "round")],
+)
+def test_the_mode_suits_the_algorithm_unless_one_is_asked_for(algorithm: Any, mode: str) -> None:
+    assert search(algorithm=algorithm).mode == mode
+    assert search(algorithm="ppo", mode="stream").mode == "stream"
 
 
 @pytest.mark.parametrize(

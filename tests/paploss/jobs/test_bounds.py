@@ -9,13 +9,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from paploss.client.models import KeyRequest
 from paploss.client.specs import ExperimentSpec, SearchSpec
-from paploss.jobs import lease, spec
+from paploss.jobs import lease, metrics, spec
+from paploss.jobs.messages import Message
 from paploss.jobs.presets import identity
-from paploss.jobs.spec import Message, ProgressEvent, SyntheticOptions
+from paploss.jobs.spec import ProgressEvent, SyntheticOptions
 
 MESSAGES = [
     model
-    for module in (spec, lease)
+    for module in (spec, metrics, lease)
     for _, model in inspect.getmembers(module, inspect.isclass)
     if issubclass(model, Message) and model.__module__ == module.__name__
 ]

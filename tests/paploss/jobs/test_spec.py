@@ -3,9 +3,10 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from paploss.jobs.metrics import Metrics
 from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import DatasetSpec, EvaluationEvent, Event, JobResult, JobSpec, Metrics, Split
+from paploss.jobs.spec import DatasetSpec, EvaluationEvent, Event, JobResult, JobSpec, Split
 
 INSIDE = Split(annotations="annotations/a.json", images="images")
 FRACTIONS = {"ap": 0.5, "ap50": 0.5, "ap75": 0.5, "ap_small": -1, "ap_medium": 0.5, "ap_large": 0.5}

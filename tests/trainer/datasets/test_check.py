@@ -48,10 +48,10 @@ def change(root: Path, part: str, edit) -> None:
     file.write_text(json.dumps(content))
 
 
-def make_job(root: Path, **changes) -> JobSpec:
+def make_job(root: Path, reward="AP", **changes) -> JobSpec:
     parts = {part: Split(annotations=f"{part}.json", images=part) for part in ("train", "val")}
     dataset = DatasetSpec.model_validate({"name": "pets", "root": str(root), **parts, **changes})
-    return JobSpec(trial_id="t", profile="retinanet-tiny", dataset=dataset, loss=FocalGIoU())
+    return JobSpec(trial_id="t", profile="retinanet-tiny", dataset=dataset, reward=reward, loss=FocalGIoU())
 
 
 def check(root: Path, **changes) -> tuple[str, ...]:
@@ -62,9 +62,9 @@ def check(root: Path, **changes) -> tuple[str, ...]:
     return data.findings.warnings()
 
 
-def errors(root: Path) -> str:
+def errors(root: Path, **changes) -> str:
     with pytest.raises(UserError) as caught:
-        check(root)
+        check(root, **changes)
     return str(caught.value)
 
 
@@ -85,6 +85,15 @@ def test_every_unusable_image_of_every_split_is_named(root):
         f"  {train / '2.png'}: {reason} not there ({train / '2.jpg'} is)",
         f"{val / '1.png'}: {reason} a damaged or cut off PNG",
     ]
+
+
+@pytest.mark.parametrize("check_files", [True, False])
+def test_a_reward_needs_objects_of_its_classes_and_sizes(root, check_files):
+    assert check(root, reward={"worst_classes": 2}, check_files=check_files) == ()
+    assert errors(root, reward={"class": "bird"}, check_files=check_files) == (
+        f"{root / 'val.json'}: reward: there is no class 'bird'; expected one of dog, cat"
+    )
+    assert "reward: AP_small is undefined" in errors(root, reward="AP_small", check_files=check_files)
 
 
 def test_images_are_not_read_where_the_data_set_says_so(root):

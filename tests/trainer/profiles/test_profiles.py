@@ -5,6 +5,7 @@ import torch
 
 from paploss.jobs.losses import (
     ALRP,
+    APL1,
     CEL1,
     LOSSES,
     CSEAutoLossB,
@@ -14,12 +15,13 @@ from paploss.jobs.losses import (
     HeadLoss,
     ParameterizedAP,
 )
-from paploss.jobs.presets import PRESETS, identity
+from paploss.jobs.presets import PRESETS, as_parameterized, identity
 from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import Overrides
 from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import build_detector
 from paploss.trainer.errors import UserError
+from paploss.trainer.heads.objective import RankingObjective
 from paploss.trainer.profiles import RECIPES, recipe_of
 from paploss.trainer.profiles.losses import LossParts, complete
 
@@ -38,6 +40,28 @@ def test_the_controller_knows_the_same_heads(make_recipe):
         card = PROFILES[name]
         recipe = make_recipe(profile=name, loss=identity(card.heads))
         assert card.heads == tuple(head.name for head in recipe.heads)
+
+
+def without_ranking(config):
+    """A configuration without the arguments of its objectives."""
+    if isinstance(config, dict):
+        return {key: without_ranking(value) for key, value in config.items() if key != "ranking"}
+    return [without_ranking(value) for value in config] if isinstance(config, list | tuple) else config
+
+
+@pytest.mark.parametrize("profile", ["retinanet-tiny", "faster-rcnn-tiny", "atss-tiny"])
+def test_a_rival_as_a_point_of_the_family_differs_from_itself_in_the_objective_alone(make_recipe, profile):
+    point = as_parameterized(APL1(), PROFILES[profile].heads)
+    rival, own = (make_recipe(profile=profile, loss=loss) for loss in (APL1(), point))
+    assert without_ranking(rival.model) == without_ranking(own.model)
+    assert rival.schedule == own.schedule
+    for recipe, extensions in ((rival, (False, 0.0, 0.0)), (own, (True, 1.0, 0.0))):
+        modules = build_detector(recipe.model, 0).modules()
+        objectives = [module for module in modules if isinstance(module, RankingObjective)]
+        assert len(objectives) == len(PROFILES[profile].heads)
+        for one in objectives:
+            assert (one.gradient_scale, one.weight, one.quality) == (1.0, 1.0, "giou")
+            assert (one.error_driven, one.l1_weight, one.giou_weight) == extensions
 
 
 def test_an_unknown_profile_is_named(make_recipe):

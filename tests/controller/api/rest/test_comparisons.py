@@ -114,7 +114,7 @@ def test_a_comparison_with_its_check_of_the_rate_as_json_csv_and_figure(
     rows = list(csv.DictReader(io.StringIO(table.text)))
     assert [row["label"] for row in rows] == [published.label, start.label]
     assert float(rows[1]["difference"]) == start.difference.mean
-    assert float(rows[1]["ap_seed_2"]) == start.rewards[2]
+    assert float(rows[1]["seed_2"]) == start.rewards[2]
     assert rows[0]["difference"] == rows[0]["published_ap"] == ""
     figure = http.get(f"/api/v1/experiments/{training.id}/figures/comparison", params={"theme": "dark"})
     graph_objects.Figure(figure.json())

@@ -13,7 +13,8 @@ from paploss.client import Client
 from paploss.controller.store.tables import Event, LateResult
 from paploss.controller.store.trials.telemetry import MOST_CLASS_APS
 from paploss.jobs.lease import Lease
-from paploss.jobs.spec import MOST_CLASSES, MOST_EVALUATIONS
+from paploss.jobs.metrics import MOST_CLASSES
+from paploss.jobs.spec import MOST_EVALUATIONS
 
 HUGE = "1" + "0" * 400
 METRICS = metrics(0.5).model_dump(mode="json")

@@ -1,0 +1,68 @@
+"""What follows from a search, started from its page: a final training with its loss, or a comparison with the others.
+
+A plain form posts here; `access.identify` asks for this origin, as for every change with a session's cookie.
+"""
+
+from typing import Literal
+
+from fastapi import APIRouter
+from fastapi.responses import RedirectResponse
+
+from paploss.client.documents import SPEC
+from paploss.client.loss_choice import LossChoice, every_loss
+from paploss.client.specs import ComparisonSpec, SearchSpec, TrainingSpec
+from paploss.controller.api.idempotency import identify_request
+from paploss.controller.api.parameters import ExperimentId
+from paploss.controller.api.security.access import AuthorizedRoute, SignedIn
+from paploss.controller.api.services import Injected
+from paploss.controller.data_roots import check_files
+from paploss.controller.experiments.creation import create
+from paploss.controller.store.errors import ConflictError
+from paploss.controller.store.reading import lists
+
+router = APIRouter(route_class=AuthorizedRoute, include_in_schema=False)
+
+LABEL = "found here"
+
+
+@router.post("/experiments/{experiment_id}/{follow_up}")
+def start(
+    experiment_id: ExperimentId,
+    follow_up: Literal["training", "comparison"],
+    services: Injected,
+    caller: SignedIn,
+) -> RedirectResponse:
+    """Start it, once for each search and person, and show it; a second press shows the same one."""
+    with services.database.read() as session:
+        spec = SPEC.read(lists.get_experiment(session, experiment_id, "search").spec)
+    if not isinstance(spec, SearchSpec):
+        raise ConflictError(f"experiment {experiment_id} is no search")
+    request = follow(spec, experiment_id, follow_up)
+    check_files(request, services.settings.data_roots)
+    with services.database.write() as session:
+        key = identify_request(f"{follow_up}-of-{experiment_id}", request)
+        experiment = create(session, request, caller.name, key)
+    services.driver.wake()
+    return RedirectResponse(f"/experiments/{experiment.id}", 303)
+
+
+def follow(
+    spec: SearchSpec, experiment_id: str, follow_up: Literal["training", "comparison"]
+) -> TrainingSpec | ComparisonSpec:
+    """The request: the search's detector, data and final schedule, measured on its test split where there is one."""
+    found = LossChoice(label=LABEL, search=experiment_id)
+    shared = {
+        "profile": spec.profile,
+        "dataset": spec.dataset,
+        "weights": spec.weights,
+        "overrides": spec.overrides.model_copy(update={"epochs": None}),
+        "gpus": spec.gpus,
+        "gather_scores": spec.gather_scores,
+        "budgets": spec.budgets,
+        "synthetic": spec.synthetic,
+        "evaluate_split": "test" if spec.dataset.test is not None else "val",
+    }
+    name = f"{follow_up} for {spec.name or experiment_id}"[:200]
+    if follow_up == "training":
+        return TrainingSpec(name=name, losses=(found,), **shared)
+    return ComparisonSpec(name=name, losses=(found, *every_loss(spec.profile)), **shared)

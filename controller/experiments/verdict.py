@@ -1,0 +1,65 @@
+"""From a race of losses to the sentence that it ends with."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from paploss.client.verdict import Margin, Verdict
+from paploss.controller.search.race import Lead, Standing
+
+_MOST_SEEDS_TOLD: Final = 200
+"""A greater estimate says only that the losses are alike."""
+
+
+def deliver(standing: Standing, seeds: int, metric: str = "AP", names: Mapping[str, str] | None = None) -> Verdict:
+    """The verdict on a race.
+
+    Args:
+        standing: the race after its last look.
+        seeds: that it has had.
+        metric: what the race measured.
+        names: what people call a label, where it is not the label.
+    """
+    return Verdict(
+        use=standing.leader,
+        is_decided=standing.is_decided,
+        seeds=seeds,
+        more_seeds=standing.more_seeds,
+        margins=tuple(Margin(**vars(lead)) for lead in standing.leads),
+        sentence=_Sentence(metric, names or {}).tell(standing, seeds),
+    )
+
+
+@dataclass(frozen=True)
+class _Sentence:
+    metric: str
+    names: Mapping[str, str]
+
+    def tell(self, standing: Standing, seeds: int) -> str:
+        leader = self.names.get(standing.leader, standing.leader)
+        beaten = [self._tell_lead(lead) for lead in standing.leads if lead.is_decided]
+        open_leads = [self._tell_lead(lead) for lead in standing.leads if not lead.is_decided]
+        over = f"over {seeds} common seed{'' if seeds == 1 else 's'}"
+        better = f"better than {_join(beaten)}" if beaten else ""
+        alike = f"it need not be told apart from {_join(open_leads)}" if open_leads else ""
+        if standing.is_decided:
+            return "; ".join(part for part in (f"Use {leader}: {better or 'alone'} {over}", alike) if part) + "."
+        told = [f"Not decided {over}: {leader} is ahead of {_join(open_leads)}", better]
+        return "; ".join(part for part in (*told, _tell_more(standing.more_seeds)) if part) + "."
+
+    def _tell_lead(self, lead: Lead) -> str:
+        interval = "" if lead.interval is None else f" ({100 * lead.interval[0]:.1f} to {100 * lead.interval[1]:.1f})"
+        return f"{self.names.get(lead.label, lead.label)} by {100 * lead.mean:.1f} {self.metric}{interval}"
+
+
+def _tell_more(more_seeds: int | None) -> str:
+    if more_seeds is None:
+        return "how many more seeds it would take cannot be told from these"
+    if more_seeds > _MOST_SEEDS_TOLD:
+        return f"it would take more than {_MOST_SEEDS_TOLD} more seeds"
+    return f"it would take about {more_seeds} more seed{'' if more_seeds == 1 else 's'}"
+
+
+def _join(texts: Sequence[str]) -> str:
+    *others, last = texts
+    return f"{', '.join(others)} and {last}" if others else last

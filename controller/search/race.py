@@ -1,0 +1,187 @@
+"""Which of several losses is the best, from trainings with common seeds that are looked at more than once.
+
+Notation: K entrants, n seeds so far, d_ij the mean of (AP of i - AP of j) over the seeds that both have.
+
+At each look every pair of entrants has the interval d_ij ± t s_ij / sqrt(n_ij). The noise s² is pooled: the variance of
+the seeds' differences, averaged over the pairs that are still in the race (for complete data twice the residual mean
+square of the layout of losses by seeds). A pair that varies more than that is judged by its own variance, so that one
+unsteady loss is not judged by the steadiness of the others. An entrant that the leader is better than, with an interval
+above 0, leaves the race.
+
+t is Student's quantile for 5 % divided by the number of looks, by that of the pairs that are still in the race, and by
+two sides: Bonferroni's inequality over the looks (Dunn, "Multiple comparisons among means", JASA 1961) and Holm's
+step-down over the pairs ("A simple sequentially rejective multiple test procedure", Scand. J. Statist. 1979), which
+gives the share of those that are decided to those that are left. With equal losses of equal noise a wrong verdict so
+comes in at most 5 % of races: in simulations 2 to 4 %, about 5 % where one loss of four varies three times as much as
+the others, and 7 % where one of six varies six times as much.
+
+The rule follows from the rewards and the looks alone, so it is replayed from the beginning each time: nothing else is
+remembered.
+"""
+
+import itertools
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.special import stdtrit
+
+WRONG_VERDICTS: Final = 0.05
+"""Greatest share of races in which any loss is called better than one that is equal to it."""
+_GROWTH: Final = 1.5
+"""Seeds at a look over those at the one before: few looks, and at most half as many seeds too many."""
+
+Rewards = Mapping[str, Mapping[int, float]]
+"""AP by label, then by seed."""
+
+
+@dataclass(frozen=True)
+class Lead:
+    """How far the leader is ahead of one other entrant."""
+
+    label: str
+    mean: float
+    interval: tuple[float, float] | None
+    """None with fewer than two common seeds."""
+    seeds: int
+    """That both have."""
+    is_decided: bool
+    """Whether the other has left the race, as not the best."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A race as far as it has come."""
+
+    leader: str
+    leads: tuple[Lead, ...]
+    """Over all others that have a common seed with it, the nearest first."""
+    remaining: tuple[str, ...]
+    """The leader, and the labels that it is not decided to be better than, in the order in which they were given."""
+    more_seeds: int | None
+    """About how many more seeds the decision would take at the present differences and noise; 0 when it is decided.
+    None where that cannot be told: one seed has no noise, and no number of seeds decides a difference of 0."""
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether one loss is the best, or one group of those that need no decision between them."""
+        return self.more_seeds == 0
+
+
+def plan_looks(first: int, most: int) -> tuple[int, ...]:
+    """Numbers of seeds after which a race is looked at: from `first`, growing by half each time, up to `most`.
+
+    Raises ValueError where `first` is below 1 or above `most`.
+    """
+    if not 1 <= first <= most:
+        raise ValueError(f"first, most: expected 1 <= first <= most, got {first} and {most}")
+    looks = [first]
+    while looks[-1] < most:
+        looks.append(min(math.ceil(_GROWTH * looks[-1]), most))
+    return tuple(looks)
+
+
+def judge(rewards: Rewards, seeds: Sequence[int], looks: Sequence[int], group: Collection[str] = ()) -> Standing | None:
+    """Replay a race; None where no entrant has a reward.
+
+    Args:
+        rewards: all that is measured. A label without a reward is no entrant.
+        seeds: the race's seeds in their order, as many as have been trained with.
+        looks: after how many seeds it is looked at, as planned at the start; later ones than `seeds` has are to come.
+        group: labels among which no decision is needed, e.g. the losses that one search has found.
+    """
+    labels = [label for label, of_label in rewards.items() if of_label]
+    if not labels:
+        return None
+    remaining, left_at, look = labels, dict[str, _Look](), None
+    for count in looks:
+        if look is not None and (count > len(seeds) or not _open(remaining, look.leader, group)):
+            break
+        look = _Look(rewards, remaining, seeds[:count], _level(len(remaining), looks))
+        while losers := {label for label in remaining if label != look.leader and _is_above(look.lead(label)[1])}:
+            left_at |= dict.fromkeys(losers, look)
+            remaining = [label for label in remaining if label not in losers]
+            look = _Look(rewards, remaining, seeds[:count], _level(len(remaining), looks))
+    assert look is not None, "looks: expected at least one"  # noqa: S101
+    leads = [_lead(left_at.get(label, look), look.leader, label, label in left_at) for label in labels]
+    undecided = _open(remaining, look.leader, group)
+    return Standing(
+        leader=look.leader,
+        leads=tuple(
+            sorted((lead for lead in leads if lead is not None), key=lambda lead: (lead.is_decided, lead.mean))
+        ),
+        remaining=tuple(remaining),
+        more_seeds=_more_seeds([look.lead(label) for label in undecided], len(look.seeds)),
+    )
+
+
+class _Look:
+    """All pairs of the entrants that are in the race, over some seeds."""
+
+    def __init__(self, rewards: Rewards, labels: Sequence[str], seeds: Sequence[int], level: float) -> None:
+        self.seeds = seeds
+        self._rewards, self._level = rewards, level
+        self._differences = {pair: self._subtract(*pair) for pair in itertools.permutations(labels, 2)}
+        measured = [differences for differences in self._differences.values() if len(differences) > 1]
+        weights = [len(differences) - 1 for differences in measured]
+        variances = [float(np.var(differences, ddof=1)) for differences in measured]
+        self._variance = float(np.average(variances, weights=weights)) if measured else 0.0
+        entries = [len(rewards[label].keys() & set(seeds)) for label in labels]
+        rows = len(set(seeds) & {seed for label in labels for seed in rewards[label]})
+        self._freedom = max(sum(entries) - len(labels) - rows + 1, 1)
+        self.leader = max(labels, key=self._mean_lead)
+
+    def lead(self, label: str, leader: str = "") -> tuple[float, tuple[float, float] | None, int]:
+        """Mean difference, interval and number of common seeds of a leader (by default this look's) and another."""
+        differences = self._subtract(leader or self.leader, label)
+        count = len(differences)
+        if not count:
+            return math.nan, None, 0
+        mean = float(np.mean(differences))
+        if count < 2:
+            return mean, None, count
+        variance = max(self._variance, float(np.var(differences, ddof=1)))
+        reach = float(-stdtrit(self._freedom, self._level)) * math.sqrt(variance / count)
+        return mean, (mean - reach, mean + reach), count
+
+    def _mean_lead(self, label: str) -> float:
+        means = [np.mean(values) for (one, _), values in self._differences.items() if one == label and values]
+        return float(np.mean(means)) if means else -math.inf
+
+    def _subtract(self, one: str, other: str) -> list[float]:
+        first, second = self._rewards[one], self._rewards[other]
+        return [first[seed] - second[seed] for seed in self.seeds if seed in first and seed in second]
+
+
+def _level(entrants: int, looks: Sequence[int]) -> float:
+    """Of one side of one interval. A look at one seed has no interval and spends nothing."""
+    pairs, spending = math.comb(entrants, 2), sum(count > 1 for count in looks)
+    return WRONG_VERDICTS / 2 / max(pairs, 1) / max(spending, 1)
+
+
+def _lead(look: _Look, leader: str, label: str, is_decided: bool) -> Lead | None:
+    if label == leader:
+        return None
+    mean, interval, count = look.lead(label, leader)
+    return Lead(label, mean, interval, count, is_decided) if count else None
+
+
+def _open(remaining: Sequence[str], leader: str, group: Collection[str]) -> list[str]:
+    """Those that the leader still has to be told apart from."""
+    return [label for label in remaining if label != leader and not (label in group and leader in group)]
+
+
+def _is_above(interval: tuple[float, float] | None) -> bool:
+    return interval is not None and interval[0] > 0
+
+
+def _more_seeds(leads: Sequence[tuple[float, tuple[float, float] | None, int]], count: int) -> int | None:
+    """The reach of an interval falls with the root of the number of seeds, and must come below the difference."""
+    needed = []
+    for mean, interval, seeds in leads:
+        if interval is None or mean <= 0:
+            return None
+        needed.append(seeds * ((interval[1] - mean) / mean) ** 2)
+    return max(math.ceil(max(needed, default=0.0)) - count, 1) if needed else 0

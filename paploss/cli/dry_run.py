@@ -1,0 +1,130 @@
+"""`paploss search --dry-run`: what a search will cost, from earlier trials or from a few measured steps."""
+
+import math
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from paploss.cli.address import find_running
+from paploss.cli.connection import connect
+from paploss.cli.extras import require
+from paploss.cli.failures import FAILED, CommandError
+from paploss.cli.local_training import TRAINER
+from paploss.cli.terminal import say
+from paploss.cli.wording import duration
+from paploss.client.estimates import Estimate, estimate_search
+from paploss.client.specs import SearchSpec
+from paploss.jobs.presets import identity
+from paploss.jobs.profiles import PROFILES
+from paploss.jobs.spec import Event, JobResult, JobSpec, ProgressEvent
+
+MEASURED_SECONDS = 20.0
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+class MeasuredSteps(NamedTuple):
+    """A training that was stopped after a while."""
+
+    seconds: float
+    """That the whole would take, without its evaluations where none was reached."""
+    disk_bytes: int
+    """Of its folder, with the checkpoint that it left."""
+
+
+def estimate_here(
+    spec: SearchSpec, console: Console, state: Path, url: str | None, key_file: Path | None
+) -> tuple[Estimate, int | None]:
+    """The cost, and the bytes that a running training keeps on a disk where they were measured.
+
+    Raises:
+        CommandError: there are no earlier trials, and no training can start on this machine.
+    """
+    if url is not None or find_running(state) is not None:
+        with connect(state, url, key_file) as client:
+            estimate = client.estimate(spec)
+        if estimate.proxy_seconds is not None:
+            return estimate, None
+    require("a measured step (no earlier search trained alike)", "trainer")
+    with console.status(f"measuring for {MEASURED_SECONDS:g} s after the first step ..."):
+        measured = measure_steps(spec, MEASURED_SECONDS)
+    return estimate_search(spec, measured.seconds), measured.disk_bytes
+
+
+def measure_steps(spec: SearchSpec, seconds: float) -> MeasuredSteps:
+    """Train a proxy of a search on this machine for so long, or to its end.
+
+    Raises:
+        CommandError: it fails, with the trainer's reason.
+    """
+    job = JobSpec(
+        trial_id="dry-run",
+        profile=spec.profile,
+        overrides=spec.overrides,
+        dataset=spec.dataset.model_copy(update={"check_files": False}),
+        reward=spec.reward,
+        loss=identity(PROFILES[spec.profile].heads, spec.knots),
+        weights=spec.weights,
+        gpus=spec.trial_gpus,
+        gather_scores=spec.gather_scores,
+        synthetic=spec.synthetic,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "job.json"
+        file.write_text(job.model_dump_json(), encoding="utf-8")
+        training = Path(folder) / "training"
+        command = [*TRAINER, "run", str(file), "--state", str(training)]
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as run:
+            whole = _follow(run, seconds)
+        size = sum(each.stat().st_size for each in training.rglob("*") if each.is_file())
+    return MeasuredSteps(whole, size)
+
+
+def _follow(run: "subprocess.Popen[bytes]", seconds: float) -> float:
+    """The seconds of the whole training; it is asked to stop, with a checkpoint, once enough is known."""
+    first: ProgressEvent | None = None
+    whole: float | None = None
+    for line in run.stdout or ():
+        try:
+            event = _EVENT.validate_json(line)
+        except ValidationError:
+            continue
+        match event:
+            case JobResult(outcome="failed"):
+                raise CommandError(f"no step can be measured: {event.error}", FAILED)
+            case JobResult():
+                whole = event.seconds
+            case ProgressEvent():
+                first = first or event
+                steps, taken = event.iteration - first.iteration, event.seconds - first.seconds
+                if steps and taken >= seconds:
+                    whole = event.seconds + taken / steps * (event.total_iterations - event.iteration)
+                    run.terminate()
+    if whole is None:
+        raise CommandError(f"no step can be measured: the trainer ended with status {run.wait()}", FAILED)
+    return whole
+
+
+def show(estimate: Estimate, disk_bytes: int | None, console: Console) -> None:
+    """Print the cost of a search."""
+    source = f"mean of {estimate.trials} earlier trials" if estimate.trials else "from steps measured on this machine"
+    capped = ", which worker_hours allows" if estimate.is_capped else ""
+    say(console, f"trainings: {estimate.proxies} in rounds{capped}, then up to {estimate.confirmations} confirmations")
+    say(console, f"one training: {duration(estimate.proxy_seconds)} ({source})")
+    say(console, f"worker hours: {_digits(estimate.worker_hours)}, GPU-hours: {_digits(estimate.gpu_hours)}")
+    on_disk = "not measured" if disk_bytes is None else f"{math.ceil(disk_bytes / 1e6)} MB for each worker"
+    say(console, f"disk while it runs: {on_disk}")
+    table = Table("workers", "from start to end", box=None, header_style="dim")
+    for workers, hours in estimate.hours_by_workers.items():
+        table.add_row(str(workers), duration(3600 * hours))
+    console.print(table)
+
+
+def _digits(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"

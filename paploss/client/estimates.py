@@ -1,0 +1,71 @@
+"""What a search will cost, told before it starts."""
+
+from math import ceil
+
+from pydantic import Field
+
+from paploss.client.loss_choice import PUBLISHED
+from paploss.client.specs import RATE_FACTORS, SearchSpec
+from paploss.jobs.messages import Message
+from paploss.jobs.spec import Count, Seconds
+
+WORKERS = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Estimate(Message):
+    """The cost of a search if no trial fails and none is pruned."""
+
+    proxies: Count = Field(description="trainings of its rounds")
+    confirmations: Count = Field(description="trainings at its end, up to the first look at the race")
+    gpus: Count = Field(description="of one training")
+    proxy_seconds: Seconds | None = Field(description="of one proxy on one worker; null where nothing is known of it")
+    trials: Count = Field(0, description="how many earlier trials that is the mean of; 0: measured in a few steps")
+    worker_hours: float | None = Field(ge=0, description="of all trainings; what the request's budget allows, if less")
+    hours_by_workers: dict[int, float] = Field(max_length=len(WORKERS), description="from start to end, by workers")
+    is_capped: bool = Field(description="whether the request's worker_hours will end it before its last round")
+
+    @property
+    def gpu_hours(self) -> float | None:
+        """As worker_hours; 0 where a training needs no GPU."""
+        return None if self.worker_hours is None else self.worker_hours * self.gpus
+
+
+def count_confirmations(spec: SearchSpec) -> int:
+    """Trainings at the end: the rivals' checks of rates, and the race up to its first look."""
+    rivals = spec.rivals
+    is_baseline = spec.confirm.published and PUBLISHED not in rivals
+    raced = spec.confirm.candidates + 1 + is_baseline + len(rivals)
+    return len(RATE_FACTORS) * len(rivals) + raced * spec.confirm.seeds
+
+
+def estimate_search(spec: SearchSpec, proxy_seconds: float | None, trials: int = 0) -> Estimate:
+    """The cost of a search from the length of one proxy.
+
+    Confirmations are taken to be as long as proxies: with `confirm.schedule: final` their length is not known, and they
+    are left out of the hours.
+    """
+    proxies, confirmations = spec.rounds * spec.trials_per_round, count_confirmations(spec)
+    rounds, is_capped = spec.rounds, False
+    if proxy_seconds is not None and spec.worker_hours is not None:
+        affordable = 3600 * spec.worker_hours / proxy_seconds if proxy_seconds > 0 else proxies
+        is_capped = affordable < proxies
+        rounds = ceil(min(affordable, proxies) / spec.trials_per_round)
+    last = confirmations if spec.confirm.schedule == "proxy" else 0
+    hours = None if proxy_seconds is None else proxy_seconds / 3600
+    planned = proxies if not is_capped or hours is None else int((spec.worker_hours or 0) / hours)
+
+    def count_turns(workers: int) -> int:
+        """How often after one another each worker trains: in `round` mode all wait at the end of each round."""
+        in_rounds = rounds * ceil(spec.trials_per_round / workers) if spec.mode == "round" else ceil(planned / workers)
+        return in_rounds + ceil(last / workers)
+
+    return Estimate(
+        proxies=planned,
+        confirmations=confirmations,
+        gpus=spec.trial_gpus,
+        proxy_seconds=proxy_seconds,
+        trials=trials,
+        worker_hours=None if hours is None else hours * (planned + last),
+        hours_by_workers={} if hours is None else {each: hours * count_turns(each) for each in WORKERS},
+        is_capped=is_capped,
+    )

@@ -1,0 +1,32 @@
+"""How a race of losses over common seeds ended, as it is stored and answered. No statistics: clients read it too."""
+
+from paploss.jobs.messages import Message
+
+
+class Margin(Message):
+    """How far the loss to use is ahead of another one, in AP as a fraction."""
+
+    label: str
+    mean: float
+    interval: tuple[float, float] | None
+    """As the race decides by it: wider than one for this pair alone; none with fewer than two common seeds."""
+    seeds: int
+    """That both have."""
+    is_decided: bool
+    """Whether the other one is decided not to be the best."""
+
+
+class Verdict(Message):
+    """Which loss to use."""
+
+    use: str
+    """Label of the best loss; where it is not decided, of the one that is ahead."""
+    is_decided: bool
+    seeds: int
+    """That the race has had."""
+    more_seeds: int | None
+    """About how many more would decide it; none where that cannot be told."""
+    margins: tuple[Margin, ...]
+    """Over each other loss, those that are not decided first."""
+    sentence: str
+    """All this for people, AP in percent."""

@@ -1,0 +1,99 @@
+"""The end of a search: rivals' rates first, then seeds in steps until the best loss is decided."""
+
+import numpy as np
+import pytest
+from scenarios import add_search
+from simulation import Platform, metrics
+
+from paploss.controller.store.documents import OUTCOME, Outcome
+from paploss.controller.store.tables import Experiment
+from paploss.jobs.spec import JobResult
+
+RIVALS = ["focal_giou", "ap_l1"]
+RACE = {"candidates": 1, "seeds": 2, "most_seeds": 5, "rivals": RIVALS}
+
+
+def race(platform: Platform, means: dict[str, float], **confirm: object) -> tuple[Experiment, Outcome]:
+    """A search whose confirmations have the AP of `means` by label, else 0.1, with a little noise that the seed and the
+    label fix; rivals are best at the factor 2."""
+    search = add_search(platform.database, rounds=1, confirm=RACE | confirm)
+    for _ in range(20):
+        platform.driver.tick()
+        found = platform.search(search.id)
+        if found.state != "running":
+            return found, OUTCOME.read(found.best or {})
+        while (lease := platform.start()) is not None:
+            (trial,) = platform.trials(search, id=lease.trial_id)
+            noise = np.random.default_rng((trial.seed, len(trial.label))).normal(0, 0.002)
+            reward = means.get(trial.label, 0.1) + noise
+            if trial.kind == "rate_check":
+                reward = 0.1 * trial.learning_rate_factor
+            result = JobResult(outcome="succeeded", reward=reward, metrics=metrics(reward))
+            platform.finish(lease, result)
+    raise AssertionError("the race does not end")
+
+
+def test_rivals_are_checked_at_each_rate_and_race_at_their_best(platform: Platform) -> None:
+    search, outcome = race(platform, {"mean": 0.5})
+    checks = platform.trials(search, kind="rate_check")
+    assert [trial.learning_rate_factor for trial in checks] == [0.5, 1.0, 2.0] * 2
+    seeds = {trial.seed for trial in platform.trials(search, kind="confirm")}
+    assert len({trial.seed for trial in checks}) == 1
+    assert not {trial.seed for trial in checks} & seeds
+    assert [one.learning_rate_factor for one in outcome.rivals] == [2.0, 2.0]
+    assert outcome.candidates[0].learning_rate_factor == 1.0
+
+
+def test_a_clear_winner_is_named_with_what_it_is_better_by(platform: Platform) -> None:
+    _, outcome = race(platform, {"mean": 0.5})
+    verdict = outcome.verdict
+    assert verdict is not None
+    assert (verdict.use, verdict.is_decided, verdict.more_seeds) == ("mean", True, 0)
+    assert verdict.sentence.startswith("Use the found loss (mean): better than ")
+    assert {margin.label for margin in verdict.margins} == {"identity", *(one.label for one in outcome.rivals)}
+
+
+def test_a_rival_that_wins_is_named_and_the_best_stays_the_found_loss(platform: Platform) -> None:
+    label = race(platform, {})[1].rivals[0].label
+    _, outcome = race(platform, {label: 0.5, "mean": 0.3})
+    assert outcome.verdict is not None
+    assert (outcome.verdict.use, outcome.label) == (label, "mean")
+    assert outcome.verdict.sentence.startswith(f"Use {label}: better than ")
+
+
+def test_seeds_are_added_for_those_that_are_not_decided_and_the_end_says_how_many_more_it_would_take(
+    platform: Platform,
+) -> None:
+    label = race(platform, {})[1].rivals[0].label
+    search, outcome = race(platform, {label: 0.3, "mean": 0.3001})
+    confirms = platform.trials(search, kind="confirm")
+    counts = {one: sum(trial.label == one for trial in confirms) for one in (label, "mean", "identity")}
+    assert counts[label] == counts["mean"] == 5
+    assert counts["identity"] < 5
+    assert "seeds_added" in platform.events(search)
+    assert outcome.verdict is not None
+    assert not outcome.verdict.is_decided
+    assert outcome.verdict.sentence.startswith("Not decided over 5 common seeds: ")
+    assert "more seeds" in outcome.verdict.sentence
+    trained = [(trial.label, trial.seed) for trial in confirms]
+    assert len(set(trained)) == len(trained)
+
+
+def test_a_try_out_without_a_data_set_of_its_own_has_no_rivals(platform: Platform) -> None:
+    search, outcome = race(platform, {}, rivals=None, most_seeds=None)
+    assert outcome.rivals == ()
+    assert len(platform.trials(search, kind="confirm")) == 2 * 2
+
+
+@pytest.mark.parametrize(
+    ("confirm", "message"),
+    [
+        ({"rivals": ["ap_l1", "ap_l1"]}, "rivals: expected distinct labels"),
+        ({"rivals": [{"search": "x"}]}, "search: expected a name or a loss in full"),
+        ({"rivals": "no_such"}, "expected one of published"),
+        ({"seeds": 3, "most_seeds": 2}, "most_seeds: expected at least seeds, 3, got 2"),
+    ],
+)
+def test_rivals_that_cannot_be_met_are_refused(platform: Platform, confirm: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        add_search(platform.database, confirm=confirm)

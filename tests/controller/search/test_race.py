@@ -1,0 +1,132 @@
+"""Races: who leads, who leaves, when it is decided, and how often a verdict on equal losses is wrong."""
+
+import numpy as np
+import pytest
+
+from paploss.controller.search.race import Standing, judge, plan_looks
+
+LOOKS = (3, 5, 8)
+SEEDS = range(8)
+
+
+def measured(*means: float, noise: float = 0.0, seeds: int = 8, random: int = 0) -> dict[str, dict[int, float]]:
+    """APs of the losses "0", "1", ...: a mean, what the seed adds to all of them, and noise."""
+    rng = np.random.default_rng(random)
+    of_seeds = rng.normal(0, 0.01, seeds)
+    return {
+        str(index): {seed: mean + of_seeds[seed] + rng.normal(0, noise) for seed in range(seeds)}
+        for index, mean in enumerate(means)
+    }
+
+
+def stand(rewards: dict[str, dict[int, float]], seeds: int = 8, **more: object) -> Standing:
+    standing = judge(rewards, range(seeds), LOOKS, **more)  # type: ignore[arg-type]
+    assert standing is not None
+    return standing
+
+
+def run(rewards: dict[str, dict[int, float]], looks: tuple[int, ...]) -> Standing:
+    """A race as it is driven: whoever has left trains no more."""
+    known: dict[str, dict[int, float]] = {label: {} for label in rewards}
+    remaining = tuple(rewards)
+    for count in looks:
+        for label in remaining:
+            known[label] = {seed: rewards[label][seed] for seed in range(count)}
+        standing = judge(known, range(count), looks)
+        assert standing is not None
+        if standing.is_decided:
+            break
+        remaining = standing.remaining
+    return standing
+
+
+def test_looks_grow_by_half_up_to_the_most():
+    assert plan_looks(3, 12) == (3, 5, 8, 12)
+    assert plan_looks(1, 4) == (1, 2, 3, 4)
+    assert plan_looks(5, 5) == (5,)
+
+
+@pytest.mark.parametrize(("first", "most"), [(0, 3), (4, 3)])
+def test_looks_that_cannot_be_are_refused(first, most):
+    with pytest.raises(ValueError, match=f"expected 1 <= first <= most, got {first} and {most}"):
+        plan_looks(first, most)
+
+
+def test_two_losses_are_judged_by_a_paired_interval_whose_level_is_shared_by_the_looks():
+    rewards = {"a": {0: 0.31, 1: 0.35, 2: 0.30}, "b": {0: 0.30, 1: 0.32, 2: 0.28}}
+    standing = judge(rewards, range(3), (3,))
+    assert standing is not None
+    (lead,) = standing.leads
+    assert lead.mean == pytest.approx(0.02)
+    assert lead.interval == pytest.approx((0.02 - 0.024841, 0.02 + 0.024841), abs=1e-6)  # t 4.30265, sd 0.01
+    (wider,) = stand(rewards, 3).leads
+    assert wider.interval == pytest.approx((0.02 - 0.044163, 0.02 + 0.044163), abs=1e-5)  # t 7.6489 at 5 % / 3
+    assert not standing.is_decided
+    assert standing.more_seeds == 2  # 3 (0.024841 / 0.02)^2 = 4.6
+
+
+def test_clear_losers_leave_and_the_last_one_left_is_the_best():
+    standing = stand(measured(0.30, 0.36, 0.20, noise=0.001))
+    assert (standing.leader, standing.is_decided, standing.more_seeds) == ("1", True, 0)
+    assert standing.remaining == ("1",)
+    assert [(lead.label, lead.is_decided) for lead in standing.leads] == [("0", True), ("2", True)]
+
+
+def test_those_that_left_are_not_needed_any_more():
+    rewards = measured(0.30, 0.30, 0.10)
+    rewards["1"] = {seed: ap + 0.01 * (-1) ** seed for seed, ap in rewards["1"].items()}
+    rewards["2"] = {seed: rewards["2"][seed] for seed in range(3)}
+    standing = stand(rewards)
+    assert set(standing.remaining) == {"0", "1"}
+    assert next(lead.seeds for lead in standing.leads if lead.label == "2") == 3
+
+
+def test_losses_of_one_group_need_no_decision_between_them():
+    rewards = measured(0.36, 0.36, 0.20)
+    rewards["1"] = {seed: ap + 0.01 * (-1) ** seed for seed, ap in rewards["1"].items()}
+    assert not stand(rewards).is_decided
+    standing = stand(rewards, group={"0", "1"})
+    assert standing.is_decided
+    assert set(standing.remaining) == {"0", "1"}
+
+
+def test_a_lost_training_takes_its_seed_from_its_own_pairs_alone():
+    rewards = measured(0.30, 0.36, 0.20, noise=0.001)
+    del rewards["1"][1]
+    standing = stand(rewards, 3)
+    assert standing.leader == "1"
+    assert {lead.seeds for lead in standing.leads} == {2}
+
+
+def test_one_seed_decides_nothing():
+    standing = stand(measured(0.3, 0.1, seeds=1), 1)
+    assert (standing.leader, standing.remaining, standing.more_seeds) == ("0", ("0", "1"), None)
+
+
+def test_a_loss_alone_is_the_best_and_no_reward_at_all_gives_no_standing():
+    assert stand({"0": {0: 0.3}, "1": {}}).is_decided
+    assert judge({"0": {}}, SEEDS, LOOKS) is None
+
+
+@pytest.mark.parametrize("losses", [2, 4])
+def test_equal_losses_get_a_wrong_verdict_in_at_most_one_race_in_twenty(losses):
+    races = 600
+    wrong = sum(
+        any(lead.is_decided for lead in run(measured(*[0.3] * losses, noise=0.01, random=index), LOOKS).leads)
+        for index in range(races)
+    )
+    assert wrong <= 0.05 * races + 2 * (0.05 * 0.95 * races) ** 0.5  # what chance adds to the count
+
+
+def test_two_equal_losses_ahead_of_hopeless_ones_are_seldom_told_apart():
+    races, wrong = 300, 0
+    for index in range(races):
+        standing = run(measured(0.3, 0.3, 0.1, 0.05, noise=0.01, random=index), LOOKS)
+        assert standing.leader in {"0", "1"}
+        wrong += any(lead.is_decided and lead.label in {"0", "1"} for lead in standing.leads)
+    assert wrong <= 0.05 * races + 3 * (0.05 * 0.95 * races) ** 0.5
+
+
+def test_a_difference_of_three_times_the_noise_is_found():
+    found = [run(measured(0.33, 0.3, 0.3, noise=0.01, random=index), LOOKS) for index in range(50)]
+    assert sum(standing.is_decided and standing.leader == "0" for standing in found) > 40

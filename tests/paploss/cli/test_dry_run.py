@@ -1,0 +1,59 @@
+"""What a search would cost, measured on this machine by the real trainer."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from paploss.cli.dry_run import measure_steps
+from paploss.cli.failures import FAILED, CommandError
+from paploss.cli.main import app
+from paploss.client.specs import SearchSpec
+
+SPEC = """
+profile: synthetic
+rounds: 3
+trials_per_round: 4
+confirm: {candidates: 1, seeds: 2}
+synthetic: {iterations: 5, iteration_seconds: 0.01}
+"""
+
+
+def run(file: Path, *arguments: str):
+    options = [*arguments, "--state", str(file.parent / "state")]
+    return CliRunner().invoke(app, ["search", str(file), "--dry-run", *options], env={"COLUMNS": "100"})
+
+
+def test_a_dry_run_tells_all_costs_and_starts_nothing(tmp_path):
+    file = tmp_path / "search.yaml"
+    file.write_text(SPEC)
+    told = run(file)
+    assert told.exit_code == 0, told.output
+    assert "12 in rounds, then up to 4 confirmations" in told.output
+    assert "from steps measured on this machine" in told.output
+    assert "MB for each worker" in told.output
+    assert [line.split()[0] for line in told.output.splitlines()[-7:]] == ["1", "2", "4", "8", "16", "32", "64"]
+    assert not (tmp_path / "state").exists()
+    found = json.loads(run(file, "--json").stdout)
+    assert found["proxies"] == 12
+    assert found["gpu_hours"] == 0
+    assert found["worker_hours"] == pytest.approx(found["hours_by_workers"]["1"])
+    assert found["disk_bytes"] > 0
+
+
+def test_a_long_training_is_measured_by_its_first_steps():
+    spec = SearchSpec(profile="synthetic", synthetic={"iterations": 100_000, "iteration_seconds": 0.01})
+    measured = measure_steps(spec, 0.2)
+    assert measured.seconds > 100_000 * 0.01
+    assert measured.disk_bytes > 0
+
+
+def test_what_cannot_be_trained_cannot_be_measured(tmp_path):
+    with pytest.raises(CommandError, match="no step can be measured: synthetic"):
+        measure_steps(SearchSpec(profile="synthetic", synthetic={"fault": "user_error"}), 0.2)
+    file = tmp_path / "search.yaml"
+    file.write_text(SPEC + "reward: {class: cat}\n")
+    told = run(file)
+    assert told.exit_code == FAILED
+    assert "there is no class 'cat'" in told.output
