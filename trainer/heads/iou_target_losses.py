@@ -99,4 +99,5 @@ class IoUTargetLoss(QualityFocalLoss):  # type: ignore[misc]
         labels, iou = target
         y = one_hot(labels, logits.shape[1] + 1)[:, :-1].to(logits.dtype)
         values = FORMULAS[self.formula](logits, y, y * iou[:, None].to(logits.dtype))
-        return self.loss_weight * (values * weight[:, None]).sum() / avg_factor
+        loss: Tensor = self.loss_weight * (values * weight[:, None]).sum() / avg_factor
+        return loss
