@@ -73,6 +73,10 @@ class Commands(LazyGroup):
             "Measure the AP of a checkpoint, per class too.",
             extras=("trainer",),
         ),
+        "trainer-check": CommandEntry(
+            "trainer_checks:trainer_check",
+            "Check that a training program of your own keeps the contract of trainers.",
+        ),
         "doctor": CommandEntry(
             "datasets:doctor",
             "Check a data set: files, sizes, boxes, classes and splits. Exit status 1 if it cannot be trained on.",
