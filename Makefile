@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 ON_EVERY_CORE := --numprocesses logical --maxprocesses 8 --dist loadfile
 READY := $(VENV)/.ready
 
-.PHONY: help setup search test test-faults test-slow test-cluster test-all check lint docs bench gpu-check clean
+.PHONY: help setup search test test-faults test-slow test-cluster test-all check lint docs dist bench gpu-check clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ check: lint test  ## what CI runs
 docs: $(READY)  ## build the documentation into build/docs; a dead link or an unknown reference fails
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/sphinx-build -W --keep-going -n -q -b html -d build/doctrees docs build/docs
+
+dist: $(READY)  ## build a release into build/dist: wheel, sdist, chart, documentation, SHA256SUMS
+	$(BIN)/python deploy/make_dist.py
 
 bench: $(READY)  ## run every benchmark and record its results
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))

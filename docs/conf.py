@@ -9,6 +9,7 @@ version = release = installed_version("paploss")
 
 extensions = ["myst_parser"]
 myst_heading_anchors = 4
+myst_enable_extensions = ["deflist"]
 exclude_patterns = ["build"]
 nitpicky = True
 

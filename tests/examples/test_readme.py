@@ -1,4 +1,4 @@
-"""What the README shows of the losses runs, and its table says what the records say."""
+"""What the documentation shows of the losses runs, and its table says what the records say."""
 
 import re
 from pathlib import Path
@@ -8,19 +8,19 @@ import pytest
 from paploss.jobs.losses import LOSSES
 from paploss.jobs.published_results import PUBLISHED_RESULTS
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "use-the-losses.md").read_text()
 NUMBERS = re.compile(r"AP (\S+), IoU (\d\.\d+)")
 
 
 def test_the_example_learns_to_rank_and_to_fit_boxes(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(compile(example, "README.md", "exec"), {})  # noqa: S102
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec(compile(example, "use-the-losses.md", "exec"), {})  # noqa: S102
     lines = [tuple(map(float, pair)) for pair in NUMBERS.findall(capsys.readouterr().out)]
     (first_ap, first_iou), (last_ap, last_iou) = lines[0], lines[-1]
     assert first_ap < 0.1
     assert last_ap > 0.95
     assert last_iou > first_iou + 0.4
-    (shown,) = NUMBERS.findall(README.split("The last line it prints")[1])
+    (shown,) = NUMBERS.findall(PAGE.split("The last line it prints")[1])
     assert (last_ap, last_iou) == pytest.approx(tuple(map(float, shown)), abs=0.05)
 
 
@@ -31,4 +31,4 @@ def test_the_table_of_losses_is_that_of_the_records() -> None:
             published.get((detector, record), "✓") if detector in record.rates else ""
             for detector in ("retinanet", "atss", "faster-rcnn", "deformable-detr")
         ]
-        assert f"| `{name}` | {record.title} | {' | '.join(cells)} |" in README
+        assert f"| `{name}` | {record.title} | {' | '.join(cells)} |" in PAGE
