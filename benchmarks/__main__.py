@@ -2,7 +2,7 @@
 
 Each has the options that its record was measured with. `--data FOLDER` (`make bench DATA=FOLDER`) names the blood cells
 in COCO format, on which `proxy` is measured; without it that one is left out. What trains on them for an hour or more
-is started by itself: `python -m benchmarks.bccd --help`, and the comparisons of docs/explanation/comparison.md.
+is started by itself: `python -m benchmarks.evidence --help`, and the comparisons of docs/explanation/comparison.md.
 """
 
 import argparse

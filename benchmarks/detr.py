@@ -2,8 +2,9 @@
 
     python -m benchmarks.detr --data FOLDER [--state FOLDER]
 
-FOLDER as for `benchmarks.bccd`. It runs through the platform on this machine, one training at a time; stopped at
-any point, the same command goes on where it was. The record grows in benchmarks/results/detr.json.
+FOLDER holds the blood cells in COCO format: train.json, val.json, test.json and images/. It runs through the platform
+on this machine, one training at a time; stopped at any point, the same command goes on where it was. The record grows
+in benchmarks/results/detr.json.
 
 What is fixed before any result is seen: `deformable-detr-tiny`, 8 rounds of 8 proxies of 4 epochs, three candidates
 confirmed beside the identity over three fresh seeds; then the detector's own loss, the found one, AP and Rank & Sort
@@ -14,14 +15,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bccd import CODE, FOUND, POLL_SECONDS, connect, dataset_spec, summarise_all
+from benchmarks.platform import POLL_SECONDS, connect, dataset_spec, find_or_create
 from benchmarks.record import write_record
 from paploss.client.loss_choice import LossChoice
-from paploss.client.specs import ConfirmSpec, SearchSpec, TrainingSpec
+from paploss.client.specs import ComparisonSpec, ConfirmSpec, SearchSpec
 from paploss.client.sync_client import Client
 from paploss.jobs.losses import APL1, FocalL1GIoU, RankSort
 from paploss.jobs.spec import Overrides
 
+CODE = ("controller", "paploss", "trainer", "worker")
 PROFILE = "deformable-detr-tiny"
 
 
@@ -30,26 +32,26 @@ def search_spec(data: Path) -> SearchSpec:
     return SearchSpec(
         name="BCCD, Deformable DETR tiny",
         profile=PROFILE,
-        dataset=dataset_spec(data),
+        dataset=dataset_spec("bccd", data),
         rounds=8,
         trials_per_round=8,
-        confirm=ConfirmSpec(candidates=3, seeds=3),
+        algorithm="ppo",
+        confirm=ConfirmSpec(candidates=3, seeds=3, most_seeds=3, rivals=()),
     )
 
 
-def comparison_spec(data: Path, search_id: str) -> TrainingSpec:
+def comparison_spec(data: Path, search_id: str) -> ComparisonSpec:
     """The trainings after it."""
-    return TrainingSpec(
+    return ComparisonSpec(
         name=f"BCCD, Deformable DETR tiny, for search {search_id}",
-        kind="comparison",
         profile=PROFILE,
-        dataset=dataset_spec(data),
+        dataset=dataset_spec("bccd", data),
         overrides=Overrides(epochs=12),
         losses=(
             LossChoice(label="Focal + L1 + GIoU", loss=FocalL1GIoU()),
             LossChoice(label="AP Loss + L1", loss=APL1()),
             LossChoice(label="Rank & Sort", loss=RankSort()),
-            LossChoice(label=FOUND, search=search_id),
+            LossChoice(label="Parameterized AP, found here", search=search_id),
         ),
         seeds=(1, 2, 3),
         learning_rates=(0.5, 1.0, 2.0),
@@ -64,14 +66,10 @@ def main() -> None:
     parser.add_argument("--state", type=Path, default=Path("state/detr"))
     options = parser.parse_args()
     data = options.data.resolve(strict=True)
-    with connect(options.state.absolute(), 1, data) as address, Client(address.url, address.key) as client:
-        spec = search_spec(data)
-        search_id = next((run.id for run in client.list_experiments() if run.name == spec.name), None)
-        search_id = search_id or client.create(spec).id
+    with connect(options.state.absolute(), 1, [data]) as address, Client(address.url, address.key) as client:
+        search_id = find_or_create(client, search_spec(data))
         client.wait(search_id, lambda _: record(client, search_id, None), poll_seconds=POLL_SECONDS)
-        request = comparison_spec(data, search_id)
-        known = {run.name: run.id for run in client.list_experiments("comparison")}
-        comparison_id = known.get(request.name) or client.create(request).id
+        comparison_id = find_or_create(client, comparison_spec(data, search_id))
         client.wait(comparison_id, lambda _: record(client, search_id, comparison_id), poll_seconds=POLL_SECONDS)
 
 
@@ -94,15 +92,10 @@ def record(client: Client, search_id: str, comparison_id: str | None) -> None:
     }
     if comparison_id is not None:
         comparison = client.get_experiment(comparison_id)
-        rewards: dict[str, dict[int, float]] = {choice["label"]: {} for choice in comparison.spec["losses"]}
-        for trial in client.trials(comparison_id):
-            if trial.reward is not None and trial.kind == "compare":
-                rewards[trial.label][trial.seed] = 100 * trial.reward
         result["comparison"] = {
             "state": comparison.state,
             "spec": without_root(comparison.spec),
-            "ap_percent": rewards,
-            "rows": summarise_all(rewards),
+            "result": client.comparison(comparison_id).model_dump(mode="json"),
         }
     write_record("detr", CODE, result)
 

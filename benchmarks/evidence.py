@@ -94,7 +94,7 @@ def search_spec(profile: str, dataset: str, folders: Mapping[str, Path], algorit
             "overrides": Overrides(epochs=EPOCHS[dataset]),
             "seed": seed,
             "prune": False,
-            "confirm": ConfirmSpec(candidates=3, seeds=5, published=True),
+            "confirm": ConfirmSpec(candidates=3, seeds=5, most_seeds=5, published=True, rivals=()),
         }
     )
 
