@@ -3,8 +3,16 @@
 from collections.abc import Sequence
 from typing import Any, assert_never
 
-from paploss.client.algorithms import AlgorithmSettings, GuidedSettings, PaperSettings, PpoSettings, RandomSettings
+from paploss.client.algorithms import (
+    AlgorithmSettings,
+    CmaSettings,
+    GuidedSettings,
+    PaperSettings,
+    PpoSettings,
+    RandomSettings,
+)
 from paploss.controller.search.algorithm import Algorithm
+from paploss.controller.search.cma import Cma
 from paploss.controller.search.guided import Guided
 from paploss.controller.search.paper import Paper
 from paploss.controller.search.ppo import Ppo
@@ -26,6 +34,8 @@ def create(
             return Guided(rounds, **given, starts=tuple(tuple(theta.tolist()) for theta in starts), screen=screen)
         case PpoSettings():
             return Ppo(rounds=rounds, **given)
+        case CmaSettings():
+            return Cma(**given)
         case PaperSettings():
             return Paper(rounds=rounds)
         case RandomSettings():

@@ -20,9 +20,9 @@ the finished trials; it is remembered for the proposals that share them.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ from paploss.controller.search.gaussian_process import GaussianProcess, fit
 from paploss.controller.search.policy import PolicyState, sample
 from paploss.controller.search.screen import passes
 from paploss.controller.search.space import Space, Vector
+from paploss.controller.search.version_state import VersionState
 
 _FIRST_TRIALS = 16
 _LEAST_FINISHED = 8
@@ -45,28 +46,6 @@ _BOLDNESS = 0.5
 _MOST_ROWS = 300
 _MOST_FITTED = 150
 _STEPS = 5  # sets its generator apart from the others
-
-
-@dataclass(frozen=True)
-class GuidedState:
-    """Updates done, and where the search moves."""
-
-    version: int
-    space: Space
-
-    def __post_init__(self) -> None:
-        if self.version < 0:
-            raise ValueError(f"version: expected 0 or more, got {self.version}")
-
-    def to_json(self) -> dict[str, Any]:
-        """The inverse of `from_json`."""
-        return {"version": self.version, "space": {**asdict(self.space), "heads": list(self.space.heads)}}
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError where it is none."""
-        space = {**document["space"], "heads": tuple(document["space"]["heads"])}
-        return cls(int(document["version"]), Space(**space))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,12 +73,12 @@ class Guided:
     reads_history: ClassVar[bool] = True
     training_seeds: ClassVar[int | None] = 4
 
-    def initial_state(self, space: Space) -> GuidedState:
+    def initial_state(self, space: Space) -> VersionState:
         for theta in self.starts:
             space.check(theta)
-        return GuidedState(0, space)
+        return VersionState(0, space)
 
-    def propose(self, state: GuidedState, seed: int, index: int, history: History = NOTHING_KNOWN) -> Vector:
+    def propose(self, state: VersionState, seed: int, index: int, history: History = NOTHING_KNOWN) -> Vector:
         space = state.space
         given = [space.start(), *map(np.asarray, self.starts)]
         if history.proposed < len(given):
@@ -112,28 +91,28 @@ class Guided:
         appeal = _appeal(space, model.process, thetas, history.pending, generator)
         return np.asarray(thetas[int(np.argmax(appeal))])
 
-    def update(self, state: GuidedState, samples: Sequence[Sample[GuidedState]]) -> GuidedState:
+    def update(self, state: VersionState, samples: Sequence[Sample[VersionState]]) -> VersionState:
         check_samples(state, state.space.dimension, samples)
-        return GuidedState(state.version + 1, state.space)
+        return VersionState(state.version + 1, state.space)
 
-    def best_guess(self, state: GuidedState, history: History = NOTHING_KNOWN) -> Vector:
+    def best_guess(self, state: VersionState, history: History = NOTHING_KNOWN) -> Vector:
         """The wider centroid: where the model holds the good losses to be."""
         if len(history.finished) < _LEAST_FINISHED:
             best = max(history.finished, key=lambda each: each.reward, default=None)
             return state.space.start() if best is None else best.theta
         return _centroid(_learn(state.space, history.finished).thetas, _ELITES[-1])
 
-    def distribution(self, state: GuidedState) -> None:  # noqa: ARG002
+    def distribution(self, state: VersionState) -> None:  # noqa: ARG002
         """Where it proposes from is no simple law."""
         return
 
-    def dump(self, state: GuidedState) -> dict[str, Any]:
+    def dump(self, state: VersionState) -> dict[str, Any]:
         return state.to_json()
 
-    def load(self, document: dict[str, Any]) -> GuidedState:
-        return GuidedState.from_json(document)
+    def load(self, document: dict[str, Any]) -> VersionState:
+        return VersionState.from_json(document)
 
-    def _candidates(self, state: GuidedState, model: _Model, generator: np.random.Generator) -> NDArray[np.float64]:
+    def _candidates(self, state: VersionState, model: _Model, generator: np.random.Generator) -> NDArray[np.float64]:
         """[c, D]: steps from the centres in some of the dimensions, reflected at the ends."""
         centres = np.stack([_centroid(model.thetas, elite) for elite in _ELITES])
         shape = (_CANDIDATES, state.space.dimension)

@@ -49,6 +49,16 @@ class PaperSettings(Message):
     name: Literal["paper"] = "paper"
 
 
+class CmaSettings(Message):
+    """CMA-ES: a normal whose covariance is learnt from one population of trials after the other."""
+
+    modes: ClassVar[tuple[Mode, ...]] = ("round", "stream")
+
+    name: Literal["cma"] = "cma"
+    population: int = Field(8, ge=2, le=1000, description="finished trials behind one of its updates")
+    sigma: _Sigma = Field(0.2, description="scale of the first population")
+
+
 class RandomSettings(Message):
     """Samples of the start policy without learning: the baseline."""
 
@@ -72,7 +82,7 @@ def expand_name(given: Any) -> Any:
 
 
 AlgorithmSettings = Annotated[
-    GuidedSettings | PpoSettings | PaperSettings | RandomSettings, Field(discriminator="name")
+    GuidedSettings | PpoSettings | PaperSettings | CmaSettings | RandomSettings, Field(discriminator="name")
 ]
 _Name = Annotated[str, Field(max_length=100)]
 AlgorithmChoice = Annotated[
