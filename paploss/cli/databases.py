@@ -50,7 +50,7 @@ def hold_database(settings: Settings) -> Iterator[None]:
     """Be the one process that opens a SQLite file; nothing to hold for a database server.
 
     Raises:
-        CommandError: another process is.
+        CommandError: another process is, or its folder cannot be written to.
     """
     try:
         path = make_url(settings.resolved_database_url)
@@ -61,8 +61,13 @@ def hold_database(settings: Settings) -> Iterator[None]:
         yield
         return
     lock_file = Path(f"{path.database}.lock")
-    lock_file.parent.mkdir(parents=True, exist_ok=True)
-    with lock_file.open("ab") as lock:
+    try:
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        opened = lock_file.open("ab")
+    except OSError as error:  # a read-only file system, or another owner's folder
+        message = f"{lock_file.parent}: the state folder cannot be written to: {error.strerror}"
+        raise CommandError(message, FAILED) from None
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
