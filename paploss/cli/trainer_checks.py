@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from paploss.cli.connection import JsonOption
 from paploss.cli.failures import FAILED, CommandError
 from paploss.cli.output import echo_json
 from paploss.cli.terminal import make_console
@@ -55,6 +56,7 @@ def trainer_check(
         Path | None, typer.Option(help="JSON file of a job that takes some seconds; by default a synthetic one.")
     ] = None,
     timeout_seconds: Annotated[float, typer.Option(help="For each run of the program.")] = 600,
+    as_json: JsonOption = False,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON schemas of jobs and events instead.")
     ] = False,
@@ -68,13 +70,17 @@ def trainer_check(
         return
     if not command:
         raise CommandError("COMMAND: expected the program to check, e.g. `paploss trainer-check python trainer.py`")
-    console = make_console()
+    console = make_console(stderr=as_json)
     with tempfile.TemporaryDirectory(prefix="paploss-trainer-check-") as folder:
         try:
+            shown = []
             for done in check(command, _read_job(job), Path(folder), timeout_seconds):
                 console.print(f"{done}: ok")
+                shown.append(done)
         except ContractError as error:
             raise CommandError(str(error), FAILED) from None
+    if as_json:
+        echo_json({"shown": shown})
 
 
 def check(command: Sequence[str], job: JobSpec, folder: Path, timeout_seconds: float) -> Iterator[str]:
