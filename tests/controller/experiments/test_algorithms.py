@@ -258,11 +258,16 @@ SPACES = {
 def test_every_space_that_is_searched_is_searched_alike(algorithm, dimension):
     space, target = SPACES[dimension], np.linspace(0.1, 0.9, dimension)
     state = algorithm.initial_state(space)
+    history = NOTHING_KNOWN
     for _ in range(3):
-        thetas = [space.check(algorithm.propose(state, 1, index)) for index in range(8)]
+        thetas: list[np.ndarray] = []
+        for index in range(8):
+            known = History(history.finished, tuple(thetas), history.proposed + index)
+            thetas.append(space.check(algorithm.propose(state, 1, index, known)))
         samples = [Sample(theta, -float(((theta - target) ** 2).mean()), state) for theta in thetas]
+        history = History((*history.finished, *samples), (), history.proposed + 8)
         state = through_json(algorithm, algorithm.update(state, samples))
-    guess = space.decode(algorithm.best_guess(state))
+    guess = space.decode(algorithm.best_guess(state, history))
     assert set(guess) == set(space.heads)
     assert len({theta.tobytes() for theta in thetas}) == 8
     assert all((np.ptp([theta[d] for theta in thetas]) > 0) for d in range(dimension))
