@@ -24,6 +24,7 @@ from benchmarks.load_history import write_history
 from benchmarks.load_platform import LoadedPlatform, run_platform
 from benchmarks.load_workers import METRICS, hold_leases, renew_leases, run_trials
 from benchmarks.record import write_record
+from paploss.client.algorithms import PpoSettings
 from paploss.client.specs import SearchSpec
 
 SEARCHES = 4
@@ -49,7 +50,9 @@ def main() -> None:
             "controllers": given.controllers,
             "new_database": measure_trials(platform, given.seconds),
         }
-        spec = SearchSpec(profile="synthetic", rounds=PAST_TRIALS // 100, trials_per_round=100)
+        spec = SearchSpec(
+            profile="synthetic", algorithm=PpoSettings(), mode="round", rounds=PAST_TRIALS // 100, trials_per_round=100
+        )
         write_history(
             platform.database,
             searches=PAST_SEARCHES,
@@ -69,7 +72,9 @@ def main() -> None:
 def measure_trials(platform: LoadedPlatform, seconds: float) -> dict[str, Any]:
     """Let workers run trials of several searches at once."""
     with platform.client() as client:
-        spec = SearchSpec(profile="synthetic", mode="stream", rounds=10_000, trials_per_round=16)
+        spec = SearchSpec(
+            profile="synthetic", algorithm=PpoSettings(), mode="stream", rounds=10_000, trials_per_round=16
+        )
         searches = [client.create(spec.model_copy(update={"seed": seed})).id for seed in range(SEARCHES)]
         run_trials(platform, processes=WORKER_PROCESSES, threads=WORKER_THREADS, seconds=WARM_UP_SECONDS)
         before = platform.cpu_seconds()

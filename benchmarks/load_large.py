@@ -20,6 +20,7 @@ from benchmarks.load import percentile_ms
 from benchmarks.load_platform import LoadedPlatform, run_platform
 from benchmarks.load_workers import hold_leases, renew_leases
 from benchmarks.record import write_record
+from paploss.client.algorithms import PpoSettings
 from paploss.client.specs import MOST_PROXIES, MOST_TRAININGS, SearchSpec, TrainingSpec
 from paploss.client.sync_client import Client
 
@@ -78,7 +79,13 @@ def ask_much(platform: LoadedPlatform, took_ms: dict[str, float]) -> None:
     comparison = TrainingSpec.model_validate(
         {"profile": "synthetic", "losses": losses, "seeds": range(MOST_TRAININGS // MOST_LOSSES), "learning_rates": []}
     )
-    search = SearchSpec(profile="synthetic", rounds=MOST_PROXIES // MOST_PER_ROUND, trials_per_round=MOST_PER_ROUND)
+    search = SearchSpec(
+        profile="synthetic",
+        algorithm=PpoSettings(),
+        mode="round",
+        rounds=MOST_PROXIES // MOST_PER_ROUND,
+        trials_per_round=MOST_PER_ROUND,
+    )
     headers = {"Authorization": f"Bearer {platform.admin_key}"}
     with (
         Client(platform.urls[0], platform.admin_key) as client,

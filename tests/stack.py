@@ -160,7 +160,8 @@ class Stack:
 
     def submit(self, **spec: object) -> str:
         """Start a synthetic search; returns its id."""
-        given = {"kind": "search", "profile": "synthetic", "prune": False, "rounds": 1, "trials_per_round": 2} | spec
+        given = {"kind": "search", "profile": "synthetic", "algorithm": "ppo", "prune": False} | spec
+        given = {"rounds": 1, "trials_per_round": 2} | given
         return str(self.post("experiments", given)["id"])
 
     def submit_training(self, **spec: object) -> str:

@@ -18,6 +18,7 @@ from paploss.jobs.losses import parse_loss
 SPEC = """
 name: end to end
 profile: synthetic
+algorithm: ppo
 rounds: 2
 trials_per_round: 3
 prune: false
