@@ -11,6 +11,7 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
+from paploss.client.algorithms import PpoSettings
 from paploss.client.models import ExperimentSummary
 from paploss.client.specs import ConfirmSpec, SearchSpec
 from paploss.client.sync_client import Client
@@ -26,6 +27,8 @@ client = Client(url, os.environ.get("PAPLOSS_KEY") or Path("state/keys/admin").r
 spec = SearchSpec(
     name="from a notebook",
     profile="synthetic",
+    algorithm=PpoSettings(),
+    mode="round",
     rounds=4,
     trials_per_round=6,
     confirm=ConfirmSpec(candidates=2, seeds=2),

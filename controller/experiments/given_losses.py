@@ -19,7 +19,7 @@ from paploss.client.states import Stage
 from paploss.controller.experiments.comparison import choose_rate
 from paploss.controller.search.scheduling import Pace
 from paploss.controller.store.database import Session
-from paploss.controller.store.documents import LOSS, OUTCOME, TrialPlan
+from paploss.controller.store.documents import LOSS, TrialPlan
 from paploss.controller.store.errors import ConflictError, NotFoundError
 from paploss.controller.store.events import record
 from paploss.controller.store.experiments import end_experiment, find_experiment
@@ -190,5 +190,5 @@ def _resolve_loss(session: Session, choice: LossChoice, profile: str) -> tuple[L
         raise ConflictError(f"losses[{choice.label}].search: search {search.id} ({search.state}) has no best loss yet")
     if search.profile not in PROFILES or PROFILES[search.profile].heads != PROFILES[profile].heads:
         raise ConflictError(f"losses[{choice.label}].search: a loss for {search.profile} does not fit {profile}")
-    best = OUTCOME.read(search.best)
-    return best.loss, choice.learning_rate_factor or best.learning_rate_factor
+    factor = choice.learning_rate_factor or search.best.get("learning_rate_factor", 1.0)
+    return LOSS.read(search.best["loss"]), float(factor)

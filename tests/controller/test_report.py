@@ -13,6 +13,7 @@ from servers import RedisServer
 from typer.testing import CliRunner
 
 from paploss.cli.main import app
+from paploss.client.algorithms import PpoSettings
 from paploss.client.specs import ConfirmSpec, SearchSpec
 from paploss.client.sync_client import Client
 from paploss.controller import report
@@ -21,6 +22,8 @@ from paploss.jobs.spec import JobResult
 SPEC = SearchSpec(
     name="told </script><script>alert(1)</script>",
     profile="synthetic",
+    algorithm=PpoSettings(),
+    mode="round",
     rounds=2,
     trials_per_round=3,
     prune=False,

@@ -138,7 +138,7 @@ def test_an_older_worker_gets_no_loss_whose_parameters_it_would_leave_out(
 
     refused = claim(extended.id, protocol=2)
     assert refused.status_code == 409
-    assert "needs a worker of protocol 3 or newer for its loss, and old speaks 2" in refused.text
+    assert "needs a worker of protocol 3 or newer for its loss and its reward (AP), and old speaks 2" in refused.text
     assert (client.get_trial(extended.id).state, client.get_trial(extended.id).attempts) == ("queued", 0)
     assert claim(plain.id, protocol=2).json()["job"]["loss"] == PRESETS["retinanet"].model_dump(mode="json")
     assert claim(extended.id, protocol=3).json()["job"]["loss"]["heads"]["bbox_head"]["l1_weight"] == 0.5
@@ -265,7 +265,9 @@ def test_a_worker_that_knows_ap_alone_gets_no_trial_of_another_reward(
         for headers in ({}, {PROTOCOL_HEADER: "2"}):
             refused = http.post("/api/v1/leases/claim", json=message, headers=headers)
             assert refused.status_code == 409
-            assert "knows no reward but AP, and this trial's is AP75" in refused.json()["detail"]
+            assert (
+                "needs a worker of protocol 3 or newer for its loss and its reward (AP75)" in refused.json()["detail"]
+            )
             assert client.get_trial(trial_id).state == "queued"
         granted = http.post("/api/v1/leases/claim", json=message, headers={PROTOCOL_HEADER: "3"})
     assert granted.json()["job"]["reward"] == "AP75"

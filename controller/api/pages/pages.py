@@ -133,7 +133,9 @@ class TrialTable:
         return urlencode(self.filter_query | shown | changes)
 
 
-def read_choice(text: Annotated[str, Query(max_length=100)] = "", state: str = "") -> ExperimentChoice:
+def read_choice(
+    text: Annotated[str, Query(max_length=100)] = "", state: Annotated[str, Query(max_length=20)] = ""
+) -> ExperimentChoice:
     """Which experiments a list is to show. A form sends an empty string where nothing is chosen.
 
     Raises:
@@ -216,6 +218,7 @@ def _read_search(session: Session, search: Experiment) -> dict[str, Any]:
     return {
         "best": _best(session, search),
         "screened_out": overview.count_screened_out(session, search.id),
+        "has_distribution": bool(overview.read_policy(session, search.id, most=2)),
         "start_mean": rounds[0].mean_reward if rounds else None,
         "running": [views.trial_summary(trial) for trial in running],
         "failures": [(failure, views.moment(failure.last_at)) for failure in read_failures(session, search.id)],

@@ -148,7 +148,7 @@ def test_encoding_inverts_decoding_in_the_widest_space(theta):
         expected = decoded[head]
         np.testing.assert_allclose(found.control_points, expected.control_points, atol=1e-12)
         for name in ("gradient_scale", "l1_weight", "giou_weight"):
-            assert getattr(found, name) == pytest.approx(getattr(expected, name), abs=0)
+            assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-12)
         assert found.error_driven == expected.error_driven
 
 

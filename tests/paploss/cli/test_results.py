@@ -12,12 +12,19 @@ from typer.testing import CliRunner
 
 from paploss.cli.failures import FAILED, REFUSED
 from paploss.cli.main import app
+from paploss.client.algorithms import PpoSettings
 from paploss.client.specs import ConfirmSpec, SearchSpec
 from paploss.client.sync_client import Client
 from paploss.jobs.losses import parse_loss
 
 SPEC = SearchSpec(
-    name="to take away", profile="synthetic", rounds=1, trials_per_round=2, confirm=ConfirmSpec(candidates=1, seeds=2)
+    algorithm=PpoSettings(),
+    mode="round",
+    name="to take away",
+    profile="synthetic",
+    rounds=1,
+    trials_per_round=2,
+    confirm=ConfirmSpec(candidates=1, seeds=2),
 )
 
 

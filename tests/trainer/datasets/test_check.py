@@ -83,7 +83,8 @@ def test_every_unusable_image_of_every_split_is_named(root):
         f"2 images in {train} cannot be used",
         f"  {train / '1.png'}: {reason} empty",
         f"  {train / '2.png'}: {reason} not there ({train / '2.jpg'} is)",
-        f"{val / '1.png'}: {reason} a damaged or cut off PNG",
+        f"{val / '1.png'}: {reason} a damaged or cut off PNG, of which other programs may show a part: "
+        "save it anew or leave it out",
     ]
 
 

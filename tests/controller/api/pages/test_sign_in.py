@@ -1,6 +1,7 @@
 """Signing in to the page, and what a browser's cookie is good for."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -35,11 +36,14 @@ def test_a_key_opens_a_session(controller: RunningController, browser: httpx.Cli
 
 
 def test_behind_a_proxy_with_tls_the_cookie_is_for_https_alone(
-    controller: RunningController, browser: httpx.Client
+    monkeypatch: pytest.MonkeyPatch, sqlite_url: str, redis_url: str, tmp_path: Path
 ) -> None:
-    assert "Secure" not in sign_in(browser, controller.keys["viewer"]).headers["Set-Cookie"]
-    browser.headers["X-Forwarded-Proto"] = "https"
-    assert "Secure" in sign_in(browser, controller.keys["viewer"]).headers["Set-Cookie"]
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "127.0.0.1")
+    with RunningController(sqlite_url, redis_url, tmp_path) as controller, controller.http() as browser:
+        browser.headers["Origin"] = controller.url
+        assert "Secure" not in sign_in(browser, controller.keys["viewer"]).headers["Set-Cookie"]
+        browser.headers.update({"X-Forwarded-Proto": "https", "Origin": controller.url.replace("http:", "https:")})
+        assert "Secure" in sign_in(browser, controller.keys["viewer"]).headers["Set-Cookie"]
 
 
 def test_who_is_not_signed_in_is_sent_to_the_form_and_then_back(

@@ -9,13 +9,19 @@ import httpx
 import pytest
 from controllers import PlayedWorker, RunningController, run_search
 
+from paploss.client.algorithms import PpoSettings
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import ConfirmSpec, SearchSpec, TrainingSpec
 from paploss.client.sync_client import Client
 from paploss.controller.experiments.losses import decode_loss, search_space
 
 SMALL = SearchSpec(
-    profile="synthetic", rounds=2, trials_per_round=2, confirm=ConfirmSpec(candidates=2, seeds=2, published=True)
+    profile="synthetic",
+    algorithm=PpoSettings(),
+    mode="round",
+    rounds=2,
+    trials_per_round=2,
+    confirm=ConfirmSpec(candidates=2, seeds=2, published=True),
 )
 
 
