@@ -10,6 +10,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "name": "digits",
         "profile": "retinanet-tiny",
         "dataset": {"name": "digits"},
+        "algorithm": "ppo",
         "rounds": 4,
         "trials_per_round": 8,
         "overrides": {"epochs": 4},

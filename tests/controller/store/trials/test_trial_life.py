@@ -186,7 +186,7 @@ class TrialLife(RuleBasedStateMachine):
         elif now.holder != made.token or now.state not in OPEN:
             self.refuses(LateResultError, ask)
             self._keep(made, result)
-            now.late += 1
+            now.late = 1  # the first of its attempt, which `_keep` has as one, if others follow
         else:
             if result.outcome == "failed":
                 now.failed += 1
