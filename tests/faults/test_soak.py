@@ -160,7 +160,8 @@ class Soak:
 
 def submit(stack: Stack, **changes: Any) -> str:
     """Start a search, once, at a controller that may still be finding its servers again."""
-    given = {"kind": "search", "profile": "synthetic", "prune": False, "budgets": FORGIVING} | SEARCH | changes
+    given = {"kind": "search", "profile": "synthetic", "algorithm": "ppo", "prune": False, "budgets": FORGIVING}
+    given |= SEARCH | changes
     headers = {"Idempotency-Key": uuid4().hex}
 
     def ask() -> str | None:
