@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.platform import POLL_SECONDS, connect, dataset_spec, find_or_create
 from benchmarks.record import write_record
 from paploss.client.loss_choice import LossChoice
-from paploss.client.specs import ComparisonSpec, ConfirmSpec, SearchSpec
+from paploss.client.specs import RATE_FACTORS, ComparisonSpec, ConfirmSpec, SearchSpec
 from paploss.client.sync_client import Client
 from paploss.jobs.losses import APL1, FocalL1GIoU, RankSort
 from paploss.jobs.spec import Overrides
@@ -54,7 +54,7 @@ def comparison_spec(data: Path, search_id: str) -> ComparisonSpec:
             LossChoice(label="Parameterized AP, found here", search=search_id),
         ),
         seeds=(1, 2, 3),
-        learning_rates=(0.5, 1.0, 2.0),
+        learning_rates=RATE_FACTORS,
         evaluate_split="test",
     )
 

@@ -29,16 +29,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.platform import POLL_SECONDS, connect, dataset_spec, find_or_create
+from benchmarks.platform import (
+    EPOCHS,
+    POLL_SECONDS,
+    add_data_option,
+    connect,
+    dataset_spec,
+    find_or_create,
+    read_folders,
+)
 from benchmarks.record import RESULTS, write_record
 from paploss.client.loss_choice import LossChoice, every_loss
-from paploss.client.specs import ComparisonSpec, ConfirmSpec, SearchSpec
+from paploss.client.specs import RATE_FACTORS, ComparisonSpec, ConfirmSpec, SearchSpec
 from paploss.client.sync_client import Client
 from paploss.jobs.spec import Overrides
 
 CODE = ("controller", "paploss", "trainer", "worker")
 PROFILES = ("retinanet-tiny", "faster-rcnn-tiny")
-EPOCHS: Mapping[str, int] = {"bccd": 4, "raccoon": 8}
 ALGORITHMS = ("guided", "ppo", "cma", "random")
 TRAININGS, UPDATED_AFTER = 100, 4
 LENGTHS = (1, 3)
@@ -49,13 +56,12 @@ MARKS = (25, 50, 75, 100)
 def main() -> None:
     """Run, or go on with, everything of which there is the data."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", nargs="+", required=True, metavar="NAME=FOLDER", help=f"one of {', '.join(EPOCHS)}")
+    add_data_option(parser)
     parser.add_argument("--state", type=Path, default=Path("state/evidence"))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", nargs="+", default=[""], metavar="PART", help="searches whose name begins so")
     options = parser.parse_args()
-    named = (given.split("=", 1) for given in options.data)
-    folders = {name: Path(folder).resolve(strict=True) for name, folder in named}
+    folders = read_folders(options.data)
     with (
         connect(options.state.absolute(), options.workers, list(folders.values())) as address,
         Client(address.url, address.key) as client,
@@ -120,7 +126,7 @@ def comparisons(folders: Mapping[str, Path], client: Client) -> Iterator[Compari
                 seeds=COMPARED_SEEDS,
                 evaluate_split="test",
                 reference=found[0].label,
-                learning_rates=(0.5, 1.0, 2.0),
+                learning_rates=RATE_FACTORS,
             )
 
 

@@ -44,7 +44,7 @@ from paploss.trainer.heads.balancing import balance
 from paploss.trainer.minimised import minimised_loss
 from paploss.trainer.profiles import recipe_of
 from paploss.trainer.profiles.recipe import Recipe
-from paploss.trainer.schedule import build_optimizer, ends_epoch, learning_rate, total_iterations
+from paploss.trainer.schedule import build_optimizer, ends_epoch, learning_rate, set_rate, total_iterations
 
 CODE = ("paploss", "trainer")
 LOSSES = ("published", "ap_l1", "focal_giou")
@@ -138,8 +138,7 @@ def step(
 ) -> None:
     """One step as `paploss.trainer.proxy` makes it."""
     schedule = recipe.schedule
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(schedule, iteration, total)
+    set_rate(optimizer, learning_rate(schedule, iteration, total))
     torch.manual_seed((seed << 32) + iteration)
     detector.train()
     losses = detector(**detector.data_preprocessor(batch, training=True), mode="loss")

@@ -18,7 +18,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.platform import POLL_SECONDS, connect, dataset_spec, find_or_create
+from benchmarks.platform import (
+    EPOCHS,
+    POLL_SECONDS,
+    add_data_option,
+    connect,
+    dataset_spec,
+    find_or_create,
+    read_folders,
+)
 from benchmarks.record import write_record
 from paploss.client.specs import ComparisonSpec
 from paploss.client.sync_client import Client
@@ -29,21 +37,18 @@ RATES: Mapping[str, tuple[float, ...]] = {
     "retinanet-tiny": (0.004, 0.008, 0.016),
     "faster-rcnn-tiny": (0.002, 0.004, 0.008),
 }
-EPOCHS: Mapping[str, int] = {"bccd": 4, "raccoon": 8}
-"""About as many steps on both: blood cells have 205 images to train with, raccoons 120."""
 SEED = 101
 
 
 def main() -> None:
     """Run, or go on with, the trainings."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", nargs="+", required=True, metavar="NAME=FOLDER", help=f"one of {', '.join(EPOCHS)}")
+    add_data_option(parser)
     parser.add_argument("--profiles", nargs="+", default=list(RATES), choices=list(RATES))
     parser.add_argument("--state", type=Path, default=Path("state/rates"))
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    named = (given.split("=", 1) for given in options.data)
-    folders = {name: Path(folder).resolve(strict=True) for name, folder in named}
+    folders = read_folders(options.data)
     with (
         connect(options.state.absolute(), options.workers, list(folders.values())) as address,
         Client(address.url, address.key) as client,

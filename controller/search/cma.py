@@ -6,27 +6,23 @@ time: the history says everything, and what is asked of it follows from (seed, v
 Source: Hansen, "The CMA Evolution Strategy: A Tutorial", 2016.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 from cmaes import CMA
 
-from paploss.controller.search.algorithm import NOTHING_KNOWN, History, Sample, check_samples
+from paploss.controller.search.algorithm import NOTHING_KNOWN, History
+from paploss.controller.search.history_search import HistorySearch
 from paploss.controller.search.space import Space, Vector
 from paploss.controller.search.version_state import VersionState
 
 
 @dataclass(frozen=True)
-class Cma:
+class Cma(HistorySearch):
     """CMA-ES from the identity; for `round` and `stream` mode, where a population is any finished trials."""
 
     population: int = 8
     sigma: float = 0.2
-
-    reads_history: ClassVar[bool] = True
-    training_seeds: ClassVar[int | None] = 4
 
     def initial_state(self, space: Space) -> VersionState:
         return VersionState(0, space)
@@ -36,23 +32,9 @@ class Cma:
         strategy.reseed_rng(int(np.random.SeedSequence((seed, state.version, index)).generate_state(1)[0]))
         return np.asarray(strategy.ask().clip(0, 1), dtype=np.float64)
 
-    def update(self, state: VersionState, samples: Sequence[Sample[VersionState]]) -> VersionState:
-        check_samples(state, state.space.dimension, samples)
-        return VersionState(state.version + 1, state.space)
-
     def best_guess(self, state: VersionState, history: History = NOTHING_KNOWN) -> Vector:
         """The mean of the normal."""
         return np.asarray(self._told(state.space, history).mean.clip(0, 1), dtype=np.float64)
-
-    def distribution(self, state: VersionState) -> None:  # noqa: ARG002
-        """The state alone does not tell."""
-        return
-
-    def dump(self, state: VersionState) -> dict[str, Any]:
-        return state.to_json()
-
-    def load(self, document: dict[str, Any]) -> VersionState:
-        return VersionState.from_json(document)
 
     def _told(self, space: Space, history: History) -> CMA:
         strategy = CMA(

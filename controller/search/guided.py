@@ -22,15 +22,16 @@ the finished trials; it is remembered for the proposals that share them.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from paploss.controller.search.algorithm import NOTHING_KNOWN, History, Sample, check_samples
+from paploss.controller.search.algorithm import NOTHING_KNOWN, History, Sample
 from paploss.controller.search.features import features_of
 from paploss.controller.search.gaussian_process import GaussianProcess, fit
+from paploss.controller.search.history_search import HistorySearch
 from paploss.controller.search.policy import PolicyState, sample
 from paploss.controller.search.screen import passes
 from paploss.controller.search.space import Space, Vector
@@ -58,7 +59,7 @@ class _Model:
 
 
 @dataclass(frozen=True)
-class Guided:
+class Guided(HistorySearch):
     """Model-based search over `rounds` updates; for `round` and `stream` mode.
 
     `starts`: thetas that are among the first trials, after the identity. `screen`: candidates have to pass it, too.
@@ -69,9 +70,6 @@ class Guided:
     last_sigma: float = 0.1
     starts: tuple[tuple[float, ...], ...] = ()
     screen: bool = True
-
-    reads_history: ClassVar[bool] = True
-    training_seeds: ClassVar[int | None] = 4
 
     def initial_state(self, space: Space) -> VersionState:
         for theta in self.starts:
@@ -91,26 +89,12 @@ class Guided:
         appeal = _appeal(space, model.process, thetas, history.pending, generator)
         return np.asarray(thetas[int(np.argmax(appeal))])
 
-    def update(self, state: VersionState, samples: Sequence[Sample[VersionState]]) -> VersionState:
-        check_samples(state, state.space.dimension, samples)
-        return VersionState(state.version + 1, state.space)
-
     def best_guess(self, state: VersionState, history: History = NOTHING_KNOWN) -> Vector:
         """The wider centroid: where the model holds the good losses to be."""
         if len(history.finished) < _LEAST_FINISHED:
             best = max(history.finished, key=lambda each: each.reward, default=None)
             return state.space.start() if best is None else best.theta
         return _centroid(_learn(state.space, history.finished).thetas, _ELITES[-1])
-
-    def distribution(self, state: VersionState) -> None:  # noqa: ARG002
-        """Where it proposes from is no simple law."""
-        return
-
-    def dump(self, state: VersionState) -> dict[str, Any]:
-        return state.to_json()
-
-    def load(self, document: dict[str, Any]) -> VersionState:
-        return VersionState.from_json(document)
 
     def _candidates(self, state: VersionState, model: _Model, generator: np.random.Generator) -> NDArray[np.float64]:
         """[c, D]: steps from the centres in some of the dimensions, reflected at the ends."""
