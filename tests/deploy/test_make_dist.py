@@ -40,7 +40,7 @@ def test_every_file_of_a_release_is_built_and_summed(tmp_path: Path) -> None:
     archives = [f"paploss-{number}.tgz", f"paploss-docs-{number}.tar.gz"]
     assert names == [*sorted([*packages, *archives]), "SHA256SUMS"]
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=tmp_path, check=True)
-    with Chart.load_archive(tmp_path / f"paploss-{number}.tgz") as chart:
+    with Chart.load_archive((tmp_path / f"paploss-{number}.tgz").read_bytes()) as chart:
         assert chart.render({}, name="demo", namespace="ml")
 
 
