@@ -6,8 +6,8 @@ from paploss.client.comparison import Comparison, RateResult
 from paploss.client.specs import ComparisonSpec, SearchSpec
 from paploss.client.states import OPEN_TRIAL_STATES
 from paploss.controller.experiments.comparison import Measured, compare
+from paploss.controller.experiments.comparison_race import judge_trainings, race_seeds
 from paploss.controller.experiments.verdict import deliver
-from paploss.controller.search.race import judge
 from paploss.controller.store.database import Session
 from paploss.controller.store.documents import LOSS, SPEC
 from paploss.controller.store.errors import NotFoundError
@@ -34,22 +34,27 @@ def read_comparison(session: Session, experiment_id: str) -> Comparison:
     labels = [choice.label for choice in spec.losses]
     reference = spec.reference_label if isinstance(spec, ComparisonSpec) else labels[0]
     measured = [_measure(label, losses[label], trials[label]) for label in labels]
+    seeds = race_seeds(spec)[: max(len(spec.seeds), *(_count_seeds(trials[label]) for label in labels))]
     verdict = None
     if experiment.state == "succeeded":
-        standing = judge({one.label: one.rewards for one in measured}, spec.seeds, (len(spec.seeds),))
-        verdict = None if standing is None else deliver(standing, len(spec.seeds), name_reward(spec.reward))
+        standing = judge_trainings(spec, {one.label: one.rewards for one in measured}, len(seeds))
+        verdict = None if standing is None else deliver(standing, len(seeds), name_reward(spec.reward))
     return Comparison(
         profile=spec.profile,
         dataset=spec.dataset.name,
         split=spec.evaluate_split,
         schedule=spec.schedule,
-        seeds=spec.seeds,
+        seeds=seeds,
         reference=reference,
         metric=name_reward(spec.reward),
         rows=compare(measured, reference, spec.profile, name_reward(spec.reward)),
         verdict=verdict,
         environments=tuple(store.read_environments(session, experiment_id)),
     )
+
+
+def _count_seeds(trials: Sequence[store.ComparedTrial]) -> int:
+    return sum(trial.kind != "rate_check" for trial in trials)
 
 
 def _measure(label: str, loss: LossSpec, trials: Sequence[store.ComparedTrial]) -> Measured:

@@ -4,7 +4,8 @@ Two stages. `rates`, where it is requested: each loss trains briefly with each f
 `trainings`: each loss trains at its chosen rate with every seed. The choice, the first trainings that follow from it
 and the new stage are one transaction.
 
-Trainings are proposed a part at a time, so that no transaction is long: there may be thousands.
+Trainings are proposed a part at a time, so that no transaction is long: there may be thousands. A comparison may go
+on with more seeds than were asked for, until it is decided: see `comparison_race`.
 """
 
 import itertools
@@ -17,6 +18,7 @@ from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import ComparisonSpec, TrainingSpec
 from paploss.client.states import Stage
 from paploss.controller.experiments.comparison import choose_rate
+from paploss.controller.experiments.comparison_race import next_trainings, rate_check_seed
 from paploss.controller.search.scheduling import Pace
 from paploss.controller.store.database import Session
 from paploss.controller.store.documents import LOSS, TrialPlan
@@ -98,7 +100,7 @@ class GivenLosses:
             return
         elif experiment.stage == "rates":
             self._choose_rates(session, experiment, spec)
-        else:
+        elif not self._add_seeds(session, experiment, spec):
             self._end(session, experiment)
 
     def plan(self, spec: Spec, job_kind: JobKind) -> TrialPlan:
@@ -150,6 +152,35 @@ class GivenLosses:
         add_trials(session, experiment, trials)
         session.flush()
 
+    def _add_seeds(self, session: Session, experiment: Experiment, spec: Spec) -> bool:
+        """Propose a part of the trainings with further seeds; False where there are none."""
+        if not isinstance(spec, ComparisonSpec) or spec.most_seeds is None:
+            return False
+        by_label = trials_by_label(session, experiment.id, self.job_kind)
+        rewards = {
+            label: {trial.seed: trial.reward for trial in trials if trial.reward is not None}
+            for label, trials in by_label.items()
+        }
+        proposed = {(label, trial.seed) for label, trials in by_label.items() for trial in trials}
+        more, plan = next_trainings(spec, rewards, proposed)[:PART], self.plan(spec, self.job_kind)
+        trials = [
+            NewTrial(
+                kind=self.job_kind,
+                label=label,
+                loss=LOSS.read(by_label[label][0].loss or {}),
+                seed=seed,
+                learning_rate_factor=by_label[label][0].learning_rate_factor,
+                plan=plan,
+            )
+            for label, seed in more
+        ]
+        add_trials(session, experiment, trials)
+        if more:
+            labels, seeds = dict(more), {seed for _, seed in more}
+            message = f"not decided yet: seeds {', '.join(map(str, sorted(seeds)))} for {', '.join(labels)}"
+            record(session, "seeds_added", message, experiment_id=experiment.id)
+        return bool(more)
+
     def _end(self, session: Session, experiment: Experiment) -> None:
         total, rewarded = count_ended(session, experiment.id, self.job_kind)
         if not rewarded:
@@ -172,11 +203,6 @@ def _is_short(experiment: Experiment, spec: Spec, counts: Counts, pace: Pace) ->
     remaining = len(spec.losses) * len(spec.seeds) - _count_proposed(experiment, spec)
     wanted = max(PART, 2 * (pace.workers + pace.ended))
     return experiment.stage == "trainings" and remaining > 0 and counts.open < wanted
-
-
-def rate_check_seed(seeds: Sequence[int]) -> int:
-    """The one seed of the check of learning rates: none of the request's, with which the chosen rate is evaluated."""
-    return next(seed for seed in itertools.count() if seed not in seeds)
 
 
 def _resolve_loss(session: Session, choice: LossChoice, profile: str) -> tuple[LossSpec, float]:

@@ -19,7 +19,6 @@ The rule follows from the rewards and the looks alone, so it is replayed from th
 remembered.
 """
 
-import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -118,41 +117,37 @@ def judge(rewards: Rewards, seeds: Sequence[int], looks: Sequence[int], group: C
 
 
 class _Look:
-    """All pairs of the entrants that are in the race, over some seeds."""
+    """All pairs of the K entrants that are in the race, over some seeds."""
 
     def __init__(self, rewards: Rewards, labels: Sequence[str], seeds: Sequence[int], level: float) -> None:
         self.seeds = seeds
-        self._rewards, self._level = rewards, level
-        self._differences = {pair: self._subtract(*pair) for pair in itertools.permutations(labels, 2)}
-        measured = [differences for differences in self._differences.values() if len(differences) > 1]
-        weights = [len(differences) - 1 for differences in measured]
-        variances = [float(np.var(differences, ddof=1)) for differences in measured]
-        self._variance = float(np.average(variances, weights=weights)) if measured else 0.0
-        entries = [len(rewards[label].keys() & set(seeds)) for label in labels]
-        rows = len(set(seeds) & {seed for label in labels for seed in rewards[label]})
-        self._freedom = max(sum(entries) - len(labels) - rows + 1, 1)
-        self.leader = max(labels, key=self._mean_lead)
+        self._place, self._level = {label: place for place, label in enumerate(labels)}, level
+        table = np.array([[rewards[label].get(seed, np.nan) for seed in seeds] for label in labels])
+        differences = table[:, None] - table  # [K, K, seeds], NaN where one of the two has no reward
+        counts = np.isfinite(differences).sum(axis=2)
+        self._counts = counts
+        self._means = np.nansum(differences, axis=2) / np.maximum(counts, 1)
+        squares = np.nansum((differences - self._means[:, :, None]) ** 2, axis=2)
+        freedoms = np.maximum(counts - 1, 0) * (1 - np.eye(len(labels), dtype=int))
+        self._variances = squares / np.maximum(counts - 1, 1)
+        self._variance = float((freedoms * self._variances).sum() / max(freedoms.sum(), 1))
+        self._freedom = max(int(np.isfinite(table).sum() - len(labels) - np.isfinite(table).any(axis=0).sum()) + 1, 1)
+        others = (counts > 0) & ~np.eye(len(labels), dtype=bool)
+        mean_leads = np.where(others, self._means, 0).sum(axis=1) / np.maximum(others.sum(axis=1), 1)
+        self.leader = labels[int(np.argmax(np.where(others.any(axis=1), mean_leads, -np.inf)))]
 
     def lead(self, label: str, leader: str = "") -> tuple[float, tuple[float, float] | None, int]:
         """Mean difference, interval and number of common seeds of a leader (by default this look's) and another."""
-        differences = self._subtract(leader or self.leader, label)
-        count = len(differences)
+        pair = self._place[leader or self.leader], self._place[label]
+        count = int(self._counts[pair])
         if not count:
             return math.nan, None, 0
-        mean = float(np.mean(differences))
+        mean = float(self._means[pair])
         if count < 2:
             return mean, None, count
-        variance = max(self._variance, float(np.var(differences, ddof=1)))
+        variance = max(self._variance, float(self._variances[pair]))
         reach = float(-stdtrit(self._freedom, self._level)) * math.sqrt(variance / count)
         return mean, (mean - reach, mean + reach), count
-
-    def _mean_lead(self, label: str) -> float:
-        means = [np.mean(values) for (one, _), values in self._differences.items() if one == label and values]
-        return float(np.mean(means)) if means else -math.inf
-
-    def _subtract(self, one: str, other: str) -> list[float]:
-        first, second = self._rewards[one], self._rewards[other]
-        return [first[seed] - second[seed] for seed in self.seeds if seed in first and seed in second]
 
 
 def _level(entrants: int, looks: Sequence[int]) -> float:

@@ -289,6 +289,13 @@ class ComparisonSpec(GivenLossesSpec):
     reference: Label | None = Field(
         None, description="label of the loss that the others are compared with; the first by default"
     )
+    most_seeds: int | None = Field(
+        None,
+        ge=1,
+        le=200,
+        description="further seeds are added for the losses that cannot be told from the best yet, up to so many; by "
+        "default none are",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -303,6 +310,19 @@ class ComparisonSpec(GivenLossesSpec):
         labels = [choice.label for choice in self.losses]
         if self.reference is not None and self.reference not in labels:
             raise ValueError(f"reference: expected one of {', '.join(labels)}; got {self.reference!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_most_seeds(self) -> Self:
+        if self.most_seeds is None:
+            return self
+        if self.most_seeds < len(self.seeds):
+            raise ValueError(f"most_seeds: expected at least {len(self.seeds)}, the seeds given, got {self.most_seeds}")
+        if len(self.losses) * self.most_seeds > MOST_TRAININGS:
+            raise ValueError(
+                f"losses, most_seeds: expected a product of at most {MOST_TRAININGS} trainings, "
+                f"got {len(self.losses)} x {self.most_seeds}"
+            )
         return self
 
     @property

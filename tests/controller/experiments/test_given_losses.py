@@ -1,9 +1,11 @@
 """The learning-rate check of a comparison: short trainings first, then every loss with the rate that suits it."""
 
+import numpy as np
 import pytest
 from scenarios import add_training
 from simulation import Platform, metrics
 
+from paploss.controller.api.comparisons import read_comparison
 from paploss.controller.experiments import given_losses
 from paploss.controller.search.scheduling import Pace
 from paploss.controller.store.documents import SPEC
@@ -140,3 +142,51 @@ def test_more_is_proposed_where_many_workers_wait(platform: Platform) -> None:
     kind = given_losses.GivenLosses("compare")
     assert not kind.is_due(search, spec, Counts(open=500, failed=0, ready=0, unrewarded=0), Pace(workers=200, ended=0))
     assert kind.is_due(search, spec, Counts(open=500, failed=0, ready=0, unrewarded=0), Pace(workers=300, ended=0))
+
+
+MEANS = {"published": 0.5, "start": 0.495, "far": 0.2}
+
+
+def race(platform: Platform, **changes: object) -> Experiment:
+    """A comparison of three losses with the AP of MEANS, on which each seed and loss adds a little of its own."""
+    far = {"label": "far", "loss": {"name": "focal_l1"}}
+    losses = [{"label": "published", "preset": "published"}, {"label": "start", "preset": "identity"}, far]
+    search = add_comparison(platform, losses=losses, learning_rates=[], seeds=[5, 0], **changes)
+    while platform.search(search.id).state == "running":
+        while (lease := platform.start()) is not None:
+            label = label_of(platform, search, lease.job)
+            reward = MEANS[label] + 0.002 * np.sin((len(label) + 1) * lease.job.seed)
+            platform.finish(lease, JobResult(outcome="succeeded", reward=reward, metrics=metrics(reward)))
+        platform.driver.tick()
+    return search
+
+
+def seeds_by_loss(platform: Platform, search: Experiment) -> dict[str, list[int]]:
+    trials = platform.trials(search, kind="compare")
+    return {label: [trial.seed for trial in trials if trial.label == label] for label in MEANS}
+
+
+def test_losses_that_are_not_told_apart_yet_get_more_seeds_and_others_leave(platform: Platform) -> None:
+    search = race(platform, most_seeds=12)
+    seeds = seeds_by_loss(platform, search)
+    assert seeds["far"] == [5, 0]
+    assert seeds["published"] == seeds["start"]
+    assert 2 < len(seeds["start"]) <= 12
+    assert seeds["start"][:4] == [5, 0, 2, 3]  # 1 is kept for checks of rates
+    with platform.database.read() as session:
+        comparison = read_comparison(session, search.id)
+    assert comparison.seeds == tuple(seeds["start"])
+    assert comparison.verdict is not None
+    assert (comparison.verdict.use, comparison.verdict.is_decided) == ("published", True)
+
+
+def test_added_seeds_end_with_the_most_that_are_allowed(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MEANS, "start", 0.5)
+    monkeypatch.setattr(given_losses, "PART", 3)  # the parts in which they are proposed make no difference
+    search = race(platform, most_seeds=8)
+    seeds = [5, 0, 2, 3, 4, 6, 7, 8]
+    assert seeds_by_loss(platform, search) == {"published": seeds, "start": seeds, "far": [5, 0]}
+
+
+def test_without_most_seeds_no_seed_is_added(platform: Platform) -> None:
+    assert set(map(tuple, seeds_by_loss(platform, race(platform)).values())) == {(5, 0)}

@@ -1,0 +1,58 @@
+"""A comparison as a race: which seeds it may have, and which losses train with the next of them.
+
+Every loss trains with the seeds that the request names. Where it allows more (`most_seeds`), those losses that are not
+decided yet have further seeds, until the best loss is decided or no seed is left. What comes next follows from the rows
+of the trainings alone, as in a search's race (`paploss.controller.search.race`).
+"""
+
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+
+from paploss.client.specs import ComparisonSpec, TrainingSpec
+from paploss.controller.search.race import Standing, judge, plan_looks
+
+Rewards = Mapping[str, Mapping[int, float]]
+"""By label, then by seed."""
+
+
+def rate_check_seed(seeds: Sequence[int]) -> int:
+    """The one seed of the check of learning rates: none of the request's, with which the chosen rate is evaluated."""
+    return next(seed for seed in itertools.count() if seed not in seeds)
+
+
+def race_seeds(spec: ComparisonSpec | TrainingSpec) -> tuple[int, ...]:
+    """All seeds that it may have, in their order: the request's, then the smallest that nothing else has used."""
+    taken = {*spec.seeds, rate_check_seed(spec.seeds)}
+    others = (seed for seed in itertools.count() if seed not in taken)
+    return (*spec.seeds, *itertools.islice(others, _most_seeds(spec) - len(spec.seeds)))
+
+
+def judge_trainings(spec: ComparisonSpec | TrainingSpec, rewards: Rewards, used: int) -> Standing | None:
+    """The race after the first `used` seeds; None where no loss has a reward."""
+    return judge(rewards, race_seeds(spec)[:used], plan_looks(len(spec.seeds), _most_seeds(spec)))
+
+
+def next_trainings(
+    spec: ComparisonSpec | TrainingSpec, rewards: Rewards, proposed: Collection[tuple[str, int]]
+) -> list[tuple[str, int]]:
+    """Labels and seeds of the trainings to add when all that were proposed have ended; none when the race is over.
+
+    Args:
+        spec: the request.
+        rewards: all that is measured.
+        proposed: label and seed of every training that there is. Those of one look may be proposed in several parts.
+    """
+    seeds, looks = race_seeds(spec), plan_looks(len(spec.seeds), _most_seeds(spec))
+    for used, following in itertools.pairwise(looks):
+        standing = judge_trainings(spec, rewards, used)
+        if standing is None or standing.is_decided:
+            break
+        wanted = itertools.product(seeds[used:following], standing.remaining)
+        if missing := [(label, seed) for seed, label in wanted if (label, seed) not in proposed]:
+            return missing
+    return []
+
+
+def _most_seeds(spec: ComparisonSpec | TrainingSpec) -> int:
+    named = spec.most_seeds if isinstance(spec, ComparisonSpec) else None
+    return named or len(spec.seeds)
