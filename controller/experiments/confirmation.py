@@ -10,19 +10,18 @@ Two stages: `rates`, where there are rivals, and `confirm`. What comes next foll
 the search's best, whose parameters are exported; the verdict names the loss to use, which may be a rival.
 """
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from paploss.client.comparison import RateResult
 from paploss.client.loss_choice import IDENTITY, PUBLISHED
-from paploss.client.specs import RATE_FACTORS, SearchSpec
+from paploss.client.specs import SearchSpec
 from paploss.controller.experiments.comparison import choose_rate
 from paploss.controller.experiments.losses import decode_loss, decode_rate, read_loss, search_space
+from paploss.controller.experiments.pilot import add_rate_checks, read_rate_results
 from paploss.controller.experiments.rounds import read_best_guess
-from paploss.controller.experiments.seeds import confirm_seed, rate_check_seed
+from paploss.controller.experiments.seeds import confirm_seed
 from paploss.controller.experiments.verdict import deliver
 from paploss.controller.search import race, selection
 from paploss.controller.search.algorithm import Sample
@@ -47,16 +46,12 @@ ByLabel = Mapping[str, Sequence[Trial]]
 
 def start(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) -> None:
     """Propose the first trials after the rounds. The caller leads and holds the search's row lock."""
-    rivals = spec.rivals
-    if not rivals:
+    known = trials_by_label(session, search.id, "rate_check")
+    unknown = {label: loss for label, loss in spec.rivals.items() if label not in known}
+    if not unknown:  # as after a pilot
         _start_race(session, search, spec, plan)
         return
-    seed, check = rate_check_seed(spec.seed), plan(spec, "rate_check")
-    trials = [
-        NewTrial(kind="rate_check", loss=loss, seed=seed, plan=check, label=label, learning_rate_factor=factor)
-        for (label, loss), factor in itertools.product(rivals.items(), RATE_FACTORS)
-    ]
-    add_trials(session, search, trials)
+    add_rate_checks(session, search, spec, unknown, plan)
     search.stage = "rates"
     session.flush()
 
@@ -89,11 +84,11 @@ def _start_race(session: Session, search: Experiment, spec: SearchSpec, plan: Pl
     losses[IDENTITY] = (identity := search_space(spec).start().tolist(), decode_loss(spec, identity), 1.0)
     checks = trials_by_label(session, search.id, "rate_check")
     for label, loss in spec.rivals.items():
-        results = [RateResult(factor=t.learning_rate_factor, ap=t.reward) for t in checks.get(label, ())]
-        losses[label] = (None, loss, choose_rate(results))
+        losses[label] = (None, loss, choose_rate(read_rate_results(checks.get(label, ()), spec.seed)))
     preset = PROFILES[spec.profile].preset
     if spec.confirm.published and preset is not None and PUBLISHED not in losses:
-        losses[PUBLISHED] = (None, PRESETS[preset], 1.0)
+        rate = choose_rate(read_rate_results(checks.get(PUBLISHED, ()), spec.seed))
+        losses[PUBLISHED] = (None, PRESETS[preset], rate)
     if spec.rivals:
         factors = ", ".join(f"{label} {losses[label][2]:g}" for label in spec.rivals)
         record(session, "rates_chosen", f"factors on the learning rate: {factors}", experiment_id=search.id)

@@ -42,7 +42,7 @@ from paploss.controller.store.documents import TrialPlan
 from paploss.controller.store.events import record
 from paploss.controller.store.experiments import end_experiment
 from paploss.controller.store.tables import Experiment, Round
-from paploss.controller.store.trials.counts import Counts
+from paploss.controller.store.trials.counts import Counts, count_ended
 from paploss.controller.store.trials.proposals import NewTrial, add_trials
 from paploss.controller.store.trials.spending import read_spending
 from paploss.jobs.metrics import name_reward
@@ -204,7 +204,8 @@ class _Rounds:
         search, spec = self._search, self._spec
         search.stage = "closing"
         if search.planned is not None:
-            search.planned += search.next_number - spec.rounds * spec.trials_per_round
+            proposed, _ = count_ended(self._session, search.id, "proxy")
+            search.planned += proposed - spec.rounds * spec.trials_per_round
         message = f"another trial would go beyond worker_hours ({spec.worker_hours:g}): the best will be confirmed"
         record(self._session, "budget_spent", message, experiment_id=search.id, level="warning")
 

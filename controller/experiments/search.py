@@ -1,11 +1,11 @@
-"""A search: rounds of proxies, then a race of the best candidates and their rivals on fresh seeds."""
+"""A search: a pilot where one is asked for, rounds of proxies, then a race of the best candidates and their rivals."""
 
 from collections.abc import Callable
 
-from paploss.client.estimates import count_confirmations
+from paploss.client.estimates import count_confirmations, count_pilot
 from paploss.client.specs import SearchSpec
 from paploss.client.states import Stage
-from paploss.controller.experiments import confirmation, rounds
+from paploss.controller.experiments import confirmation, pilot, rounds
 from paploss.controller.search.scheduling import Pace, Wait
 from paploss.controller.store.database import Session
 from paploss.controller.store.documents import TrialPlan
@@ -21,22 +21,24 @@ _PROPOSING = ("rounds", "closing")
 class Search:
     """See `paploss.controller.experiments.kinds.Kind`."""
 
-    def first_stage(self, spec: SearchSpec) -> Stage:  # noqa: ARG002
-        """Rounds."""
-        return "rounds"
+    def first_stage(self, spec: SearchSpec) -> Stage:
+        """The pilot where there is one, else the rounds."""
+        return "pilot" if spec.has_pilot else "rounds"
 
     def count_planned(self, spec: SearchSpec) -> int:
-        """The proxies of all rounds, the rivals' checks of rates, and the race up to its first look."""
-        return spec.rounds * spec.trials_per_round + count_confirmations(spec)
+        """The pilot, the proxies of all rounds, the rivals' checks of rates, and the race up to its first look."""
+        return count_pilot(spec) + spec.rounds * spec.trials_per_round + count_confirmations(spec)
 
     def count_rounds(self, spec: SearchSpec) -> int:
         """As asked for."""
         return spec.rounds
 
     def open(self, session: Session, experiment: Experiment, spec: SearchSpec) -> None:
-        """The leader proposes the first trials."""
+        """Propose the pilot's first trials; the leader proposes all others."""
         message = f"{spec.rounds} round{'' if spec.rounds == 1 else 's'} of {spec.trials_per_round} trials"
         record(session, "experiment_started", message, experiment_id=experiment.id)
+        if spec.has_pilot:
+            pilot.start(session, experiment, spec, self.plan)
 
     def is_due(self, experiment: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> bool:
         """While there are rewards for an update or trials to propose; later, when all trials of a stage have ended."""
@@ -66,7 +68,11 @@ class Search:
         if experiment.stage in _PROPOSING:
             if rounds.advance(session, experiment, spec, counts, pace=pace, plan=self.plan(spec, "proxy"), ahead=ahead):
                 confirmation.start(session, experiment, spec, self.plan)
-        elif not counts.open:
+        elif counts.open:
+            return
+        elif experiment.stage == "pilot":
+            pilot.go_on(session, experiment, spec, self.plan)
+        else:
             confirmation.go_on(session, experiment, spec, self.plan)
 
     def plan(self, spec: SearchSpec, job_kind: JobKind) -> TrialPlan:

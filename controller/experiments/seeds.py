@@ -19,9 +19,12 @@ def confirm_seed(seed: int, index: int) -> int:
     return _derive(seed, _CONFIRMATIONS, index)
 
 
-def rate_check_seed(seed: int) -> int:
-    """The one seed with which rivals are tried at several learning rates: none that they are judged by."""
-    return _derive(seed, _RATE_CHECKS, 0)
+def rate_check_seed(seed: int, index: int = 0) -> int:
+    """The one seed with which rivals are tried at several learning rates: none that they are judged by.
+
+    Those with `index` from 1 are for the further trainings of a pilot.
+    """
+    return _derive(seed, _RATE_CHECKS, index)
 
 
 def _derive(seed: int, purpose: int, index: int) -> int:

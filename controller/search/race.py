@@ -98,11 +98,11 @@ def judge(rewards: Rewards, seeds: Sequence[int], looks: Sequence[int], group: C
     for count in looks:
         if look is not None and (count > len(seeds) or not _open(remaining, look.leader, group)):
             break
-        look = _Look(rewards, remaining, seeds[:count], _level(len(remaining), looks))
+        look = _Look(rewards, remaining, seeds[:count], level(len(remaining), looks))
         while losers := {label for label in remaining if label != look.leader and _is_above(look.lead(label)[1])}:
             left_at |= dict.fromkeys(losers, look)
             remaining = [label for label in remaining if label not in losers]
-            look = _Look(rewards, remaining, seeds[:count], _level(len(remaining), looks))
+            look = _Look(rewards, remaining, seeds[:count], level(len(remaining), looks))
     assert look is not None, "looks: expected at least one"  # noqa: S101
     leads = [_lead(left_at.get(label, look), look.leader, label, label in left_at) for label in labels]
     undecided = _open(remaining, look.leader, group)
@@ -150,7 +150,7 @@ class _Look:
         return mean, (mean - reach, mean + reach), count
 
 
-def _level(entrants: int, looks: Sequence[int]) -> float:
+def level(entrants: int, looks: Sequence[int]) -> float:
     """Of one side of one interval. A look at one seed has no interval and spends nothing."""
     pairs, spending = math.comb(entrants, 2), sum(count > 1 for count in looks)
     return WRONG_VERDICTS / 2 / max(pairs, 1) / max(spending, 1)

@@ -18,6 +18,8 @@ EventKind = Literal[
     "experiment_succeeded",
     "experiment_unreadable",
     "round_closed",
+    "pilot_started",
+    "pilot_ended",
     "confirm_started",
     "rates_chosen",
     "seeds_added",

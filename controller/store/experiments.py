@@ -119,7 +119,7 @@ def _switch(
 ) -> Experiment:
     experiment = lock_experiment(session, experiment_id)
     if experiment.state == before:
-        experiment.state = after
+        experiment.state, experiment.reason = after, ""
         record(session, kind, kind.removeprefix("experiment_"), experiment_id=experiment.id)
     elif experiment.state != after:
         raise ConflictError(f"experiment {experiment_id} is already {experiment.state}")

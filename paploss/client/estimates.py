@@ -4,9 +4,10 @@ from math import ceil
 
 from pydantic import Field
 
-from paploss.client.loss_choice import PUBLISHED
-from paploss.client.specs import RATE_FACTORS, SearchSpec
+from paploss.client.loss_choice import IDENTITY, PUBLISHED
+from paploss.client.specs import PILOT_LOSSES, PILOT_SEEDS, RATE_FACTORS, SearchSpec
 from paploss.jobs.messages import Message
+from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import Count, Seconds
 
 WORKERS = (1, 2, 4, 8, 16, 32, 64)
@@ -16,6 +17,7 @@ class Estimate(Message):
     """The cost of a search if no trial fails and none is pruned."""
 
     proxies: Count = Field(description="trainings of its rounds")
+    pilot: Count = Field(0, description="trainings before the first round")
     confirmations: Count = Field(description="trainings at its end, up to the first look at the race")
     gpus: Count = Field(description="of one training")
     proxy_seconds: Seconds | None = Field(description="of one proxy on one worker; null where nothing is known of it")
@@ -30,12 +32,22 @@ class Estimate(Message):
         return None if self.worker_hours is None else self.worker_hours * self.gpus
 
 
+def count_pilot(spec: SearchSpec) -> int:
+    """Trainings before the first round: rates of the rivals and of where the search starts, then further seeds."""
+    if not spec.has_pilot:
+        return 0
+    start = IDENTITY if PROFILES[spec.profile].preset is None else PUBLISHED
+    losses = len({start, *spec.rivals})
+    return len(RATE_FACTORS) * losses + PILOT_SEEDS * min(PILOT_LOSSES, losses)
+
+
 def count_confirmations(spec: SearchSpec) -> int:
-    """Trainings at the end: the rivals' checks of rates, and the race up to its first look."""
+    """Trainings at the end: the rivals' checks of rates, where no pilot has made them, and the race's first look."""
     rivals = spec.rivals
     is_baseline = spec.confirm.published and PUBLISHED not in rivals
     raced = spec.confirm.candidates + 1 + is_baseline + len(rivals)
-    return len(RATE_FACTORS) * len(rivals) + raced * spec.confirm.seeds
+    checks = 0 if spec.has_pilot else len(RATE_FACTORS) * len(rivals)
+    return checks + raced * spec.confirm.seeds
 
 
 def estimate_search(spec: SearchSpec, proxy_seconds: float | None, trials: int = 0) -> Estimate:
@@ -50,6 +62,7 @@ def estimate_search(spec: SearchSpec, proxy_seconds: float | None, trials: int =
         affordable = 3600 * spec.worker_hours / proxy_seconds if proxy_seconds > 0 else proxies
         is_capped = affordable < proxies
         rounds = ceil(min(affordable, proxies) / spec.trials_per_round)
+    first = count_pilot(spec)
     last = confirmations if spec.confirm.schedule == "proxy" else 0
     hours = None if proxy_seconds is None else proxy_seconds / 3600
     planned = proxies if not is_capped or hours is None else int((spec.worker_hours or 0) / hours)
@@ -57,15 +70,16 @@ def estimate_search(spec: SearchSpec, proxy_seconds: float | None, trials: int =
     def count_turns(workers: int) -> int:
         """How often after one another each worker trains: in `round` mode all wait at the end of each round."""
         in_rounds = rounds * ceil(spec.trials_per_round / workers) if spec.mode == "round" else ceil(planned / workers)
-        return in_rounds + ceil(last / workers)
+        return ceil(first / workers) + in_rounds + ceil(last / workers)
 
     return Estimate(
         proxies=planned,
+        pilot=first,
         confirmations=confirmations,
         gpus=spec.trial_gpus,
         proxy_seconds=proxy_seconds,
         trials=trials,
-        worker_hours=None if hours is None else hours * (planned + last),
+        worker_hours=None if hours is None else hours * (first + planned + last),
         hours_by_workers={} if hours is None else {each: hours * count_turns(each) for each in WORKERS},
         is_capped=is_capped,
     )

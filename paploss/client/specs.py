@@ -23,8 +23,13 @@ MOST_TRAININGS: Final = 20_000
 """Trials that one request may ask for: a search proposes its own by and by, given losses are all stored at once."""
 RATE_FACTORS: Final = (0.5, 1.0, 2.0)
 """On the profile's learning rate: what a loss is tried with where each is to have its own best rate."""
+PILOT_LOSSES: Final = 3
+"""That a pilot trains with further seeds: where the search starts, and the best of the others."""
+PILOT_SEEDS: Final = 3
+"""Further seeds of each of them."""
 
 Family = Literal["functions", "extended"]
+Pilot = Literal["none", "tell", "ask"]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -167,6 +172,12 @@ class SearchSpec(Request):
     seed: Seed = 0
     prune: bool = Field(True, description="stop trials that are hopeless beside the others at the same point")
     screen: bool = Field(True, description="leave out most losses whose formula pulls boxes the wrong way")
+    pilot: Pilot | None = Field(
+        None,
+        description="trainings before the first round that measure learning rates and noise and say what the search "
+        "may gain: none; tell; or ask, which then pauses it until it is resumed; by default tell on a data set with a "
+        "root, where there are rivals",
+    )
     confirm: ConfirmSpec = ConfirmSpec()
 
     @model_validator(mode="before")
@@ -207,6 +218,11 @@ class SearchSpec(Request):
             except ValueError as error:
                 raise ValueError(f"confirm.rivals[{choice.label}].{error}") from None
         return self
+
+    @property
+    def has_pilot(self) -> bool:
+        """Whether a few trainings say first what the search may gain."""
+        return bool(self.dataset.root and self.rivals) if self.pilot is None else self.pilot != "none"
 
     @property
     def most_seeds(self) -> int:

@@ -5,7 +5,7 @@ from typing import Literal
 ExperimentState = Literal["running", "paused", "succeeded", "failed", "cancelled"]
 ExperimentKind = Literal["search", "comparison", "training"]
 TrialState = Literal["queued", "running", "succeeded", "pruned", "failed", "cancelled"]
-Stage = Literal["rounds", "closing", "confirm", "rates", "trainings"]
+Stage = Literal["pilot", "rounds", "closing", "confirm", "rates", "trainings"]
 Outcome = Literal["succeeded", "pruned", "failed", "preempted", "paused", "expired", "cancelled"]
 Role = Literal["viewer", "user", "worker", "admin"]
 

@@ -1,0 +1,101 @@
+"""What a pilot has found, and the sentence that tells it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from paploss.client.comparison import RateResult
+from paploss.client.loss_choice import IDENTITY, PUBLISHED
+from paploss.client.specs import RATE_FACTORS, SearchSpec
+from paploss.controller.experiments.comparison import choose_rate, paired_difference
+from paploss.controller.search.pilot import LEAST_REWARD, Outlook, judge
+from paploss.controller.search.race import plan_looks
+from paploss.jobs.metrics import name_reward
+
+_NAMES: Final = {IDENTITY: "the identity", PUBLISHED: "the published set"}
+_ENDS: Final = {min(RATE_FACTORS): "smallest", max(RATE_FACTORS): "largest"}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The results of a pilot's trainings."""
+
+    start: str
+    """Label of the loss where the search starts."""
+    trainings: int
+    rates: Mapping[str, Sequence[RateResult]]
+    """By label: each loss at several learning rates, all with one seed."""
+    repeated: Mapping[str, Mapping[int, float]]
+    """Some of the losses with further seeds, at their best rates: reward by label, then by seed."""
+    best: Mapping[str, float] = field(init=False)
+    """Reward of each loss at its best learning rate."""
+
+    def __post_init__(self) -> None:
+        """Find the best results."""
+        known = {label: [r.ap for r in results if r.ap is not None] for label, results in self.rates.items()}
+        object.__setattr__(self, "best", {label: max(rewards) for label, rewards in known.items() if rewards})
+
+
+def tell(spec: SearchSpec, found: Findings) -> str:
+    """What the search may gain, what it could tell, and whether to go on."""
+    looks = plan_looks(spec.confirm.seeds, spec.most_seeds)
+    entrants = len(spec.rivals) + spec.confirm.candidates + 1
+    trainings = spec.rounds * spec.trials_per_round
+    outlook = judge(list(found.best.values()), found.repeated, trainings, entrants, looks)
+    metric = name_reward(spec.reward)
+    obstacle = _find_obstacle(found, outlook)
+    told = (_tell_start(found, metric), _tell_lead(found), _tell_outlook(outlook, trainings, looks[-1], metric))
+    ending = f"Look first: {obstacle}." if obstacle else "Worth going on."
+    return f"Pilot of {found.trainings} trainings: {'; '.join(filter(None, told))}. {ending}"
+
+
+def _tell_start(found: Findings, metric: str) -> str:
+    name = _NAMES[found.start]
+    if found.start not in found.best:
+        return f"{name} has no result"
+    factor = choose_rate(found.rates[found.start])
+    return f"{name} reaches {metric} {100 * found.best[found.start]:.1f}, best at {factor:g} times the learning rate"
+
+
+def _tell_lead(found: Findings) -> str:
+    """The best of the other losses, over the further seeds."""
+    start = found.repeated.get(found.start, {})
+    differences = {
+        label: paired_difference(rewards, start) for label, rewards in found.repeated.items() if label != found.start
+    }
+    measured = {label: difference for label, difference in differences.items() if difference is not None}
+    if not measured:
+        return ""
+    label, lead = max(measured.items(), key=lambda each: each[1].mean)
+    interval = ""
+    if lead.interval is not None:
+        low, high = lead.interval
+        interval = f" ({100 * low:+.1f} to {100 * high:+.1f}, {lead.seeds} seeds)"
+    return f"{label} differs from it by {100 * lead.mean:+.1f}{interval}"
+
+
+def _tell_outlook(outlook: Outlook, trainings: int, seeds: int, metric: str) -> str:
+    if outlook.noise is None:
+        return "the noise of a training is not known, because too few ended with a result"
+    noise = f"one training varies by ± {100 * outlook.noise:.1f} (standard deviation)"
+    if outlook.gain is None or outlook.detectable is None:
+        return noise
+    return (
+        f"{noise}; a search of {trainings} trainings may gain about {100 * outlook.gain:.1f} {metric}, and its race of "
+        f"up to {seeds} seeds can tell {100 * outlook.detectable:.1f}"
+    )
+
+
+def _find_obstacle(found: Findings, outlook: Outlook) -> str:
+    """What the user had better change first; empty where there is nothing."""
+    if max(found.best.values()) < LEAST_REWARD:
+        return "too little is learned for losses to be ranked; make the proxies longer (overrides.epochs)"
+    if found.start in found.best and (factor := choose_rate(found.rates[found.start])) in _ENDS:
+        end = f"the {_ENDS[factor]} that was tried"
+        return f"the best learning rate of {_NAMES[found.start]} is {end}; set overrides.learning_rate near it"
+    if not outlook.is_promising:
+        return (
+            "what it may gain is less than it can tell; longer proxies or more images make less noise, and "
+            "confirm.most_seeds allows a longer race"
+        )
+    return ""

@@ -1,0 +1,81 @@
+"""What a search may gain and what it could tell, judged from a few trainings before it begins.
+
+Notation: s is the standard deviation of one training's reward between seeds, without what common seeds share; b that of
+the true rewards of the losses that were tried, each at its best learning rate; N the search's trainings.
+
+The losses of a search that starts among those that were tried are taken to differ as those do. Its best of N, chosen by
+one noisy training each, is then truly better than the mean loss by b² / sqrt(b² + s²) times the expected greatest of N
+standard normal values (for which Blom's approximation is used: "Statistical Estimates and Transformed Beta-Variables",
+1958). Its race at the end, of n common seeds, tells a difference d in four of five races where
+d = (t + 0.84) sqrt(2) s / sqrt(n), with the t of `paploss.controller.search.race`. Both are of use to the factor of two
+or so to which a handful of trainings can measure s and b.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.special import ndtri, stdtrit
+
+from paploss.controller.search.race import level
+
+LEAST_REWARD: Final = 0.03
+"""Below it losses cannot be ranked: almost nothing has been learned."""
+_POWER: Final = 0.8
+
+Rewards = Mapping[str, Mapping[int, float]]
+"""By label, then by seed."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a search may expect; rewards as fractions. None where too few trainings have a result."""
+
+    noise: float | None
+    """s."""
+    spread: float | None
+    """b; 0 where the losses differ by no more than noise."""
+    gain: float | None
+    """Expected lead of the search's best over the mean of the losses that were tried."""
+    detectable: float | None
+    """The lead over another loss that the race at the end tells in four of five cases."""
+
+    @property
+    def is_promising(self) -> bool:
+        """Whether the gain that may be expected is one that can be told."""
+        return self.gain is not None and self.detectable is not None and self.gain >= self.detectable
+
+
+def judge(best: Sequence[float], repeated: Rewards, trainings: int, entrants: int, looks: Sequence[int]) -> Outlook:
+    """The outlook of a search.
+
+    Args:
+        best: reward of each loss that was tried, at its best learning rate; all with one seed.
+        repeated: rewards of some of them with further seeds, the same for all.
+        trainings: N, at least 1.
+        entrants: losses in the race at the end, at least 2.
+        looks: numbers of seeds after which the race is looked at.
+    """
+    noise = _measure_noise(repeated)
+    if noise is None or len(best) < 2:
+        return Outlook(noise, None, None, None)
+    spread = math.sqrt(max(float(np.var(best, ddof=1)) - noise**2, 0.0))
+    total = math.hypot(spread, noise)
+    gain = spread**2 / total * max(float(ndtri((trainings - 0.375) / (trainings + 0.25))), 0.0) if total else 0.0
+    seeds = looks[-1]
+    freedom = max((seeds - 1) * (entrants - 1), 1)
+    reach = float(-stdtrit(freedom, level(entrants, looks))) + float(ndtri(_POWER))
+    return Outlook(noise, spread, gain, reach * math.sqrt(2 / seeds) * noise)
+
+
+def _measure_noise(repeated: Rewards) -> float | None:
+    """From the residuals of the layout of losses by seeds; None where fewer than two of each are complete."""
+    seeds = sorted(set.intersection(*(set(rewards) for rewards in repeated.values()))) if repeated else []
+    if len(repeated) < 2 or len(seeds) < 2:
+        return None
+    table = np.array([[rewards[seed] for seed in seeds] for rewards in repeated.values()])
+    residuals = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
+    freedom = (len(repeated) - 1) * (len(seeds) - 1)
+    return math.sqrt(float((residuals**2).sum()) / freedom)

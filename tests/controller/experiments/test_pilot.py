@@ -1,0 +1,123 @@
+"""A search's pilot: rates and noise first, a sentence about both, and a pause where the user is to decide."""
+
+import numpy as np
+import pytest
+from scenarios import add_search
+from simulation import Platform, metrics
+
+from paploss.client.estimates import count_pilot
+from paploss.controller.store.documents import SPEC
+from paploss.controller.store.experiments import resume_experiment
+from paploss.controller.store.tables import Event, Experiment
+from paploss.jobs.spec import JobResult
+
+CONFIRM = {"candidates": 1, "seeds": 2, "most_seeds": 4, "rivals": ["focal_giou", "ap_l1"]}
+MEANS = {"published": 0.30, "Focal + GIoU": 0.36, "AP Loss + L1": 0.42}
+
+
+def train(platform: Platform, search: Experiment, *, until: str, best_rate: float = 1.0, means: object = None) -> None:
+    """Run trials until the search has left this stage, or has ended; each loss is best at `best_rate`."""
+    for _ in range(30):
+        platform.driver.tick()
+        now = platform.search(search.id)
+        if now.stage != until or now.state != "running":
+            return
+        while (lease := platform.start()) is not None:
+            (trial,) = platform.trials(search, id=lease.trial_id)
+            noise = np.random.default_rng((trial.seed, len(trial.label), 3)).normal(0, 0.005)
+            known = MEANS if means is None else means
+            reward = (
+                known.get(trial.label, 0.35)
+                + noise
+                - 0.1 * known.get(trial.label, 0.35) * (trial.learning_rate_factor != best_rate)
+            )
+            platform.finish(lease, JobResult(outcome="succeeded", reward=reward, metrics=metrics(reward)))
+    raise AssertionError(f"the search stays in the stage {until}")
+
+
+def told(platform: Platform, search: Experiment) -> str:
+    with platform.database.read() as session:
+        (event,) = session.query(Event).filter_by(experiment_id=search.id, kind="pilot_ended")
+        return event.message
+
+
+def test_rates_and_noise_are_measured_before_the_first_round(platform: Platform) -> None:
+    search = add_search(platform.database, rounds=1, pilot="tell", confirm=CONFIRM)
+    assert search.stage == "pilot"
+    train(platform, search, until="pilot")
+    found = platform.search(search.id)
+    assert (found.stage, found.state) == ("rounds", "running")
+    trials = [trial for trial in platform.trials(search) if trial.kind == "rate_check"]
+    checks, repeats = trials[:9], trials[9:]
+    assert [(one.label, one.learning_rate_factor) for one in checks] == [
+        (label, factor) for label in ("published", "Focal + GIoU", "AP Loss + L1") for factor in (0.5, 1.0, 2.0)
+    ]
+    assert [one.label for one in repeats] == ["published", "AP Loss + L1", "Focal + GIoU"] * 3
+    assert {one.learning_rate_factor for one in repeats} == {1.0}
+    assert len({one.seed for one in repeats} - {one.seed for one in checks}) == 3
+    assert len(trials) == count_pilot(SPEC.read(search.spec))
+
+
+def test_its_sentence_says_what_may_be_gained_and_told(platform: Platform) -> None:
+    search = add_search(platform.database, rounds=1, pilot="tell", confirm=CONFIRM)
+    train(platform, search, until="pilot")
+    sentence = told(platform, search)
+    assert sentence.startswith("Pilot of 18 trainings: the published set reaches AP 3")
+    assert "AP Loss + L1 differs from it by +1" in sentence
+    assert sentence.endswith("Worth going on.")
+
+
+def test_a_search_that_asks_waits_paused_and_goes_on_when_it_is_resumed(platform: Platform) -> None:
+    search = add_search(platform.database, rounds=1, pilot="ask", confirm=CONFIRM)
+    train(platform, search, until="pilot")
+    found = platform.search(search.id)
+    assert (found.state, found.reason) == ("paused", told(platform, search))
+    platform.driver.tick()
+    assert not platform.trials(search, kind="proxy")
+    with platform.database.write() as session:
+        resume_experiment(session, search.id)
+    platform.driver.tick()
+    assert platform.trials(search, kind="proxy")
+    assert platform.search(search.id).reason == ""
+
+
+def test_the_race_takes_the_rates_of_the_pilot_and_checks_none_again(platform: Platform) -> None:
+    search = add_search(platform.database, rounds=1, pilot="tell", confirm=CONFIRM)
+    train(platform, search, until="pilot", best_rate=2.0)
+    train(platform, search, until="rounds")
+    train(platform, search, until="confirm")
+    assert platform.search(search.id).state == "succeeded"
+    assert len(platform.trials(search, kind="rate_check")) == 18
+    raced = {trial.label: trial.learning_rate_factor for trial in platform.trials(search, kind="confirm")}
+    assert (raced["Focal + GIoU"], raced["AP Loss + L1"]) == (2.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        ({"means": dict.fromkeys(MEANS, 0.02)}, "make the proxies longer"),
+        ({"best_rate": 2.0}, "the best learning rate of the published set is the largest that was tried"),
+        ({"means": dict.fromkeys(MEANS, 0.4)}, "what it may gain is less than it can tell"),
+    ],
+)
+def test_what_had_better_be_changed_first_is_said(platform: Platform, changes: dict[str, object], advice: str) -> None:
+    search = add_search(platform.database, rounds=1, pilot="tell", confirm=CONFIRM)
+    train(platform, search, until="pilot", **changes)
+    assert advice in told(platform, search).partition("Look first: ")[2]
+
+
+def test_a_pilot_without_any_result_fails_the_search_and_says_why(platform: Platform) -> None:
+    search = add_search(
+        platform.database,
+        rounds=1,
+        pilot="tell",
+        confirm=CONFIRM,
+        budgets={"max_failed_trials": 100, "max_failed_attempts": 1},
+    )
+    slow = JobResult(outcome="failed", error_kind="timeout", error="it took longer than 1 s")
+    for _ in range(4):  # the queue is filled in parts
+        platform.driver.tick()
+        platform.work(result=slow)
+    found = platform.search(search.id)
+    assert found.state == "failed"
+    assert "no training of the pilot ended with a result" in found.reason

@@ -1,0 +1,66 @@
+"""What a pilot expects of a search, against simulations of what it describes."""
+
+import numpy as np
+import pytest
+
+from paploss.controller.search import pilot, race
+
+SEEDS = range(2000)
+
+
+def repeat(noise: float, losses: int, seeds: int, seed: int = 0) -> dict[str, dict[int, float]]:
+    """Rewards of some losses with common seeds: what a seed adds to all is five times the noise of one training."""
+    random = np.random.default_rng(seed)
+    shared = random.normal(0, 5 * noise, seeds)
+    table = 0.4 + 0.1 * np.arange(losses)[:, None] + shared + random.normal(0, noise, (losses, seeds))
+    return {f"loss {row}": dict(enumerate(table[row])) for row in range(losses)}
+
+
+def test_noise_is_what_common_seeds_do_not_share() -> None:
+    outlook = pilot.judge([0.4, 0.5], repeat(0.01, 3, 400), 100, 4, (3,))
+    assert outlook.noise == pytest.approx(0.01, rel=0.1)
+
+
+def test_seeds_that_not_all_losses_have_are_left_out() -> None:
+    rewards = repeat(0.01, 2, 6)
+    complete = pilot.judge([0.4, 0.5], {label: {s: r[s] for s in range(4)} for label, r in rewards.items()}, 9, 4, (3,))
+    del rewards["loss 0"][4], rewards["loss 1"][5]
+    assert pilot.judge([0.4, 0.5], rewards, 9, 4, (3,)) == complete
+
+
+@pytest.mark.parametrize("repeated", [{}, {"a": {0: 0.4, 1: 0.5}}, {"a": {0: 0.4}, "b": {0: 0.5}}])
+def test_nothing_is_expected_where_the_noise_cannot_be_known(repeated: dict[str, dict[int, float]]) -> None:
+    outlook = pilot.judge([0.4, 0.5], repeated, 100, 4, (3,))
+    assert outlook == pilot.Outlook(None, None, None, None)
+    assert not outlook.is_promising
+
+
+def test_losses_that_differ_by_noise_alone_leave_nothing_to_gain() -> None:
+    outlook = pilot.judge([0.400, 0.401, 0.399], repeat(0.01, 3, 50), 100, 4, (3, 5))
+    assert (outlook.spread, outlook.gain) == (0, 0)
+    assert not outlook.is_promising
+
+
+def test_the_gain_is_that_of_choosing_the_best_of_many_noisy_trainings() -> None:
+    noise, spread, trainings = 0.01, 0.015, 40
+    random = np.random.default_rng(1)
+    true = random.normal(0, spread, (4000, trainings))
+    chosen = (true + random.normal(0, noise, true.shape)).argmax(axis=1)
+    simulated = true[np.arange(len(true)), chosen].mean()
+    tried = np.array([-1.0, 0.0, 1.0]) * np.hypot(spread, noise)  # whose variance is that of losses with noise
+    outlook = pilot.judge(list(0.4 + tried), repeat(noise, 3, 2000), trainings, 4, (3,))
+    assert outlook.gain == pytest.approx(simulated, rel=0.05)
+
+
+def test_the_race_tells_a_detectable_lead_in_four_of_five_cases() -> None:
+    noise, looks = 0.01, (12,)
+    outlook = pilot.judge([0.4, 0.5], repeat(noise, 3, 2000), 100, 4, looks)
+    assert outlook.detectable is not None
+    random = np.random.default_rng(2)
+    told = 0
+    for _ in range(400):
+        table = random.normal(0, noise, (4, 12)) + np.array([outlook.detectable, 0, 0, 0])[:, None]
+        standing = race.judge({str(row): dict(enumerate(table[row])) for row in range(4)}, range(12), looks)
+        assert standing is not None
+        told += any(lead.label == "1" and lead.is_decided for lead in standing.leads if standing.leader == "0")
+    assert told / 400 == pytest.approx(0.8, abs=0.08)
