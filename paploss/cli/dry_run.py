@@ -115,7 +115,9 @@ def show(estimate: Estimate, disk_bytes: int | None, console: Console) -> None:
     """Print the cost of a search."""
     source = f"mean of {estimate.trials} earlier trials" if estimate.trials else "from steps measured on this machine"
     capped = ", which worker_hours allows" if estimate.is_capped else ""
-    say(console, f"trainings: {estimate.proxies} in rounds{capped}, then up to {estimate.confirmations} confirmations")
+    first = f"{estimate.pilot} in a pilot, then " if estimate.pilot else ""
+    last = f"then up to {estimate.confirmations} confirmations"
+    say(console, f"trainings: {first}{estimate.proxies} in rounds{capped}, {last}")
     say(console, f"one training: {duration(estimate.proxy_seconds)} ({source})")
     say(console, f"worker hours: {_digits(estimate.worker_hours)}, GPU-hours: {_digits(estimate.gpu_hours)}")
     on_disk = "not measured" if disk_bytes is None else f"{math.ceil(disk_bytes / 1e6)} MB for each worker"

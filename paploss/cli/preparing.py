@@ -90,6 +90,7 @@ def init(
         rounds=ROUNDS,
         trials_per_round=TRIALS_PER_ROUND,
         overrides=Overrides(epochs=baseline.epochs),
+        pilot="ask",
     )
     file = output / SPEC_NAME
     seconds = estimate_seconds(spec, baseline, count_gpus())

@@ -1,5 +1,6 @@
 """`paploss search`: start a search, or go on with one, and watch it."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from paploss.cli.progress import conclusion
 from paploss.cli.results import ExportFormat, default_file, describe_files, export_files, write_files
 from paploss.cli.specifications import read_search
 from paploss.cli.terminal import make_console, say
-from paploss.cli.watching import resume_same, watch_search
+from paploss.cli.watching import resume_same, waits_for_decision, watch_search
 from paploss.cli.wording import describe_end, next_command
 from paploss.client.models import ExperimentDetail
 from paploss.client.states import FINAL_EXPERIMENT_STATES
@@ -34,6 +35,7 @@ def search(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell what it would cost, in hours, GPU-hours and disk; start nothing.")
     ] = False,
+    go_on: Annotated[bool, typer.Option("--go-on", help="With `pilot: ask`: go on after the pilot unasked.")] = False,
     detach: DetachOption = False,
     workers: WorkersOption = None,
     port: PortOption = None,
@@ -70,6 +72,12 @@ def search(
         console.print(f"search {experiment_id}{' goes on' if unfinished else ''}")
         try:
             found = watch_search(client, experiment_id, console, platform.keep_up)
+            while waits_for_decision(found):
+                say(console, found.reason)
+                if not (go_on or _ask(console)):
+                    raise CommandError(_describe_pause(experiment_id, platform.is_own), FAILED)
+                client.resume(experiment_id)
+                found = watch_search(client, experiment_id, console, platform.keep_up)
         except KeyboardInterrupt:
             if not platform.is_own:
                 follow = next_command("show", experiment_id, "--watch")
@@ -77,6 +85,15 @@ def search(
             console.print("running trials leave a checkpoint ...")
             raise CommandError("interrupted; the same command goes on", INTERRUPTED) from None
         _conclude(client, found, console, state, as_json)
+
+
+def _ask(console: Console) -> bool:
+    return console.is_terminal and sys.stdin.isatty() and typer.confirm("Go on with the search?", err=console.stderr)
+
+
+def _describe_pause(experiment_id: str, is_own: bool) -> str:
+    goes_on = "the same command" if is_own else next_command("resume", experiment_id)
+    return f"paused after the pilot; {goes_on} goes on"
 
 
 def _conclude(client: Client, found: ExperimentDetail, console: Console, state: Path, as_json: bool) -> None:

@@ -29,7 +29,7 @@ is not one's own. Called at every look."""
 
 
 def watch_search(client: Client, experiment_id: str, console: Console, keep_up: KeepUp) -> ExperimentDetail:
-    """Show a search until it has ended.
+    """Show a search until it has ended, or waits for its user's decision.
 
     Raises:
         UnreachableError, ApiError: the controller stays away, or refuses.
@@ -43,7 +43,12 @@ def watch_search(client: Client, experiment_id: str, console: Console, keep_up: 
             progress.update(search, rounds, running)
             return search
 
-        return follow(look, progress.say, keep_up)
+        return follow(look, progress.say, keep_up, waits_for_decision)
+
+
+def waits_for_decision(run: ExperimentSummary) -> bool:
+    """Whether a search has paused itself after its pilot; its reason says what was found."""
+    return run.state == "paused" and bool(run.reason)
 
 
 def resume_same(client: Client, spec: ExperimentSpec, but_not: Collection[str]) -> str | None:
@@ -66,8 +71,13 @@ def _has_spec(client: Client, summary: ExperimentSummary, spec: ExperimentSpec) 
         return False
 
 
-def follow(look: Callable[[], ExperimentDetail], say: Callable[[str], None], keep_up: KeepUp) -> ExperimentDetail:
-    """Look until what is seen has ended; a controller that is away for a while is waited for, which is said.
+def follow(
+    look: Callable[[], ExperimentDetail],
+    say: Callable[[str], None],
+    keep_up: KeepUp,
+    is_over: Callable[[ExperimentDetail], bool] = lambda _: False,
+) -> ExperimentDetail:
+    """Look until what is seen has ended or `is_over`; a controller that is away is waited for a while, which is said.
 
     Raises:
         UnreachableError, ApiError: the controller stays away, or refuses.
@@ -88,7 +98,7 @@ def follow(look: Callable[[], ExperimentDetail], say: Callable[[str], None], kee
             is_away = True
         else:
             answered_at, is_away = time.monotonic(), False
-            if run.state in FINAL_EXPERIMENT_STATES:
+            if run.state in FINAL_EXPERIMENT_STATES or is_over(run):
                 return run
         time.sleep(_POLL_SECONDS)
 

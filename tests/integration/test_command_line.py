@@ -164,3 +164,19 @@ def undisturbed_mean(folder: Path) -> float:
     state = str(folder / "undisturbed")
     found = json.loads(paploss("search", str(folder / "spec.yaml"), "--state", state, "--workers", "2", "--json"))
     return float(found["ap"]["mean"])
+
+
+def test_a_search_that_asks_ends_after_its_pilot_and_the_same_command_goes_on(tmp_path):
+    state = ["--state", str(tmp_path / "state"), "--workers", "2"]
+    spec = write_spec(tmp_path)
+    text = Path(spec).read_text().replace("seeds: 2}", "seeds: 2, rivals: [focal_giou]}\npilot: ask")
+    Path(spec).write_text(text)
+    told = paploss("search", spec, *state, status=1)
+    assert "Pilot of 12 trainings: the published set reaches AP" in " ".join(told.split())
+    assert "stage: rounds, 12 of" in told
+    found = json.loads(paploss("search", spec, *state, "--json"))
+    assert found["search"]["state"] == "succeeded"
+    Path(spec).write_text(text.replace("seed: 3", "seed: 4"))
+    unasked = json.loads(paploss("search", spec, *state, "--go-on", "--json"))
+    assert unasked["search"]["state"] == "succeeded"
+    assert unasked["search"]["id"] != found["search"]["id"]

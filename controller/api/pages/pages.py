@@ -217,6 +217,7 @@ def _read_search(session: Session, search: Experiment) -> dict[str, Any]:
     running = lists.list_trials(session, search.id, state="running", limit=ROWS).items
     return {
         "best": _best(session, search),
+        "pilot": overview.read_pilot(session, search.id),
         "screened_out": overview.count_screened_out(session, search.id),
         "has_distribution": bool(overview.read_policy(session, search.id, most=2)),
         "start_mean": rounds[0].mean_reward if rounds else None,

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from paploss.client.states import REWARDED_STATES, TrialState
-from paploss.controller.store.tables import Experiment, Round, Trial
+from paploss.controller.store.tables import Event, Experiment, Round, Trial
 from paploss.jobs.spec import JobKind
 
 TrialOrder = Literal["number", "round", "state", "ap", "iteration", "seconds", "worker", "label"]
@@ -171,6 +171,12 @@ def count_screened_out(session: Session, experiment_id: str) -> int:
     """Losses that a search has left out as hopeless, over all its versions."""
     statement = select(func.sum(Round.screened_out)).where(Round.experiment_id == experiment_id)
     return session.scalar(statement) or 0
+
+
+def read_pilot(session: Session, experiment_id: str) -> str | None:
+    """What a search's pilot has found, in a sentence; None where it has none, or not yet."""
+    told = select(Event.message).where(Event.experiment_id == experiment_id, Event.kind == "pilot_ended")
+    return session.scalar(told.order_by(Event.id.desc()).limit(1))
 
 
 def mean_rewards(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[float]]:
