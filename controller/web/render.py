@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from paploss.controller.web.markdown import render_markdown
 from paploss.jobs.ids import number_of
 
 
@@ -26,6 +27,7 @@ class Pages:
         self._environment.filters |= {
             "ap": format_ap,
             "duration": format_duration,
+            "markdown": render_markdown,
             "timestamp": format_timestamp,
             "number": format_number,
             "trial_number": number_of,

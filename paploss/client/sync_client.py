@@ -13,12 +13,13 @@ that is safe: what creates something carries an Idempotency-Key.
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 import httpx
 
 from paploss.client import sync_session
+from paploss.client.annotations import Annotation, ExperimentAnnotation
 from paploss.client.comparison import Comparison
 from paploss.client.errors import ApiError, ClientError, UnreachableError, is_passing
 from paploss.client.estimates import Estimate
@@ -43,7 +44,7 @@ from paploss.client.models import (
 )
 from paploss.client.replies import Model, has_changed, parse
 from paploss.client.specs import ExperimentSpec, SearchSpec
-from paploss.client.states import FINAL_EXPERIMENT_STATES, ExperimentKind, ExperimentState, Role, TrialState
+from paploss.client.states import FINAL_EXPERIMENT_STATES, Archived, ExperimentKind, ExperimentState, Role, TrialState
 from paploss.jobs.spec import JobKind
 
 __all__ = ["ApiError", "Client", "ClientError", "UnreachableError"]
@@ -80,14 +81,43 @@ class Client:
         return parse(ExperimentDetail, reply)
 
     def list_experiments(
-        self, kind: ExperimentKind | None = None, state: ExperimentState | None = None
+        self,
+        kind: ExperimentKind | None = None,
+        state: ExperimentState | None = None,
+        *,
+        text: str | None = None,
+        tag: str | None = None,
+        profile: str | None = None,
+        dataset: str | None = None,
+        owner: str | None = None,
+        archived: Archived = "no",
     ) -> Iterator[ExperimentSummary]:
-        """Experiments, newest first."""
-        return self._list(ExperimentSummary, "experiments", kind=kind, state=state)
+        """Experiments that meet every condition, newest first; `text` is looked for in id, name, tags and note."""
+        exact = {"kind": kind, "state": state, "tag": tag, "profile": profile, "dataset": dataset, "owner": owner}
+        return self._list(ExperimentSummary, "experiments", text=text, archived=archived, **exact)
 
     def get_experiment(self, experiment_id: str) -> ExperimentDetail:
         """One experiment with its request and its results."""
         return self._get(ExperimentDetail, f"experiments/{experiment_id}")
+
+    def annotate(
+        self,
+        experiment_id: str,
+        *,
+        note: str | None = None,
+        tags: Sequence[str] | None = None,
+        archived: bool | None = None,
+    ) -> ExperimentDetail:
+        """Change the note (Markdown), all tags, or whether lists hide it; None leaves them as they are."""
+        change = ExperimentAnnotation(note=note, tags=None if tags is None else tuple(tags), archived=archived)
+        return parse(ExperimentDetail, self._patch(f"experiments/{experiment_id}", change))
+
+    def annotate_trial(
+        self, trial_id: str, *, note: str | None = None, tags: Sequence[str] | None = None
+    ) -> TrialDetail:
+        """Change the note (Markdown) or all tags of a trial; None leaves them as they are."""
+        change = Annotation(note=note, tags=None if tags is None else tuple(tags))
+        return parse(TrialDetail, self._patch(f"trials/{trial_id}", change))
 
     def pause(self, experiment_id: str) -> ExperimentSummary:
         """Let nothing more be claimed; running trials are released with a checkpoint."""
@@ -257,6 +287,9 @@ class Client:
 
     def _act(self, experiment_id: str, action: str) -> ExperimentSummary:
         return parse(ExperimentSummary, self._session.send("POST", f"experiments/{experiment_id}/{action}"))
+
+    def _patch(self, path: str, change: Annotation) -> httpx.Response:
+        return self._session.send("PATCH", path, json=change.model_dump(mode="json", exclude_none=True))
 
     def _get(self, model: type[Model], path: str, **params: Any) -> Model:
         return parse(model, self._session.send("GET", path, params=params))

@@ -13,7 +13,7 @@ from paploss.client.states import ExperimentState, TrialState
 from paploss.controller.api import views
 from paploss.controller.api.comparisons import read_comparison
 from paploss.controller.api.pages.assets import asset_url
-from paploss.controller.api.parameters import ExperimentId, IdCursor, NameCursor, TrialId
+from paploss.controller.api.parameters import ExperimentId, NameCursor, TrialId
 from paploss.controller.api.problems import Problem, ProblemError
 from paploss.controller.api.rest.health import read_status
 from paploss.controller.api.security.access import AuthorizedRoute, SignedIn
@@ -22,11 +22,12 @@ from paploss.controller.api.services import Injected
 from paploss.controller.api.workers import read_workers
 from paploss.controller.store.database import Session
 from paploss.controller.store.reading import lists, overview
+from paploss.controller.store.reading.experiments import ExperimentFilter, list_experiments
 from paploss.controller.store.reading.failures import read_failures
 from paploss.controller.store.reading.overview import TrialFilter, TrialOrder
 from paploss.controller.store.tables import Experiment
 from paploss.controller.web.facts import RequestFacts
-from paploss.controller.web.render import Pages, draw_sparkline
+from paploss.controller.web.render import Pages
 from paploss.jobs.documents import UnreadableError
 from paploss.jobs.ids import make_trial_id
 from paploss.jobs.metrics import name_requested
@@ -93,20 +94,6 @@ Filter = Annotated[TrialFilter, Depends(read_filter)]
 
 
 @dataclass(frozen=True)
-class ExperimentChoice:
-    """Which experiments of a list are shown."""
-
-    text: str
-    state: ExperimentState | None
-
-    def query(self, cursor: str | None = None) -> str:
-        """The choice as a query string, for the links of its pages; empty where nothing is chosen."""
-        given = {"text": self.text, "state": self.state, "cursor": cursor}
-        chosen = {name: value for name, value in given.items() if value}
-        return f"?{urlencode(chosen)}" if chosen else ""
-
-
-@dataclass(frozen=True)
 class TrialTable:
     """One page of the trials table, with its sorting and filter."""
 
@@ -131,57 +118,6 @@ class TrialTable:
         """Query string of this table with some parameters changed, for its links."""
         shown = {"sort": self.order, "descending": str(self.descending).lower()}
         return urlencode(self.filter_query | shown | changes)
-
-
-def read_choice(
-    text: Annotated[str, Query(max_length=100)] = "", state: Annotated[str, Query(max_length=20)] = ""
-) -> ExperimentChoice:
-    """Which experiments a list is to show. A form sends an empty string where nothing is chosen.
-
-    Raises:
-        ProblemError: 422, no such state.
-    """
-    if state and state not in EXPERIMENT_STATES:
-        raise ProblemError(422, f"state: expected one of {', '.join(EXPERIMENT_STATES)}, got {state!r}")
-    return ExperimentChoice(text.replace("\0", "").strip(), state or None)
-
-
-Choice = Annotated[ExperimentChoice, Depends(read_choice)]
-
-
-@router.get("/")
-def show_searches(services: Injected, caller: SignedIn, choice: Choice, cursor: IdCursor = None) -> str:
-    """All searches."""
-    with services.database.read() as session:
-        page = lists.list_experiments(
-            session, kinds=("search",), state=choice.state, text=choice.text, cursor=cursor, limit=ROWS
-        )
-        searches = views.experiment_summaries(session, page.items)
-        means = overview.mean_rewards(session, [search.id for search in searches])
-    return _render(
-        "searches.html",
-        caller,
-        "Searches",
-        searches=searches,
-        datasets={search.id: RequestFacts.of(search.spec).dataset for search in page.items},
-        sparklines={experiment_id: draw_sparkline(values) for experiment_id, values in means.items()},
-        choice=choice,
-        states=EXPERIMENT_STATES,
-        cursor=cursor,
-        next_cursor=page.next_cursor,
-        status=read_status(services),
-    )
-
-
-@router.get("/trainings")
-def show_trainings(services: Injected, caller: SignedIn, cursor: IdCursor = None) -> str:
-    """All comparisons and trainings."""
-    with services.database.read() as session:
-        page = lists.list_experiments(session, kinds=("comparison", "training"), cursor=cursor, limit=ROWS)
-        trainings = views.experiment_summaries(session, page.items)
-    return _render(
-        "trainings.html", caller, "Trainings", trainings=trainings, cursor=cursor, next_cursor=page.next_cursor
-    )
 
 
 @router.get("/experiments/{experiment_id}")
@@ -291,8 +227,8 @@ def show_workers(services: Injected, caller: SignedIn, cursor: NameCursor = None
 def show_comparison(services: Injected, caller: SignedIn, first: SearchChoice = "", second: SearchChoice = "") -> str:
     """Two searches side by side, and links to the comparisons of losses."""
     with services.database.read() as session:
-        choices = lists.list_experiments(session, kinds=("search",), limit=CHOICES).items
-        comparisons = lists.list_experiments(session, kinds=("comparison",), limit=ROWS).items
+        choices = list_experiments(session, ExperimentFilter(("search",)), limit=CHOICES).items
+        comparisons = list_experiments(session, ExperimentFilter(("comparison",)), limit=ROWS).items
         chosen = [lists.get_experiment(session, each, "search") for each in (first, second) if each]
         known = {search.id for search in choices}
         sides = [Side(views.experiment_detail(session, search), _best(session, search)) for search in chosen]
