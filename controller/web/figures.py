@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paploss.client.models import Figure, Theme
+from paploss.client.numbers import percent
 from paploss.controller.web.style import PALETTES, Palette, count_axis, line_mode, make_axis, make_layout
 from paploss.jobs.losses import FUNCTION_NAMES, HeadLoss
 from paploss.jobs.metrics import Metrics
@@ -83,7 +84,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, metric: str = "AP
                     "symbol": "circle-open" if pruned else "circle",
                     "line": {"width": 1.5 if pruned else 0, "color": colours.trial},
                 },
-                "hovertemplate": f"%{{text}}<br><b>%{{y:.1f}} {metric}</b><extra>{label}</extra>",
+                "hovertemplate": f"%{{text}}<br><b>%{{y:.2f}} {metric}</b><extra>{label}</extra>",
             }
         )
     labels = [number + 1 for number in numbers]
@@ -96,7 +97,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, metric: str = "AP
             "y": [round(value, 3) for value in means],
             "line": {"color": colours.mean, "width": 2},
             "marker": {"size": 4},
-            "hovertemplate": f"round %{{x}}<br><b>%{{y:.1f}} {metric}</b><extra>mean</extra>",
+            "hovertemplate": f"round %{{x}}<br><b>%{{y:.2f}} {metric}</b><extra>mean</extra>",
         }
     )
     data.append(
@@ -107,7 +108,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, metric: str = "AP
             "x": labels,
             "y": [round(value, 3) for value in best],
             "line": {"color": colours.best, "width": 2, "shape": "hv"},
-            "hovertemplate": f"after round %{{x}}<br><b>%{{y:.1f}} {metric}</b><extra>best</extra>",
+            "hovertemplate": f"after round %{{x}}<br><b>%{{y:.2f}} {metric}</b><extra>best</extra>",
         }
     )
     layout = make_layout(colours, height_px=340, across="round", up=f"{metric} (%)")
@@ -234,19 +235,19 @@ def breakdown(metrics: Metrics, theme: Theme = "light") -> Figure:
     ]
     data: list[Figure] = []
     for group, values, colour in groups:
-        known = [(label, 100 * value) for label, value in values if value >= 0]
+        known = [(label, value) for label, value in values if value >= 0]
         data.append(
             {
                 "type": "bar",
                 "orientation": "h",
                 "name": group,
                 "y": [[group] * len(known), [label for label, _ in known]],
-                "x": [round(value, 2) for _, value in known],
-                "text": [f"{value:.1f}" for _, value in known],
+                "x": [round(100 * value, 2) for _, value in known],
+                "text": [percent(value) for _, value in known],
                 "textposition": "outside",
                 "cliponaxis": False,
                 "marker": {"color": colour},
-                "hovertemplate": f"%{{y}}<br><b>%{{x:.1f}} AP</b><extra>{group}</extra>",
+                "hovertemplate": f"%{{y}}<br><b>%{{x:.2f}} AP</b><extra>{group}</extra>",
             }
         )
     rows = sum(len(series["x"]) for series in data)
@@ -284,7 +285,7 @@ def learning_curve(evaluations: Sequence[EvaluationEvent], metric: str = "AP", t
             "y": [round(100 * value, 3) if value >= 0 else None for value in values],
             "line": style,
             "marker": {"size": 6},
-            "hovertemplate": f"iteration %{{x}}<br><b>%{{y:.1f}} {name}</b><extra></extra>",
+            "hovertemplate": f"iteration %{{x}}<br><b>%{{y:.2f}} {name}</b><extra></extra>",
         }
         for name, values, style in measured
     ]

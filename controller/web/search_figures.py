@@ -243,7 +243,7 @@ def two_searches(first: RewardCurve, second: RewardCurve, theme: Theme = "light"
                     "x": list(curve.rounds),
                     "y": [round(100 * value, 3) for value in values],
                     "line": style | {"color": colour},
-                    "hovertemplate": f"round %{{x}}<br><b>%{{y:.1f}} {curve.metric}</b>"
+                    "hovertemplate": f"round %{{x}}<br><b>%{{y:.2f}} {curve.metric}</b>"
                     f"<extra>{curve.label}: {name}</extra>",
                 }
             )

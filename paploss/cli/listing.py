@@ -12,7 +12,8 @@ from rich.table import Column, Table
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, open_session
 from paploss.cli.output import echo_json
 from paploss.cli.terminal import make_console
-from paploss.cli.wording import TIME_ZONE, moment, percent
+from paploss.cli.wording import TIME_ZONE, moment
+from paploss.client.numbers import percent
 
 _WIDE = 110
 """Columns of a terminal from which kind and profile have room too."""
