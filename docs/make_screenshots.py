@@ -48,7 +48,7 @@ def fill_example(database: Database) -> dict[str, str]:
         "trial": f"/trials/{search}-000068",
         "training": f"/experiments/{comparison}",
         "start": "/experiments/new?example=bccd",
-        "compare": f"/compare?first={finished}&second={unfinished}",
+        "compare": f"/compare?id={finished}&id={unfinished}",
         "workers": "/workers",
     }
 

@@ -6,6 +6,7 @@ objects, which would cost the controller some 60 MB. In a notebook, `plotly.grap
 Rewards come in as fractions in [0, 1] and are drawn in percent.
 """
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -126,21 +127,17 @@ _CELL_PX, _TITLE_PX, _PLOT_PX = 236, 32, 176
 
 
 def functions(
-    head: HeadLoss,
+    losses: Sequence[tuple[str, HeadLoss]],
     published: HeadLoss | None = None,
     *,
-    label: str = "this search",
-    other: tuple[str, HeadLoss] | None = None,
     columns: int = 5,
     theme: Theme = "light",
 ) -> Figure:
-    """The five functions of one head as small multiples, beside the identity and the published set.
+    """The five functions of losses of one head as small multiples, beside the identity and the published set.
 
     Args:
-        head: control points [4 or 5, K+2, 2].
-        published: the published set of the same head, if there is one.
-        label: what the legend calls `head`.
-        other: a second loss of the same head to lay over it, with what the legend calls it.
+        losses: of the same head, control points [4 or 5, K+2, 2], each with what the legend calls it.
+        published: the published set of that head, if there is one.
         columns: small multiples side by side, 1 to 5; the rest goes on below.
         theme: colours.
     """
@@ -150,14 +147,16 @@ def functions(
     line = identity(["head"], knots=1).heads["head"]
     series: list[tuple[str, HeadLoss, Figure, str]] = [
         ("identity", line, {"color": colours.identity, "width": 1.5, "dash": "dot"}, "lines"),
-        (label, head, {"color": colours.best, "width": 2.5}, "lines+markers"),
     ]
-    if other is not None:
-        series.insert(1, (*other, {"color": colours.mean, "width": 2.5}, "lines+markers"))
     if published is not None:
-        series.insert(1, ("published", published, {"color": colours.published, "width": 2, "dash": "dash"}, "lines"))
+        series.append(("published", published, {"color": colours.published, "width": 2, "dash": "dash"}, "lines"))
+    own = colours.series if len(losses) > 1 else (colours.best,)
+    series += [
+        (html.escape(label, quote=False), loss, {"color": own[index % len(own)], "width": 2.5}, "lines+markers")
+        for index, (label, loss) in enumerate(losses)
+    ]
 
-    names = FUNCTION_NAMES[: len(head.control_points)]
+    names = FUNCTION_NAMES[: max(len(loss.control_points) for _, loss in losses)]
     inner_px = _CELL_PX * -(-len(names) // columns)
     layout = make_layout(colours, height_px=inner_px + 40, across="", up="")
     layout |= {"margin": {"l": 24, "r": 10, "t": 36, "b": 4}, "annotations": []}

@@ -16,7 +16,9 @@ from paploss.jobs.spec import JobKind
 
 Item = TypeVar("Item")
 
-ExperimentFigure = Literal["rewards", "functions", "policy", "importance", "gpus", "comparison"]
+ExperimentFigure = Literal["rewards", "functions", "policy", "importance", "gpus", "parallel", "scatter", "comparison"]
+ComparedFigure = Literal["best_so_far", "functions"]
+Spent = Literal["trainings", "hours", "gpu_hours"]
 TrialFigure = Literal["learning", "functions", "breakdown"]
 Theme = Literal["light", "dark"]
 Figure = dict[str, Any]

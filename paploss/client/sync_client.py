@@ -25,6 +25,7 @@ from paploss.client.errors import ApiError, ClientError, UnreachableError, is_pa
 from paploss.client.estimates import Estimate
 from paploss.client.models import (
     Best,
+    ComparedFigure,
     ExperimentDetail,
     ExperimentFigure,
     ExperimentSummary,
@@ -35,6 +36,7 @@ from paploss.client.models import (
     NewKey,
     Page,
     RoundSummary,
+    Spent,
     Status,
     Theme,
     TrialDetail,
@@ -190,7 +192,9 @@ class Client:
         theme: Theme = "light",
         head: str | None = None,
         columns: int = 5,
-        other: str | None = None,
+        group: str | None = None,
+        x: str | None = None,
+        y: str | None = None,
     ) -> Figure:
         """A figure of an experiment as plotly JSON: `plotly.graph_objects.Figure(figure)` shows it in a notebook.
 
@@ -200,10 +204,26 @@ class Client:
             theme: colours.
             head: for functions: which head of the detector, the first by default.
             columns: for functions: how many side by side, 1 to 5.
-            other: for rewards and functions: id of a second search to draw beside it.
+            group: for parallel: a function, as "bbox_head.H2"; by default the dimensions that go with the reward most.
+            x: for scatter: a column, as "seconds", "AP50" or "bbox_head.H2.knot1.x"; y likewise.
+            y: by default the reward.
         """
-        options = {"theme": theme, "head": head, "columns": columns, "other": other}
+        options = {"theme": theme, "head": head, "columns": columns, "group": group, "x": x, "y": y}
         return self._get_json(f"experiments/{experiment_id}/figures/{name}", options)
+
+    def compared_figure(
+        self,
+        experiment_ids: Sequence[str],
+        name: ComparedFigure,
+        *,
+        by: Spent = "trainings",
+        theme: Theme = "light",
+        head: str | None = None,
+        columns: int = 5,
+    ) -> Figure:
+        """A figure of several experiments, as `figure`; `by`: for best_so_far: what the horizontal axis counts."""
+        options = {"id": list(experiment_ids), "by": by, "theme": theme, "head": head, "columns": columns}
+        return self._get_json(f"figures/{name}", options)
 
     def trial_figure(
         self, trial_id: str, name: TrialFigure, *, theme: Theme = "light", head: str | None = None, columns: int = 5

@@ -22,7 +22,6 @@ from paploss.controller.api.services import Injected
 from paploss.controller.api.workers import read_workers
 from paploss.controller.store.database import Session
 from paploss.controller.store.reading import lists, overview
-from paploss.controller.store.reading.experiments import ExperimentFilter, list_experiments
 from paploss.controller.store.reading.failures import read_failures
 from paploss.controller.store.reading.overview import TrialFilter, TrialOrder
 from paploss.controller.store.tables import Experiment
@@ -40,7 +39,6 @@ pages = Pages(asset_url)
 ROWS = 50
 TRIAL_ROWS = 25
 LOG_LINES = 60
-CHOICES = 200
 TRIAL_STATES: tuple[TrialState, ...] = get_args(TrialState)
 EXPERIMENT_STATES: tuple[ExperimentState, ...] = get_args(ExperimentState)
 TRIAL_KINDS: tuple[JobKind, ...] = get_args(JobKind)
@@ -62,20 +60,6 @@ _METRIC_COLUMN = "ap"
 Sort = Annotated[TrialOrder, Query()]
 Offset = Annotated[int, Query(ge=0, lt=2**31)]
 ShortText = Annotated[str, Query(max_length=100)]
-SearchChoice = Annotated[str, Query(pattern=r"^[0-9a-z]{0,32}$")]
-
-
-@dataclass(frozen=True)
-class Side:
-    """One of two searches that are compared."""
-
-    search: ExperimentDetail
-    best: Best | None
-
-    @property
-    def request(self) -> RequestFacts:
-        """What the page shows of its request."""
-        return RequestFacts.of(self.search.spec)
 
 
 def read_filter(state: ShortText = "", kind: ShortText = "", worker: ShortText = "") -> TrialFilter:
@@ -152,7 +136,7 @@ def _read_search(session: Session, search: Experiment) -> dict[str, Any]:
     rounds = lists.list_rounds(session, search.id, limit=1).items
     running = lists.list_trials(session, search.id, state="running", limit=ROWS).items
     return {
-        "best": _best(session, search),
+        "best": find_best(session, search),
         "screened_out": overview.count_screened_out(session, search.id),
         "has_distribution": bool(overview.read_policy(session, search.id, most=2)),
         "start_mean": rounds[0].mean_reward if rounds else None,
@@ -168,7 +152,7 @@ def _read_losses(session: Session, experiment_id: str) -> dict[str, Any]:
         return {"comparison": None}
 
 
-def _best(session: Session, search: Experiment) -> Best | None:
+def find_best(session: Session, search: Experiment) -> Best | None:
     """The best loss so far; None before the first reward, and where another version has stored it."""
     try:
         return views.best(session, search)
@@ -220,34 +204,6 @@ def show_workers(services: Injected, caller: SignedIn, cursor: NameCursor = None
         obstacles=obstacles,
         queue=queue,
         status=read_status(services),
-    )
-
-
-@router.get("/compare")
-def show_comparison(services: Injected, caller: SignedIn, first: SearchChoice = "", second: SearchChoice = "") -> str:
-    """Two searches side by side, and links to the comparisons of losses."""
-    with services.database.read() as session:
-        choices = list_experiments(session, ExperimentFilter(("search",)), limit=CHOICES).items
-        comparisons = list_experiments(session, ExperimentFilter(("comparison",)), limit=ROWS).items
-        chosen = [lists.get_experiment(session, each, "search") for each in (first, second) if each]
-        known = {search.id for search in choices}
-        sides = [Side(views.experiment_detail(session, search), _best(session, search)) for search in chosen]
-        losses = views.experiment_summaries(session, comparisons)
-    heads = [
-        head
-        for head in (sides[0].best.loss.head_losses if sides and sides[0].best else ())
-        if all(side.best is not None and head in side.best.loss.head_losses for side in sides)
-    ]
-    return _render(
-        "compare.html",
-        caller,
-        "Compare",
-        choices=[*choices, *(search for search in chosen if search.id not in known)],
-        first=first,
-        second=second,
-        sides=sides,
-        heads=heads,
-        losses=losses,
     )
 
 

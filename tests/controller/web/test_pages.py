@@ -72,7 +72,7 @@ def test_everything_that_is_shown_of_an_experiment_names_its_metric(
         assert "AP75 (%)" in drawn
         assert "{x:.2f} AP<" not in drawn
         assert "{y:.2f} AP<" not in drawn
-    for path in ("/", "/trainings", f"/compare?first={search.id}&second={search.id}"):
+    for path in ("/", "/trainings", f"/compare?id={search.id}&id={comparison.id}"):
         assert '<span class="muted">AP75</span>' in page(viewer, path)
     assert client.comparison(comparison.id).metric == client.best(search.id).metric == "AP75"
     assert any("mean AP75" in line.message for line in client.log(search.id))
