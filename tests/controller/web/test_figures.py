@@ -117,3 +117,6 @@ def test_lines_stand_out_from_the_surface(theme: Theme) -> None:
         lighter, darker = sorted([_luminance(getattr(colours, name)), surface], reverse=True)
         needed = 4.5 if name in {"ink", "muted"} else 3
         assert (lighter + 0.05) / (darker + 0.05) >= needed, name
+    for colour in colours.series:
+        lighter, darker = sorted([_luminance(colour), surface], reverse=True)
+        assert (lighter + 0.05) / (darker + 0.05) >= 3, colour
