@@ -46,6 +46,9 @@ def show(
                 console.print(f"{found.id} {found.name}: {found.state} {found.reason}")
                 _tell_annotation(found, console)
                 console.print(results_table(found))
+                if found.kind == "comparison" and found.state == "succeeded":
+                    verdict = client.comparison(experiment_id).verdict
+                    console.print(verdict.sentence if verdict else "")
             return
         if watch and found.state not in FINAL_EXPERIMENT_STATES:
             found = watch_search(client, experiment_id, console, watch_over(state, url))

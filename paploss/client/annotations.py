@@ -1,15 +1,20 @@
 """What people add to an experiment or a trial: a note, tags, and whether lists hide it."""
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
 from paploss.jobs.messages import Message, PlainText
 
-Tag = Annotated[
-    str,
-    StringConstraints(pattern=r"^\w[\w.:/+-]*$", min_length=1, max_length=40, to_lower=True, strip_whitespace=True),
-]
+
+def _check_tag(tag: str) -> str:
+    if not re.fullmatch(r"\w[\w.:/+-]*", tag):
+        raise ValueError(f"expected letters, digits and . : / + - _, got {tag!r}")
+    return tag
+
+
+Tag = Annotated[str, StringConstraints(max_length=40, to_lower=True, strip_whitespace=True), AfterValidator(_check_tag)]
 
 
 def _sort(tags: tuple[str, ...]) -> tuple[str, ...]:
