@@ -8,7 +8,9 @@ import httpx
 import pytest
 from controllers import PlayedWorker, RunningController, run_search
 from scenarios import search_spec, training_spec
+from typer.testing import CliRunner
 
+from paploss.cli.main import app
 from paploss.client.errors import ApiError
 from paploss.client.sync_client import Client
 
@@ -89,6 +91,16 @@ def test_a_shared_link_asks_for_a_key_and_then_leads_to_the_comparison(
         form = stranger.get(refused.headers["Location"]).text
         assert f'value="{address.replace("&", "&amp;")}"' in form
         assert stranger.get(f"/api/v1/figures/best_so_far?id={ids[0]}").status_code == 401
+
+
+def test_the_command_line_shows_a_comparison_with_its_verdict(
+    controller: RunningController, client: Client, ids: list[str]
+) -> None:
+    environment = {"PAPLOSS_CONTROLLER_URL": controller.url, "PAPLOSS_KEY": controller.keys["viewer"]}
+    shown = CliRunner().invoke(app, ["show", ids[1]], env=environment)
+    verdict = client.comparison(ids[1]).verdict
+    assert verdict is not None
+    assert verdict.sentence in " ".join(shown.output.split())
 
 
 def test_trials_are_shown_by_any_two_columns(http: httpx.Client, client: Client, ids: list[str]) -> None:
