@@ -115,7 +115,7 @@ def main() -> None:
         experiment_id = fill(database, SearchSpec(name="10,000 trials", profile="retinanet-tiny", rounds=ROUNDS))
         with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60) as http:
             paths = ["/", f"/experiments/{experiment_id}", f"/trials/{experiment_id}-005000", "/workers", "/trainings"]
-            paths.append(f"/compare?first={experiment_id}&second={experiment_id}")
+            paths.append(f"/compare?id={experiment_id}")
             pages = {path.replace(experiment_id, "ID"): measure_page(http, path) for path in paths}
             base = f"/api/v1/experiments/{experiment_id}"
             lists = ["/api/v1/experiments", "/api/v1/workers", "/api/v1/experiments", "/api/v1/status", base]

@@ -187,9 +187,17 @@ def _draw(client: Client, search: ExperimentDetail, best: Best | None, top: Tria
             note += f" Learning rate times {best.learning_rate_factor:.3g}."
         drawn.append(Drawn(f"functions-{head}", title, note, client.figure(search.id, "functions", head=head)))
     for name, title, note in (
-        ("policy", "How the policy moved", "mu of each knot against its start, by policy version; sigma above."),
+        (
+            "policy",
+            "How the distribution moved",
+            "Its centre in each dimension against the start, by version; its spread above.",
+        ),
         ("importance", "Which dimensions matter", "Grey: what chance alone would show, 95 %."),
-        ("gpus", "GPU use over time", "Of the workers that this search has had."),
+        (
+            "gpus",
+            f"{'GPU use' if search.gpus else 'Use of the workers'} over time",
+            "Of the workers that this search has had.",
+        ),
     ):
         try:
             drawn.append(Drawn(name, title, note, client.figure(search.id, name)))  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ DOCSTRING_OF_CLIENT = r"\1.\n\nMade from `paploss.client.async_\2` by `deploy/ma
 REPLACED = {
     r"\nimport asyncio\n(import time\n)?": "\nimport time\n",
     r"asyncio\.sleep": "time.sleep",
-    r"from collections\.abc import AsyncIterator, Callable": "from collections.abc import Callable, Iterator",
+    r"(from collections\.abc import) AsyncIterator, Callable": r"\1 Callable, Iterator",
     r"\bAsync(Client|Iterator|Session)\b": r"\1",
     r"\basync_session\b": "sync_session",
     r"\basync (def|with|for)\b": r"\1",

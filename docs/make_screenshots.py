@@ -18,7 +18,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from benchmarks.filled_database import fill
 from benchmarks.page import serve
 from benchmarks.record import RESULTS
+from paploss.client.annotations import ExperimentAnnotation
 from paploss.client.specs import ConfirmSpec, SearchSpec
+from paploss.controller.store.annotations import annotate_experiment
 from paploss.controller.store.database import Database
 from paploss.controller.store.dumps import load
 
@@ -33,6 +35,7 @@ MOST_PX = 2000
 COLOURS = 160
 """A palette of so many keeps an image small; the page has few colours."""
 PATIENCE_MS = 120_000
+NOTE = "First search on **cells**: does the published set hold with 4 epochs?"
 
 
 def fill_example(database: Database) -> dict[str, str]:
@@ -42,20 +45,24 @@ def fill_example(database: Database) -> dict[str, str]:
     finished = fill(database, SearchSpec(name="Example", profile="retinanet-tiny", rounds=40, confirm=confirm))
     running = SearchSpec(name="Example, more trials", profile="retinanet-tiny", rounds=40, trials_per_round=12, seed=1)
     unfinished = fill(database, running, rounds=23, owner="ben")
+    with database.write() as session:
+        annotate_experiment(session, search, ExperimentAnnotation(note=NOTE, tags=("cells", "paper")))
+        annotate_experiment(session, unfinished, ExperimentAnnotation(tags=("baseline",)))
     return {
         "searches": "/",
         "search": f"/experiments/{search}",
         "trial": f"/trials/{search}-000068",
         "training": f"/experiments/{comparison}",
         "start": "/experiments/new?example=bccd",
-        "compare": f"/compare?first={finished}&second={unfinished}",
+        "explore": f"/experiments/{search}/explore",
+        "compare": f"/compare?id={search}&id={finished}&id={unfinished}&id={comparison}",
         "workers": "/workers",
     }
 
 
 def _load(database: Database, name: str) -> str:
     with (RESULTS / f"{name}.jsonl.gz").open("rb") as file:
-        return load(database, file, data_roots=[Path("/data")])
+        return load(database, file, data_roots=[Path("/data")], most_bytes=2**30, try_views=lambda *_: None)
 
 
 def take(browser: Browser, url: str, key: str, *, look: str, pages: dict[str, str], folder: Path) -> None:

@@ -16,7 +16,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from paploss.client.states import Role
 from paploss.controller.api import problems
 from paploss.controller.api.events import Streams
-from paploss.controller.api.pages import assets, follow_ups, pages, sign_in, starting
+from paploss.controller.api.pages import annotations, assets, comparing, follow_ups, lists, pages, sign_in, starting
 from paploss.controller.api.reference import DescribedApp
 from paploss.controller.api.remembered import Remembered
 from paploss.controller.api.rest import (
@@ -60,8 +60,11 @@ ROUTERS: Sequence[APIRouter] = (
     keys.router,
     health.router,
     metrics.router,
+    annotations.router,
+    lists.router,  # before the pages: "selected" is no experiment's id
     follow_ups.router,
     starting.router,  # before the pages: "new" is no experiment's id
+    comparing.router,
     pages.router,
     sign_in.router,
     assets.router,

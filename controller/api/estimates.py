@@ -4,7 +4,8 @@ from paploss.client.estimates import Estimate, estimate_search
 from paploss.client.specs import SearchSpec
 from paploss.controller.store.database import Session
 from paploss.controller.store.documents import SPEC
-from paploss.controller.store.reading import lists, overview
+from paploss.controller.store.reading import overview
+from paploss.controller.store.reading.experiments import ExperimentFilter, list_experiments
 from paploss.jobs.documents import UnreadableError
 
 _NEWEST = 50
@@ -13,7 +14,7 @@ _NEWEST = 50
 
 def estimate(session: Session, spec: SearchSpec) -> Estimate:
     """The cost of a search by the proxies of the newest search with its profile, data set, schedule and GPUs."""
-    for search in lists.list_experiments(session, kinds=("search",), limit=_NEWEST).items:
+    for search in list_experiments(session, ExperimentFilter(kinds=("search",)), limit=_NEWEST).items:
         try:
             earlier = SPEC.read(search.spec)
         except UnreadableError:  # of another version of the program

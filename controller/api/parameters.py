@@ -11,4 +11,5 @@ _CURSOR = "`next_cursor` of the previous page"
 IdCursor = Annotated[str | None, Query(pattern=r"^[0-9a-z]{1,32}$", description=_CURSOR)]
 NameCursor = Annotated[str | None, Query(pattern=r"^[^\x00]{1,100}$", description=_CURSOR)]
 NumberCursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description=_CURSOR)]
+ListText = Annotated[str, Query(pattern=r"^[^\x00]{0,100}$")]
 Limit = Annotated[int, Query(ge=1, le=500, description="maximum number of items")]

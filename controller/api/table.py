@@ -23,13 +23,16 @@ def stream_csv(database: Database, experiment_id: str) -> Iterator[str]:
     while True:
         with database.read() as session:
             page = lists.list_trials(session, experiment_id, cursor=cursor, limit=ROWS_AT_ONCE)
-            rows = [
-                [*trial_summary(trial).model_dump(mode="json").values(), _extensions(trial)] for trial in page.items
-            ]
+            rows = [_cells(trial) for trial in page.items]
         yield "".join(map(csv_line, rows))
         cursor = page.next_cursor
         if cursor is None:
             return
+
+
+def _cells(trial: Trial) -> list[object]:
+    values = trial_summary(trial).model_dump(mode="json") | {"tags": " ".join(trial.tags or ())}
+    return [*values.values(), _extensions(trial)]
 
 
 def _extensions(trial: Trial) -> str:

@@ -59,6 +59,7 @@ def experiment_detail(session: Session, experiment: Experiment) -> models.Experi
     return models.ExperimentDetail(
         **_experiment(experiment, facts),
         spec=experiment.spec,
+        note=experiment.note,
         worker_hours=read_spent_seconds(session, experiment.id) / 3600,
         results=label_results(session, experiment.id),
     )
@@ -138,6 +139,7 @@ def trial_detail(session: Session, trial: Trial) -> models.TrialDetail:
     experiment = lists.get_experiment(session, trial.experiment_id)
     return models.TrialDetail(
         **_trial(trial),
+        note=trial.note,
         theta=trial.theta,
         loss=_if_readable(lambda: trial_loss(experiment, trial)),
         metrics=None if trial.metrics is None else METRICS.read(trial.metrics),
@@ -255,11 +257,14 @@ def _experiment(row: Experiment, facts: _Facts) -> dict[str, Any]:
         "trials_planned": planned,
         "trials_final": final,
         "metric": name_requested(row.spec),
+        "dataset": row.dataset or "–",
         "best_ap": facts.best_ap,
         "confirmed": row.best is not None,
         "seconds_left": None if pace is None else pace * (planned - final),
         "created_at": moment(row.created_at),
         "finished_at": moment_or_none(row.finished_at),
+        "tags": row.tags or [],
+        "archived": row.archived_at is not None,
     }
 
 
@@ -274,6 +279,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
         "created_at": moment(trial.created_at),
         "started_at": moment_or_none(trial.started_at),
         "finished_at": moment_or_none(trial.finished_at),
+        "tags": trial.tags or [],
     }
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from paploss.client.loss_choice import IDENTITY, PUBLISHED
+from paploss.client.numbers import confirmed
 from paploss.client.specs import SearchSpec
 from paploss.controller.experiments.comparison import choose_rate
 from paploss.controller.experiments.losses import decode_loss, decode_rate, read_loss, search_space
@@ -199,9 +200,8 @@ def _measure(label: str, trials: Sequence[Trial]) -> ConfirmedLoss:
 
 
 def _tell(outcome: Outcome, metric: str) -> str:
-    error = "" if outcome.standard_error is None else f" ± {100 * outcome.standard_error:.1f}"
-    start = "" if outcome.identity.mean is None else f"; the identity start reaches {100 * outcome.identity.mean:.1f}"
-    best = (
-        f"best: {outcome.label} with {metric} {100 * outcome.mean:.1f}{error} over {outcome.count} fresh seeds{start}"
-    )
+    report = outcome.model_dump()
+    over = f"{'mean ± standard deviation over ' if outcome.count > 1 else ''}{outcome.count} fresh seeds"
+    start = "" if outcome.identity.mean is None else f"; the identity start reaches {confirmed(report['identity'])}"
+    best = f"best: {outcome.label} with {metric} {confirmed(report)}, {over}{start}"
     return best if outcome.verdict is None else f"{best}. {outcome.verdict.sentence}"

@@ -6,6 +6,7 @@ from typing import Final
 
 from paploss.client.comparison import RateResult
 from paploss.client.loss_choice import IDENTITY, PUBLISHED
+from paploss.client.numbers import difference, percent
 from paploss.client.specs import RATE_FACTORS, SearchSpec
 from paploss.controller.experiments.comparison import choose_rate, paired_difference
 from paploss.controller.search.pilot import LEAST_REWARD, Outlook, judge
@@ -54,35 +55,31 @@ def _tell_start(found: Findings, metric: str) -> str:
     if found.start not in found.best:
         return f"{name} has no result"
     factor = choose_rate(found.rates[found.start])
-    return f"{name} reaches {metric} {100 * found.best[found.start]:.1f}, best at {factor:g} times the learning rate"
+    return f"{name} reaches {metric} {percent(found.best[found.start])}, best at {factor:g} times the learning rate"
 
 
 def _tell_lead(found: Findings) -> str:
     """The best of the other losses, over the further seeds."""
     start = found.repeated.get(found.start, {})
-    differences = {
+    leads = {
         label: paired_difference(rewards, start) for label, rewards in found.repeated.items() if label != found.start
     }
-    measured = {label: difference for label, difference in differences.items() if difference is not None}
+    measured = {label: lead for label, lead in leads.items() if lead is not None}
     if not measured:
         return ""
     label, lead = max(measured.items(), key=lambda each: each[1].mean)
-    interval = ""
-    if lead.interval is not None:
-        low, high = lead.interval
-        interval = f" ({100 * low:+.1f} to {100 * high:+.1f}, {lead.seeds} seeds)"
-    return f"{label} differs from it by {100 * lead.mean:+.1f}{interval}"
+    return f"{label} differs from it by {difference(lead.mean, lead.interval)} over {lead.seeds} seeds"
 
 
 def _tell_outlook(outlook: Outlook, trainings: int, seeds: int, metric: str) -> str:
     if outlook.noise is None:
         return "the noise of a training is not known, because too few ended with a result"
-    noise = f"one training varies by ± {100 * outlook.noise:.1f} (standard deviation)"
+    noise = f"one training varies by ± {percent(outlook.noise)} (standard deviation)"
     if outlook.gain is None or outlook.detectable is None:
         return noise
     return (
-        f"{noise}; a search of {trainings} trainings may gain about {100 * outlook.gain:.1f} {metric}, and its race of "
-        f"up to {seeds} seeds can tell {100 * outlook.detectable:.1f}"
+        f"{noise}; a search of {trainings} trainings may gain about {percent(outlook.gain)} {metric}, and its race of "
+        f"up to {seeds} seeds can tell {percent(outlook.detectable)}"
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from paploss.client.numbers import percent
 from paploss.client.specs import SearchSpec
 from paploss.controller.experiments.algorithms import create
 from paploss.controller.experiments.losses import decode_loss, decode_rate, search_space, starting_points
@@ -260,8 +261,7 @@ class _Rounds:
         store.close_version(self._session, self._version, ready, mean_reward=mean_reward, best_reward=best_reward)
         message = (
             f"round {self._version.number + 1} of {self._spec.rounds}: mean {name_reward(self._spec.reward)} "
-            f"{100 * mean_reward:.1f}, "
-            f"best {100 * best_reward:.1f} of {len(rewards)}"
+            f"{percent(mean_reward)}, best {percent(best_reward)} of {len(rewards)}"
         )
         self._state = self._algorithm.update(self._state, samples)
         self._version = self._add_version()

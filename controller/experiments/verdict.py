@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from paploss.client.numbers import difference
 from paploss.client.verdict import Margin, Verdict
 from paploss.controller.search.race import Lead, Standing
 
@@ -48,8 +49,9 @@ class _Sentence:
         return "; ".join(part for part in (*told, _tell_more(standing.more_seeds)) if part) + "."
 
     def _tell_lead(self, lead: Lead) -> str:
-        interval = "" if lead.interval is None else f" ({100 * lead.interval[0]:.1f} to {100 * lead.interval[1]:.1f})"
-        return f"{self.names.get(lead.label, lead.label)} by {100 * lead.mean:.1f} {self.metric}{interval}"
+        ahead, _, interval = difference(lead.mean, lead.interval).partition(" ")
+        told = f"{self.names.get(lead.label, lead.label)} by {ahead.removeprefix('+')} {self.metric}"
+        return f"{told} {interval}" if interval else told
 
 
 def _tell_more(more_seeds: int | None) -> str:

@@ -49,6 +49,7 @@ def add_experiment(
         stage=stage,
         spec=SPEC.write(spec),
         profile=spec.profile,
+        dataset=spec.dataset.name,
         gpus=spec.trial_gpus,
         priority=spec.priority,
         max_running_trials=spec.max_running_trials,

@@ -21,7 +21,7 @@ RowId = BigInteger().with_variant(Integer, "sqlite")  # only an INTEGER key coun
 class Base(DeclarativeBase):
     """Base of all tables."""
 
-    type_annotation_map = {JsonObject: JSON, list[float]: JSON, float: Float, str: Text}  # noqa: RUF012
+    type_annotation_map = {JsonObject: JSON, list[float]: JSON, list[str]: JSON, float: Float, str: Text}  # noqa: RUF012
 
 
 class Experiment(Base):
@@ -38,6 +38,7 @@ class Experiment(Base):
     reason: Mapped[str] = mapped_column(default="")  # why it failed, for people
     spec: Mapped[JsonObject]  # paploss.client.specs.ExperimentSpec, versioned
     profile: Mapped[str]
+    dataset: Mapped[str | None]  # its name; None where version 0.1.0 has stored it
     gpus: Mapped[int]  # of one trial: the resource class
     priority: Mapped[int]
     max_running_trials: Mapped[int | None]
@@ -48,6 +49,9 @@ class Experiment(Base):
     best: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # documents.Outcome, once confirmed
     created_at: Mapped[float] = mapped_column(default=now())
     finished_at: Mapped[float | None]
+    note: Mapped[str] = mapped_column(default="", server_default=text("''"))  # Markdown, by people
+    tags: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))  # sorted
+    archived_at: Mapped[float | None]  # hidden from lists since; only what has ended is
 
     __table_args__ = (
         Index("ix_searches_state", "state"),
@@ -121,6 +125,8 @@ class Trial(Base):
     checkpoint: Mapped[str | None]
     created_at: Mapped[float] = mapped_column(default=now())
     finished_at: Mapped[float | None]
+    note: Mapped[str] = mapped_column(default="", server_default=text("''"))  # Markdown, by people
+    tags: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))  # sorted
 
     # Nothing that a renewal writes is in an index, so that PostgreSQL updates a leased row in place.
     __table_args__ = (

@@ -37,7 +37,7 @@ def draw_comparison(comparison: Comparison, theme: Theme = "light") -> Figure:
             "y": [place for place, _, _, _ in seeds],
             "text": [f"{label}, seed {seed}" for _, label, seed, _ in seeds],
             "marker": {"color": colours.trial, "size": 8, "opacity": 0.6},
-            "hovertemplate": f"%{{text}}<br><b>%{{x:.1f}} {metric}</b><extra></extra>",
+            "hovertemplate": f"%{{text}}<br><b>%{{x:.2f}} {metric}</b><extra></extra>",
         },
         {
             "type": "scatter",
@@ -62,7 +62,7 @@ def draw_comparison(comparison: Comparison, theme: Theme = "light") -> Figure:
                 "size": 11,
                 "symbol": "diamond",
             },
-            "hovertemplate": f"%{{text}}<br><b>%{{x:.1f}} {metric}</b><extra>mean</extra>",
+            "hovertemplate": f"%{{text}}<br><b>%{{x:.2f}} {metric}</b><extra>mean</extra>",
         },
     ]
     layout = make_layout(
@@ -86,7 +86,7 @@ def draw_comparison(comparison: Comparison, theme: Theme = "light") -> Figure:
                 "text": [row.label for _, row, _ in published],
                 "xaxis": "x2",
                 "marker": {"color": colours.published, "size": 10, "symbol": "square"},
-                "hovertemplate": "%{text}<br><b>%{x:.1f} AP</b><extra>published</extra>",
+                "hovertemplate": "%{text}<br><b>%{x:.2f} AP</b><extra>published</extra>",
             }
         )
         layout["xaxis2"] = make_axis(colours, "COCO") | {
@@ -122,7 +122,7 @@ def _cut_ends(measured: Sequence[tuple[int, Row, float]], axis: tuple[float, flo
             "x": [edge for _, _, edge, _ in cut],
             "y": [place for place, _, _, _ in cut],
             "text": [
-                f"{row.label}: {100 * row.interval[0]:.1f} to {100 * row.interval[1]:.1f}"
+                f"{row.label}: {100 * row.interval[0]:.2f} to {100 * row.interval[1]:.2f}"
                 for _, row, _, _ in cut
                 if row.interval
             ],

@@ -6,10 +6,12 @@ objects, which would cost the controller some 60 MB. In a notebook, `plotly.grap
 Rewards come in as fractions in [0, 1] and are drawn in percent.
 """
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paploss.client.models import Figure, Theme
+from paploss.client.numbers import percent
 from paploss.controller.web.style import PALETTES, Palette, count_axis, line_mode, make_axis, make_layout
 from paploss.jobs.losses import FUNCTION_NAMES, HeadLoss
 from paploss.jobs.metrics import Metrics
@@ -83,7 +85,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, metric: str = "AP
                     "symbol": "circle-open" if pruned else "circle",
                     "line": {"width": 1.5 if pruned else 0, "color": colours.trial},
                 },
-                "hovertemplate": f"%{{text}}<br><b>%{{y:.1f}} {metric}</b><extra>{label}</extra>",
+                "hovertemplate": f"%{{text}}<br><b>%{{y:.2f}} {metric}</b><extra>{label}</extra>",
             }
         )
     labels = [number + 1 for number in numbers]
@@ -96,7 +98,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, metric: str = "AP
             "y": [round(value, 3) for value in means],
             "line": {"color": colours.mean, "width": 2},
             "marker": {"size": 4},
-            "hovertemplate": f"round %{{x}}<br><b>%{{y:.1f}} {metric}</b><extra>mean</extra>",
+            "hovertemplate": f"round %{{x}}<br><b>%{{y:.2f}} {metric}</b><extra>mean</extra>",
         }
     )
     data.append(
@@ -107,7 +109,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, metric: str = "AP
             "x": labels,
             "y": [round(value, 3) for value in best],
             "line": {"color": colours.best, "width": 2, "shape": "hv"},
-            "hovertemplate": f"after round %{{x}}<br><b>%{{y:.1f}} {metric}</b><extra>best</extra>",
+            "hovertemplate": f"after round %{{x}}<br><b>%{{y:.2f}} {metric}</b><extra>best</extra>",
         }
     )
     layout = make_layout(colours, height_px=340, across="round", up=f"{metric} (%)")
@@ -125,21 +127,17 @@ _CELL_PX, _TITLE_PX, _PLOT_PX = 236, 32, 176
 
 
 def functions(
-    head: HeadLoss,
+    losses: Sequence[tuple[str, HeadLoss]],
     published: HeadLoss | None = None,
     *,
-    label: str = "this search",
-    other: tuple[str, HeadLoss] | None = None,
     columns: int = 5,
     theme: Theme = "light",
 ) -> Figure:
-    """The five functions of one head as small multiples, beside the identity and the published set.
+    """The five functions of losses of one head as small multiples, beside the identity and the published set.
 
     Args:
-        head: control points [4 or 5, K+2, 2].
-        published: the published set of the same head, if there is one.
-        label: what the legend calls `head`.
-        other: a second loss of the same head to lay over it, with what the legend calls it.
+        losses: of the same head, control points [4 or 5, K+2, 2], each with what the legend calls it.
+        published: the published set of that head, if there is one.
         columns: small multiples side by side, 1 to 5; the rest goes on below.
         theme: colours.
     """
@@ -149,14 +147,16 @@ def functions(
     line = identity(["head"], knots=1).heads["head"]
     series: list[tuple[str, HeadLoss, Figure, str]] = [
         ("identity", line, {"color": colours.identity, "width": 1.5, "dash": "dot"}, "lines"),
-        (label, head, {"color": colours.best, "width": 2.5}, "lines+markers"),
     ]
-    if other is not None:
-        series.insert(1, (*other, {"color": colours.mean, "width": 2.5}, "lines+markers"))
     if published is not None:
-        series.insert(1, ("published", published, {"color": colours.published, "width": 2, "dash": "dash"}, "lines"))
+        series.append(("published", published, {"color": colours.published, "width": 2, "dash": "dash"}, "lines"))
+    own = colours.series if len(losses) > 1 else (colours.best,)
+    series += [
+        (html.escape(label, quote=False), loss, {"color": own[index % len(own)], "width": 2.5}, "lines+markers")
+        for index, (label, loss) in enumerate(losses)
+    ]
 
-    names = FUNCTION_NAMES[: len(head.control_points)]
+    names = FUNCTION_NAMES[: max(len(loss.control_points) for _, loss in losses)]
     inner_px = _CELL_PX * -(-len(names) // columns)
     layout = make_layout(colours, height_px=inner_px + 40, across="", up="")
     layout |= {"margin": {"l": 24, "r": 10, "t": 36, "b": 4}, "annotations": []}
@@ -234,19 +234,19 @@ def breakdown(metrics: Metrics, theme: Theme = "light") -> Figure:
     ]
     data: list[Figure] = []
     for group, values, colour in groups:
-        known = [(label, 100 * value) for label, value in values if value >= 0]
+        known = [(label, value) for label, value in values if value >= 0]
         data.append(
             {
                 "type": "bar",
                 "orientation": "h",
                 "name": group,
                 "y": [[group] * len(known), [label for label, _ in known]],
-                "x": [round(value, 2) for _, value in known],
-                "text": [f"{value:.1f}" for _, value in known],
+                "x": [round(100 * value, 2) for _, value in known],
+                "text": [percent(value) for _, value in known],
                 "textposition": "outside",
                 "cliponaxis": False,
                 "marker": {"color": colour},
-                "hovertemplate": f"%{{y}}<br><b>%{{x:.1f}} AP</b><extra>{group}</extra>",
+                "hovertemplate": f"%{{y}}<br><b>%{{x:.2f}} AP</b><extra>{group}</extra>",
             }
         )
     rows = sum(len(series["x"]) for series in data)
@@ -284,7 +284,7 @@ def learning_curve(evaluations: Sequence[EvaluationEvent], metric: str = "AP", t
             "y": [round(100 * value, 3) if value >= 0 else None for value in values],
             "line": style,
             "marker": {"size": 6},
-            "hovertemplate": f"iteration %{{x}}<br><b>%{{y:.1f}} {name}</b><extra></extra>",
+            "hovertemplate": f"iteration %{{x}}<br><b>%{{y:.2f}} {name}</b><extra></extra>",
         }
         for name, values, style in measured
     ]

@@ -7,6 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from paploss.client import numbers
+from paploss.controller.web.markdown import render_markdown
 from paploss.jobs.ids import number_of
 
 
@@ -24,8 +26,12 @@ class Pages:
         )
         self._environment.globals["asset_url"] = asset_url
         self._environment.filters |= {
-            "ap": format_ap,
+            "ap": numbers.percent,
+            "confirmed": numbers.confirmed,
+            "difference": numbers.difference,
+            "deviation": numbers.mean_and_deviation,
             "duration": format_duration,
+            "markdown": render_markdown,
             "timestamp": format_timestamp,
             "number": format_number,
             "trial_number": number_of,
@@ -34,11 +40,6 @@ class Pages:
     def render(self, template: str, **values: Any) -> str:
         """The page, as text. Raises jinja2.UndefinedError where a value is missing."""
         return self._environment.get_template(template).render(**values)
-
-
-def format_ap(fraction: float | None, digits: int = 1) -> str:
-    """An AP in [0, 1] in percent, as people write it: 0.265 is "26.5". A dash where there is none."""
-    return "–" if fraction is None or fraction < 0 else f"{100 * fraction:.{digits}f}"
 
 
 SPARKLINE_WIDTH_PX, SPARKLINE_HEIGHT_PX, SPARKLINE_POINTS = 96, 24, 48

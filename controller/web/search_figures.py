@@ -1,4 +1,4 @@
-"""Figures of a whole search: how its policy moved, which dimensions matter, what its GPUs did, and two side by side."""
+"""Figures of a whole search: how its distribution moved, which dimensions matter, and what its GPUs did."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -210,46 +210,6 @@ def gpu_use(edges: Sequence[float], bands: Mapping[Use, Band], unit: str, theme:
     layout |= {"barmode": "stack", "bargap": 0}
     layout["legend"]["traceorder"] = "normal"
     layout["xaxis"] |= {"type": "date", "rangemode": "normal"}
-    return {"data": data, "layout": layout}
-
-
-@dataclass(frozen=True)
-class RewardCurve:
-    """The rounds of one search."""
-
-    label: str
-    rounds: Sequence[int]
-    """Counted from 1."""
-    means: Sequence[float]
-    bests: Sequence[float]
-    """Mean of each round, and the best single reward until then, as fractions."""
-    metric: str = "AP"
-
-
-def two_searches(first: RewardCurve, second: RewardCurve, theme: Theme = "light") -> Figure:
-    """Reward by round of two searches in one pair of axes: the means as lines, the best so far dashed."""
-    colours = PALETTES[theme]
-    data: list[Figure] = []
-    for curve, colour in ((first, colours.best), (second, colours.mean)):
-        for name, values, style in (
-            ("round mean", curve.means, {"width": 2.5}),
-            ("best so far", curve.bests, {"width": 1.5, "dash": "dash", "shape": "hv"}),
-        ):
-            data.append(
-                {
-                    "type": "scatter",
-                    "mode": line_mode(len(values)),
-                    "name": f"{curve.label}: {name}",
-                    "x": list(curve.rounds),
-                    "y": [round(100 * value, 3) for value in values],
-                    "line": style | {"color": colour},
-                    "hovertemplate": f"round %{{x}}<br><b>%{{y:.1f}} {curve.metric}</b>"
-                    f"<extra>{curve.label}: {name}</extra>",
-                }
-            )
-    metrics = " or ".join(dict.fromkeys((first.metric, second.metric)))
-    layout = make_layout(colours, height_px=340, across="round", up=f"{metrics} (%)")
-    layout["xaxis"] |= count_axis(max([1, *first.rounds, *second.rounds]))
     return {"data": data, "layout": layout}
 
 

@@ -23,6 +23,8 @@ class Palette:
     bad: str
     middle: str
     """Of a scale with two ends: nothing has moved."""
+    series: tuple[str, ...]
+    """Of experiments side by side."""
 
 
 PALETTES: dict[Theme, Palette] = {
@@ -38,6 +40,7 @@ PALETTES: dict[Theme, Palette] = {
         identity="#8a94a3",
         bad="#b3261e",
         middle="#f1f3f6",
+        series=("#1d4fb8", "#c2570c", "#0f766e", "#7c3aed", "#b3261e", "#856404", "#0369a1", "#a21a6b"),
     ),
     "dark": Palette(
         ink="#e7ebf1",
@@ -51,6 +54,7 @@ PALETTES: dict[Theme, Palette] = {
         identity="#7d8898",
         bad="#ff8d85",
         middle="#1f2731",
+        series=("#9fc0ff", "#f59e56", "#4cc9b6", "#c4a1ff", "#ff8d85", "#e3c34a", "#6fd3ff", "#f58fc4"),
     ),
 }
 

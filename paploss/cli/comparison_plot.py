@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.markers import CARETLEFT, CARETRIGHT
 
 from paploss.client.comparison import Comparison, find_axis
+from paploss.client.numbers import percent
 from paploss.controller.web.style import PALETTES
 
 _COLOURS = PALETTES["light"]
@@ -54,7 +55,7 @@ def _draw_measured(axes: Axes, comparison: Comparison) -> None:
                     axes.plot([edge], [place], marker=arrow, color=colour, markersize=9, clip_on=False)
         axes.plot([100 * row.mean], [place], "D", color=colour, markersize=7)
         axes.annotate(
-            f"{100 * row.mean:.1f}",
+            percent(row.mean),
             (100 * row.mean, place),
             (0, 7),
             textcoords="offset points",
@@ -76,7 +77,7 @@ def _draw_published(axes: Axes, comparison: Comparison) -> None:
     for place, row in enumerate(comparison.rows):
         if row.published_ap is not None:
             axes.plot([100 * row.published_ap], [place], "s", color=_COLOURS.published, markersize=6)
-            text = f"{100 * row.published_ap:.1f}"
+            text = percent(row.published_ap)
             axes.annotate(
                 text, (100 * row.published_ap, place), (0, 7), textcoords="offset points", ha="center", fontsize=8
             )

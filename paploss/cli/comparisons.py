@@ -16,10 +16,11 @@ from paploss.cli.specifications import read_comparison
 from paploss.cli.tables import comparison_table, rate_table
 from paploss.cli.terminal import make_console, say
 from paploss.cli.watching import KeepUp, follow, resume_same
-from paploss.cli.wording import describe_end, duration, percent
+from paploss.cli.wording import describe_end, duration
 from paploss.client.comparison import Comparison, write_csv
 from paploss.client.documents import SPEC
 from paploss.client.models import ExperimentDetail, TrialSummary
+from paploss.client.numbers import percent
 from paploss.client.sync_client import Client
 from paploss.files import write_whole
 

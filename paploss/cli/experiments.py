@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from paploss.cli.connection import (
     DEFAULT_STATE,
@@ -19,6 +20,7 @@ from paploss.cli.progress import conclusion, rounds_table
 from paploss.cli.terminal import make_console
 from paploss.cli.watching import results_table, watch_search, watch_trainings
 from paploss.cli.wording import tell_state
+from paploss.client.models import ExperimentDetail
 from paploss.client.states import FINAL_EXPERIMENT_STATES
 
 
@@ -42,7 +44,11 @@ def show(
                 echo_json(found)
             elif not watch:
                 console.print(f"{found.id} {found.name}: {found.state} {found.reason}")
+                _tell_annotation(found, console)
                 console.print(results_table(found))
+                if found.kind == "comparison" and found.state == "succeeded":
+                    verdict = client.comparison(experiment_id).verdict
+                    console.print(verdict.sentence if verdict else "")
             return
         if watch and found.state not in FINAL_EXPERIMENT_STATES:
             found = watch_search(client, experiment_id, console, watch_over(state, url))
@@ -54,9 +60,17 @@ def show(
         return
     done = f"{found.trials_final} of {found.trials_planned} trials done"
     console.print(f"{found.id} {found.name}: {found.state}, {found.stage}, {done} {found.reason}")
+    _tell_annotation(found, console)
     console.print(rounds_table(rounds, found.metric))
     for line in conclusion(best) if best else ():
         console.print(line)
+
+
+def _tell_annotation(found: ExperimentDetail, console: Console) -> None:
+    if found.tags or found.archived:
+        console.print(f"tags: {' '.join(found.tags) or 'none'}{', archived' if found.archived else ''}")
+    if found.note:
+        console.print(found.note)
 
 
 def pause(

@@ -16,6 +16,7 @@ from paploss.cli.failures import CommandError
 from paploss.cli.local_training import TRAINER
 from paploss.client.documents import SPEC
 from paploss.client.models import Best, ExperimentDetail
+from paploss.client.numbers import confirmed
 from paploss.files import write_whole
 from paploss.jobs.spec import JobSpec
 
@@ -81,9 +82,9 @@ def write_module(search: ExperimentDetail, best: Best, file: Path) -> None:
         CommandError: the trainer refuses, or is not installed here.
     """
     report = best.report or {}
-    error = report.get("standard_error")
-    measured = f"{100 * best.ap:.1f}" + ("" if error is None else f" +- {100 * error:.1f}")
-    measured += f" {best.metric} on its validation split"
+    count = report.get("count", 1)
+    seeds = f", mean ± standard deviation over {count} seeds" if count > 1 else ""
+    measured = f"{confirmed({'mean': best.ap, **report})} {best.metric} on its validation split{seeds}"
     origin = f"Found by search {search.id} {search.name!r} with {search.profile}: {measured}."
     if best.learning_rate_factor != 1:
         origin += f" Trained with {best.learning_rate_factor:.4g} times the search's learning rate."

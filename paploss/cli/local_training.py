@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from paploss.cli.failures import BAD_INPUT, FAILED, INTERRUPTED, CommandError
-from paploss.cli.wording import percent
+from paploss.client.numbers import percent
 from paploss.files import write_whole
 from paploss.jobs.spec import EXIT_INTERRUPTED, EvaluationEvent, Event, JobResult, JobSpec, ProgressEvent, StartEvent
 from paploss.processes import ending_with_parent

@@ -25,11 +25,15 @@ class Commands(LazyGroup):
         ),
         "list": CommandEntry(
             "listing:list_all",
-            "All experiments, newest first.",
+            "Experiments, newest first; what is archived is left out.",
         ),
         "show": CommandEntry(
             "experiments:show",
             "One search with its rounds and its best loss, or one comparison or training with its results.",
+        ),
+        "annotate": CommandEntry(
+            "annotating:annotate",
+            "Add a note and tags to experiments or trials, or hide experiments from lists.",
         ),
         "pause": CommandEntry(
             "experiments:pause",

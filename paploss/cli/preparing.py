@@ -14,7 +14,8 @@ from paploss.cli.local_training import call_trainer, run_training
 from paploss.cli.machine import count_gpus
 from paploss.cli.output import echo_json
 from paploss.cli.terminal import make_console, say
-from paploss.cli.wording import duration, next_command, percent
+from paploss.cli.wording import duration, next_command
+from paploss.client.numbers import percent
 from paploss.client.specs import SearchSpec
 from paploss.files import write_whole
 from paploss.jobs.losses import LossSpec

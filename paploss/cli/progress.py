@@ -1,6 +1,7 @@
 """What people see while a search runs: bars and rounds on a terminal, lines anywhere else."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -9,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from paploss.cli.output import plain
-from paploss.cli.wording import duration, percent
+from paploss.cli.wording import duration
 from paploss.client.models import Best, ExperimentDetail, RoundSummary, TrialSummary
+from paploss.client.numbers import confirmed, percent
 
 _SHOWN_ROUNDS = 12
 _SHOWN_TRIALS = 8
@@ -114,20 +116,20 @@ def conclusion(best: Best) -> list[str]:
     """What came out, in lines for people."""
     report = best.report
     if report is None:
-        return [f"best {best.metric} {percent(best.ap)} (one trial, {best.source}; not confirmed)"]
-    lines = [
-        f"best {best.metric} {_measured(report['mean'], report['standard_error'], report['count'])}  ({best.source})"
-    ]
+        return [f"best {best.metric} {percent(best.ap)} ({_name(best.source)}, one training; not confirmed)"]
+    lines = [f"best {best.metric} {_measured(report, report['count'])}  ({_name(best.source)})"]
     for label, text in (("identity", "identity start"), ("published", "published set")):
         measured = report.get(label)
         if measured and measured["mean"] is not None:
-            shown = _measured(measured["mean"], measured["standard_error"], len(measured["rewards"]))
-            lines.append(f"{text} {best.metric} {shown}")
+            lines.append(f"{text} {best.metric} {_measured(measured, len(measured['rewards']))}")
     if verdict := report.get("verdict"):
         lines.append(plain(verdict["sentence"]))
     return lines
 
 
-def _measured(mean: float, standard_error: float | None, count: int) -> str:
-    error = "" if standard_error is None else f" ± {100 * standard_error:.1f}"
-    return f"{percent(mean)}{error}, {count} fresh seed{'s' if count != 1 else ''}"
+def _name(source: str) -> str:
+    return "the algorithm's best guess" if source == "mean" else source
+
+
+def _measured(report: Mapping[str, Any], count: int) -> str:
+    return f"{confirmed(report)}, {'mean ± sd of ' if count > 1 else ''}{count} fresh seed{'s' if count != 1 else ''}"

@@ -20,8 +20,9 @@ from paploss.cli.output import echo, echo_json
 from paploss.cli.specifications import read_training
 from paploss.cli.terminal import make_console, say
 from paploss.cli.watching import watch_trainings
-from paploss.cli.wording import next_command, percent
+from paploss.cli.wording import next_command
 from paploss.client.loss_choice import LossChoice
+from paploss.client.numbers import percent
 from paploss.client.specs import TrainingSpec
 from paploss.jobs.metrics import Metrics
 from paploss.jobs.profiles import PROFILES

@@ -9,10 +9,11 @@ from rich.table import Table
 from paploss.cli.failures import FAILED, CommandError
 from paploss.cli.progress import SearchProgress
 from paploss.cli.terminal import say
-from paploss.cli.wording import describe_end, percent
+from paploss.cli.wording import describe_end
 from paploss.client.documents import SPEC
 from paploss.client.errors import ClientError, is_passing
 from paploss.client.models import ExperimentDetail, ExperimentSummary
+from paploss.client.numbers import mean_and_deviation, percent
 from paploss.client.specs import ExperimentSpec
 from paploss.client.states import FINAL_EXPERIMENT_STATES
 from paploss.client.sync_client import Client
@@ -127,8 +128,7 @@ def watch_trainings(client: Client, experiment_id: str, console: Console, keep_u
 
 def results_table(training: ExperimentDetail) -> Table:
     """Reward of each loss over its seeds, in percent."""
-    table = Table("loss", training.metric, "spread", "seeds", box=None)
+    table = Table("loss", f"{training.metric} ± sd", "seeds", box=None)
     for row in training.results:
-        spread = "–" if row.spread is None else f"± {100 * row.spread:.1f}"
-        table.add_row(row.label, percent(row.mean), spread, f"{len(row.rewards)}/{row.planned}")
+        table.add_row(row.label, mean_and_deviation(row.mean, row.spread), f"{len(row.rewards)}/{row.planned}")
     return table

@@ -16,11 +16,6 @@ TIME_ZONE = "UTC"
 """Of every time that is shown; tables say it in the column's head."""
 
 
-def percent(ap: float | None) -> str:
-    """An AP as people read it: percent, one digit."""
-    return "–" if ap is None else f"{100 * ap:.1f}"
-
-
 def moment(time: datetime | str | None) -> str:
     """A time, or its ISO 8601 text, to the minute in UTC; empty for none."""
     if not time:

@@ -16,7 +16,9 @@ from paploss.jobs.spec import JobKind
 
 Item = TypeVar("Item")
 
-ExperimentFigure = Literal["rewards", "functions", "policy", "importance", "gpus", "comparison"]
+ExperimentFigure = Literal["rewards", "functions", "policy", "importance", "gpus", "parallel", "scatter", "comparison"]
+ComparedFigure = Literal["best_so_far", "functions"]
+Spent = Literal["trainings", "hours", "gpu_hours"]
 TrialFigure = Literal["learning", "functions", "breakdown"]
 Theme = Literal["light", "dark"]
 Figure = dict[str, Any]
@@ -41,6 +43,7 @@ class ExperimentSummary(BaseModel):
     stage: Stage
     reason: str = Field(description="why it failed; empty otherwise")
     profile: str
+    dataset: str = Field("", description="its name")
     gpus: int = Field(description="GPUs of one trial")
     priority: int
     round: int = Field(description="search: rounds closed so far")
@@ -54,6 +57,8 @@ class ExperimentSummary(BaseModel):
     seconds_left: float | None = Field(description="estimate from the pace of the last trials; null if unknown")
     created_at: datetime
     finished_at: datetime | None
+    tags: list[str] = []
+    archived: bool = Field(False, description="hidden from lists")
 
 
 class LabelResult(BaseModel):
@@ -72,6 +77,7 @@ class ExperimentDetail(ExperimentSummary):
     spec: dict[str, Any] = Field(
         description="the request; one of another version may have fields that this one has not"
     )
+    note: str = Field("", description="Markdown, by people")
     worker_hours: float = Field(0.0, description="of all its trials so far, ended in any way; times gpus: GPU-hours")
     results: list[LabelResult] = Field(description="by loss, or by candidate of a search; the best mean first")
 
@@ -130,6 +136,7 @@ class TrialSummary(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    tags: list[str] = []
 
 
 class AttemptSummary(BaseModel):
@@ -173,6 +180,7 @@ class LateResultSummary(BaseModel):
 class TrialDetail(TrialSummary):
     """One trial with its loss, its learning curve and its attempts."""
 
+    note: str = Field("", description="Markdown, by people")
     theta: list[float] | None
     loss: LossSpec | None = Field(description="null where the controller is of another version and cannot read it")
     metrics: Metrics | None

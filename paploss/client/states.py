@@ -7,6 +7,8 @@ ExperimentKind = Literal["search", "comparison", "training"]
 TrialState = Literal["queued", "running", "succeeded", "pruned", "failed", "cancelled"]
 Stage = Literal["pilot", "rounds", "closing", "confirm", "rates", "trainings"]
 Outcome = Literal["succeeded", "pruned", "failed", "preempted", "paused", "expired", "cancelled"]
+Archived = Literal["no", "only", "all"]
+"""Which experiments a list has: those that are not archived, those that are, or both."""
 Role = Literal["viewer", "user", "worker", "admin"]
 
 OPEN_TRIAL_STATES = ("queued", "running")

@@ -13,17 +13,19 @@ that is safe: what creates something carries an Idempotency-Key.
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 import httpx
 
 from paploss.client import sync_session
+from paploss.client.annotations import Annotation, ExperimentAnnotation
 from paploss.client.comparison import Comparison
 from paploss.client.errors import ApiError, ClientError, UnreachableError, is_passing
 from paploss.client.estimates import Estimate
 from paploss.client.models import (
     Best,
+    ComparedFigure,
     ExperimentDetail,
     ExperimentFigure,
     ExperimentSummary,
@@ -34,6 +36,7 @@ from paploss.client.models import (
     NewKey,
     Page,
     RoundSummary,
+    Spent,
     Status,
     Theme,
     TrialDetail,
@@ -43,7 +46,7 @@ from paploss.client.models import (
 )
 from paploss.client.replies import Model, has_changed, parse
 from paploss.client.specs import ExperimentSpec, SearchSpec
-from paploss.client.states import FINAL_EXPERIMENT_STATES, ExperimentKind, ExperimentState, Role, TrialState
+from paploss.client.states import FINAL_EXPERIMENT_STATES, Archived, ExperimentKind, ExperimentState, Role, TrialState
 from paploss.jobs.spec import JobKind
 
 __all__ = ["ApiError", "Client", "ClientError", "UnreachableError"]
@@ -80,14 +83,43 @@ class Client:
         return parse(ExperimentDetail, reply)
 
     def list_experiments(
-        self, kind: ExperimentKind | None = None, state: ExperimentState | None = None
+        self,
+        kind: ExperimentKind | None = None,
+        state: ExperimentState | None = None,
+        *,
+        text: str | None = None,
+        tag: str | None = None,
+        profile: str | None = None,
+        dataset: str | None = None,
+        owner: str | None = None,
+        archived: Archived = "no",
     ) -> Iterator[ExperimentSummary]:
-        """Experiments, newest first."""
-        return self._list(ExperimentSummary, "experiments", kind=kind, state=state)
+        """Experiments that meet every condition, newest first; `text` is looked for in id, name, tags and note."""
+        exact = {"kind": kind, "state": state, "tag": tag, "profile": profile, "dataset": dataset, "owner": owner}
+        return self._list(ExperimentSummary, "experiments", text=text, archived=archived, **exact)
 
     def get_experiment(self, experiment_id: str) -> ExperimentDetail:
         """One experiment with its request and its results."""
         return self._get(ExperimentDetail, f"experiments/{experiment_id}")
+
+    def annotate(
+        self,
+        experiment_id: str,
+        *,
+        note: str | None = None,
+        tags: Sequence[str] | None = None,
+        archived: bool | None = None,
+    ) -> ExperimentDetail:
+        """Change the note (Markdown), all tags, or whether lists hide it; None leaves them as they are."""
+        change = ExperimentAnnotation(note=note, tags=None if tags is None else tuple(tags), archived=archived)
+        return parse(ExperimentDetail, self._patch(f"experiments/{experiment_id}", change))
+
+    def annotate_trial(
+        self, trial_id: str, *, note: str | None = None, tags: Sequence[str] | None = None
+    ) -> TrialDetail:
+        """Change the note (Markdown) or all tags of a trial; None leaves them as they are."""
+        change = Annotation(note=note, tags=None if tags is None else tuple(tags))
+        return parse(TrialDetail, self._patch(f"trials/{trial_id}", change))
 
     def pause(self, experiment_id: str) -> ExperimentSummary:
         """Let nothing more be claimed; running trials are released with a checkpoint."""
@@ -160,7 +192,9 @@ class Client:
         theme: Theme = "light",
         head: str | None = None,
         columns: int = 5,
-        other: str | None = None,
+        group: str | None = None,
+        x: str | None = None,
+        y: str | None = None,
     ) -> Figure:
         """A figure of an experiment as plotly JSON: `plotly.graph_objects.Figure(figure)` shows it in a notebook.
 
@@ -170,10 +204,26 @@ class Client:
             theme: colours.
             head: for functions: which head of the detector, the first by default.
             columns: for functions: how many side by side, 1 to 5.
-            other: for rewards and functions: id of a second search to draw beside it.
+            group: for parallel: a function, as "bbox_head.H2"; by default the dimensions that go with the reward most.
+            x: for scatter: a column, as "seconds", "AP50" or "bbox_head.H2.knot1.x"; y likewise.
+            y: by default the reward.
         """
-        options = {"theme": theme, "head": head, "columns": columns, "other": other}
+        options = {"theme": theme, "head": head, "columns": columns, "group": group, "x": x, "y": y}
         return self._get_json(f"experiments/{experiment_id}/figures/{name}", options)
+
+    def compared_figure(
+        self,
+        experiment_ids: Sequence[str],
+        name: ComparedFigure,
+        *,
+        by: Spent = "trainings",
+        theme: Theme = "light",
+        head: str | None = None,
+        columns: int = 5,
+    ) -> Figure:
+        """A figure of several experiments, as `figure`; `by`: for best_so_far: what the horizontal axis counts."""
+        options = {"id": list(experiment_ids), "by": by, "theme": theme, "head": head, "columns": columns}
+        return self._get_json(f"figures/{name}", options)
 
     def trial_figure(
         self, trial_id: str, name: TrialFigure, *, theme: Theme = "light", head: str | None = None, columns: int = 5
@@ -257,6 +307,9 @@ class Client:
 
     def _act(self, experiment_id: str, action: str) -> ExperimentSummary:
         return parse(ExperimentSummary, self._session.send("POST", f"experiments/{experiment_id}/{action}"))
+
+    def _patch(self, path: str, change: Annotation) -> httpx.Response:
+        return self._session.send("PATCH", path, json=change.model_dump(mode="json", exclude_none=True))
 
     def _get(self, model: type[Model], path: str, **params: Any) -> Model:
         return parse(model, self._session.send("GET", path, params=params))

@@ -13,7 +13,7 @@ from paploss.client.states import ExperimentState, TrialState
 from paploss.controller.api import views
 from paploss.controller.api.comparisons import read_comparison
 from paploss.controller.api.pages.assets import asset_url
-from paploss.controller.api.parameters import ExperimentId, IdCursor, NameCursor, TrialId
+from paploss.controller.api.parameters import ExperimentId, NameCursor, TrialId
 from paploss.controller.api.problems import Problem, ProblemError
 from paploss.controller.api.rest.health import read_status
 from paploss.controller.api.security.access import AuthorizedRoute, SignedIn
@@ -26,7 +26,7 @@ from paploss.controller.store.reading.failures import read_failures
 from paploss.controller.store.reading.overview import TrialFilter, TrialOrder
 from paploss.controller.store.tables import Experiment
 from paploss.controller.web.facts import RequestFacts
-from paploss.controller.web.render import Pages, draw_sparkline
+from paploss.controller.web.render import Pages
 from paploss.jobs.documents import UnreadableError
 from paploss.jobs.ids import make_trial_id
 from paploss.jobs.metrics import name_requested
@@ -39,7 +39,6 @@ pages = Pages(asset_url)
 ROWS = 50
 TRIAL_ROWS = 25
 LOG_LINES = 60
-CHOICES = 200
 TRIAL_STATES: tuple[TrialState, ...] = get_args(TrialState)
 EXPERIMENT_STATES: tuple[ExperimentState, ...] = get_args(ExperimentState)
 TRIAL_KINDS: tuple[JobKind, ...] = get_args(JobKind)
@@ -61,20 +60,6 @@ _METRIC_COLUMN = "ap"
 Sort = Annotated[TrialOrder, Query()]
 Offset = Annotated[int, Query(ge=0, lt=2**31)]
 ShortText = Annotated[str, Query(max_length=100)]
-SearchChoice = Annotated[str, Query(pattern=r"^[0-9a-z]{0,32}$")]
-
-
-@dataclass(frozen=True)
-class Side:
-    """One of two searches that are compared."""
-
-    search: ExperimentDetail
-    best: Best | None
-
-    @property
-    def request(self) -> RequestFacts:
-        """What the page shows of its request."""
-        return RequestFacts.of(self.search.spec)
 
 
 def read_filter(state: ShortText = "", kind: ShortText = "", worker: ShortText = "") -> TrialFilter:
@@ -90,20 +75,6 @@ def read_filter(state: ShortText = "", kind: ShortText = "", worker: ShortText =
 
 
 Filter = Annotated[TrialFilter, Depends(read_filter)]
-
-
-@dataclass(frozen=True)
-class ExperimentChoice:
-    """Which experiments of a list are shown."""
-
-    text: str
-    state: ExperimentState | None
-
-    def query(self, cursor: str | None = None) -> str:
-        """The choice as a query string, for the links of its pages; empty where nothing is chosen."""
-        given = {"text": self.text, "state": self.state, "cursor": cursor}
-        chosen = {name: value for name, value in given.items() if value}
-        return f"?{urlencode(chosen)}" if chosen else ""
 
 
 @dataclass(frozen=True)
@@ -131,57 +102,6 @@ class TrialTable:
         """Query string of this table with some parameters changed, for its links."""
         shown = {"sort": self.order, "descending": str(self.descending).lower()}
         return urlencode(self.filter_query | shown | changes)
-
-
-def read_choice(
-    text: Annotated[str, Query(max_length=100)] = "", state: Annotated[str, Query(max_length=20)] = ""
-) -> ExperimentChoice:
-    """Which experiments a list is to show. A form sends an empty string where nothing is chosen.
-
-    Raises:
-        ProblemError: 422, no such state.
-    """
-    if state and state not in EXPERIMENT_STATES:
-        raise ProblemError(422, f"state: expected one of {', '.join(EXPERIMENT_STATES)}, got {state!r}")
-    return ExperimentChoice(text.replace("\0", "").strip(), state or None)
-
-
-Choice = Annotated[ExperimentChoice, Depends(read_choice)]
-
-
-@router.get("/")
-def show_searches(services: Injected, caller: SignedIn, choice: Choice, cursor: IdCursor = None) -> str:
-    """All searches."""
-    with services.database.read() as session:
-        page = lists.list_experiments(
-            session, kinds=("search",), state=choice.state, text=choice.text, cursor=cursor, limit=ROWS
-        )
-        searches = views.experiment_summaries(session, page.items)
-        means = overview.mean_rewards(session, [search.id for search in searches])
-    return _render(
-        "searches.html",
-        caller,
-        "Searches",
-        searches=searches,
-        datasets={search.id: RequestFacts.of(search.spec).dataset for search in page.items},
-        sparklines={experiment_id: draw_sparkline(values) for experiment_id, values in means.items()},
-        choice=choice,
-        states=EXPERIMENT_STATES,
-        cursor=cursor,
-        next_cursor=page.next_cursor,
-        status=read_status(services),
-    )
-
-
-@router.get("/trainings")
-def show_trainings(services: Injected, caller: SignedIn, cursor: IdCursor = None) -> str:
-    """All comparisons and trainings."""
-    with services.database.read() as session:
-        page = lists.list_experiments(session, kinds=("comparison", "training"), cursor=cursor, limit=ROWS)
-        trainings = views.experiment_summaries(session, page.items)
-    return _render(
-        "trainings.html", caller, "Trainings", trainings=trainings, cursor=cursor, next_cursor=page.next_cursor
-    )
 
 
 @router.get("/experiments/{experiment_id}")
@@ -216,7 +136,7 @@ def _read_search(session: Session, search: Experiment) -> dict[str, Any]:
     rounds = lists.list_rounds(session, search.id, limit=1).items
     running = lists.list_trials(session, search.id, state="running", limit=ROWS).items
     return {
-        "best": _best(session, search),
+        "best": find_best(session, search),
         "pilot": overview.read_pilot(session, search.id),
         "screened_out": overview.count_screened_out(session, search.id),
         "has_distribution": bool(overview.read_policy(session, search.id, most=2)),
@@ -233,7 +153,7 @@ def _read_losses(session: Session, experiment_id: str) -> dict[str, Any]:
         return {"comparison": None}
 
 
-def _best(session: Session, search: Experiment) -> Best | None:
+def find_best(session: Session, search: Experiment) -> Best | None:
     """The best loss so far; None before the first reward, and where another version has stored it."""
     try:
         return views.best(session, search)
@@ -285,34 +205,6 @@ def show_workers(services: Injected, caller: SignedIn, cursor: NameCursor = None
         obstacles=obstacles,
         queue=queue,
         status=read_status(services),
-    )
-
-
-@router.get("/compare")
-def show_comparison(services: Injected, caller: SignedIn, first: SearchChoice = "", second: SearchChoice = "") -> str:
-    """Two searches side by side, and links to the comparisons of losses."""
-    with services.database.read() as session:
-        choices = lists.list_experiments(session, kinds=("search",), limit=CHOICES).items
-        comparisons = lists.list_experiments(session, kinds=("comparison",), limit=ROWS).items
-        chosen = [lists.get_experiment(session, each, "search") for each in (first, second) if each]
-        known = {search.id for search in choices}
-        sides = [Side(views.experiment_detail(session, search), _best(session, search)) for search in chosen]
-        losses = views.experiment_summaries(session, comparisons)
-    heads = [
-        head
-        for head in (sides[0].best.loss.head_losses if sides and sides[0].best else ())
-        if all(side.best is not None and head in side.best.loss.head_losses for side in sides)
-    ]
-    return _render(
-        "compare.html",
-        caller,
-        "Compare",
-        choices=[*choices, *(search for search in chosen if search.id not in known)],
-        first=first,
-        second=second,
-        sides=sides,
-        heads=heads,
-        losses=losses,
     )
 
 

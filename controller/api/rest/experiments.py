@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
+from paploss.client.annotations import ExperimentAnnotation
 from paploss.client.estimates import Estimate
 from paploss.client.models import (
     Best,
@@ -19,19 +20,21 @@ from paploss.client.models import (
     TrialSummary,
 )
 from paploss.client.specs import ExperimentSpec, SearchSpec
-from paploss.client.states import ExperimentKind, ExperimentState, TrialState
+from paploss.client.states import Archived, ExperimentKind, ExperimentState, TrialState
 from paploss.controller.api import estimates, problems, views
 from paploss.controller.api.events import stream_events
 from paploss.controller.api.idempotency import IdempotencyHeader, identify_request
-from paploss.controller.api.parameters import ExperimentId, IdCursor, Limit, NumberCursor
+from paploss.controller.api.parameters import ExperimentId, IdCursor, Limit, ListText, NumberCursor
 from paploss.controller.api.security.access import AuthorizedRoute, SignedIn, identify
 from paploss.controller.api.services import Injected
 from paploss.controller.api.table import stream_csv
 from paploss.controller.data_roots import check_files
 from paploss.controller.experiments import creation
 from paploss.controller.store import experiments as store
+from paploss.controller.store.annotations import annotate_experiment
 from paploss.controller.store.database import Database
 from paploss.controller.store.reading import lists
+from paploss.controller.store.reading.experiments import ExperimentFilter, list_experiments
 from paploss.jobs.spec import JobKind
 
 LastEventId = Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$", description="continue after this line of the log")]
@@ -73,15 +76,31 @@ def estimate(spec: Annotated[SearchSpec, Body()], services: Injected) -> Estimat
 @router.get("")
 def list_all(
     services: Injected,
+    *,
     kind: ExperimentKind | None = None,
     state: ExperimentState | None = None,
+    text: ListText = "",
+    tag: ListText = "",
+    profile: ListText = "",
+    dataset: ListText = "",
+    owner: ListText = "",
+    archived: Annotated[Archived, Query(description="`no` hides what is archived, `only` shows it alone")] = "no",
     cursor: IdCursor = None,
     limit: Limit = 50,
 ) -> Page[ExperimentSummary]:
-    """Experiments, newest first."""
+    """Experiments, newest first, that meet every condition given; `text` is looked for in id, name, tags and note."""
+    chosen = ExperimentFilter(
+        kinds=() if kind is None else (kind,),
+        state=state,
+        text=text,
+        tag=tag,
+        profile=profile,
+        dataset=dataset,
+        owner=owner,
+        archived=archived,
+    )
     with services.database.read() as session:
-        kinds = None if kind is None else (kind,)
-        page = lists.list_experiments(session, kinds=kinds, state=state, cursor=cursor, limit=limit)
+        page = list_experiments(session, chosen, cursor=cursor, limit=limit)
         return Page(items=views.experiment_summaries(session, page.items), next_cursor=page.next_cursor)
 
 
@@ -90,6 +109,15 @@ def get(experiment_id: ExperimentId, services: Injected) -> ExperimentDetail:
     """One experiment."""
     with services.database.read() as session:
         return views.experiment_detail(session, lists.get_experiment(session, experiment_id))
+
+
+@router.patch("/{experiment_id}", responses=problems.documented(404, 409))
+def annotate(
+    experiment_id: ExperimentId, annotation: Annotated[ExperimentAnnotation, Body()], services: Injected
+) -> ExperimentDetail:
+    """Change the note, the tags, or whether lists hide an experiment; what is left out or null stays."""
+    with services.database.write() as session:
+        return views.experiment_detail(session, annotate_experiment(session, experiment_id, annotation))
 
 
 @router.delete("/{experiment_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problems.documented(404, 409))

@@ -1,14 +1,15 @@
 """Figures over HTTP, as plotly JSON."""
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from paploss.client.models import ExperimentFigure, Figure, Theme, TrialFigure
+from paploss.client.models import ComparedFigure, ExperimentFigure, Figure, Spent, Theme, TrialFigure
 from paploss.client.specs import SearchSpec
-from paploss.controller.api import problems, views
+from paploss.controller.api import compared, problems, views
+from paploss.controller.api.columns import REWARD, Trials, read_trials
+from paploss.controller.api.compared import MOST_COMPARED
 from paploss.controller.api.comparisons import read_comparison
 from paploss.controller.api.parameters import ExperimentId, TrialId
 from paploss.controller.api.security.access import AuthorizedRoute
@@ -20,7 +21,7 @@ from paploss.controller.store.database import Session
 from paploss.controller.store.documents import SPEC
 from paploss.controller.store.reading import gpu_time, lists, overview
 from paploss.controller.store.tables import Experiment
-from paploss.controller.web import figures, search_figures
+from paploss.controller.web import compared_figures, figures, search_figures
 from paploss.controller.web.comparisons import draw_comparison
 from paploss.jobs.losses import LossSpec
 from paploss.jobs.metrics import name_requested
@@ -34,9 +35,14 @@ HeadChoice = Annotated[str | None, Query(max_length=100, description="for functi
 Columns = Annotated[int, Query(ge=1, le=5, description="for functions: how many side by side")]
 
 
-OtherExperiment = Annotated[
+Ids = Annotated[
+    list[Annotated[str, Query(pattern=r"^[0-9a-z]{1,32}$")]],
+    Query(min_length=1, max_length=MOST_COMPARED, description="experiments, in the order of the legend"),
+]
+ColumnName = Annotated[str | None, Query(max_length=100, description="for scatter: a column; the reward for y")]
+Group = Annotated[
     str | None,
-    Query(pattern=r"^[0-9a-z]{1,32}$", description="for rewards and functions: a second search to draw beside it"),
+    Query(max_length=100, description="for parallel: a function; by default what goes with the reward most"),
 ]
 
 USE_LABELS: dict[search_figures.Use, str] = {
@@ -57,33 +63,65 @@ def draw_search(
     theme: ThemeChoice = "light",
     head: HeadChoice = None,
     columns: Columns = 5,
-    other: OtherExperiment = None,
+    group: Group = None,
+    x: ColumnName = None,
+    y: ColumnName = None,
 ) -> Figure:
-    """A figure. Of a search: reward per round, the functions of the best loss, the path of the policy, the importance
-    of the dimensions, the use of the GPUs. Of a comparison or of trainings: the losses side by side. 404 also while
-    there is nothing to draw."""
+    """A figure. Of a search: reward per round, the functions of the best loss, the path of the distribution, the
+    importance of the dimensions, the use of the GPUs, its trials in parallel coordinates, or by two of their columns.
+    Of a comparison or of trainings: the losses side by side. 404 also while there is nothing to draw."""
     with services.database.read() as session:
         if name == "comparison":
             return draw_comparison(read_comparison(session, experiment_id), theme)
         search = lists.get_experiment(session, experiment_id, "search")
-        beside = None if other is None else lists.get_experiment(session, other, "search")
         match name:
             case "rewards":
-                return _draw_rewards(session, search, beside, theme)
+                return _draw_rewards(session, search, theme)
             case "functions":
-                best = views.best(session, search).loss
-                label, second = "best loss", None
-                if beside is not None:
-                    label, second = _label(search), (_label(beside), views.best(session, beside).loss)
-                return _draw_functions(
-                    best, search.profile, label=label, other=second, head=head, columns=columns, theme=theme
+                losses = [("best loss", views.best(session, search).loss)]
+                return _draw_functions(losses, [search.profile], head=head, columns=columns, theme=theme)
+            case "parallel" | "scatter":
+                trials = read_trials(session, search)
+                return (
+                    _draw_parallel(trials, group, theme) if name == "parallel" else _draw_scatter(trials, x, y, theme)
                 )
             case "policy":
-                return _draw_policy(session, search, theme)
+                draw = _draw_policy
             case "importance":
-                return _draw_importance(session, search, theme)
+                draw = _draw_importance
             case "gpus":
-                return _draw_gpus(session, search, theme)
+                draw = _draw_gpus
+        return draw(session, search, theme)
+
+
+@router.get("/figures/{name}", responses=problems.documented(404))
+def draw_compared(
+    name: ComparedFigure,
+    id: Ids,  # noqa: A002 (the name in the address)
+    services: Injected,
+    *,
+    by: Annotated[Spent, Query(description="for best_so_far: what the horizontal axis counts")] = "trainings",
+    theme: ThemeChoice = "light",
+    head: HeadChoice = None,
+    columns: Columns = 5,
+) -> Figure:
+    """A figure of several experiments: the best reward of each for what it has spent, or the functions of the best
+    loss of each. 404 also while there is nothing to draw."""
+    with services.database.read() as session:
+        experiments = [lists.get_experiment(session, each) for each in dict.fromkeys(id)]
+        if name == "best_so_far":
+            courses = compared.read_courses(session, experiments, by)
+            if not courses:
+                raise problems.ProblemError(404, "none of these experiments has a reward yet")
+            return compared_figures.best_so_far(courses, compared.axis_of(experiments, by), theme)
+        labels = compared.name_all(experiments)
+        losses = [
+            (label, loss)
+            for label, each in zip(labels, experiments, strict=True)
+            if (loss := compared.best_loss(session, each)) is not None
+        ]
+        profiles = [each.profile for each in experiments]
+    return _draw_functions(losses, profiles, head=head, columns=columns, theme=theme)
 
 
 @router.get("/trials/{trial_id}/figures/{name}", responses=problems.documented(404))
@@ -102,9 +140,8 @@ def draw_trial(
         trial = lists.get_trial(session, trial_id)
         if name == "functions":
             search = lists.get_experiment(session, trial.experiment_id)
-            return _draw_functions(
-                trial_loss(search, trial), search.profile, label="this trial", head=head, columns=columns, theme=theme
-            )
+            losses = [("this trial", trial_loss(search, trial))]
+            return _draw_functions(losses, [search.profile], head=head, columns=columns, theme=theme)
         evaluations = views.evaluation_events(session, trial_id)
         metric = name_requested(lists.get_experiment(session, trial.experiment_id).spec)
     if name == "learning":
@@ -115,9 +152,7 @@ def draw_trial(
     return figures.breakdown(metrics, theme)
 
 
-def _draw_rewards(session: Session, search: Experiment, beside: Experiment | None, theme: Theme) -> Figure:
-    if beside is not None:
-        return search_figures.two_searches(_curve(session, search), _curve(session, beside), theme)
+def _draw_rewards(session: Session, search: Experiment, theme: Theme) -> Figure:
     points = [
         figures.TrialPoint(row.trial_id, row.number, row.round, row.reward, row.state == "pruned")
         for row in overview.read_rewards(session, search.id)
@@ -125,15 +160,13 @@ def _draw_rewards(session: Session, search: Experiment, beside: Experiment | Non
     return figures.rewards(points, search.rounds or 1, name_requested(search.spec), theme)
 
 
-def _curve(session: Session, search: Experiment) -> search_figures.RewardCurve:
-    closed = overview.read_closed_rounds(session, search.id)
-    return search_figures.RewardCurve(
-        label=_label(search),
-        rounds=[row.number + 1 for row in closed],
-        means=[row.mean for row in closed],
-        bests=list(accumulate((row.best for row in closed), max)),
-        metric=name_requested(search.spec),
-    )
+def _draw_parallel(trials: Trials, group: str | None, theme: Theme) -> Figure:
+    return compared_figures.parallel(trials.choose(group), [row.reward for row in trials.rows], theme)
+
+
+def _draw_scatter(trials: Trials, x: str | None, y: str | None, theme: Theme) -> Figure:
+    across, up = trials.find(x or "number"), trials.find(y or REWARD)
+    return compared_figures.scatter([row.id for row in trials.rows], across, up, theme)
 
 
 def _draw_policy(session: Session, search: Experiment, theme: Theme) -> Figure:
@@ -192,24 +225,17 @@ def _draw_gpus(session: Session, search: Experiment, theme: Theme) -> Figure:
 
 
 def _draw_functions(
-    loss: LossSpec,
-    profile: str,
-    *,
-    head: str | None,
-    columns: int,
-    theme: Theme,
-    label: str,
-    other: tuple[str, LossSpec] | None = None,
+    losses: Sequence[tuple[str, LossSpec]], profiles: Sequence[str], *, head: str | None, columns: int, theme: Theme
 ) -> Figure:
-    card = PROFILES.get(profile)
-    head = head or next(iter(loss.head_losses), "")
-    if head not in loss.head_losses:
-        names = ", ".join(loss.head_losses) or "none"
-        raise problems.ProblemError(404, f"head: the loss {loss.name} has functions for {names}, asked was {head!r}")
-    published = PRESETS[card.preset].heads.get(head) if card and card.preset else None
-    second = None if other is None or head not in other[1].head_losses else (other[0], other[1].head_losses[head])
-    return figures.functions(loss.head_losses[head], published, label=label, other=second, columns=columns, theme=theme)
-
-
-def _label(search: Experiment) -> str:
-    return search.name or search.id
+    """`profiles`: of the experiments; the published set is drawn where they share it."""
+    known = list(dict.fromkeys(name for _, loss in losses for name in loss.head_losses))
+    head = head or next(iter(known), "")
+    if head not in known:
+        names = " and ".join(dict.fromkeys(loss.name for _, loss in losses)) or "none"
+        raise problems.ProblemError(
+            404, f"head: the loss {names} has functions for {', '.join(known) or 'none'}, asked was {head!r}"
+        )
+    presets = {card.preset for profile in profiles if (card := PROFILES.get(profile)) and card.preset}
+    published = PRESETS[presets.pop()].heads.get(head) if len(presets) == 1 else None
+    shown = [(label, loss.head_losses[head]) for label, loss in losses if head in loss.head_losses]
+    return figures.functions(shown, published, columns=columns, theme=theme)

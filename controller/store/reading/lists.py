@@ -77,29 +77,6 @@ def get_trial(session: Session, trial_id: str) -> Trial:
     return trial
 
 
-def list_experiments(
-    session: Session,
-    *,
-    kinds: Sequence[ExperimentKind] | None = None,
-    state: ExperimentState | None = None,
-    text: str = "",
-    cursor: str | None = None,
-    limit: int = 50,
-) -> RowPage[Experiment]:
-    """Experiments, newest first; `text`: in their id, name, owner or profile, whatever its case."""
-    query = select(Experiment).order_by(Experiment.id.desc()).limit(limit + 1)
-    if kinds is not None:
-        query = query.where(Experiment.kind.in_(kinds))
-    if state is not None:
-        query = query.where(Experiment.state == state)
-    if text:
-        columns = (Experiment.id, Experiment.name, Experiment.owner, Experiment.profile)
-        query = query.where(or_(*(column.icontains(text, autoescape=True) for column in columns)))
-    if cursor is not None:
-        query = query.where(Experiment.id < cursor)
-    return _page(session.scalars(query).all(), limit, lambda search: search.id)
-
-
 def list_trials(
     session: Session,
     experiment_id: str,
@@ -123,7 +100,7 @@ def list_trials(
     if cursor is not None:
         after = _number(cursor)
         query = query.where(Trial.number < after if newest_first else Trial.number > after)
-    return _page(session.scalars(query).all(), limit, lambda trial: str(trial.number))
+    return page_of(session.scalars(query).all(), limit, lambda trial: str(trial.number))
 
 
 def list_rounds(session: Session, experiment_id: str, cursor: str | None = None, limit: int = 200) -> RowPage[Round]:
@@ -131,7 +108,7 @@ def list_rounds(session: Session, experiment_id: str, cursor: str | None = None,
     query = select(Round).where(Round.experiment_id == experiment_id).order_by(Round.number).limit(limit + 1)
     if cursor is not None:
         query = query.where(Round.number > _number(cursor))
-    return _page(session.scalars(query).all(), limit, lambda row: str(row.number))
+    return page_of(session.scalars(query).all(), limit, lambda row: str(row.number))
 
 
 def list_events(
@@ -197,7 +174,7 @@ def list_workers(session: Session, cursor: str | None = None, limit: int = 200) 
     query = select(Worker).order_by(Worker.name).limit(limit + 1)
     if cursor is not None:
         query = query.where(Worker.name > cursor)
-    return _page(session.scalars(query).all(), limit, lambda worker: worker.name)
+    return page_of(session.scalars(query).all(), limit, lambda worker: worker.name)
 
 
 def find_known_workers(session: Session, names: Collection[str]) -> set[str]:
@@ -301,5 +278,6 @@ def _number(cursor: str) -> int:
         raise NotFoundError(f"cursor: expected a next_cursor of this list, got {cursor!r}") from None
 
 
-def _page(items: Sequence[Item], limit: int, key: Callable[[Item], str]) -> RowPage[Item]:
+def page_of(items: Sequence[Item], limit: int, key: Callable[[Item], str]) -> RowPage[Item]:
+    """A page of `limit` items, from a query that has asked for one more."""
     return RowPage(items[:limit], key(items[limit - 1]) if len(items) > limit else None)

@@ -194,25 +194,6 @@ def mean_rewards(session: Session, experiment_ids: Sequence[str]) -> dict[str, l
 
 
 @dataclass(frozen=True)
-class ClosedRound:
-    """The rewards of one round that the policy has been updated with."""
-
-    number: int
-    mean: float
-    best: float
-
-
-def read_closed_rounds(session: Session, experiment_id: str) -> Sequence[ClosedRound]:
-    """The closed rounds of a search in order."""
-    rows = session.execute(
-        select(Round.number, Round.mean_reward, Round.best_reward)
-        .where(Round.experiment_id == experiment_id, Round.mean_reward.is_not(None))
-        .order_by(Round.number)
-    )
-    return [ClosedRound(number, mean or 0.0, best or 0.0) for number, mean, best in rows]
-
-
-@dataclass(frozen=True)
 class PolicyStep:
     """One version of an algorithm: where it proposes from."""
 

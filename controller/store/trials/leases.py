@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
+from paploss.client.numbers import percent
 from paploss.client.states import OPEN_TRIAL_STATES, Outcome, TrialState
 from paploss.controller.store.documents import LOSS, PLAN, TrialPlan
 from paploss.controller.store.errors import ConflictError, GoneError, LateResultError, NotFoundError
@@ -196,7 +197,7 @@ def finish(session: Session, request: ResultRequest) -> TrialState:
     record(
         session,
         kind,
-        f"reward {100 * (result.reward or 0):.1f}{how}",
+        f"reward {percent(result.reward or 0)}{how}",
         experiment_id=row.experiment_id,
         trial_id=request.trial_id,
         worker=row.worker,

@@ -60,7 +60,9 @@ function swap(fresh) {
     rendered.set(part.id, content(next));
     const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
     const scrolled = [...part.querySelectorAll("[data-keep-scroll]")].map((box) => [box.scrollTop, box.scrollLeft]);
+    const picks = new Map([...part.querySelectorAll("input[type=checkbox]")].map((box) => [box.id, box.checked]));
     part.replaceChildren(...next.childNodes);
+    for (const box of part.querySelectorAll("input[type=checkbox]")) box.checked = picks.get(box.id) ?? box.checked;
     part.querySelectorAll("[data-keep-scroll]").forEach((box, number) => {
       [box.scrollTop, box.scrollLeft] = scrolled[number] ?? [0, 0];
     });

@@ -10,6 +10,7 @@ from paploss.controller.store.database import Database
 from paploss.controller.store.errors import ConflictError, NotFoundError
 from paploss.controller.store.experiments import Idempotency
 from paploss.controller.store.reading import lists
+from paploss.controller.store.reading.experiments import list_experiments
 from paploss.controller.store.tables import Base, Experiment, Trial
 from paploss.jobs.losses import parse_loss
 from paploss.jobs.presets import PRESETS, identity
@@ -175,7 +176,7 @@ def test_lists_come_in_pages(database: Database) -> None:
     cursor = None
     with database.read() as session:
         while True:
-            page = lists.list_experiments(session, cursor=cursor, limit=2)
+            page = list_experiments(session, cursor=cursor, limit=2)
             seen += [row.id for row in page.items]
             cursor = page.next_cursor
             if cursor is None:

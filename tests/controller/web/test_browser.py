@@ -4,6 +4,7 @@ import pytest
 from browsers import Site, Visitor, sync_api
 from controllers import PlayedWorker, RunningController
 
+from paploss.client.numbers import percent
 from paploss.client.specs import ConfirmSpec, SearchSpec
 from paploss.client.states import Role
 from paploss.client.sync_client import Client
@@ -41,7 +42,7 @@ def test_a_search_started_from_the_form_moves_without_reloading(
     worker.run(queued[0].id)
     ap = client.get_trial(queued[0].id).reward
     assert ap is not None
-    expect(page.locator("#numbers .best")).to_have_text(f"{100 * ap:.1f}")
+    expect(page.locator("#numbers .best")).to_have_text(percent(ap))
     expect(page.locator("[data-figure$='rewards'] .legendtext").first).to_be_visible()
     for published in page.locator("#functions .legendtext", has_text="published").all():
         expect(published).to_be_visible()

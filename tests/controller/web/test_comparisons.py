@@ -45,7 +45,7 @@ def test_every_row_has_its_line_its_seeds_its_mean_and_its_published_ap() -> Non
     assert means["error_x"]["array"] == [pytest.approx(high - 21.0), 0]  # one seed has no interval
     assert means["error_x"]["arrayminus"] == [pytest.approx(21.0 - low), 0]
     assert (cut["x"], cut["y"]) == ([low, high], [0, 0])  # 21 +- 12.7, which is t(0.975; 1) * sqrt(2) / sqrt(2)
-    assert cut["text"][0] == "CE: 8.3 to 33.7"
+    assert cut["text"][0] == "CE: 8.29 to 33.71"
     assert (published["x"], published["y"]) == ([39.0, 40.7, 40.4, 39.3], [0, 1, 2, 3])
 
 

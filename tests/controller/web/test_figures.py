@@ -32,7 +32,7 @@ def test_plotly_accepts_every_figure(theme: Theme) -> None:
     for figure in (
         rewards(TRIALS, 5, theme),
         rewards([], 5, theme),
-        functions(PUBLISHED, PUBLISHED, theme=theme),
+        functions([("mine", PUBLISHED)], PUBLISHED, theme=theme),
         learning_curve(curve, theme),
         learning_curve([], theme),
     ):
@@ -54,7 +54,7 @@ def test_the_axis_reaches_as_far_as_the_search_will_go() -> None:
 
 
 def test_functions_are_drawn_beside_identity_and_published() -> None:
-    figure = functions(identity(["h"]).heads["h"], PUBLISHED, label="mine")
+    figure = functions([("mine", identity(["h"]).heads["h"])], PUBLISHED)
     assert [trace["name"] for trace in figure["data"][:3]] == ["identity", "published", "mine"]
     assert len(figure["data"]) == 15
     assert figure["data"][1]["y"] == [y for _, y in PUBLISHED.control_points[0]]
@@ -64,13 +64,13 @@ def test_functions_are_drawn_beside_identity_and_published() -> None:
 
 def test_a_loss_of_four_functions_has_four_curves() -> None:
     four = HeadLoss(control_points=PUBLISHED.control_points[:4])
-    figure = functions(four, PUBLISHED)
+    figure = functions([("mine", four)], PUBLISHED)
     assert len(figure["layout"]["annotations"]) == 4
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3, 4, 5])
 def test_small_multiples_stay_inside_and_apart(columns: int) -> None:
-    layout = functions(PUBLISHED, columns=columns)["layout"]
+    layout = functions([("mine", PUBLISHED)], columns=columns)["layout"]
     boxes = []
     for number in range(1, 6):
         suffix = "" if number == 1 else str(number)
@@ -87,7 +87,7 @@ def test_small_multiples_stay_inside_and_apart(columns: int) -> None:
 
 def test_a_wrong_number_of_columns_is_refused() -> None:
     with pytest.raises(ValueError, match="1 to 5, got 0"):
-        functions(PUBLISHED, columns=0)
+        functions([("mine", PUBLISHED)], columns=0)
 
 
 def test_what_was_not_measured_is_a_gap() -> None:
@@ -117,3 +117,6 @@ def test_lines_stand_out_from_the_surface(theme: Theme) -> None:
         lighter, darker = sorted([_luminance(getattr(colours, name)), surface], reverse=True)
         needed = 4.5 if name in {"ink", "muted"} else 3
         assert (lighter + 0.05) / (darker + 0.05) >= needed, name
+    for colour in colours.series:
+        lighter, darker = sorted([_luminance(colour), surface], reverse=True)
+        assert (lighter + 0.05) / (darker + 0.05) >= 3, colour

@@ -72,7 +72,8 @@ def test_a_page_asks_as_much_of_many_trials_as_of_few(controller: tuple[RunningC
     paths = [
         "/experiments/{id}",
         "/experiments/{id}?sort=ap&state=succeeded&offset=25",
-        "/compare?first={id}&second={id}",
+        "/compare?id={id}",
+        "/api/v1/figures/best_so_far?id={id}&by=gpu_hours",
         "/trials/{id}-000005",
         *(f"/api/v1/experiments/{{id}}/figures/{name}" for name in figures),
         "/api/v1/experiments/{id}/trials?limit=25",

@@ -12,6 +12,7 @@ from typer.main import get_command
 
 from paploss.cli.main import app
 from paploss.client.loss_choice import LossChoice
+from paploss.client.numbers import percent
 from paploss.client.specs import ComparisonSpec, ConfirmSpec, SearchSpec
 from paploss.client.sync_client import Client
 from paploss.controller.store.trials import transitions
@@ -65,13 +66,13 @@ def test_everything_that_is_shown_of_an_experiment_names_its_metric(
         trial = next(iter(client.trials(experiment.id)))
         assert "<dt>AP75 (%)</dt>" in page(viewer, f"/trials/{trial.id}")
         shown = page(viewer, f"/experiments/{experiment.id}")
-        assert "mean AP75" in shown
+        assert re.search("mean AP75|AP75, mean", shown)
         assert not re.search(r"\b(mean|best|on) AP\b", shown, re.IGNORECASE)
         drawn = viewer.get(f"/api/v1/experiments/{experiment.id}/figures/{figure}").text
         assert "AP75 (%)" in drawn
-        assert "{x:.1f} AP<" not in drawn
-        assert "{y:.1f} AP<" not in drawn
-    for path in ("/", "/trainings", f"/compare?first={search.id}&second={search.id}"):
+        assert "{x:.2f} AP<" not in drawn
+        assert "{y:.2f} AP<" not in drawn
+    for path in ("/", "/trainings", f"/compare?id={search.id}&id={comparison.id}"):
         assert '<span class="muted">AP75</span>' in page(viewer, path)
     assert client.comparison(comparison.id).metric == client.best(search.id).metric == "AP75"
     assert any("mean AP75" in line.message for line in client.log(search.id))
@@ -91,8 +92,8 @@ def test_a_search_that_has_ended(viewer: httpx.Client, client: Client, worker: P
     run_search(client, worker, search.id)
     text = page(viewer, f"/experiments/{search.id}")
     best = client.best(search.id)
-    assert f"{100 * best.ap:.1f}" in text
-    assert "mean of 2 fresh seeds" in text
+    assert percent(best.ap) in text
+    assert "mean ± sd of 2 fresh seeds" in text
     assert "&lt;b&gt;mine&lt;/b&gt;" in text
     assert "<b>mine</b>" not in text
     for trial in client.trials(search.id):
@@ -144,7 +145,7 @@ def test_results_of_a_comparison(viewer: httpx.Client, client: Client, worker: P
         worker.run(trial.id)
     (row,) = client.get_experiment(training.id).results
     assert row.mean is not None
-    assert f"{100 * row.mean:.1f}" in page(viewer, f"/experiments/{training.id}")
+    assert percent(row.mean) in page(viewer, f"/experiments/{training.id}")
     assert training.id in page(viewer, "/trainings")
 
 

@@ -8,18 +8,10 @@ from jinja2 import UndefinedError
 from paploss.controller.web.render import (
     Pages,
     draw_sparkline,
-    format_ap,
     format_duration,
     format_number,
     format_timestamp,
 )
-
-
-@pytest.mark.parametrize(
-    ("fraction", "text"), [(0.265, "26.5"), (0.0, "0.0"), (1.0, "100.0"), (None, "–"), (-1.0, "–"), (0.26549, "26.5")]
-)
-def test_ap_is_in_percent_with_one_decimal(fraction: float | None, text: str) -> None:
-    assert format_ap(fraction) == text
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,10 @@ from paploss.controller.search.space import Space
 from paploss.controller.web.figures import MOST_DOTS, TrialPoint, breakdown, functions, rewards
 from paploss.controller.web.search_figures import (
     Band,
-    RewardCurve,
     gpu_use,
     importance,
     name_dimensions,
     policy,
-    two_searches,
 )
 from paploss.controller.web.style import PALETTES
 from paploss.jobs.metrics import Metrics
@@ -23,7 +21,6 @@ from paploss.jobs.presets import PRESETS, identity
 ONE = Space(("bbox_head",)).names
 TWO = Space(("rpn_head", "bbox_head"), knots=2).names
 MU = [[0.5] * len(ONE), [0.6] + [0.5] * (len(ONE) - 1)]
-CURVE = RewardCurve("a", [1, 2], [0.1, 0.2], [0.15, 0.3])
 BANDS = {
     "busy": Band("busy", [2.0, 1.0], 0.75),
     "failed": Band("failed", [0, 0], 0),
@@ -38,7 +35,6 @@ def test_plotly_accepts_every_figure(theme: Theme) -> None:
         policy(TWO, [0], [[0.5] * len(TWO)], [0.2], theme),
         importance(ONE, MU[1], MU[1], 0.1, theme=theme),
         gpu_use([0, 60, 120], BANDS, "GPUs", theme),
-        two_searches(CURVE, RewardCurve("b", [], [], []), theme),
         breakdown(metrics(0.2), theme),
     ):
         graph_objects.Figure(figure)  # raises ValueError where a property is unknown
@@ -93,8 +89,8 @@ def test_many_trials_are_thinned_but_all_count() -> None:
 
 def test_two_losses_are_laid_over_each_other() -> None:
     head = PRESETS["retinanet"].heads["bbox_head"]
-    figure = functions(head, head, label="mine", other=("yours", identity(["h"]).heads["h"]))
-    assert [trace["name"] for trace in figure["data"][:4]] == ["identity", "published", "yours", "mine"]
+    figure = functions([("mine", head), ("yours", identity(["h"]).heads["h"])], head)
+    assert [trace["name"] for trace in figure["data"][:4]] == ["identity", "published", "mine", "yours"]
 
 
 def test_ap_by_threshold_size_and_class_leaves_out_what_was_not_measured() -> None:
@@ -114,12 +110,11 @@ def test_bars_of_less_than_a_second_do_not_share_a_place() -> None:
 
 
 def test_no_tick_lies_between_two_rounds_or_versions() -> None:
-    for figure in (two_searches(CURVE, CURVE), policy(ONE, [0, 1], MU, [0.2, 0.1]), rewards([], 12)):
+    for figure in (policy(ONE, [0, 1], MU, [0.2, 0.1]), rewards([], 12)):
         assert figure["layout"]["xaxis"]["dtick"] == 1
 
 
 def test_one_round_is_drawn_as_marks() -> None:
-    one = RewardCurve("one", [1], [0.1], [0.2])
-    drawn = [*two_searches(one, one)["data"], policy(ONE, [0], MU[:1], [0.2])["data"][1]]
+    drawn = [policy(ONE, [0], MU[:1], [0.2])["data"][1]]
     drawn += [trace for trace in rewards([TrialPoint("t", 0, 0, 0.3)], 1)["data"] if trace["name"] == "best so far"]
     assert all("markers" in trace["mode"] for trace in drawn)

@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from paploss.cli.progress import SearchProgress, conclusion
-from paploss.cli.wording import duration, next_command, percent
+from paploss.cli.wording import duration, next_command
 from paploss.client.models import Best, ExperimentDetail, RoundSummary, TrialSummary
+from paploss.client.numbers import percent
 from paploss.client.specs import SearchSpec
 from paploss.jobs.presets import identity
 
@@ -86,16 +87,19 @@ def test_a_file_tells_of_progress_and_failures_once():
     assert len([line for line in lines if "2 of them failed" in line]) == 1
 
 
-def test_a_confirmed_result_stands_beside_the_identity_start_with_its_uncertainty():
+def test_a_confirmed_result_stands_beside_the_identity_start_with_its_deviation():
     measured = {"mean": 0.2, "standard_error": 0.011, "rewards": {"1": 0.19, "2": 0.21}}
     lines = conclusion(
         best({"mean": 0.31, "standard_error": 0.004, "count": 3, "identity": measured, "published": None})
     )
-    assert lines == ["best AP 31.0 ± 0.4, 3 fresh seeds  (trial 3)", "identity start AP 20.0 ± 1.1, 2 fresh seeds"]
+    assert lines == [
+        "best AP 31.0 ± 0.7, mean ± sd of 3 fresh seeds  (trial 3)",
+        "identity start AP 20.0 ± 1.6, mean ± sd of 2 fresh seeds",
+    ]
 
 
 def test_an_unconfirmed_result_says_so():
-    assert conclusion(best(None)) == ["best AP 31.0 (one trial, trial 3; not confirmed)"]
+    assert conclusion(best(None)) == ["best AP 31.0 (trial 3, one training; not confirmed)"]
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(None, "–"), (59.6, "1 min 00 s"), (5, "5 s"), (7384, "2 h 03 min")])
