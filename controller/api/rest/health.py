@@ -21,9 +21,6 @@ logger = logging.getLogger(__name__)
 
 router = APIRouter(route_class=AuthorizedRoute, tags=["platform"])
 
-PROBE_SECONDS = 1.0
-"""How long a check is cached for probes, whose rate is not limited."""
-
 
 @router.get("/healthz")
 def healthz() -> dict[str, str]:
