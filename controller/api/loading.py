@@ -51,14 +51,21 @@ class Answer(BaseModel):
     faults: dict[str, str] = {}
 
 
-def load(settings: Settings, file: IO[bytes]) -> str:
+def load(
+    settings: Settings,
+    file: IO[bytes],
+    *,
+    memory_bytes: int = MOST_MEMORY_BYTES,
+    processor_seconds: int = MOST_PROCESSOR_SECONDS,
+) -> str:
     """Store the experiment of a file; returns its id. To be called in a thread: it waits for the process.
 
     Raises:
         ProblemError: the file is refused (409, 422), or the database does not answer (503).
         RuntimeError: the process has ended without an answer; its error is in the log.
     """
-    command = [sys.executable, "-m", "paploss.controller.api.loading", str(os.getpid()), str(file.fileno())]
+    told = [os.getpid(), file.fileno(), memory_bytes, processor_seconds]
+    command = [sys.executable, "-m", "paploss.controller.api.loading", *map(str, told)]
     # In a process group of its own: a terminal's Ctrl-C is the server's.
     process = subprocess.run(
         command,
@@ -69,7 +76,7 @@ def load(settings: Settings, file: IO[bytes]) -> str:
         check=False,
     )
     if process.returncode == -signal.SIGXCPU:
-        raise ProblemError(422, f"reading the file takes more than {MOST_PROCESSOR_SECONDS} s")
+        raise ProblemError(422, f"reading the file takes more than {processor_seconds} s of processor time")
     if process.returncode != 0:
         raise RuntimeError(f"the process that loads a file has ended with status {process.returncode}")
     answer = Answer.model_validate_json(process.stdout)
@@ -81,16 +88,20 @@ def load(settings: Settings, file: IO[bytes]) -> str:
 
 
 def main() -> None:
-    """The process: `python -m paploss.controller.api.loading SERVER_PID FILE_DESCRIPTOR`."""
-    end_with(int(sys.argv[1]))
+    """The process: `python -m paploss.controller.api.loading SERVER_PID FILE_DESCRIPTOR BYTES SECONDS`."""
+    server_pid, descriptor, memory_bytes, processor_seconds = map(int, sys.argv[1:])
+    end_with(server_pid)
     os.nice(NICENESS)
-    most_bytes = _own_bytes() + MOST_MEMORY_BYTES
+    most_bytes = _own_bytes() + memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (MOST_PROCESSOR_SECONDS, MOST_PROCESSOR_SECONDS + 1))
+    resource.setrlimit(resource.RLIMIT_CPU, (processor_seconds, resource.RLIM_INFINITY))  # ends it by SIGXCPU
     settings = Settings.model_validate_json(sys.stdin.buffer.read())
     start_logging(settings.log_level, settings.log_format)
-    with os.fdopen(int(sys.argv[2]), "rb") as file:
-        answer = _answer(settings, file)
+    try:
+        with os.fdopen(descriptor, "rb") as file:
+            answer = _answer(settings, file)
+    except MemoryError:
+        answer = Answer(status=422, detail=f"reading the file takes more than {memory_bytes >> 20} MiB of memory")
     sys.stdout.write(answer.model_dump_json())
 
 
@@ -109,8 +120,6 @@ def _answer(settings: Settings, file: IO[bytes]) -> Answer:
         return Answer(status=422, detail=str(error), faults=error.faults)
     except (ConflictError, DumpError) as error:
         return Answer(status=STATUSES[type(error)], detail=str(error))
-    except MemoryError:
-        return Answer(status=422, detail=f"reading the file takes more than {MOST_MEMORY_BYTES >> 20} MiB of memory")
     except UNAVAILABLE as error:
         logger.error("loading a file: %s", error)
         return Answer(status=503, detail=NO_DATABASE)
