@@ -38,8 +38,6 @@ MOST_MEMORY_BYTES = 1 << 30
 """Beyond what the program itself takes; rows are read and stored a few hundred at a time."""
 MOST_PROCESSOR_SECONDS = 3600
 """A file of a million trials takes a fraction of it."""
-NICENESS = 5
-"""Leases come first."""
 
 
 class Answer(BaseModel):
@@ -91,7 +89,6 @@ def main() -> None:
     """The process: `python -m paploss.controller.api.loading SERVER_PID FILE_DESCRIPTOR BYTES SECONDS`."""
     server_pid, descriptor, memory_bytes, processor_seconds = map(int, sys.argv[1:])
     end_with(server_pid)
-    os.nice(NICENESS)
     most_bytes = _own_bytes() + memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (processor_seconds, resource.RLIM_INFINITY))  # ends it by SIGXCPU
