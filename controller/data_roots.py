@@ -20,21 +20,33 @@ class PathRefusedError(ValueError):
 def check_files(request: Request, data_roots: Sequence[Path]) -> None:
     """Refuse a request whose files are not there, as far as this machine sees the data root that they are in.
 
+    Folders that this process may not look into are the workers' affair, like those of other machines.
+
     Raises:
         PathRefusedError: names every file that is missing, with its field.
     """
     check_paths(request, data_roots)
-    here = [root for root in data_roots if root.is_dir() and any(root.iterdir())]
+    here = [root for root in data_roots if _is_here(root)]
 
     def is_seen(path: str | None) -> bool:
         return path is not None and any(PurePosixPath(path).is_relative_to(root) for root in here)
 
-    faults = find_missing(
-        request.dataset if is_seen(request.dataset.root) else DatasetSpec(),
-        request.weights if is_seen(request.weights) else None,
-    )
+    try:
+        faults = find_missing(
+            request.dataset if is_seen(request.dataset.root) else DatasetSpec(),
+            request.weights if is_seen(request.weights) else None,
+        )
+    except PermissionError:
+        return
     if faults:
         raise PathRefusedError(faults)
+
+
+def _is_here(root: Path) -> bool:
+    try:
+        return any(root.iterdir())
+    except OSError:
+        return False
 
 
 def check_paths(request: Request, data_roots: Sequence[Path]) -> None:
@@ -72,8 +84,18 @@ def find_datasets(data_roots: Sequence[Path]) -> list[DatasetSpec]:
         except OSError:
             continue
         for folder in (root, *sorted(inner)):
-            parts = [part for part in ("train", "val", "test") if (folder / f"{part}.json").is_file()]
-            if {"train", "val"} <= set(parts) and (folder / "images").is_dir():
+            parts = _find_parts(folder)
+            if {"train", "val"} <= set(parts):
                 splits = {part: Split(annotations=f"{part}.json", images="images") for part in parts}
                 found.append(DatasetSpec(name=folder.name[:100] or "data", root=str(folder), **splits))
     return found
+
+
+def _find_parts(folder: Path) -> list[str]:
+    """The splits in a folder; none where this process may not look into it."""
+    try:
+        if not (folder / "images").is_dir():
+            return []
+        return [part for part in ("train", "val", "test") if (folder / f"{part}.json").is_file()]
+    except PermissionError:
+        return []

@@ -11,6 +11,9 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from paploss.jobs.logs import LogFormat
 from paploss.jobs.settings import ProcessSettings
 
+KEYS = {"admin_key", "worker_key", "viewer_key"}
+"""Settings that the server alone needs, and no process beside it."""
+
 
 class Settings(ProcessSettings):
     """Where the parts of the platform are, and how patient they are with each other. Durations are in seconds."""

@@ -1,6 +1,8 @@
-"""Files that are there whole or not at all, in UTF-8 whatever the locale."""
+"""Files that are written whole or not at all, in UTF-8 whatever the locale, and read as what they are when opened."""
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,3 +35,19 @@ def write_whole(path: Path, content: str | bytes, mode: int = READABLE) -> None:
     """Write a file; text as UTF-8. Raises OSError, and then an older content is still there."""
     with whole_file(path, mode) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a file, or of the file that a link leads to.
+
+    What is opened is what is checked, so that nothing can be put in its place between the two: a pipe would block its
+    reader for ever, and a device would fill the memory.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is no file", str(path))
+        return file.read()

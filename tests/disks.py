@@ -1,6 +1,7 @@
-"""A disk so small that a test can fill it."""
+"""Disks that a test can break: one so small that it can be filled, and one that the kernel takes for broken."""
 
 import errno
+import os
 import subprocess
 from pathlib import Path
 from typing import Self
@@ -43,3 +44,44 @@ class SmallDisk:
     def free(self) -> None:
         """Give the room back."""
         self._ballast.unlink()
+
+
+class FailingDisk:
+    """A disk of some megabytes, in a file, that becomes read-only as the kernel makes one after an error of the device,
+    whoever has files of it open."""
+
+    def __init__(self, folder: Path, size_mb: int) -> None:
+        self.folder = folder
+        self._image = folder.with_suffix(".ext4")
+        folder.mkdir()
+        with self._image.open("wb") as file:
+            file.truncate(size_mb << 20)
+        try:
+            _command("mkfs.ext4", "-q", self._image)
+            self._mount()
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise CannotMountError(f"no ext4 file system can be made and mounted here: {error}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _command("umount", "--lazy", self.folder)
+
+    def fail(self) -> None:
+        """From now on it is read-only; what was written before is on it."""
+        os.sync()
+        _command("mount", "-o", "remount,abort", self.folder)
+
+    def repair(self) -> None:
+        """As an operator does: unmounted, checked, mounted again. Nobody may have a file of it open."""
+        _command("umount", self.folder)
+        subprocess.run(["e2fsck", "-f", "-y", str(self._image)], check=False, capture_output=True)
+        self._mount()
+
+    def _mount(self) -> None:
+        _command("mount", "-o", "loop", self._image, self.folder)
+
+
+def _command(*words: str | Path) -> None:
+    subprocess.run(list(map(str, words)), check=True, capture_output=True)

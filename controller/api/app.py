@@ -15,10 +15,8 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from paploss.client.states import Role
 from paploss.controller.api import problems
-from paploss.controller.api.events import Streams
 from paploss.controller.api.pages import annotations, assets, comparing, follow_ups, lists, pages, sign_in, starting
 from paploss.controller.api.reference import DescribedApp
-from paploss.controller.api.remembered import Remembered
 from paploss.controller.api.rest import (
     comparisons,
     dumps,
@@ -32,13 +30,10 @@ from paploss.controller.api.rest import (
     workers,
 )
 from paploss.controller.api.security.access import OPEN, ROLES, AuthorizedRoute
-from paploss.controller.api.security.callers import Callers
-from paploss.controller.api.security.rates import Rates
 from paploss.controller.api.security.requests import RequestChecks, default_hosts
-from paploss.controller.api.services import Services
+from paploss.controller.api.services import Services, make_services
 from paploss.controller.api.tracing import start_tracing
 from paploss.controller.loop.driver import Driver, Loop, connect
-from paploss.controller.loop.renewals import Renewals
 from paploss.controller.scaling.pools import read_pools
 from paploss.controller.scaling.scaler import Scaler
 from paploss.controller.settings import Settings
@@ -147,18 +142,7 @@ def _connect(settings: Settings, make_driver: MakeDriver) -> Services:
     except BaseException:
         database.close()
         raise
-    return Services(
-        settings=settings,
-        database=database,
-        queue=queue,
-        callers=Callers(database),
-        rates=Rates(settings),
-        renewals=Renewals(database, settings),
-        streams=Streams(),
-        readiness=Remembered(health.PROBE_SECONDS),
-        driver=driver,
-        scaler=scaler,
-    )
+    return make_services(settings, database, queue, driver, scaler)
 
 
 def _install_keys(settings: Settings, database: Database) -> None:

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY = {"Retry-After": "5"}
+NO_DATABASE = "the database does not answer; try again shortly"
 STATUSES: dict[type[Exception], int] = {
     NotFoundError: 404,
     ConflictError: 409,
@@ -220,7 +221,7 @@ def _find_in(body: Any, path: Sequence[str | int], *, is_missing: bool) -> list[
 
 async def _on_database_error(request: Request, error: Exception) -> Response:
     logger.error("%s %s: %s", request.method, request.url.path, error)
-    return response(request, 503, "the database does not answer; try again shortly", headers=RETRY)
+    return response(request, 503, NO_DATABASE, headers=RETRY)
 
 
 async def _on_queue_error(request: Request, error: Exception) -> Response:

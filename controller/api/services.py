@@ -1,5 +1,6 @@
 """The dependencies of the handlers, created once at start."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,12 +18,15 @@ from paploss.controller.settings import Settings
 from paploss.controller.store.database import Database
 from paploss.jobs.queue import TrialQueue
 
+PROBE_SECONDS = 1.0
+"""How long a check of everything is cached for probes, whose rate is not limited."""
+
 
 @dataclass(frozen=True)
 class Services:
     """Settings, the connections to the database and to Redis, callers and their rates, and the loops.
 
-    All but `callers`, `rates`, `renewals` and `streams` are safe to use from threads.
+    All but `callers`, `rates`, `renewals`, `streams` and `one_load` are safe to use from threads.
     """
 
     settings: Settings
@@ -36,6 +40,27 @@ class Services:
     driver: Loop
     scaler: Scaler | None
     """The loop of the elastic workers; None where the operator runs the workers."""
+    one_load: asyncio.Lock
+    """Held by the one file that is being loaded."""
+
+
+def make_services(
+    settings: Settings, database: Database, queue: TrialQueue, driver: Loop, scaler: Scaler | None
+) -> Services:
+    """The services over open connections."""
+    return Services(
+        settings=settings,
+        database=database,
+        queue=queue,
+        callers=Callers(database),
+        rates=Rates(settings),
+        renewals=Renewals(database, settings),
+        streams=Streams(),
+        readiness=Remembered(PROBE_SECONDS),
+        driver=driver,
+        scaler=scaler,
+        one_load=asyncio.Lock(),
+    )
 
 
 async def get_services(request: Request) -> Services:  # asynchronous, or FastAPI would call it in a thread

@@ -24,7 +24,7 @@ from paploss.controller.store.events import record
 from paploss.controller.store.experiments import end_experiment, list_running, lock_experiment
 from paploss.controller.store.leadership import Term, acquire, drive, new_holder, resign
 from paploss.controller.store.tables import Experiment
-from paploss.controller.store.trials import transitions
+from paploss.controller.store.trials import tallies, transitions
 from paploss.controller.store.trials.counts import (
     Counts,
     count_open,
@@ -46,6 +46,9 @@ the processor also has to serve their requests."""
 
 CLEAR_SECONDS = 3600.0
 """How often the leader clears what has passed its retention."""
+
+TALLY_SECONDS = 10.0
+"""How often the leader looks for ended trials that are in no tally."""
 
 LIVE_CONSUMER_SECONDS = 60.0
 """A worker that has not asked for a trial for this long, and runs none, is not counted as live."""
@@ -90,6 +93,7 @@ class Driver:
         self._ended: dict[str, int] = {}  # by experiment: how many of its trials had ended by the last tick
         self._ahead_seconds: float | None = None  # the database's clock beyond this process's, at the last look
         self._jumped_at: float | None = None  # in this term, by the database's clock
+        self._tally_at = 0.0
         self._clear_at = 0.0
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -152,6 +156,7 @@ class Driver:
             self._advance(term, experiment, spec, Pace(workers[experiment.gpus], ended[experiment.id]))
         if waiting is not None:
             self._feed(workers)
+        self._tally(term)
         self._clear_old(term)
         return True
 
@@ -191,6 +196,19 @@ class Driver:
             self._jumped_at = clock
             with self._database.write() as session:
                 transitions.restart_leases(session, self._settings.lease_seconds)
+
+    def _tally(self, term: Term) -> None:
+        """Add up ended trials for monitoring: some in a tick, then nothing for TALLY_SECONDS."""
+        if time.monotonic() < self._tally_at:
+            return
+        with self._database.read() as session:
+            stretch = tallies.find_stretch(session)
+            sums = None if stretch is None else tallies.add_up(session, stretch)
+        if stretch is None or sums is None:
+            self._tally_at = time.monotonic() + TALLY_SECONDS
+            return
+        with drive(self._database, term) as session:
+            tallies.store(session, stretch, sums)
 
     def _clear_old(self, term: Term) -> None:
         """Clear what has passed its retention: one experiment a tick, then nothing for CLEAR_SECONDS."""

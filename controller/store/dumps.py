@@ -16,7 +16,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import JSON, MetaData, Select, delete, insert, select, update
+from sqlalchemy import JSON, MetaData, Select, delete, insert, select, text, update
 from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.orm import Session
 
@@ -172,10 +172,25 @@ def _pause(session: Session, experiment_id: str, data_roots: Sequence[Path]) -> 
 
 
 def _copy(scratch: Database, database: Database, experiment_id: str) -> None:
-    with scratch.read() as rows, database.write() as session:
+    with database.write() as session:
         if session.get(Experiment, experiment_id) is not None:
             raise ConflictError(f"there is an experiment {experiment_id} already")
         session.execute(delete(DeletedExperiment).where(DeletedExperiment.id == experiment_id))
+        (_attach_rows if database.is_sqlite else _send_rows)(scratch, session)
+
+
+def _attach_rows(scratch: Database, session: Session) -> None:
+    """Within SQLite, because everybody waits for its one writer."""
+    session.connection().detach()  # closed afterwards, and with it the scratch file
+    session.execute(text("ATTACH :file AS scratch"), {"file": scratch.url.database})
+    for model in MODELS:
+        keys = [column.key for column in columns_of(model)]
+        there = table_of(model).to_metadata(MetaData(), schema="scratch")
+        session.execute(insert(table_of(model)).from_select(keys, select(*(there.c[key] for key in keys))))
+
+
+def _send_rows(scratch: Database, session: Session) -> None:
+    with scratch.read() as rows:
         for model in MODELS:
             keys = [column.key for column in columns_of(model)]
             found = rows.execute(_all_rows(model), execution_options={"yield_per": _ROWS_AT_ONCE})

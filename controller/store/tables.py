@@ -158,6 +158,18 @@ class Trial(Base):
     )
 
 
+class Tally(Base):
+    """Sums over an experiment's first trials, all of them final; follows from other rows, and is in no dump."""
+
+    __tablename__ = "tallies"
+
+    experiment_id: Mapped[str] = mapped_column(
+        "search_id", ForeignKey("searches.id", ondelete="CASCADE"), key="experiment_id", primary_key=True
+    )
+    until: Mapped[int]  # of the trials with smaller numbers
+    sums: Mapped[JsonObject]  # by name; see paploss.controller.store.trials.tallies
+
+
 class Attempt(Base):
     """One attempt to run a trial, with its fencing token."""
 

@@ -1,6 +1,7 @@
 """The controller's own database, for commands that use it without HTTP; and `paploss migrate`."""
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,8 +66,13 @@ def hold_database(settings: Settings) -> Iterator[None]:
         lock_file.parent.mkdir(parents=True, exist_ok=True)
         opened = lock_file.open("ab")
     except OSError as error:  # a read-only file system, or another owner's folder
-        message = f"{lock_file.parent}: the state folder cannot be written to: {error.strerror}"
+        place = lock_file if lock_file.exists() else lock_file.parent
+        message = f"{place}: the state folder cannot be written to: {error.strerror}"
         raise CommandError(message, FAILED) from None
+    for file in (Path(path.database), Path(f"{path.database}-wal"), Path(f"{path.database}-shm")):
+        if file.exists() and not os.access(file, os.R_OK | os.W_OK):
+            message = f"{file}: cannot be written to; its owner is {file.stat().st_uid}, this program's {os.geteuid()}"
+            raise CommandError(message, FAILED)
     with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,5 +1,6 @@
 """Whether the files that a request names are there: annotation files and image folders of every split, and weights."""
 
+import os
 from pathlib import Path
 
 from paploss.jobs.spec import DatasetSpec
@@ -33,8 +34,21 @@ def find_missing(dataset: DatasetSpec, weights: str | None) -> dict[str, str]:
 def _suggest(path: Path, root: Path, *, is_folder: bool) -> str:
     """What lies beside `path` and has a name like it."""
     try:
-        beside = [each for each in path.parent.iterdir() if each.is_dir() == is_folder and not each.is_symlink()]
+        beside = _names_in(path.parent, root, is_folder=is_folder)
     except OSError:
         return ""
-    names = {str(each.relative_to(root)) for each in beside if each.suffix == path.suffix}
+    names = {str((path.parent / name).relative_to(root)) for name in beside if Path(name).suffix == path.suffix}
     return did_you_mean(str(path.relative_to(root)), names)
+
+
+def _names_in(folder: Path, root: Path, *, is_folder: bool) -> list[str]:
+    """Folders or files in `folder`, where that lies in `root`: what was opened is asked, because a link to elsewhere
+    may take its place at any moment."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if not Path(os.readlink(f"/proc/self/fd/{handle}")).is_relative_to(root.resolve()):
+            return []
+        with os.scandir(handle) as entries:
+            return [each.name for each in entries if not each.is_symlink() and each.is_dir() == is_folder]
+    finally:
+        os.close(handle)

@@ -1,10 +1,15 @@
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from privileges import bound_by_permissions
 
 from paploss.client.specs import SearchSpec
-from paploss.controller.data_roots import PathRefusedError, check_files, check_paths
+from paploss.controller.data_roots import PathRefusedError, check_files, check_paths, find_datasets
 
 ROOTS = (Path("/data"), Path("/more/data"))
 COCO = {
@@ -64,3 +69,48 @@ def test_files_in_a_root_that_this_machine_does_not_see_are_the_workers_affair(t
     check_files(request, [tmp_path / "away"])
     (tmp_path / "away").mkdir()  # where the volume would be mounted
     check_files(request, [tmp_path / "away"])
+
+
+LOOK = """
+import json, sys
+from pathlib import Path
+from paploss.client.specs import SearchSpec
+from paploss.controller.data_roots import PathRefusedError, check_files, find_datasets
+roots = [Path(sys.argv[1])]
+request = SearchSpec.model_validate_json(sys.argv[2])
+try:
+    check_files(request, roots)
+    faults = {}
+except PathRefusedError as error:
+    faults = error.faults
+print(json.dumps([[each.name for each in find_datasets(roots)], faults]))
+"""
+
+
+@pytest.mark.parametrize("closed", ["set", "."], ids=["a data set", "the root"])
+def test_folders_that_the_controller_may_not_look_into_break_nothing(tmp_path: Path, closed: str) -> None:
+    for name in ("open", "set"):
+        (tmp_path / name / "images").mkdir(parents=True)
+        for part in ("train", "val"):
+            (tmp_path / name / f"{part}.json").touch()
+    split = {"annotations": "none.json", "images": "none"}
+    request = search(dataset={"name": "set", "root": str(tmp_path / "set"), "train": split, "val": split})
+    command = bound_by_permissions(sys.executable, "-c", LOOK, tmp_path, request.model_dump_json())
+    (tmp_path / closed).chmod(0)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=os.sep)
+    finally:
+        (tmp_path / closed).chmod(0o700)
+    offered = [] if closed == "." else ["open"]
+    assert json.loads(done.stdout or "null") == [offered, {}], done.stderr
+
+
+def test_links_that_are_swapped_while_it_looks_offer_no_data_set_outside(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for folder in (root / "set", outside):
+        (folder / "images").mkdir(parents=True)
+        for part in ("train", "val"):
+            (folder / f"{part}.json").touch()
+    (root / "link").symlink_to(outside)
+    (root / "loop").symlink_to(root / "loop")
+    assert [each.root for each in find_datasets([root])] == [str(root / "set")]

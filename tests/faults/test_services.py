@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from breakable import Breakable
-from disks import CannotMountError, SmallDisk
+from disks import CannotMountError, FailingDisk, SmallDisk
 from disturbances import (
     HASTY,
     SEARCH,
@@ -140,6 +140,29 @@ def test_a_full_disk_at_sqlite(tmp_path: Path, redis_url: str, undisturbed: Outc
         url = f"sqlite:///{disk.folder / 'paploss.db'}"
         with Stack(tmp_path / "stack", redis_url, url, **HASTY) as stack:
             survive_a_full_disk(stack, disk, undisturbed)
+
+
+def test_a_disk_that_becomes_read_only_under_sqlite(tmp_path: Path, redis_url: str, undisturbed: Outcome) -> None:
+    try:
+        disk = FailingDisk(tmp_path / "disk", 32)
+    except CannotMountError as error:
+        pytest.skip(str(error))
+    url = f"sqlite:///{disk.folder / 'paploss.db'}"
+    with disk, Stack(tmp_path / "stack", redis_url, url, **HASTY) as stack:
+        stack.start_controller()
+        for name in ("w0", "w1"):
+            stack.start_worker(name)
+        experiment_id = stack.submit(**SEARCH)
+        await_ended(stack, experiment_id, 1)
+        disk.fail()
+        wait_until(lambda: "the leader's loop will try again" in stack.log("controller"), "harm")
+        assert stack.get(f"experiments/{experiment_id}")["state"] == "running"  # what is there can be read
+        assert stack.http.post(f"experiments/{experiment_id}/pause").status_code == 503
+        stack.kill_controller(signal.SIGTERM)
+        stack.database.close()  # this process's own
+        disk.repair()
+        stack.start_controller()
+        expect_same(stack, experiment_id, undisturbed)
 
 
 @pytest.mark.slow

@@ -1,11 +1,12 @@
-"""Files that are whole or not at all."""
+"""Files that are whole or not at all, and read as what they are."""
 
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from paploss.files import PRIVATE, whole_file, write_whole
+from paploss.files import PRIVATE, read_regular, whole_file, write_whole
 
 
 def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -44,3 +45,15 @@ def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
 
 def test_a_long_name_is_possible(tmp_path: Path) -> None:
     write_whole(tmp_path / ("a" * 250), "x")
+
+
+def test_a_file_is_read_and_neither_waited_for_nor_read_without_end(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert read_regular(tmp_path / "link") == b"x"
+    os.mkfifo(tmp_path / "pipe")  # that nobody writes to
+    for target in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        (tmp_path / "link").unlink()
+        (tmp_path / "link").symlink_to(target)
+        with pytest.raises(OSError, match=r"it is no file|Is a directory"):
+            read_regular(tmp_path / "link")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from paploss.files import read_regular
 from paploss.jobs.metrics import LONGEST_CLASS_NAME
 from paploss.jobs.spec import Split
 from paploss.trainer.datasets.annotations import Known, read_annotations
@@ -151,7 +152,7 @@ def read_json(annotation_file: Path) -> Json:
         UserError: no such file, not JSON, or a list or a key of an entry is missing or of another type.
     """
     try:
-        content: Json = json.loads(annotation_file.read_bytes())
+        content: Json = json.loads(read_regular(annotation_file))
     except OSError as error:
         raise UserError(f"{annotation_file}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

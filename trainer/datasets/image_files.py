@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from paploss.files import whole_file
+from paploss.files import read_regular, whole_file
 from paploss.trainer.cores import available_cores
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def read_images(
 def read_image(file: Path) -> ImageFacts:
     """Facts of one file."""
     try:
-        content = file.read_bytes()
+        content = read_regular(file)
     except OSError as error:
         return ImageFacts(problem=_describe(error))
     if not content:

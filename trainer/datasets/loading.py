@@ -5,7 +5,9 @@ an interruption changes what the detector sees.
 """
 
 import copy
+import os
 import random
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -215,6 +217,8 @@ def load_image(pipeline: Compose, sample: dict[str, Any]) -> dict[str, Any]:
     """
     file, expected = sample["img_path"], (sample["height"], sample["width"])
     try:
+        if not stat.S_ISREG(os.stat(file).st_mode):  # a pipe would be waited for, and a device never ends
+            raise UserError(f"{file}: cannot be read as an image: it is no file")
         loaded: dict[str, Any] = pipeline(sample)
     except (OSError, AssertionError, cv2.error) as error:
         raise UserError(f"{file}: cannot be read as an image: {read_image(Path(file)).problem or error}") from error

@@ -3,7 +3,6 @@ database."""
 
 import tempfile
 from collections.abc import Iterator
-from functools import partial
 from typing import IO, Any
 
 from fastapi import APIRouter, Request, status
@@ -12,18 +11,15 @@ from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
 from paploss.client.models import ExperimentSummary
-from paploss.controller.api import problems, shown, views
+from paploss.controller.api import loading, problems, views
 from paploss.controller.api.parameters import ExperimentId
-from paploss.controller.api.security.access import AuthorizedRoute, SignedIn
-from paploss.controller.api.security.callers import Caller
+from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected, Services
 from paploss.controller.store import dumps
 from paploss.controller.store.reading import lists
 
 LOAD_PATH = "/api/v1/experiments/load"
 MEDIA_TYPE = "application/gzip"
-MOST_UNPACKED = 20
-"""How many times as large a file may be unpacked: this program's own are three to ten times as large."""
 _PART_BYTES = 1 << 16
 _IN_MEMORY_BYTES = 1 << 20
 
@@ -62,23 +58,18 @@ def dump(experiment_id: ExperimentId, services: Injected) -> StreamingResponse:
     responses=problems.documented(409),
     openapi_extra={"requestBody": {"required": True, "content": _BINARY}},
 )
-async def load(request: Request, services: Injected, caller: SignedIn) -> ExperimentSummary:
+async def load(request: Request, services: Injected) -> ExperimentSummary:
     """Store what `dump` gave, here or at another controller. One that had not ended is paused."""
-    with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:
+    with tempfile.TemporaryFile() as file:
         async for part in request.stream():
             file.write(part)
         file.seek(0)
-        return await run_in_threadpool(_load, services, caller, file)
+        async with services.one_load:
+            experiment_id = await run_in_threadpool(loading.load, services.settings, file)
+    return await run_in_threadpool(_summarize, services, experiment_id)
 
 
-def _load(services: Services, caller: Caller, file: IO[bytes]) -> ExperimentSummary:
-    experiment_id = dumps.load(
-        services.database,
-        file,
-        services.settings.data_roots,
-        most_bytes=MOST_UNPACKED * services.settings.max_load_bytes,
-        try_views=partial(shown.try_views, services, caller),
-    )
+def _summarize(services: Services, experiment_id: str) -> ExperimentSummary:
     with services.database.read() as session:
         return views.experiment_summary(session, lists.get_experiment(session, experiment_id))
 

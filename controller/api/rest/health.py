@@ -15,14 +15,12 @@ from paploss.controller.store.database import DatabaseError
 from paploss.controller.store.errors import SchemaError
 from paploss.controller.store.leadership import find_leader
 from paploss.controller.store.reading import lists
+from paploss.controller.store.trials.tallies import count_live_trials
 from paploss.jobs.queue import QueueError
 
 logger = logging.getLogger(__name__)
 
 router = APIRouter(route_class=AuthorizedRoute, tags=["platform"])
-
-PROBE_SECONDS = 1.0
-"""How long a check is cached for probes, whose rate is not limited."""
 
 
 @router.get("/healthz")
@@ -55,7 +53,7 @@ def read_status(services: Services) -> Status:
     """Counts of experiments, trials and workers, and whether everything works."""
     with services.database.read() as session:
         experiments = lists.count_experiments(session)
-        trials = lists.count_all_trials(session)
+        trials = count_live_trials(session)
     fleet = measure_fleet(services)
     return Status(
         version=program_version(),

@@ -25,12 +25,12 @@ from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected, Services
 from paploss.controller.api.workers import measure_fleet
 from paploss.controller.store.reading import lists, statistics
+from paploss.controller.store.trials import tallies
 
 router = APIRouter(route_class=AuthorizedRoute, include_in_schema=False)
 
 SEARCHES = 50
 NAME_LENGTH = 60
-DURATION_BOUNDS_SECONDS = (10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400)
 
 
 @router.get("/metrics")
@@ -62,7 +62,7 @@ class _Platform(Collector):
     def _read_database(self) -> Iterator[Metric]:
         lease_seconds = self._services.settings.lease_seconds
         with self._services.database.read() as session:
-            searches, trials = lists.count_experiments(session), lists.count_all_trials(session)
+            searches, trials = lists.count_experiments(session), tallies.count_live_trials(session)
             yield _counts(
                 "paploss_experiments",
                 "Experiments by state.",
@@ -87,20 +87,21 @@ class _Platform(Collector):
                 "Time since the running trial that has been silent for the longest renewed its lease; 0 if none runs.",
                 statistics.read_oldest_lease_age(session, lease_seconds),
             )
-            ended = statistics.count_attempts(session)
+            totals = tallies.read_totals(session)
             attempts = CounterMetricFamily("paploss_attempts", "Attempts that ended, by outcome.", labels=["outcome"])
             for outcome in get_args(Outcome):
-                attempts.add_metric([outcome], ended.get(outcome, 0))
+                attempts.add_metric([outcome], sum(each.attempts.get(outcome, 0) for each in totals.values()))
             yield attempts
             durations = HistogramMetricFamily(
                 "paploss_proxy_duration_seconds",
                 "Training and evaluation of proxies with a reward, over all their attempts, by profile.",
                 labels=["profile"],
             )
-            for row in statistics.read_durations(session, DURATION_BOUNDS_SECONDS):
-                bounds = [str(float(bound)) for bound in DURATION_BOUNDS_SECONDS]
-                buckets = [*zip(bounds, row.counts, strict=True), ("+Inf", row.count)]
-                durations.add_metric([row.profile], buckets, row.total_seconds)
+            bounds = [str(float(bound)) for bound in tallies.DURATION_BOUNDS_SECONDS]
+            for profile, total in totals.items():
+                if total.proxies:
+                    buckets = [*zip(bounds, total.proxies_within, strict=True), ("+Inf", total.proxies)]
+                    durations.add_metric([profile], buckets, total.proxy_seconds)
             yield durations
             best = _gauge(
                 "paploss_search_best_reward",

@@ -244,17 +244,6 @@ def count_trials(session: Session, experiment_ids: Sequence[str]) -> dict[str, d
     return counts
 
 
-def count_all_trials(session: Session) -> dict[TrialState, int]:
-    """How many trials of running and paused experiments are in each state."""
-    rows = session.execute(
-        select(Trial.state, func.count())
-        .join(Experiment)
-        .where(Experiment.state.in_(("running", "paused")))
-        .group_by(Trial.state)
-    )
-    return dict(rows.all())
-
-
 def count_experiments(session: Session) -> dict[ExperimentState, int]:
     """How many experiments are in each state."""
     rows = session.execute(select(Experiment.state, func.count()).group_by(Experiment.state))

@@ -1,25 +1,13 @@
-"""What monitoring reads: a few aggregates over all experiments, each by one statement."""
+"""What monitoring reads of what runs now, each by one statement; see also `paploss.controller.store.trials.tallies`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import case, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from paploss.client.states import REWARDED_STATES
 from paploss.controller.store.database import now
-from paploss.controller.store.tables import Attempt, Experiment, Trial
-
-
-@dataclass(frozen=True)
-class Durations:
-    """How long the finished proxies of one profile took."""
-
-    profile: str
-    counts: tuple[int, ...]
-    """How many took at most each of the bounds that were asked for."""
-    count: int
-    total_seconds: float
+from paploss.controller.store.tables import Experiment, Trial
 
 
 @dataclass(frozen=True)
@@ -47,27 +35,6 @@ def read_oldest_lease_age(session: Session, lease_seconds: float) -> float:
     """Age of the oldest heartbeat among running trials, in seconds; 0 while none runs."""
     oldest = session.scalar(select(now() - func.min(Trial.lease_until)).where(Trial.state == "running"))
     return 0.0 if oldest is None else max(0.0, oldest + lease_seconds)
-
-
-def read_durations(session: Session, bounds_seconds: Sequence[float]) -> Sequence[Durations]:
-    """How long proxies with a reward took (training and evaluation, over all attempts), by profile."""
-    within = [func.sum(case((Trial.seconds <= bound, 1), else_=0)) for bound in bounds_seconds]
-    rows = session.execute(
-        select(Experiment.profile, func.count(), func.sum(Trial.seconds), *within)
-        .join(Trial)
-        .where(Trial.kind == "proxy", Trial.state.in_(REWARDED_STATES), Trial.seconds.is_not(None))
-        .group_by(Experiment.profile)
-        .order_by(Experiment.profile)
-    )
-    return [Durations(profile, tuple(counts), count, total) for profile, count, total, *counts in rows]
-
-
-def count_attempts(session: Session) -> Mapping[str, int]:
-    """Attempts that have ended, by outcome."""
-    rows = session.execute(
-        select(Attempt.outcome, func.count()).where(Attempt.outcome.is_not(None)).group_by(Attempt.outcome)
-    )
-    return {str(outcome): count for outcome, count in rows}
 
 
 def read_best_rewards(session: Session, limit: int) -> Sequence[SearchReward]:

@@ -1,8 +1,12 @@
 """The SQLite file of a controller, and the folder that it lies in."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from privileges import STRANGER, bound_by_permissions, give_away
 
 from paploss.cli.databases import hold_database
 from paploss.cli.failures import CommandError
@@ -26,3 +30,17 @@ def test_one_process_holds_a_database(tmp_path: Path) -> None:
         hold_database(settings),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["paploss.db", "paploss.db-wal", "paploss.db.lock"])
+def test_a_file_of_another_user_is_named_before_anything_starts(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch(0o644)
+    give_away(tmp_path / name)
+    code = "from paploss.cli.main import app; app(['migrate'])"
+    command = bound_by_permissions(sys.executable, "-c", code)
+    environment = os.environ | {"PAPLOSS_STATE_DIR": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode != 0
+    expected = "Permission denied" if name.endswith(".lock") else f"its owner is {STRANGER}"
+    assert f"{tmp_path / name}: " in done.stderr.replace("\n", "")
+    assert expected in done.stderr

@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,3 +123,16 @@ def test_a_missing_image_is_named_in_one_sentence(make_job, tmp_path, coco_root:
         list(evaluation_batches(samples, 2, process_count, CPU))
     (sentence,) = str(caught.value).splitlines()
     assert sentence.startswith(f"{folder}/000000000002.png: cannot be read as an image: ")
+
+
+def test_an_image_that_becomes_a_pipe_after_the_check_is_not_waited_for(make_job, tmp_path, coco_root: Path):
+    data = read_job_data(make_job(), tmp_path)
+    pipeline = recipe_of(make_job(), data.train).test_pipeline
+    samples = EvaluationSamples(data.test, pipeline, [0])
+    file = Path(next(data.test.samples())["img_path"])
+    assert file.is_relative_to(coco_root)
+    file.unlink()
+    os.mkfifo(tmp_path / "pipe")
+    file.symlink_to(tmp_path / "pipe")
+    with pytest.raises(UserError, match=f"{file}: cannot be read as an image: it is no file"):
+        list(evaluation_batches(samples, 1, 0, CPU))

@@ -12,8 +12,9 @@ from sqlalchemy import event, insert
 
 from paploss.client.specs import ConfirmSpec, SearchSpec
 from paploss.client.sync_client import Client
-from paploss.controller.api.rest.metrics import DURATION_BOUNDS_SECONDS, NAME_LENGTH
+from paploss.controller.api.rest.metrics import NAME_LENGTH
 from paploss.controller.store.tables import Worker
+from paploss.controller.store.trials.tallies import DURATION_BOUNDS_SECONDS
 from paploss.jobs.spec import JobResult
 
 SPEC = SearchSpec(

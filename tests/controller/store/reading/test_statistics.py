@@ -25,8 +25,6 @@ def test_an_empty_database_has_numbers_too(database: Database) -> None:
     with database.read() as session:
         assert statistics.count_queued(session) == {}
         assert statistics.read_oldest_lease_age(session, LEASE_SECONDS) == 0
-        assert statistics.read_durations(session, (1.0,)) == []
-        assert statistics.count_attempts(session) == {}
         assert statistics.read_best_rewards(session, 5) == []
 
 
@@ -47,17 +45,6 @@ def test_the_oldest_lease_is_as_old_as_its_silence(database: Database) -> None:
     finish(database, first, token, succeeded())
     with database.read() as session:
         assert 0 <= statistics.read_oldest_lease_age(session, LEASE_SECONDS) < LEASE_SECONDS
-        assert statistics.count_attempts(session) == {"succeeded": 1}
-
-
-def test_durations_are_cumulative_and_of_proxies_with_a_reward(database: Database) -> None:
-    search = add_search(database)
-    for number, (seconds, state) in enumerate([(5, "succeeded"), (50, "pruned"), (500, "succeeded"), (50, "failed")]):
-        add_proxy(database, search.id, number, state=state, seconds=seconds)
-    add_proxy(database, search.id, 9, state="queued")
-    with database.read() as session:
-        (found,) = statistics.read_durations(session, (5, 60))
-    assert found == statistics.Durations("synthetic", (1, 2), 3, 555)
 
 
 def test_the_newest_running_searches_tell_their_best_reward(database: Database) -> None:
