@@ -4,7 +4,7 @@ Source: Zhu et al., "Deformable DETR: Deformable Transformers for End-to-End Obj
 configurations of it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from paploss.jobs.losses import (
     LOSSES,
@@ -52,8 +52,12 @@ _PARTS = complete(
         **{
             record: LossParts({**_DETR, "loss_cls": {"type": "IoUTargetLoss", "formula": name}}, _LAYER_PARTS)
             for name, record in LOSSES.items()
-            if record in (Varifocal, MAL, IoUBCE, PositionSupervised)
+            if record in (Varifocal, MAL, IoUBCE)
         },
+        PositionSupervised: LossParts(
+            {**_DETR, "loss_cls": {"type": "IoUTargetLoss", "formula": "position_supervised", "loss_weight": 6.0}},
+            _LAYER_PARTS,
+        ),
     },
 )
 
@@ -170,7 +174,7 @@ def heads(size: DeformableDETRSize, loss: LossSpec) -> tuple[Head, ...]:
     """The one head, with the losses of all its layers."""
     earlier = [f"d{layer}." for layer in range(size.decoder_layers - 1)]
     prefixes = ("", *earlier)
-    losses = tuple(f"{prefix}{name}" for prefix in prefixes for name in _parts(loss).minimised)
+    losses = tuple(f"{prefix}{name}" for prefix in prefixes for name in _parts(loss, size).minimised)
     return (Head("bbox_head", "bbox_head", losses),)
 
 
@@ -241,7 +245,7 @@ def deformable_detr(size: DeformableDETRSize, class_count: int, loss: LossSpec, 
             "num_classes": class_count,
             "embed_dims": size.channels,
             "sync_cls_avg_factor": True,
-            **_parts(loss).config,
+            **_parts(loss, size).config,
         },
         "train_cfg": {
             "assigner": {
@@ -257,8 +261,13 @@ def deformable_detr(size: DeformableDETRSize, class_count: int, loss: LossSpec, 
     }
 
 
-def _parts(loss: LossSpec) -> LossParts:
-    if not isinstance(loss, RankingLoss):
-        return _PARTS[type(loss)]
-    # The head's own losses are unused; that of classes selects sigmoid outputs.
-    return ranking_parts(loss, "bbox_head", {"type": "RankingDeformableDETRHead", "loss_cls": _DETR["loss_cls"]})
+def _parts(loss: LossSpec, size: DeformableDETRSize) -> LossParts:
+    if isinstance(loss, RankingLoss):
+        # The head's own losses are unused; that of classes selects sigmoid outputs.
+        config = {"type": "RankingDeformableDETRHead", "loss_cls": _DETR["loss_cls"]}
+        return ranking_parts(loss, "bbox_head", config)
+    parts = _PARTS[type(loss)]
+    module = parts.config["loss_cls"]
+    if module["type"] != "IoUTargetLoss":
+        return parts
+    return replace(parts, config={**parts.config, "loss_cls": {**module, "image_candidates": size.queries}})
