@@ -25,7 +25,7 @@ projects/stabledino/modeling/dn_criterion.py with ta_alpha 0 and ta_beta 2; its 
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from mmdet.models.losses import QualityFocalLoss
@@ -88,13 +88,16 @@ class IoUTargetLoss(QualityFocalLoss):  # type: ignore[misc]
         formula: a name in FORMULAS.
         image_candidates: candidates of an image, for what a formula takes over an image; without it all are of one.
         loss_weight: factor on the loss.
+        use_sigmoid: True, which mmdet's heads read in the configuration of a loss.
 
     Raises:
         ValueError: the name is not known.
     """
 
-    def __init__(self, formula: str, image_candidates: int | None = None, loss_weight: float = 1.0) -> None:
-        super().__init__(use_sigmoid=True, loss_weight=loss_weight)
+    def __init__(
+        self, formula: str, image_candidates: int | None = None, loss_weight: float = 1.0, *, use_sigmoid: Literal[True]
+    ) -> None:
+        super().__init__(use_sigmoid=use_sigmoid, loss_weight=loss_weight)
         if formula not in FORMULAS:
             raise ValueError(f"formula: expected one of {', '.join(FORMULAS)}, got {formula!r}")
         self.formula = formula

@@ -4,24 +4,14 @@ Source: Zhu et al., "Deformable DETR: Deformable Transformers for End-to-End Obj
 configurations of it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from paploss.jobs.losses import (
-    LOSSES,
-    MAL,
-    FocalL1GIoU,
-    IoUBCE,
-    LossSpec,
-    PositionSupervised,
-    QFLGIoU,
-    RankingLoss,
-    Rate,
-    Varifocal,
-)
+from paploss.jobs.losses import MAL, FocalL1GIoU, Loss, LossSpec, PositionSupervised, RankingLoss, Rate
 from paploss.jobs.spec import JobSpec
 from paploss.trainer.datasets.coco import CocoSplit
 from paploss.trainer.profiles.backbone import resnet
-from paploss.trainer.profiles.losses import FOCAL, LossParts, complete, ranking_parts
+from paploss.trainer.profiles.losses import FOCAL, GIOU, IOU_TARGETS, LossParts, complete, ranking_parts
 from paploss.trainer.profiles.pipelines import NORMALISATION, load_images, resize_crop_flip_and_pack, test_images
 from paploss.trainer.profiles.recipe import Config, Head, Recipe, Schedule
 from paploss.trainer.profiles.tiny import tiny_recipe
@@ -40,24 +30,24 @@ _DETR: Config = {
     "type": "DeformableDETRHead",
     "loss_cls": {**FOCAL, "loss_weight": 2.0},
     "loss_bbox": {"type": "L1Loss", "loss_weight": 5.0},
-    "loss_iou": {"type": "GIoULoss", "loss_weight": 2.0},
+    "loss_iou": GIOU,
 }
 _LAYER_PARTS = ("loss_cls", "loss_bbox", "loss_iou")
-_QFL: Config = {"type": "QualityFocalLoss", "use_sigmoid": True, "beta": 2.0, "loss_weight": 1.0}
+_IOU_TARGETS: Mapping[type[Loss], Config] = {
+    **IOU_TARGETS,
+    MAL: {"type": "IoUTargetLoss", "use_sigmoid": True, "formula": "mal"},
+    PositionSupervised: {
+        "type": "IoUTargetLoss",
+        "use_sigmoid": True,
+        "formula": "position_supervised",
+        "loss_weight": 6.0,
+    },
+}
 _PARTS = complete(
     "deformable-detr",
     {
         FocalL1GIoU: LossParts(_DETR, _LAYER_PARTS),
-        QFLGIoU: LossParts({**_DETR, "loss_cls": _QFL}, _LAYER_PARTS),
-        **{
-            record: LossParts({**_DETR, "loss_cls": {"type": "IoUTargetLoss", "formula": name}}, _LAYER_PARTS)
-            for name, record in LOSSES.items()
-            if record in (Varifocal, MAL, IoUBCE)
-        },
-        PositionSupervised: LossParts(
-            {**_DETR, "loss_cls": {"type": "IoUTargetLoss", "formula": "position_supervised", "loss_weight": 6.0}},
-            _LAYER_PARTS,
-        ),
+        **{record: LossParts({**_DETR, "loss_cls": module}, _LAYER_PARTS) for record, module in _IOU_TARGETS.items()},
     },
 )
 

@@ -23,13 +23,14 @@ def bce(p, t):
     return -t * p.log() - (1 - t) * (1 - p).log()
 
 
-def slow_entry(name, p, u, best_square):
+def slow_entry(name, p, u, best_square=1.0):
     """Of one entry; u is none where it is not that of its candidate's object. best_square: largest u^2 of its image."""
     known = p.item()  # has no gradient
     if u is None:
-        return {"varifocal": 0.75 * p**2, "mal": known**1.5, "iou_bce": p**2, "position_supervised": 0.75 * p**2}[
-            name
-        ] * bce(p, 0.0)
+        others = {"qfl_giou": p**2, "varifocal": 0.75 * p**2, "mal": known**1.5, "iou_bce": p**2}
+        return others.get(name, 0.75 * p**2) * bce(p, 0.0)
+    if name == "qfl_giou":
+        return (u - p).abs() ** 2 * bce(p, u)
     if name == "varifocal":
         return u * bce(p, u) if u > 0 else 0.75 * p**2 * bce(p, 0.0)
     if name == "mal":
@@ -43,7 +44,7 @@ def slow_entry(name, p, u, best_square):
 @pytest.mark.parametrize("name", FORMULAS)
 def test_value_and_gradient_are_those_of_the_formula(name):
     given, copied = logits(), logits()
-    module = IoUTargetLoss(name, image_candidates=IMAGE_CANDIDATES, loss_weight=2.0)
+    module = IoUTargetLoss(name, use_sigmoid=True, image_candidates=IMAGE_CANDIDATES, loss_weight=2.0)
     loss = module(given, (LABELS, IOU), WEIGHTS, avg_factor=3)
     expected = torch.zeros((), dtype=torch.float64)
     for row, label in enumerate(LABELS.tolist()):
@@ -62,7 +63,7 @@ def test_value_and_gradient_are_those_of_the_formula(name):
 @pytest.mark.parametrize("name", FORMULAS)
 def test_without_an_object_every_score_is_pushed_down(name):
     given = logits()
-    loss = IoUTargetLoss(name)(
+    loss = IoUTargetLoss(name, use_sigmoid=True)(
         given, (torch.full_like(LABELS, CLASSES), 0 * IOU), torch.ones(len(LABELS)), avg_factor=1
     )
     loss.backward()
@@ -71,7 +72,7 @@ def test_without_an_object_every_score_is_pushed_down(name):
 
 
 def test_an_image_does_not_change_what_another_is_taught():
-    module = IoUTargetLoss("position_supervised", image_candidates=IMAGE_CANDIDATES)
+    module = IoUTargetLoss("position_supervised", use_sigmoid=True, image_candidates=IMAGE_CANDIDATES)
     gradients = []
     for best in (0.8, 0.1):
         given, iou = logits(), IOU.clone()
@@ -84,4 +85,4 @@ def test_an_image_does_not_change_what_another_is_taught():
 
 def test_an_unknown_formula_is_named():
     with pytest.raises(ValueError, match=r"formula: expected one of varifocal, mal, .* got 'focal'"):
-        IoUTargetLoss("focal")
+        IoUTargetLoss("focal", use_sigmoid=True)
