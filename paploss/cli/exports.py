@@ -17,6 +17,7 @@ from paploss.cli.local_training import TRAINER
 from paploss.client.documents import SPEC
 from paploss.client.models import Best, ExperimentDetail
 from paploss.files import write_whole
+from paploss.jobs.frameworks import Framework
 from paploss.jobs.spec import JobSpec
 
 FORMAT = 1
@@ -74,8 +75,8 @@ def write_config(search: ExperimentDetail, best: Best, file: Path) -> None:
     _have_written("config", job.model_dump_json(), file)
 
 
-def write_module(search: ExperimentDetail, best: Best, file: Path) -> None:
-    """Write a Python module with the loss that needs torch alone, by the trainer.
+def write_module(search: ExperimentDetail, best: Best, file: Path, framework: Framework) -> None:
+    """Write a Python module with the loss that needs torch and the framework alone, by the trainer.
 
     Raises:
         CommandError: the trainer refuses, or is not installed here.
@@ -87,7 +88,8 @@ def write_module(search: ExperimentDetail, best: Best, file: Path) -> None:
     origin = f"Found by search {search.id} {search.name!r} with {search.profile}: {measured}."
     if best.learning_rate_factor != 1:
         origin += f" Trained with {best.learning_rate_factor:.4g} times the search's learning rate."
-    _have_written("module", json.dumps({"loss": best.loss.model_dump(mode="json")}), file, "--origin", origin)
+    content = json.dumps({"loss": best.loss.model_dump(mode="json")})
+    _have_written("module", content, file, "--origin", origin, "--for", framework)
 
 
 def _have_written(command: str, content: str, file: Path, *options: str) -> None:
