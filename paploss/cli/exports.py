@@ -18,6 +18,7 @@ from paploss.client.documents import SPEC
 from paploss.client.models import Best, ExperimentDetail
 from paploss.files import write_whole
 from paploss.jobs.frameworks import Framework
+from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import JobSpec
 
 FORMAT = 1
@@ -57,8 +58,8 @@ def write_config(search: ExperimentDetail, best: Best, file: Path) -> None:
         CommandError: the profile is no detector, or the trainer refuses, e.g. because it finds no data set here.
     """
     spec = SPEC.read(search.spec)
-    if spec.profile == "synthetic":
-        raise CommandError("the profile synthetic is no detector")
+    if PROFILES[spec.profile].detector is None:
+        raise CommandError(f"the profile {spec.profile} is no detector")
     job = JobSpec(
         trial_id=search.id,
         kind="final",
