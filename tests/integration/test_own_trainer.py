@@ -34,11 +34,4 @@ def search(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
 def test_the_example_finds_a_loss_through_the_platform(tmp_path: Path) -> None:
     done = search(tmp_path, PAPLOSS_TRAINER_COMMAND=json.dumps([sys.executable, str(EXAMPLE)]))
     assert done.returncode == 0, done.stderr
-    assert 0.2 < json.loads(done.stdout)["best"]["ap"] <= 1
-
-
-@pytest.mark.slow
-def test_without_the_setting_a_search_ends_with_its_name(tmp_path: Path) -> None:
-    done = search(tmp_path)
-    assert done.returncode == 1
-    assert "trainer_command" in done.stderr
+    assert 0.2 < json.loads(done.stdout)["ap"]["mean"] <= 1
