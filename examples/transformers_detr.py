@@ -1,102 +1,63 @@
-"""The loss in Hugging Face transformers: its Deformable DETR, from a configuration, on drawn squares.
+"""A found loss in Hugging Face transformers: a detector with queries, from a configuration, on drawn squares.
 
+    paploss export ID --for transformers --out loss.py
     pip install transformers scipy
-    python examples/transformers_detr.py
+    python examples/transformers_detr.py loss.py [deformable_detr | rt_detr | d_fine]
 
-A model of transformers asks its `loss_function` for the loss. The one here keeps transformers' matching of queries and
-objects, and ranks all queries and classes of a batch, each decoder layer by itself. Nothing is downloaded.
+Nothing is downloaded.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import runpy
+import sys
+from pathlib import Path
 
 import torch
+import transformers
 from torch import Tensor
-from transformers import DeformableDetrConfig, DeformableDetrForObjectDetection, ResNetConfig
-from transformers.loss.loss_deformable_detr import DeformableDetrHungarianMatcher
-
-from paploss.losses import ParameterizedAPLoss, identity_control_points
 
 SIDE_PX = 64
+BACKBONE = {"embedding_size": 16, "hidden_sizes": [16, 32, 32, 64], "depths": [1, 1, 1, 1], "layer_type": "basic"}
+STAGES = ["stage2", "stage3", "stage4"]
+QUERIES = {"num_labels": 2, "num_queries": 20, "d_model": 32, "decoder_layers": 2, "auxiliary_loss": True}
+HYBRID = {
+    "encoder_hidden_dim": 32,
+    "encoder_in_channels": [32, 32, 64],
+    "encoder_ffn_dim": 64,
+    "encoder_attention_heads": 4,
+    "feat_strides": [8, 16, 32],
+    "decoder_in_channels": [32, 32, 32],
+    "decoder_ffn_dim": 64,
+    "decoder_attention_heads": 4,
+}
 
 
-def ranking_loss(loss: torch.nn.Module, gradient_scale: float = 1.0) -> Callable[..., tuple[Tensor, dict, None]]:
-    """A `loss_function` for transformers' Deformable DETR.
-
-    Args:
-        loss: of logits, quality and targets, all `[N]`: a ParameterizedAPLoss, or the module that an export wrote.
-        gradient_scale: factor on the gradient that reaches the boxes.
-    """
-
-    def loss_function(
-        logits: Tensor,
-        labels: Sequence[dict[str, Tensor]],
-        _device: torch.device,
-        _boxes: Tensor,
-        config: Any,
-        outputs_class: Tensor,
-        outputs_coord: Tensor,
-        **_: Any,
-    ) -> tuple[Tensor, dict[str, Tensor], None]:
-        matcher = DeformableDetrHungarianMatcher(
-            class_cost=config.class_cost, bbox_cost=config.bbox_cost, giou_cost=config.giou_cost
+def small_model(kind: str) -> torch.nn.Module:
+    """A detector of two classes with random weights."""
+    if kind == "deformable_detr":
+        config = transformers.DeformableDetrConfig(
+            use_timm_backbone=False,
+            use_pretrained_backbone=False,
+            backbone=None,
+            backbone_config=transformers.ResNetConfig(**BACKBONE, out_features=STAGES),
+            encoder_layers=1,
+            encoder_attention_heads=4,
+            decoder_attention_heads=4,
+            encoder_ffn_dim=64,
+            decoder_ffn_dim=64,
+            num_feature_levels=3,
+            with_box_refine=True,
+            dropout=0.0,
+            **QUERIES,
         )
-        total = logits.new_zeros(())
-        for of_layer, boxes in zip(outputs_class, outputs_coord, strict=True):
-            scaled = gradient_scale * boxes + ((1 - gradient_scale) * boxes).detach()
-            targets = torch.zeros_like(of_layer, dtype=torch.int8)
-            quality = torch.zeros_like(of_layer)
-            matches = matcher({"logits": of_layer, "pred_boxes": boxes}, labels)
-            for image, (queries, numbers) in enumerate(matches):
-                classes = labels[image]["class_labels"][numbers]
-                targets[image, queries, classes] = 1
-                fit = (giou(scaled[image, queries], labels[image]["boxes"][numbers]) + 1) / 2
-                quality = quality.index_put((torch.full_like(queries, image), queries, classes), fit)
-            total = total + loss(of_layer.flatten(), quality.flatten(), targets.flatten())
-        return total, {"loss_rank": total.detach()}, None
-
-    return loss_function
-
-
-def giou(boxes: Tensor, targets: Tensor) -> Tensor:
-    """Generalised IoU of pairs of boxes (cx, cy, w, h), `[n, 4]` each."""
-    low, high = boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2
-    low_true, high_true = targets[:, :2] - targets[:, 2:] / 2, targets[:, :2] + targets[:, 2:] / 2
-    common = (torch.minimum(high, high_true) - torch.maximum(low, low_true)).clamp_min(0).prod(dim=1)
-    union = boxes[:, 2:].prod(dim=1) + targets[:, 2:].prod(dim=1) - common
-    hull = (torch.maximum(high, high_true) - torch.minimum(low, low_true)).prod(dim=1)
-    return common / union.clamp_min(1e-7) - (hull - union) / hull.clamp_min(1e-7)
-
-
-def small_model() -> DeformableDetrForObjectDetection:
-    """A Deformable DETR of two classes with random weights."""
-    backbone = ResNetConfig(
-        embedding_size=16,
-        hidden_sizes=[16, 32, 32, 64],
-        depths=[1, 1, 1, 1],
-        layer_type="basic",
-        out_features=["stage2", "stage3", "stage4"],
-    )
-    config = DeformableDetrConfig(
-        use_timm_backbone=False,
-        use_pretrained_backbone=False,
-        backbone=None,
-        backbone_config=backbone,
-        num_labels=2,
-        num_queries=20,
-        d_model=32,
-        encoder_layers=1,
-        decoder_layers=2,
-        encoder_attention_heads=4,
-        decoder_attention_heads=4,
-        encoder_ffn_dim=64,
-        decoder_ffn_dim=64,
-        num_feature_levels=3,
-        auxiliary_loss=True,
-        with_box_refine=True,
-        dropout=0.0,
-    )
-    return DeformableDetrForObjectDetection(config)
+        return transformers.DeformableDetrForObjectDetection(config)
+    backbone = transformers.RTDetrResNetConfig(**BACKBONE, out_features=STAGES)
+    if kind == "rt_detr":
+        config = transformers.RTDetrConfig(backbone_config=backbone, num_denoising=10, **HYBRID, **QUERIES)
+        return transformers.RTDetrForObjectDetection(config)
+    if kind == "d_fine":
+        config = transformers.DFineConfig(backbone_config=backbone, num_denoising=10, **HYBRID, **QUERIES)
+        return transformers.DFineForObjectDetection(config)
+    raise ValueError(f"kind: expected deformable_detr, rt_detr or d_fine, got {kind!r}")
 
 
 def scenes(count: int, seed: int) -> tuple[Tensor, list[dict[str, Tensor]]]:
@@ -114,11 +75,11 @@ def scenes(count: int, seed: int) -> tuple[Tensor, list[dict[str, Tensor]]]:
     return images, labels
 
 
-def train(steps: int) -> list[float]:
-    """Losses of the steps."""
+def train(exported: Path, kind: str, steps: int) -> list[float]:
+    """Losses of the steps; `exported`: the file that the export wrote."""
     torch.manual_seed(0)
-    model = small_model()
-    model.loss_function = ranking_loss(ParameterizedAPLoss(identity_control_points(knots=4)))
+    model = small_model(kind)
+    model.loss_function = runpy.run_path(str(exported))["ranking_loss"]()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     losses = []
     for step in range(steps):
@@ -133,6 +94,6 @@ def train(steps: int) -> list[float]:
 
 
 if __name__ == "__main__":
-    found = train(100)
+    found = train(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "deformable_detr", steps=100)
     for first in range(0, len(found), 20):
         print(f"steps {first} to {first + 19}: loss {sum(found[first : first + 20]) / 20:.3f}")

@@ -12,11 +12,12 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import ValidationError
 
 from paploss.caches import find_cache_folder, provide_home
+from paploss.jobs.frameworks import Framework
 from paploss.jobs.losses import parse_loss
 from paploss.jobs.metrics import REWARD
 from paploss.jobs.spec import EXIT_INTERRUPTED, DatasetSpec, JobResult, JobSpec
@@ -98,10 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     config.add_argument("--output", type=Path, required=True, help="Python file to write")
     config.set_defaults(command=_config)
 
-    module = commands.add_parser("module", help="a loss as a Python file that needs torch alone")
+    module = commands.add_parser("module", help="a loss as a Python file that needs torch, and a framework, alone")
     module.add_argument("file", type=Path, help="JSON file with a loss under `loss`: a job, or an exported loss")
     module.add_argument("--origin", default="", help="a line for the file that says where the loss is from")
     module.add_argument("--output", type=Path, required=True, help="Python file to write")
+    module.add_argument(
+        "--for", dest="framework", choices=get_args(Framework), default="torch", help="whose form it takes"
+    )
     module.set_defaults(command=_module)
     return parser
 
@@ -247,7 +251,7 @@ def _module(arguments: argparse.Namespace) -> int:
         raise UserError(f"{arguments.file}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{arguments.file}: expected a key 'loss' with a loss: {error}") from error
-    write_module(loss, arguments.origin, arguments.output)
+    write_module(loss, arguments.origin, arguments.output, arguments.framework)
     sys.stdout.write(f"{arguments.output}\n")
     return 0
 

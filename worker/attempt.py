@@ -9,7 +9,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Literal
 
@@ -53,6 +53,7 @@ class AttemptRun:
         gpus: GpuWatch,
         *,
         environment: Mapping[str, str],
+        command: Sequence[str] | None,
         grace_seconds: float,
         stopping: Stopping,
     ) -> None:
@@ -65,6 +66,7 @@ class AttemptRun:
             deliveries: what takes results to the controller.
             gpus: what is known of this machine's GPUs.
             environment: of the trainer; the platform's own settings are left out.
+            command: the operator's program for jobs of the profile `command`.
             grace_seconds: time that the trainer has to leave a checkpoint when its search is paused.
             stopping: set when this worker is to end.
         """
@@ -74,6 +76,7 @@ class AttemptRun:
         self._deliveries = deliveries
         self._gpus = gpus
         self._environment = environment
+        self._command = command
         self._grace_seconds = grace_seconds
         experiment_id = lease.trial_id.rpartition("-")[0]
         self._context = {"search": experiment_id, "trial": lease.trial_id, "attempt": lease.attempt}
@@ -98,7 +101,7 @@ class AttemptRun:
             if earlier is not None:
                 return self._report_earlier(folder, earlier)
             training = Training(
-                trainer_command(folder.job_file, folder.training),
+                trainer_command(self._lease.job, folder.job_file, folder.training, self._command),
                 folder.log_file,
                 trainer_environment(self._environment),
                 self._wake.set,

@@ -47,6 +47,12 @@ class Settings(ProcessSettings):
         description="longest wait where trainings of different trials crash before their first step, so that other "
         "machines take them; 0: never wait, for a machine that is the only one",
     )
+    trainer_command: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="program and arguments that train jobs of the profile `command`, as a JSON list; each attempt is "
+        "started as this, JOB --state FOLDER",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: LogFormat = "json"
 

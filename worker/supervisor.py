@@ -49,6 +49,7 @@ class Supervisor:
         self._deliveries = Deliveries(controller, volume, self._stopping)
         self._idle_seconds = settings.idle_seconds
         self._grace_seconds = settings.grace_seconds
+        self._command = settings.trainer_command
         self._crash_pause_seconds = settings.crash_pause_seconds
         self._classes = settings.gpus if settings.gpus is not None else tuple({info.gpus: None, 0: None})
         # To the controller and to Redis each slot is a worker of its own.
@@ -134,6 +135,7 @@ class Supervisor:
             self._deliveries,
             self._gpus,
             environment={**os.environ, **own_gpus},
+            command=self._command,
             grace_seconds=self._grace_seconds,
             stopping=self._stopping,
         )

@@ -12,7 +12,8 @@ from typing import IO, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from paploss.jobs.spec import CheckpointEvent, EvaluationEvent, Event, JobResult, ProgressEvent, StartEvent
+from paploss.jobs.profiles import COMMAND
+from paploss.jobs.spec import CheckpointEvent, EvaluationEvent, Event, JobResult, JobSpec, ProgressEvent, StartEvent
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 _SUBREAPER = Path(__file__).with_name("subreaper.py")
@@ -21,9 +22,18 @@ _MAX_LINE_BYTES = 1_000_000
 log = logging.getLogger(__name__)
 
 
-def trainer_command(job_file: Path, state_dir: Path) -> list[str]:
-    """The command that runs a job; where it needs several GPUs, the trainer starts one process for each itself."""
-    return [sys.executable, "-m", "paploss.trainer", "run", str(job_file), "--state", str(state_dir)]
+def trainer_command(job: JobSpec, job_file: Path, state_dir: Path, operators: Sequence[str] | None) -> list[str]:
+    """The command that runs a job; where it needs several GPUs, the trainer starts one process for each itself.
+
+    Args:
+        job: chooses between our trainer and the operator's by its profile, and says no more of the command than that.
+        job_file: the same job.
+        state_dir: for the training's files.
+        operators: program and arguments for the profile `command`. Without them our trainer answers, with an error.
+    """
+    ours = [sys.executable, "-m", "paploss.trainer", "run"]
+    program = operators if job.profile == COMMAND.name and operators else ours
+    return [*program, str(job_file), "--state", str(state_dir)]
 
 
 class Training:

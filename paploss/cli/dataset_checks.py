@@ -14,6 +14,7 @@ from paploss.client.specs import Request, SearchSpec
 from paploss.jobs.dataset_files import find_missing
 from paploss.jobs.dataset_report import DatasetReport, ReportedFinding
 from paploss.jobs.metrics import REWARD
+from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import DatasetSpec
 
 NoCheckOption = Annotated[bool, typer.Option("--no-check", help="Do not read every image before the first step.")]
@@ -48,7 +49,7 @@ def check_first(request: Request, console: Console) -> None:
         CommandError: there are errors; all are in the message.
     """
     dataset = request.dataset
-    if request.profile == "synthetic" or not dataset.root:
+    if PROFILES[request.profile].detector is None or not dataset.root:
         return
     if missing := find_missing(dataset, request.weights):
         raise CommandError("\n".join(f"{field}: {fault}" for field, fault in missing.items()), BAD_INPUT)

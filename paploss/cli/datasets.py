@@ -65,7 +65,7 @@ def doctor(
             arguments += ["--image-size", str(found.overrides.image_size_px)]
     if profile is not None and profile not in PROFILES:
         raise CommandError(f"--profile: expected one of {', '.join(PROFILES)}, got {profile!r}", BAD_INPUT)
-    if profile is not None and profile != "synthetic":
+    if profile is not None and PROFILES[profile].detector:
         arguments += ["--profile", profile]
     arguments += ["--html", str(html)] if html else []
     report = run_check([*arguments, *(["--no-check"] if no_check else [])])

@@ -18,6 +18,8 @@ from paploss.client.documents import SPEC
 from paploss.client.models import Best, ExperimentDetail
 from paploss.client.numbers import confirmed
 from paploss.files import write_whole
+from paploss.jobs.frameworks import Framework
+from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import JobSpec
 
 FORMAT = 1
@@ -57,8 +59,8 @@ def write_config(search: ExperimentDetail, best: Best, file: Path) -> None:
         CommandError: the profile is no detector, or the trainer refuses, e.g. because it finds no data set here.
     """
     spec = SPEC.read(search.spec)
-    if spec.profile == "synthetic":
-        raise CommandError("the profile synthetic is no detector")
+    if PROFILES[spec.profile].detector is None:
+        raise CommandError(f"the profile {spec.profile} is no detector")
     job = JobSpec(
         trial_id=search.id,
         kind="final",
@@ -75,8 +77,8 @@ def write_config(search: ExperimentDetail, best: Best, file: Path) -> None:
     _have_written("config", job.model_dump_json(), file)
 
 
-def write_module(search: ExperimentDetail, best: Best, file: Path) -> None:
-    """Write a Python module with the loss that needs torch alone, by the trainer.
+def write_module(search: ExperimentDetail, best: Best, file: Path, framework: Framework) -> None:
+    """Write a Python module with the loss that needs torch and the framework alone, by the trainer.
 
     Raises:
         CommandError: the trainer refuses, or is not installed here.
@@ -88,7 +90,8 @@ def write_module(search: ExperimentDetail, best: Best, file: Path) -> None:
     origin = f"Found by search {search.id} {search.name!r} with {search.profile}: {measured}."
     if best.learning_rate_factor != 1:
         origin += f" Trained with {best.learning_rate_factor:.4g} times the search's learning rate."
-    _have_written("module", json.dumps({"loss": best.loss.model_dump(mode="json")}), file, "--origin", origin)
+    content = json.dumps({"loss": best.loss.model_dump(mode="json")})
+    _have_written("module", content, file, "--origin", origin, "--for", framework)
 
 
 def _have_written(command: str, content: str, file: Path, *options: str) -> None:

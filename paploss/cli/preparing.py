@@ -63,8 +63,9 @@ def init(
 
     The baseline says how long a proxy has to be for losses to be ranked by its AP, and how long the search will take.
     """
-    if profile not in PROFILES or profile == "synthetic":
-        known = ", ".join(name for name in PROFILES if name != "synthetic")
+    known_profiles = [name for name, card in PROFILES.items() if card.detector]
+    if profile not in known_profiles:
+        known = ", ".join(known_profiles)
         raise CommandError(f"--profile: expected one of {known}, got {profile!r}", BAD_INPUT)
     console = make_console(stderr=as_json)
     folder = folder.resolve()

@@ -20,6 +20,7 @@ from paploss.cli.exports import describe_best, write_config, write_export, write
 from paploss.cli.failures import CommandError
 from paploss.cli.output import echo, echo_json
 from paploss.client.models import Best, ExperimentDetail
+from paploss.jobs.frameworks import Framework
 
 
 class ExportFormat(StrEnum):
@@ -41,6 +42,14 @@ def export(
             "Repeatable (default: all that can be written here).",
         ),
     ] = None,
+    framework: Annotated[
+        Framework | None,
+        typer.Option(
+            "--for",
+            help="Write the module in the form that this framework takes: its loss function or head (implies --format "
+            "torch; default: torch, for any training loop).",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -56,10 +65,11 @@ def export(
     """Write the best loss: as JSON, as a ready mmdet config, and as a standalone PyTorch module."""
     with connect(state, url, key_file) as client:
         found, best = client.get_experiment(experiment_id), client.best(experiment_id)
+    formats = formats or ([ExportFormat.TORCH] if framework else None)
     files = export_files(out or default_file(state, experiment_id))
     if formats and len(formats) == 1 and out:
         files[formats[0]] = out
-    written, refused = write_files(found, best, files, formats or list(ExportFormat))
+    written, refused = write_files(found, best, files, formats or list(ExportFormat), framework or "torch")
     if formats and refused:
         raise CommandError("\n".join(f"{name}: {reason}" for name, reason in refused.items()))
     if as_json:
@@ -84,7 +94,11 @@ def export_files(file: Path) -> dict[ExportFormat, Path]:
 
 
 def write_files(
-    found: ExperimentDetail, best: Best, files: dict[ExportFormat, Path], formats: Sequence[ExportFormat]
+    found: ExperimentDetail,
+    best: Best,
+    files: dict[ExportFormat, Path],
+    formats: Sequence[ExportFormat],
+    framework: Framework = "torch",
 ) -> tuple[dict[ExportFormat, Path], dict[ExportFormat, str]]:
     """Write the best loss in some formats.
 
@@ -106,7 +120,7 @@ def write_files(
                 case ExportFormat.MMDET:
                     write_config(found, best, file)
                 case ExportFormat.TORCH:
-                    write_module(found, best, file)
+                    write_module(found, best, file, framework)
         except OSError as error:
             raise CommandError(f"{file}: cannot write: {error.strerror}") from None
         except CommandError as error:

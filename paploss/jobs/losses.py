@@ -261,22 +261,36 @@ class FocalL1GIoU(Loss):
     name: Literal["focal_l1_giou"] = "focal_l1_giou"
 
 
-class QFLGIoU(Loss):
-    """Quality Focal Loss with L1 and GIoU on the boxes."""
+_IOU_TARGET_RATES: Final[Mapping[Detector, Rate]] = {**FocalGIoU.rates, **FocalL1GIoU.rates}
+"""Of the detectors' own losses with GIoU, whose place those with an IoU as target take; QFL and Varifocal were
+published with that of ATSS. The boxes keep their part: GIoU, in Deformable DETR L1 too."""
 
-    title = "QFL + L1 + GIoU"
-    rates = {"deformable-detr": DETR_RATE}
+
+class QFLGIoU(Loss):
+    """Quality Focal Loss with GIoU on the boxes."""
+
+    title = "QFL + GIoU"
+    rates = _IOU_TARGET_RATES
 
     name: Literal["qfl_giou"] = "qfl_giou"
 
 
 class Varifocal(Loss):
-    """Varifocal Loss with L1 and GIoU on the boxes."""
+    """Varifocal Loss with GIoU on the boxes."""
 
-    title = "Varifocal + L1 + GIoU"
-    rates = {"deformable-detr": DETR_RATE}
+    title = "Varifocal + GIoU"
+    rates = _IOU_TARGET_RATES
 
     name: Literal["varifocal"] = "varifocal"
+
+
+class IoUBCE(Loss):
+    """The IoU-aware cross-entropy of Align-DETR with GIoU on the boxes."""
+
+    title = "IoU-aware BCE + GIoU"
+    rates = _IOU_TARGET_RATES
+
+    name: Literal["iou_bce"] = "iou_bce"
 
 
 class MAL(Loss):
@@ -286,15 +300,6 @@ class MAL(Loss):
     rates = {"deformable-detr": DETR_RATE}
 
     name: Literal["mal"] = "mal"
-
-
-class IoUBCE(Loss):
-    """The IoU-aware cross-entropy of Align-DETR, with L1 and GIoU on the boxes."""
-
-    title = "IoU-aware BCE + L1 + GIoU"
-    rates = {"deformable-detr": DETR_RATE}
-
-    name: Literal["iou_bce"] = "iou_bce"
 
 
 class PositionSupervised(Loss):
@@ -418,7 +423,10 @@ def check_fit(loss: Loss, profile: str) -> None:
     card = PROFILES[profile]
     if card.detector not in (None, *loss.rates):
         fitting = ", ".join(name for name, record in LOSSES.items() if card.detector in record.rates)
-        raise ValueError(f"loss.name: expected one of {fitting} for the profile {profile!r}, got {loss.name!r}")
+        raise ValueError(
+            f"loss.name: expected one of {fitting} for the profile {profile!r}, got {loss.name!r}, which is for "
+            f"{', '.join(loss.rates)}"
+        )
     if loss.head_losses and set(loss.head_losses) != set(card.heads):
         got = ", ".join(loss.head_losses)
         raise ValueError(f"loss.heads: expected {', '.join(card.heads)} for the profile {profile!r}, got {got}")

@@ -60,6 +60,9 @@ DEFORMABLE_DETR: Final = Family("deformable-detr", "Deformable DETR", ("bbox_hea
 SYNTHETIC: Final = ProfileCard(
     "synthetic", None, ("bbox_head",), "retinanet", 0, "no detector: a known function of theta, for tests"
 )
+COMMAND: Final = ProfileCard(
+    "command", None, ("bbox_head",), "retinanet", 0, "a training program of your own, which the workers' setting names"
+)
 
 PROFILES: Final = {
     card.name: card
@@ -73,5 +76,6 @@ PROFILES: Final = {
         DEFORMABLE_DETR.tiny(),
         DEFORMABLE_DETR.r50(),
         SYNTHETIC,
+        COMMAND,
     )
 }

@@ -1,13 +1,17 @@
 """Parameterized AP Loss (Tao et al., NeurIPS 2021) with fixed parameters. Needs torch and nothing else.
 
+    loss = HeadLoss("bbox_head")(logits, labels, boxes, box_targets, corners)
     loss = ParameterizedAPLoss("bbox_head")(logits, quality, targets)
 
+The first is all that a head minimises: its gradient scale and added terms are in it. The second ranks and no more.
 logits: [N], every anchor x class of all images together. targets: [N], 1 positive, 0 negative, -1 ignored. quality:
 [N], in [0, 1] at the positives and read nowhere else: (GIoU + 1) / 2, IoU or l1 of the decoded box, as HEADS says.
 Multiply the gradient that reaches the box output by the head's gradient scale (`scale_gradient`), and add `box_terms`
 where the head is in EXTENSIONS. Value and gradient are exact, in O(N log N + P K log N) time and O(N + P K) memory for
 P positives and K knots.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -63,6 +67,48 @@ def box_terms(head: str, errors: Tensor, giou: Tensor) -> Tensor:
     extensions, count = EXTENSIONS.get(head, {}), max(1, len(giou))
     l1, weight = extensions.get("l1_weight", 0.0), extensions.get("giou_weight", 0.0)
     return (l1 * errors.abs().sum() + weight * (1 - giou).sum()) / count
+
+
+class HeadLoss(torch.nn.Module):
+    """All that a head minimises, from the outputs of M candidates (anchors, proposals or queries) of all images."""
+
+    def __init__(self, head: str) -> None:
+        super().__init__()
+        self.head, self.ranking = head, ParameterizedAPLoss(head)
+
+    def forward(
+        self, logits: Tensor, labels: Tensor, boxes: Tensor, box_targets: Tensor, corners: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """A scalar with a graph to all outputs, computed without autocast.
+
+        logits: [M, C], sigmoid classes without background. labels: [M], a class, C for background, -1 ignored.
+        boxes, box_targets: [M, 4] box outputs and what they should be, read where there is a class. corners: from box
+        outputs [n, 4] to (x1, y1, x2, y2) [n, 4], in any unit that both boxes of a pair share.
+        """
+        with torch.autocast(logits.device.type, enabled=False):
+            logits, boxes, box_targets = (
+                one.to(torch.promote_types(one.dtype, torch.float32)) for one in (logits, boxes, box_targets)
+            )
+            kind, factor, _ = HEADS[self.head]
+            positives = ((labels >= 0) & (labels < logits.shape[1])).nonzero()[:, 0]
+            targets = torch.where(labels < 0, -1, 0)[:, None].expand_as(logits).contiguous()
+            targets[positives, labels[positives]] = 1
+            own = scale_gradient(boxes[positives], factor)
+            iou, giou, distance = _overlaps(corners(own), corners(box_targets[positives]))
+            fit = {"giou": ((giou + 1) / 2).clamp(0, 1), "iou": iou, "l1": (1 - distance).clamp(0, 1)}[kind]
+            quality = torch.zeros_like(logits).index_put((positives, labels[positives]), fit.to(logits.dtype))
+            loss: Tensor = self.ranking(logits.flatten(), quality.flatten(), targets.flatten())
+            return loss + box_terms(self.head, own - box_targets[positives], giou) + 0 * (logits.sum() + boxes.sum())
+
+
+def _overlaps(boxes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """IoU, GIoU and L1 distance of pairs of corners [n, 4], [n] each."""
+    common = (torch.minimum(boxes[:, 2:], targets[:, 2:]) - torch.maximum(boxes[:, :2], targets[:, :2])).clamp(min=0)
+    areas = [(one[:, 2:] - one[:, :2]).prod(1) for one in (boxes, targets)]
+    union = (areas[0] + areas[1] - common.prod(1)).clamp(min=1e-7)
+    sides = torch.maximum(boxes[:, 2:], targets[:, 2:]) - torch.minimum(boxes[:, :2], targets[:, :2])
+    hull, iou = sides.prod(1).clamp(min=1e-7), common.prod(1) / union
+    return iou, iou - (hull - union) / hull, (boxes - targets).abs().sum(1)
 
 
 def _ap_loss(s: Tensor, targets: Tensor) -> Tensor:

@@ -10,7 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from paploss.worker.training import Training
+from paploss.jobs.losses import RankSort
+from paploss.jobs.spec import JobSpec
+from paploss.worker.training import Training, trainer_command
 
 START = 'print(\'{"event": "start", "total_iterations": 3}\', flush=True)\n'
 RESULT = 'print(\'{"event": "result", "outcome": "succeeded", "reward": 0.5}\', flush=True)\n'
@@ -173,3 +175,14 @@ def _lives(process: psutil.Process) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_the_operators_program_trains_jobs_of_its_profile_alone(tmp_path):
+    files = tmp_path / "job.json", tmp_path / "training"
+    arguments = [str(files[0]), "--state", str(files[1])]
+    own = JobSpec(trial_id="t", profile="command", loss=RankSort())
+    assert trainer_command(own, *files, ("python", "mine.py")) == ["python", "mine.py", *arguments]
+    ours = [sys.executable, "-m", "paploss.trainer", "run", *arguments]
+    assert trainer_command(own, *files, None) == ours
+    other = own.model_copy(update={"profile": "retinanet-tiny"})
+    assert trainer_command(other, *files, ("python", "mine.py")) == ours

@@ -112,9 +112,15 @@ def regression_b(areas: Areas) -> Tensor:
 class CSEAutoLossAClassification(nn.Module):
     """`classification_a`, averaged over the candidates that have a weight."""
 
-    def forward(self, logits: Tensor, labels: Tensor, weights: Tensor, iou: Tensor) -> Tensor:
-        """The loss of a batch, a scalar; arguments as in `classification_a`, and weights `[n]`."""
-        return (classification_a(logits, labels, iou) * weights).sum() / (weights > 0).sum().clamp_min(1)
+    def forward(self, logits: Tensor, target: tuple[Tensor, Tensor], weights: Tensor) -> Tensor:
+        """The loss of a batch, a scalar.
+
+        Args:
+            logits: as in `classification_a`.
+            target: its labels and iou.
+            weights: `[n]`.
+        """
+        return (classification_a(logits, *target) * weights).sum() / (weights > 0).sum().clamp_min(1)
 
 
 @MODELS.register_module()
@@ -130,9 +136,16 @@ class CSEAutoLossBClassification(nn.Module):
         if not use_sigmoid:
             raise ValueError("use_sigmoid: expected True, got False")
 
-    def forward(self, logits: Tensor, labels: Tensor, weights: Tensor, iou: Tensor, *, avg_factor: float) -> Tensor:
-        """The loss of a batch divided by avg_factor, a scalar; as in `classification_b`, and weights `[n]`."""
-        return (classification_b(logits, labels, iou) * weights[:, None]).sum() / avg_factor
+    def forward(self, logits: Tensor, target: tuple[Tensor, Tensor], weights: Tensor, *, avg_factor: float) -> Tensor:
+        """The loss of a batch divided by avg_factor, a scalar.
+
+        Args:
+            logits: as in `classification_b`.
+            target: its labels and iou.
+            weights: `[n]`.
+            avg_factor: the divisor.
+        """
+        return (classification_b(logits, *target) * weights[:, None]).sum() / avg_factor
 
 
 @MODELS.register_module()

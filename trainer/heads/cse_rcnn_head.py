@@ -56,6 +56,6 @@ class CSEAutoLossBBoxHead(Shared2FCBBoxHead):  # type: ignore[misc]
         own, targets = boxes[positives, labels[positives]], bbox_targets[positives]
         iou = label_weights.new_ones(len(labels)).index_copy(0, positives, detached_iou(own, targets))
         return {
-            "loss_cls": self.loss_cls(cls_score, labels, label_weights, iou),
+            "loss_cls": self.loss_cls(cls_score, (labels, iou), label_weights),
             "loss_bbox": self.loss_bbox(own, targets, bbox_weights[positives], avg_factor=max(1, len(labels))),
         }

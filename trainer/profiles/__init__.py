@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from paploss.jobs.losses import check_fit
-from paploss.jobs.profiles import PROFILES, SYNTHETIC
+from paploss.jobs.profiles import COMMAND, PROFILES
 from paploss.jobs.spec import JobSpec
 from paploss.trainer.datasets.coco import CocoSplit
 from paploss.trainer.errors import UserError
@@ -25,10 +25,10 @@ RECIPES: Final[dict[str, Callable[[JobSpec, CocoSplit], Recipe]]] = {
     "deformable-detr-tiny": deformable_detr_tiny,
     "deformable-detr-r50": deformable_detr_r50,
 }
-"""Profile name to a function of (job, training data). `synthetic` has no detector and is not here."""
+"""Profile name to a function of (job, training data). Profiles without a detector here have none."""
 
-if _wrong := {*RECIPES, SYNTHETIC.name} ^ set(PROFILES):
-    raise TypeError(f"expected a recipe for each profile but {SYNTHETIC.name}, not so for {', '.join(sorted(_wrong))}")
+if _wrong := set(RECIPES) ^ {name for name, card in PROFILES.items() if card.detector}:
+    raise TypeError(f"expected a recipe for each profile with a detector, not so for {', '.join(sorted(_wrong))}")
 
 
 def recipe_of(spec: JobSpec, data: CocoSplit) -> Recipe:
@@ -37,6 +37,10 @@ def recipe_of(spec: JobSpec, data: CocoSplit) -> Recipe:
     Raises:
         UserError: no such profile, or a loss that does not fit its heads.
     """
+    if spec.profile == COMMAND.name:
+        raise UserError(
+            "profile: command is for a worker with a trainer_command (PAPLOSS_TRAINER_COMMAND), this trainer has none"
+        )
     if spec.profile not in RECIPES:
         raise UserError(f"profile: expected one of {', '.join((*RECIPES, 'synthetic'))}, got {spec.profile!r}")
     try:

@@ -7,6 +7,8 @@ from paploss.trainer.profiles.backbone import resnet
 from paploss.trainer.profiles.losses import (
     CSE_AUTOLOSS_B,
     FOCAL,
+    GIOU,
+    IOU_TARGETS,
     LOW_SCORE_THRESHOLD,
     RANKING_STDS,
     LossParts,
@@ -27,11 +29,12 @@ _WITH_CENTERNESS = ("loss_cls", "loss_bbox", "loss_centerness")
 _PARTS = complete(
     "atss",
     {
-        FocalGIoU: LossParts(
-            {"type": "ATSSHead", "loss_cls": FOCAL, "loss_bbox": {"type": "GIoULoss", "loss_weight": 2.0}},
-            _WITH_CENTERNESS,
-        ),
-        CSEAutoLossB: LossParts({"type": "CSEAutoLossATSSHead", **CSE_AUTOLOSS_B}, _WITH_CENTERNESS),
+        FocalGIoU: LossParts({"type": "ATSSHead", "loss_cls": FOCAL, "loss_bbox": GIOU}, _WITH_CENTERNESS),
+        **{
+            record: LossParts({"type": "JointATSSHead", "loss_cls": module, "loss_bbox": GIOU})
+            for record, module in IOU_TARGETS.items()
+        },
+        CSEAutoLossB: LossParts({"type": "IoUAwareATSSHead", **CSE_AUTOLOSS_B}, _WITH_CENTERNESS),
     },
 )
 

@@ -7,7 +7,7 @@ Each detector's own file says what becomes of its heads: one configuration for a
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from paploss.jobs.losses import LOSSES, Loss, ParameterizedAP, RankingLoss
+from paploss.jobs.losses import LOSSES, IoUBCE, Loss, ParameterizedAP, QFLGIoU, RankingLoss, Varifocal
 from paploss.jobs.profiles import Detector
 from paploss.trainer.heads.objective import OBJECTIVES
 from paploss.trainer.profiles.recipe import Config
@@ -21,11 +21,19 @@ RANKING_STDS = (0.1, 0.1, 0.2, 0.2)
 
 FOCAL: Config = {"type": "FocalLoss", "use_sigmoid": True, "gamma": 2.0, "alpha": 0.25, "loss_weight": 1.0}
 L1: Config = {"type": "L1Loss", "loss_weight": 1.0}
+QFL: Config = {"type": "QualityFocalLoss", "use_sigmoid": True, "beta": 2.0, "loss_weight": 1.0}
+GIOU: Config = {"type": "GIoULoss", "loss_weight": 2.0}
 CSE_AUTOLOSS_B: Config = {
     "loss_cls": {"type": "CSEAutoLossBClassification", "use_sigmoid": True},
     "loss_bbox": {"type": "CSEAutoLossBox", "variant": "b"},
 }
 """Keys of a one-stage head."""
+IOU_TARGETS: Mapping[type[Loss], Config] = {
+    QFLGIoU: QFL,
+    Varifocal: {"type": "IoUTargetLoss", "use_sigmoid": True, "formula": "varifocal"},
+    IoUBCE: {"type": "IoUTargetLoss", "use_sigmoid": True, "formula": "iou_bce"},
+}
+"""Losses of classes whose target is the IoU, for heads with sigmoid classes of any kind."""
 
 
 @dataclass(frozen=True)

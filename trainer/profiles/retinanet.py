@@ -10,6 +10,8 @@ from paploss.trainer.profiles.backbone import resnet
 from paploss.trainer.profiles.losses import (
     CSE_AUTOLOSS_B,
     FOCAL,
+    GIOU,
+    IOU_TARGETS,
     L1,
     LOW_SCORE_THRESHOLD,
     RANKING_STDS,
@@ -26,16 +28,14 @@ from paploss.trainer.profiles.tiny import tiny_recipe
 MILESTONES = (0.6, 0.8)
 
 _PLAIN: Config = {"type": "RetinaHead", "loss_cls": FOCAL, "bbox_coder": box_coder((1.0, 1.0, 1.0, 1.0))}
+_IOU_AWARE: Config = {**_PLAIN, "type": "IoUAwareRetinaHead", "loss_bbox": GIOU, "reg_decoded_bbox": True}
 _PARTS = complete(
     "retinanet",
     {
         FocalL1: LossParts({**_PLAIN, "loss_bbox": L1, "reg_decoded_bbox": False}),
-        FocalGIoU: LossParts(
-            {**_PLAIN, "loss_bbox": {"type": "GIoULoss", "loss_weight": 2.0}, "reg_decoded_bbox": True}
-        ),
-        CSEAutoLossB: LossParts(
-            {**_PLAIN, **CSE_AUTOLOSS_B, "type": "CSEAutoLossRetinaHead", "reg_decoded_bbox": True}
-        ),
+        FocalGIoU: LossParts({**_PLAIN, "loss_bbox": GIOU, "reg_decoded_bbox": True}),
+        **{record: LossParts({**_IOU_AWARE, "loss_cls": module}) for record, module in IOU_TARGETS.items()},
+        CSEAutoLossB: LossParts({**_IOU_AWARE, **CSE_AUTOLOSS_B}),
     },
 )
 

@@ -10,7 +10,7 @@ from click.testing import Result
 from controllers import PlayedWorker, RunningController, run_search
 from typer.testing import CliRunner
 
-from paploss.cli.failures import FAILED, REFUSED
+from paploss.cli.failures import BAD_INPUT, FAILED, REFUSED
 from paploss.cli.main import app
 from paploss.client.algorithms import PpoSettings
 from paploss.client.specs import ConfirmSpec, SearchSpec
@@ -77,6 +77,25 @@ def test_one_format_goes_to_the_named_file(controller: RunningController, found:
     result = export(controller, found, "--format", "torch", "--out", tmp_path / "mine.py")
     assert result.stdout == f"PyTorch module: {tmp_path / 'mine.py'}\n"
     assert [file.name for file in tmp_path.glob("mine*")] == ["mine.py"]
+
+
+def test_a_framework_gets_the_module_in_its_form(controller: RunningController, found: str, tmp_path: Path) -> None:
+    result = export(controller, found, "--for", "transformers", "--out", tmp_path / "mine.py")
+    assert result.stdout == f"PyTorch module: {tmp_path / 'mine.py'}\n"
+    module = ast.parse((tmp_path / "mine.py").read_text())
+    assert "model.loss_function = ranking_loss()" in (ast.get_docstring(module) or "")
+    names = {node.name for node in module.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    assert {"HeadLoss", "ranking_loss"} <= names
+    assert [file.name for file in tmp_path.glob("*.*") if "test.db" not in file.name] == ["mine.py"]
+
+
+def test_an_unknown_framework_is_refused_with_those_that_are_known(
+    controller: RunningController, found: str, tmp_path: Path
+) -> None:
+    result = export(controller, found, "--for", "keras", "--out", tmp_path / "mine.py")
+    assert result.exit_code == BAD_INPUT
+    assert "transformers" in result.stderr
+    assert not list(tmp_path.glob("*.py"))
 
 
 def test_a_format_that_was_asked_for_and_cannot_be_had_fails(

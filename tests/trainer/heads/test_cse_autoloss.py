@@ -110,7 +110,7 @@ def test_class_losses_have_finite_gradients_at_sure_and_at_wrong_logits(scale):
     for name, columns, arguments in (("A", 4, {}), ("B", 3, {"avg_factor": 2.0})):
         module = MODELS.build({"type": f"CSEAutoLoss{name}Classification"})
         x = (scale * logits(columns)).requires_grad_()
-        loss = module(x, LABELS, torch.tensor([1.0, 0.0, 1.0, 1.0]), IOU, **arguments)
+        loss = module(x, (LABELS, IOU), torch.tensor([1.0, 0.0, 1.0, 1.0]), **arguments)
         loss.backward()
         assert loss.isfinite()
         assert x.grad.isfinite().all()
@@ -120,5 +120,5 @@ def test_class_losses_have_finite_gradients_at_sure_and_at_wrong_logits(scale):
 def test_a_averages_over_the_candidates_with_a_weight():
     x, weights = logits(4), torch.tensor([1.0, 0.0, 1.0, 0.0])
     module = MODELS.build({"type": "CSEAutoLossAClassification"})
-    torch.testing.assert_close(module(x, LABELS, weights, IOU), classification_a(x, LABELS, IOU)[::2].mean())
-    assert module(x[:0], LABELS[:0], weights[:0], IOU[:0]) == 0
+    torch.testing.assert_close(module(x, (LABELS, IOU), weights), classification_a(x, LABELS, IOU)[::2].mean())
+    assert module(x[:0], (LABELS[:0], IOU[:0]), weights[:0]) == 0

@@ -7,6 +7,7 @@ from scipy.optimize import linear_sum_assignment
 from paploss.trainer.detectors import build_detector
 from tests.paploss.losses.oracle import pairwise_parameterized_ap_loss
 from tests.trainer.heads.ranking_heads import HEADS, SIDE_PX, TRUTH
+from tests.trainer.heads.slow_boxes import giou
 
 DETR = HEADS["deformable-detr"]
 LAYERS = 2
@@ -15,17 +16,6 @@ LAYERS = 2
 def corners(box):
     cx, cy, w, h = box
     return torch.stack((cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2))
-
-
-def area(box):
-    return (box[2] - box[0]).clamp_min(0) * (box[3] - box[1]).clamp_min(0)
-
-
-def giou(box, other):
-    common = area(torch.cat((torch.maximum(box[:2], other[:2]), torch.minimum(box[2:], other[2:]))))
-    hull = area(torch.cat((torch.minimum(box[:2], other[:2]), torch.maximum(box[2:], other[2:]))))
-    union = area(box) + area(other) - common
-    return common / union - (hull - union) / hull
 
 
 def cost(logits, box, label, truth):

@@ -13,7 +13,10 @@ from paploss.jobs.losses import (
     FocalL1,
     HandmadeAP,
     HeadLoss,
+    IoUBCE,
     ParameterizedAP,
+    QFLGIoU,
+    Varifocal,
 )
 from paploss.jobs.presets import PRESETS, as_parameterized, identity
 from paploss.jobs.profiles import PROFILES
@@ -159,7 +162,7 @@ def test_r50_freezes_the_first_stage_of_pretrained_weights_only(make_recipe):
 
 
 def test_a_table_that_leaves_out_a_loss_or_has_one_too_many_does_not_import():
-    parts = {FocalL1: LossParts({}), FocalGIoU: LossParts({}), CSEAutoLossB: LossParts({})}
+    parts = {record: LossParts({}) for record in (FocalL1, FocalGIoU, QFLGIoU, Varifocal, IoUBCE, CSEAutoLossB)}
     assert complete("retinanet", parts) == parts
     with pytest.raises(TypeError, match=r"retinanet: expected parts for .*, not so for FocalL1"):
         complete("retinanet", {record: one for record, one in parts.items() if record is not FocalL1})

@@ -90,6 +90,8 @@ PUBLISHED = [
     ("faster-rcnn-r50", "alrp", 0.012, 32),
     ("faster-rcnn-r50", "ce_giou", 0.04, 64),
     ("atss-r50", "focal_giou", 0.01, 16),
+    ("atss-r50", "qfl_giou", 0.01, 16),
+    ("atss-r50", "varifocal", 0.01, 16),
 ]
 
 

@@ -1,4 +1,4 @@
-"""CSE-AutoLoss-B in the one-stage heads against the formulas, on targets that mmdet's own heads assign."""
+"""Losses that depend on the IoU in one-stage heads against the formulas, on targets that mmdet's own heads assign."""
 
 from functools import cache
 
@@ -10,7 +10,10 @@ from paploss.jobs.losses import CSEAutoLossB
 from paploss.trainer.detectors import build_detector
 from paploss.trainer.heads.cse_autoloss import areas_of_pairs, classification_b, detached_iou, regression_b
 from paploss.trainer.profiles.atss import atss
+from paploss.trainer.profiles.losses import IOU_TARGETS
 from paploss.trainer.profiles.retinanet import TINY, retinanet
+from tests.trainer.heads.slow_boxes import giou, iou
+from tests.trainer.heads.test_iou_target_losses import slow_entry
 
 CLASSES = 3
 ANCHORS = torch.tensor([[0.0, 0, 16, 16], [8, 0, 24, 16], [0, 8, 16, 24], [8, 8, 24, 24]])
@@ -83,3 +86,44 @@ def test_atss_weighs_boxes_by_their_iou_and_learns_it(outputs):
     torch.testing.assert_close(found, (classification / 2, box, fit, iou.sum()))
     sum(found).backward()
     assert all(output.grad.isfinite().all() and output.grad.any() for output in outputs)
+
+
+def slow_joint_losses(name, scores, boxes, weigh):
+    """Of classes, by 2 positives; of boxes, with the weight that `weigh` gives an IoU; and the sum of these weights."""
+    classification, box, weights = torch.zeros(()), torch.zeros(()), []
+    for row, label in enumerate(LABELS.tolist()):
+        fit = iou(boxes[row], TARGETS[row]).detach().clamp_min(1e-7) if label < CLASSES else None
+        for column in range(CLASSES):
+            entry = slow_entry(name, flat(scores)[row, column].sigmoid(), fit if column == label else None)
+            classification = classification + WEIGHTS[row] * entry / 2
+        if fit is not None:
+            weights.append(weigh(fit))
+            box = box + weights[-1] * 2 * (1 - giou(boxes[row], TARGETS[row]))
+    return classification, box, sum(weights)
+
+
+@pytest.mark.parametrize("record", IOU_TARGETS)
+def test_retinanet_with_the_iou_as_target_has_the_losses_of_the_formulas(outputs, record):
+    head = build_detector(retinanet(TINY, CLASSES, record(), frozen_backbone=False), seed=0).bbox_head
+    scores, deltas, _ = outputs
+    box_weights = torch.zeros(1, 4, 4)
+    box_weights[0, POSITIVES] = 1
+    targets = (LABELS[None], WEIGHTS[None], TARGETS[None], box_weights, 2.0)
+    found = head.loss_by_feat_single(scores, deltas, ANCHORS[None], *targets)
+    boxes = head.bbox_coder.decode(ANCHORS, flat(deltas))
+    classification, box, _ = slow_joint_losses(record().name, scores, boxes, weigh=lambda _: 0.5)
+    torch.testing.assert_close(found, (classification, box))
+
+
+@pytest.mark.parametrize("record", IOU_TARGETS)
+def test_atss_with_the_iou_as_target_weighs_boxes_by_it_and_has_no_centerness(outputs, record):
+    model = atss(TINY, CLASSES, record(), frozen_backbone=False, normalised_groups=8)
+    head = build_detector(model, seed=0).bbox_head
+    assert not hasattr(head, "atss_centerness")
+    scores, deltas, _ = outputs
+    found = head.loss_by_feat_single(
+        ANCHORS[None], scores, deltas, None, LABELS[None], WEIGHTS[None], TARGETS[None], 2.0
+    )
+    boxes = head.bbox_coder.decode(ANCHORS, flat(deltas))
+    classification, box, weight = slow_joint_losses(record().name, scores, boxes, weigh=lambda fit: fit)
+    torch.testing.assert_close(found, (classification, box, torch.zeros(()), weight))
