@@ -28,6 +28,7 @@ from paploss.controller.api.rest import (
     keys,
     leases,
     metrics,
+    subscriptions,
     trials,
     workers,
 )
@@ -39,6 +40,7 @@ from paploss.controller.api.services import Services
 from paploss.controller.api.tracing import start_tracing
 from paploss.controller.loop.driver import Driver, Loop, connect
 from paploss.controller.loop.renewals import Renewals
+from paploss.controller.notifications.notifier import Notifier
 from paploss.controller.scaling.pools import read_pools
 from paploss.controller.scaling.scaler import Scaler
 from paploss.controller.settings import Settings
@@ -58,6 +60,7 @@ ROUTERS: Sequence[APIRouter] = (
     figures.router,
     workers.router,
     keys.router,
+    subscriptions.router,
     health.router,
     metrics.router,
     follow_ups.router,
@@ -154,6 +157,7 @@ def _connect(settings: Settings, make_driver: MakeDriver) -> Services:
         streams=Streams(),
         readiness=Remembered(health.PROBE_SECONDS),
         driver=driver,
+        notifier=Notifier(database, settings, lambda: driver.leads),
         scaler=scaler,
     )
 
@@ -185,7 +189,7 @@ async def _drive(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     # Leases have threads of their own, so that a renewal waits for no page.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LEASE_THREADS, thread_name_prefix="lease"))
-    loops: list[Loop | Scaler] = [services.driver, *filter(None, [services.scaler])]
+    loops: list[Loop | Scaler | Notifier] = [services.driver, services.notifier, *filter(None, [services.scaler])]
     threads = [threading.Thread(target=loop.run, name=type(loop).__name__, daemon=True) for loop in loops]
     for thread in threads:
         thread.start()

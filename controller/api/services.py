@@ -12,6 +12,7 @@ from paploss.controller.api.security.callers import Callers
 from paploss.controller.api.security.rates import Rates
 from paploss.controller.loop.driver import Loop
 from paploss.controller.loop.renewals import Renewals
+from paploss.controller.notifications.notifier import Notifier
 from paploss.controller.scaling.scaler import Scaler
 from paploss.controller.settings import Settings
 from paploss.controller.store.database import Database
@@ -34,6 +35,7 @@ class Services:
     streams: Streams
     readiness: Remembered[Readiness]
     driver: Loop
+    notifier: Notifier
     scaler: Scaler | None
     """The loop of the elastic workers; None where the operator runs the workers."""
 

@@ -124,6 +124,10 @@ class Commands(LazyGroup):
             "keys:app",
             "API keys of a controller.",
         ),
+        "subscriptions": CommandEntry(
+            "subscriptions:app",
+            "Who is told when an experiment ends, fails or stalls.",
+        ),
     }
 
 

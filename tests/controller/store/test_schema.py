@@ -116,7 +116,7 @@ _OLD_ROWS: dict[str, dict[str, Any]] = {
 """A row of every table, with what its first program gave it; later programs add columns."""
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005", "0006"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005", "0006", "0007"])
 def test_data_of_every_older_schema_is_upgraded(database_url: str, revision: str) -> None:
     database = Database(database_url)
     schema.upgrade(database, revision)
