@@ -62,7 +62,7 @@ class Watch:
     def _measure_standstill(self, experiment_id: str, activity: watching.Activity) -> float | None:
         """For how many seconds it has not advanced; 0 where it just has, None at the first look."""
         seen = self._seen.get(experiment_id)
-        if seen is not None and seen[0].is_same(activity):
+        if seen is not None and seen[0] == activity:
             return time.monotonic() - seen[1]
         self._seen[experiment_id] = activity, time.monotonic()
         return None if seen is None else 0

@@ -29,16 +29,7 @@ class Activity(NamedTuple):
     queued: int
     running: int
     iterations: int
-    """Of trials that have not ended, in sum. Beside it the number that run does not count: where workers come and go
-    and no training advances, the experiment stands still."""
-
-    def is_same(self, other: "Activity") -> bool:
-        """Whether nothing has advanced between the two."""
-        return (self.proposed, self.queued + self.running, self.iterations) == (
-            other.proposed,
-            other.queued + other.running,
-            other.iterations,
-        )
+    """Of trials that have not ended, in sum."""
 
 
 def find_rises(session: Session) -> Sequence[Rise]:
