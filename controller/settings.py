@@ -1,18 +1,22 @@
 """The operator's settings, from the environment (PAPLOSS_...) or the command line; nothing is made on import."""
 
 import json
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal, Self
-from urllib.parse import quote
+from typing import Annotated, Final, Literal, Self
+from urllib.parse import quote, urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from paploss.client.notifications import MAIL_ADDRESS
 from paploss.jobs.logs import LogFormat
 from paploss.jobs.settings import ProcessSettings
 
-KEYS = {"admin_key", "worker_key", "viewer_key"}
+SECRETS = {"admin_key", "worker_key", "viewer_key", "smtp_url"}
 """Settings that the server alone needs, and no process beside it."""
+SMTP_PORTS: Final = {"smtp": 587, "smtps": 465, "smtp+insecure": 25}
+"""Default port of each scheme of `smtp_url`."""
 
 
 class Settings(ProcessSettings):
@@ -62,18 +66,40 @@ class Settings(ProcessSettings):
     )
     scaling_seconds: float = Field(5, gt=0, description="pause between two looks at the elastic workers")
 
+    public_url: str = Field(
+        "", pattern=r"^(https?://[!-~]+)?$", description="of the page, as people reach it: notifications link to it"
+    )
+    notify_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (),
+        description="networks that webhooks may reach besides public addresses, e.g. 10.1.0.0/16; separated by ',' in "
+        "the environment",
+    )
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="server for mail: smtp://USER:PASSWORD@HOST:587 (STARTTLS), smtps:// (TLS from the start), or "
+        "smtp+insecure:// (neither); none: no mail",
+    )
+    mail_from: str = Field("", description="sender of mail, e.g. paploss@example.org; needed with smtp_url")
+    mail_domains: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="domains that mail may go to, separated by ':' in the environment; by default that of mail_from"
+    )
+    stalled_seconds: float = Field(
+        1800, gt=0, description="an experiment in which no trial begins, advances or ends for so long has stalled"
+    )
+
     lease_seconds: float = Field(60, gt=0, description="a worker that is silent for so long has lost its trial")
     renew_seconds: float = Field(5, gt=0, description="how often a worker renews its lease")
     leader_lease_seconds: float = Field(15, gt=0, description="a leader that is silent for so long is replaced")
     tick_seconds: float = Field(0.5, gt=0, description="pause between two looks of the leader at its searches")
     queue_margin: int = Field(8, ge=1, description="trials kept in a queue beyond two for each live worker")
 
-    @field_validator("data_roots", "allowed_hosts", mode="before")
+    @field_validator("data_roots", "allowed_hosts", "mail_domains", "notify_networks", mode="before")
     @classmethod
-    def _split_list(cls, value: object) -> object:
+    def _split_list(cls, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, str):
             return value
-        return json.loads(value) if value.startswith("[") else [part for part in value.split(":") if part]
+        separator = "," if info.field_name == "notify_networks" else ":"  # which IPv6 has within
+        return json.loads(value) if value.startswith("[") else [part for part in value.split(separator) if part]
 
     @field_validator("data_roots")
     @classmethod
@@ -82,6 +108,23 @@ class Settings(ProcessSettings):
             if not root.is_absolute() or ".." in root.parts:
                 raise ValueError(f"expected absolute folders without '..', got {root}")
         return roots
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _check_smtp(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            parts = urlsplit(url.get_secret_value())
+            _ = parts.port  # raises where it is none
+            if parts.scheme not in SMTP_PORTS or not parts.hostname:
+                schemes = ", ".join(f"{scheme}://HOST" for scheme in SMTP_PORTS)
+                raise ValueError(f"expected one of {schemes}, with USER:PASSWORD@ and :PORT where they are needed")
+        return url
+
+    @model_validator(mode="after")
+    def _check_mail(self) -> Self:
+        if self.smtp_url is not None and not MAIL_ADDRESS.fullmatch(self.mail_from):
+            raise ValueError(f"mail_from: expected a mail address with smtp_url, got {self.mail_from!r}")
+        return self
 
     @model_validator(mode="after")
     def _check_durations(self) -> Self:

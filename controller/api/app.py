@@ -26,6 +26,7 @@ from paploss.controller.api.rest import (
     keys,
     leases,
     metrics,
+    subscriptions,
     trials,
     workers,
 )
@@ -34,6 +35,7 @@ from paploss.controller.api.security.requests import RequestChecks, default_host
 from paploss.controller.api.services import Services, make_services
 from paploss.controller.api.tracing import start_tracing
 from paploss.controller.loop.driver import Driver, Loop, connect
+from paploss.controller.notifications.notifier import Notifier
 from paploss.controller.scaling.pools import read_pools
 from paploss.controller.scaling.scaler import Scaler
 from paploss.controller.settings import Settings
@@ -53,6 +55,7 @@ ROUTERS: Sequence[APIRouter] = (
     figures.router,
     workers.router,
     keys.router,
+    subscriptions.router,
     health.router,
     metrics.router,
     annotations.router,
@@ -172,7 +175,7 @@ async def _drive(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     # Leases have threads of their own, so that a renewal waits for no page.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LEASE_THREADS, thread_name_prefix="lease"))
-    loops: list[Loop | Scaler] = [services.driver, *filter(None, [services.scaler])]
+    loops: list[Loop | Scaler | Notifier] = [services.driver, services.notifier, *filter(None, [services.scaler])]
     threads = [threading.Thread(target=loop.run, name=type(loop).__name__, daemon=True) for loop in loops]
     for thread in threads:
         thread.start()

@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from paploss.controller.api.tracing import start_tracing
 from paploss.controller.loop.driver import Driver, Loop, connect
-from paploss.controller.settings import KEYS, Settings
+from paploss.controller.settings import SECRETS, Settings
 from paploss.controller.store.database import Database, DatabaseError
 from paploss.controller.store.leadership import find_leader, new_holder
 from paploss.jobs.logs import start_logging
@@ -35,7 +35,7 @@ class DriverProcess:
     def __init__(self, database: Database, settings: Settings) -> None:
         """`database`: tells whether the process leads."""
         self._database = database
-        self._told = settings.model_dump_json(exclude=KEYS).encode() + b"\n"
+        self._told = settings.model_dump_json(exclude=SECRETS).encode() + b"\n"
         self._holder = new_holder()
         self._process: subprocess.Popen[bytes] | None = None
         self._killing = threading.Timer(0, lambda: None)

@@ -23,7 +23,7 @@ from paploss.controller.api.security.callers import Caller
 from paploss.controller.api.services import make_services
 from paploss.controller.data_roots import PathRefusedError
 from paploss.controller.loop.driver import Driver, connect
-from paploss.controller.settings import KEYS, Settings
+from paploss.controller.settings import SECRETS, Settings
 from paploss.controller.store import dumps
 from paploss.controller.store.database import UNAVAILABLE
 from paploss.controller.store.errors import ConflictError, DumpError
@@ -67,7 +67,7 @@ def load(
     # In a process group of its own: a terminal's Ctrl-C is the server's.
     process = subprocess.run(
         command,
-        input=settings.model_dump_json(exclude=KEYS).encode(),
+        input=settings.model_dump_json(exclude=SECRETS).encode(),
         stdout=subprocess.PIPE,
         pass_fds=[file.fileno()],
         process_group=0,

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Path, Query
 
 ExperimentId = Annotated[str, Path(pattern=r"^[0-9a-z]{1,32}$")]
+SubscriptionId = Annotated[str, Path(pattern=r"^[0-9a-f]{1,16}$")]
 TrialId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 _CURSOR = "`next_cursor` of the previous page"

@@ -13,6 +13,7 @@ from paploss.controller.api.security.callers import Callers
 from paploss.controller.api.security.rates import Rates
 from paploss.controller.loop.driver import Loop
 from paploss.controller.loop.renewals import Renewals
+from paploss.controller.notifications.notifier import Notifier
 from paploss.controller.scaling.scaler import Scaler
 from paploss.controller.settings import Settings
 from paploss.controller.store.database import Database
@@ -38,6 +39,7 @@ class Services:
     streams: Streams
     readiness: Remembered[Readiness]
     driver: Loop
+    notifier: Notifier
     scaler: Scaler | None
     """The loop of the elastic workers; None where the operator runs the workers."""
     one_load: asyncio.Lock
@@ -58,6 +60,7 @@ def make_services(
         streams=Streams(),
         readiness=Remembered(PROBE_SECONDS),
         driver=driver,
+        notifier=Notifier(database, settings, lambda: driver.leads),
         scaler=scaler,
         one_load=asyncio.Lock(),
     )

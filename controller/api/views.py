@@ -5,22 +5,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
-from paploss.client import models
+from paploss.client import models, notifications
 from paploss.client.states import FINAL_EXPERIMENT_STATES, OPEN_TRIAL_STATES, TrialState
 from paploss.controller.api.problems import ProblemError
 from paploss.controller.experiments.jobs import trial_loss
 from paploss.controller.store.database import Session
-from paploss.controller.store.documents import METRICS, OUTCOME, RESULT
+from paploss.controller.store.documents import METRICS, NOTICE, OUTCOME, RESULT
 from paploss.controller.store.reading import lists, overview
 from paploss.controller.store.tables import (
     ApiKey,
     Attempt,
+    Delivery,
     Evaluation,
     Event,
     Experiment,
     LateResult,
     Round,
+    Subscription,
     Trial,
     Worker,
 )
@@ -209,6 +212,40 @@ def key_summary(key: ApiKey) -> models.KeySummary:
         role=key.role,
         created_at=moment(key.created_at),
         revoked_at=moment_or_none(key.revoked_at),
+    )
+
+
+def subscription_summary(subscription: Subscription) -> notifications.SubscriptionSummary:
+    """A subscription, without what must stay secret."""
+    target = subscription.target
+    if subscription.channel != "mail":
+        parts = urlsplit(target)
+        target = f"{parts.scheme}://{parts.hostname}/…"
+    return notifications.SubscriptionSummary(
+        id=subscription.id,
+        owner=subscription.owner,
+        channel=subscription.channel,
+        target=target,
+        experiment_id=subscription.experiment_id,
+        occasions=subscription.occasions,
+        created_at=moment(subscription.created_at),
+    )
+
+
+def delivery_summary(delivery: Delivery) -> notifications.DeliverySummary:
+    """A delivery, and what came of it so far."""
+    notice = NOTICE.read(delivery.notice)
+    return notifications.DeliverySummary(
+        id=delivery.id,
+        occasion=delivery.occasion,
+        experiment_id=notice.experiment_id,
+        message=notice.message,
+        state=delivery.state,
+        attempts=delivery.attempts,
+        error=delivery.error,
+        created_at=moment(delivery.created_at),
+        due_at=moment(delivery.due_at) if delivery.state == "waiting" else None,
+        ended_at=moment_or_none(delivery.ended_at),
     )
 
 

@@ -1,4 +1,4 @@
-"""The leader's loop: expire leases, advance every experiment, keep the queues filled; repeat.
+"""The leader's loop: expire leases, advance every experiment, keep the queues filled, tell what is new; repeat.
 
 No state that matters is kept between two ticks but the leadership: each tick reads the state anew, so a driver may be
 killed at any point, and another one continues. What it caches, such as the throughput of trials, saves work or makes it
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from paploss.client.specs import ExperimentSpec
 from paploss.controller.experiments.kinds import KINDS
 from paploss.controller.loop import feed
+from paploss.controller.loop.watch import Watch
 from paploss.controller.search.scheduling import Pace
 from paploss.controller.settings import Settings
 from paploss.controller.store import retention
@@ -95,6 +96,7 @@ class Driver:
         self._jumped_at: float | None = None  # in this term, by the database's clock
         self._tally_at = 0.0
         self._clear_at = 0.0
+        self._watch = Watch(database, settings.stalled_seconds)
         self._wake = threading.Event()
         self._stop = threading.Event()
 
@@ -141,6 +143,7 @@ class Driver:
         if term != self._term:  # what ended before this term says nothing of the throughput
             self._entered, self._ended = {}, {}
             self._jumped_at = self._ahead_seconds = None
+            self._watch.forget()
         self._term = term
         if term is None:
             return False
@@ -157,6 +160,7 @@ class Driver:
         if waiting is not None:
             self._feed(workers)
         self._tally(term)
+        self._watch.look(term)
         self._clear_old(term)
         return True
 

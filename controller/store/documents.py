@@ -5,6 +5,8 @@ from typing import Final, Literal
 from pydantic import Field
 
 from paploss.client.documents import SPEC
+from paploss.client.notifications import Occasion
+from paploss.client.states import ExperimentKind, ExperimentState
 from paploss.client.verdict import Verdict
 from paploss.jobs.documents import Schema
 from paploss.jobs.losses import LossSpec
@@ -57,10 +59,35 @@ class Outcome(Message):
     verdict: Verdict | None = None  # which loss to use, a rival where it wins; none before version 0.2.0
 
 
-__all__ = ["LOSS", "METRICS", "OUTCOME", "PLAN", "RESULT", "SPEC", "ConfirmedLoss", "Outcome", "TrialPlan"]
+class Notice(Message):
+    """What happened to an experiment, as subscribers are told it: enough to be sent when the experiment is gone."""
+
+    occasion: Occasion | Literal["test"]
+    at: float
+    message: str
+    experiment_id: str | None = None
+    kind: ExperimentKind | None = None
+    name: str = ""
+    state: ExperimentState | None = None
+
+
+__all__ = [
+    "LOSS",
+    "METRICS",
+    "NOTICE",
+    "OUTCOME",
+    "PLAN",
+    "RESULT",
+    "SPEC",
+    "ConfirmedLoss",
+    "Notice",
+    "Outcome",
+    "TrialPlan",
+]
 
 PLAN: Final[Schema[TrialPlan]] = Schema("the plan of the trial", TrialPlan)
 LOSS: Final[Schema[LossSpec]] = Schema("the loss", LossSpec)
 RESULT: Final[Schema[JobResult]] = Schema("the result", JobResult)
 METRICS: Final[Schema[Metrics]] = Schema("the metrics", Metrics)
 OUTCOME: Final[Schema[Outcome]] = Schema("the outcome of the search", Outcome)
+NOTICE: Final[Schema[Notice]] = Schema("the notice", Notice)

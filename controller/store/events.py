@@ -7,6 +7,7 @@ from sqlalchemy import event, insert
 from sqlalchemy.orm import Session
 
 from paploss.controller.store.database import table_of
+from paploss.controller.store.notifications.outbox import OCCASIONS, add_deliveries
 from paploss.controller.store.tables import Event
 
 EventKind = Literal[
@@ -17,6 +18,9 @@ EventKind = Literal[
     "experiment_failed",
     "experiment_succeeded",
     "experiment_unreadable",
+    "experiment_stalled",
+    "experiment_advancing",
+    "new_best",
     "round_closed",
     "pilot_started",
     "pilot_ended",
@@ -59,12 +63,17 @@ def record(
     worker: str | None = None,
     level: Level = "info",
 ) -> None:
-    """Add a line to the event log, in the transaction that it describes; the process's own log gets it on commit."""
+    """Add a line to the event log, in the transaction that it describes; the process's own log gets it on commit.
+
+    Subscribers that asked for it are told: their deliveries are part of the transaction too.
+    """
     fields = {"event": kind, "experiment": experiment_id, "trial": trial_id, "worker": worker}
     session.info.setdefault(_UNTOLD, []).append((level, message, fields))
     session.execute(
         _ADD, {"kind": kind, "message": message, "experiment_id": experiment_id, "trial_id": trial_id, "level": level}
     )
+    if experiment_id is not None and (occasion := OCCASIONS.get(kind)) is not None:
+        add_deliveries(session, occasion, message, experiment_id)
 
 
 @event.listens_for(Session, "after_commit")

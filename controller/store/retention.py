@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from paploss.client.states import FINAL_EXPERIMENT_STATES, OPEN_TRIAL_STATES
 from paploss.controller.store.database import now
 from paploss.controller.store.events import record
+from paploss.controller.store.notifications.deliveries import clear_deliveries
 from paploss.controller.store.tables import (
     Attempt,
     DeletedExperiment,
@@ -80,8 +81,9 @@ def clear_details(session: Session, days: float) -> str | None:
 
 
 def clear_platform(session: Session, days: float) -> None:
-    """Clear what belongs to no search: old log lines, old workers, idempotency keys."""
+    """Clear what belongs to no search: old log lines, old deliveries, old workers, idempotency keys."""
     limit = now() - days * DAY_SECONDS
     session.execute(delete(Event).where(Event.experiment_id.is_(None), Event.at < limit))
+    clear_deliveries(session, days * DAY_SECONDS)
     session.execute(delete(Worker).where(Worker.last_seen_at < now() - _WORKER_DAYS * DAY_SECONDS))
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now() - _IDEMPOTENCY_DAYS * DAY_SECONDS))

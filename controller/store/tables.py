@@ -10,6 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from paploss.client.notifications import Channel, DeliveryState, Occasion
 from paploss.client.states import ExperimentKind, ExperimentState, Outcome, Role, Stage, TrialState
 from paploss.controller.store.database import now
 from paploss.jobs.documents import JsonObject
@@ -324,3 +325,60 @@ class IdempotencyKey(Base):
         "search_id", ForeignKey("searches.id", ondelete="CASCADE"), key="experiment_id"
     )
     created_at: Mapped[float] = mapped_column(default=now())
+
+
+class WatchState(Base):
+    """What the leader has told of an experiment that runs, so that the next leader does not tell it again."""
+
+    __tablename__ = "watch_states"
+
+    experiment_id: Mapped[str] = mapped_column(ForeignKey("searches.id", ondelete="CASCADE"), primary_key=True)
+    best_reward: Mapped[float | None]  # search: the highest of a proxy
+    stalled_at: Mapped[float | None]  # None while it advances
+
+
+class Subscription(Base):
+    """Who is told of what. Target and secret are kept as they are: each delivery needs both."""
+
+    __tablename__ = "subscriptions"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(100))  # name of the API key that asked
+    channel: Mapped[Channel] = mapped_column(String(16))
+    target: Mapped[str]  # URL or mail address
+    secret: Mapped[str | None]  # webhook: what deliveries are signed with
+    experiment_id: Mapped[str | None] = mapped_column(ForeignKey("searches.id", ondelete="CASCADE"))  # None: all
+    occasions: Mapped[list[Any]] = mapped_column(JSON)  # of paploss.client.notifications.Occasion
+    created_at: Mapped[float] = mapped_column(default=now())
+
+    __table_args__ = (Index("ix_subscriptions_experiment", "experiment_id"),)
+
+
+class Delivery(Base):
+    """One notification to one subscriber: a row of the outbox, and later of the log of deliveries.
+
+    It outlives its experiment, so that the end of one is told that is deleted at once.
+    """
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    subscription_id: Mapped[str] = mapped_column(ForeignKey("subscriptions.id", ondelete="CASCADE"))
+    occasion: Mapped[Occasion | Literal["test"]] = mapped_column(String(16))
+    notice: Mapped[JsonObject]  # documents.Notice
+    state: Mapped[DeliveryState] = mapped_column(String(16), default="waiting")
+    attempts: Mapped[int] = mapped_column(default=0)  # begun so far
+    due_at: Mapped[float] = mapped_column(default=now())  # of the next attempt
+    error: Mapped[str] = mapped_column(default="")  # of the last attempt
+    created_at: Mapped[float] = mapped_column(default=now())
+    ended_at: Mapped[float | None]
+
+    __table_args__ = (
+        Index("ix_deliveries_subscription", "subscription_id", "created_at"),
+        Index(
+            "ix_deliveries_waiting",
+            "due_at",
+            postgresql_where=text("state = 'waiting'"),
+            sqlite_where=text("state = 'waiting'"),
+        ),
+    )

@@ -114,6 +114,11 @@ class Commands(LazyGroup):
             "Run a controller alone, as in a cluster; its settings are the environment's PAPLOSS_... variables.",
             extras=("controller",),
         ),
+        "worker": CommandEntry(
+            "workers:worker",
+            "Run a worker alone, as in a job of Slurm; its settings are the environment's PAPLOSS_... variables.",
+            extras=("worker",),
+        ),
         "migrate": CommandEntry(
             "databases:migrate",
             "Bring the database of PAPLOSS_DATABASE_URL to this program's schema; repeating it is harmless.",
@@ -127,6 +132,10 @@ class Commands(LazyGroup):
         "keys": CommandEntry(
             "keys:app",
             "API keys of a controller.",
+        ),
+        "subscriptions": CommandEntry(
+            "subscriptions:app",
+            "Who is told when an experiment ends, fails or stalls.",
         ),
     }
 

@@ -43,6 +43,7 @@ from paploss.client.models import (
     TrialSummary,
     WorkerSummary,
 )
+from paploss.client.notifications import DeliverySummary, NewSubscription, SubscriptionRequest, SubscriptionSummary
 from paploss.client.replies import Model, has_changed, parse
 from paploss.client.specs import ExperimentSpec, SearchSpec
 from paploss.client.states import FINAL_EXPERIMENT_STATES, Archived, ExperimentKind, ExperimentState, Role, TrialState
@@ -304,6 +305,31 @@ class AsyncClient:
     async def revoke_key(self, name: str) -> None:
         """End a key's validity."""
         await self._session.send("DELETE", f"keys/{name}")
+
+    async def subscribe(self, request: SubscriptionRequest) -> NewSubscription:
+        """Ask to be told; the reply is the only place where a webhook's secret is ever shown."""
+        sent = request.model_dump(mode="json")
+        # Not repeated: the first reply, if it was lost, held a secret that nobody can ask for again.
+        return parse(NewSubscription, await self._session.send_once("POST", "subscriptions", json=sent))
+
+    async def list_subscriptions(self) -> list[SubscriptionSummary]:
+        """All subscriptions, the newest first."""
+        page = await self._get(Page[SubscriptionSummary], "subscriptions")
+        return page.items
+
+    async def unsubscribe(self, subscription_id: str) -> None:
+        """Delete a subscription; what waits to be delivered is not sent any more."""
+        await self._session.send("DELETE", f"subscriptions/{subscription_id}")
+
+    async def test_subscription(self, subscription_id: str) -> DeliverySummary:
+        """Have a test delivered; `list_deliveries` tells what came of it."""
+        reply = await self._session.send_once("POST", f"subscriptions/{subscription_id}/test")
+        return parse(DeliverySummary, reply)
+
+    async def list_deliveries(self, subscription_id: str) -> list[DeliverySummary]:
+        """The newest 200 deliveries of a subscription, the newest first."""
+        page = await self._get(Page[DeliverySummary], f"subscriptions/{subscription_id}/deliveries")
+        return page.items
 
     async def _act(self, experiment_id: str, action: str) -> ExperimentSummary:
         return parse(ExperimentSummary, await self._session.send("POST", f"experiments/{experiment_id}/{action}"))

@@ -65,7 +65,14 @@ def test_the_kustomize_base_is_the_chart() -> None:
     ("tool", "files"),
     [
         ("hadolint", [ROOT / "Dockerfile"]),
-        ("shellcheck", [*sorted((ROOT / "deploy").glob("*.sh")), ROOT / ".ci" / "run"]),
+        (
+            "shellcheck",
+            [
+                *sorted((ROOT / "deploy").glob("*.sh")),
+                ROOT / "deploy" / "slurm" / "workers.sbatch",
+                ROOT / ".ci" / "run",
+            ],
+        ),
     ],
 )
 def test_linters_are_content(tool: str, files: list[Path]) -> None:

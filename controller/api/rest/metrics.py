@@ -19,11 +19,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from paploss.client.notifications import DeliveryState
 from paploss.client.states import ExperimentState, Outcome, TrialState
 from paploss.controller.api.rest.health import check_readiness, program_version
 from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected, Services
 from paploss.controller.api.workers import measure_fleet
+from paploss.controller.store.notifications.deliveries import count_deliveries
 from paploss.controller.store.reading import lists, statistics
 from paploss.controller.store.trials import tallies
 
@@ -92,6 +94,13 @@ class _Platform(Collector):
             for outcome in get_args(Outcome):
                 attempts.add_metric([outcome], sum(each.attempts.get(outcome, 0) for each in totals.values()))
             yield attempts
+            deliveries = count_deliveries(session)
+            yield _counts(
+                "paploss_deliveries",
+                "Notifications in the outbox and its log, by state.",
+                {state: deliveries.get(state, 0) for state in get_args(DeliveryState)},
+                "state",
+            )
             durations = HistogramMetricFamily(
                 "paploss_proxy_duration_seconds",
                 "Training and evaluation of proxies with a reward, over all their attempts, by profile.",

@@ -1,0 +1,129 @@
+"""Notifications: `paploss subscriptions add | list | remove | test | log`."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.table import Table
+
+from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
+from paploss.cli.failures import REFUSED, CommandError
+from paploss.cli.groups import CommandGroup
+from paploss.cli.output import echo_json, tell
+from paploss.cli.terminal import make_console
+from paploss.cli.wording import TIME_ZONE, moment
+from paploss.client.notifications import OCCASIONS, SubscriptionRequest
+from paploss.jobs.documents import describe
+
+
+class ChannelOption(StrEnum):
+    """How one is told."""
+
+    WEBHOOK = "webhook"
+    SLACK = "slack"
+    TEAMS = "teams"
+    MAIL = "mail"
+
+
+app = typer.Typer(cls=CommandGroup, help="Who is told when an experiment ends, fails or stalls.", no_args_is_help=True)
+
+IdArgument = Annotated[str, typer.Argument(help="Of a subscription, as `paploss subscriptions list` shows it.")]
+
+
+@app.command()
+def add(
+    target: Annotated[str, typer.Argument(help="URL of a webhook, or with --by mail an address.")],
+    *,
+    by: Annotated[ChannelOption, typer.Option(help="Signed JSON, a message in Slack or Teams, or mail.")] = (
+        ChannelOption.WEBHOOK
+    ),
+    experiment: Annotated[str | None, typer.Option(help="Id of the one to be told of; by default all.")] = None,
+    on: Annotated[
+        str, typer.Option(help="Of what, with commas between: ended, failed, stalled, new_best, budget_spent.")
+    ] = ",".join(OCCASIONS),
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Subscribe; a webhook's secret is printed and not shown again."""
+    given = {"channel": by.value, "target": target, "experiment_id": experiment, "occasions": on.split(",")}
+    try:
+        request = SubscriptionRequest.model_validate(given)
+    except ValidationError as error:
+        raise CommandError(describe(error), REFUSED) from None
+    with connect(state, url, key_file) as client:
+        made = client.subscribe(request)
+    secret = "" if made.secret is None else f"\nsecret: {made.secret}"
+    tell(as_json, made.model_dump(mode="json"), f"subscription {made.id}{secret}")
+
+
+@app.command("list")
+def list_all(
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """All subscriptions; of a URL the host alone, because the rest is a secret."""
+    with connect(state, url, key_file) as client:
+        found = client.list_subscriptions()
+    if as_json:
+        echo_json([each.model_dump(mode="json") for each in found])
+        return
+    table = Table("id", "by", "target", "of", "on", "owner", box=None)
+    for each in found:
+        table.add_row(
+            each.id, each.channel, each.target, each.experiment_id or "all", ", ".join(each.occasions), each.owner
+        )
+    make_console().print(table)
+
+
+@app.command()
+def remove(
+    subscription: IdArgument,
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Delete a subscription; what waits to be delivered is not sent any more."""
+    with connect(state, url, key_file) as client:
+        client.unsubscribe(subscription)
+    tell(as_json, {"id": subscription, "removed": True}, f"removed {subscription}")
+
+
+@app.command("test")
+def send_test(
+    subscription: IdArgument,
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Have a test delivered; `paploss subscriptions log` tells what came of it."""
+    with connect(state, url, key_file) as client:
+        made = client.test_subscription(subscription)
+    tell(as_json, made.model_dump(mode="json"), f"delivery {made.id}")
+
+
+@app.command()
+def log(
+    subscription: IdArgument,
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """The deliveries of a subscription, the newest first, with the error of the last attempt."""
+    with connect(state, url, key_file) as client:
+        found = client.list_deliveries(subscription)
+    if as_json:
+        echo_json([each.model_dump(mode="json") for each in found])
+        return
+    table = Table(f"at ({TIME_ZONE})", "occasion", "experiment", "state", "attempts", "error", box=None)
+    for each in found:
+        created = moment(each.created_at)
+        table.add_row(created, each.occasion, each.experiment_id or "", each.state, str(each.attempts), each.error)
+    make_console().print(table)

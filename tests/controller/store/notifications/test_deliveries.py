@@ -1,0 +1,118 @@
+from collections.abc import Sequence
+
+from sqlalchemy import select, update
+
+from paploss.client.notifications import SubscriptionRequest
+from paploss.controller.store import retention
+from paploss.controller.store.database import Database, now
+from paploss.controller.store.notifications import subscriptions
+from paploss.controller.store.notifications.deliveries import (
+    MOST_ATTEMPTS,
+    Attempt,
+    begin_attempts,
+    count_deliveries,
+    end_attempt,
+    is_due,
+)
+from paploss.controller.store.tables import Delivery
+
+
+def add_delivery(database: Database, subscription_id: str | None = None) -> tuple[str, str]:
+    """Ids of a delivery and of its subscription, a new one unless it is given."""
+    with database.write() as session:
+        if subscription_id is None:
+            request = SubscriptionRequest(target="https://example.org/hook")
+            subscription_id = subscriptions.add_subscription(session, request, "ann").id
+        return subscriptions.try_subscription(session, subscription_id).id, subscription_id
+
+
+def begin(database: Database, busy: Sequence[str] = (), count: int = 16) -> Sequence[Attempt]:
+    with database.write() as session:
+        return begin_attempts(session, busy, count)
+
+
+def end(database: Database, attempt: Attempt, error: str | None = None) -> str:
+    with database.write() as session:
+        return end_attempt(session, attempt, error)
+
+
+def pass_time(database: Database) -> None:
+    with database.write() as session:
+        session.execute(update(Delivery).values(due_at=now() - 1))
+
+
+def test_an_attempt_is_begun_once(database: Database) -> None:
+    delivery_id, _ = add_delivery(database)
+    (attempt,) = begin(database)
+    assert (attempt.delivery_id, attempt.number) == (delivery_id, 1)
+    assert begin(database) == []
+    with database.read() as session:
+        assert not is_due(session, ())
+
+
+def test_an_attempt_whose_process_died_is_made_again_under_the_same_id(database: Database) -> None:
+    delivery_id, _ = add_delivery(database)
+    (lost,) = begin(database)
+    pass_time(database)
+    (again,) = begin(database)
+    assert (again.delivery_id, again.number) == (delivery_id, 2)
+    assert end(database, again) == "delivered"
+    end(database, lost, "too late to count")
+    assert begin(database) == []
+    with database.read() as session:
+        assert count_deliveries(session) == {"delivered": 1}
+
+
+def test_pauses_grow_and_the_last_failure_gives_up(database: Database) -> None:
+    add_delivery(database)
+    pauses, state = [], "waiting"
+    for number in range(1, MOST_ATTEMPTS + 1):
+        assert state == "waiting"
+        (attempt,) = begin(database)
+        assert attempt.number == number
+        with database.read() as session:
+            delivery = session.scalars(select(Delivery)).one()
+            pauses.append(delivery.due_at - delivery.created_at)
+        state = end(database, attempt, "status 500")
+        pass_time(database)
+    assert state == "given_up"
+    assert pauses == sorted(pauses)
+    assert pauses[-1] > 3600
+    assert begin(database) == []
+    with database.read() as session:
+        assert session.scalars(select(Delivery)).one().error == "status 500"
+
+
+def test_a_subscriber_is_sent_one_thing_at_a_time_and_a_busy_one_none(database: Database) -> None:
+    _, first = add_delivery(database)
+    add_delivery(database, first)
+    _, second = add_delivery(database)
+    assert {attempt.subscription_id for attempt in begin(database, busy=[second])} == {first}
+    assert {attempt.subscription_id for attempt in begin(database, count=1, busy=[first])} == {second}
+    assert [attempt.subscription_id for attempt in begin(database)] == [first]
+
+
+def test_what_is_deleted_is_not_sent(database: Database) -> None:
+    _, subscription = add_delivery(database)
+    (attempt,) = begin(database)
+    pass_time(database)
+    with database.write() as session:
+        subscriptions.delete_subscription(session, subscription)
+    assert begin(database) == []
+    end(database, attempt)
+    with database.read() as session:
+        assert count_deliveries(session) == {}
+
+
+def test_retention_clears_what_has_ended_alone(database: Database) -> None:
+    _, subscription = add_delivery(database)
+    (attempt,) = begin(database)
+    end(database, attempt)
+    waiting, _ = add_delivery(database, subscription)
+    with database.write() as session:
+        session.execute(update(Delivery).values(created_at=0.0))
+        session.execute(update(Delivery).where(Delivery.state == "delivered").values(ended_at=now() - 3 * 86_400))
+    with database.write() as session:
+        retention.clear_platform(session, days=2)
+    with database.read() as session:
+        assert session.scalars(select(Delivery.id)).all() == [waiting]

@@ -1,0 +1,99 @@
+import pytest
+from scenarios import add_search, add_training
+from sqlalchemy import select
+
+from paploss.client.notifications import SubscriptionRequest
+from paploss.controller.store import experiments
+from paploss.controller.store.database import Database
+from paploss.controller.store.documents import NOTICE
+from paploss.controller.store.errors import ConflictError, NotFoundError
+from paploss.controller.store.events import record
+from paploss.controller.store.notifications import subscriptions
+from paploss.controller.store.tables import Delivery
+
+
+def subscribe(database: Database, **changes: object) -> str:
+    request = SubscriptionRequest.model_validate({"target": "https://example.org/hook"} | changes)
+    with database.write() as session:
+        return subscriptions.add_subscription(session, request, "ann").id
+
+
+def deliveries(database: Database) -> list[tuple[str, str]]:
+    """Subscription and occasion of each, in the order in which they were written."""
+    with database.read() as session:
+        rows = session.scalars(select(Delivery).order_by(Delivery.created_at, Delivery.subscription_id))
+        return [(row.subscription_id, row.occasion) for row in rows]
+
+
+def test_an_event_adds_deliveries_for_those_who_asked_for_it(database: Database) -> None:
+    search, other = add_search(database), add_search(database)
+    everything = subscribe(database)
+    of_search = subscribe(database, experiment_id=search.id)
+    subscribe(database, experiment_id=other.id)
+    subscribe(database, occasions=["failed", "stalled"])
+    with database.write() as session:
+        experiments.cancel_experiment(session, search.id)
+    assert sorted(deliveries(database)) == sorted([(everything, "ended"), (of_search, "ended")])
+    with database.read() as session:
+        notice = NOTICE.read(session.scalars(select(Delivery)).first().notice)  # type: ignore[union-attr]
+    assert (notice.experiment_id, notice.state, notice.kind) == (search.id, "cancelled", "search")
+
+
+def test_deliveries_are_part_of_the_transaction_of_their_event(database: Database) -> None:
+    search = add_search(database)
+    subscribe(database)
+
+    def cancel_and_die() -> None:
+        with database.write() as session:
+            experiments.cancel_experiment(session, search.id)
+            raise ConnectionAbortedError
+
+    with pytest.raises(ConnectionAbortedError):
+        cancel_and_die()
+    assert deliveries(database) == []
+    with database.read() as session:
+        found = experiments.find_experiment(session, search.id)
+        assert found is not None
+        assert found.state == "running"
+
+
+def test_events_that_nobody_can_ask_for_add_nothing(database: Database) -> None:
+    training = add_training(database)
+    subscribe(database)
+    with database.write() as session:
+        record(session, "trial_succeeded", "reward 30.0", experiment_id=training.id)
+        experiments.pause_experiment(session, training.id)
+    assert deliveries(database) == []
+
+
+def test_the_end_of_an_experiment_that_is_deleted_at_once_is_still_told(database: Database) -> None:
+    search = add_search(database)
+    everything = subscribe(database)
+    of_search = subscribe(database, experiment_id=search.id)
+    with database.write() as session:
+        experiments.cancel_experiment(session, search.id)
+    experiments.delete_experiment(database, search.id)
+    assert deliveries(database) == [(everything, "ended")]
+    with database.read() as session, pytest.raises(NotFoundError):
+        subscriptions.get_subscription(session, of_search)
+
+
+def test_a_subscription_to_what_is_not_there_is_refused(database: Database) -> None:
+    with pytest.raises(NotFoundError, match="no experiment nothing"):
+        subscribe(database, experiment_id="nothing")
+
+
+def test_subscriptions_are_bounded_in_number(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscriptions, "MOST_SUBSCRIPTIONS", 2)
+    subscribe(database)
+    subscribe(database)
+    with pytest.raises(ConflictError, match="2 subscriptions already"):
+        subscribe(database)
+
+
+def test_a_webhook_alone_has_a_secret_and_another_each_time(database: Database) -> None:
+    ids = [subscribe(database), subscribe(database), subscribe(database, channel="slack")]
+    with database.read() as session:
+        secrets = [subscriptions.get_subscription(session, each).secret for each in ids]
+    assert secrets[0] != secrets[1]
+    assert secrets[2] is None
