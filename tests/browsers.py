@@ -84,5 +84,6 @@ class Site:
             "compare": f"/compare?first={self.finished}&second={self.unfinished}",
             "workers": "/workers",
             "words": "/words",
+            "tokens": "/tokens",
             "unknown": "/experiments/0nothing",
         }

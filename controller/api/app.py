@@ -16,7 +16,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from paploss.client.states import Role
 from paploss.controller.api import problems
 from paploss.controller.api.events import Streams
-from paploss.controller.api.pages import assets, follow_ups, pages, sign_in, starting
+from paploss.controller.api.pages import access_tokens, assets, follow_ups, pages, sign_in, starting
 from paploss.controller.api.reference import DescribedApp
 from paploss.controller.api.remembered import Remembered
 from paploss.controller.api.rest import (
@@ -28,6 +28,7 @@ from paploss.controller.api.rest import (
     keys,
     leases,
     metrics,
+    tokens,
     trials,
     workers,
 )
@@ -58,11 +59,13 @@ ROUTERS: Sequence[APIRouter] = (
     figures.router,
     workers.router,
     keys.router,
+    tokens.router,
     health.router,
     metrics.router,
     follow_ups.router,
     starting.router,  # before the pages: "new" is no experiment's id
     pages.router,
+    access_tokens.router,
     sign_in.router,
     assets.router,
 )

@@ -14,6 +14,7 @@ from paploss.controller.store.database import Session
 from paploss.controller.store.documents import METRICS, OUTCOME, RESULT
 from paploss.controller.store.reading import lists, overview
 from paploss.controller.store.tables import (
+    AccessToken,
     ApiKey,
     Attempt,
     Evaluation,
@@ -207,6 +208,19 @@ def key_summary(key: ApiKey) -> models.KeySummary:
         role=key.role,
         created_at=moment(key.created_at),
         revoked_at=moment_or_none(key.revoked_at),
+    )
+
+
+def token_summary(token: AccessToken, now: float) -> models.TokenSummary:
+    """A personal access token, without the token."""
+    return models.TokenSummary(
+        id=token.id,
+        name=token.name,
+        owner=token.key_name,
+        role=token.role,
+        created_at=moment(token.created_at),
+        expires_at=moment(token.expires_at),
+        expired=token.expires_at <= now,
     )
 
 

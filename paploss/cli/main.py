@@ -124,6 +124,10 @@ class Commands(LazyGroup):
             "keys:app",
             "API keys of a controller.",
         ),
+        "tokens": CommandEntry(
+            "tokens:app",
+            "Your personal access tokens: they expire, and may do less than your key.",
+        ),
     }
 
 

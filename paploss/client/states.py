@@ -8,6 +8,8 @@ TrialState = Literal["queued", "running", "succeeded", "pruned", "failed", "canc
 Stage = Literal["rounds", "closing", "confirm", "rates", "trainings"]
 Outcome = Literal["succeeded", "pruned", "failed", "preempted", "paused", "expired", "cancelled"]
 Role = Literal["viewer", "user", "worker", "admin"]
+TokenRole = Literal["viewer", "user", "admin"]
+"""Of people, each with the rights of those before it."""
 
 OPEN_TRIAL_STATES = ("queued", "running")
 REWARDED_STATES = ("succeeded", "pruned")

@@ -11,6 +11,7 @@ from paploss.controller.api.security.access import SESSION_COOKIE, AuthorizedRou
 from paploss.controller.api.services import Injected
 from paploss.controller.store.access.keys import find_key
 from paploss.controller.store.access.sign_ins import create_session, end_session, use_code
+from paploss.controller.store.access.tokens import TOKEN_PREFIX
 from paploss.controller.store.tables import ApiKey
 
 router = APIRouter(route_class=AuthorizedRoute, include_in_schema=False)
@@ -37,6 +38,8 @@ def sign_in(
     seconds = services.settings.session_seconds
     with services.database.write() as session:
         owner: ApiKey | None = use_code(session, code) if code else find_key(session, key.strip())
+        if owner is None and key.strip().startswith(TOKEN_PREFIX):
+            return _form(next, "This is a token, which is for programs; sign in with an API key.", 401)
         if owner is None:
             failed = "This one-time address was used or has expired." if code else "This is not a valid API key."
             return _form(next, failed, 401)

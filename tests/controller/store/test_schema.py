@@ -110,13 +110,15 @@ _OLD_ROWS: dict[str, dict[str, Any]] = {
     | {"first_seen_at": 1.0, "last_seen_at": 2.0},
     "api_keys": {"name": "ann", "role": "user", "digest": "d", "created_at": 1.0},
     "sign_ins": {"digest": "s", "key_name": "ann", "purpose": "session", "expires_at": 9e9},
+    "access_tokens": {"id": "t", "key_name": "ann", "name": "laptop", "role": "user", "digest": "e"}
+    | {"created_at": 1.0, "expires_at": 9e9},
     "idempotency_keys": {"owner": "ann", "key": "k", "fingerprint": "f", "search_id": "old", "created_at": 1.0},
     "deleted_searches": {"id": "gone", "deleted_at": 1.0},
 }
 """A row of every table, with what its first program gave it; later programs add columns."""
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005", "0006"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005", "0006", "0007"])
 def test_data_of_every_older_schema_is_upgraded(database_url: str, revision: str) -> None:
     database = Database(database_url)
     schema.upgrade(database, revision)
@@ -161,4 +163,4 @@ def test_a_migration_gives_way_to_requests_that_are_served_meanwhile(postgres_ur
 def test_every_schema_but_the_newest_is_upgraded_by_a_test() -> None:
     versions = {path.name[:4] for path in (schema.MIGRATIONS / "versions").glob("[0-9]*.py")}
     assert max(versions) == schema.newest()
-    assert sorted(versions - {schema.newest()}) == ["0001", "0002", "0003", "0004", "0005", "0006"]
+    assert sorted(versions - {schema.newest()}) == ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
