@@ -3,13 +3,16 @@
 import json
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from paploss.client.states import TokenRole
 from paploss.jobs.logs import LogFormat
 from paploss.jobs.settings import ProcessSettings
+
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 class Settings(ProcessSettings):
@@ -45,6 +48,16 @@ class Settings(ProcessSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: LogFormat = Field("text", description="json: one object a line, with ids of search, trial and worker")
     session_seconds: float = Field(12 * 3600, gt=0, description="how long a browser stays signed in")
+
+    public_url: str = Field("", description="the controller's own address, as browsers reach it; for single sign-on")
+    oidc_issuer: str = Field("", description="address of the OpenID Connect provider; no single sign-on where empty")
+    oidc_client_id: str = Field("", description="what the provider calls this controller")
+    oidc_client_secret: SecretStr | None = Field(None, description="where the provider gives one")
+    oidc_scopes: str = Field("openid profile email", description="what is asked for, separated by spaces")
+    oidc_groups_claim: str = Field("groups", description="the claim that has the groups of a person")
+    oidc_roles: dict[str, TokenRole] = Field(
+        {}, description='role by group, as JSON: {"detection": "user"}; whoever is in none of them is refused'
+    )
 
     admin_key: SecretStr | None = Field(
         None, min_length=20, description="API key of an administrator, installed at start"
@@ -87,6 +100,23 @@ class Settings(ProcessSettings):
                 f"renew_seconds: expected at most half of lease_seconds, "
                 f"got {self.renew_seconds} with {self.lease_seconds}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_single_sign_on(self) -> Self:
+        if not self.oidc_issuer:
+            return self
+        for name in ("oidc_client_id", "oidc_roles", "public_url"):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: expected a value, because oidc_issuer has one")
+        for name in ("oidc_issuer", "public_url"):
+            address = urlsplit(getattr(self, name))
+            if address.scheme != "https" and not (address.scheme == "http" and address.hostname in LOOPBACK_HOSTS):
+                raise ValueError(
+                    f"{name}: expected an https address (http on the loopback alone), got {address.geturl()}"
+                )
+        if "openid" not in self.oidc_scopes.split():
+            raise ValueError(f"oidc_scopes: expected openid among them, got {self.oidc_scopes!r}")
         return self
 
     @property

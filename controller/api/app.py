@@ -16,7 +16,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from paploss.client.states import Role
 from paploss.controller.api import problems
 from paploss.controller.api.events import Streams
-from paploss.controller.api.pages import access_tokens, assets, follow_ups, pages, sign_in, starting
+from paploss.controller.api.pages import access_tokens, assets, follow_ups, pages, sign_in, single_sign_on, starting
 from paploss.controller.api.reference import DescribedApp
 from paploss.controller.api.remembered import Remembered
 from paploss.controller.api.rest import (
@@ -36,6 +36,7 @@ from paploss.controller.api.security.access import OPEN, ROLES, AuthorizedRoute
 from paploss.controller.api.security.callers import Callers
 from paploss.controller.api.security.rates import Rates
 from paploss.controller.api.security.requests import RequestChecks, default_hosts
+from paploss.controller.api.security.single_sign_on import SingleSignOn
 from paploss.controller.api.services import Services
 from paploss.controller.api.tracing import start_tracing
 from paploss.controller.loop.driver import Driver, Loop, connect
@@ -67,6 +68,7 @@ ROUTERS: Sequence[APIRouter] = (
     pages.router,
     access_tokens.router,
     sign_in.router,
+    single_sign_on.router,
     assets.router,
 )
 
@@ -158,6 +160,7 @@ def _connect(settings: Settings, make_driver: MakeDriver) -> Services:
         readiness=Remembered(health.PROBE_SECONDS),
         driver=driver,
         scaler=scaler,
+        single_sign_on=SingleSignOn(settings) if settings.oidc_issuer else None,
     )
 
 

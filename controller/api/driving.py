@@ -28,7 +28,7 @@ RESTART_SECONDS = 1.0
 KILL_SECONDS = 15.0
 """How long a process that is told to end has for its current tick."""
 
-_SECRETS = {"admin_key", "worker_key", "viewer_key"}  # not needed by the loop
+_SECRETS = {"admin_key", "worker_key", "viewer_key", "oidc_client_secret"}  # not needed by the loop
 
 
 class DriverProcess:

@@ -10,6 +10,7 @@ from paploss.controller.api.events import Streams
 from paploss.controller.api.remembered import Remembered
 from paploss.controller.api.security.callers import Callers
 from paploss.controller.api.security.rates import Rates
+from paploss.controller.api.security.single_sign_on import SingleSignOn
 from paploss.controller.loop.driver import Loop
 from paploss.controller.loop.renewals import Renewals
 from paploss.controller.scaling.scaler import Scaler
@@ -36,6 +37,8 @@ class Services:
     driver: Loop
     scaler: Scaler | None
     """The loop of the elastic workers; None where the operator runs the workers."""
+    single_sign_on: SingleSignOn | None
+    """None where no identity provider is configured."""
 
 
 async def get_services(request: Request) -> Services:  # asynchronous, or FastAPI would call it in a thread

@@ -260,7 +260,7 @@ class Worker(Base):
 
 
 class ApiKey(Base):
-    """A key's SHA-256; the key itself is 256 random bits, shown once and stored nowhere."""
+    """A key's SHA-256; the key itself is 256 random bits, shown once and stored nowhere. Or a person, who has none."""
 
     __tablename__ = "api_keys"
 
@@ -269,6 +269,9 @@ class ApiKey(Base):
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[float] = mapped_column(default=now())
     revoked_at: Mapped[float | None]
+    subject: Mapped[str | None] = mapped_column(String(64))  # of a person with single sign-on: see access.people
+
+    __table_args__ = (Index("ix_api_keys_subject", "subject", unique=True),)
 
 
 class SignIn(Base):

@@ -36,8 +36,7 @@ def install_key(session: Session, role: Role, key: str) -> None:
         session.add(ApiKey(name=name, role=role, digest=digest))
     elif row.digest != digest:
         row.digest, row.revoked_at = digest, None
-        for opened in (SignIn, AccessToken):
-            session.execute(delete(opened).where(opened.key_name == name))
+        end_access(session, name)
 
 
 def find_key(session: Session, key: str) -> ApiKey | None:
@@ -55,6 +54,12 @@ def revoke_key(session: Session, name: str) -> None:
     if row is None:
         raise NotFoundError(f"no API key named {name!r}")
     row.revoked_at = row.revoked_at or read_clock(session)
+
+
+def end_access(session: Session, name: str) -> None:
+    """End the browser sessions and the tokens of a key."""
+    for opened in (SignIn, AccessToken):
+        session.execute(delete(opened).where(opened.key_name == name))
 
 
 def digest_key(key: str) -> str:

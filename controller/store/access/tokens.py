@@ -30,6 +30,11 @@ def limit_role(role: TokenRole, owners_role: Role) -> TokenRole | None:
     return None if owners_role == "worker" else min(role, owners_role, key=_RANKS.index)
 
 
+def highest_role(roles: Sequence[TokenRole]) -> TokenRole | None:
+    """The one with the most rights; None of none."""
+    return max(roles, key=_RANKS.index, default=None)
+
+
 def list_roles(owners_role: Role) -> list[TokenRole]:
     """The roles that an owner's tokens may have, the least first."""
     return [role for role in _RANKS if limit_role(role, owners_role) == role]

@@ -1,4 +1,4 @@
-"""Personal access tokens."""
+"""Personal access tokens, and people whom an identity provider vouches for."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,3 +22,5 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest"),
         sa.UniqueConstraint("key_name", "name"),
     )
+    op.add_column("api_keys", sa.Column("subject", sa.String(64)))
+    op.create_index("ix_api_keys_subject", "api_keys", ["subject"], unique=True)
