@@ -10,10 +10,12 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from paploss.client.notifications import MAIL_ADDRESS
+from paploss.client.states import TokenRole
 from paploss.jobs.logs import LogFormat
 from paploss.jobs.settings import ProcessSettings
 
-SECRETS = {"admin_key", "worker_key", "viewer_key", "smtp_url"}
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+SECRETS = {"admin_key", "worker_key", "viewer_key", "smtp_url", "oidc_client_secret"}
 """Settings that the server alone needs, and no process beside it."""
 SMTP_PORTS: Final = {"smtp": 587, "smtps": 465, "smtp+insecure": 25}
 """Default port of each scheme of `smtp_url`."""
@@ -53,6 +55,20 @@ class Settings(ProcessSettings):
     log_format: LogFormat = Field("text", description="json: one object a line, with ids of search, trial and worker")
     session_seconds: float = Field(12 * 3600, gt=0, description="how long a browser stays signed in")
 
+    public_url: str = Field(
+        "",
+        pattern=r"^(https?://[!-~]+)?$",
+        description="address of the page as people reach it; notifications link to it, and single sign-on needs it",
+    )
+    oidc_issuer: str = Field("", description="address of the OpenID Connect provider; no single sign-on where empty")
+    oidc_client_id: str = Field("", description="what the provider calls this controller")
+    oidc_client_secret: SecretStr | None = Field(None, description="where the provider gives one")
+    oidc_scopes: str = Field("openid profile email", description="what is asked for, separated by spaces")
+    oidc_groups_claim: str = Field("groups", description="the claim that has the groups of a person")
+    oidc_roles: dict[str, TokenRole] = Field(
+        {}, description='role by group, as JSON: {"detection": "user"}; whoever is in none of them is refused'
+    )
+
     admin_key: SecretStr | None = Field(
         None, min_length=20, description="API key of an administrator, installed at start"
     )
@@ -66,9 +82,6 @@ class Settings(ProcessSettings):
     )
     scaling_seconds: float = Field(5, gt=0, description="pause between two looks at the elastic workers")
 
-    public_url: str = Field(
-        "", pattern=r"^(https?://[!-~]+)?$", description="of the page, as people reach it: notifications link to it"
-    )
     notify_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         (),
         description="networks that webhooks may reach besides public addresses, e.g. 10.1.0.0/16; separated by ',' in "
@@ -133,6 +146,23 @@ class Settings(ProcessSettings):
                 f"renew_seconds: expected at most half of lease_seconds, "
                 f"got {self.renew_seconds} with {self.lease_seconds}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_single_sign_on(self) -> Self:
+        if not self.oidc_issuer:
+            return self
+        for name in ("oidc_client_id", "oidc_roles", "public_url"):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: expected a value, because oidc_issuer has one")
+        for name in ("oidc_issuer", "public_url"):
+            address = urlsplit(getattr(self, name))
+            if address.scheme != "https" and not (address.scheme == "http" and address.hostname in LOOPBACK_HOSTS):
+                raise ValueError(
+                    f"{name}: expected an https address (http on the loopback alone), got {address.geturl()}"
+                )
+        if "openid" not in self.oidc_scopes.split():
+            raise ValueError(f"oidc_scopes: expected openid among them, got {self.oidc_scopes!r}")
         return self
 
     @property

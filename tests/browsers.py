@@ -85,5 +85,6 @@ class Site:
             "explore": f"/experiments/{self.finished}/explore",
             "workers": "/workers",
             "words": "/words",
+            "tokens": "/tokens",
             "unknown": "/experiments/0nothing",
         }

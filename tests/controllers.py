@@ -1,5 +1,6 @@
 """A real controller for tests: the application served over HTTP by a thread, with a key for each role."""
 
+import socket
 import threading
 import time
 import uuid
@@ -36,7 +37,16 @@ ROLES: tuple[Role, ...] = get_args(Role)
 class RunningController:
     """Serves between `with` and its end, on a free port of the loopback."""
 
-    def __init__(self, database_url: str, redis_url: str, state_dir: Path, **options: object) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        redis_url: str,
+        state_dir: Path,
+        *,
+        listener: socket.socket | None = None,
+        **options: object,
+    ) -> None:
+        """`listener`: where it serves, for settings that have to know the address beforehand."""
         options = {"tick_seconds": 0.05, "data_roots": ("/data",)} | options
         settings = Settings.model_validate(
             {"database_url": database_url, "redis_url": redis_url, "state_dir": state_dir} | options
@@ -45,7 +55,7 @@ class RunningController:
         self.services: Services = self.app.state.services
         with self.services.database.write() as session:
             self.keys = {role: create_key(session, role, role) for role in ROLES}
-        self._listener = bind("127.0.0.1", 0)
+        self._listener = listener or bind("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._server = make_server(self.app)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]})

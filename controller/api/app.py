@@ -15,7 +15,18 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from paploss.client.states import Role
 from paploss.controller.api import problems
-from paploss.controller.api.pages import annotations, assets, comparing, follow_ups, lists, pages, sign_in, starting
+from paploss.controller.api.pages import (
+    access_tokens,
+    annotations,
+    assets,
+    comparing,
+    follow_ups,
+    lists,
+    pages,
+    sign_in,
+    single_sign_on,
+    starting,
+)
 from paploss.controller.api.reference import DescribedApp
 from paploss.controller.api.rest import (
     comparisons,
@@ -27,6 +38,7 @@ from paploss.controller.api.rest import (
     leases,
     metrics,
     subscriptions,
+    tokens,
     trials,
     workers,
 )
@@ -56,6 +68,7 @@ ROUTERS: Sequence[APIRouter] = (
     workers.router,
     keys.router,
     subscriptions.router,
+    tokens.router,
     health.router,
     metrics.router,
     annotations.router,
@@ -64,7 +77,9 @@ ROUTERS: Sequence[APIRouter] = (
     starting.router,  # before the pages: "new" is no experiment's id
     comparing.router,
     pages.router,
+    access_tokens.router,
     sign_in.router,
+    single_sign_on.router,
     assets.router,
 )
 

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from paploss.client.specs import ExperimentSpec
 from paploss.controller.data_roots import PathRefusedError
 from paploss.controller.store.database import UNAVAILABLE, UNSTORABLE
-from paploss.controller.store.errors import ConflictError, DumpError, GoneError, NotFoundError, SchemaError
+from paploss.controller.store.errors import ConflictError, DumpError, GoneError, NotFoundError, RightsError, SchemaError
 from paploss.jobs.documents import UnreadableError
 from paploss.jobs.faults import describe_fault
 from paploss.jobs.queue import QueueError
@@ -32,6 +32,7 @@ STATUSES: dict[type[Exception], int] = {
     NotFoundError: 404,
     ConflictError: 409,
     GoneError: 410,
+    RightsError: 403,
     DumpError: 422,
     SchemaError: 503,
 }

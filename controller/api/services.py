@@ -11,6 +11,7 @@ from paploss.controller.api.events import Streams
 from paploss.controller.api.remembered import Remembered
 from paploss.controller.api.security.callers import Callers
 from paploss.controller.api.security.rates import Rates
+from paploss.controller.api.security.single_sign_on import SingleSignOn
 from paploss.controller.loop.driver import Loop
 from paploss.controller.loop.renewals import Renewals
 from paploss.controller.notifications.notifier import Notifier
@@ -42,6 +43,8 @@ class Services:
     notifier: Notifier
     scaler: Scaler | None
     """The loop of the elastic workers; None where the operator runs the workers."""
+    single_sign_on: SingleSignOn | None
+    """None where no identity provider is configured."""
     one_load: asyncio.Lock
     """Held by the one file that is being loaded."""
 
@@ -62,6 +65,7 @@ def make_services(
         driver=driver,
         notifier=Notifier(database, settings, lambda: driver.leads),
         scaler=scaler,
+        single_sign_on=SingleSignOn(settings) if settings.oidc_issuer else None,
         one_load=asyncio.Lock(),
     )
 

@@ -15,6 +15,7 @@ from paploss.controller.store.database import Session
 from paploss.controller.store.documents import METRICS, NOTICE, OUTCOME, RESULT
 from paploss.controller.store.reading import lists, overview
 from paploss.controller.store.tables import (
+    AccessToken,
     ApiKey,
     Attempt,
     Delivery,
@@ -246,6 +247,19 @@ def delivery_summary(delivery: Delivery) -> notifications.DeliverySummary:
         created_at=moment(delivery.created_at),
         due_at=moment(delivery.due_at) if delivery.state == "waiting" else None,
         ended_at=moment_or_none(delivery.ended_at),
+    )
+
+
+def token_summary(token: AccessToken, now: float) -> models.TokenSummary:
+    """A personal access token, without the token."""
+    return models.TokenSummary(
+        id=token.id,
+        name=token.name,
+        owner=token.key_name,
+        role=token.role,
+        created_at=moment(token.created_at),
+        expires_at=moment(token.expires_at),
+        expired=token.expires_at <= now,
     )
 
 

@@ -6,11 +6,15 @@ class StoreError(Exception):
 
 
 class NotFoundError(StoreError):
-    """There is no such search, trial, round or key (404)."""
+    """There is no such search, trial, round, key or token (404)."""
 
 
 class ConflictError(StoreError):
     """The current state does not allow it, or another attempt holds the trial (409)."""
+
+
+class RightsError(StoreError):
+    """More rights are asked for than whoever asks has (403)."""
 
 
 class GoneError(StoreError):

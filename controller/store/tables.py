@@ -11,7 +11,7 @@ from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, Stri
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from paploss.client.notifications import Channel, DeliveryState, Occasion
-from paploss.client.states import ExperimentKind, ExperimentState, Outcome, Role, Stage, TrialState
+from paploss.client.states import ExperimentKind, ExperimentState, Outcome, Role, Stage, TokenRole, TrialState
 from paploss.controller.store.database import now
 from paploss.jobs.documents import JsonObject
 from paploss.jobs.spec import JobKind
@@ -279,7 +279,7 @@ class Worker(Base):
 
 
 class ApiKey(Base):
-    """A key's SHA-256; the key itself is 256 random bits, shown once and stored nowhere."""
+    """A key's SHA-256; the key itself is 256 random bits, shown once and stored nowhere. Or a person, who has none."""
 
     __tablename__ = "api_keys"
 
@@ -288,6 +288,9 @@ class ApiKey(Base):
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[float] = mapped_column(default=now())
     revoked_at: Mapped[float | None]
+    subject: Mapped[str | None] = mapped_column(String(64))  # of a person with single sign-on: see access.people
+
+    __table_args__ = (Index("ix_api_keys_subject", "subject", unique=True),)
 
 
 class SignIn(Base):
@@ -299,6 +302,22 @@ class SignIn(Base):
     key_name: Mapped[str] = mapped_column(ForeignKey("api_keys.name", ondelete="CASCADE"))
     purpose: Mapped[Literal["session", "code"]] = mapped_column(String(8))
     expires_at: Mapped[float] = mapped_column(index=True)
+
+
+class AccessToken(Base):
+    """A personal access token: it stands for its key with at most that key's role, and ends with it or before."""
+
+    __tablename__ = "access_tokens"
+
+    id: Mapped[str] = mapped_column(String(12), primary_key=True)
+    key_name: Mapped[str] = mapped_column(ForeignKey("api_keys.name", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(100))
+    role: Mapped[TokenRole] = mapped_column(String(16))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[float] = mapped_column(default=now())
+    expires_at: Mapped[float]
+
+    __table_args__ = (UniqueConstraint("key_name", "name"),)
 
 
 class Leader(Base):

@@ -137,6 +137,10 @@ class Commands(LazyGroup):
             "subscriptions:app",
             "Who is told when an experiment ends, fails or stalls.",
         ),
+        "tokens": CommandEntry(
+            "tokens:app",
+            "Your personal access tokens: they expire, and may do less than your key.",
+        ),
     }
 
 

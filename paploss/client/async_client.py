@@ -33,11 +33,14 @@ from paploss.client.models import (
     KeySummary,
     LogLine,
     NewKey,
+    NewToken,
     Page,
     RoundSummary,
     Spent,
     Status,
     Theme,
+    TokenRequest,
+    TokenSummary,
     TrialDetail,
     TrialFigure,
     TrialSummary,
@@ -46,7 +49,15 @@ from paploss.client.models import (
 from paploss.client.notifications import DeliverySummary, NewSubscription, SubscriptionRequest, SubscriptionSummary
 from paploss.client.replies import Model, has_changed, parse
 from paploss.client.specs import ExperimentSpec, SearchSpec
-from paploss.client.states import FINAL_EXPERIMENT_STATES, Archived, ExperimentKind, ExperimentState, Role, TrialState
+from paploss.client.states import (
+    FINAL_EXPERIMENT_STATES,
+    Archived,
+    ExperimentKind,
+    ExperimentState,
+    Role,
+    TokenRole,
+    TrialState,
+)
 from paploss.jobs.spec import JobKind
 
 __all__ = ["ApiError", "AsyncClient", "ClientError", "UnreachableError"]
@@ -330,6 +341,20 @@ class AsyncClient:
         """The newest 200 deliveries of a subscription, the newest first."""
         page = await self._get(Page[DeliverySummary], f"subscriptions/{subscription_id}/deliveries")
         return page.items
+
+    async def create_token(self, name: str, role: TokenRole = "viewer", days: int = 30) -> NewToken:
+        """Make a personal access token of yours; the reply is the only place where it is ever shown."""
+        request = TokenRequest(name=name, role=role, days=days)
+        return parse(NewToken, await self._session.send_once("POST", "tokens", json=request.model_dump(mode="json")))
+
+    async def list_tokens(self, *, everyone: bool = False) -> list[TokenSummary]:
+        """Your personal access tokens, without the tokens; `everyone`, for administrators: all there are."""
+        page = await self._get(Page[TokenSummary], "tokens", everyone=everyone)
+        return page.items
+
+    async def revoke_token(self, token_id: str) -> None:
+        """End a token's validity."""
+        await self._session.send("DELETE", f"tokens/{token_id}")
 
     async def _act(self, experiment_id: str, action: str) -> ExperimentSummary:
         return parse(ExperimentSummary, await self._session.send("POST", f"experiments/{experiment_id}/{action}"))

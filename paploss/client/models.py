@@ -8,7 +8,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
-from paploss.client.states import ExperimentKind, ExperimentState, Outcome, Role, Stage, TrialState
+from paploss.client.states import ExperimentKind, ExperimentState, Outcome, Role, Stage, TokenRole, TrialState
 from paploss.jobs.lease import GpuUse
 from paploss.jobs.losses import LossSpec
 from paploss.jobs.metrics import Metrics
@@ -261,6 +261,34 @@ class KeySummary(BaseModel):
     role: Role
     created_at: datetime
     revoked_at: datetime | None
+
+
+class TokenRequest(BaseModel):
+    """Make a personal access token."""
+
+    name: str = Field(
+        min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="what it is for"
+    )
+    role: TokenRole = Field("viewer", description="what it may do; at most the role of whoever makes it")
+    days: int = Field(30, ge=1, le=366, description="how long it is valid")
+
+
+class TokenSummary(BaseModel):
+    """A personal access token, without the token."""
+
+    id: str
+    name: str
+    owner: str = Field(description="name of the API key, or the person, for whom it stands")
+    role: TokenRole
+    created_at: datetime
+    expires_at: datetime
+    expired: bool
+
+
+class NewToken(TokenSummary):
+    """A token just made: the only time it is shown."""
+
+    token: str
 
 
 class NewKey(KeySummary):

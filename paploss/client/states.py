@@ -10,6 +10,8 @@ Outcome = Literal["succeeded", "pruned", "failed", "preempted", "paused", "expir
 Archived = Literal["no", "only", "all"]
 """Which experiments a list has: those that are not archived, those that are, or both."""
 Role = Literal["viewer", "user", "worker", "admin"]
+TokenRole = Literal["viewer", "user", "admin"]
+"""Of people, each with the rights of those before it."""
 
 OPEN_TRIAL_STATES = ("queued", "running")
 REWARDED_STATES = ("succeeded", "pruned")

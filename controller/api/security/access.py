@@ -1,8 +1,8 @@
 """Authorization: the table of roles, and the caller of a request.
 
-A program sends `Authorization: Bearer <key>`. A browser signs in with a key and then sends a session cookie; since a
-browser sends cookies whichever site causes the request, a request that changes something must also come from a page of
-this origin (the cookie is SameSite=Strict too: two independent defences).
+A program sends `Authorization: Bearer <key or token>`. A browser signs in with a key and then sends a session cookie;
+since a browser sends cookies whichever site causes the request, a request that changes something must also come from a
+page of this origin (the cookie is SameSite=Strict too: two independent defences).
 """
 
 import math
@@ -70,6 +70,9 @@ ROLES: dict[str, frozenset[Role]] = {
     "DELETE /api/v1/subscriptions/{subscription_id}": EDITORS,
     "POST /api/v1/subscriptions/{subscription_id}/test": EDITORS,
     "GET /api/v1/subscriptions/{subscription_id}/deliveries": READERS,
+    "POST /api/v1/tokens": READERS,
+    "GET /api/v1/tokens": READERS,
+    "DELETE /api/v1/tokens/{token_id}": READERS,
     "GET /": READERS,
     "GET /experiments/new": EDITORS,
     "POST /experiments/new": EDITORS,
@@ -82,6 +85,8 @@ ROLES: dict[str, frozenset[Role]] = {
     "GET /trainings": READERS,
     "GET /trials/{trial_id}": READERS,
     "POST /trials/{trial_id}/annotation": EDITORS,
+    "GET /tokens": READERS,
+    "POST /tokens": READERS,
     "GET /words": READERS,
     "GET /workers": READERS,
     "POST /sign-out": READERS,
@@ -94,12 +99,19 @@ OPEN = frozenset(
         "GET /readyz",
         "GET /sign-in",
         "POST /sign-in",
+        "GET /sign-in/sso",
+        "GET /sign-in/sso/callback",
+        "GET /sign-out/sso",
         "GET /static/{name}",
         "GET /docs",
         "GET /openapi.json",
     }
 )
 """Routes without authentication."""
+
+
+NOT_WITH_TOKENS = frozenset({"POST /api/v1/keys", "POST /api/v1/tokens", "POST /tokens"})
+"""What makes something that would outlive the token: a key or a signed-in browser is needed for it."""
 
 
 UNCOUNTED = frozenset({"GET /healthz", "GET /readyz"})
@@ -152,8 +164,11 @@ async def authorize(request: Request) -> None:
     if caller.role not in able:
         raise ProblemError(
             403,
-            f"{operation} is for the roles {', '.join(sorted(able))}; key {caller.name!r} has the role {caller.role}",
+            f"{operation} is for the roles {', '.join(sorted(able))}; "
+            f"{_name_credentials(caller)} has the role {caller.role}",
         )
+    if caller.token_id is not None and operation in NOT_WITH_TOKENS:
+        raise ProblemError(403, f"{operation} needs an API key or a signed-in browser, not a token")
 
 
 async def identify(request: Request, callers: Callers) -> Caller | None:
@@ -183,6 +198,10 @@ def check_same_origin(request: Request) -> None:
         host = ""
     if not host or host != request.headers.get("host"):
         raise ProblemError(403, f"Origin: expected a page of this controller, got {origin or 'none'}")
+
+
+def _name_credentials(caller: Caller) -> str:
+    return f"key {caller.name!r}" if caller.token_id is None else f"token {caller.token_id} of {caller.name!r}"
 
 
 def _count(limit: RateLimit, name: str) -> None:

@@ -1,4 +1,4 @@
-"""A short-lived cache of all valid keys and browser sessions, and who they belong to.
+"""A short-lived cache of all valid keys, tokens and browser sessions, and who they belong to.
 
 A thousand workers that renew their leases share one key, so without a cache each renewal would begin with the same
 query. Because the cache holds all of them, a guessed key costs a look-up and only now and then a query.
@@ -17,7 +17,7 @@ from paploss.controller.store.access.sign_ins import Purpose, find_valid
 from paploss.controller.store.database import Database
 
 REMEMBERED_SECONDS = 2.0
-"""How long this replica may still accept a key that was revoked through another one."""
+"""How long this replica may still accept what was revoked through another one, or has expired."""
 PAUSE_SECONDS = 0.05
 """A secret that is not in the cache may be newer than it: it is read again, at most this often."""
 
@@ -28,10 +28,12 @@ class Caller:
 
     name: str
     role: Role
+    token_id: str | None = None
+    """Of the personal access token that the request came with."""
 
 
 class Callers:
-    """The owners of keys and sessions. Used by the event loop alone; the queries run in threads."""
+    """The owners of keys, tokens and sessions. Used by the event loop alone; the queries run in threads."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -41,15 +43,15 @@ class Callers:
         self._reading = asyncio.Lock()
 
     async def find_by_key(self, key: str) -> Caller | None:
-        """The owner of an API key; None if it is unknown or revoked."""
-        return await self._find("key", key)
+        """The owner of an API key or a token; None if it is unknown, revoked or expired."""
+        return await self._find("bearer", key)
 
     async def find_by_session(self, secret: str) -> Caller | None:
         """The owner of a browser session; None if it is unknown or expired, or its key revoked."""
         return await self._find("session", secret)
 
     def forget(self) -> None:
-        """Read them all again: a key was revoked here, or a browser signed out. Callable from any thread."""
+        """Read them all again: a key or a token was revoked here, or a browser signed out. Callable from any thread."""
         self._forgotten += 1
         self._read_at = -math.inf
 
@@ -75,4 +77,4 @@ class Callers:
 
     def _query(self) -> dict[tuple[Purpose, str], Caller]:
         with self._database.read() as session:
-            return {(row.purpose, row.digest): Caller(row.name, row.role) for row in find_valid(session)}
+            return {(row.purpose, row.digest): Caller(row.name, row.role, row.token_id) for row in find_valid(session)}

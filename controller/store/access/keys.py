@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from paploss.client.states import Role
 from paploss.controller.store.database import read_clock
 from paploss.controller.store.errors import ConflictError, NotFoundError
-from paploss.controller.store.tables import ApiKey, SignIn
+from paploss.controller.store.tables import AccessToken, ApiKey, SignIn
 
 KEY_PREFIX = "paploss_"
 
@@ -29,14 +29,14 @@ def create_key(session: Session, name: str, role: Role) -> str:
 
 
 def install_key(session: Session, role: Role, key: str) -> None:
-    """Install the operator's own key of a role; an earlier one is revoked, with the browser sessions it opened."""
+    """Install the operator's own key of a role; an earlier one is revoked, with its browser sessions and tokens."""
     name, digest = f"installed-{role}", digest_key(key)
     row = session.get(ApiKey, name)
     if row is None:
         session.add(ApiKey(name=name, role=role, digest=digest))
     elif row.digest != digest:
         row.digest, row.revoked_at = digest, None
-        session.execute(delete(SignIn).where(SignIn.key_name == name))
+        end_access(session, name)
 
 
 def find_key(session: Session, key: str) -> ApiKey | None:
@@ -54,6 +54,12 @@ def revoke_key(session: Session, name: str) -> None:
     if row is None:
         raise NotFoundError(f"no API key named {name!r}")
     row.revoked_at = row.revoked_at or read_clock(session)
+
+
+def end_access(session: Session, name: str) -> None:
+    """End the browser sessions and the tokens of a key."""
+    for opened in (SignIn, AccessToken):
+        session.execute(delete(opened).where(opened.key_name == name))
 
 
 def digest_key(key: str) -> str:

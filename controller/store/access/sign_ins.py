@@ -12,12 +12,14 @@ from sqlalchemy.orm import Session
 
 from paploss.client.states import Role
 from paploss.controller.store.access.keys import digest_key
+from paploss.controller.store.access.tokens import limit_role
 from paploss.controller.store.database import now, read_clock
-from paploss.controller.store.tables import ApiKey, SignIn
+from paploss.controller.store.tables import AccessToken, ApiKey, SignIn
 
 CODE_SECONDS = 600.0
 
-Purpose = Literal["key", "session"]
+Purpose = Literal["bearer", "session"]
+"""What a valid secret is sent as: a key or a token of a program, or the cookie of a browser."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class ValidSecret:
     digest: str
     name: str
     role: Role
+    token_id: str | None = None
+    """Of a personal access token."""
 
 
 def create_session(session: Session, key_name: str, seconds: float) -> str:
@@ -41,14 +45,24 @@ def create_code(session: Session, key_name: str, seconds: float = CODE_SECONDS) 
 
 
 def find_valid(session: Session) -> list[ValidSecret]:
-    """Every key that is not revoked, and every browser session that has not expired."""
+    """Every key that is not revoked, and every token and browser session of one that has not expired."""
     keys = session.execute(select(ApiKey.digest, ApiKey.name, ApiKey.role).where(ApiKey.revoked_at.is_(None)))
     sessions = session.execute(
         select(SignIn.digest, ApiKey.name, ApiKey.role)
         .join(ApiKey, SignIn.key_name == ApiKey.name)
         .where(SignIn.purpose == "session", SignIn.expires_at > now(), ApiKey.revoked_at.is_(None))
     )
-    return [ValidSecret("key", *row) for row in keys] + [ValidSecret("session", *row) for row in sessions]
+    tokens = session.execute(
+        select(AccessToken, ApiKey.role)
+        .join(ApiKey, AccessToken.key_name == ApiKey.name)
+        .where(AccessToken.expires_at > now(), ApiKey.revoked_at.is_(None))
+    )
+    found = [ValidSecret("bearer", *row) for row in keys] + [ValidSecret("session", *row) for row in sessions]
+    for token, owners_role in tokens:
+        role = limit_role(token.role, owners_role)
+        if role is not None:
+            found.append(ValidSecret("bearer", token.digest, token.key_name, role, token.id))
+    return found
 
 
 def use_code(session: Session, code: str) -> ApiKey | None:

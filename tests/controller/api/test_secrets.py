@@ -39,7 +39,9 @@ def test_no_secret_is_logged_whatever_is_done_with_it(
         http.post("/sign-out")
     with controller.client("admin") as admin:
         secrets.append(admin.create_key("lab", "viewer").key)
+        secrets.append(admin.create_token("laptop").token)
         shown = [admin.get_trial(trial_id).model_dump_json(), *(key.model_dump_json() for key in admin.list_keys())]
+        shown += [token.model_dump_json() for token in admin.list_tokens()]
     ours = [record for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))]  # the test's own
     told = "".join(f"{record.getMessage()} {vars(record)}" for record in ours)
     assert "succeeded" in told

@@ -110,6 +110,8 @@ _OLD_ROWS: dict[str, dict[str, Any]] = {
     | {"first_seen_at": 1.0, "last_seen_at": 2.0},
     "api_keys": {"name": "ann", "role": "user", "digest": "d", "created_at": 1.0},
     "sign_ins": {"digest": "s", "key_name": "ann", "purpose": "session", "expires_at": 9e9},
+    "access_tokens": {"id": "t", "key_name": "ann", "name": "laptop", "role": "user", "digest": "e"}
+    | {"created_at": 1.0, "expires_at": 9e9},
     "idempotency_keys": {"owner": "ann", "key": "k", "fingerprint": "f", "search_id": "old", "created_at": 1.0},
     "deleted_searches": {"id": "gone", "deleted_at": 1.0},
 }

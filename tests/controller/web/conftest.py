@@ -51,4 +51,5 @@ def site(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) ->
         with running.client() as client:
             comparison = ComparisonSpec(profile="retinanet-tiny", losses=losses, seeds=(0, 1))
             training = client.create(comparison).id
+            client.create_token("laptop", "user")
         yield Site(running, finished, unfinished, training)

@@ -1,5 +1,6 @@
 """Commands that need no platform: help, and refusals with their exit status."""
 
+import json
 import logging
 import os
 import subprocess
@@ -181,3 +182,16 @@ def test_who_waits_for_a_platform_of_this_machine_learns_of_its_end(tmp_path):
     with pytest.raises(CommandError, match="has ended; what it ran goes on with the next `paploss up`"):
         watch_over(tmp_path, None)()
     assert watch_over(tmp_path, "http://elsewhere")() == []
+
+
+def test_tokens_are_made_listed_and_revoked(controller: RunningController) -> None:
+    mine = {"PAPLOSS_CONTROLLER_URL": controller.url, "PAPLOSS_KEY": controller.keys["user"]}
+    made = invoke("tokens", "create", "laptop", "--role", "user", "--days", "7", **mine)
+    assert made.exit_code == 0, made.output
+    with_token = mine | {"PAPLOSS_KEY": made.stdout.strip()}
+    listed = json.loads(invoke("tokens", "list", "--json", **with_token).stdout)
+    assert [(token["name"], token["owner"], token["role"]) for token in listed] == [("laptop", "user", "user")]
+    assert invoke("tokens", "create", "second", **with_token).exit_code == REFUSED
+    assert invoke("tokens", "revoke", listed[0]["id"], **mine).exit_code == 0
+    assert "laptop" not in invoke("tokens", "list", **mine).stdout
+    assert invoke("list", **with_token).exit_code == REFUSED

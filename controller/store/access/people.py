@@ -1,0 +1,54 @@
+"""People whom an identity provider vouches for. Each has a row among the keys, with a key that nobody has been given:
+so sessions, tokens, ownership and revocation are those of keys.
+
+Whoever the provider names may come in; to lock somebody out for good, do it there. Revoking here ends what is open.
+"""
+
+import hashlib
+import re
+import secrets
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from paploss.client.states import TokenRole
+from paploss.controller.store.access.keys import digest_key, end_access
+from paploss.controller.store.database import read_clock
+from paploss.controller.store.tables import ApiKey
+
+MOST_OF_A_NAME = 80
+_UNUSUAL = re.compile(r"[^A-Za-z0-9@._+-]")
+
+
+def admit_person(session: Session, subject: str, name: str, role: TokenRole) -> ApiKey:
+    """The row of a person who signs in, made the first time, with the role that they have now.
+
+    `subject`: by `identify_person`; it is who they are. `name`: with an @, which names of keys cannot have; it is kept
+    as it was the first time, because experiments are owned by it, and made unique.
+    """
+    row = session.scalar(select(ApiKey).where(ApiKey.subject == subject))
+    if row is None:
+        name = _UNUSUAL.sub("-", name)[:MOST_OF_A_NAME]
+        if session.get(ApiKey, name) is not None:
+            name = f"{name}-{subject[:12]}"
+        row = ApiKey(name=name, role=role, digest=digest_key(secrets.token_urlsafe(32)), subject=subject)
+        session.add(row)
+    elif row.revoked_at is not None:  # what was opened before stays closed
+        end_access(session, row.name)
+        row.revoked_at = None
+    row.role = role
+    session.flush()
+    return row
+
+
+def refuse_person(session: Session, subject: str) -> None:
+    """End what somebody has open who may not sign in any more; nothing happens where they never did."""
+    row = session.scalar(select(ApiKey).where(ApiKey.subject == subject))
+    if row is not None:
+        row.revoked_at = row.revoked_at or read_clock(session)
+        end_access(session, row.name)
+
+
+def identify_person(issuer: str, subject: str) -> str:
+    """What a person is known by: a provider's names may change hands, its subjects do not. 64 characters."""
+    return hashlib.sha256(f"{len(issuer)} {issuer} {subject}".encode()).hexdigest()
