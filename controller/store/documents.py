@@ -5,6 +5,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from paploss.client.documents import SPEC
+from paploss.client.start import EarlierSearch
 from paploss.client.verdict import Verdict
 from paploss.jobs.documents import Schema
 from paploss.jobs.losses import LossSpec
@@ -57,10 +58,11 @@ class Outcome(Message):
     verdict: Verdict | None = None  # which loss to use, a rival where it wins; none before version 0.2.0
 
 
-__all__ = ["LOSS", "METRICS", "OUTCOME", "PLAN", "RESULT", "SPEC", "ConfirmedLoss", "Outcome", "TrialPlan"]
+__all__ = ["EARLIER", "LOSS", "METRICS", "OUTCOME", "PLAN", "RESULT", "SPEC", "ConfirmedLoss", "Outcome", "TrialPlan"]
 
 PLAN: Final[Schema[TrialPlan]] = Schema("the plan of the trial", TrialPlan)
 LOSS: Final[Schema[LossSpec]] = Schema("the loss", LossSpec)
 RESULT: Final[Schema[JobResult]] = Schema("the result", JobResult)
 METRICS: Final[Schema[Metrics]] = Schema("the metrics", Metrics)
 OUTCOME: Final[Schema[Outcome]] = Schema("the outcome of the search", Outcome)
+EARLIER: Final[Schema[EarlierSearch]] = Schema("what is taken from an earlier search", EarlierSearch)

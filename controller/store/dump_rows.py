@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, get_args, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from sqlalchemy import BigInteger, Column, Float, Integer, String
 
+from paploss.client.start import EarlierSearch
 from paploss.controller.store.database import table_of
 from paploss.controller.store.documents import LOSS, METRICS, OUTCOME, PLAN, RESULT, SPEC
 from paploss.controller.store.errors import DumpError
@@ -43,6 +44,7 @@ _JSON_TYPES: Mapping[str, Any] = {
     "environment": dict[_Text, _Text],
     "warnings": list[_Text] | None,
     "prune": list[PrunePoint] | None,
+    "earlier": Annotated[list[EarlierSearch], Field(max_length=10)] | None,
     "theta": _Numbers | None,
     "mu": _Numbers | None,
 }
