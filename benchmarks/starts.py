@@ -1,7 +1,7 @@
 """What a search saves that starts from an earlier one: `python -m benchmarks.starts [--searches N]`.
 
-A search of 100 simulated trainings on a landscape of `benchmarks.search`, then `guided` on another one, with what the first
-has measured and without, on the same seeds and the same noise:
+A search of 100 simulated trainings on a landscape of `benchmarks.search`, then `guided` on another one, with what the
+first has measured and without, on the same seeds and the same noise:
 
 same        the landscape of the earlier search
 related     the same, moved by 0.05 in each dimension (standard deviation) and at 0.7 of its AP: another data set

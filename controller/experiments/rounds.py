@@ -127,7 +127,7 @@ def advance(
 
 def read_algorithm(session: Session, search: Experiment, spec: SearchSpec) -> tuple[Algorithm[Any], Any]:
     """The algorithm of a search that has begun, with its newest state."""
-    starts, earlier = starting_points(spec), read_earlier(search)
+    starts, earlier = starting_points(spec), read_earlier(session, search)
     algorithm = create(spec.algorithm, spec.rounds, starts=starts, earlier=earlier, screen=spec.screen)
     newest = store.find_version(session, search.id, search.round)
     if newest is None:

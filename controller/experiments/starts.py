@@ -15,11 +15,11 @@ from paploss.client.start import MOST_EARLIER, EarlierSearch, EarlierTrial, Star
 from paploss.controller.experiments.losses import encode_loss, search_space
 from paploss.controller.search.algorithm import Sample
 from paploss.controller.search.space import Vector
+from paploss.controller.store import rounds
 from paploss.controller.store.database import Session
 from paploss.controller.store.documents import EARLIER, SPEC
 from paploss.controller.store.errors import ConflictError, NotFoundError
 from paploss.controller.store.experiments import find_experiment
-from paploss.controller.store.rounds import read_proposed
 from paploss.controller.store.tables import Experiment
 from paploss.jobs.documents import JsonObject
 from paploss.jobs.losses import APL1
@@ -50,14 +50,14 @@ def fix_earlier(session: Session, spec: SearchSpec) -> list[JsonObject] | None:
     return [EARLIER.write(each) for each in kept] or None
 
 
-def read_earlier(search: Experiment) -> tuple[tuple[Sample[Any], ...], ...]:
+def read_earlier(session: Session, search: Experiment) -> tuple[tuple[Sample[Any], ...], ...]:
     """The finished trials of each earlier search that a search learns from."""
     return tuple(
         tuple(
             Sample(np.asarray(trial.theta), trial.reward, None, trial.seed, trial.complete)
             for trial in EARLIER.read(stored).trials
         )
-        for stored in search.earlier or ()
+        for stored in rounds.read_earlier(session, search.id)
     )
 
 
@@ -102,7 +102,7 @@ def _read(session: Session, spec: SearchSpec, search_id: str) -> EarlierSearch:
         raise ValueError(f"expected a search over {spec.space}; {search_id} is one over {its_spec.space}")
     trials = [
         EarlierTrial(theta=tuple(trial.theta), reward=trial.reward, seed=trial.seed, complete=trial.succeeded)
-        for trial in read_proposed(session, search_id, found.next_number)
+        for trial in rounds.read_proposed(session, search_id, found.next_number)
         if trial.reward is not None
     ]
     if not trials:

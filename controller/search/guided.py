@@ -13,8 +13,8 @@ centres     centroids of the trials of highest m, weighted by the logarithm of t
 - Candidates lie around centroids, not around the best trial: those are better than any single trial (the noise averages
   out), and the model is not asked about places far from all trials, where it is wrong (DECISIONS.md, 66).
 - Trials of earlier searches stand beside those of this one at a level of their own, with three times the noise. With
-  them there is a model from the first trial on: the given ones are followed by its best guess, not by samples around the
-  start.
+  them there is a model from the first trial on: the given ones are followed by its best guess, and no trials around the
+  start are needed.
 - Trials under way count as if their rewards were the model's mean: the deviations are then small beside them, and the
   next proposal goes elsewhere.
 
