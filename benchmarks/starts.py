@@ -1,7 +1,7 @@
 """What a search saves that starts from an earlier one: `python -m benchmarks.starts [--searches N]`.
 
-A search of 100 simulated trainings on a landscape of `benchmarks.search`, then `guided` on another one, with what the
-first has measured and without, on the same seeds and the same noise:
+A search of 100 simulated trainings on a landscape of `benchmarks.search`, then 40 of `guided` on another one, with
+what the first has measured and without, on the same seeds and the same noise:
 
 same        the landscape of the earlier search
 related     the same, moved by 0.05 in each dimension (standard deviation) and at 0.7 of its AP: another data set
@@ -29,7 +29,8 @@ CODE = (
     "benchmarks/guided.py",
     "benchmarks/starts.py",
 )
-LOOKS = (10, 20, 50)
+SHORT = replace(ASYNCHRONOUS, rounds=20)
+LOOKS = (5, 10, 20)
 """Updates of two trainings each, after which the best guess is measured."""
 
 
@@ -57,15 +58,15 @@ def study(searches: int) -> list[dict[str, object]]:
     for kind in (Cliff, Valley):
         found: dict[tuple[str, bool], list[list[float]]] = {}
         for seed in range(searches):
-            run = simulate(ASYNCHRONOUS, Fleet(workers=8), seed)
+            long, short = (simulate(schedule, Fleet(workers=8), seed) for schedule in (ASYNCHRONOUS, SHORT))
             plain = Guided(ASYNCHRONOUS.rounds, screen=False)
-            history = explore(plain, run, kind(seed), seed)[1]
+            history = explore(plain, long, kind(seed), seed)[1]
             known: tuple[Sample, ...] = history.finished
             for name, make in TARGETS.items():
                 for earlier in ((), (known,)):
                     algorithm = replace(plain, earlier=earlier)
                     landscape = make(kind, seed)
-                    state, history = explore(algorithm, run, landscape, seed + 500)
+                    state, history = explore(algorithm, short, landscape, seed + 500)
                     guesses = [guess(algorithm, state, history, updates) for updates in LOOKS]
                     found.setdefault((name, bool(earlier)), []).append([float(landscape(each)) for each in guesses])
         for name in TARGETS:
