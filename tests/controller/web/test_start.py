@@ -157,7 +157,7 @@ def test_a_search_is_started_from_an_earlier_one_and_what_does_not_fit_is_told_a
     http: httpx.Client, client: Client, controller: RunningController
 ) -> None:
     earlier = client.create(SearchSpec(profile="synthetic", rounds=1, trials_per_round=2, confirm=ConfirmSpec(seeds=1)))
-    with controller.http("user") as worker:
+    with controller.http("worker") as worker:
         run_search(client, PlayedWorker(worker), earlier.id)
     reply = http.post("/experiments/new", data=FILLED | {"start_from": f"published, {earlier.id}"})
     assert reply.status_code == 303
