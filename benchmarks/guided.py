@@ -7,14 +7,14 @@ time. The pick is the algorithm's best guess, as it would be confirmed. Costs ar
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from benchmarks.record import write_record
 from benchmarks.search import Cliff, Objective, Valley, noisy
 from benchmarks.simulation import Fleet, Run, Trial, simulate
-from paploss.controller.search.algorithm import Algorithm, History, Sample
+from paploss.controller.search.algorithm import Algorithm, History, Sample, State
 from paploss.controller.search.guided import Guided
 from paploss.controller.search.paper import Paper
 from paploss.controller.search.policy import Vector
@@ -54,7 +54,20 @@ VARIANTS = (
 
 
 def play(algorithm: Algorithm, run: Run, objective: Objective, seed: int) -> Vector:
-    """The best guess [D] of a simulated search; each trial is proposed from what was known then."""
+    """The best guess [D] of a simulated search."""
+    state, history = explore(algorithm, run, objective, seed)
+    return algorithm.best_guess(state, history)
+
+
+def guess(algorithm: Algorithm, state: State, history: History, updates: int) -> Vector:
+    """The best guess [D] that it had after so many updates; for an algorithm that learns from the history."""
+    return algorithm.best_guess(
+        state, replace(history, finished=tuple(s for s in history.finished if s.consumed_by < updates))
+    )
+
+
+def explore(algorithm: Algorithm, run: Run, objective: Objective, seed: int) -> tuple[State, History]:
+    """A simulated search; each trial is proposed from what was known then."""
     generator = np.random.default_rng((1, seed))
     states = [algorithm.initial_state(SPACE)]
     thetas: dict[int, Vector] = {}
@@ -68,7 +81,7 @@ def play(algorithm: Algorithm, run: Run, objective: Objective, seed: int) -> Vec
     def learn(trials: list[Trial]) -> None:
         rewards = noisy(objective, np.stack([thetas[trial.index] for trial in trials]), generator) / 100
         samples = [
-            Sample(thetas[t.index], float(r), states[t.version], t.index % 4)
+            Sample(thetas[t.index], float(r), states[t.version], t.index % 4, consumed_by=len(finished))
             for t, r in zip(trials, rewards, strict=True)
         ]
         states.append(algorithm.update(states[-1], samples))
@@ -81,7 +94,7 @@ def play(algorithm: Algorithm, run: Run, objective: Objective, seed: int) -> Vec
         thetas[trial.index] = algorithm.propose(states[trial.version], seed, trial.index, history)
     while len(finished) < len(run.updates):
         learn(run.updates[len(finished)])
-    return algorithm.best_guess(states[-1], known(len(run.updates), len(thetas)))
+    return states[-1], known(len(run.updates), len(thetas))
 
 
 def study_budgets(searches: int) -> list[dict[str, object]]:

@@ -11,7 +11,7 @@ from paploss.client.algorithms import (
     PpoSettings,
     RandomSettings,
 )
-from paploss.controller.search.algorithm import Algorithm
+from paploss.controller.search.algorithm import Algorithm, Sample
 from paploss.controller.search.cma import Cma
 from paploss.controller.search.guided import Guided
 from paploss.controller.search.paper import Paper
@@ -21,17 +21,23 @@ from paploss.controller.search.space import Vector
 
 
 def create(
-    settings: AlgorithmSettings, rounds: int, *, starts: Sequence[Vector] = (), screen: bool = True
+    settings: AlgorithmSettings,
+    rounds: int,
+    *,
+    starts: Sequence[Vector] = (),
+    earlier: tuple[tuple[Sample[Any], ...], ...] = (),
+    screen: bool = True,
 ) -> Algorithm[Any]:
     """The algorithm for a search of `rounds` updates.
 
-    `starts`: thetas [D] to try among the first; `screen`: whether hopeless losses are left out. Both for algorithms
-    that do this themselves.
+    `starts`: thetas [D] to try among the first; `earlier`: finished trials of earlier searches; `screen`: whether
+    hopeless losses are left out. For algorithms that do this themselves.
     """
     given = settings.model_dump(exclude={"name"})
     match settings:
         case GuidedSettings():
-            return Guided(rounds, **given, starts=tuple(tuple(theta.tolist()) for theta in starts), screen=screen)
+            points = tuple(tuple(theta.tolist()) for theta in starts)
+            return Guided(rounds, **given, starts=points, earlier=earlier, screen=screen)
         case PpoSettings():
             return Ppo(rounds=rounds, **given)
         case CmaSettings():

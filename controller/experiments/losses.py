@@ -1,7 +1,6 @@
 """From a theta to the loss that it stands for in its search."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 import numpy as np
 
@@ -9,24 +8,14 @@ from paploss.client.specs import ExperimentSpec, SearchSpec
 from paploss.controller.search.space import HeadParameters, Space, Vector
 from paploss.controller.store.documents import LOSS
 from paploss.jobs.documents import JsonObject
-from paploss.jobs.losses import APL1, HeadLoss, Loss, LossSpec, ParameterizedAP
-from paploss.jobs.presets import PRESETS, as_parameterized
+from paploss.jobs.losses import HeadLoss, Loss, LossSpec, ParameterizedAP
+from paploss.jobs.presets import as_parameterized
 from paploss.jobs.profiles import PROFILES
 
 
 def search_space(spec: SearchSpec) -> Space:
     """The space that a search moves in."""
     return Space(PROFILES[spec.profile].heads, spec.knots, spec.family == "extended", spec.searched_rate)
-
-
-def starting_points(spec: SearchSpec) -> list[Vector]:
-    """Known losses among a search's first trials, where its space has them: the published set, AP Loss + L1."""
-    preset = PROFILES[spec.profile].preset
-    points = []
-    for loss in (APL1(), *(() if preset is None else (PRESETS[preset],))):
-        with suppress(ValueError):  # no point of this space, for instance for another number of knots
-            points.append(encode_loss(spec, loss))
-    return points
 
 
 def decode_loss(spec: SearchSpec, theta: Sequence[float]) -> LossSpec:

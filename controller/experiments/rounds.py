@@ -18,8 +18,9 @@ import numpy as np
 from paploss.client.numbers import percent
 from paploss.client.specs import SearchSpec
 from paploss.controller.experiments.algorithms import create
-from paploss.controller.experiments.losses import decode_loss, decode_rate, search_space, starting_points
+from paploss.controller.experiments.losses import decode_loss, decode_rate, search_space
 from paploss.controller.experiments.seeds import proxy_seed
+from paploss.controller.experiments.starts import read_earlier, starting_points
 from paploss.controller.search.algorithm import NOTHING_KNOWN, Algorithm, History, Sample
 from paploss.controller.search.budget import count_affordable
 from paploss.controller.search.scheduling import (
@@ -127,7 +128,8 @@ def advance(
 
 def read_algorithm(session: Session, search: Experiment, spec: SearchSpec) -> tuple[Algorithm[Any], Any]:
     """The algorithm of a search that has begun, with its newest state."""
-    algorithm = create(spec.algorithm, spec.rounds, starts=starting_points(spec), screen=spec.screen)
+    starts, earlier = starting_points(spec), read_earlier(session, search)
+    algorithm = create(spec.algorithm, spec.rounds, starts=starts, earlier=earlier, screen=spec.screen)
     newest = store.find_version(session, search.id, search.round)
     if newest is None:
         return algorithm, algorithm.initial_state(search_space(spec))

@@ -6,6 +6,7 @@ from paploss.client.estimates import count_confirmations, count_pilot
 from paploss.client.specs import SearchSpec
 from paploss.client.states import Stage
 from paploss.controller.experiments import confirmation, pilot, rounds
+from paploss.controller.experiments.starts import fix_earlier
 from paploss.controller.search.scheduling import Pace, Wait
 from paploss.controller.store.database import Session
 from paploss.controller.store.documents import TrialPlan
@@ -34,7 +35,8 @@ class Search:
         return spec.rounds
 
     def open(self, session: Session, experiment: Experiment, spec: SearchSpec) -> None:
-        """Propose the pilot's first trials; the leader proposes all others."""
+        """Take what it starts from, and propose the pilot's first trials; the leader proposes all others."""
+        experiment.earlier = fix_earlier(session, spec)
         message = f"{spec.rounds} round{'' if spec.rounds == 1 else 's'} of {spec.trials_per_round} trials"
         record(session, "experiment_started", message, experiment_id=experiment.id)
         if spec.has_pilot:

@@ -1,11 +1,14 @@
-"""A Gaussian process over grouped features, with an effect for each training seed.
+"""A Gaussian process over grouped features, with an effect for each training seed and each level of rewards.
 
 symbol  meaning                                                                                   shape
 X       features of the trainings                                                                 [n, F]
 y       their rewards, standardised                                                               [n]
 d_g     squared distance of two rows in group g, in units of the group's median                   [n, n]
-k       s m(sum_g d_g / l_g^2) + b <x, x'> + e [same seed]; m: Matern 5/2                         [n, n]
-v       variance of the noise                                                                     scalar
+k       s m(sum_g d_g / l_g^2) + b <x, x'> + e [same seed] + [same level]; m: Matern 5/2          [n, n]
+v       variance of the noise of a training at level 0                                            scalar
+
+Level 0 is what the model predicts. Rewards of another level, those of an earlier search for instance, differ from it by
+a constant that nothing is known of (its spread is that of all rewards) and are noisier by a given factor.
 
 l_g, s, b, e and v are the most probable ones under log-normal priors. The prior of l_g is centred on the square root of
 the number of groups, so that the distance over all groups is about 1 whatever their number (Hvarfner et al., 2024).
@@ -24,13 +27,30 @@ _SCALE, _NOISE, _LINEAR, _SEED = range(4)  # places in the logarithms behind the
 _PRIOR_MEANS = np.log([0.5, 0.3, 0.3, 0.1])
 _PRIOR_SPREADS = np.array([1.0, 0.7, 1.0, 1.0])
 _LENGTH_SPREAD = 0.7
+_LEVEL = 1.0
 _JITTER = 1e-6
 _MOST_STEPS = 25
 
 
 @dataclass(frozen=True, eq=False)
+class Trainings:
+    """What a model learns from."""
+
+    rows: Matrix
+    """Features [n, F]."""
+    rewards: NDArray[np.float64]
+    """[n]."""
+    seeds: NDArray[np.int64]
+    """[n]; equal ones share an effect."""
+    levels: NDArray[np.int64]
+    """[n]; 0 is what is predicted."""
+    noises: NDArray[np.float64]
+    """[n]: factors on the variance of the noise."""
+
+
+@dataclass(frozen=True, eq=False)
 class GaussianProcess:
-    """A fitted model; `predict` leaves the seeds' effects out."""
+    """A fitted model; `predict` leaves the effects of seeds and levels out."""
 
     groups: NDArray[np.intp]
     rows: Matrix
@@ -70,12 +90,10 @@ class GaussianProcess:
         return _kernel(distances, (a - centre) @ (b - centre).T / self.linear_unit, self.hyper)
 
 
-def fit(
-    rows: Matrix, rewards: NDArray[np.float64], seeds: NDArray[np.int64], groups: NDArray[np.intp], most_fitted: int
-) -> GaussianProcess:
-    """The model of rewards [n] at rows [n, F]; seeds [n]; groups [F]. Hyperparameters from `most_fitted` rows."""
-    offset, spread = float(rewards.mean()), max(float(rewards.std()), 1e-6)
-    y = (rewards - offset) / spread
+def fit(trainings: Trainings, groups: NDArray[np.intp], most_fitted: int) -> GaussianProcess:
+    """The model of some trainings; groups [F]. Hyperparameters from `most_fitted` of them."""
+    rows, levels = trainings.rows, trainings.levels
+    y, offset, spread = _standardise(trainings.rewards, levels)
     distances = _squared_distances(rows, rows, groups)
     upper = np.triu_indices(len(rows), 1)
     units = np.maximum(np.median(distances[:, upper[0], upper[1]], axis=1), 1e-9)
@@ -83,14 +101,27 @@ def fit(
     centred = rows - rows.mean(axis=0)
     linear_unit = max(float((centred**2).sum(axis=1).mean()), 1e-9)
     linear = centred @ centred.T / linear_unit
-    same_seed = (seeds[:, None] == seeds).astype(np.float64)
+    same_seed = (trainings.seeds[:, None] == trainings.seeds).astype(np.float64)
+    level = _LEVEL * ((levels[:, None] == levels) & (levels != 0))
     some = np.unique(np.linspace(0, len(rows) - 1, min(most_fitted, len(rows))).round().astype(int))
     pairs = np.ix_(some, some)
-    hyper = _most_probable(distances[:, some[:, None], some], linear[pairs], same_seed[pairs], y[some])
-    covariance = _observed(_kernel(distances, linear, hyper), same_seed, hyper, len(units))
-    root = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
+    known = _Known(
+        distances[:, some[:, None], some], linear[pairs], same_seed[pairs], level[pairs], trainings.noises[some]
+    )
+    hyper = _most_probable(known, y[some])
+    known = _Known(distances, linear, same_seed, level, trainings.noises)
+    root = np.asarray(np.linalg.cholesky(known.observed(known.kernel(hyper), hyper)), dtype=np.float64)
     weights = np.asarray(cho_solve((root, True), y), dtype=np.float64)
     return GaussianProcess(groups, rows, units, linear_unit, offset, spread, hyper, root, weights)
+
+
+def _standardise(rewards: NDArray[np.float64], levels: NDArray[np.int64]) -> tuple[NDArray[np.float64], float, float]:
+    """Rewards [n] about the mean of their level in units of their spread, the mean of level 0, and that spread."""
+    present = np.unique(levels)
+    means = np.array([rewards[levels == level].mean() for level in present])
+    away = rewards - means[np.searchsorted(present, levels)]
+    spread = max(float(away.std()), 1e-6)
+    return away / spread, float(means[0]), spread
 
 
 def _squared_distances(a: Matrix, b: Matrix, groups: NDArray[np.intp]) -> Matrix:
@@ -110,19 +141,34 @@ def _matern(distances: Matrix, hyper: NDArray[np.float64]) -> tuple[Matrix, Matr
 
 
 def _kernel(distances: Matrix, linear: Matrix, hyper: NDArray[np.float64]) -> Matrix:
-    """Of the function itself, without the seeds' effects and the noise."""
+    """Of the function itself, without effects and noise."""
     scale, _, slope, _ = np.exp(hyper[len(distances) :])
     return np.asarray(scale * _matern(distances, hyper)[0] + slope * linear)
 
 
-def _observed(kernel: Matrix, same_seed: Matrix, hyper: NDArray[np.float64], behind: int) -> Matrix:
-    """The covariance of rewards: with the seeds' effects and the noise."""
-    _, noise, _, effect = np.exp(hyper[behind:])
-    return np.asarray(kernel + effect * same_seed + (noise + _JITTER) * np.eye(len(kernel)))
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What of the covariance does not change with the hyperparameters."""
+
+    distances: Matrix
+    linear: Matrix
+    same_seed: Matrix
+    level: Matrix
+    noises: NDArray[np.float64]
+
+    def kernel(self, hyper: NDArray[np.float64]) -> Matrix:
+        return _kernel(self.distances, self.linear, hyper)
+
+    def observed(self, kernel: Matrix, hyper: NDArray[np.float64]) -> Matrix:
+        """The covariance of rewards: with effects and noise."""
+        _, noise, _, effect = np.exp(hyper[len(self.distances) :])
+        diagonal = noise * self.noises + _JITTER
+        return np.asarray(kernel + effect * self.same_seed + self.level + np.diag(diagonal))
 
 
-def _most_probable(distances: Matrix, linear: Matrix, same_seed: Matrix, y: NDArray[np.float64]) -> NDArray[np.float64]:
+def _most_probable(known: _Known, y: NDArray[np.float64]) -> NDArray[np.float64]:
     """The logarithms of the most probable hyperparameters, from the centre of the prior on."""
+    distances, linear = known.distances, known.linear
     count = len(distances)
     means = np.concatenate([np.full(count, 0.5 * np.log(count)), _PRIOR_MEANS])
     spreads = np.concatenate([np.full(count, _LENGTH_SPREAD), _PRIOR_SPREADS])
@@ -131,7 +177,7 @@ def _most_probable(distances: Matrix, linear: Matrix, same_seed: Matrix, y: NDAr
         """Negative log of posterior density and its gradient."""
         scale, noise, slope, effect = np.exp(hyper[count:])
         matern, derivative = _matern(distances, hyper)
-        root = np.linalg.cholesky(_observed(scale * matern + slope * linear, same_seed, hyper, count))
+        root = np.linalg.cholesky(known.observed(scale * matern + slope * linear, hyper))
         weights = cho_solve((root, True), y)
         inverse = cho_solve((root, True), np.eye(len(y)))
         half = 0.5 * (inverse - np.outer(weights, weights))
@@ -139,9 +185,9 @@ def _most_probable(distances: Matrix, linear: Matrix, same_seed: Matrix, y: NDAr
         gradient = np.empty_like(hyper)
         gradient[:count] = -2 * np.exp(-2 * hyper[:count]) * np.tensordot(distances, by_distance, 2)
         gradient[count + _SCALE] = scale * (half * matern).sum()
-        gradient[count + _NOISE] = noise * np.trace(half)
+        gradient[count + _NOISE] = noise * np.diag(half) @ known.noises
         gradient[count + _LINEAR] = slope * (half * linear).sum()
-        gradient[count + _SEED] = effect * (half * same_seed).sum()
+        gradient[count + _SEED] = effect * (half * known.same_seed).sum()
         away = (hyper - means) / spreads
         value = 0.5 * y @ weights + np.log(np.diag(root)).sum() + 0.5 * away @ away
         return float(value), gradient + away / spreads

@@ -12,6 +12,9 @@ centres     centroids of the trials of highest m, weighted by the logarithm of t
   enters at the floor as well.
 - Candidates lie around centroids, not around the best trial: those are better than any single trial (the noise averages
   out), and the model is not asked about places far from all trials, where it is wrong (DECISIONS.md, 66).
+- Trials of earlier searches stand beside those of this one at a level of their own, with three times the noise. With
+  them there is a model from the first trial on: the given ones are followed by its best guess, and no trials around the
+  start are needed.
 - Trials under way count as if their rewards were the model's mean: the deviations are then small beside them, and the
   next proposal goes elsewhere.
 
@@ -30,7 +33,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from paploss.controller.search.algorithm import NOTHING_KNOWN, History, Sample
 from paploss.controller.search.features import features_of
-from paploss.controller.search.gaussian_process import GaussianProcess, fit
+from paploss.controller.search.gaussian_process import GaussianProcess, Trainings, fit
 from paploss.controller.search.history_search import HistorySearch
 from paploss.controller.search.policy import PolicyState, sample
 from paploss.controller.search.screen import passes
@@ -46,6 +49,7 @@ _MOVED_SHARES = (0.25, 0.5, 1.0, 1.0)
 _BOLDNESS = 0.5
 _MOST_ROWS = 300
 _MOST_FITTED = 150
+_EARLIER_NOISE = 3.0
 _STEPS = 5  # sets its generator apart from the others
 
 
@@ -62,13 +66,15 @@ class _Model:
 class Guided(HistorySearch):
     """Model-based search over `rounds` updates; for `round` and `stream` mode.
 
-    `starts`: thetas that are among the first trials, after the identity. `screen`: candidates have to pass it, too.
+    `starts`: thetas that are among the first trials, after the identity. `earlier`: finished trials of earlier searches
+    in the same space. `screen`: candidates have to pass it, too.
     """
 
     rounds: int = 40
     first_sigma: float = 0.2
     last_sigma: float = 0.1
     starts: tuple[tuple[float, ...], ...] = ()
+    earlier: tuple[tuple[Sample[Any], ...], ...] = ()
     screen: bool = True
 
     def initial_state(self, space: Space) -> VersionState:
@@ -78,12 +84,13 @@ class Guided(HistorySearch):
 
     def propose(self, state: VersionState, seed: int, index: int, history: History = NOTHING_KNOWN) -> Vector:
         space = state.space
-        given = [space.start(), *map(np.asarray, self.starts)]
+        given = [*map(np.asarray, self.starts)]
+        given = [*given, self.best_guess(state)] if self.earlier else [space.start(), *given]
         if history.proposed < len(given):
             return np.array(given[history.proposed], dtype=np.float64)
-        if history.proposed < _FIRST_TRIALS or len(history.finished) < _LEAST_FINISHED:
+        if not self._is_taught(history) or (history.proposed < _FIRST_TRIALS and not self.earlier):
             return sample(PolicyState(state.version, space.start(), self.first_sigma), seed, index)
-        model = _learn(space, history.finished)
+        model = _learn(space, history.finished, self.earlier)
         generator = np.random.default_rng((seed, state.version, index, _STEPS))
         thetas = self._candidates(state, model, generator)
         appeal = _appeal(space, model.process, thetas, history.pending, generator)
@@ -91,10 +98,14 @@ class Guided(HistorySearch):
 
     def best_guess(self, state: VersionState, history: History = NOTHING_KNOWN) -> Vector:
         """The wider centroid: where the model holds the good losses to be."""
-        if len(history.finished) < _LEAST_FINISHED:
-            best = max(history.finished, key=lambda each: each.reward, default=None)
+        if not self._is_taught(history):
+            known = (*history.finished, *(sample for samples in self.earlier for sample in samples))
+            best = max(known, key=lambda each: each.reward, default=None)
             return state.space.start() if best is None else best.theta
-        return _centroid(_learn(state.space, history.finished).thetas, _ELITES[-1])
+        return _centroid(_learn(state.space, history.finished, self.earlier).thetas, _ELITES[-1])
+
+    def _is_taught(self, history: History) -> bool:
+        return len(history.finished) + sum(map(len, self.earlier)) >= _LEAST_FINISHED
 
     def _candidates(self, state: VersionState, model: _Model, generator: np.random.Generator) -> NDArray[np.float64]:
         """[c, D]: steps from the centres in some of the dimensions, reflected at the ends."""
@@ -114,15 +125,22 @@ class Guided(HistorySearch):
 
 
 @lru_cache(maxsize=4)
-def _learn(space: Space, finished: tuple[Sample[Any], ...]) -> _Model:
+def _learn(space: Space, finished: tuple[Sample[Any], ...], earlier: tuple[tuple[Sample[Any], ...], ...]) -> _Model:
     """The model of the finished trials: of the best and the newest ones, where there are very many."""
-    kept = _choose_rows(finished)
-    thetas = np.stack([each.theta for each in kept])
+    searches = [(level, kept) for level, kept in enumerate((_choose_rows(finished), *earlier)) if kept]
+    samples = [each for _, kept in searches for each in kept]
+    levels = np.repeat([level for level, _ in searches], [len(kept) for _, kept in searches])
     features = features_of(space)
-    seeds = np.array([each.seed for each in kept], dtype=np.int64)
-    process = fit(features(thetas), _raise_to_floor(kept), seeds, features.groups, _MOST_FITTED)
+    trainings = Trainings(
+        rows=features(np.stack([each.theta for each in samples])),
+        rewards=np.concatenate([_raise_to_floor(kept) for _, kept in searches]),
+        seeds=np.unique([levels, [each.seed for each in samples]], axis=1, return_inverse=True)[1].reshape(-1),
+        levels=levels,
+        noises=np.where(levels == 0, 1.0, _EARLIER_NOISE),
+    )
+    process = fit(trainings, features.groups, _MOST_FITTED)
     order = np.argsort(-process.mean(process.rows), kind="stable")
-    return _Model(process, thetas[order])
+    return _Model(process, np.stack([samples[place].theta for place in order]))
 
 
 def _choose_rows(finished: Sequence[Sample[Any]]) -> list[Sample[Any]]:

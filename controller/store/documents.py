@@ -6,6 +6,7 @@ from pydantic import Field
 
 from paploss.client.documents import SPEC
 from paploss.client.notifications import Occasion
+from paploss.client.start import EarlierSearch
 from paploss.client.states import ExperimentKind, ExperimentState
 from paploss.client.verdict import Verdict
 from paploss.jobs.documents import Schema
@@ -72,6 +73,7 @@ class Notice(Message):
 
 
 __all__ = [
+    "EARLIER",
     "LOSS",
     "METRICS",
     "NOTICE",
@@ -91,3 +93,4 @@ RESULT: Final[Schema[JobResult]] = Schema("the result", JobResult)
 METRICS: Final[Schema[Metrics]] = Schema("the metrics", Metrics)
 OUTCOME: Final[Schema[Outcome]] = Schema("the outcome of the search", Outcome)
 NOTICE: Final[Schema[Notice]] = Schema("the notice", Notice)
+EARLIER: Final[Schema[EarlierSearch]] = Schema("what is taken from an earlier search", EarlierSearch)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from sqlalchemy import BigInteger, Column, Float, Integer, String
 
 from paploss.client.annotations import Tag
+from paploss.client.start import EarlierSearch
 from paploss.controller.store.database import table_of
 from paploss.controller.store.documents import LOSS, METRICS, OUTCOME, PLAN, RESULT, SPEC
 from paploss.controller.store.errors import DumpError
@@ -45,6 +46,7 @@ _JSON_TYPES: Mapping[str, Any] = {
     "warnings": list[_Text] | None,
     "prune": list[PrunePoint] | None,
     "tags": Annotated[list[Tag], Field(max_length=20)] | None,
+    "earlier": Annotated[list[EarlierSearch], Field(max_length=10)] | None,
     "theta": _Numbers | None,
     "mu": _Numbers | None,
 }

@@ -10,7 +10,7 @@ from sqlalchemy import Integer, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from paploss.controller.store.database import now, table_of
-from paploss.controller.store.tables import Round, Trial
+from paploss.controller.store.tables import Experiment, Round, Trial
 from paploss.controller.store.trials.counts import UNCONSUMED
 from paploss.jobs.documents import JsonObject
 
@@ -133,6 +133,11 @@ def read_proposed(session: Session, experiment_id: str, before: int) -> Sequence
     """The proxies of numbers below `before`, by number."""
     asked = {"experiment_id": experiment_id, "before": before}
     return [ProposedTrial(*row) for row in session.execute(_PROPOSED, asked)]
+
+
+def read_earlier(session: Session, experiment_id: str) -> Sequence[JsonObject]:
+    """What the search takes from earlier ones."""
+    return session.scalar(select(Experiment.earlier).where(Experiment.id == experiment_id)) or ()
 
 
 def close_version(

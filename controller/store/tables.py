@@ -47,6 +47,8 @@ class Experiment(Base):
     planned: Mapped[int | None]  # total number of trials; None where version 0.1.0 has stored it
     round: Mapped[int] = mapped_column(default=0)  # search: updates done, the number of the newest version
     next_number: Mapped[int] = mapped_column(default=0)  # number of the next trial
+    # search: what it takes from earlier ones, paploss.client.start.EarlierSearch, fixed when it is created
+    earlier: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), deferred=True)
     best: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # documents.Outcome, once confirmed
     created_at: Mapped[float] = mapped_column(default=now())
     finished_at: Mapped[float | None]

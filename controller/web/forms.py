@@ -62,8 +62,14 @@ def flatten(document: Mapping[str, Any], fields: Sequence[Field], prefix: str = 
         elif isinstance(value, Mapping):
             found[path] = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).strip()
         elif value is not None:
-            found[path] = json.dumps(value) if isinstance(value, bool | list) else str(value)
+            found[path] = _text(value)
     return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        return ", ".join(value)
+    return json.dumps(value) if isinstance(value, bool | list) else str(value)
 
 
 def read_values(fields: Sequence[Field], typed: Typed) -> dict[str, Any]:

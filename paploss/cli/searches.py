@@ -32,6 +32,14 @@ def search(
     *,
     data_root: DataRootOption = None,
     no_check: NoCheckOption = False,
+    start_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|ID|FILE",
+            help="`published`, the id of an earlier search, or a file of `paploss dump` or `paploss export`; in place "
+            "of the specification's start_from. May be repeated.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell what it would cost, in hours, GPU-hours and disk; start nothing.")
     ] = False,
@@ -48,7 +56,7 @@ def search(
 
     Interrupted on its own platform, the same command goes on where it was.
     """
-    spec = read_search(spec_file, data_root)
+    spec = read_search(spec_file, data_root, start_from or ())
     console = make_console(stderr=as_json)
     if no_check:
         spec = spec.model_copy(update={"dataset": without_checks(spec.dataset)})

@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from paploss.cli.failures import BAD_INPUT, CommandError
+from paploss.cli.starts import read_start
 from paploss.client.loss_choice import LOSS_NAMES, choose_by_name
 from paploss.client.specs import ComparisonSpec, Request, SearchSpec
 from paploss.jobs.faults import describe_fault
@@ -33,15 +34,24 @@ class TrainingInput(Message):
     learning_rate_factor: RateFactor = 1.0
 
 
-def read_search(file: Path, data_root: Path | None = None) -> SearchSpec:
+def read_search(file: Path, data_root: Path | None = None, start_from: Sequence[str] = ()) -> SearchSpec:
     """The search that `file` describes; `data_root` takes the place of `dataset.root`.
 
-    A relative root, and a relative file of weights, is meant from the file's own folder.
+    A relative root, and a relative file of weights, is meant from the file's own folder. `start_from` may hold
+    `{file: PATH}`, what `paploss dump` or `paploss export` writes; the argument, of names and files, takes its place.
 
     Raises:
         CommandError: names the file and the key.
     """
-    return _validate(SearchSpec, _read_request(file, data_root), str(file))
+    content = _read_request(file, data_root)
+    if start_from:
+        content["start_from"] = [read_start(Path(one)) if Path(one).is_file() else one for one in start_from]
+    elif isinstance(content.get("start_from"), list):
+        content["start_from"] = [
+            read_start(file.parent / str(one["file"])) if isinstance(one, dict) and set(one) == {"file"} else one
+            for one in content["start_from"]
+        ]
+    return _validate(SearchSpec, content, str(file))
 
 
 def read_comparison(file: Path, data_root: Path | None = None) -> ComparisonSpec:

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from paploss.client.algorithms import AlgorithmChoice, GuidedSettings, Mode, preferred_mode
 from paploss.client.loss_choice import IDENTITY, PUBLISHED, LossEntry, every_loss
+from paploss.client.start import Family, Knots, SearchedSpace, Start, StartEntry
 from paploss.jobs.losses import LossSpec, Quality, check_fit
 from paploss.jobs.messages import Message
 from paploss.jobs.metrics import Reward
@@ -28,10 +29,21 @@ PILOT_LOSSES: Final = 3
 PILOT_SEEDS: Final = 3
 """Further seeds of each of them."""
 
-Family = Literal["functions", "extended"]
 Pilot = Literal["none", "tell", "ask"]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def _read_list(given: Any) -> Any:
+    """The list that a line of text stands for, as a form and a command line have it; anything else as it is."""
+    if not isinstance(given, str):
+        return given
+    if given.startswith("["):
+        try:
+            return json.loads(given)
+        except ValueError:
+            raise ValueError("expected names with commas between them, or a list in JSON") from None
+    return () if given == "none" else [name.strip() for name in given.split(",")]
 
 
 class Budgets(Message):
@@ -70,15 +82,7 @@ class ConfirmSpec(Message):
     @field_validator("rivals", mode="before")
     @classmethod
     def _split_names(cls, given: Any) -> Any:
-        """A form and a command line have one line of text."""
-        if not isinstance(given, str):
-            return given
-        if given.startswith("["):
-            try:
-                return json.loads(given)
-            except ValueError:
-                raise ValueError("expected names with commas between them, or a list in JSON") from None
-        return () if given == "none" else [name.strip() for name in given.split(",")]
+        return _read_list(given)
 
     @model_validator(mode="after")
     def _check_rivals(self) -> Self:
@@ -161,7 +165,7 @@ class SearchSpec(Request):
         description="of all workers together; times `gpus`: GPU-hours. A trial that would go beyond is not proposed, "
         "and the best is confirmed. Failed and cancelled trials count, confirmations do not",
     )
-    knots: Literal[2, 4, 6] = Field(4, description="interior knots of each of the five functions")
+    knots: Knots = Field(4, description="interior knots of each of the five functions")
     family: Family = Field(
         "functions",
         description="functions: they and gradient scales are searched, as published; extended: also weights of an "
@@ -178,7 +182,19 @@ class SearchSpec(Request):
         "may gain: none; tell; or ask, which then pauses it until it is resumed; by default tell on a data set with a "
         "root, where there are rivals",
     )
+    start_from: tuple[StartEntry, ...] | None = Field(
+        None,
+        max_length=6,
+        description="what the algorithm guided starts from: `published`, ids of earlier searches with the same heads, "
+        "knots, family, searched_rate and quality, or `none`; with commas between them, or a list. By default the "
+        "published set",
+    )
     confirm: ConfirmSpec = ConfirmSpec()
+
+    @field_validator("start_from", mode="before")
+    @classmethod
+    def _split_starts(cls, given: Any) -> Any:
+        return _read_list(given)
 
     @model_validator(mode="before")
     @classmethod
@@ -210,6 +226,20 @@ class SearchSpec(Request):
         return self
 
     @model_validator(mode="after")
+    def _check_start(self) -> Self:
+        for place, start in enumerate(self.starts):
+            if start.preset is None and not isinstance(self.algorithm, GuidedSettings):
+                raise ValueError(
+                    f"start_from[{place}]: expected the algorithm guided, which alone learns from what was found "
+                    f"before, got {self.algorithm.name}"
+                )
+            if start.earlier is not None and start.earlier.space != self.space:
+                raise ValueError(
+                    f"start_from[{place}]: expected a search over {self.space}; got one over {start.earlier.space}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _check_rivals(self) -> Self:
         for choice in self.confirm.rivals or ():
             try:
@@ -223,6 +253,22 @@ class SearchSpec(Request):
     def has_pilot(self) -> bool:
         """Whether a few trainings say first what the search may gain."""
         return bool(self.dataset.root and self.rivals) if self.pilot is None else self.pilot != "none"
+
+    @property
+    def space(self) -> SearchedSpace:
+        """What its thetas stand for."""
+        return SearchedSpace(
+            heads=PROFILES[self.profile].heads,
+            knots=self.knots,
+            family=self.family,
+            searched_rate=self.searched_rate,
+            quality=self.quality,
+        )
+
+    @property
+    def starts(self) -> tuple[Start, ...]:
+        """What it starts from, beside the identity."""
+        return (Start(preset=PUBLISHED),) if self.start_from is None else self.start_from
 
     @property
     def most_seeds(self) -> int:

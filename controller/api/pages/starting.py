@@ -28,6 +28,7 @@ from paploss.controller.api.security.callers import Caller
 from paploss.controller.api.services import Injected, Services
 from paploss.controller.data_roots import PathRefusedError, check_files, find_datasets
 from paploss.controller.experiments.creation import create
+from paploss.controller.store.errors import ConflictError, NotFoundError
 from paploss.controller.store.reading import lists
 from paploss.controller.web.forms import Field, default_values, flatten, list_fields, read_values
 from paploss.jobs.documents import VERSION_KEY
@@ -40,7 +41,7 @@ FIELDS = list_fields(SearchSpec.model_json_schema())
 _GROUPS = {
     "Search": ("name", "profile", "reward", "rounds", "trials_per_round", "worker_hours", "seed"),
     "Data set": ("dataset", "weights"),
-    "Algorithm": ("algorithm", "mode", "family", "knots", "searched_rate", "quality", "screen", "prune"),
+    "Algorithm": ("algorithm", "start_from", "mode", "family", "knots", "searched_rate", "quality", "screen", "prune"),
     "Proxy schedule": ("overrides",),
     "Confirmation of the best": ("confirm",),
     "Synthetic trainer": ("synthetic",),
@@ -114,8 +115,14 @@ def start(services: Injected, caller: SignedIn, typed: Annotated[dict[str, str],
     # With the form's token a double click starts one search; another request from the same form starts another.
     digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:16]
     key = f"form-{typed.get('token') or secrets.token_urlsafe(16)}-{digest}"[:200]
-    with services.database.write() as session:
-        search = create(session, spec, caller.name, identify_request(key, spec))
+    try:
+        with services.database.write() as session:
+            search = create(session, spec, caller.name, identify_request(key, spec))
+    except (ConflictError, NotFoundError) as error:
+        field, _, message = str(error).partition(": ")
+        if not field.startswith("start_from"):
+            raise
+        return _render(services, caller, typed, errors={"start_from": message})
     services.driver.wake()
     return RedirectResponse(f"/experiments/{search.id}", 303)
 

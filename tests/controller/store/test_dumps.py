@@ -17,8 +17,9 @@ from sqlalchemy import select
 
 from paploss.controller.data_roots import PathRefusedError
 from paploss.controller.settings import Settings
-from paploss.controller.store import dumps, experiments, schema
+from paploss.controller.store import dumps, experiments, rounds, schema
 from paploss.controller.store.database import Database
+from paploss.controller.store.documents import EARLIER
 from paploss.controller.store.errors import ConflictError, DumpError, NotFoundError
 from paploss.controller.store.tables import Base, Experiment
 from paploss.controller.store.trials import leases
@@ -281,3 +282,14 @@ def test_what_cannot_be_shown_is_not_stored(database: Database, other: Database)
         dumps.load(other, file, (), most_bytes=MOST_BYTES, try_views=refuse)
     with other.read() as session:
         assert session.scalars(select(Experiment)).all() == []
+
+
+def test_what_a_search_took_from_earlier_ones_is_in_its_file(platform: Platform, other: Database) -> None:
+    trials = [{"theta": [0.5] * 41, "reward": 0.2, "seed": 1}]
+    space = {"heads": ["bbox_head"], "knots": 4}
+    start = {"earlier": {"name": "there", "space": space, "trials": trials}}
+    search = add_search(platform.database, algorithm="guided", mode="stream", start_from=[start])
+    experiment_id = loaded(other, dumped(platform.database, search.id))
+    with other.read() as session:
+        (taken,) = rounds.read_earlier(session, experiment_id)
+    assert EARLIER.read(taken).trials[0].reward == 0.2

@@ -151,3 +151,20 @@ def test_a_training_and_a_comparison_start_from_a_search_that_has_ended(
         assert (found.kind, found.spec["losses"][0]["search"]) == (kind, search.id)
     with controller.http("viewer") as viewer:
         assert viewer.post(f"/experiments/{search.id}/training").status_code == 403
+
+
+def test_a_search_is_started_from_an_earlier_one_and_what_does_not_fit_is_told_at_its_field(
+    http: httpx.Client, client: Client, controller: RunningController
+) -> None:
+    earlier = client.create(SearchSpec(profile="synthetic", rounds=1, trials_per_round=2, confirm=ConfirmSpec(seeds=1)))
+    with controller.http("worker") as worker:
+        run_search(client, PlayedWorker(worker), earlier.id)
+    reply = http.post("/experiments/new", data=FILLED | {"start_from": f"published, {earlier.id}"})
+    assert reply.status_code == 303
+    started = client.get_experiment(reply.headers["Location"].rpartition("/")[2])
+    assert started.spec["start_from"] == ["published", earlier.id]
+    clone = read_form(http.get("/experiments/new", params={"clone": started.id}).text)
+    assert clone["start_from"] == f"published, {earlier.id}"
+    refused = http.post("/experiments/new", data=FILLED | {"start_from": earlier.id, "knots": "2"})
+    assert refused.status_code == 422
+    assert re.search(r'<p class="error" id="start_from-error">[^<]*expected a search over heads', refused.text)

@@ -1,5 +1,6 @@
 """Files that people write: faults are told with the file and the key."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from paploss.cli.specifications import find_data_roots, read_comparison, read_se
 from paploss.jobs.presets import PRESETS, identity
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
+DUMPS = Path(__file__).parents[2] / "fixtures" / "0.1.0"
 SEARCHES = sorted(file for file in EXAMPLES.glob("*.yaml") if not file.stem.startswith("compare-"))
 OPTIONS = {"profile": None, "data_root": None, "epochs": None, "gpus": None, "schedule": "final"}
 
@@ -169,3 +171,31 @@ def test_a_fault_in_a_loss_file_names_the_row(write):
 )
 def test_what_cannot_be_trained_is_refused(loss, profile, expected):
     assert expected in refusal(read_training, loss, None, **OPTIONS | {"profile": profile})
+
+
+def test_a_search_starts_from_files_of_searches_and_losses(write, tmp_path):
+    dump = DUMPS / "finished-search.jsonl.gz"
+    loss = write(json.dumps({"loss": PRESETS["retinanet"].model_dump(mode="json"), "ap": {}}), "found.json")
+    text = f"profile: synthetic\nstart_from: [published, {{file: '{dump}'}}, {{file: found.json}}]\n"
+    spec = read_search(write(text))
+    assert [start.preset for start in spec.starts] == ["published", None, None]
+    assert spec.starts[1].earlier.trials
+    assert spec.starts[2].loss == PRESETS["retinanet"]
+    named = read_search(write("profile: synthetic\n"), start_from=["0abc", str(loss)])
+    assert [(start.search, start.loss is None) for start in named.starts] == [("0abc", True), (None, False)]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (gzip.compress(b'{"paploss": "other"}'), "expected what `paploss dump` writes"),
+        (gzip.compress(b"nonsense"), "cannot be read"),
+        (b"\x1f\x8bbroken", "cannot be read"),
+        (b"[1]", "expected what `paploss dump` or `paploss export` writes"),
+    ],
+)
+def test_a_file_that_is_no_start_is_refused_by_name(write, tmp_path, content, expected):
+    (tmp_path / "earlier").write_bytes(content)
+    message = refusal(read_search, write("profile: synthetic\nstart_from: [{file: earlier}]\n"))
+    assert message.startswith(f"{tmp_path / 'earlier'}: ")
+    assert expected in message

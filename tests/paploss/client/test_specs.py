@@ -15,6 +15,11 @@ COCO = {
     "val": {"annotations": "annotations/search_val2017.json", "images": "train2017"},
 }
 
+EARLIER = {
+    "space": {"heads": ["bbox_head"], "knots": 2},
+    "trials": [{"theta": [0.5] * 21, "reward": 0.2, "seed": 1}],
+}
+
 
 def search(**changes: Any) -> SearchSpec:
     return SearchSpec.model_validate({"profile": "retinanet-tiny", **changes})
@@ -55,6 +60,10 @@ def test_the_mode_suits_the_algorithm_unless_one_is_asked_for(algorithm: Any, mo
         ({"budgets": {"max_failed_attempts": 0}}, "budgets.max_failed_attempts"),
         ({"dataset": {"name": "coco"}}, "root: expected a folder"),
         ({"dataset": {**COCO, "val": {"annotations": "../secret.json", "images": "i"}}}, "expected a path inside"),
+        ({"start_from": ["published", "0abc"], "algorithm": "ppo"}, "start_from[1]: expected the algorithm guided"),
+        ({"start_from": ["../secret"]}, "search"),
+        ({"start_from": [{}]}, "expected exactly one of preset, search, earlier, loss, got none"),
+        ({"start_from": [{"earlier": EARLIER}]}, "start_from[0]: expected a search over heads bbox_head; knots 4"),
         ({"synthetic": {"iterations": 3}}, "synthetic: expected only for the profile synthetic"),
     ],
 )
@@ -137,3 +146,12 @@ def test_one_request_may_ask_for_so_much_and_no_more(given: dict[str, Any], name
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(ExperimentSpec).validate_python({"profile": "retinanet-tiny", **given, **seeds})
     assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [["published", "0abc"], "published, 0abc", '["published", "0abc"]'])
+def test_what_a_search_starts_from_is_a_list_or_a_line_and_is_written_by_name(given: Any) -> None:
+    spec = search(start_from=given)
+    assert spec.model_dump(mode="json")["start_from"] == ["published", "0abc"]
+    assert SearchSpec.model_validate(spec.model_dump(mode="json")) == spec
+    assert search(start_from="none").starts == ()
+    assert [start.preset for start in search().starts] == ["published"]
