@@ -1,6 +1,5 @@
 """Signing in with a real OpenID Connect provider on the loopback, and every answer that must open nothing."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -240,10 +239,10 @@ def test_a_token_that_the_provider_has_not_signed_opens_nothing(
         {"aud": None},
         {"nonce": "of-another-sign-in"},
         {"nonce": None},
-        {"exp": int(time.time()) - 3600},
+        {"exp": 1_000_000_000},
         {"exp": None},
         {"iat": None},
-        {"iat": int(time.time()) + 3600},
+        {"iat": 4_000_000_000},
         {"sub": None},
         {"at_hash": "of-another-token"},
     ],
