@@ -21,7 +21,9 @@ class TokenRole(StrEnum):
     ADMIN = "admin"
 
 
-app = typer.Typer(cls=CommandGroup, help="Your personal access tokens.", no_args_is_help=True)
+HELP = "Your personal access tokens: they expire, and may do less than your key."
+
+app = typer.Typer(cls=CommandGroup, help=HELP, no_args_is_help=True)
 
 
 @app.command()

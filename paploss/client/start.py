@@ -22,7 +22,7 @@ Knots = Literal[2, 4, 6]
 class SearchedSpace(Message):
     """What a theta of a search stands for; two searches learn from each other where this is equal."""
 
-    heads: tuple[str, ...] = Field(min_length=1, max_length=10)
+    heads: tuple[Annotated[str, Field(max_length=100)], ...] = Field(min_length=1, max_length=10)
     knots: Knots
     family: Family = "functions"
     searched_rate: bool = False

@@ -83,9 +83,12 @@ def test_a_page_asks_as_much_of_many_trials_as_of_few(controller: tuple[RunningC
         for path in paths:
             counts = []
             for experiment_id in (small, large):
-                with count_queries(running) as asked:
-                    fetch(http, path.format(id=experiment_id))
-                counts.append(len(asked))
+                tries = []
+                for _ in range(3):  # the leader's loops may ask in between, so the least counts
+                    with count_queries(running) as asked:
+                        fetch(http, path.format(id=experiment_id))
+                    tries.append(len(asked))
+                counts.append(min(tries))
             assert counts[0] == counts[1] <= PAGE_QUERIES, path
 
 

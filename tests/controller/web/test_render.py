@@ -42,11 +42,11 @@ def test_other_numbers_and_times() -> None:
 
 def test_what_is_filled_in_is_escaped_and_must_be_there() -> None:
     pages = Pages(lambda name: f"/static/{name}")
-    shown = pages.render("sign_in.html", caller=None, next="/", error="<script>alert(1)</script>")
+    shown = pages.render("sign_in.html", caller=None, provider=None, next="/", error="<script>alert(1)</script>")
     assert "<script>alert" not in shown
     assert "&lt;script&gt;" in shown
     with pytest.raises(UndefinedError):
-        pages.render("sign_in.html", caller=None)
+        pages.render("sign_in.html", caller=None, provider=None)
 
 
 def test_a_sparkline_rises_to_the_right_and_keeps_its_ends() -> None:

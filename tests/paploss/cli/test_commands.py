@@ -131,7 +131,7 @@ def test_every_option_says_what_it_is():
 def test_every_command_that_ends_can_print_json():
     commands = dict(list_commands(get_command(app)))
     without = [name for name, command in commands.items() if not any("--json" in p.opts for p in command.params)]
-    assert without == ["serve"]
+    assert without == ["serve", "worker"]
 
 
 def test_a_refusal_of_the_controller_has_its_own_status(controller: RunningController):
