@@ -6,7 +6,7 @@ import is what `pip install 'paploss[...]'` would bring, and no index is asked.
 
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import PathDistribution, distribution
 from pathlib import Path
 
@@ -42,16 +42,16 @@ class Environment:
             env=kept | environment,
         )
 
-    def import_all(self, package: str, *, without: str = "nothing") -> None:
-        """Import every module of a package whose name does not begin with `without`."""
+    def import_all(self, package: str, *, without: Sequence[str] = ()) -> None:
+        """Import every module of a package whose name does not begin with one of `without`."""
         script = (
             "import importlib, pkgutil, sys\n"
             "package = importlib.import_module(sys.argv[1])\n"
             "for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
-            "    if not module.name.startswith(sys.argv[2]) and not module.name.endswith('__main__'):\n"
+            "    if not module.name.startswith(tuple(sys.argv[2:])) and not module.name.endswith('__main__'):\n"
             "        importlib.import_module(module.name)\n"
         )
-        done = self.run("python", "-W", "ignore", "-c", script, package, without)
+        done = self.run("python", "-W", "ignore", "-c", script, package, *without)
         assert done.returncode == 0, done.stderr
 
     def _link(self, name: str) -> None:

@@ -1,6 +1,7 @@
 """The platform for tests: controller and workers as real processes over a real Redis, each ended by its own pid."""
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -12,10 +13,11 @@ from typing import Any
 import httpx
 import psutil
 from servers import free_port
+from sqlalchemy import text
 
 from paploss.controller.store import schema
-from paploss.controller.store.access.keys import create_key
-from paploss.controller.store.database import Database
+from paploss.controller.store.access.keys import KEY_PREFIX, digest_key
+from paploss.controller.store.database import Database, Session
 
 WAIT_SECONDS = 240
 """Patience, not a requirement: tests run on busy machines, where starting a process may take half a minute."""
@@ -62,8 +64,8 @@ class Stack:
         self.database = Database(self.environment["PAPLOSS_DATABASE_URL"])
         schema.upgrade(self.database, revision)
         with self.database.write() as session:
-            self.admin_key = create_key(session, "test-admin", "admin")
-            self.worker_key = create_key(session, "test-worker", "worker")
+            self.admin_key = _add_key(session, "test-admin", "admin")
+            self.worker_key = _add_key(session, "test-worker", "worker")
         self.logs = folder / "logs"
         self.logs.mkdir()
         self.controller: subprocess.Popen[bytes] | None = None
@@ -231,3 +233,12 @@ class Stack:
                 env=self.environment | settings,
                 cwd=settings.get("PYTHONPATH", Path(__file__).parents[1]),
             )
+
+
+def _add_key(session: Session, name: str, role: str) -> str:
+    """A new key, stored as every revision of the schema can."""
+    key = KEY_PREFIX + secrets.token_urlsafe(32)
+    row = {"name": name, "role": role, "digest": digest_key(key), "now": time.time()}
+    statement = "INSERT INTO api_keys (name, role, digest, created_at) VALUES (:name, :role, :digest, :now)"
+    session.execute(text(statement), row)
+    return key
