@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-STRANGER = 12_345
+OTHER_USER = 12_345
 """A user that is not this process's."""
 
 
@@ -26,6 +26,6 @@ def give_away(*paths: Path) -> None:
     """Make files another user's; skips the test where that is not allowed."""
     try:
         for path in paths:
-            os.chown(path, STRANGER, STRANGER)
+            os.chown(path, OTHER_USER, OTHER_USER)
     except PermissionError:
         pytest.skip("only root may give files to another user")

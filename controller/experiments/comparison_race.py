@@ -6,13 +6,10 @@ of the trainings alone, as in a search's race (`paploss.controller.search.race`)
 """
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from paploss.client.specs import ComparisonSpec, TrainingSpec
-from paploss.controller.search.race import Standing, judge, plan_looks
-
-Rewards = Mapping[str, Mapping[int, float]]
-"""By label, then by seed."""
+from paploss.controller.search.race import Rewards, Standing, judge, plan_looks, plan_next
 
 
 def rate_check_seed(seeds: Sequence[int]) -> int:
@@ -37,20 +34,9 @@ def next_trainings(
 ) -> list[tuple[str, int]]:
     """Labels and seeds of the trainings to add when all that were proposed have ended; none when the race is over.
 
-    Args:
-        spec: the request.
-        rewards: all that is measured.
-        proposed: label and seed of every training that there is. Those of one look may be proposed in several parts.
+    `proposed`: label and seed of every training that there is.
     """
-    seeds, looks = race_seeds(spec), plan_looks(len(spec.seeds), _most_seeds(spec))
-    for used, following in itertools.pairwise(looks):
-        standing = judge_trainings(spec, rewards, used)
-        if standing is None or standing.is_decided:
-            break
-        wanted = itertools.product(seeds[used:following], standing.remaining)
-        if missing := [(label, seed) for seed, label in wanted if (label, seed) not in proposed]:
-            return missing
-    return []
+    return plan_next(rewards, race_seeds(spec), plan_looks(len(spec.seeds), _most_seeds(spec)), proposed)
 
 
 def _most_seeds(spec: ComparisonSpec | TrainingSpec) -> int:

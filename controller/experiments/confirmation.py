@@ -65,18 +65,18 @@ def go_on(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) ->
     by_label = trials_by_label(session, search.id, "confirm")
     used = max(map(len, by_label.values()))
     looks = race.plan_looks(spec.confirm.seeds, spec.most_seeds)
-    seeds = [confirm_seed(spec.seed, index) for index in range(used)]
+    seeds = [confirm_seed(spec.seed, index) for index in range(looks[-1])]
     found = _find_candidates(by_label, spec)
-    standing = race.judge({label: _rewards(trials) for label, trials in by_label.items()}, seeds, looks, found)
-    following = next((count for count in looks if count > used), None)
-    if standing is None or standing.is_decided or following is None:
-        _conclude(session, search, spec, by_label, standing)
+    rewards = {label: _rewards(trials) for label, trials in by_label.items()}
+    proposed = {(label, trial.seed) for label, trials in by_label.items() for trial in trials}
+    more = race.plan_next(rewards, seeds, looks, proposed, found)
+    if not more:
+        _conclude(session, search, spec, by_label, race.judge(rewards, seeds[:used], looks, found))
         return
-    more = [confirm_seed(spec.seed, index) for index in range(used, following)]
-    firsts = [by_label[label][0] for label in standing.remaining]
     confirm = plan(spec, "confirm")
-    add_trials(session, search, [_repeat(spec, first, seed, confirm) for seed in more for first in firsts])
-    message = f"not decided after {used} seeds: {len(more)} more for {', '.join(standing.remaining)}"
+    add_trials(session, search, [_repeat(spec, by_label[label][0], seed, confirm) for label, seed in more])
+    labels, added = dict(more), {seed for _, seed in more}
+    message = f"not decided after {used} seeds: {len(added)} more for {', '.join(labels)}"
     record(session, "seeds_added", message, experiment_id=search.id)
 
 

@@ -11,7 +11,6 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 from paploss.client.comparison import RateResult
-from paploss.client.loss_choice import IDENTITY, PUBLISHED
 from paploss.client.specs import PILOT_LOSSES, PILOT_SEEDS, RATE_FACTORS, SearchSpec
 from paploss.controller.experiments.comparison import choose_rate
 from paploss.controller.experiments.losses import decode_loss, search_space
@@ -74,11 +73,7 @@ def _find_losses(spec: SearchSpec) -> dict[str, LossSpec]:
     """The loss where the search starts, and those that it has to beat."""
     preset = PROFILES[spec.profile].preset
     start_loss = decode_loss(spec, search_space(spec).start().tolist()) if preset is None else PRESETS[preset]
-    return {_start_label(spec): start_loss} | dict(spec.rivals)
-
-
-def _start_label(spec: SearchSpec) -> str:
-    return IDENTITY if PROFILES[spec.profile].preset is None else PUBLISHED
+    return {spec.start_label: start_loss} | dict(spec.rivals)
 
 
 def _read_findings(session: Session, search: Experiment, spec: SearchSpec) -> Findings:
@@ -88,7 +83,7 @@ def _read_findings(session: Session, search: Experiment, spec: SearchSpec) -> Fi
         for label, trials in by_label.items()
     }
     return Findings(
-        start=_start_label(spec),
+        start=spec.start_label,
         trainings=sum(map(len, by_label.values())),
         rates={label: read_rate_results(trials, spec.seed) for label, trials in by_label.items()},
         repeated={label: rewards for label, rewards in repeated.items() if rewards},

@@ -8,6 +8,7 @@ later, never twice.
 import time
 from typing import Final
 
+from paploss.client.numbers import percent
 from paploss.controller.store import watching
 from paploss.controller.store.database import Database, Session
 from paploss.controller.store.events import record
@@ -77,7 +78,7 @@ def _tell_rise(session: Session, rise: watching.Rise) -> None:
     if rise.before is None or best is None:
         return
     metric = name_requested(search.spec)
-    message = f"new best: trial {best.number} with {metric} {100 * rise.reward:.1f}, after {100 * rise.before:.1f}"
+    message = f"new best: trial {best.number} with {metric} {percent(rise.reward)}, after {percent(rise.before)}"
     record(session, "new_best", message, experiment_id=search.id)
 
 

@@ -24,6 +24,17 @@ SEND_SECONDS: Final = 15.0
 ATTEMPT_HEADER: Final = "Paploss-Attempt"
 
 
+_FAILURES: Final = (
+    httpcore.ConnectionNotAvailable,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
+    ssl.SSLError,
+)
+"""Of a request: whatever is the receiver's or the network's, and no defect of this program."""
+
+
 class DeliveryError(Exception):
     """An attempt failed; the text is shown to users, and holds nothing of a URL but its host."""
 
@@ -63,10 +74,8 @@ class Sender:
                 httpcore.AsyncConnectionPool(ssl_context=self._tls, network_backend=backend) as pool,
                 pool.stream("POST", attempt.target, headers=headers, content=body) as response,
             ):
-                status = response.status  # its body is of no use, and may be endless
-        except (httpcore.ConnectionNotAvailable, httpcore.NetworkError, httpcore.ProtocolError) as error:
-            raise DeliveryError(str(error) or type(error).__name__) from error
-        except (httpcore.TimeoutException, httpcore.UnsupportedProtocol, ssl.SSLError) as error:
+                status = response.status  # its body says nothing more, and may be endless
+        except _FAILURES as error:
             raise DeliveryError(str(error) or type(error).__name__) from error
         if not 200 <= status < 300:
             told = "a redirect, which is not followed" if 300 <= status < 400 else "an error"

@@ -19,6 +19,7 @@ The rule follows from the rewards and the looks alone, so it is replayed from th
 remembered.
 """
 
+import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -114,6 +115,32 @@ def judge(rewards: Rewards, seeds: Sequence[int], looks: Sequence[int], group: C
         remaining=tuple(remaining),
         more_seeds=_more_seeds([look.lead(label) for label in undecided], len(look.seeds)),
     )
+
+
+def plan_next(
+    rewards: Rewards,
+    seeds: Sequence[int],
+    looks: Sequence[int],
+    proposed: Collection[tuple[str, int]],
+    group: Collection[str] = (),
+) -> list[tuple[str, int]]:
+    """Labels and seeds of the trainings that follow when all that were proposed have ended; none when the race is over.
+
+    Args:
+        rewards: all that is measured.
+        seeds: all that the race may have, in their order.
+        looks: after how many of them it is looked at.
+        proposed: label and seed of every training that there is. Those of one look may be proposed in several parts.
+        group: as of `judge`.
+    """
+    for used, following in itertools.pairwise(looks):
+        standing = judge(rewards, seeds[:used], looks, group)
+        if standing is None or standing.is_decided:
+            break
+        wanted = itertools.product(seeds[used:following], standing.remaining)
+        if missing := [(label, seed) for seed, label in wanted if (label, seed) not in proposed]:
+            return missing
+    return []
 
 
 class _Look:

@@ -4,10 +4,9 @@ from math import ceil
 
 from pydantic import Field
 
-from paploss.client.loss_choice import IDENTITY, PUBLISHED
+from paploss.client.loss_choice import PUBLISHED
 from paploss.client.specs import PILOT_LOSSES, PILOT_SEEDS, RATE_FACTORS, SearchSpec
 from paploss.jobs.messages import Message
-from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import Count, Seconds
 
 WORKERS = (1, 2, 4, 8, 16, 32, 64)
@@ -36,8 +35,7 @@ def count_pilot(spec: SearchSpec) -> int:
     """Trainings before the first round: rates of the rivals and of where the search starts, then further seeds."""
     if not spec.has_pilot:
         return 0
-    start = IDENTITY if PROFILES[spec.profile].preset is None else PUBLISHED
-    losses = len({start, *spec.rivals})
+    losses = len({spec.start_label, *spec.rivals})
     return len(RATE_FACTORS) * losses + PILOT_SEEDS * min(PILOT_LOSSES, losses)
 
 

@@ -250,6 +250,11 @@ class SearchSpec(Request):
         return self
 
     @property
+    def start_label(self) -> str:
+        """What the loss where its algorithm starts is called: the published set, or where none fits the identity."""
+        return IDENTITY if PROFILES[self.profile].preset is None else PUBLISHED
+
+    @property
     def has_pilot(self) -> bool:
         """Whether a few trainings say first what the search may gain."""
         return bool(self.dataset.root and self.rivals) if self.pilot is None else self.pilot != "none"

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from privileges import STRANGER, bound_by_permissions, give_away
+from privileges import OTHER_USER, bound_by_permissions, give_away
 
 from paploss.cli.databases import hold_database
 from paploss.cli.failures import CommandError
@@ -41,6 +41,6 @@ def test_a_file_of_another_user_is_named_before_anything_starts(tmp_path: Path, 
     environment = os.environ | {"PAPLOSS_STATE_DIR": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode != 0
-    expected = "Permission denied" if name.endswith(".lock") else f"its owner is {STRANGER}"
+    expected = "Permission denied" if name.endswith(".lock") else f"its owner is {OTHER_USER}"
     assert f"{tmp_path / name}: " in done.stderr.replace("\n", "")
     assert expected in done.stderr

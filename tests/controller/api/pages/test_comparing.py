@@ -85,12 +85,12 @@ def test_a_shared_link_asks_for_a_key_and_then_leads_to_the_comparison(
     controller: RunningController, ids: list[str]
 ) -> None:
     address = f"/compare?id={ids[0]}&id={ids[1]}"
-    with controller.http() as stranger:
-        refused = stranger.get(address, headers={"Accept": "text/html"})
+    with controller.http() as anonymous:
+        refused = anonymous.get(address, headers={"Accept": "text/html"})
         assert refused.status_code == 303
-        form = stranger.get(refused.headers["Location"]).text
+        form = anonymous.get(refused.headers["Location"]).text
         assert f'value="{address.replace("&", "&amp;")}"' in form
-        assert stranger.get(f"/api/v1/figures/best_so_far?id={ids[0]}").status_code == 401
+        assert anonymous.get(f"/api/v1/figures/best_so_far?id={ids[0]}").status_code == 401
 
 
 def test_the_command_line_shows_a_comparison_with_its_verdict(
