@@ -1,6 +1,5 @@
 """API keys: `paploss keys create | list | revoke`."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -13,16 +12,7 @@ from paploss.cli.groups import CommandGroup
 from paploss.cli.output import echo_json, tell
 from paploss.cli.terminal import make_console
 from paploss.cli.wording import TIME_ZONE, moment
-
-
-class KeyRole(StrEnum):
-    """What a key may do: look; start and end searches; everything; nothing but the lease protocol."""
-
-    VIEWER = "viewer"
-    USER = "user"
-    ADMIN = "admin"
-    WORKER = "worker"
-
+from paploss.client.states import Role
 
 app = typer.Typer(cls=CommandGroup, help="API keys of a controller.", no_args_is_help=True)
 
@@ -33,7 +23,7 @@ NameArgument = Annotated[str, typer.Argument(help="Who the key is for.")]
 def create(
     name: NameArgument,
     *,
-    role: Annotated[KeyRole, typer.Option(help="What the key may do.")],
+    role: Annotated[Role, typer.Option(help="What the key may do.")],
     direct: Annotated[
         bool,
         typer.Option(
@@ -51,8 +41,8 @@ def create(
         key = _write_key(name, role)
     else:
         with connect(state, url, key_file) as client:
-            key = client.create_key(name, role.value).key
-    tell(as_json, {"name": name, "role": role.value, "key": key}, key)
+            key = client.create_key(name, role).key
+    tell(as_json, {"name": name, "role": role, "key": key}, key)
 
 
 @app.command("list")
@@ -88,7 +78,7 @@ def revoke(
     tell(as_json, {"name": name, "revoked": True}, f"revoked {name}")
 
 
-def _write_key(name: str, role: KeyRole) -> str:
+def _write_key(name: str, role: Role) -> str:
     require("--direct", "controller")
     # Late, because the database's packages are not there where only the client is installed.
     from paploss.cli.databases import open_database  # noqa: PLC0415
@@ -98,6 +88,6 @@ def _write_key(name: str, role: KeyRole) -> str:
     with open_database() as database:
         try:
             with database.write() as session:
-                return create_key(session, name, role.value)
+                return create_key(session, name, role)
         except StoreError as error:
             raise CommandError(str(error), REFUSED) from None

@@ -1,6 +1,5 @@
 """Notifications: `paploss subscriptions add | list | remove | test | log`."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -13,18 +12,8 @@ from paploss.cli.groups import CommandGroup
 from paploss.cli.output import echo_json, tell
 from paploss.cli.terminal import make_console
 from paploss.cli.wording import TIME_ZONE, moment
-from paploss.client.notifications import OCCASIONS, SubscriptionRequest
+from paploss.client.notifications import OCCASIONS, Channel, SubscriptionRequest
 from paploss.jobs.documents import describe
-
-
-class ChannelOption(StrEnum):
-    """How one is told."""
-
-    WEBHOOK = "webhook"
-    SLACK = "slack"
-    TEAMS = "teams"
-    MAIL = "mail"
-
 
 app = typer.Typer(cls=CommandGroup, help="Who is told when an experiment ends, fails or stalls.", no_args_is_help=True)
 
@@ -35,9 +24,7 @@ IdArgument = Annotated[str, typer.Argument(help="Of a subscription, as `paploss 
 def add(
     target: Annotated[str, typer.Argument(help="URL of a webhook, or with --by mail an address.")],
     *,
-    by: Annotated[ChannelOption, typer.Option(help="Signed JSON, a message in Slack or Teams, or mail.")] = (
-        ChannelOption.WEBHOOK
-    ),
+    by: Annotated[Channel, typer.Option(help="Signed JSON, a message in Slack or Teams, or mail.")] = "webhook",
     experiment: Annotated[str | None, typer.Option(help="Id of the one to be told of; by default all.")] = None,
     on: Annotated[
         str, typer.Option(help="Of what, with commas between: ended, failed, stalled, new_best, budget_spent.")
@@ -48,7 +35,7 @@ def add(
     key_file: KeyFileOption = None,
 ) -> None:
     """Subscribe; a webhook's secret is printed and not shown again."""
-    given = {"channel": by.value, "target": target, "experiment_id": experiment, "occasions": on.split(",")}
+    given = {"channel": by, "target": target, "experiment_id": experiment, "occasions": on.split(",")}
     try:
         request = SubscriptionRequest.model_validate(given)
     except ValidationError as error:

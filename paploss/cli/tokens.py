@@ -1,6 +1,5 @@
 """Personal access tokens: `paploss tokens create | list | revoke`."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -11,15 +10,7 @@ from paploss.cli.groups import CommandGroup
 from paploss.cli.output import echo_json, tell
 from paploss.cli.terminal import make_console
 from paploss.cli.wording import TIME_ZONE, moment
-
-
-class TokenRole(StrEnum):
-    """What a token may do, and at most what its owner may: look; start and end searches; everything."""
-
-    VIEWER = "viewer"
-    USER = "user"
-    ADMIN = "admin"
-
+from paploss.client.states import TokenRole
 
 HELP = "Your personal access tokens: they expire, and may do less than your key."
 
@@ -30,7 +21,7 @@ app = typer.Typer(cls=CommandGroup, help=HELP, no_args_is_help=True)
 def create(
     name: Annotated[str, typer.Argument(help="What the token is for.")],
     *,
-    role: Annotated[TokenRole, typer.Option(help="What it may do.")] = TokenRole.VIEWER,
+    role: Annotated[TokenRole, typer.Option(help="What it may do.")] = "viewer",
     days: Annotated[int, typer.Option(min=1, max=366, help="How long it is valid.")] = 30,
     as_json: JsonOption = False,
     state: StateOption = DEFAULT_STATE,
@@ -39,7 +30,7 @@ def create(
 ) -> None:
     """Create a token and print it; it is not shown again."""
     with connect(state, url, key_file) as client:
-        made = client.create_token(name, role.value, days)
+        made = client.create_token(name, role, days)
     tell(as_json, made.model_dump(mode="json"), made.token)
 
 
