@@ -36,6 +36,7 @@ from paploss.trainer.precision import compute_in
 from paploss.trainer.process import set_up
 from paploss.trainer.profiles import recipe_of
 from paploss.trainer.profiles.recipe import Recipe
+from paploss.trainer.profiles.smallest_object import visibility_of
 from paploss.trainer.rewards import measure_reward
 from paploss.trainer.schedule import (
     build_optimizer,
@@ -63,7 +64,8 @@ def train_and_evaluate(spec: JobSpec, attempt: AttemptContext) -> JobResult:
     data = read_job_data(spec, attempt.data_cache)
     recipe = recipe_of(spec, data.train)
     if distributed.is_first_process():
-        check_job_data(spec, data, recipe, attempt.file_cache, _leaving_if_stopped(attempt))
+        visibility = visibility_of(spec.profile, recipe)
+        check_job_data(spec, data, visibility, attempt.file_cache, _leaving_if_stopped(attempt))
     samples = TrainingSamples(data.train, recipe, spec.seed)
     data = data.without_training_images()
     try:

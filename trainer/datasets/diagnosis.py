@@ -18,9 +18,8 @@ from paploss.trainer.datasets.layouts.recognition import READERS, recognise
 from paploss.trainer.datasets.layouts.writing import as_coco
 from paploss.trainer.datasets.report import make_report
 from paploss.trainer.datasets.sources import read_splits, with_classes_of_train
-from paploss.trainer.datasets.visibility import Visibility, visibility_of
+from paploss.trainer.datasets.visibility import Visibility
 from paploss.trainer.errors import UserError
-from paploss.trainer.profiles import recipe_of
 
 
 @dataclass(frozen=True)
@@ -135,6 +134,10 @@ def _splits_of(data: LabelledSet, folder: Path, findings: Findings) -> dict[str,
 
 
 def _visibility(detector: Detector, splits: dict[str, CocoSplit]) -> Visibility:
+    # mmdet takes seconds to import: only who names a profile pays for it.
+    from paploss.trainer.profiles import recipe_of  # noqa: PLC0415
+    from paploss.trainer.profiles.smallest_object import visibility_of  # noqa: PLC0415
+
     # Any loss that fits every profile does.
     job = JobSpec(
         trial_id="check",

@@ -14,7 +14,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
 
 from paploss.caches import find_cache_folder
 from paploss.jobs.spec import DatasetSpec, Split
@@ -75,6 +74,9 @@ def _find_or_write(cache: Path) -> DatasetSpec:
 
 def write_digits(root: Path) -> None:
     """Writes all parts below `root`: a folder of PNG images and a COCO file each."""
+    # It takes seconds to import, and the images are made once on a machine.
+    from sklearn.datasets import load_digits  # noqa: PLC0415
+
     source = load_digits()
     (root / "annotations").mkdir()
     for part, (first, last) in SHARES.items():

@@ -9,9 +9,8 @@ from paploss.trainer.datasets.check import check_objects, check_reward, check_sp
 from paploss.trainer.datasets.coco import CocoSplit, read_split
 from paploss.trainer.datasets.digits import embedded_digits
 from paploss.trainer.datasets.findings import Findings
-from paploss.trainer.datasets.visibility import visibility_of
+from paploss.trainer.datasets.visibility import Visibility
 from paploss.trainer.errors import UserError
-from paploss.trainer.profiles.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,11 @@ def read_job_data(spec: JobSpec, data_cache: Path | None) -> JobData:
 
 
 def check_job_data(
-    spec: JobSpec, data: JobData, recipe: Recipe, cache: Path | None, on_image: Callable[[], None] = lambda: None
+    spec: JobSpec,
+    data: JobData,
+    visibility: Visibility,
+    cache: Path | None,
+    on_image: Callable[[], None] = lambda: None,
 ) -> None:
     """Checks what a job will read, its images too unless its data set says otherwise; warnings go to `data.findings`.
 
@@ -61,8 +64,8 @@ def check_job_data(
     splits = {"train": data.train, spec.evaluate_split: data.test}
     # The embedded images were made by this program.
     files = spec.dataset.check_files and bool(spec.dataset.root)
-    visibility = visibility_of(spec.profile, recipe) if spec.dataset.root else None
-    check_splits(splits, data.findings, cache=cache, files=files, visibility=visibility, on_image=on_image)
+    limit = visibility if spec.dataset.root else None
+    check_splits(splits, data.findings, cache=cache, files=files, visibility=limit, on_image=on_image)
     check_reward(data.test, spec.reward, data.findings)
     data.findings.raise_errors()
 

@@ -13,6 +13,7 @@ from paploss.trainer.datasets.findings import WARNING_LENGTH, Findings
 from paploss.trainer.datasets.sources import check_job_data, read_job_data
 from paploss.trainer.errors import UserError
 from paploss.trainer.profiles import recipe_of
+from paploss.trainer.profiles.smallest_object import visibility_of
 
 COUNT, WIDTH, HEIGHT = 6, 96, 64
 
@@ -58,7 +59,7 @@ def check(root: Path, **changes) -> tuple[str, ...]:
     """The warnings of a job's check."""
     job = make_job(root, **changes)
     data = read_job_data(job, root)
-    check_job_data(job, data, recipe_of(job, data.train), root / "cache")
+    check_job_data(job, data, visibility_of(job.profile, recipe_of(job, data.train)), root / "cache")
     return data.findings.warnings()
 
 
