@@ -263,7 +263,8 @@ class FocalL1GIoU(Loss):
 
 _IOU_TARGET_RATES: Final[Mapping[Detector, Rate]] = {**FocalGIoU.rates, **FocalL1GIoU.rates}
 """Of the detectors' own losses with GIoU, whose place those with an IoU as target take; QFL and Varifocal were
-published with that of ATSS. The boxes keep their part: GIoU, in Deformable DETR L1 too."""
+published with that of ATSS (mmdet's configs of GFL and VFNet). The boxes keep their part: GIoU, in Deformable DETR L1
+too."""
 
 
 class QFLGIoU(Loss):

@@ -14,7 +14,8 @@
     position_supervised  y 0.25 (t - p)^2 BCE(t) + (1 - y) 0.75 p^2 BCE(0), t = u^2 / (max of u^2 in the image + 1e-8)
 
 mmdet has the fifth of the kind, the Quality Focal Loss |t - p|^2 BCE(t), t = u (Li et al., NeurIPS 2020), whose place
-in its DETR head these take; it and Varifocal are mmdet's functions, which the authors of VarifocalNet wrote.
+in its DETR head these take; it and Varifocal are mmdet's functions, the latter by its
+author (mmdetection pull request 3666).
 
 Sources, each read beside its published program: varifocal, Zhang et al., "VarifocalNet", CVPR 2021. mal, Huang et al.,
 "DEIM: DETR with Improved Matching for Fast Convergence", CVPR 2025 (`loss_labels_mal` of engine/deim/deim_criterion.py
