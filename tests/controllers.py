@@ -132,3 +132,4 @@ def run_search(client: Client, worker: PlayedWorker, experiment_id: str) -> None
     while client.get_experiment(experiment_id).state == "running":
         for trial in client.trials(experiment_id, state="queued"):
             worker.run(trial.id)
+        time.sleep(0.01)  # the controller is a thread of the same process

@@ -11,6 +11,7 @@ import resource
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -25,9 +26,10 @@ from paploss.controller.data_roots import PathRefusedError
 from paploss.controller.loop.driver import Driver, connect
 from paploss.controller.settings import SECRETS, Settings
 from paploss.controller.store import dumps
-from paploss.controller.store.database import UNAVAILABLE
+from paploss.controller.store.database import UNAVAILABLE, Database
 from paploss.controller.store.errors import ConflictError, DumpError
 from paploss.jobs.logs import start_logging
+from paploss.jobs.queue import TrialQueue
 from paploss.processes import end_with
 
 logger = logging.getLogger(__name__)
@@ -62,6 +64,20 @@ def load(
         ProblemError: the file is refused (409, 422), or the database does not answer (503).
         RuntimeError: the process has ended without an answer; its error is in the log.
     """
+    answer = ask_process(settings, file, memory_bytes, processor_seconds)
+    if answer.status != 201:
+        errors = [field_error("body", field.split("."), fault) for field, fault in answer.faults.items()]
+        headers = RETRY if answer.status == 503 else None
+        raise ProblemError(answer.status, answer.detail, errors=errors, headers=headers)
+    return answer.experiment_id
+
+
+def ask_process(settings: Settings, file: IO[bytes], memory_bytes: int, processor_seconds: int) -> Answer:
+    """What the process says of a file.
+
+    Raises:
+        RuntimeError: it has ended without an answer.
+    """
     told = [os.getpid(), file.fileno(), memory_bytes, processor_seconds]
     command = [sys.executable, "-m", "paploss.controller.api.loading", *map(str, told)]
     # In a process group of its own: a terminal's Ctrl-C is the server's.
@@ -74,15 +90,11 @@ def load(
         check=False,
     )
     if process.returncode == -signal.SIGXCPU:
-        raise ProblemError(422, f"reading the file takes more than {processor_seconds} s of processor time")
+        detail = f"reading the file takes more than {processor_seconds} s of processor time"
+        return Answer(status=422, detail=detail)
     if process.returncode != 0:
         raise RuntimeError(f"the process that loads a file has ended with status {process.returncode}")
-    answer = Answer.model_validate_json(process.stdout)
-    if answer.status != 201:
-        errors = [field_error("body", field.split("."), fault) for field, fault in answer.faults.items()]
-        headers = RETRY if answer.status == 503 else None
-        raise ProblemError(answer.status, answer.detail, errors=errors, headers=headers)
-    return answer.experiment_id
+    return Answer.model_validate_json(process.stdout)
 
 
 def main() -> None:
@@ -96,14 +108,20 @@ def main() -> None:
     start_logging(settings.log_level, settings.log_format)
     try:
         with os.fdopen(descriptor, "rb") as file:
-            answer = _answer(settings, file)
+            answer = answer_of(settings, file)
     except MemoryError:
         answer = Answer(status=422, detail=f"reading the file takes more than {memory_bytes >> 20} MiB of memory")
     sys.stdout.write(answer.model_dump_json())
 
 
-def _answer(settings: Settings, file: IO[bytes]) -> Answer:
+def answer_of(settings: Settings, file: IO[bytes]) -> Answer:
+    """Store the experiment of a file, in this process."""
     database, queue = connect(settings)
+    with closing(database), closing(queue):
+        return _store(settings, database, queue, file)
+
+
+def _store(settings: Settings, database: Database, queue: TrialQueue, file: IO[bytes]) -> Answer:
     services = make_services(settings, database, queue, Driver(database, queue, settings), None)
     try:
         experiment_id = dumps.load(

@@ -7,14 +7,17 @@ Source: Hansen, "The CMA Evolution Strategy: A Tutorial", 2016.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from cmaes import CMA
 
 from paploss.controller.search.algorithm import NOTHING_KNOWN, History
 from paploss.controller.search.history_search import HistorySearch
 from paploss.controller.search.space import Space, Vector
 from paploss.controller.search.version_state import VersionState
+
+if TYPE_CHECKING:  # it imports scipy.stats, a second of every start: only who searches with it pays
+    from cmaes import CMA
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,9 @@ class Cma(HistorySearch):
         """The mean of the normal."""
         return np.asarray(self._told(state.space, history).mean.clip(0, 1), dtype=np.float64)
 
-    def _told(self, space: Space, history: History) -> CMA:
+    def _told(self, space: Space, history: History) -> "CMA":
+        from cmaes import CMA  # noqa: PLC0415
+
         strategy = CMA(
             mean=space.start(),
             sigma=self.sigma,

@@ -1,6 +1,7 @@
 """Documents and messages of other versions: those of 0.1.0 as they are, and those of a made-up next version."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,7 @@ def post(http: httpx.Client, step: str, message: dict[str, Any]) -> dict[str, An
 
 def wait_for_trials(client: Client, experiment_id: str) -> Iterator[Any]:
     while not (queued := list(client.trials(experiment_id, state="queued"))):
-        pass
+        time.sleep(0.01)
     return iter(queued)
 
 

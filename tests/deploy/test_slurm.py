@@ -29,6 +29,7 @@ def environment(platform: Stack, tmp_path: Path) -> dict[str, str]:
     return platform.environment | paths | {"PAPLOSS_CONTROLLER_URL": platform.url, "PAPLOSS_IDLE_SECONDS": "5"}
 
 
+@pytest.mark.slow
 def test_the_elements_of_a_job_array_run_a_search_and_end_by_themselves(
     platform: Stack, environment: dict[str, str], tmp_path: Path
 ) -> None:

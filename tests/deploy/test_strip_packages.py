@@ -14,6 +14,8 @@ from make_requirements import list_requirements
 from servers import free_port
 from stack import wait_until
 
+pytestmark = pytest.mark.slow
+
 WALK = """
 import importlib, pkgutil, paploss.cli.main, paploss.controller
 for module in pkgutil.walk_packages(paploss.controller.__path__, "paploss.controller."):

@@ -90,6 +90,7 @@ def test_the_losses_need_torch_alone(built: tuple[Path, Path], tmp_path: Path) -
     environment.import_all("paploss.losses")
 
 
+@pytest.mark.slow
 def test_the_client_has_both_clients_and_the_command_line(built: tuple[Path, Path], tmp_path: Path) -> None:
     environment = Environment(tmp_path, built[0], ["client"])
     done = environment.run("python", "-c", CLIENT)
@@ -124,6 +125,7 @@ def test_a_controller_needs_its_extra_alone(built: tuple[Path, Path], tmp_path: 
     environment.import_all("paploss.cli", without=("paploss.cli.comparison_plot",))
 
 
+@pytest.mark.slow
 def test_a_worker_needs_its_extra_alone(built: tuple[Path, Path], tmp_path: Path) -> None:
     environment = Environment(tmp_path, built[0], ["worker"])
     environment.import_all("paploss.worker")

@@ -81,6 +81,7 @@ def write_spec(folder: Path, iteration_seconds: float = 0.0) -> str:
     return str(folder / "spec.yaml")
 
 
+@pytest.mark.slow
 def test_up_search_list_show_export_train_and_down(tmp_path):
     state = ["--state", str(tmp_path / "state")]
     log = tmp_path / "up.log"
@@ -166,6 +167,7 @@ def undisturbed_mean(folder: Path) -> float:
     return float(found["ap"]["mean"])
 
 
+@pytest.mark.slow
 def test_a_search_that_asks_ends_after_its_pilot_and_the_same_command_goes_on(tmp_path):
     state = ["--state", str(tmp_path / "state"), "--workers", "2"]
     spec = write_spec(tmp_path)

@@ -15,6 +15,8 @@ from stack import wait_until
 from paploss.jobs.presets import identity
 from paploss.jobs.spec import JobSpec, Overrides, SyntheticOptions
 
+pytestmark = pytest.mark.faults
+
 LAUNCH = "import sys; from paploss.trainer.launch import run_on_gpus; sys.exit(run_on_gpus(sys.argv[1:], 2))"
 WORKER = """
 import os, sys

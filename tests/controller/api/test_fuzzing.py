@@ -21,6 +21,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+pytestmark = pytest.mark.slow
+
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 ALMOST_NO_LIMIT = {f"{who}_per_second": 1e6 for who in ("requests", "worker_requests", "anonymous_requests")}
 PATIENCE_SECONDS = 120
@@ -51,7 +53,7 @@ def send(case: schemathesis.Case, url: str, headers: dict[str, str], body: str) 
     )
 
 
-@pytest.fixture(scope="module", params=["postgresql", pytest.param("sqlite", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["postgresql", "sqlite"])
 def fuzzed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, redis_server: Any) -> Any:
     folder = tmp_path_factory.mktemp("fuzzed")
     if request.param == "sqlite":

@@ -6,7 +6,7 @@ import axe_playwright_python
 import pytest
 from browsers import Site, Visitor, sync_api
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]  # every page in a browser, at two widths
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 RUN = """async only => {

@@ -50,6 +50,7 @@ def test_a_crash_is_told_with_the_end_of_the_log(tmp_path):
         run_training(job(fault="crash"), tmp_path, console())
 
 
+@pytest.mark.slow
 def test_a_voc_data_set_is_converted_by_the_trainer(tmp_path):
     for folder in ("Annotations", "ImageSets/Main", "JPEGImages"):
         (tmp_path / folder).mkdir(parents=True)
@@ -69,6 +70,7 @@ def test_a_voc_data_set_is_converted_by_the_trainer(tmp_path):
     assert json.loads(again.output)["parts"]["train"] == {"file": str(file), "images": 1, "objects": 1}
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_leaves_a_checkpoint_and_goes_on_from_it(tmp_path):
     def interrupt() -> None:
         wait_until(lambda: list(tmp_path.glob("checkpoint*")), "a first checkpoint")

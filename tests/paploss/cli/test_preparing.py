@@ -51,6 +51,7 @@ def test_the_estimate_counts_proxies_and_confirmations():
     assert estimate_seconds(spec, Baseline(3, 0.1, 10.0, True), gpus=2) == (8 + 4 * 3) * 3 * 5
 
 
+@pytest.mark.slow
 def test_a_folder_of_labelimg_becomes_three_parts_a_baseline_and_a_specification(folder, tmp_path):
     told = run("init", folder, "--output", tmp_path / "out", "--epochs", 2)
     output = tmp_path / "out"
