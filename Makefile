@@ -25,8 +25,8 @@ $(READY): requirements.lock pyproject.toml deploy/set_up.sh
 search: $(READY)  ## search a loss on the embedded data set and show the result
 	@$(BIN)/paploss search $(SEARCH) --workers $(WORKERS)
 
-test: $(READY)  ## the default test suite, one process on each core
-	$(BIN)/python -m pytest -m "not slow and not faults and not cluster" $(ON_EVERY_CORE)
+test: $(READY)  ## the default test suite, one process with one thread on each core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not faults and not cluster" $(ON_EVERY_CORE)
 
 test-faults: $(READY)  ## searches whose processes, servers and networks are broken
 	$(BIN)/python -m pytest -m "faults and not slow and not cluster"

@@ -63,7 +63,7 @@ _HEADINGS = (
     Heading("progress", "progress", is_wide=True),
     Heading("trend", is_wide=True),
     Heading("best (%)", "best", is_number=True),
-    Heading("time left", is_number=True),
+    Heading("time left", is_number=True, is_wide=True),
     Heading("owner", "owner", is_wide=True),
     Heading("started", "started", is_number=True, is_wide=True),
 )
