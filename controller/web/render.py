@@ -1,11 +1,13 @@
 """HTML from templates. Everything that is filled in is escaped: log tails and errors come from other machines."""
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from paploss.client import numbers
 from paploss.controller.web.markdown import render_markdown
@@ -31,6 +33,7 @@ class Pages:
             "difference": numbers.difference,
             "deviation": numbers.mean_and_deviation,
             "duration": format_duration,
+            "code": mark_code,
             "markdown": render_markdown,
             "timestamp": format_timestamp,
             "number": format_number,
@@ -77,6 +80,13 @@ def format_timestamp(moment: datetime | None) -> str:
     return "–" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
-def format_number(value: int | None) -> str:
-    """A whole number with thin spaces between thousands. A dash where there is none."""
-    return "–" if value is None else f"{value:,}".replace(",", "\u202f")
+def format_number(value: float | None) -> str:
+    """A number, with thin spaces between thousands where it is whole. A dash where there is none."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}".replace(",", "\u202f") if value == int(value) else f"{value:g}"
+
+
+def mark_code(text: str) -> Markup:
+    """Text with what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 (escaped)

@@ -11,6 +11,7 @@ from paploss.controller.web.render import (
     format_duration,
     format_number,
     format_timestamp,
+    mark_code,
 )
 
 
@@ -35,7 +36,12 @@ def test_durations_have_two_units(seconds: float | None, text: str) -> None:
 
 def test_other_numbers_and_times() -> None:
     assert format_number(12345) == "12\u202f345"
-    assert format_number(None) == "–"
+    assert [format_number(value) for value in (1e6, 0.25, None)] == ["1\u202f000\u202f000", "0.25", "–"]
+
+
+def test_what_stands_between_backticks_is_code_and_all_else_is_escaped():
+    assert mark_code("times `gpus`, <b>&") == "times <code>gpus</code>, &lt;b&gt;&amp;"
+    assert mark_code("`<script>`") == "<code>&lt;script&gt;</code>"
     assert format_timestamp(datetime(2026, 11, 22, 20, 41, 59, tzinfo=UTC)) == "2026-11-22 20:41 UTC"
     assert format_timestamp(None) == "–"
 
