@@ -81,3 +81,14 @@ def test_the_extra_of_a_target_is_named(ended: Ended, extra: extras.Extra, monke
     assert result.exit_code == 1
     assert f"--{extra} needs packages that are not installed here (no_such_module)" in result.stderr
     assert f"pip install 'paploss[{extra}]'" in result.stderr
+
+
+def test_mlflows_usage_figures_are_off() -> None:
+    script = (
+        "import paploss.mirror.mlflow_target\n"
+        "from mlflow.telemetry.client import get_telemetry_client\n"
+        "sys.exit(get_telemetry_client() is not None)"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_") and name != "CI"}
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", f"import sys\n{script}"], env=environment, check=False)
+    assert done.returncode == 0
