@@ -104,7 +104,7 @@ def main() -> None:
 
 def _answer(settings: Settings, file: IO[bytes]) -> Answer:
     database, queue = connect(settings)
-    services = make_services(settings, database, queue, Driver(database, queue, settings), None)
+    services = make_services(settings, database, queue, Driver(database, queue, settings), scaler=None, reconciler=None)
     try:
         experiment_id = dumps.load(
             database,
