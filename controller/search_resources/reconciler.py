@@ -7,7 +7,7 @@ cancelled, whatever stands in a status.
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,12 +174,12 @@ class Reconciler:
                 search = create(session, spec, self._owner, Idempotency(resource.uid, accepted))
                 created = Created(search.id, accepted)
         except ValidationError as error:
-            faults = [(fault["loc"], describe_fault(fault, SearchSpec)) for fault in error.errors()]
-            raise _RefusedError(
-                "; ".join(f"{'.'.join(map(str, ('spec', 'search', *place)))}: {told}" for place, told in faults)
-            ) from None
-        except (PathRefusedError, StoreError) as error:
-            raise _RefusedError(str(error)) from None
+            faults = {".".join(map(str, fault["loc"])): describe_fault(fault, SearchSpec) for fault in error.errors()}
+            raise _RefusedError(faults) from None
+        except PathRefusedError as error:
+            raise _RefusedError(error.faults) from None
+        except StoreError as error:
+            raise _RefusedError({"": str(error)}) from None
         logger.info("the Search %s: created %s", resource.name, created.id)
         self._wake()
         return created
@@ -187,6 +187,11 @@ class Reconciler:
 
 class _RefusedError(Exception):
     """A request is not accepted; for whoever wrote it."""
+
+    def __init__(self, faults: Mapping[str, str]) -> None:
+        """`faults`: by field, which is empty for the request as a whole."""
+        told = ((".".join(filter(None, ("spec.search", field))), fault) for field, fault in faults.items())
+        super().__init__("; ".join(f"{place}: {fault}" for place, fault in told))
 
 
 def _read_facts(session: Session, search: Experiment) -> status.SearchFacts:

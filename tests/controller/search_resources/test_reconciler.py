@@ -141,8 +141,8 @@ def test_nothing_is_written_while_nothing_changes(resources: KeptResources, reco
         ({"profile": "retinanet-tine"}, "spec.search.profile: "),
         ({"roundz": 3}, "spec.search.roundz: unknown key"),
         ({"kind": "comparison"}, "spec.search.kind: "),
-        ({"dataset": {"root": "/etc"}}, "dataset.root: "),
-        ({"start_from": ["nope"]}, "nope"),
+        ({"weights": "/etc/passwd"}, "spec.search.weights: "),
+        ({"algorithm": "guided", "start_from": ["nope"]}, "nope"),
     ],
 )
 def test_a_fault_is_told_in_a_condition_and_can_be_corrected(
