@@ -80,7 +80,12 @@ class Settings(ProcessSettings):
     start_seconds: float = Field(
         0, ge=0, description="how long to wait at start for a database and a Redis that cannot be reached yet"
     )
-    scaling_seconds: float = Field(5, gt=0, description="pause between two looks at the elastic workers")
+    search_resources_namespace: str = Field(
+        "", description="Kubernetes: the namespace whose Search resources are run; none where empty"
+    )
+    scaling_seconds: float = Field(
+        5, gt=0, description="pause between two looks at the cluster: at elastic workers, at Search resources"
+    )
 
     notify_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         (),

@@ -371,13 +371,14 @@ class Release:
         self._redis_url = redis_url
         self.helm = Config(kubeconfig_path=namespace.kubeconfig, namespace=namespace.name)
 
-    def install(self, test_seconds: int = 100, **workers: Any) -> None:
+    def install(self, test_seconds: int = 100, search_resources: bool = False, **workers: Any) -> None:
         """Install or upgrade with elastic workers of one pool, which takes trials of one GPU."""
         pool = {"gpus": 1, "maximum": 3} | workers.pop("pool", {})
         # GPU, yet little else, so that the node's two GPUs are what limits.
         values = {
             "state": {"ephemeral": True},
             "migrations": {"enabled": False},
+            "searchResources": {"enabled": search_resources},
             "test": {"timeoutSeconds": test_seconds, "search": {"profile": "synthetic"}},
             "workers": {"idleSeconds": 10, "shmSize": "64Mi", "pools": {"gpu": pool}, "resources": _SMALL} | workers,
         }
@@ -399,11 +400,14 @@ class Release:
         described: Any = self.namespace.core.read_namespaced_config_map("demo-pools", self.namespace.name)
         pools_file = self._folder / "pools.yaml"
         pools_file.write_text(described.data["pools.yaml"])
+        deployment: Any = self.namespace.apps.read_namespaced_deployment("demo", self.namespace.name)
+        given = {entry.name: entry.value for entry in deployment.spec.template.spec.containers[0].env}
         stack = Stack(
             self._folder / "stack",
             self._redis_url,
             KUBECONFIG=str(account),
             PAPLOSS_WORKER_POOLS_FILE=str(pools_file),
+            PAPLOSS_SEARCH_RESOURCES_NAMESPACE=given.get("PAPLOSS_SEARCH_RESOURCES_NAMESPACE", ""),
             PAPLOSS_SCALING_SECONDS="0.2",
         )
         stack.start_controller()

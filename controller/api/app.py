@@ -47,9 +47,9 @@ from paploss.controller.api.security.requests import RequestChecks, default_host
 from paploss.controller.api.services import Services, make_services
 from paploss.controller.api.tracing import start_tracing
 from paploss.controller.loop.driver import Driver, Loop, connect
-from paploss.controller.notifications.notifier import Notifier
 from paploss.controller.scaling.pools import read_pools
 from paploss.controller.scaling.scaler import Scaler
+from paploss.controller.search_resources.reconciler import Reconciler
 from paploss.controller.settings import Settings
 from paploss.controller.store import schema
 from paploss.controller.store.access.keys import install_key
@@ -157,10 +157,11 @@ def _connect(settings: Settings, make_driver: MakeDriver) -> Services:
         queue.ping()
         driver = make_driver(database, queue, settings)
         scaler = _make_scaler(settings, database, driver)
+        reconciler = _make_reconciler(settings, database, driver)
     except BaseException:
         database.close()
         raise
-    return make_services(settings, database, queue, driver, scaler)
+    return make_services(settings, database, queue, driver, scaler=scaler, reconciler=reconciler)
 
 
 def _install_keys(settings: Settings, database: Database) -> None:
@@ -185,12 +186,29 @@ def _make_scaler(settings: Settings, database: Database, driver: Loop) -> Scaler
     return Scaler(database, Cluster(pools), pools, lambda: driver.leads, settings.scaling_seconds)
 
 
+def _make_reconciler(settings: Settings, database: Database, driver: Loop) -> Reconciler | None:
+    if not settings.search_resources_namespace:
+        return None
+    from paploss.controller.search_resources.resources import SearchResources  # noqa: PLC0415 (slow, as above)
+
+    resources = SearchResources(settings.search_resources_namespace)
+    return Reconciler(
+        database,
+        resources,
+        settings.data_roots,
+        leads=lambda: driver.leads,
+        wake=driver.wake,
+        pause_seconds=settings.scaling_seconds,
+    )
+
+
 @asynccontextmanager
 async def _drive(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     # Leases have threads of their own, so that a renewal waits for no page.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LEASE_THREADS, thread_name_prefix="lease"))
-    loops: list[Loop | Scaler | Notifier] = [services.driver, services.notifier, *filter(None, [services.scaler])]
+    possible = (services.driver, services.notifier, services.scaler, services.reconciler)
+    loops = [loop for loop in possible if loop is not None]
     threads = [threading.Thread(target=loop.run, name=type(loop).__name__, daemon=True) for loop in loops]
     for thread in threads:
         thread.start()

@@ -122,7 +122,7 @@ def answer_of(settings: Settings, file: IO[bytes]) -> Answer:
 
 
 def _store(settings: Settings, database: Database, queue: TrialQueue, file: IO[bytes]) -> Answer:
-    services = make_services(settings, database, queue, Driver(database, queue, settings), None)
+    services = make_services(settings, database, queue, Driver(database, queue, settings), scaler=None, reconciler=None)
     try:
         experiment_id = dumps.load(
             database,

@@ -16,6 +16,7 @@ from paploss.controller.loop.driver import Loop
 from paploss.controller.loop.renewals import Renewals
 from paploss.controller.notifications.notifier import Notifier
 from paploss.controller.scaling.scaler import Scaler
+from paploss.controller.search_resources.reconciler import Reconciler
 from paploss.controller.settings import Settings
 from paploss.controller.store.database import Database
 from paploss.jobs.queue import TrialQueue
@@ -43,6 +44,8 @@ class Services:
     notifier: Notifier
     scaler: Scaler | None
     """The loop of the elastic workers; None where the operator runs the workers."""
+    reconciler: Reconciler | None
+    """The loop of the Search resources; None where there are none."""
     single_sign_on: SingleSignOn | None
     """None where no identity provider is configured."""
     one_load: asyncio.Lock
@@ -50,7 +53,13 @@ class Services:
 
 
 def make_services(
-    settings: Settings, database: Database, queue: TrialQueue, driver: Loop, scaler: Scaler | None
+    settings: Settings,
+    database: Database,
+    queue: TrialQueue,
+    driver: Loop,
+    *,
+    scaler: Scaler | None,
+    reconciler: Reconciler | None,
 ) -> Services:
     """The services over open connections."""
     return Services(
@@ -65,6 +74,7 @@ def make_services(
         driver=driver,
         notifier=Notifier(database, settings, lambda: driver.leads),
         scaler=scaler,
+        reconciler=reconciler,
         single_sign_on=SingleSignOn(settings) if settings.oidc_issuer else None,
         one_load=asyncio.Lock(),
     )

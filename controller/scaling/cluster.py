@@ -36,7 +36,7 @@ class Cluster:
 
     def list_jobs(self) -> dict[str, list[WorkerJob]]:
         """All Jobs of the release by pool, ended ones included, and as Jobs the pods whose Job is gone."""
-        with _translated("list the workers' Jobs"):
+        with translated("list the workers' Jobs"):
             jobs = {job.metadata.name: job for job in _list_all(self._jobs.list_namespaced_job, self._pools)}
             # Pods after Jobs: a Job never lacks the pod it had.
             pods: dict[str, list[Any]] = {}
@@ -58,24 +58,24 @@ class Cluster:
         for of_pool in jobs.values():
             place = next((number for number, job in enumerate(of_pool) if job.pod in late), None)
             if place is not None:
-                with _translated("list the events of a worker that waits"):
+                with translated("list the events of a worker that waits"):
                     trouble = explain(self._core, self._pools.namespace, late[of_pool[place].pod])
                 of_pool[place] = replace(of_pool[place], trouble=trouble)
 
     def create(self, pool: Pool, ordinal: int) -> None:
         """Create the Job of this ordinal; nothing happens where an earlier leader has created it."""
-        with _translated("read the ConfigMap that owns the Jobs"):
+        with translated("read the ConfigMap that owns the Jobs"):
             owner: Any = self._core.read_namespaced_config_map(
                 self._pools.owner, self._pools.namespace, _request_timeout=TIMEOUT_SECONDS
             )
         manifest: Any = self._manifest(pool, ordinal, owner.metadata.uid)
-        with _translated(f"create a worker of pool {pool.name}", unless=(409,)):
+        with translated(f"create a worker of pool {pool.name}", unless=(409,)):
             self._jobs.create_namespaced_job(self._pools.namespace, manifest, _request_timeout=TIMEOUT_SECONDS)
 
     def withdraw(self, job: WorkerJob) -> None:
         """Delete a Job whose pod has not started; nothing happens where it has changed since it was listed."""
         # The pod goes first, and only as it was listed: bound to a node meanwhile, it has another version.
-        with _translated("delete a worker that waits"), _unless_changed():
+        with translated("delete a worker that waits"), unless_changed():
             if job.pod:
                 as_listed = client.V1Preconditions(resource_version=job.pod_version)
                 self._core.delete_namespaced_pod(
@@ -88,7 +88,7 @@ class Cluster:
 
     def clear(self, job: WorkerJob) -> None:
         """Delete an ended Job with its pods; nothing happens where it has changed since it was listed."""
-        with _translated("delete an ended worker's Job"), _unless_changed():
+        with translated("delete an ended worker's Job"), unless_changed():
             self._delete(job, job.resource_version)
 
     def _delete(self, job: WorkerJob, version: str | None) -> None:
@@ -158,7 +158,8 @@ def _list_all(method: Callable[..., Any], pools: Pools) -> Sequence[Any]:
 
 
 @contextmanager
-def _unless_changed() -> Iterator[None]:
+def unless_changed() -> Iterator[None]:
+    """Nothing happens where the object is gone, or has changed since it was listed."""
     try:
         yield
     except ApiException as error:
@@ -167,7 +168,8 @@ def _unless_changed() -> Iterator[None]:
 
 
 @contextmanager
-def _translated(what: str, unless: Sequence[int] = ()) -> Iterator[None]:
+def translated(what: str, unless: Sequence[int] = ()) -> Iterator[None]:
+    """Raises ClusterError for errors of the cluster's API, but for statuses in `unless`; `what`: cannot be done."""
     try:
         yield
     except ApiException as error:

@@ -200,14 +200,16 @@ def find_known(session: Session, owner: str, idempotency: Idempotency | None) ->
     Raises:
         ConflictError: the key was used for another request.
     """
-    if idempotency is None:
-        return None
-    known = session.get(IdempotencyKey, (owner, idempotency.key))
-    if known is None:
+    if idempotency is None or (known := find_creation(session, owner, idempotency.key)) is None:
         return None
     if known.fingerprint != idempotency.fingerprint:
         raise ConflictError(f"Idempotency-Key {idempotency.key!r} was used for another request")
     return session.get_one(Experiment, known.experiment_id)
+
+
+def find_creation(session: Session, owner: str, key: str) -> IdempotencyKey | None:
+    """What an earlier request with this key created, whatever it asked for; forgotten after some days."""
+    return session.get(IdempotencyKey, (owner, key))
 
 
 def remember(session: Session, experiment: Experiment, idempotency: Idempotency | None) -> None:

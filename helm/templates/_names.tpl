@@ -86,3 +86,8 @@ Generated ones never change. Call with (list $ NAME ...). */}}
 - {name: PAPLOSS_LOG_LEVEL, value: {{ .Values.logs.level }}}
 - {name: PAPLOSS_LOG_FORMAT, value: {{ .Values.logs.format }}}
 {{- end }}
+
+{{- /* "true" where the controller asks the cluster's API, and so needs a token and rights; else empty. */}}
+{{- define "paploss.usesCluster" -}}
+{{- if or (eq .Values.workers.mode "elastic") .Values.searchResources.enabled }}true{{ end }}
+{{- end }}

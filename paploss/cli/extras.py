@@ -5,13 +5,15 @@ from typing import Literal
 
 from paploss.cli.failures import FAILED, CommandError
 
-Extra = Literal["client", "controller", "worker", "trainer"]
+Extra = Literal["client", "controller", "worker", "trainer", "mlflow", "tensorboard"]
 
 NEEDED: dict[Extra, tuple[str, ...]] = {
     "client": ("httpx", "pydantic", "rich", "typer", "yaml"),
     "controller": ("alembic", "fastapi", "jinja2", "plotly", "pydantic_settings", "redis", "scipy", "sqlalchemy"),
     "worker": ("httpx", "pydantic_settings", "redis"),
     "trainer": ("mmcv", "mmdet", "mmengine", "pycocotools", "pydantic", "sklearn", "torch"),
+    "mlflow": ("mlflow",),
+    "tensorboard": ("tensorboardX",),
 }
 """Modules by which an extra is known to be there."""
 

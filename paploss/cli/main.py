@@ -64,6 +64,11 @@ class Commands(LazyGroup):
             "Tell the whole story of a search in one HTML file that needs nothing else.",
             extras=("controller",),
         ),
+        "mirror": CommandEntry(
+            "mirroring:mirror",
+            "Write experiments to MLflow or TensorBoard: each trial that has ended as a run, and the verdict.",
+            extras=("controller",),
+        ),
         "compare": CommandEntry(
             "comparisons:compare",
             "Train several losses over the same seeds, and compare their AP, or another reward.",

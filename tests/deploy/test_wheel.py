@@ -105,6 +105,7 @@ def test_the_client_has_both_clients_and_the_command_line(built: tuple[Path, Pat
         "migrate": "controller",
         "check": "controller",
         "report x": "controller",
+        "mirror --mlflow x": "controller",
         "keys create ann --role admin --direct": "controller",
         "search spec.yaml": "controller,worker",
         "compare spec.yaml": "controller,worker",

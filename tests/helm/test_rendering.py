@@ -15,6 +15,7 @@ from helm_python import Chart, lint
 from kubernetes_validate import SchemaNotFoundError, ValidationError, validate
 
 from paploss.controller.scaling.pools import Pools
+from paploss.controller.search_resources.resources import GROUP, PLURAL, VERSION
 
 CASES: dict[str, dict[str, Any]] = {
     "static": {"workers": {"mode": "static"}},
@@ -31,6 +32,7 @@ CASES: dict[str, dict[str, Any]] = {
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-extra"}},
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: as-text}\n",
         ],
+        "searchResources": {"enabled": True},
         "networkPolicy": {"from": [{"namespaceSelector": {}}]},
         "images": {"pullSecrets": ["registry"]},
         "migrations": {"enabled": False},
@@ -203,6 +205,28 @@ def test_workers_get_no_rights_and_the_controller_those_on_jobs_and_pods() -> No
     bindings = {found["metadata"]["name"]: found["subjects"] for found in objects_of("RoleBinding", {})}
     assert [subject["name"] for subject in bindings["demo-controller"]] == ["demo-controller"]
     assert [found["metadata"]["name"] for found in objects_of("Role", CASES["static"])] == ["demo-test"]
+
+
+def test_search_resources_add_the_rights_to_list_and_patch_them_in_the_releases_namespace() -> None:
+    values = CASES["static"] | {"searchResources": {"enabled": True}}
+    (role,) = (found for found in objects_of("Role", values) if found["metadata"]["name"] == "demo-controller")
+    assert {(tuple(rule["apiGroups"]), *rule["resources"], *rule["verbs"]) for rule in role["rules"]} == {
+        (("paploss.dev",), "searches", "list", "patch"),
+        (("paploss.dev",), "searches/status", "patch"),
+    }
+    assert not objects_of("ClusterRole", values)
+    assert controllers_environment(values)["PAPLOSS_SEARCH_RESOURCES_NAMESPACE"] == "ml"
+    assert dict(pod_specs(render(values)))["demo"]["automountServiceAccountToken"]
+    assert not dict(pod_specs(render(CASES["static"])))["demo"]["automountServiceAccountToken"]
+
+
+def test_the_definition_of_searches_outlives_the_release_and_may_be_anothers() -> None:
+    assert not objects_of("CustomResourceDefinition", {})
+    (definition,) = objects_of("CustomResourceDefinition", {"searchResources": {"enabled": True}})
+    assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    names, (version,) = definition["spec"]["names"], definition["spec"]["versions"]
+    assert (definition["spec"]["group"], version["name"], names["plural"]) == (GROUP, VERSION, PLURAL)
+    assert not objects_of("CustomResourceDefinition", {"searchResources": {"enabled": True, "definition": False}})
 
 
 def test_with_secrets_of_the_operator_none_is_generated() -> None:

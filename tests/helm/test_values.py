@@ -13,6 +13,7 @@ from paploss.controller.settings import Settings
 
 SET_BY_THE_CHART = {
     *("state_dir", "host", "port", "data_roots", "worker_pools_file", "log_level", "log_format", "start_seconds"),
+    "search_resources_namespace",
     *("database_url", "redis_url", "admin_key", "worker_key", "viewer_key", "smtp_url", "oidc_client_secret"),
 }
 """Settings of the controller that follow from other values, or are secrets."""

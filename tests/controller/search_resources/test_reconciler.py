@@ -1,0 +1,283 @@
+"""Search resources and the searches that they stand for; over a real API server in test_search_resources.py."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from simulation import Platform
+from sqlalchemy import func, select
+
+from paploss.controller.scaling.errors import ClusterError
+from paploss.controller.search_resources.reconciler import Reconciler
+from paploss.controller.search_resources.resources import FINALISER, SearchResource
+from paploss.controller.store.experiments import delete_experiment
+from paploss.controller.store.tables import Experiment, IdempotencyKey
+
+SEARCH: dict[str, Any] = {
+    "profile": "synthetic",
+    "algorithm": "random",
+    "rounds": 1,
+    "trials_per_round": 2,
+    "confirm": {"candidates": 1, "seeds": 2},
+}
+
+
+class KeptResources:
+    """Search resources that are kept in memory, as the API server keeps them."""
+
+    namespace = "ml"
+
+    def __init__(self) -> None:
+        self.kept: dict[str, dict[str, Any]] = {}
+        self.writes = 0
+        self.is_refusing = False
+
+    def apply(self, name: str, **search: Any) -> dict[str, Any]:
+        """`kubectl apply`."""
+        kept = self.kept.setdefault(name, {"metadata": {"name": name, "uid": f"uid-of-{name}", "generation": 0}})
+        kept["spec"] = {"search": search}
+        kept["metadata"]["generation"] += 1
+        return self._touch(kept)
+
+    def delete(self, name: str) -> None:
+        """`kubectl delete`."""
+        self._touch(self.kept[name])["metadata"]["deletionTimestamp"] = "2026-11-27T08:00:00Z"
+
+    def condition(self, name: str, kind: str) -> tuple[str, str] | None:
+        """Status and message of a condition."""
+        found = {each["type"]: each for each in self.kept[name]["status"]["conditions"]}
+        return (found[kind]["status"], found[kind]["message"]) if kind in found else None
+
+    def list_all(self) -> list[SearchResource]:
+        return [SearchResource.of(deepcopy(kept)) for kept in self.kept.values()]
+
+    def protect(self, resource: SearchResource) -> SearchResource | None:
+        kept = self.kept[resource.name]
+        if kept["metadata"]["resourceVersion"] != resource.resource_version:
+            return None
+        kept["metadata"]["finalizers"] = [FINALISER]
+        return SearchResource.of(deepcopy(self._touch(kept)))
+
+    def release(self, resource: SearchResource) -> None:
+        assert self.kept[resource.name]["metadata"]["resourceVersion"] == resource.resource_version
+        del self.kept[resource.name]
+
+    def write_status(self, resource: SearchResource, status: dict[str, Any]) -> None:
+        if self.is_refusing:
+            raise ClusterError("cannot write: 500")
+        self.writes += 1
+        self._touch(self.kept[resource.name])["status"] = deepcopy(status)
+
+    def _touch(self, kept: dict[str, Any]) -> dict[str, Any]:
+        kept["metadata"]["resourceVersion"] = str(int(kept["metadata"].get("resourceVersion", 0)) + 1)
+        return kept
+
+
+@pytest.fixture
+def resources() -> KeptResources:
+    return KeptResources()
+
+
+def lead(platform: Platform, resources: KeptResources) -> Reconciler:
+    """The reconciler of a controller that has just begun to lead."""
+    roots = platform.settings.data_roots
+    return Reconciler(
+        platform.database, resources, roots, leads=lambda: True, wake=platform.driver.wake, pause_seconds=60
+    )
+
+
+@pytest.fixture
+def reconciler(platform: Platform, resources: KeptResources) -> Reconciler:
+    return lead(platform, resources)
+
+
+def searches(platform: Platform) -> list[Experiment]:
+    with platform.database.read() as session:
+        return list(session.scalars(select(Experiment).order_by(Experiment.id)))
+
+
+def test_a_resource_gets_a_search_and_tells_of_it(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler
+) -> None:
+    kept = resources.apply("cells", **SEARCH)
+    reconciler.look()
+    (search,) = searches(platform)
+    assert (search.name, search.owner, search.state) == ("cells", "kubernetes:ml", "running")
+    assert kept["metadata"]["finalizers"] == [FINALISER]
+    told = kept["status"]
+    assert (told["id"], told["state"], told["observedGeneration"]) == (search.id, "running", 1)
+    assert resources.condition("cells", "Accepted") == ("True", f"the search {search.id}")
+    assert resources.condition("cells", "Succeeded") == ("False", "")
+
+
+def test_the_end_is_told_with_the_best_and_the_verdict_and_then_left_alone(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler
+) -> None:
+    kept = resources.apply("cells", **SEARCH)
+    reconciler.look()
+    search = platform.run(searches(platform)[0])
+    reconciler.look()
+    assert search.best is not None
+    assert kept["status"]["best"] == pytest.approx(search.best["mean"], abs=1e-4)
+    assert kept["status"]["trials"]["final"] == kept["status"]["trials"]["planned"] > 2
+    assert resources.condition("cells", "Succeeded") == ("True", search.best["verdict"]["sentence"])
+    writes = resources.writes
+    lead(platform, resources).look()
+    assert resources.writes == writes
+
+
+def test_nothing_is_written_while_nothing_changes(resources: KeptResources, reconciler: Reconciler) -> None:
+    resources.apply("cells", **SEARCH)
+    resources.apply("refused", profile="no-such")
+    reconciler.look()
+    before = deepcopy(resources.kept)
+    reconciler.look()
+    assert (resources.writes, resources.kept) == (2, before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"profile": "retinanet-tine"}, "spec.search.profile: "),
+        ({"roundz": 3}, "spec.search.roundz: unknown key"),
+        ({"kind": "comparison"}, "spec.search.kind: "),
+        ({"weights": "/etc/passwd"}, "spec.search.weights: "),
+        ({"algorithm": "guided", "start_from": ["nope"]}, "nope"),
+    ],
+)
+def test_a_fault_is_told_in_a_condition_and_can_be_corrected(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler, changes: dict[str, Any], told: str
+) -> None:
+    resources.apply("cells", **SEARCH | changes)
+    reconciler.look()
+    status, message = resources.condition("cells", "Accepted") or ("", "")
+    assert status == "False"
+    assert told in message
+    assert searches(platform) == []
+    kept = resources.apply("cells", **SEARCH)
+    reconciler.look()
+    assert (resources.condition("cells", "Accepted") or ("", ""))[0] == "True"
+    assert kept["status"]["observedGeneration"] == 2
+
+
+def test_a_fault_in_one_resource_holds_up_no_other(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler
+) -> None:
+    resources.apply("a", profile=7)
+    resources.apply("b", **SEARCH)
+    reconciler.look()
+    assert [search.name for search in searches(platform)] == ["b"]
+
+
+def test_a_leader_that_ends_before_it_has_told_leaves_one_search(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler
+) -> None:
+    kept = resources.apply("cells", **SEARCH)
+    resources.is_refusing = True
+    with pytest.raises(ClusterError):
+        reconciler.look()
+    resources.is_refusing = False
+    lead(platform, resources).look()
+    (search,) = searches(platform)
+    assert kept["status"]["id"] == search.id
+
+
+def test_a_status_outlives_the_idempotency_key(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler
+) -> None:
+    kept = resources.apply("cells", **SEARCH)
+    reconciler.look()
+    with platform.database.write() as session:
+        session.delete(session.scalars(select(IdempotencyKey)).one())
+    reconciler.look()
+    (search,) = searches(platform)
+    assert kept["status"]["id"] == search.id
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_changed_request_is_refused_and_the_search_goes_on(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler, is_told: bool
+) -> None:
+    resources.apply("cells", **SEARCH)
+    if is_told:
+        reconciler.look()
+    else:
+        resources.is_refusing = True
+        with pytest.raises(ClusterError):
+            reconciler.look()
+        resources.is_refusing = False
+    kept = resources.apply("cells", **SEARCH | {"rounds": 9})
+    reconciler.look()
+    (search,) = searches(platform)
+    assert search.rounds == 1
+    assert (kept["status"]["id"], kept["status"]["observedGeneration"]) == (search.id, 2)
+    status, message = resources.condition("cells", "Changed") or ("", "")
+    assert (status, "cannot" in message) == ("True", True)
+    resources.apply("cells", **SEARCH)
+    reconciler.look()
+    assert resources.condition("cells", "Changed") is None
+
+
+def test_a_deleted_resource_takes_its_search_along_as_cancelled(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler
+) -> None:
+    resources.apply("cells", **SEARCH)
+    reconciler.look()
+    resources.delete("cells")
+    reconciler.look()
+    assert resources.kept == {}
+    assert [search.state for search in searches(platform)] == ["cancelled"]
+
+
+def test_results_outlive_a_resource_that_is_deleted(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler
+) -> None:
+    resources.apply("cells", **SEARCH)
+    reconciler.look()
+    platform.run(searches(platform)[0])
+    resources.delete("cells")
+    reconciler.look()
+    assert resources.kept == {}
+    assert [search.state for search in searches(platform)] == ["succeeded"]
+
+
+def test_a_resource_that_is_deleted_before_it_was_seen_has_no_search(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler
+) -> None:
+    resources.apply("cells", **SEARCH)["metadata"]["finalizers"] = ["example.org/other"]
+    resources.delete("cells")
+    reconciler.look()
+    assert resources.kept["cells"]["metadata"]["finalizers"] == ["example.org/other"]
+    assert searches(platform) == []
+
+
+def test_a_search_that_was_deleted_is_not_created_again(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler
+) -> None:
+    kept = resources.apply("cells", **SEARCH)
+    reconciler.look()
+    platform.run(searches(platform)[0])
+    delete_experiment(platform.database, kept["status"]["id"])
+    reconciler.look()
+    reconciler.look()
+    assert searches(platform) == []
+    assert kept["status"]["state"] == "deleted"
+
+
+def test_a_status_that_names_anothers_search_neither_tells_of_it_nor_cancels_it(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler
+) -> None:
+    resources.apply("cells", **SEARCH)
+    reconciler.look()
+    with platform.database.write() as session:
+        session.scalars(select(Experiment)).one().owner = "ann"
+    kept = resources.apply("mine", **SEARCH)
+    kept["status"] = resources.kept["cells"]["status"] | {"trials": {}}
+    kept["metadata"]["finalizers"] = [FINALISER]
+    reconciler.look()
+    assert (kept["status"]["state"], kept["status"]["trials"]) == ("deleted", {})
+    resources.delete("mine")
+    reconciler.look()
+    assert [search.state for search in searches(platform)] == ["running"]
+    with platform.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Experiment)) == 1
