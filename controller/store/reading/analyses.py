@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
@@ -22,6 +23,11 @@ class LabelAnalysis:
     label: str
     seed: int
     summary: AnalysisSummary
+
+    @classmethod
+    def of(cls, trial: Trial, analysis: Analysis) -> Self:
+        """The numbers of one trial."""
+        return cls(trial.id, trial.label, trial.seed, SUMMARY.read(analysis.summary))
 
 
 def find_analysis(session: Session, trial_id: str) -> Analysis | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from analyses import make_analysis
 from scenarios import add_search, add_trial, attempts, claim, evaluation, failed, finish, renew, succeeded, trial
 from scenarios import search as read_search
 from servers import PostgresServer
@@ -108,17 +109,26 @@ def test_learning_curves_failures_and_late_results_come_back_too(database: Datab
     token = claim(database, trial_id)
     renew(database, trial_id, token, evaluations=(evaluation(2, 0.1), evaluation(4, 1 / 3)), log_tail="ünïcode ✓ \x1b")
     finish(database, trial_id, token, failed("crash", 'it "broke"\n'))
-    finish(database, trial_id, claim(database, trial_id), succeeded(0.1 + 0.2))
+    token_of_second = claim(database, trial_id)
+    with database.write() as session:
+        request = ResultRequest(
+            trial_id=trial_id, token=token_of_second, result=succeeded(0.1 + 0.2), analysis=make_analysis()
+        )
+        leases.finish(session, request)
     with database.write() as session:
         request = ResultRequest(trial_id=trial_id, token=token, result=succeeded(0.9))
         leases.keep_late_result(session, request, 1, "late")
         experiments.pause_experiment(session, experiment_id)
     content = dumped(database, experiment_id)
     tables = [line["table"] for line in lines_of(content)[1:]]
-    assert {name: tables.count(name) for name in ("attempts", "evaluations", "late_results")} == {
+    assert {
+        name: tables.count(name) for name in ("analyses", "attempts", "evaluations", "late_results", "thumbnails")
+    } == {
+        "analyses": 1,
         "attempts": 2,
         "evaluations": 2,
         "late_results": 1,
+        "thumbnails": 2,
     }
     loaded(other, content)
     assert lines_of(dumped(other, experiment_id)) == lines_of(content)
