@@ -1,8 +1,9 @@
 """Runs every benchmark, one after the other, each in a process of its own: `python -m benchmarks`, or `make bench`.
 
 Each has the options that its record was measured with. `--data FOLDER` (`make bench DATA=FOLDER`) names the blood cells
-in COCO format, on which `proxy` and `analysis` are measured; without it these are left out. What trains on them for an hour or more
-is started by itself: `python -m benchmarks.evidence --help`, and the comparisons of docs/explanation/comparison.md.
+in COCO format, on which `proxy` and `analysis` are measured; without it these are left out. What trains on them for an
+hour or more is started by itself: `python -m benchmarks.evidence --help`, and the comparisons of
+docs/explanation/comparison.md.
 """
 
 import argparse

@@ -18,6 +18,7 @@ from paploss.controller.api.server import bind, make_server
 from paploss.controller.api.services import Services
 from paploss.controller.settings import Settings
 from paploss.controller.store.access.keys import create_key
+from paploss.jobs.analysis import Analysis
 from paploss.jobs.lease import (
     PROTOCOL,
     PROTOCOL_HEADER,
@@ -110,11 +111,11 @@ class PlayedWorker:
         )
         return str(self._post("renew", request.model_dump_json()).json()["command"])
 
-    def finish(self, lease: Lease, result: JobResult | None = None) -> str:
+    def finish(self, lease: Lease, result: JobResult | None = None, analysis: Analysis | None = None) -> str:
         if result is None:
             reward = reward_of(lease.job)
             result = JobResult(outcome="succeeded", reward=reward, metrics=metrics(reward), iterations=20, seconds=1)
-        request = ResultRequest(trial_id=lease.trial_id, token=lease.token, result=result)
+        request = ResultRequest(trial_id=lease.trial_id, token=lease.token, result=result, analysis=analysis)
         return Accepted.model_validate_json(self._post("result", request.model_dump_json()).content).state
 
     def run(self, trial_id: str) -> None:

@@ -183,7 +183,11 @@ def _read_losses(session: Session, experiment_id: str) -> dict[str, Any]:
 def _read_detections(session: Session, experiment_id: str, labels: list[str]) -> ShownDetections | None:
     try:
         return ShownDetections.of(experiment_id, read_detections(session, experiment_id, labels))
-    except (ProblemError, UnreadableError):  # no training was analysed, or another version has stored it
+    except ProblemError:
+        if labels:  # asked for, and not there
+            raise
+        return None
+    except UnreadableError:  # of another version
         return None
 
 
