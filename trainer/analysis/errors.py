@@ -12,6 +12,8 @@ with an object of its class and b the largest with one of another class (the ord
 An object is missed if nothing hits it, and no detection would by a better box or another class. What lies in a crowd is
 no error. A kind costs the AP50 that is won by fixing it alone: for localisation and classification the best-scored
 detection of each object without a hit becomes one and the others go, for missed the objects go, else the detections go.
+A class all of whose objects are missed then has no part in the mean, as in COCO's evaluation; TIDE's program leaves it
+in with an AP of 0, and so shows no cost of the classes that are missed altogether.
 """
 
 from collections.abc import Iterator
@@ -217,16 +219,15 @@ def _ap50_without(found: SortedDetections, kind: ErrorKind) -> float:
 def _mean_ap(
     found: SortedDetections, labels: Indices, is_hit: Flags, is_kept: Flags | None = None, is_left: Flags | None = None
 ) -> float:
-    """Mean over the classes that have objects; one of which no object is left has 0, or 1 if nothing is detected."""
+    """Mean over the classes that have objects left; 1 if none has: nothing is left to find."""
     order = np.argsort(-found.scores, kind="stable")
     if is_kept is not None:
         order = order[is_kept[order]]
     left = found.object_labels if is_left is None else found.object_labels[is_left]
     aps = []
-    for label in np.unique(found.object_labels):
-        hits, positives = is_hit[order[labels[order] == label]], int((left == label).sum())
-        aps.append(_average_precision(hits, positives) if positives else float(not len(hits)))
-    return float(np.mean(aps)) if aps else 0.0
+    for label, positives in zip(*np.unique(left, return_counts=True), strict=True):
+        aps.append(_average_precision(is_hit[order[labels[order] == label]], int(positives)))
+    return float(np.mean(aps)) if aps else 1.0
 
 
 def _average_precision(hits: Flags, positives: int) -> float:

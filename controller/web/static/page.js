@@ -242,7 +242,7 @@ document.addEventListener("input", (event) => {
   const side = event.target.dataset?.threshold;
   if (side === undefined) return;
   const threshold = Number(event.target.value);
-  document.getElementById(`threshold-${side}`).textContent = threshold.toFixed(2);
+  document.getElementById(`threshold-${side}`).textContent = threshold.toFixed(3);
   for (const picture of document.querySelectorAll(`.picture[data-side="${side}"]`)) {
     for (const box of picture.querySelectorAll("[data-score]")) {
       box.toggleAttribute("hidden", Number(box.dataset.score) < threshold);

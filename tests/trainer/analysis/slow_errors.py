@@ -74,7 +74,7 @@ def find_missed(split: CocoSplit, found: Sequence[Sorted]) -> set[int]:
 
 
 def cost_slowly(split: CocoSplit, rows: Sequence[Sequence[float]], kind: str) -> float:
-    """What COCO's evaluation gives more once the errors of a kind are mended in the data; classes keep an object."""
+    """What COCO's evaluation gives more once the errors of a kind are mended in the data."""
     found = sort_slowly(split, rows)
     mended, left = [list(one.row) for one in found if one.kind != kind], split
     if kind == "missed":
@@ -91,4 +91,5 @@ def cost_slowly(split: CocoSplit, rows: Sequence[Sequence[float]], kind: str) ->
 
 
 def _ap50(split: CocoSplit, rows: Sequence[Sequence[float]]) -> float:
-    return evaluate_detections(split, np.array(rows, dtype=np.float64).reshape(-1, 7)).metrics.ap50
+    ap50 = evaluate_detections(split, np.array(rows, dtype=np.float64).reshape(-1, 7)).metrics.ap50
+    return 1.0 if ap50 < 0 else ap50  # there is nothing left to find
