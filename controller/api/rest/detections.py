@@ -19,7 +19,7 @@ Labels = Annotated[
     list[Annotated[str, Query(pattern=r"^[^\x00]{1,100}$")]],
     Query(max_length=MOST_LOSSES, description="labels of losses; by default those of the two best"),
 ]
-Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
+Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{32,32}$")]
 
 # A browser that is led to the image itself shows it and does nothing else with it.
 _IMAGE_HEADERS = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox"}

@@ -1,5 +1,6 @@
 """A search as a file, and back, across databases."""
 
+import base64
 import gzip
 import io
 import json
@@ -133,6 +134,20 @@ def test_learning_curves_failures_and_late_results_come_back_too(database: Datab
     loaded(other, content)
     assert lines_of(dumped(other, experiment_id)) == lines_of(content)
     assert trial(other, trial_id).reward == 0.1 + 0.2
+
+
+def test_a_thumbnail_that_is_no_jpeg_is_refused(database: Database, other: Database) -> None:
+    trial_id = add_trial(database)
+    request = ResultRequest(
+        trial_id=trial_id, token=claim(database, trial_id), result=succeeded(), analysis=make_analysis()
+    )
+    with database.write() as session:
+        leases.finish(session, request)
+    lines = lines_of(dumped(database, trial(database, trial_id).experiment_id))
+    (first, *_) = (line for line in lines[1:] if line["table"] == "thumbnails")
+    first["row"]["jpeg"] = base64.b64encode(b"<svg><script>alert(1)</script></svg>").decode()
+    with pytest.raises(DumpError, match=r"thumbnails: jpeg: .*expected a JPEG"):
+        loaded(other, packed(lines))
 
 
 def test_a_search_that_runs_is_paused_and_goes_on_where_it_was(database: Database, other: Database) -> None:
