@@ -1,8 +1,9 @@
 """Runs every benchmark, one after the other, each in a process of its own: `python -m benchmarks`, or `make bench`.
 
 Each has the options that its record was measured with. `--data FOLDER` (`make bench DATA=FOLDER`) names the blood cells
-in COCO format, on which `proxy` is measured; without it that one is left out. What trains on them for an hour or more
-is started by itself: `python -m benchmarks.evidence --help`, and the comparisons of docs/explanation/comparison.md.
+in COCO format, on which `proxy` and `analysis` are measured; without it these are left out. What trains on them for an
+hour or more is started by itself: `python -m benchmarks.evidence --help`, and the comparisons of
+docs/explanation/comparison.md.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 
 BENCHMARKS: dict[str, tuple[str, ...]] = {
+    "analysis": ("analysis",),
     "command-line": ("command_line",),
     "first-search": ("first_search",),
     "guided": ("guided",),
@@ -26,7 +28,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "search": ("search",),
 }
 """Module and options by record."""
-ON_IMAGES = "proxy-cpu"
+ON_IMAGES = ("analysis", "proxy-cpu")
 
 
 def main() -> int:
@@ -37,7 +39,7 @@ def main() -> int:
     failed = 0
     for record, (module, *options) in BENCHMARKS.items():
         print(f"== {record}", flush=True)
-        if record == ON_IMAGES:
+        if record in ON_IMAGES:
             if data is None:
                 print("left out: its record was measured on BCCD; name its folder with --data")
                 continue

@@ -4,6 +4,7 @@ Everything comes through the client: whoever may look at a search can report on 
 report is light whatever the reader's colours, since it is printed and put into appendices.
 """
 
+import base64
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from paploss.client.detections import Detections
 from paploss.client.documents import SPEC
 from paploss.client.models import (
     Best,
@@ -39,7 +41,7 @@ USUAL_WIDTH_PX = 900
 PNG_SCALE = 2
 
 _PLOTLY = Path(str(files("plotly"))) / "package_data" / "plotly.min.js"
-_STYLE = Path(str(files("paploss.controller.web"))) / "static" / "page.css"
+_STATIC = Path(str(files("paploss.controller.web"))) / "static"
 
 
 class ImagesError(Exception):
@@ -78,6 +80,10 @@ class Story:
     confirmations: Sequence[LabelResult]
     log: Sequence[LogLine]
     figures: Sequence[Drawn]
+    detections: Detections | None
+    """Of the two best of the confirmed losses."""
+    thumbnails: Mapping[str | None, str]
+    """Of their pictures, by digest, as addresses that hold them."""
     environment: Mapping[str, Sequence[str]]
     """What the trainings ran with: names, and the values that were met."""
 
@@ -114,6 +120,7 @@ def gather(client: Client, experiment_id: str) -> Story:
     best = client.best(experiment_id) if search.best_ap is not None else None
     of_interest = sorted((t for t in trials if t.reward is not None), key=lambda t: (t.kind == "proxy", *_by_reward(t)))
     details = [client.get_trial(trial.id) for trial in of_interest[:MOST_DETAILS]]
+    detections = _read_detections(client, experiment_id)
     top = min((t for t in trials if t.kind == "proxy" and t.reward is not None), key=_by_reward, default=None)
     return Story(
         search=search,
@@ -123,13 +130,32 @@ def gather(client: Client, experiment_id: str) -> Story:
         confirmations=_confirmations(trials),
         log=list(client.log(experiment_id))[-MOST_LOG_LINES:],
         figures=_draw(client, search, best, top),
+        detections=detections,
+        thumbnails={} if detections is None else _read_thumbnails(client, experiment_id, detections),
         environment=_environment(details),
     )
 
 
+def _read_detections(client: Client, experiment_id: str) -> Detections | None:
+    try:
+        return client.detections(experiment_id)
+    except ApiError as error:
+        if error.status != 404:  # nothing was analysed, or the controller is older
+            raise
+        return None
+
+
+def _read_thumbnails(client: Client, experiment_id: str, detections: Detections) -> dict[str | None, str]:
+    digests = {one.thumbnail for loss in detections.losses for one in loss.pictures if one.thumbnail}
+    return {
+        digest: f"data:image/jpeg;base64,{base64.b64encode(client.thumbnail(experiment_id, digest)).decode()}"
+        for digest in sorted(digests)
+    }
+
+
 def render(story: Story) -> str:
     """The report as HTML."""
-    style = _STYLE.read_text("utf-8").replace("(prefers-color-scheme: dark)", "not all")
+    style = (_STATIC / "page.css").read_text("utf-8").replace("(prefers-color-scheme: dark)", "not all")
     return Pages(str).render(
         "report.html",
         story=story,
@@ -138,6 +164,7 @@ def render(story: Story) -> str:
         best=story.best,
         style=style,
         plotly=_PLOTLY.read_text("utf-8"),
+        pictures_script=(_STATIC / "pictures.js").read_text("utf-8"),
         figures={drawn.name: _script_json(drawn.figure) for drawn in story.figures},
     )
 
@@ -193,6 +220,8 @@ def _draw(client: Client, search: ExperimentDetail, best: Best | None, top: Tria
             "Its centre in each dimension against the start, by version; its spread above.",
         ),
         ("importance", "Which dimensions matter", "Grey: what chance alone would show, 95 %."),
+        ("error_costs", "Which errors cost AP50", "Of the two best confirmed losses, by TIDE's kinds."),
+        ("precision_recall", "Precision by recall", "Of the two best confirmed losses."),
         (
             "gpus",
             f"{'GPU use' if search.gpus else 'Use of the workers'} over time",

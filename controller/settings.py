@@ -45,7 +45,9 @@ class Settings(ProcessSettings):
         7, ge=0, description="checkpoints and logs of trials that have ended stay so long in the workers' state folder"
     )
     keep_details_days: float = Field(
-        180, ge=0, description="log lines, log tails and learning curves of searches that have ended stay so long"
+        180,
+        ge=0,
+        description="log lines, log tails, learning curves and pictures of searches that have ended stay so long",
     )
     max_load_bytes: int = Field(500_000_000, ge=1000, description="a larger file of `paploss load` is refused")
     requests_per_second: float = Field(100, gt=0, description="of one API key and the browsers it opened")

@@ -18,6 +18,7 @@ from paploss.controller.api.server import bind, make_server
 from paploss.controller.api.services import Services
 from paploss.controller.settings import Settings
 from paploss.controller.store.access.keys import create_key
+from paploss.jobs.analysis import Analysis
 from paploss.jobs.lease import (
     PROTOCOL,
     PROTOCOL_HEADER,
@@ -28,7 +29,7 @@ from paploss.jobs.lease import (
     ResultRequest,
     WorkerInfo,
 )
-from paploss.jobs.spec import EvaluationEvent, JobResult, ProgressEvent, StartEvent
+from paploss.jobs.spec import ANALYSED_KINDS, EvaluationEvent, JobResult, ProgressEvent, StartEvent
 
 HEADERS = {"Content-Type": "application/json", PROTOCOL_HEADER: str(PROTOCOL)}
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -110,26 +111,26 @@ class PlayedWorker:
         )
         return str(self._post("renew", request.model_dump_json()).json()["command"])
 
-    def finish(self, lease: Lease, result: JobResult | None = None) -> str:
+    def finish(self, lease: Lease, result: JobResult | None = None, analysis: Analysis | None = None) -> str:
         if result is None:
             reward = reward_of(lease.job)
             result = JobResult(outcome="succeeded", reward=reward, metrics=metrics(reward), iterations=20, seconds=1)
-        request = ResultRequest(trial_id=lease.trial_id, token=lease.token, result=result)
+        request = ResultRequest(trial_id=lease.trial_id, token=lease.token, result=result, analysis=analysis)
         return Accepted.model_validate_json(self._post("result", request.model_dump_json()).content).state
 
-    def run(self, trial_id: str) -> None:
+    def run(self, trial_id: str, analysis: Analysis | None = None) -> None:
         lease = self.claim(trial_id)
         self.renew(lease, 0.1, 0.2)
-        self.finish(lease)
+        self.finish(lease, analysis=analysis if lease.job.kind in ANALYSED_KINDS else None)
 
     def _post(self, step: str, body: str) -> httpx.Response:
         reply = self._http.post(f"/api/v1/leases/{step}", content=body, headers=HEADERS)
         return reply.raise_for_status()
 
 
-def run_search(client: Client, worker: PlayedWorker, experiment_id: str) -> None:
-    """Run whatever the search proposes until it has ended."""
+def run_search(client: Client, worker: PlayedWorker, experiment_id: str, analysis: Analysis | None = None) -> None:
+    """Run whatever the search proposes until it has ended; `analysis`: of each training that has one."""
     while client.get_experiment(experiment_id).state == "running":
         for trial in client.trials(experiment_id, state="queued"):
-            worker.run(trial.id)
+            worker.run(trial.id, analysis)
         time.sleep(0.01)  # the controller is a thread of the same process

@@ -3,6 +3,7 @@
 import contextlib
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,25 @@ from paploss.trainer.profiles.recipe import Config
 BATCH_SIZE = 16
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation: what it has measured, and what that was measured from."""
+
+    metrics: Metrics
+    detections: NDArray[np.float64]
+    """`[n, 7]`: the image's id in the split, x, y, width, height (px), score, label."""
+    coco: COCOeval
+    """Summarised."""
+
+
 def evaluate(
     detector: Any,
     split: CocoSplit,
     pipeline: tuple[Config, ...],
     process_count: int = 0,
     on_batch: Callable[[], None] = lambda: None,
-) -> Metrics:
-    """COCO metrics of `detector` on `split`; parallel processes share the images and all get the result.
+) -> Evaluated:
+    """COCO's evaluation of `detector` on `split`; parallel processes share the images and all get the result.
 
     Args:
         detector: an mmdet detector; left in evaluation mode.
@@ -50,7 +62,7 @@ def evaluate(
             inputs = detector.data_preprocessor(batch, training=False)
             for detected in detector(**inputs, mode="predict"):
                 rows.append(_rows(detected))
-    return coco_metrics(split, distributed.gather_rows(torch.cat(rows)).numpy())
+    return evaluate_detections(split, distributed.gather_rows(torch.cat(rows)).numpy())
 
 
 def _by_shape(split: CocoSplit) -> list[int]:
@@ -74,7 +86,7 @@ def _rows(detected: Any) -> Tensor:
     return torch.cat([column.double() for column in columns], dim=1)
 
 
-def coco_metrics(split: CocoSplit, detections: NDArray[np.float64]) -> Metrics:
+def evaluate_detections(split: CocoSplit, detections: NDArray[np.float64]) -> Evaluated:
     """pycocotools' twelve-number summary, the parts of it that `Metrics` has, and the AP of each class and at each IoU.
 
     pycocotools keeps ids as float64 and sorts them: it gets positions, never the ids of a file.
@@ -95,10 +107,12 @@ def coco_metrics(split: CocoSplit, detections: NDArray[np.float64]) -> Metrics:
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
+    return Evaluated(_metrics(evaluation, split), detections, evaluation)
+
+
+def _metrics(evaluation: COCOeval, split: CocoSplit) -> Metrics:
     ap, ap50, ap75, ap_small, ap_medium, ap_large = (float(value) for value in evaluation.stats[:6])
-    precision = evaluation.eval["precision"][
-        :, :, :, 0, -1
-    ]  # [IoU threshold, recall, class], all areas, 100 detections
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # [IoU, recall, class], all areas, 100 detections
     per_class = {name: _mean_defined(precision[:, :, label]) for label, name in enumerate(split.class_keys)}
     return Metrics(
         ap=ap,

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable
 from typing import TextIO
 
-from paploss.jobs.spec import CheckpointEvent, EvaluationEvent, JobResult, ProgressEvent, StartEvent
+from paploss.jobs.spec import AnalysisEvent, CheckpointEvent, EvaluationEvent, JobResult, ProgressEvent, StartEvent
 
-AnyEvent = StartEvent | ProgressEvent | EvaluationEvent | CheckpointEvent | JobResult
+AnyEvent = StartEvent | ProgressEvent | EvaluationEvent | AnalysisEvent | CheckpointEvent | JobResult
 Emit = Callable[[AnyEvent], None]
 
 

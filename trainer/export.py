@@ -76,5 +76,5 @@ def evaluate_final(
     except RuntimeError as error:
         raise UserError(f"{weights}: does not fit the profile {spec.profile!r}: {error}") from error
     compute_in(detector.to(device), recipe)
-    metrics = evaluate(detector, data.test, recipe.test_pipeline, choose_process_count(recipe, device))
-    return metrics, len(data.test.images)
+    evaluated = evaluate(detector, data.test, recipe.test_pipeline, choose_process_count(recipe, device))
+    return evaluated.metrics, len(data.test.images)

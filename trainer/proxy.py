@@ -15,8 +15,18 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from paploss.jobs.metrics import Metrics
-from paploss.jobs.spec import CheckpointEvent, EvaluationEvent, JobResult, JobSpec, ProgressEvent, StartEvent
+from paploss.jobs.spec import (
+    ANALYSED_KINDS,
+    AnalysisEvent,
+    CheckpointEvent,
+    EvaluationEvent,
+    JobResult,
+    JobSpec,
+    ProgressEvent,
+    StartEvent,
+)
 from paploss.trainer import distributed
+from paploss.trainer.analysis.analysis import analyse
 from paploss.trainer.attempt import AttemptContext
 from paploss.trainer.checkpoint import TrainingProgress, load_checkpoint, save_checkpoint
 from paploss.trainer.config import mmdet_config
@@ -27,7 +37,7 @@ from paploss.trainer.detectors import build_detector
 from paploss.trainer.divergence import DivergenceWatch
 from paploss.trainer.environment import describe_environment
 from paploss.trainer.errors import Interrupted, OutOfMemory, UserError
-from paploss.trainer.evaluation import evaluate, undefined_because
+from paploss.trainer.evaluation import Evaluated, evaluate, undefined_because
 from paploss.trainer.export import keep_final
 from paploss.trainer.fingerprint import job_fingerprint
 from paploss.trainer.heads.balancing import balance
@@ -156,9 +166,9 @@ class _Training:
             if distributed.any_process(self.attempt.stop_requested(), self.device):
                 raise self._interrupt()
             if self._evaluation_is_due():
-                metrics = self._evaluate()
-                if self.progress.iteration == self.total or self._is_below_prune_point(metrics):
-                    return self._result(metrics)
+                evaluated = self._evaluate()
+                if self.progress.iteration == self.total or self._is_below_prune_point(evaluated.metrics):
+                    return self._result(evaluated)
             loss, diverged = self._step(parallel, next(batches))
             if diverged:
                 return self._diverged()
@@ -211,7 +221,7 @@ class _Training:
         done = {evaluation["iteration"] for evaluation in self.progress.evaluations}
         return iteration in self.evaluated_at - done
 
-    def _evaluate(self) -> Metrics:
+    def _evaluate(self) -> Evaluated:
         def leave_if_stopped() -> None:
             # Several processes could not agree in the middle of their own parts; they stop after the evaluation.
             if distributed.world_size() == 1 and self.attempt.stop_requested():
@@ -219,13 +229,14 @@ class _Training:
 
         torch.backends.cudnn.benchmark = False
         pipeline = self.recipe.test_pipeline
-        metrics = evaluate(self.detector, self.data.test, pipeline, self.process_count, leave_if_stopped)
+        evaluated = evaluate(self.detector, self.data.test, pipeline, self.process_count, leave_if_stopped)
+        metrics = evaluated.metrics
         if metrics.ap < 0:  # no number: as a reward it would be one
             raise UserError(f"{self.data.test.annotation_file}: AP is undefined: {undefined_because(self.data.test)}")
         iteration = self.progress.iteration
         self.progress.evaluations.append({"iteration": iteration, "metrics": metrics.model_dump()})
         self._emit_evaluation(iteration, metrics)
-        return metrics
+        return evaluated
 
     def _emit_evaluation(self, iteration: int, metrics: Metrics) -> None:
         reward = measure_reward(self.spec.reward, metrics)
@@ -238,9 +249,11 @@ class _Training:
             round(point.fraction * self.total) == iteration and reward < point.min_ap for point in self.spec.prune
         )
 
-    def _result(self, metrics: Metrics) -> JobResult:
-        finished = self.progress.iteration == self.total
+    def _result(self, evaluated: Evaluated) -> JobResult:
+        metrics, finished = evaluated.metrics, self.progress.iteration == self.total
         kept = None
+        if finished and self.spec.kind in ANALYSED_KINDS and distributed.is_first_process():
+            self.attempt.emit(AnalysisEvent(analysis=analyse(evaluated, self.data.test)))
         if finished and self.spec.kind == "final" and distributed.rank() == 0:
             kept = str(self._keep(metrics))
         return JobResult(

@@ -237,6 +237,7 @@ class AttemptRun:
             token=self._lease.token,
             result=result,
             evaluations=training.evaluations,
+            analysis=training.analysis,
             log_tail=training.log_tail(),
         )
 

@@ -12,8 +12,18 @@ from typing import IO, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from paploss.jobs.analysis import Analysis
 from paploss.jobs.profiles import COMMAND
-from paploss.jobs.spec import CheckpointEvent, EvaluationEvent, Event, JobResult, JobSpec, ProgressEvent, StartEvent
+from paploss.jobs.spec import (
+    AnalysisEvent,
+    CheckpointEvent,
+    EvaluationEvent,
+    Event,
+    JobResult,
+    JobSpec,
+    ProgressEvent,
+    StartEvent,
+)
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 _SUBREAPER = Path(__file__).with_name("subreaper.py")
@@ -50,6 +60,7 @@ class Training:
         self.start: StartEvent | None = None
         self.progress: ProgressEvent | None = None
         self.evaluations: tuple[EvaluationEvent, ...] = ()
+        self.analysis: Analysis | None = None
         self.checkpoint: CheckpointEvent | None = None
         self.result: JobResult | None = None
         self.exit_status: int | None = None
@@ -134,6 +145,8 @@ class Training:
                 self.progress = event
             case EvaluationEvent():
                 self.evaluations = (*self.evaluations, event)
+            case AnalysisEvent():
+                self.analysis = event.analysis
             case CheckpointEvent():
                 self.checkpoint = event
             case JobResult():

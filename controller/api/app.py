@@ -30,6 +30,7 @@ from paploss.controller.api.pages import (
 from paploss.controller.api.reference import DescribedApp
 from paploss.controller.api.rest import (
     comparisons,
+    detections,
     dumps,
     experiments,
     figures,
@@ -63,6 +64,7 @@ ROUTERS: Sequence[APIRouter] = (
     dumps.router,  # before the experiments: "load" is no experiment's id
     experiments.router,
     comparisons.router,
+    detections.router,
     trials.router,
     figures.router,
     workers.router,

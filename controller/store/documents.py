@@ -9,6 +9,7 @@ from paploss.client.notifications import Occasion
 from paploss.client.start import EarlierSearch
 from paploss.client.states import ExperimentKind, ExperimentState
 from paploss.client.verdict import Verdict
+from paploss.jobs.analysis import MOST_PICTURES, AnalysisSummary, KeptPicture
 from paploss.jobs.documents import Schema
 from paploss.jobs.losses import LossSpec
 from paploss.jobs.messages import Message
@@ -72,16 +73,25 @@ class Notice(Message):
     state: ExperimentState | None = None
 
 
+class KeptPictures(Message):
+    """The pictures of a trial."""
+
+    pictures: tuple[KeptPicture, ...] = Field(max_length=MOST_PICTURES)
+
+
 __all__ = [
     "EARLIER",
     "LOSS",
     "METRICS",
     "NOTICE",
     "OUTCOME",
+    "PICTURES",
     "PLAN",
     "RESULT",
     "SPEC",
+    "SUMMARY",
     "ConfirmedLoss",
+    "KeptPictures",
     "Notice",
     "Outcome",
     "TrialPlan",
@@ -94,3 +104,5 @@ METRICS: Final[Schema[Metrics]] = Schema("the metrics", Metrics)
 OUTCOME: Final[Schema[Outcome]] = Schema("the outcome of the search", Outcome)
 NOTICE: Final[Schema[Notice]] = Schema("the notice", Notice)
 EARLIER: Final[Schema[EarlierSearch]] = Schema("what is taken from an earlier search", EarlierSearch)
+SUMMARY: Final[Schema[AnalysisSummary]] = Schema("the analysis", AnalysisSummary)
+PICTURES: Final[Schema[KeptPictures]] = Schema("the pictures", KeptPictures)

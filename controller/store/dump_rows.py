@@ -13,9 +13,10 @@ from sqlalchemy import BigInteger, Column, Float, Integer, String
 from paploss.client.annotations import Tag
 from paploss.client.start import EarlierSearch
 from paploss.controller.store.database import table_of
-from paploss.controller.store.documents import LOSS, METRICS, OUTCOME, PLAN, RESULT, SPEC
+from paploss.controller.store.documents import LOSS, METRICS, OUTCOME, PICTURES, PLAN, RESULT, SPEC, SUMMARY
 from paploss.controller.store.errors import DumpError
 from paploss.controller.store.tables import (
+    Analysis,
     Attempt,
     Base,
     Evaluation,
@@ -23,13 +24,17 @@ from paploss.controller.store.tables import (
     Experiment,
     LateResult,
     Round,
+    Thumbnail,
     Trial,
 )
+from paploss.jobs import thumbnails
 from paploss.jobs.documents import Schema, UnreadableError, describe
 from paploss.jobs.ids import experiment_of, number_of
 from paploss.jobs.spec import PrunePoint
 
-MODELS: Sequence[type[Base]] = (Experiment, Round, Trial, Attempt, Evaluation, LateResult, Event)
+MODELS: Sequence[type[Base]] = (
+    *(Experiment, Round, Trial, Attempt, Evaluation, Thumbnail, Analysis, LateResult, Event),
+)
 """What belongs to an experiment, in an order in which nothing refers to what comes later."""
 BY_TABLE: Final = {model.__tablename__: model for model in MODELS}
 _NUMBERED = (LateResult, Event)
@@ -41,7 +46,7 @@ _LONGEST_TEXT: Final = 20_000
 """Characters: a log's tail, the longest text that a worker may send."""
 _Text = Annotated[str, Field(max_length=_LONGEST_TEXT)]
 _Numbers = Annotated[list[float], Field(max_length=1000)]
-_JSON_TYPES: Mapping[str, Any] = {
+_SPECIAL_TYPES: Mapping[str, Any] = {
     "environment": dict[_Text, _Text],
     "warnings": list[_Text] | None,
     "prune": list[PrunePoint] | None,
@@ -49,8 +54,9 @@ _JSON_TYPES: Mapping[str, Any] = {
     "earlier": Annotated[list[EarlierSearch], Field(max_length=10)] | None,
     "theta": _Numbers | None,
     "mu": _Numbers | None,
+    "jpeg": thumbnails.Thumbnail,
 }
-"""JSON columns, by name in the database, that are no documents."""
+"""JSON columns, by name in the database, that are no documents; and texts that are not any text."""
 _DOCUMENTS: Mapping[tuple[str, str], Schema[Any]] = {
     ("searches", "spec"): SPEC,
     ("searches", "best"): OUTCOME,
@@ -58,6 +64,8 @@ _DOCUMENTS: Mapping[tuple[str, str], Schema[Any]] = {
     ("trials", "plan"): PLAN,
     ("trials", "metrics"): METRICS,
     ("evaluations", "metrics"): METRICS,
+    ("analyses", "summary"): SUMMARY,
+    ("analyses", "pictures"): PICTURES,
     ("late_results", "result"): RESULT,
 }
 """What the pages read of a row, by table and column."""
@@ -117,7 +125,7 @@ def _model_of(table: str) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for column in columns_of(model):
         (kind,) = get_args(hints[column.key])
-        fields[column.name] = (_JSON_TYPES.get(column.name, _bounded(kind, column)), ...)
+        fields[column.name] = (_SPECIAL_TYPES.get(column.name, _bounded(kind, column)), ...)
     return create_model(table, __config__=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), **fields)
 
 

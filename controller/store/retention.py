@@ -1,7 +1,7 @@
 """Retention: what is deleted after a number of days. The settings give the days; times are the database's.
 
-Searches, rounds, trials and attempts stay: they are the results, and small. Deleted are log lines, log tails,
-learning curves and late results of searches that ended long ago.
+Searches, rounds, trials and attempts stay, and the numbers of analyses: they are the results, and small. Deleted are
+log lines, log tails, learning curves, pictures and late results of searches that ended long ago.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from paploss.controller.store.database import now
 from paploss.controller.store.events import record
 from paploss.controller.store.notifications.deliveries import clear_deliveries
 from paploss.controller.store.tables import (
+    Analysis,
     Attempt,
     DeletedExperiment,
     Evaluation,
@@ -21,6 +22,7 @@ from paploss.controller.store.tables import (
     Experiment,
     IdempotencyKey,
     LateResult,
+    Thumbnail,
     Trial,
     Worker,
 )
@@ -69,12 +71,14 @@ def clear_details(session: Session, days: float) -> str | None:
     its_trials = select(Trial.id).where(Trial.experiment_id == experiment_id)
     session.execute(delete(Evaluation).where(Evaluation.trial_id.in_(its_trials)))
     session.execute(delete(LateResult).where(LateResult.trial_id.in_(its_trials)))
+    session.execute(update(Analysis).where(Analysis.trial_id.in_(its_trials)).values(pictures=None))
+    session.execute(delete(Thumbnail).where(Thumbnail.experiment_id == experiment_id))
     session.execute(delete(Event).where(Event.experiment_id == experiment_id))
     session.execute(update(Attempt).where(Attempt.trial_id.in_(its_trials), Attempt.log_tail != "").values(log_tail=""))
     record(
         session,
         "details_cleared",
-        f"log, log tails and learning curves cleared {days:g} days after the end",
+        f"log, log tails, learning curves and pictures cleared {days:g} days after the end",
         experiment_id=experiment_id,
     )
     return experiment_id

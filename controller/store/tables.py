@@ -15,6 +15,7 @@ from paploss.client.states import ExperimentKind, ExperimentState, Outcome, Role
 from paploss.controller.store.database import now
 from paploss.jobs.documents import JsonObject
 from paploss.jobs.spec import JobKind
+from paploss.jobs.thumbnails import LONGEST_TEXT
 
 RowId = BigInteger().with_variant(Integer, "sqlite")  # only an INTEGER key counts up by itself in SQLite
 
@@ -220,6 +221,29 @@ class Evaluation(Base):
     ap: Mapped[float]  # of the experiment's metric, whose default it is named after
     metrics: Mapped[JsonObject]  # paploss.jobs.spec.Metrics
     at: Mapped[float] = mapped_column(default=now())
+
+
+class Analysis(Base):
+    """What the detections of a trial's last evaluation say."""
+
+    __tablename__ = "analyses"
+
+    trial_id: Mapped[str] = mapped_column(ForeignKey("trials.id", ondelete="CASCADE"), primary_key=True)
+    summary: Mapped[JsonObject]  # paploss.jobs.analysis.AnalysisSummary
+    # documents.KeptPictures; None where too many trials of the experiment have some, or once they are cleared
+    pictures: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True), deferred=True)
+
+
+class Thumbnail(Base):
+    """An image that pictures of an experiment's trials show, once for all of them."""
+
+    __tablename__ = "thumbnails"
+
+    experiment_id: Mapped[str] = mapped_column(
+        "search_id", ForeignKey("searches.id", ondelete="CASCADE"), key="experiment_id", primary_key=True
+    )
+    digest: Mapped[str] = mapped_column(String(32), primary_key=True)  # of the JPEG: half of its SHA-256
+    jpeg: Mapped[str] = mapped_column(String(LONGEST_TEXT))  # in base64: paploss.jobs.thumbnails.Thumbnail
 
 
 class LateResult(Base):

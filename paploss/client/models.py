@@ -16,10 +16,21 @@ from paploss.jobs.spec import JobKind
 
 Item = TypeVar("Item")
 
-ExperimentFigure = Literal["rewards", "functions", "policy", "importance", "gpus", "parallel", "scatter", "comparison"]
+ExperimentFigure = Literal[
+    "rewards",
+    "functions",
+    "policy",
+    "importance",
+    "gpus",
+    "parallel",
+    "scatter",
+    "comparison",
+    "precision_recall",
+    "error_costs",
+]
 ComparedFigure = Literal["best_so_far", "functions"]
 Spent = Literal["trainings", "hours", "gpu_hours"]
-TrialFigure = Literal["learning", "functions", "breakdown"]
+TrialFigure = Literal["learning", "functions", "breakdown", "precision_recall", "error_costs"]
 Theme = Literal["light", "dark"]
 Figure = dict[str, Any]
 """What plotly.js draws: {"data": [...], "layout": {...}}."""

@@ -21,6 +21,7 @@ import httpx
 from paploss.client import sync_session
 from paploss.client.annotations import Annotation, ExperimentAnnotation
 from paploss.client.comparison import Comparison
+from paploss.client.detections import Detections, LossDetections
 from paploss.client.errors import ApiError, ClientError, UnreachableError, is_passing
 from paploss.client.estimates import Estimate
 from paploss.client.models import (
@@ -196,6 +197,18 @@ class Client:
         """End one trial without a reward; its search goes on without it."""
         return parse(TrialDetail, self._session.send("POST", f"trials/{trial_id}/cancel"))
 
+    def detections(self, experiment_id: str, labels: Sequence[str] = ()) -> Detections:
+        """What trainings with up to two losses detected, by default the two best; ApiError 404 where none is known."""
+        return self._get(Detections, f"experiments/{experiment_id}/detections", label=list(labels))
+
+    def trial_detections(self, trial_id: str) -> LossDetections:
+        """What one trial detected; ApiError 404 if it was not analysed."""
+        return self._get(LossDetections, f"trials/{trial_id}/detections")
+
+    def thumbnail(self, experiment_id: str, digest: str) -> bytes:
+        """The JPEG of a picture."""
+        return self._session.send("GET", f"experiments/{experiment_id}/thumbnails/{digest}").content
+
     def figure(
         self,
         experiment_id: str,
@@ -207,6 +220,7 @@ class Client:
         group: str | None = None,
         x: str | None = None,
         y: str | None = None,
+        labels: Sequence[str] = (),
     ) -> Figure:
         """A figure of an experiment as plotly JSON: `plotly.graph_objects.Figure(figure)` shows it in a notebook.
 
@@ -219,8 +233,10 @@ class Client:
             group: for parallel: a function, as "bbox_head.H2"; by default the dimensions that go with the reward most.
             x: for scatter: a column, as "seconds", "AP50" or "bbox_head.H2.knot1.x"; y likewise.
             y: by default the reward.
+            labels: for precision_recall and error_costs: of up to two losses, by default the two best.
         """
-        options = {"theme": theme, "head": head, "columns": columns, "group": group, "x": x, "y": y}
+        options: dict[str, Any] = {"theme": theme, "head": head, "columns": columns, "group": group, "x": x, "y": y}
+        options["label"] = list(labels)
         return self._get_json(f"experiments/{experiment_id}/figures/{name}", options)
 
     def compared_figure(

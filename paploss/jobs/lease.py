@@ -15,6 +15,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from paploss.jobs.analysis import Analysis
 from paploss.jobs.messages import Fraction, Message, PlainText
 from paploss.jobs.spec import (
     MOST_EVALUATIONS,
@@ -105,6 +106,7 @@ class ResultRequest(Message):
     token: Token
     result: JobResult
     evaluations: Evaluations = ()
+    analysis: Analysis | None = None
     log_tail: PlainText = Field("", max_length=20_000)
 
 
@@ -138,7 +140,7 @@ class FilesReply(Message):
 _NEW_SINCE_1: Final[Mapping[type[Message], dict[str, Any]]] = {
     Lease: {"job": {"dataset": {"check_files"}, "reward": True}},
     RenewRequest: {"start": {"warnings"}, "evaluations": {"__all__": {"reward"}}},
-    ResultRequest: {"evaluations": {"__all__": {"reward"}}},
+    ResultRequest: {"evaluations": {"__all__": {"reward"}}, "analysis": True},
 }
 """Fields that version 1 of the protocol does not have, by message."""
 

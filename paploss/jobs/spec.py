@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from paploss.jobs.analysis import Analysis
 from paploss.jobs.losses import LossSpec
 from paploss.jobs.messages import Fraction, Message, PlainText
 from paploss.jobs.metrics import Metrics, Reward
@@ -18,6 +19,8 @@ from paploss.jobs.metrics import Metrics, Reward
 SCHEMA_VERSION: Final = 1
 
 JobKind = Literal["proxy", "confirm", "rate_check", "compare", "final"]
+ANALYSED_KINDS: Final[frozenset[JobKind]] = frozenset({"confirm", "compare", "final"})
+"""Kinds of jobs whose detections are analysed: those whose losses people set side by side."""
 Precision = Literal["float32", "bf16"]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 """How many: what fits a database's integer."""
@@ -182,6 +185,13 @@ class EvaluationEvent(Message):
     reward: Fraction | None = Field(None, description="of the metrics; null from a trainer that rewards AP alone")
 
 
+class AnalysisEvent(Message):
+    """What the detections of the last evaluation say; before the result, of trainings that are compared."""
+
+    event: Literal["analysis"] = "analysis"
+    analysis: Analysis
+
+
 class CheckpointEvent(Message):
     """A checkpoint was written, whole, at `path`."""
 
@@ -214,7 +224,8 @@ class JobResult(Message):
 
 
 Event = Annotated[
-    StartEvent | ProgressEvent | EvaluationEvent | CheckpointEvent | JobResult, Field(discriminator="event")
+    StartEvent | ProgressEvent | EvaluationEvent | AnalysisEvent | CheckpointEvent | JobResult,
+    Field(discriminator="event"),
 ]
 """One line of a trainer's standard output; parse it with `pydantic.TypeAdapter(Event).validate_json(line)`."""
 

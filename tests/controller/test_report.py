@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from analyses import make_analysis
 from controllers import PlayedWorker, RunningController, run_search
 from servers import RedisServer
 from typer.testing import CliRunner
@@ -47,7 +48,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -
             pass
         error = "Traceback ...\nValueError: <b>bad</b> image"
         worker.finish(worker.claim(queued[0].id), JobResult(outcome="failed", error_kind="user", error=error))
-        run_search(client, worker, experiment_id)
+        run_search(client, worker, experiment_id, make_analysis())
         return report.gather(client, experiment_id)
 
 
@@ -69,10 +70,13 @@ def test_a_report_tells_everything_and_needs_nothing(story: report.Story) -> Non
     text = report.render(story)
     assert len(text.encode()) < LARGEST_BYTES
     page = Page(text)
-    assert page.addresses == []
+    assert page.addresses
+    assert all(address.startswith("data:image/jpeg;base64,") for address in page.addresses)
     assert not re.search(r"@import|url\(", story.figures and text[: text.index("<script>")])
     names = [drawn.name for drawn in story.figures]
     assert names[:4] == ["rewards", "functions-bbox_head", "policy", "importance"]
+    assert {"error_costs", "precision_recall"} < set(names)
+    assert page.tags.count("image") == 2 * 2  # pictures of two losses
     assert "learning" in names
     for name in names:
         assert text.count(f'data-for="{name}"') == text.count(f'id="{name}"') == 1

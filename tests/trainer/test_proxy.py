@@ -11,6 +11,8 @@ from paploss.jobs.losses import ALRP, CEL1, LOSSES, HeadLoss, ParameterizedAP
 from paploss.jobs.metrics import Metrics
 from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.spec import (
+    ANALYSED_KINDS,
+    AnalysisEvent,
     CheckpointEvent,
     DatasetSpec,
     EvaluationEvent,
@@ -56,6 +58,18 @@ def test_events_tell_the_course_of_a_training(make_job, make_attempt):
     assert set(result.metrics.per_class) == {"digit 0", "digit 1", "digit 2"}
     assert result.iterations == TOTAL
     assert result.checkpoint is None
+
+
+@pytest.mark.parametrize("kind", ["proxy", "rate_check", "confirm", "compare"])
+def test_trainings_that_are_compared_tell_what_their_detections_say(make_job, make_attempt, kind):
+    attempt, events = make_attempt()
+    result = train_and_evaluate(make_job(kind=kind), attempt)
+    found = [event.analysis for event in events if isinstance(event, AnalysisEvent)]
+    assert len(found) == (kind in ANALYSED_KINDS)
+    for analysis in found:
+        assert sum(analysis.summary.precision.mean) / 101 == pytest.approx(result.metrics.ap, abs=1e-4)
+        assert len(analysis.pictures) == 6
+        assert all(picture.thumbnail and picture.truths for picture in analysis.pictures)
 
 
 def test_the_seed_fixes_the_outcome(make_job, make_attempt):

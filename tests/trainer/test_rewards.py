@@ -12,7 +12,7 @@ from paploss.trainer.datasets.check import check_reward
 from paploss.trainer.datasets.coco import CocoSplit
 from paploss.trainer.datasets.findings import Findings
 from paploss.trainer.errors import UserError
-from paploss.trainer.evaluation import coco_metrics
+from paploss.trainer.evaluation import evaluate_detections
 from paploss.trainer.rewards import measure_reward
 
 SMALL_CAT, CROWD = (5, 4, [1, 1, 20, 20], 0), (3, 8, [5, 5, 60, 60], 1)
@@ -38,12 +38,12 @@ HALF_FOUND = np.array([[3, 10, 10, 40, 50, 0.9, 0]])
     ids=str,
 )
 def test_an_evaluation_has_this_reward(given, value) -> None:
-    metrics = coco_metrics(make_split(CAT, DOG), HALF_FOUND)
+    metrics = evaluate_detections(make_split(CAT, DOG), HALF_FOUND).metrics
     assert measure_reward(REWARD.validate_python(given), metrics) == pytest.approx(value)
 
 
 def test_what_cannot_be_measured_is_the_users_error() -> None:
-    metrics = coco_metrics(make_split(CAT, DOG), HALF_FOUND)
+    metrics = evaluate_detections(make_split(CAT, DOG), HALF_FOUND).metrics
     with pytest.raises(UserError, match=r"^reward: AP_small is undefined, for no object counts"):
         measure_reward("AP_small", metrics)
 
@@ -66,7 +66,7 @@ REWARDS += [{"worst_classes": 1}, {"worst_classes": 2}]
 def test_the_check_refuses_what_an_evaluation_would(split: CocoSplit, given) -> None:
     reward, findings = REWARD.validate_python(given), Findings()
     check_reward(split, reward, findings)
-    expected = refusal(lambda: measure_reward(reward, coco_metrics(split, np.zeros((0, 7)))))
+    expected = refusal(lambda: measure_reward(reward, evaluate_detections(split, np.zeros((0, 7))).metrics))
     assert refusal(findings.raise_errors) == (expected and f"a.json: {expected}")
 
 

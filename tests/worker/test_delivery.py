@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from analyses import make_analysis
 from controllers import PlayedWorker, RunningController
 from gateway import Gateway
 from played_controller import PlayedController, PlayedTime
@@ -123,3 +124,31 @@ def test_a_result_counts_at_a_real_controller_that_answers_at_last(
         assert rule.used == 2
         assert client.get_trial(request.trial_id).state == "succeeded"
     assert not folder.path.exists()
+
+
+@pytest.mark.parametrize("status", [413, 422])
+def test_a_result_whose_analysis_is_refused_goes_without_it(volume: StateVolume, status: int) -> None:
+    deliveries, controller, _ = make(volume, lambda _: ACCEPTED)
+
+    def answer(_trial_id: str) -> Any:
+        if controller.requests[-1].analysis is not None:
+            raise RefusedError(status, "too large")
+        return ACCEPTED
+
+    controller.answer = answer
+    folder, request = leave_result(volume, "t-0")
+    assert deliveries.deliver(folder, request.model_copy(update={"analysis": make_analysis()})) is None
+    assert [sent.analysis is None for sent in controller.requests] == [False, True]
+    assert not folder.path.exists()
+
+
+def test_a_lost_lease_is_lost_with_and_without_an_analysis(volume: StateVolume) -> None:
+    def refuse(_trial_id: str) -> Any:
+        raise RefusedError(409, "another attempt has claimed it since")
+
+    deliveries, controller, _ = make(volume, refuse)
+    folder, request = leave_result(volume, "t-0")
+    refusal = deliveries.deliver(folder, request.model_copy(update={"analysis": make_analysis()}))
+    assert refusal is not None
+    assert refusal.lease_lost
+    assert len(controller.requests) == 1

@@ -1,5 +1,6 @@
 """The child process: events, ends, and that nothing survives what should end it. A stand-in plays odd trainers."""
 
+import json
 import os
 import signal
 import sys
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from analyses import make_analysis
 
 from paploss.jobs.losses import RankSort
-from paploss.jobs.spec import JobSpec
+from paploss.jobs.spec import AnalysisEvent, JobSpec
 from paploss.worker.training import Training, trainer_command
 
 START = 'print(\'{"event": "start", "total_iterations": 3}\', flush=True)\n'
@@ -77,6 +79,15 @@ def test_evaluations_are_collected_in_order(start):
     )
     training = start("".join(f"print({line % iteration!r})\n" for iteration in (3, 6, 9))).await_end()
     assert [evaluation.iteration for evaluation in training.evaluations] == [3, 6, 9]
+
+
+def test_an_analysis_is_kept_if_it_keeps_the_contract(start):
+    sent, broken = make_analysis(), make_analysis(thumbnail=None).model_dump(mode="json")
+    broken["pictures"][0]["thumbnail"] = "bm8gSlBFRw=="
+    lines = (AnalysisEvent(analysis=sent).model_dump_json(), json.dumps({"event": "analysis", "analysis": broken}))
+    training = start("".join(f"print({line!r})\n" for line in lines)).await_end()
+    assert training.analysis == sent
+    assert '"bm8gSlBFRw=="' in training.log_tail(20_000)
 
 
 @pytest.mark.parametrize("line", ['{"event": "result"}', '{"event": "result", "outcome": "succeeded", "reward": NaN}'])

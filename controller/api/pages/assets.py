@@ -22,6 +22,7 @@ _SWAGGER = Path(str(files("swagger_ui"))) / "static"
 _FILES = {
     "page.css": (_OURS / "page.css", "text/css; charset=utf-8"),
     "page.js": (_OURS / "page.js", "text/javascript; charset=utf-8"),
+    "pictures.js": (_OURS / "pictures.js", "text/javascript; charset=utf-8"),
     "docs.js": (_OURS / "docs.js", "text/javascript; charset=utf-8"),
     "icon.svg": (_OURS / "icon.svg", "image/svg+xml"),
     "plotly.min.js": (_PLOTLY / "plotly.min.js", "text/javascript; charset=utf-8"),

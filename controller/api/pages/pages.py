@@ -1,30 +1,35 @@
 """The routes of the pages: each reads what it shows and renders a template. Buttons call the API."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, Self, cast, get_args
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
 
+from paploss.client.detections import Detections
 from paploss.client.models import Best, ExperimentDetail, LogLine, TrialSummary
 from paploss.client.states import ExperimentState, TrialState
 from paploss.controller.api import views
 from paploss.controller.api.comparisons import read_comparison
+from paploss.controller.api.detections import read_detections, read_trial_detections
 from paploss.controller.api.pages.assets import asset_url
 from paploss.controller.api.parameters import ExperimentId, NameCursor, TrialId
 from paploss.controller.api.problems import Problem, ProblemError
+from paploss.controller.api.rest.detections import Labels
 from paploss.controller.api.rest.health import read_status
 from paploss.controller.api.security.access import AuthorizedRoute, SignedIn
 from paploss.controller.api.security.callers import Caller
 from paploss.controller.api.services import Injected
 from paploss.controller.api.workers import read_workers
 from paploss.controller.store.database import Session
+from paploss.controller.store.errors import NotFoundError
 from paploss.controller.store.reading import lists, overview
 from paploss.controller.store.reading.failures import read_failures
 from paploss.controller.store.reading.overview import TrialFilter, TrialOrder
-from paploss.controller.store.tables import Experiment
+from paploss.controller.store.tables import Experiment, Trial
 from paploss.controller.web.facts import RequestFacts
 from paploss.controller.web.render import Pages
 from paploss.jobs.documents import UnreadableError
@@ -104,6 +109,26 @@ class TrialTable:
         return urlencode(self.filter_query | shown | changes)
 
 
+@dataclass(frozen=True)
+class ShownDetections:
+    """What trainings detected, with where the thumbnails are."""
+
+    detections: Detections
+    addresses: Mapping[str | None, str]
+    """Of thumbnails, by digest."""
+
+    @classmethod
+    def of(cls, experiment_id: str, detections: Detections) -> Self:
+        """Addresses of the API."""
+        digests = {one.thumbnail for loss in detections.losses for one in loss.pictures if one.thumbnail}
+        return cls(detections, {each: f"/api/v1/experiments/{experiment_id}/thumbnails/{each}" for each in digests})
+
+    @property
+    def query(self) -> str:
+        """Of the figures, for the same losses."""
+        return "?" + urlencode([("label", loss.label) for loss in self.detections.losses])
+
+
 @router.get("/experiments/{experiment_id}")
 def show_experiment(
     experiment_id: ExperimentId,
@@ -114,6 +139,7 @@ def show_experiment(
     sort: Sort = "number",
     descending: bool | None = None,
     offset: Offset = 0,
+    label: Labels = [],  # noqa: B006
 ) -> str:
     """One experiment, as its kind is shown."""
     with services.database.read() as session:
@@ -126,6 +152,7 @@ def show_experiment(
             "request": RequestFacts.of(detail.spec),
             "table": _trial_table(session, detail, only, order=sort, descending=newest_first, offset=offset),
             "events": _events(session, experiment_id),
+            "detections": _read_detections(session, experiment_id, label),
         }
         values |= _read_search(session, experiment) if is_search else _read_losses(session, experiment_id)
     template = "search.html" if is_search else "training.html"
@@ -153,6 +180,25 @@ def _read_losses(session: Session, experiment_id: str) -> dict[str, Any]:
         return {"comparison": None}
 
 
+def _read_detections(session: Session, experiment_id: str, labels: list[str]) -> ShownDetections | None:
+    try:
+        return ShownDetections.of(experiment_id, read_detections(session, experiment_id, labels))
+    except ProblemError:
+        if labels:  # asked for, and not there
+            raise
+        return None
+    except UnreadableError:  # of another version
+        return None
+
+
+def _read_trial_detections(session: Session, trial: Trial) -> ShownDetections | None:
+    try:
+        found = read_trial_detections(session, trial.id)
+    except (NotFoundError, UnreadableError):
+        return None
+    return ShownDetections.of(trial.experiment_id, Detections(labels=[], losses=[found]))
+
+
 def find_best(session: Session, search: Experiment) -> Best | None:
     """The best loss so far; None before the first reward, and where another version has stored it."""
     try:
@@ -165,7 +211,9 @@ def find_best(session: Session, search: Experiment) -> Best | None:
 def show_trial(trial_id: TrialId, services: Injected, caller: SignedIn) -> str:
     """One trial."""
     with services.database.read() as session:
-        detail = views.trial_detail(session, lists.get_trial(session, trial_id))
+        trial = lists.get_trial(session, trial_id)
+        detail = views.trial_detail(session, trial)
+        detections = _read_trial_detections(session, trial)
         experiment = lists.get_experiment(session, detail.experiment_id)
     is_search = experiment.kind == "search"
     newest = detail.attempt_list[-1] if detail.attempt_list else None
@@ -175,6 +223,7 @@ def show_trial(trial_id: TrialId, services: Injected, caller: SignedIn) -> str:
         caller,
         "Searches" if is_search else "Trainings",
         trial=detail,
+        detections=detections,
         metric=name_requested(experiment.spec),
         neighbours={
             name: make_trial_id(experiment.id, number)

@@ -1,17 +1,20 @@
 """Figures over HTTP, as plotly JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from paploss.client.detections import LossDetections
 from paploss.client.models import ComparedFigure, ExperimentFigure, Figure, Spent, Theme, TrialFigure
 from paploss.client.specs import SearchSpec
 from paploss.controller.api import compared, problems, views
 from paploss.controller.api.columns import REWARD, Trials, read_trials
 from paploss.controller.api.compared import MOST_COMPARED
 from paploss.controller.api.comparisons import read_comparison
+from paploss.controller.api.detections import read_detections, read_trial_detections
 from paploss.controller.api.parameters import ExperimentId, TrialId
+from paploss.controller.api.rest.detections import Labels
 from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected
 from paploss.controller.experiments.jobs import trial_loss
@@ -21,7 +24,7 @@ from paploss.controller.store.database import Session
 from paploss.controller.store.documents import SPEC
 from paploss.controller.store.reading import gpu_time, lists, overview
 from paploss.controller.store.tables import Experiment
-from paploss.controller.web import compared_figures, figures, search_figures
+from paploss.controller.web import compared_figures, detection_figures, figures, search_figures
 from paploss.controller.web.comparisons import draw_comparison
 from paploss.jobs.losses import LossSpec
 from paploss.jobs.metrics import name_requested
@@ -45,6 +48,11 @@ Group = Annotated[
     Query(max_length=100, description="for parallel: a function; by default what goes with the reward most"),
 ]
 
+DRAW_DETECTIONS: Mapping[str, Callable[[Sequence[LossDetections], Theme], Figure]] = {
+    "precision_recall": detection_figures.precision_recall,
+    "error_costs": detection_figures.error_costs,
+}
+
 USE_LABELS: dict[search_figures.Use, str] = {
     "busy": "busy",
     "preempted": "lost to preemption",
@@ -66,11 +74,15 @@ def draw_search(
     group: Group = None,
     x: ColumnName = None,
     y: ColumnName = None,
+    label: Labels = [],  # noqa: B006
 ) -> Figure:
     """A figure. Of a search: reward per round, the functions of the best loss, the path of the distribution, the
     importance of the dimensions, the use of the GPUs, its trials in parallel coordinates, or by two of their columns.
-    Of a comparison or of trainings: the losses side by side. 404 also while there is nothing to draw."""
+    Of a comparison or of trainings: the losses side by side. Of all: precision by recall and the costs of errors, of
+    two losses. 404 also while there is nothing to draw."""
     with services.database.read() as session:
+        if name in DRAW_DETECTIONS:
+            return DRAW_DETECTIONS[name](read_detections(session, experiment_id, label).losses, theme)
         if name == "comparison":
             return draw_comparison(read_comparison(session, experiment_id), theme)
         search = lists.get_experiment(session, experiment_id, "search")
@@ -134,9 +146,12 @@ def draw_trial(
     head: HeadChoice = None,
     columns: Columns = 5,
 ) -> Figure:
-    """The learning curve, the functions of the trial's loss, or its last AP by threshold, size and class. 404 also for
-    a loss without functions, and before the first evaluation."""
+    """The learning curve, the functions of the trial's loss, its last AP by threshold, size and class, precision by
+    recall, or the costs of errors. 404 also for a loss without functions, before the first evaluation, and where the
+    detections were not analysed."""
     with services.database.read() as session:
+        if name in DRAW_DETECTIONS:
+            return DRAW_DETECTIONS[name]([read_trial_detections(session, trial_id)], theme)
         trial = lists.get_trial(session, trial_id)
         if name == "functions":
             search = lists.get_experiment(session, trial.experiment_id)

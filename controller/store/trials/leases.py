@@ -24,6 +24,7 @@ from paploss.controller.store.documents import LOSS, PLAN, TrialPlan
 from paploss.controller.store.errors import ConflictError, GoneError, LateResultError, NotFoundError
 from paploss.controller.store.events import EventKind, record
 from paploss.controller.store.tables import Attempt, Experiment, LateResult, Trial
+from paploss.controller.store.trials.analyses import keep_analysis
 from paploss.controller.store.trials.lease_statements import (
     ADD_ATTEMPT,
     END_ATTEMPT,
@@ -192,6 +193,8 @@ def finish(session: Session, request: ResultRequest) -> TrialState:
     if row is None:
         return _answer_again(*_find_attempt(session, request.trial_id, request.token))
     keep_evaluations(session, request.trial_id, request.evaluations)
+    if request.analysis is not None:
+        keep_analysis(session, row.experiment_id, request.trial_id, request.analysis)
     how = " (diverged)" if result.diverged else ""
     kind: EventKind = "trial_succeeded" if result.outcome == "succeeded" else "trial_pruned"
     record(

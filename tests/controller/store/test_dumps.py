@@ -1,5 +1,6 @@
 """A search as a file, and back, across databases."""
 
+import base64
 import gzip
 import io
 import json
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from analyses import make_analysis
 from scenarios import add_search, add_trial, attempts, claim, evaluation, failed, finish, renew, succeeded, trial
 from scenarios import search as read_search
 from servers import PostgresServer
@@ -108,21 +110,44 @@ def test_learning_curves_failures_and_late_results_come_back_too(database: Datab
     token = claim(database, trial_id)
     renew(database, trial_id, token, evaluations=(evaluation(2, 0.1), evaluation(4, 1 / 3)), log_tail="ünïcode ✓ \x1b")
     finish(database, trial_id, token, failed("crash", 'it "broke"\n'))
-    finish(database, trial_id, claim(database, trial_id), succeeded(0.1 + 0.2))
+    token_of_second = claim(database, trial_id)
+    with database.write() as session:
+        request = ResultRequest(
+            trial_id=trial_id, token=token_of_second, result=succeeded(0.1 + 0.2), analysis=make_analysis()
+        )
+        leases.finish(session, request)
     with database.write() as session:
         request = ResultRequest(trial_id=trial_id, token=token, result=succeeded(0.9))
         leases.keep_late_result(session, request, 1, "late")
         experiments.pause_experiment(session, experiment_id)
     content = dumped(database, experiment_id)
     tables = [line["table"] for line in lines_of(content)[1:]]
-    assert {name: tables.count(name) for name in ("attempts", "evaluations", "late_results")} == {
+    assert {
+        name: tables.count(name) for name in ("analyses", "attempts", "evaluations", "late_results", "thumbnails")
+    } == {
+        "analyses": 1,
         "attempts": 2,
         "evaluations": 2,
         "late_results": 1,
+        "thumbnails": 2,
     }
     loaded(other, content)
     assert lines_of(dumped(other, experiment_id)) == lines_of(content)
     assert trial(other, trial_id).reward == 0.1 + 0.2
+
+
+def test_a_thumbnail_that_is_no_jpeg_is_refused(database: Database, other: Database) -> None:
+    trial_id = add_trial(database)
+    request = ResultRequest(
+        trial_id=trial_id, token=claim(database, trial_id), result=succeeded(), analysis=make_analysis()
+    )
+    with database.write() as session:
+        leases.finish(session, request)
+    lines = lines_of(dumped(database, trial(database, trial_id).experiment_id))
+    (first, *_) = (line for line in lines[1:] if line["table"] == "thumbnails")
+    first["row"]["jpeg"] = base64.b64encode(b"<svg><script>alert(1)</script></svg>").decode()
+    with pytest.raises(DumpError, match=r"thumbnails: jpeg: .*expected a JPEG"):
+        loaded(other, packed(lines))
 
 
 def test_a_search_that_runs_is_paused_and_goes_on_where_it_was(database: Database, other: Database) -> None:

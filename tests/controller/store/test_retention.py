@@ -3,6 +3,7 @@
 import io
 from typing import Any
 
+from analyses import make_analysis
 from scenarios import add_trial, attempts, claim, evaluation, finish, renew, search, search_spec, succeeded, trial
 from sqlalchemy import func, select, update
 
@@ -13,15 +14,19 @@ from paploss.controller.store.events import record
 from paploss.controller.store.experiments import Idempotency
 from paploss.controller.store.reading import lists
 from paploss.controller.store.tables import (
+    Analysis,
     Base,
     DeletedExperiment,
     Evaluation,
     Event,
     Experiment,
     IdempotencyKey,
+    Thumbnail,
     Worker,
 )
+from paploss.controller.store.trials import leases
 from paploss.jobs.ids import experiment_of
+from paploss.jobs.lease import ResultRequest
 
 DAYS = 30.0
 
@@ -72,6 +77,24 @@ def test_details_of_old_searches_go_and_their_results_stay(database: Database) -
         assert [attempt.log_tail for attempt in attempts(database, kept)] == ["many lines"]
         assert count(database, Evaluation, Evaluation.trial_id == kept) == 1
         assert count(database, Event, Event.trial_id == kept) == 1
+
+
+def test_pictures_go_and_the_numbers_of_an_analysis_stay(database: Database) -> None:
+    kept = {}
+    for days_ago in (DAYS + 1, DAYS - 1):
+        trial_id = add_trial(database)
+        token = claim(database, trial_id)
+        request = ResultRequest(trial_id=trial_id, token=token, result=succeeded(), analysis=make_analysis())
+        with database.write() as session:
+            leases.finish(session, request)
+        end(database, experiment_of(trial_id), days_ago)
+        kept[days_ago] = trial_id
+    clear(database)
+    for days_ago, pictured in ((DAYS + 1, 0), (DAYS - 1, 1)):
+        trial_id = kept[days_ago]
+        assert count(database, Analysis, Analysis.trial_id == trial_id) == 1
+        assert count(database, Analysis, Analysis.trial_id == trial_id, Analysis.pictures.is_not(None)) == pictured
+        assert count(database, Thumbnail, Thumbnail.experiment_id == experiment_of(trial_id)) == 2 * pictured
 
 
 def test_old_lines_lost_workers_and_spent_idempotency_keys_go(database: Database) -> None:

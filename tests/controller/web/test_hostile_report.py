@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from analyses import make_analysis, make_picture
 from browsers import Visitor
 from controllers import PlayedWorker, RunningController, run_search
 from scenarios import search_spec
@@ -27,7 +28,8 @@ def test_hostile_names_run_nothing_and_ask_nothing_of_elsewhere(
         pass
     failure = JobResult(outcome="failed", error_kind="user", error=HOSTILE)
     worker.finish(worker.claim(queued[0].id), failure)
-    run_search(client, worker, search.id)
+    picture = make_picture(name=HOSTILE[:40], file_name=HOSTILE[:100])
+    run_search(client, worker, search.id, make_analysis().model_copy(update={"pictures": (picture,)}))
     file = tmp_path / "report.html"
     file.write_text(report.render(report.gather(client, search.id)))
     page = visitor.open("about:blank")
@@ -38,4 +40,9 @@ def test_hostile_names_run_nothing_and_ask_nothing_of_elsewhere(
     assert page.evaluate("typeof pwned") == "undefined"
     assert page.locator("[onerror], a[href^='javascript']").count() == 0
     assert "<img src=x onerror" in page.locator("h1").inner_text()
+    hit = page.locator(".picture .detection.hit").first
+    assert hit.get_attribute("hidden") is None
+    page.locator("input[data-threshold]").first.fill("0.9")
+    assert hit.get_attribute("hidden") is None
+    assert "<img" in page.locator(".picture title").first.text_content()
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []

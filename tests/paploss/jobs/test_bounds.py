@@ -9,14 +9,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from paploss.client.models import KeyRequest
 from paploss.client.specs import ExperimentSpec, SearchSpec
-from paploss.jobs import lease, metrics, spec
+from paploss.jobs import analysis, lease, metrics, spec
 from paploss.jobs.messages import Message
 from paploss.jobs.presets import identity
 from paploss.jobs.spec import ProgressEvent, SyntheticOptions
 
 MESSAGES = [
     model
-    for module in (spec, metrics, lease)
+    for module in (spec, metrics, lease, analysis)
     for _, model in inspect.getmembers(module, inspect.isclass)
     if issubclass(model, Message) and model.__module__ == module.__name__
 ]

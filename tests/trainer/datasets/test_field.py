@@ -10,7 +10,7 @@ from paploss.trainer.datasets.coco import CocoSplit, read_json
 from paploss.trainer.datasets.diagnosis import diagnose
 from paploss.trainer.datasets.layouts.recognition import convert
 from paploss.trainer.datasets.split import choose_images
-from paploss.trainer.evaluation import coco_metrics
+from paploss.trainer.evaluation import evaluate_detections
 
 FIELD = Path(__file__).parents[3].parent / "shared" / "field"
 
@@ -50,7 +50,7 @@ def test_each_is_judged_with_the_reason(name):
 )
 def test_perfect_detections_of_some_classes_score_1_there_and_0_elsewhere(name, found, expected):
     split = diagnose(_dataset(name)).splits["val"]
-    metrics = coco_metrics(split, _perfect_detections(split, found))
+    metrics = evaluate_detections(split, _perfect_detections(split, found)).metrics
     assert metrics.per_class == pytest.approx(expected)
     defined = [value for value in expected.values() if value >= 0]
     assert metrics.ap == pytest.approx(sum(defined) / len(defined))
