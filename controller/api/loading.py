@@ -52,18 +52,19 @@ class Answer(BaseModel):
 def load(
     settings: Settings,
     file: IO[bytes],
+    project: str | None = None,
     *,
     memory_bytes: int = MOST_MEMORY_BYTES,
     processor_seconds: int = MOST_PROCESSOR_SECONDS,
 ) -> str:
-    """Store the experiment of a file; returns its id. To be called in a thread: it waits for the process.
+    """Store the experiment of a file, in a project or in its own; returns its id. To be called in a thread: it waits for the process.
 
     Raises:
         ProblemError: the file is refused (409, 422), or the database does not answer (503).
         RuntimeError: the process has ended without an answer; its error is in the log.
     """
     told = [os.getpid(), file.fileno(), memory_bytes, processor_seconds]
-    command = [sys.executable, "-m", "paploss.controller.api.loading", *map(str, told)]
+    command = [sys.executable, "-m", "paploss.controller.api.loading", *map(str, told), project or ""]
     # In a process group of its own: a terminal's Ctrl-C is the server's.
     process = subprocess.run(
         command,
@@ -86,8 +87,8 @@ def load(
 
 
 def main() -> None:
-    """The process: `python -m paploss.controller.api.loading SERVER_PID FILE_DESCRIPTOR BYTES SECONDS`."""
-    server_pid, descriptor, memory_bytes, processor_seconds = map(int, sys.argv[1:])
+    """The process: `python -m paploss.controller.api.loading SERVER_PID FILE_DESCRIPTOR BYTES SECONDS PROJECT`."""
+    server_pid, descriptor, memory_bytes, processor_seconds = map(int, sys.argv[1:5])
     end_with(server_pid)
     most_bytes = _own_bytes() + memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
@@ -96,13 +97,13 @@ def main() -> None:
     start_logging(settings.log_level, settings.log_format)
     try:
         with os.fdopen(descriptor, "rb") as file:
-            answer = _answer(settings, file)
+            answer = _answer(settings, file, sys.argv[5] or None)
     except MemoryError:
         answer = Answer(status=422, detail=f"reading the file takes more than {memory_bytes >> 20} MiB of memory")
     sys.stdout.write(answer.model_dump_json())
 
 
-def _answer(settings: Settings, file: IO[bytes]) -> Answer:
+def _answer(settings: Settings, file: IO[bytes], project: str | None) -> Answer:
     database, queue = connect(settings)
     services = make_services(settings, database, queue, Driver(database, queue, settings), None)
     try:
@@ -112,6 +113,7 @@ def _answer(settings: Settings, file: IO[bytes]) -> Answer:
             settings.data_roots,
             most_bytes=MOST_UNPACKED * settings.max_load_bytes,
             try_views=partial(shown.try_views, services, Caller("load", "admin")),
+            project=project,
         )
     except PathRefusedError as error:
         return Answer(status=422, detail=str(error), faults=error.faults)

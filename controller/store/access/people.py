@@ -11,8 +11,9 @@ import secrets
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from paploss.client.projects import DEFAULT_PROJECT
 from paploss.client.states import TokenRole
-from paploss.controller.store.access.keys import digest_key, end_access
+from paploss.controller.store.access.keys import digest_key, end_access, limit_project
 from paploss.controller.store.database import read_clock
 from paploss.controller.store.tables import ApiKey
 
@@ -20,8 +21,10 @@ MOST_OF_A_NAME = 80
 _UNUSUAL = re.compile(r"[^A-Za-z0-9@._+-]")
 
 
-def admit_person(session: Session, subject: str, name: str, role: TokenRole) -> ApiKey:
-    """The row of a person who signs in, made the first time, with the role that they have now.
+def admit_person(
+    session: Session, subject: str, name: str, role: TokenRole, project: str | None = DEFAULT_PROJECT
+) -> ApiKey:
+    """The row of a person who signs in, made the first time, with the role and the project that they have now.
 
     `subject`: by `identify_person`; it is who they are. `name`: with an @, which names of keys cannot have; it is kept
     as it was the first time, because experiments are owned by it, and made unique.
@@ -37,6 +40,7 @@ def admit_person(session: Session, subject: str, name: str, role: TokenRole) -> 
         end_access(session, row.name)
         row.revoked_at = None
     row.role = role
+    row.project = limit_project(role, project)
     session.flush()
     return row
 
