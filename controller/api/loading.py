@@ -57,7 +57,9 @@ def load(
     memory_bytes: int = MOST_MEMORY_BYTES,
     processor_seconds: int = MOST_PROCESSOR_SECONDS,
 ) -> str:
-    """Store the experiment of a file, in a project or in its own; returns its id. To be called in a thread: it waits for the process.
+    """Store the experiment of a file, in a project or in its own; returns its id.
+
+    To be called in a thread: it waits for the process.
 
     Raises:
         ProblemError: the file is refused (409, 422), or the database does not answer (503).

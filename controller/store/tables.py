@@ -19,6 +19,8 @@ from paploss.jobs.spec import JobKind
 
 RowId = BigInteger().with_variant(Integer, "sqlite")  # only an INTEGER key counts up by itself in SQLite
 
+_PROJECT_OR_ALL = String(63).evaluates_none()  # None is stored as such, and is not the server's default
+
 
 class Base(DeclarativeBase):
     """Base of all tables."""
@@ -307,7 +309,7 @@ class ApiKey(Base):
     revoked_at: Mapped[float | None]
     subject: Mapped[str | None] = mapped_column(String(64))  # of a person with single sign-on: see access.people
     # The one that it is for; None: all, as for every administrator and worker.
-    project: Mapped[str | None] = mapped_column(String(63), server_default=text("'default'"))
+    project: Mapped[str | None] = mapped_column(_PROJECT_OR_ALL, server_default=text("'default'"))
 
     __table_args__ = (Index("ix_api_keys_subject", "subject", unique=True),)
 
@@ -388,7 +390,7 @@ class Subscription(Base):
     experiment_id: Mapped[str | None] = mapped_column(ForeignKey("searches.id", ondelete="CASCADE"))  # None: all
     occasions: Mapped[list[Any]] = mapped_column(JSON)  # of paploss.client.notifications.Occasion
     # To the experiments of this project alone; None: of all.
-    project: Mapped[str | None] = mapped_column(String(63), server_default=text("'default'"))
+    project: Mapped[str | None] = mapped_column(_PROJECT_OR_ALL, server_default=text("'default'"))
     created_at: Mapped[float] = mapped_column(default=now())
 
     __table_args__ = (Index("ix_subscriptions_experiment", "experiment_id"),)

@@ -33,7 +33,7 @@ def start(
     services: Injected,
     caller: SignedIn,
 ) -> RedirectResponse:
-    """Start it in the search's project, once for each search and person, and show it; a second press shows the same one."""
+    """Start it in the search's project, once for each search and person, and show it; a second press shows that one."""
     with services.database.read() as session:
         search = lists.get_experiment(session, experiment_id, "search")
     spec = SPEC.read(search.spec)

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from paploss.client.projects import ProjectRequest
+from paploss.client.projects import ProjectChange, ProjectRequest
 from paploss.controller.api.pages.pages import pages
 from paploss.controller.api.problems import ProblemError, describe_errors
 from paploss.controller.api.rest import projects
@@ -53,7 +53,7 @@ def store(
     try:
         request = ProjectRequest.model_validate(document)
         try:
-            projects.change(request.name, projects.ProjectChange(**request.model_dump(exclude={"name"})), services)
+            projects.change(request.name, ProjectChange(**request.model_dump(exclude={"name"})), services)
         except NotFoundError:
             projects.make(services, request)
     except ValidationError as error:

@@ -71,6 +71,7 @@ async def read_form(request: Request) -> dict[str, str]:
 def show_form(
     services: Injected,
     caller: SignedIn,
+    *,
     clone: Annotated[str | None, Query(pattern=r"^[0-9a-z]{1,32}$")] = None,
     example: Annotated[str | None, Query(max_length=50)] = None,
     dataset: Annotated[str | None, Query(max_length=1000)] = None,
