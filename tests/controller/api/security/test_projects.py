@@ -101,9 +101,10 @@ def lab(controller: RunningController) -> Iterator[Lab]:
         )
         mine.annotate(search.id, note="hidden-note", tags=["hidden-tag"])
         running = mine.create(SearchSpec(name="hidden-search-2", **SMALL))
-        while not (queued := list(mine.trials(running.id, state="queued"))):
+        while len(queued := list(mine.trials(running.id, state="queued"))) < 2:
             pass
-        worker.renew(worker.claim(queued[0].id), 0.1)
+        worker.run(queued[0].id)
+        worker.renew(worker.claim(queued[1].id), 0.1)
         hook = SubscriptionRequest.model_validate({"target": "https://example.org/hook", "experiment_id": search.id})
         ids = {
             "experiment_id": search.id,
