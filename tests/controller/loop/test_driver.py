@@ -457,6 +457,30 @@ def test_a_spent_budget_ends_with_the_rewards_that_there_are(platform: Platform)
     assert platform.events(search).count("budget_spent") == 1
 
 
+def test_searches_whose_project_has_used_its_hours_confirm_their_best(platform: Platform) -> None:
+    """Of 10.5 hours, the first rounds of both searches take 8, and two more trials fit: each search gets one."""
+    with platform.database.write() as session:
+        create_project(session, ProjectRequest(name="lab", gpu_hours=10.5))
+    lab = within(platform.database, "lab")
+    searches = [add_search(lab, mode="stream", rounds=10, trials_per_round=4) for _ in range(2)]
+    for _ in range(2):
+        platform.driver.tick()
+        while (lease := platform.start()) is not None:
+            platform.finish(lease)
+        ended = [trial.id for each in searches for trial in platform.trials(each, kind="proxy") if trial.finished_at]
+        set_hours(platform, ended, 1.0)
+    found = [platform.run(search) for search in searches]
+    assert [each.state for each in found] == ["succeeded", "succeeded"]
+    assert sum(len(platform.trials(search, kind="proxy")) for search in searches) == 10
+    for search in searches:
+        assert platform.events(search).count("budget_spent") == 1
+    with platform.database.read() as session:
+        told = session.scalars(select(Event.message).where(Event.kind == "budget_spent")).all()
+    assert set(told) == {
+        "another trial would go beyond the GPU-hours of the project 'lab' (10.5): the best will be confirmed"
+    }
+
+
 # Pause, cancel
 
 
