@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import Query
-from pydantic import WithJsonSchema
 
 from paploss.client.projects import DEFAULT_PROJECT, ProjectName, ProjectSummary
 from paploss.controller.api.security.callers import Caller
@@ -23,7 +22,6 @@ from paploss.controller.store.visibility import project_of
 ProjectChoice = Annotated[
     ProjectName | None,
     Query(description="what it belongs to; by default the project of your key, or `default` where it is for all"),
-    WithJsonSchema({"type": "string", "maxLength": 63}),
 ]
 
 
