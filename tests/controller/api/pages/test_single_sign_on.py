@@ -122,13 +122,13 @@ def test_the_highest_role_of_the_groups_counts(
 
 
 @pytest.mark.parametrize(
-    ("groups", "role", "project"),
+    ("groups", "given"),
     [
-        (["birds"], "user", "bird-lab"),
-        (["fish", "birds", "auditors"], "user", "bird-lab"),  # the setting's first of those with the highest role
-        (["auditors"], "viewer", None),
-        (["birds", "ml-admins"], "admin", None),
-        (["detection"], "user", "default"),
+        (["birds"], ("user", "bird-lab")),
+        (["fish", "birds", "auditors"], ("user", "bird-lab")),  # the setting's first of those with the highest role
+        (["auditors"], ("viewer", None)),
+        (["birds", "ml-admins"], ("admin", None)),
+        (["detection"], ("user", "default")),
     ],
 )
 def test_a_group_may_be_for_a_project(
@@ -136,14 +136,13 @@ def test_a_group_may_be_for_a_project(
     browser: httpx.Client,
     provider: IdentityProvider,
     groups: list[str],
-    role: str,
-    project: str | None,
+    given: tuple[str, str | None],
 ) -> None:
     provider.person["groups"] = groups
     sign_in(browser)
     with controller.client("admin") as admin:
         (person,) = (key for key in admin.list_keys() if key.name == provider.name)
-    assert (person.role, person.project) == (role, project)
+    assert (person.role, person.project) == given
 
 
 def test_a_group_for_a_project_that_is_not_there_opens_nothing(
