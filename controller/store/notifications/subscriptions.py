@@ -24,14 +24,18 @@ _COUNT = select(func.count()).select_from(table_of(Subscription))  # over all pr
 def add_subscription(
     session: Session, request: SubscriptionRequest, owner: str, project: str | None = None
 ) -> Subscription:
-    """Store a subscription; a webhook gets a new secret of 256 bits. `project`: whose experiments it is to; None: all.
+    """Store a subscription; a webhook gets a new secret of 256 bits. `project`: whose experiments it is to; None: all,
+    or where it is to one experiment, that of it.
 
     Raises:
         NotFoundError: it is to one experiment, which is not there.
         ConflictError: there are MOST_SUBSCRIPTIONS already.
     """
-    if request.experiment_id is not None and session.get(Experiment, request.experiment_id) is None:
-        raise NotFoundError(f"there is no experiment {request.experiment_id}")
+    if request.experiment_id is not None:
+        experiment = session.get(Experiment, request.experiment_id)
+        if experiment is None:
+            raise NotFoundError(f"there is no experiment {request.experiment_id}")
+        project = experiment.project
     if session.execute(_COUNT).scalar_one() >= MOST_SUBSCRIPTIONS:
         raise ConflictError(f"there are {MOST_SUBSCRIPTIONS} subscriptions already; delete some that nobody needs")
     subscription = Subscription(
