@@ -58,14 +58,34 @@ def check_paths(request: Request, data_roots: Sequence[Path]) -> None:
         PathRefusedError: names the field, the path and the roots.
     """
     for field, path in (("dataset.root", request.dataset.root), ("weights", request.weights)):
-        if not path:
-            continue
-        pure = PurePosixPath(path)
-        if not pure.is_absolute() or ".." in pure.parts:
-            raise PathRefusedError({field: f"expected an absolute path without '..', got {path!r}"})
-        if not any(pure.is_relative_to(root) for root in data_roots):
-            roots = ", ".join(map(str, data_roots)) or "none (the operator sets PAPLOSS_DATA_ROOTS)"
-            raise PathRefusedError({field: f"expected a path beneath one of the data roots: {roots}; got {path!r}"})
+        if path:
+            _check_path(field, path, data_roots)
+
+
+def check_roots(roots: Sequence[str], data_roots: Sequence[Path]) -> None:
+    """Refuse folders that are to be a project's data roots and lie outside the operator's.
+
+    Raises:
+        PathRefusedError: names the path and the operator's roots.
+    """
+    for root in roots:
+        _check_path("data_roots", root, data_roots)
+
+
+def narrow(data_roots: Sequence[Path], roots: Sequence[str]) -> Sequence[Path]:
+    """A project's data roots as far as they still lie within the operator's; all of those where it names none."""
+    if not roots:
+        return data_roots
+    return [root for root in map(Path, roots) if any(root.is_relative_to(outer) for outer in data_roots)]
+
+
+def _check_path(field: str, path: str, data_roots: Sequence[Path]) -> None:
+    pure = PurePosixPath(path)
+    if not pure.is_absolute() or ".." in pure.parts:
+        raise PathRefusedError({field: f"expected an absolute path without '..', got {path!r}"})
+    if not any(pure.is_relative_to(root) for root in data_roots):
+        roots = ", ".join(map(str, data_roots)) or "none (the operator sets PAPLOSS_DATA_ROOTS)"
+        raise PathRefusedError({field: f"expected a path beneath one of the data roots: {roots}; got {path!r}"})
 
 
 MOST_FOLDERS = 500

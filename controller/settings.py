@@ -10,13 +10,14 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from paploss.client.notifications import MAIL_ADDRESS
-from paploss.client.states import TokenRole
 from paploss.jobs.logs import LogFormat
 from paploss.jobs.settings import ProcessSettings
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 SECRETS = {"admin_key", "worker_key", "viewer_key", "smtp_url", "oidc_client_secret"}
 """Settings that the server alone needs, and no process beside it."""
+Grant = Annotated[str, Field(pattern=r"^(admin|((\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?):)?(viewer|user))$")]
+"""What a group gives: a role, with the project that it is in before a colon."""
 SMTP_PORTS: Final = {"smtp": 587, "smtps": 465, "smtp+insecure": 25}
 """Default port of each scheme of `smtp_url`."""
 
@@ -67,8 +68,10 @@ class Settings(ProcessSettings):
     oidc_client_secret: SecretStr | None = Field(None, description="where the provider gives one")
     oidc_scopes: str = Field("openid profile email", description="what is asked for, separated by spaces")
     oidc_groups_claim: str = Field("groups", description="the claim that has the groups of a person")
-    oidc_roles: dict[str, TokenRole] = Field(
-        {}, description='role by group, as JSON: {"detection": "user"}; whoever is in none of them is refused'
+    oidc_roles: dict[str, Grant] = Field(
+        {},
+        description='role by group, as JSON: {"detection": "user", "birds": "bird-lab:user"}, with a project, or * for '
+        "all of them, before the role; without, in the project default. Whoever is in none of them is refused",
     )
 
     admin_key: SecretStr | None = Field(

@@ -86,5 +86,6 @@ class Site:
             "workers": "/workers",
             "words": "/words",
             "tokens": "/tokens",
+            "projects": "/projects",
             "unknown": "/experiments/0nothing",
         }

@@ -54,17 +54,20 @@ class Answer(BaseModel):
 def load(
     settings: Settings,
     file: IO[bytes],
+    project: str | None = None,
     *,
     memory_bytes: int = MOST_MEMORY_BYTES,
     processor_seconds: int = MOST_PROCESSOR_SECONDS,
 ) -> str:
-    """Store the experiment of a file; returns its id. To be called in a thread: it waits for the process.
+    """Store the experiment of a file, in a project or in its own; returns its id.
+
+    To be called in a thread: it waits for the process.
 
     Raises:
         ProblemError: the file is refused (409, 422), or the database does not answer (503).
         RuntimeError: the process has ended without an answer; its error is in the log.
     """
-    answer = ask_process(settings, file, memory_bytes, processor_seconds)
+    answer = ask_process(settings, file, project, memory_bytes, processor_seconds)
     if answer.status != 201:
         errors = [field_error("body", field.split("."), fault) for field, fault in answer.faults.items()]
         headers = RETRY if answer.status == 503 else None
@@ -72,14 +75,16 @@ def load(
     return answer.experiment_id
 
 
-def ask_process(settings: Settings, file: IO[bytes], memory_bytes: int, processor_seconds: int) -> Answer:
+def ask_process(
+    settings: Settings, file: IO[bytes], project: str | None, memory_bytes: int, processor_seconds: int
+) -> Answer:
     """What the process says of a file.
 
     Raises:
         RuntimeError: it has ended without an answer.
     """
     told = [os.getpid(), file.fileno(), memory_bytes, processor_seconds]
-    command = [sys.executable, "-m", "paploss.controller.api.loading", *map(str, told)]
+    command = [sys.executable, "-m", "paploss.controller.api.loading", *map(str, told), project or ""]
     # In a process group of its own: a terminal's Ctrl-C is the server's.
     process = subprocess.run(
         command,
@@ -98,8 +103,8 @@ def ask_process(settings: Settings, file: IO[bytes], memory_bytes: int, processo
 
 
 def main() -> None:
-    """The process: `python -m paploss.controller.api.loading SERVER_PID FILE_DESCRIPTOR BYTES SECONDS`."""
-    server_pid, descriptor, memory_bytes, processor_seconds = map(int, sys.argv[1:])
+    """The process: `python -m paploss.controller.api.loading SERVER_PID FILE_DESCRIPTOR BYTES SECONDS PROJECT`."""
+    server_pid, descriptor, memory_bytes, processor_seconds = map(int, sys.argv[1:5])
     end_with(server_pid)
     most_bytes = _own_bytes() + memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
@@ -108,20 +113,20 @@ def main() -> None:
     start_logging(settings.log_level, settings.log_format)
     try:
         with os.fdopen(descriptor, "rb") as file:
-            answer = answer_of(settings, file)
+            answer = answer_of(settings, file, sys.argv[5] or None)
     except MemoryError:
         answer = Answer(status=422, detail=f"reading the file takes more than {memory_bytes >> 20} MiB of memory")
     sys.stdout.write(answer.model_dump_json())
 
 
-def answer_of(settings: Settings, file: IO[bytes]) -> Answer:
+def answer_of(settings: Settings, file: IO[bytes], project: str | None) -> Answer:
     """Store the experiment of a file, in this process."""
     database, queue = connect(settings)
     with closing(database), closing(queue):
-        return _store(settings, database, queue, file)
+        return _store(settings, database, queue, file, project)
 
 
-def _store(settings: Settings, database: Database, queue: TrialQueue, file: IO[bytes]) -> Answer:
+def _store(settings: Settings, database: Database, queue: TrialQueue, file: IO[bytes], project: str | None) -> Answer:
     services = make_services(settings, database, queue, Driver(database, queue, settings), scaler=None, reconciler=None)
     try:
         experiment_id = dumps.load(
@@ -130,6 +135,7 @@ def _store(settings: Settings, database: Database, queue: TrialQueue, file: IO[b
             settings.data_roots,
             most_bytes=MOST_UNPACKED * settings.max_load_bytes,
             try_views=partial(shown.try_views, services, Caller("load", "admin")),
+            project=project,
         )
     except PathRefusedError as error:
         return Answer(status=422, detail=str(error), faults=error.faults)

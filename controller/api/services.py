@@ -1,7 +1,7 @@
 """The dependencies of the handlers, created once at start."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from paploss.client.models import Readiness
 from paploss.controller.api.events import Streams
 from paploss.controller.api.remembered import Remembered
-from paploss.controller.api.security.callers import Callers
+from paploss.controller.api.security.callers import Caller, Callers
 from paploss.controller.api.security.rates import Rates
 from paploss.controller.api.security.single_sign_on import SingleSignOn
 from paploss.controller.loop.driver import Loop
@@ -19,6 +19,7 @@ from paploss.controller.scaling.scaler import Scaler
 from paploss.controller.search_resources.reconciler import Reconciler
 from paploss.controller.settings import Settings
 from paploss.controller.store.database import Database
+from paploss.controller.store.visibility import within
 from paploss.jobs.queue import TrialQueue
 
 PROBE_SECONDS = 1.0
@@ -51,6 +52,10 @@ class Services:
     one_load: asyncio.Lock
     """Held by the one file that is being loaded."""
 
+    def within(self, project: str | None) -> "Services":
+        """The same over the database as a project sees it; None: all projects."""
+        return self if project is None else replace(self, database=within(self.database, project))
+
 
 def make_services(
     settings: Settings,
@@ -81,9 +86,10 @@ def make_services(
 
 
 async def get_services(request: Request) -> Services:  # asynchronous, or FastAPI would call it in a thread
-    """The app's services."""
+    """The app's services; once the caller is known, over the database as their project sees it."""
     services: Services = request.app.state.services
-    return services
+    caller: Caller | None = getattr(request.state, "caller", None)
+    return services if caller is None else services.within(caller.project)
 
 
 Injected = Annotated[Services, Depends(get_services)]

@@ -11,6 +11,7 @@ from paploss.client import models, notifications
 from paploss.client.states import FINAL_EXPERIMENT_STATES, OPEN_TRIAL_STATES, TrialState
 from paploss.controller.api.problems import ProblemError
 from paploss.controller.experiments.jobs import trial_loss
+from paploss.controller.store.access.keys import limit_project
 from paploss.controller.store.database import Session
 from paploss.controller.store.documents import METRICS, NOTICE, OUTCOME, RESULT
 from paploss.controller.store.reading import lists, overview
@@ -211,6 +212,7 @@ def key_summary(key: ApiKey) -> models.KeySummary:
     return models.KeySummary(
         name=key.name,
         role=key.role,
+        project=limit_project(key.role, key.project),
         created_at=moment(key.created_at),
         revoked_at=moment_or_none(key.revoked_at),
     )
@@ -302,7 +304,10 @@ def _experiment(row: Experiment, facts: _Facts) -> dict[str, Any]:
     final = total - sum(count for state, count in facts.counts.items() if state in OPEN_TRIAL_STATES)
     planned = total if row.state in FINAL_EXPERIMENT_STATES else max(total, row.planned or 0)
     pace = facts.seconds_per_trial
-    same = ("id", "kind", "name", "owner", "state", "stage", "reason", "profile", "gpus", "priority", "round", "rounds")
+    same = (
+        *("id", "kind", "name", "owner", "project", "state", "stage", "reason", "profile", "gpus", "priority"),
+        *("round", "rounds"),
+    )
     return {name: getattr(row, name) for name in same} | {
         "trials": facts.counts,
         "trials_planned": planned,

@@ -46,6 +46,7 @@ from paploss.controller.store.experiments import end_experiment
 from paploss.controller.store.tables import Experiment, Round
 from paploss.controller.store.trials.counts import Counts, count_ended
 from paploss.controller.store.trials.proposals import NewTrial, add_trials
+from paploss.controller.store.trials.quotas import read_gpu_budget, read_gpu_use
 from paploss.controller.store.trials.spending import read_spending
 from paploss.jobs.metrics import name_reward
 
@@ -169,6 +170,7 @@ class _Rounds:
         self, session: Session, search: Experiment, spec: SearchSpec, plan: TrialPlan, ahead: Ahead | None
     ) -> None:
         self._session, self._search, self._spec, self._plan, self._ahead = session, search, spec, plan, ahead
+        self._spent = ""  # the budget that decides how much is proposed
         self._algorithm, self._state = read_algorithm(session, search, spec)
         self._version = store.find_version(session, search.id, search.round) or self._add_version()
 
@@ -195,12 +197,22 @@ class _Rounds:
                     return action
 
     def _count_affordable(self, wanted: int, counts: Counts) -> int:
-        """How many of the wanted trials fit into the search's budget."""
-        if self._spec.worker_hours is None:
-            return wanted
-        spent = read_spending(self._session, self._search.id)
-        count = count_affordable(3600 * self._spec.worker_hours, spent.seconds, spent.trials, counts.open)
-        return wanted if count is None else min(wanted, count)
+        """How many of the wanted trials fit into the search's budget and its project's."""
+        session, search, spec = self._session, self._search, self._spec
+        found: list[tuple[int | None, str]] = []
+        if spec.worker_hours is not None:
+            spent = read_spending(session, search.id)
+            count = count_affordable(3600 * spec.worker_hours, spent.seconds, spent.trials, counts.open)
+            found.append((count, f"worker_hours ({spec.worker_hours:g})"))
+        gpu_hours = read_gpu_budget(session, search.project)
+        if gpu_hours is not None:
+            spent, open_trials = read_gpu_use(session, search.project)
+            count = count_affordable(3600 * gpu_hours, spent.seconds, spent.trials, open_trials)
+            found.append((count, f"the GPU-hours of the project {search.project!r} ({gpu_hours:g})"))
+        for count, budget in found:
+            if count is not None and count < wanted:
+                wanted, self._spent = count, budget
+        return wanted
 
     def _close(self) -> None:
         """Propose nothing more."""
@@ -209,7 +221,7 @@ class _Rounds:
         if search.planned is not None:
             proposed, _ = count_ended(self._session, search.id, "proxy")
             search.planned += proposed - spec.rounds * spec.trials_per_round
-        message = f"another trial would go beyond worker_hours ({spec.worker_hours:g}): the best will be confirmed"
+        message = f"another trial would go beyond {self._spent}: the best will be confirmed"
         record(self._session, "budget_spent", message, experiment_id=search.id, level="warning")
 
     def _make_proposals(self, count: int) -> tuple[Proposal, ...]:

@@ -34,7 +34,7 @@ from paploss.controller.store.trials.counts import (
     find_running_workers,
     find_shared_mistake,
 )
-from paploss.controller.store.trials.demand import find_claimants
+from paploss.controller.store.trials.demand import find_claimants, find_rooms
 from paploss.jobs.documents import UnreadableError
 from paploss.jobs.queue import QueueError, TrialQueue
 
@@ -318,7 +318,8 @@ class Driver:
         if count > 0:
             with self._database.read() as session:
                 claimants = find_claimants(session, gpus, present, count, leave_out=self._unreadable)
-            if chosen := feed.choose_next(claimants, count):
+                rooms = find_rooms(session, present)
+            if chosen := feed.choose_next(claimants, count, rooms):
                 self._queue.put(gpus, chosen)
         self._entered[gpus] = present.union(chosen)
 

@@ -4,7 +4,8 @@ Times are seconds since 1970 (UTC) as floats in both databases, so that a lease 
 the database, never from a process: machines' clocks may differ by hours.
 """
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -120,22 +121,29 @@ class Database:
         # three messages to the server are saved.
         reading = {"readonly": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._reader = self.engine.execution_options(**reading)
+        self._make_session: Callable[..., Session] = Session
 
     @property
     def is_sqlite(self) -> bool:
         """Whether the tables lie in a SQLite file."""
         return self.engine.dialect.name == "sqlite"
 
+    def with_sessions(self, make_session: Callable[..., Session]) -> "Database":
+        """The same database with sessions of another class; connections are shared."""
+        other = copy.copy(self)
+        other._make_session = make_session
+        return other
+
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session in one transaction, committed at the end, rolled back on any exception."""
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with self._make_session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session for reading; it never waits for a writer, and changes to its objects are discarded."""
-        with Session(self._reader, expire_on_commit=False, autoflush=False) as session:
+        with self._make_session(self._reader, expire_on_commit=False, autoflush=False) as session:
             yield session
 
     def close(self) -> None:

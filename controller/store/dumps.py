@@ -21,15 +21,16 @@ from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.orm import Session
 
 from paploss.client.states import FINAL_EXPERIMENT_STATES
-from paploss.controller.data_roots import check_paths
+from paploss.controller.data_roots import check_paths, narrow
 from paploss.controller.store import schema
 from paploss.controller.store.database import Database, sqlite_url, table_of
 from paploss.controller.store.documents import SPEC
 from paploss.controller.store.dump_lines import read_lines, write_line
 from paploss.controller.store.dump_rows import BY_TABLE, MODELS, check_row, columns_of
 from paploss.controller.store.errors import ConflictError, DumpError
+from paploss.controller.store.projects import hold_project
 from paploss.controller.store.reading.lists import get_experiment
-from paploss.controller.store.tables import Base, DeletedExperiment, Experiment, Trial
+from paploss.controller.store.tables import Base, DeletedExperiment, Experiment, Project, Trial
 
 _ROWS_AT_ONCE = 500
 
@@ -56,9 +57,17 @@ def dump(database: Database, experiment_id: str, file: IO[bytes]) -> None:
 
 
 def load(
-    database: Database, file: IO[bytes], data_roots: Sequence[Path], *, most_bytes: int, try_views: TryViews
+    database: Database,
+    file: IO[bytes],
+    data_roots: Sequence[Path],
+    *,
+    most_bytes: int,
+    try_views: TryViews,
+    project: str | None = None,
 ) -> str:
     """Store the experiment of a file, all of it or nothing; returns its id. `most_bytes`: of the file, unpacked.
+
+    It belongs to `project`, or to that of the name that the file has; files of older versions have the default one.
 
     One that had not ended is paused: it may be running elsewhere. What was running there is queued again once its lease
     is over, and a result that its worker still delivers here counts, as after any silence of a controller.
@@ -66,8 +75,8 @@ def load(
     Raises:
         ConflictError: there is an experiment of this id.
         DumpError: the file is damaged, too large, no dump, or of a newer program, or it cannot be shown; names the line
-            or the column.
-        PathRefusedError: one that is to go on names a path outside `data_roots`.
+            or the column. Or there is no such project.
+        PathRefusedError: one that is to go on names a path outside `data_roots`, or outside those of its project.
     """
     try:
         with (
@@ -75,13 +84,14 @@ def load(
             closing(Database(sqlite_url(Path(folder) / "scratch.db"))) as scratch,
         ):
             experiment_id = _unpack(scratch, file, most_bytes)
-            with scratch.write() as session:
-                _pause(session, experiment_id, data_roots)
+            with scratch.write() as session, database.read() as here:
+                its_project = _move(session, here, experiment_id, project)
+                _pause(session, narrow(data_roots, its_project.data_roots))
             with scratch.read() as session:
                 for table, row in _every_row(session):
                     check_row(experiment_id, table, row)
             try_views(scratch, experiment_id)
-            _copy(scratch, database, experiment_id)
+            _copy(scratch, database, experiment_id, its_project.name)
     except OperationalError:  # the database does not answer, or the disk is full
         raise
     except (StatementError, OverflowError, UnicodeEncodeError) as error:
@@ -160,19 +170,29 @@ def _read_row(tables: MetaData, number: int, line: dict[str, Any]) -> Row:
     return table, values
 
 
-def _pause(session: Session, experiment_id: str, data_roots: Sequence[Path]) -> None:
-    """Pause an experiment that has not ended, if it keeps to the data roots."""
-    experiment = table_of(Experiment)
+def _move(session: Session, here: Session, experiment_id: str, project: str | None) -> Project:
+    """Let an experiment belong to a project of the database that it is loaded into."""
     row = session.execute(_all_rows(Experiment)).first()
     assert row is not None  # noqa: S101 - the first row stored
     check_row(experiment_id, Experiment.__tablename__, dict(row._mapping))
+    found = here.get(Project, project or row.project)
+    if found is None:
+        raise DumpError(f"there is no project {project or row.project!r} here; make it, or name another to load into")
+    session.execute(update(table_of(Experiment)).values(project=found.name))
+    return found
+
+
+def _pause(session: Session, data_roots: Sequence[Path]) -> None:
+    """Pause an experiment that has not ended, if it keeps to the data roots."""
+    row = session.execute(_all_rows(Experiment)).one()
     if row.state not in FINAL_EXPERIMENT_STATES:
         check_paths(SPEC.read(row.spec), data_roots)
-        session.execute(update(experiment).values(state="paused"))
+        session.execute(update(table_of(Experiment)).values(state="paused"))
 
 
-def _copy(scratch: Database, database: Database, experiment_id: str) -> None:
+def _copy(scratch: Database, database: Database, experiment_id: str, project: str) -> None:
     with database.write() as session:
+        hold_project(session, project)
         if session.get(Experiment, experiment_id) is not None:
             raise ConflictError(f"there is an experiment {experiment_id} already")
         session.execute(delete(DeletedExperiment).where(DeletedExperiment.id == experiment_id))

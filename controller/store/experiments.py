@@ -23,6 +23,7 @@ from paploss.controller.store.errors import ConflictError, NotFoundError
 from paploss.controller.store.events import EventKind, record
 from paploss.controller.store.tables import DeletedExperiment, Event, Experiment, IdempotencyKey, Trial
 from paploss.controller.store.trials.transitions import cancel_open_trials
+from paploss.controller.store.visibility import project_of
 
 _DELETED_AT_ONCE = 200
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -39,7 +40,7 @@ class Idempotency:
 def add_experiment(
     session: Session, spec: ExperimentSpec, owner: str, *, stage: Stage, planned: int, rounds: int | None
 ) -> Experiment:
-    """Store an experiment, running, without a trial yet."""
+    """Store an experiment of the session's project, running, without a trial yet."""
     experiment = Experiment(
         id=new_experiment_id(),
         kind=spec.kind,
@@ -57,6 +58,7 @@ def add_experiment(
         planned=planned,
         next_number=0,
         round=0,
+        project=project_of(session),
     )
     session.add(experiment)
     session.flush()
@@ -198,13 +200,16 @@ def find_known(session: Session, owner: str, idempotency: Idempotency | None) ->
     """What an earlier request with this key created, or None.
 
     Raises:
-        ConflictError: the key was used for another request.
+        ConflictError: the key was used for another request, or in another project.
     """
     if idempotency is None or (known := find_creation(session, owner, idempotency.key)) is None:
         return None
     if known.fingerprint != idempotency.fingerprint:
         raise ConflictError(f"Idempotency-Key {idempotency.key!r} was used for another request")
-    return session.get_one(Experiment, known.experiment_id)
+    found = find_experiment(session, known.experiment_id)
+    if found is None:
+        raise ConflictError(f"Idempotency-Key {idempotency.key!r} was used for an experiment of another project")
+    return found
 
 
 def find_creation(session: Session, owner: str, key: str) -> IdempotencyKey | None:

@@ -11,6 +11,7 @@ from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, Stri
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from paploss.client.notifications import Channel, DeliveryState, Occasion
+from paploss.client.projects import DEFAULT_PROJECT
 from paploss.client.states import ExperimentKind, ExperimentState, Outcome, Role, Stage, TokenRole, TrialState
 from paploss.controller.store.database import now
 from paploss.jobs.documents import JsonObject
@@ -19,11 +20,25 @@ from paploss.jobs.thumbnails import LONGEST_TEXT
 
 RowId = BigInteger().with_variant(Integer, "sqlite")  # only an INTEGER key counts up by itself in SQLite
 
+_PROJECT_OR_ALL = String(63).evaluates_none()  # None is stored as such, and is not the server's default
+
 
 class Base(DeclarativeBase):
     """Base of all tables."""
 
     type_annotation_map = {JsonObject: JSON, list[float]: JSON, list[str]: JSON, float: Float, str: Text}  # noqa: RUF012
+
+
+class Project(Base):
+    """Whose experiments are seen together, and what they may use. There is always one of the name DEFAULT_PROJECT."""
+
+    __tablename__ = "projects"
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    data_roots: Mapped[list[Any]] = mapped_column(JSON)  # texts: folders within the operator's; none: all of those
+    max_running_trials: Mapped[int | None]  # at once; None: no limit
+    gpu_hours: Mapped[float | None]  # in all; None: no limit
+    created_at: Mapped[float] = mapped_column(default=now())
 
 
 class Experiment(Base):
@@ -56,10 +71,12 @@ class Experiment(Base):
     note: Mapped[str] = mapped_column(default="", server_default=text("''"))  # Markdown, by people
     tags: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))  # sorted
     archived_at: Mapped[float | None]  # hidden from lists since; only what has ended is
+    project: Mapped[str] = mapped_column(String(63), default=DEFAULT_PROJECT, server_default=text("'default'"))
 
     __table_args__ = (
         Index("ix_searches_state", "state"),
         Index("ix_searches_kind", "kind", "id"),
+        Index("ix_searches_project", "project", "id"),
     )
 
 
@@ -315,6 +332,8 @@ class ApiKey(Base):
     created_at: Mapped[float] = mapped_column(default=now())
     revoked_at: Mapped[float | None]
     subject: Mapped[str | None] = mapped_column(String(64))  # of a person with single sign-on: see access.people
+    # The one that it is for; None: all, as for every administrator and worker.
+    project: Mapped[str | None] = mapped_column(_PROJECT_OR_ALL, server_default=text("'default'"))
 
     __table_args__ = (Index("ix_api_keys_subject", "subject", unique=True),)
 
@@ -394,6 +413,8 @@ class Subscription(Base):
     secret: Mapped[str | None]  # webhook: what deliveries are signed with
     experiment_id: Mapped[str | None] = mapped_column(ForeignKey("searches.id", ondelete="CASCADE"))  # None: all
     occasions: Mapped[list[Any]] = mapped_column(JSON)  # of paploss.client.notifications.Occasion
+    # To the experiments of this project alone; None: of all.
+    project: Mapped[str | None] = mapped_column(_PROJECT_OR_ALL, server_default=text("'default'"))
     created_at: Mapped[float] = mapped_column(default=now())
 
     __table_args__ = (Index("ix_subscriptions_experiment", "experiment_id"),)

@@ -10,6 +10,7 @@ from paploss.cli.connection import (
     IdArgument,
     JsonOption,
     KeyFileOption,
+    ProjectOption,
     StateOption,
     UrlOption,
     connect,
@@ -44,6 +45,8 @@ def dump(
 
 def load(
     file: FileArgument,
+    *,
+    project: ProjectOption = None,
     as_json: JsonOption = False,
     state: StateOption = DEFAULT_STATE,
     url: UrlOption = None,
@@ -55,4 +58,4 @@ def load(
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}", BAD_INPUT) from None
     with connect(state, url, key_file) as client:
-        tell_state(client.load(content), as_json)
+        tell_state(client.load(content, project=project), as_json)

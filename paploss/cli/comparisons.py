@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption
+from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, ProjectOption, StateOption, UrlOption
 from paploss.cli.dataset_checks import NoCheckOption, check_first, without_checks
 from paploss.cli.failures import FAILED, INTERRUPTED, CommandError
 from paploss.cli.output import echo_json, tell
@@ -35,6 +35,7 @@ def compare(
         Path | None, typer.Option(help="Folder for compare-PROFILE.json, .csv and .png (default: STATE/exports/ID).")
     ] = None,
     no_check: NoCheckOption = False,
+    project: ProjectOption = None,
     detach: DetachOption = False,
     workers: WorkersOption = None,
     port: PortOption = None,
@@ -56,7 +57,9 @@ def compare(
         check_first(spec, console)
     with use_platform(spec, console, state, url, key_file, workers=workers, port=port, detach=detach) as platform:
         client = platform.client
-        training_id = resume_same(client, spec, ("failed", "cancelled")) or client.create(spec).id
+        training_id = (
+            resume_same(client, spec, ("failed", "cancelled"), project) or client.create(spec, project=project).id
+        )
         if detach:
             tell(as_json, {"id": training_id}, training_id)
             return

@@ -28,6 +28,10 @@ UrlOption = Annotated[
 KeyFileOption = Annotated[
     Path | None, typer.Option(envvar="PAPLOSS_KEY_FILE", help="File with the API key, in place of PAPLOSS_KEY.")
 ]
+ProjectOption = Annotated[
+    str | None,
+    typer.Option(envvar="PAPLOSS_PROJECT", help="What it belongs to, for keys that are for all projects."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 

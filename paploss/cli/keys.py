@@ -12,6 +12,7 @@ from paploss.cli.groups import CommandGroup
 from paploss.cli.output import echo_json, tell
 from paploss.cli.terminal import make_console
 from paploss.cli.wording import TIME_ZONE, moment
+from paploss.client.projects import DEFAULT_PROJECT
 from paploss.client.states import Role
 
 app = typer.Typer(cls=CommandGroup, help="API keys of a controller.", no_args_is_help=True)
@@ -24,6 +25,10 @@ def create(
     name: NameArgument,
     *,
     role: Annotated[Role, typer.Option(help="What the key may do.")],
+    project: Annotated[
+        str, typer.Option(help="Whose experiments it sees; administrators and workers see those of all.")
+    ] = DEFAULT_PROJECT,
+    all_projects: Annotated[bool, typer.Option("--all-projects", help="It sees the experiments of all.")] = False,
     direct: Annotated[
         bool,
         typer.Option(
@@ -37,11 +42,12 @@ def create(
     key_file: KeyFileOption = None,
 ) -> None:
     """Create a key and print it; it is not shown again."""
+    its_project = None if all_projects else project
     if direct:
-        key = _write_key(name, role)
+        key = _write_key(name, role, its_project)
     else:
         with connect(state, url, key_file) as client:
-            key = client.create_key(name, role).key
+            key = client.create_key(name, role, project=its_project).key
     tell(as_json, {"name": name, "role": role, "key": key}, key)
 
 
@@ -58,9 +64,9 @@ def list_all(
     if as_json:
         echo_json([key.model_dump(mode="json") for key in keys])
         return
-    table = Table("name", "role", f"created ({TIME_ZONE})", f"revoked ({TIME_ZONE})", box=None)
+    table = Table("name", "role", "project", f"created ({TIME_ZONE})", f"revoked ({TIME_ZONE})", box=None)
     for key in keys:
-        table.add_row(key.name, key.role, moment(key.created_at), moment(key.revoked_at))
+        table.add_row(key.name, key.role, key.project or "all", moment(key.created_at), moment(key.revoked_at))
     make_console().print(table)
 
 
@@ -78,7 +84,7 @@ def revoke(
     tell(as_json, {"name": name, "revoked": True}, f"revoked {name}")
 
 
-def _write_key(name: str, role: Role) -> str:
+def _write_key(name: str, role: Role, project: str | None) -> str:
     require("--direct", "controller")
     # Late, because the database's packages are not there where only the client is installed.
     from paploss.cli.databases import open_database  # noqa: PLC0415
@@ -88,6 +94,6 @@ def _write_key(name: str, role: Role) -> str:
     with open_database() as database:
         try:
             with database.write() as session:
-                return create_key(session, name, role)
+                return create_key(session, name, role, project)
         except StoreError as error:
             raise CommandError(str(error), REFUSED) from None

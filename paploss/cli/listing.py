@@ -28,6 +28,7 @@ def list_all(
     profile: Annotated[str | None, typer.Option(help="With this profile.")] = None,
     dataset: Annotated[str | None, typer.Option(help="With a data set of this name.")] = None,
     owner: Annotated[str | None, typer.Option(help="Of this key.")] = None,
+    project: Annotated[str | None, typer.Option(help="Of this project, for keys that are for all.")] = None,
     archived: Annotated[str, typer.Option(help="no, only or all: whether to list what is archived.")] = "no",
     as_json: JsonOption = False,
     state: StateOption = DEFAULT_STATE,
@@ -37,7 +38,7 @@ def list_all(
     """Experiments, newest first; what is archived is left out."""
     asked = {"text": text, "kind": kind, "state": with_state, "tag": tag, "profile": profile, "dataset": dataset}
     with open_session(state, url, key_file) as session:
-        found = list(session.items("experiments", **asked, owner=owner, archived=archived))
+        found = list(session.items("experiments", **asked, owner=owner, project=project, archived=archived))
     if as_json:
         echo_json(found)
         return

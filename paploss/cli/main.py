@@ -138,6 +138,10 @@ class Commands(LazyGroup):
             "keys:app",
             "API keys of a controller.",
         ),
+        "projects": CommandEntry(
+            "projects:app",
+            "Projects, which separate users: who sees what, and how much they may use.",
+        ),
         "subscriptions": CommandEntry(
             "subscriptions:app",
             "Who is told when an experiment ends, fails or stalls.",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption
+from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, ProjectOption, StateOption, UrlOption
 from paploss.cli.dataset_checks import NoCheckOption, check_first, without_checks
 from paploss.cli.dry_run import estimate_here, show
 from paploss.cli.exports import describe_best
@@ -44,6 +44,7 @@ def search(
         bool, typer.Option("--dry-run", help="Tell what it would cost, in hours, GPU-hours and disk; start nothing.")
     ] = False,
     go_on: Annotated[bool, typer.Option("--go-on", help="With `pilot: ask`: go on after the pilot unasked.")] = False,
+    project: ProjectOption = None,
     detach: DetachOption = False,
     workers: WorkersOption = None,
     port: PortOption = None,
@@ -73,7 +74,7 @@ def search(
         client = platform.client
         # On a platform that stays, the same command again means another search.
         unfinished = resume_same(client, spec, FINAL_EXPERIMENT_STATES) if platform.is_own else None
-        experiment_id = unfinished or client.create(spec).id
+        experiment_id = unfinished or client.create(spec, project=project).id
         if detach:
             tell(as_json, {"id": experiment_id}, experiment_id)
             return

@@ -11,7 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from paploss.caches import find_cache_folder
-from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect, watch_over
+from paploss.cli.connection import (
+    DEFAULT_STATE,
+    JsonOption,
+    KeyFileOption,
+    ProjectOption,
+    StateOption,
+    UrlOption,
+    connect,
+    watch_over,
+)
 from paploss.cli.dataset_checks import NoCheckOption, without_checks
 from paploss.cli.extras import require
 from paploss.cli.failures import FAILED, CommandError
@@ -68,6 +77,7 @@ def train(
     ] = None,
     no_check: NoCheckOption = False,
     submit: Annotated[bool, typer.Option("--submit", help="Run it as a job of the platform, not here.")] = False,
+    project: ProjectOption = None,
     as_json: JsonOption = False,
     state: StateOption = DEFAULT_STATE,
     url: UrlOption = None,
@@ -97,7 +107,8 @@ def train(
             evaluate_split=evaluate_on.value,
         )
         with connect(state, url, key_file) as client:
-            training = watch_trainings(client, client.create(spec).id, console, watch_over(state, url))
+            training_id = client.create(spec, project=project).id
+            training = watch_trainings(client, training_id, console, watch_over(state, url))
         if as_json:
             echo_json(training)
         return

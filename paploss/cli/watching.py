@@ -52,9 +52,11 @@ def waits_for_decision(run: ExperimentSummary) -> bool:
     return run.state == "paused" and bool(run.reason)
 
 
-def resume_same(client: Client, spec: ExperimentSpec, but_not: Collection[str]) -> str | None:
+def resume_same(
+    client: Client, spec: ExperimentSpec, but_not: Collection[str], project: str | None = None
+) -> str | None:
     """The newest experiment of this very specification in none of the states `but_not`; it goes on if it was paused."""
-    for summary in client.list_experiments(spec.kind):
+    for summary in client.list_experiments(spec.kind, project=project):
         if summary.state in but_not or not _has_spec(client, summary, spec):
             continue
         if summary.state == "paused":

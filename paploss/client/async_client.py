@@ -48,6 +48,7 @@ from paploss.client.models import (
     WorkerSummary,
 )
 from paploss.client.notifications import DeliverySummary, NewSubscription, SubscriptionRequest, SubscriptionSummary
+from paploss.client.projects import DEFAULT_PROJECT, ProjectChange, ProjectRequest, ProjectSummary
 from paploss.client.replies import Model, has_changed, parse
 from paploss.client.specs import ExperimentSpec, SearchSpec
 from paploss.client.states import (
@@ -88,10 +89,17 @@ class AsyncClient:
         """Close the connection."""
         await self._session.close()
 
-    async def create(self, spec: ExperimentSpec, idempotency_key: str | None = None) -> ExperimentDetail:
-        """Start a search, a comparison or trainings; the same `idempotency_key` again gives the same experiment."""
-        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        reply = await self._session.send("POST", "experiments", json=spec.model_dump(mode="json"), headers=headers)
+    async def create(
+        self, spec: ExperimentSpec, idempotency_key: str | None = None, *, project: str | None = None
+    ) -> ExperimentDetail:
+        """Start a search, a comparison or trainings; the same `idempotency_key` again gives the same experiment.
+
+        `project`: what it belongs to, for keys that are for all; by default that of the key, or `default`.
+        """
+        options: dict[str, Any] = {"headers": {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}}
+        if project is not None:
+            options["params"] = {"project": project}
+        reply = await self._session.send("POST", "experiments", json=spec.model_dump(mode="json"), **options)
         return parse(ExperimentDetail, reply)
 
     def list_experiments(
@@ -104,10 +112,12 @@ class AsyncClient:
         profile: str | None = None,
         dataset: str | None = None,
         owner: str | None = None,
+        project: str | None = None,
         archived: Archived = "no",
     ) -> AsyncIterator[ExperimentSummary]:
         """Experiments that meet every condition, newest first; `text` is looked for in id, name, tags and note."""
         exact = {"kind": kind, "state": state, "tag": tag, "profile": profile, "dataset": dataset, "owner": owner}
+        exact["project"] = project
         return self._list(ExperimentSummary, "experiments", text=text, archived=archived, **exact)
 
     async def get_experiment(self, experiment_id: str) -> ExperimentDetail:
@@ -153,10 +163,13 @@ class AsyncClient:
         """An experiment with all that belongs to it, as the content of a file for `load`."""
         return (await self._session.send("GET", f"experiments/{experiment_id}/dump", timeout=FILE_TIMEOUT)).content
 
-    async def load(self, content: bytes) -> ExperimentSummary:
-        """Store what `dump` gave; one that had not ended is paused."""
+    async def load(self, content: bytes, *, project: str | None = None) -> ExperimentSummary:
+        """Store what `dump` gave, in a project or in its own; one that had not ended is paused."""
+        options: dict[str, Any] = {} if project is None else {"params": {"project": project}}
         # Not repeated: the second time, what the first had stored would be refused.
-        reply = await self._session.send_once("POST", "experiments/load", content=content, timeout=FILE_TIMEOUT)
+        reply = await self._session.send_once(
+            "POST", "experiments/load", content=content, timeout=FILE_TIMEOUT, **options
+        )
         return parse(ExperimentSummary, reply)
 
     async def best(self, experiment_id: str) -> Best:
@@ -318,9 +331,9 @@ class AsyncClient:
         """The platform at a glance."""
         return await self._get(Status, "status")
 
-    async def create_key(self, name: str, role: Role) -> NewKey:
-        """Make an API key; the reply is the only place where it is ever shown."""
-        request = KeyRequest(name=name, role=role)
+    async def create_key(self, name: str, role: Role, *, project: str | None = DEFAULT_PROJECT) -> NewKey:
+        """Make an API key; the reply is the only place where it is ever shown. `project`: None for all."""
+        request = KeyRequest(name=name, role=role, project=project)
         # Not repeated: the first reply, if it was lost, held a key that nobody can ask for again.
         return parse(NewKey, await self._session.send_once("POST", "keys", json=request.model_dump(mode="json")))
 
@@ -332,6 +345,25 @@ class AsyncClient:
     async def revoke_key(self, name: str) -> None:
         """End a key's validity."""
         await self._session.send("DELETE", f"keys/{name}")
+
+    async def create_project(self, request: ProjectRequest) -> ProjectSummary:
+        """Make a project."""
+        document = request.model_dump(mode="json")
+        return parse(ProjectSummary, await self._session.send_once("POST", "projects", json=document))
+
+    async def list_projects(self) -> list[ProjectSummary]:
+        """The projects that your key sees, with what they may use and what they have used."""
+        page = await self._get(Page[ProjectSummary], "projects")
+        return page.items
+
+    async def change_project(self, name: str, change: ProjectChange) -> ProjectSummary:
+        """Set all that a project may use; what is left out has no limit from now on."""
+        document = change.model_dump(mode="json")
+        return parse(ProjectSummary, await self._session.send("PUT", f"projects/{name}", json=document))
+
+    async def delete_project(self, name: str) -> None:
+        """Delete a project that nothing belongs to."""
+        await self._session.send("DELETE", f"projects/{name}")
 
     async def subscribe(self, request: SubscriptionRequest) -> NewSubscription:
         """Ask to be told; the reply is the only place where a webhook's secret is ever shown."""

@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
+from paploss.client.projects import DEFAULT_PROJECT, ProjectName
 from paploss.client.states import ExperimentKind, ExperimentState, Outcome, Role, Stage, TokenRole, TrialState
 from paploss.jobs.lease import GpuUse
 from paploss.jobs.losses import LossSpec
@@ -70,6 +71,7 @@ class ExperimentSummary(BaseModel):
     finished_at: datetime | None
     tags: list[str] = []
     archived: bool = Field(False, description="hidden from lists")
+    project: str = DEFAULT_PROJECT
 
 
 class LabelResult(BaseModel):
@@ -263,6 +265,9 @@ class KeyRequest(BaseModel):
 
     name: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     role: Role
+    project: ProjectName | None = Field(
+        DEFAULT_PROJECT, description="whose experiments it is for; null: all, as always for administrators and workers"
+    )
 
 
 class KeySummary(BaseModel):
@@ -270,6 +275,7 @@ class KeySummary(BaseModel):
 
     name: str
     role: Role
+    project: str | None = Field(None, description="null: all")
     created_at: datetime
     revoked_at: datetime | None
 

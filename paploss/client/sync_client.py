@@ -49,6 +49,7 @@ from paploss.client.models import (
     WorkerSummary,
 )
 from paploss.client.notifications import DeliverySummary, NewSubscription, SubscriptionRequest, SubscriptionSummary
+from paploss.client.projects import DEFAULT_PROJECT, ProjectChange, ProjectRequest, ProjectSummary
 from paploss.client.replies import Model, has_changed, parse
 from paploss.client.specs import ExperimentSpec, SearchSpec
 from paploss.client.states import (
@@ -89,10 +90,17 @@ class Client:
         """Close the connection."""
         self._session.close()
 
-    def create(self, spec: ExperimentSpec, idempotency_key: str | None = None) -> ExperimentDetail:
-        """Start a search, a comparison or trainings; the same `idempotency_key` again gives the same experiment."""
-        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        reply = self._session.send("POST", "experiments", json=spec.model_dump(mode="json"), headers=headers)
+    def create(
+        self, spec: ExperimentSpec, idempotency_key: str | None = None, *, project: str | None = None
+    ) -> ExperimentDetail:
+        """Start a search, a comparison or trainings; the same `idempotency_key` again gives the same experiment.
+
+        `project`: what it belongs to, for keys that are for all; by default that of the key, or `default`.
+        """
+        options: dict[str, Any] = {"headers": {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}}
+        if project is not None:
+            options["params"] = {"project": project}
+        reply = self._session.send("POST", "experiments", json=spec.model_dump(mode="json"), **options)
         return parse(ExperimentDetail, reply)
 
     def list_experiments(
@@ -105,10 +113,12 @@ class Client:
         profile: str | None = None,
         dataset: str | None = None,
         owner: str | None = None,
+        project: str | None = None,
         archived: Archived = "no",
     ) -> Iterator[ExperimentSummary]:
         """Experiments that meet every condition, newest first; `text` is looked for in id, name, tags and note."""
         exact = {"kind": kind, "state": state, "tag": tag, "profile": profile, "dataset": dataset, "owner": owner}
+        exact["project"] = project
         return self._list(ExperimentSummary, "experiments", text=text, archived=archived, **exact)
 
     def get_experiment(self, experiment_id: str) -> ExperimentDetail:
@@ -154,10 +164,11 @@ class Client:
         """An experiment with all that belongs to it, as the content of a file for `load`."""
         return self._session.send("GET", f"experiments/{experiment_id}/dump", timeout=FILE_TIMEOUT).content
 
-    def load(self, content: bytes) -> ExperimentSummary:
-        """Store what `dump` gave; one that had not ended is paused."""
+    def load(self, content: bytes, *, project: str | None = None) -> ExperimentSummary:
+        """Store what `dump` gave, in a project or in its own; one that had not ended is paused."""
+        options: dict[str, Any] = {} if project is None else {"params": {"project": project}}
         # Not repeated: the second time, what the first had stored would be refused.
-        reply = self._session.send_once("POST", "experiments/load", content=content, timeout=FILE_TIMEOUT)
+        reply = self._session.send_once("POST", "experiments/load", content=content, timeout=FILE_TIMEOUT, **options)
         return parse(ExperimentSummary, reply)
 
     def best(self, experiment_id: str) -> Best:
@@ -318,9 +329,9 @@ class Client:
         """The platform at a glance."""
         return self._get(Status, "status")
 
-    def create_key(self, name: str, role: Role) -> NewKey:
-        """Make an API key; the reply is the only place where it is ever shown."""
-        request = KeyRequest(name=name, role=role)
+    def create_key(self, name: str, role: Role, *, project: str | None = DEFAULT_PROJECT) -> NewKey:
+        """Make an API key; the reply is the only place where it is ever shown. `project`: None for all."""
+        request = KeyRequest(name=name, role=role, project=project)
         # Not repeated: the first reply, if it was lost, held a key that nobody can ask for again.
         return parse(NewKey, self._session.send_once("POST", "keys", json=request.model_dump(mode="json")))
 
@@ -332,6 +343,25 @@ class Client:
     def revoke_key(self, name: str) -> None:
         """End a key's validity."""
         self._session.send("DELETE", f"keys/{name}")
+
+    def create_project(self, request: ProjectRequest) -> ProjectSummary:
+        """Make a project."""
+        document = request.model_dump(mode="json")
+        return parse(ProjectSummary, self._session.send_once("POST", "projects", json=document))
+
+    def list_projects(self) -> list[ProjectSummary]:
+        """The projects that your key sees, with what they may use and what they have used."""
+        page = self._get(Page[ProjectSummary], "projects")
+        return page.items
+
+    def change_project(self, name: str, change: ProjectChange) -> ProjectSummary:
+        """Set all that a project may use; what is left out has no limit from now on."""
+        document = change.model_dump(mode="json")
+        return parse(ProjectSummary, self._session.send("PUT", f"projects/{name}", json=document))
+
+    def delete_project(self, name: str) -> None:
+        """Delete a project that nothing belongs to."""
+        self._session.send("DELETE", f"projects/{name}")
 
     def subscribe(self, request: SubscriptionRequest) -> NewSubscription:
         """Ask to be told; the reply is the only place where a webhook's secret is ever shown."""

@@ -33,8 +33,8 @@ def platform(database: Database, queue: TrialQueue, settings: Settings) -> Platf
 def files_are_loaded_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are loaded without a process of their own, which takes seconds to start: that is `test_loading.py`'s."""
 
-    def load_here(settings: Settings, file: IO[bytes], *_limits: int) -> loading.Answer:
-        return loading.answer_of(settings, file)
+    def load_here(settings: Settings, file: IO[bytes], project: str | None, *_limits: int) -> loading.Answer:
+        return loading.answer_of(settings, file, project)
 
     if request.module.__name__.rpartition(".")[2] != "test_loading":
         monkeypatch.setattr(loading, "ask_process", load_here)

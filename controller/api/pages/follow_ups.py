@@ -13,6 +13,7 @@ from paploss.client.loss_choice import LossChoice, every_loss
 from paploss.client.specs import ComparisonSpec, SearchSpec, TrainingSpec
 from paploss.controller.api.idempotency import identify_request
 from paploss.controller.api.parameters import ExperimentId
+from paploss.controller.api.projects import read_data_roots, start_in
 from paploss.controller.api.security.access import AuthorizedRoute, SignedIn
 from paploss.controller.api.services import Injected
 from paploss.controller.data_roots import check_files
@@ -32,14 +33,16 @@ def start(
     services: Injected,
     caller: SignedIn,
 ) -> RedirectResponse:
-    """Start it, once for each search and person, and show it; a second press shows the same one."""
+    """Start it in the search's project, once for each search and person, and show it; a second press shows that one."""
     with services.database.read() as session:
-        spec = SPEC.read(lists.get_experiment(session, experiment_id, "search").spec)
+        search = lists.get_experiment(session, experiment_id, "search")
+    spec = SPEC.read(search.spec)
     if not isinstance(spec, SearchSpec):
         raise ConflictError(f"experiment {experiment_id} is no search")
     request = follow(spec, experiment_id, follow_up)
-    check_files(request, services.settings.data_roots)
-    with services.database.write() as session:
+    there = start_in(services, caller, search.project)
+    check_files(request, read_data_roots(there))
+    with there.database.write() as session:
         key = identify_request(f"{follow_up}-of-{experiment_id}", request)
         experiment = create(session, request, caller.name, key)
     services.driver.wake()

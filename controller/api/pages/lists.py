@@ -65,6 +65,7 @@ _HEADINGS = (
     Heading("best (%)", "best", is_number=True),
     Heading("time left", is_number=True, is_wide=True),
     Heading("owner", "owner", is_wide=True),
+    Heading("project", "project", is_wide=True),
     Heading("started", "started", is_number=True, is_wide=True),
 )
 
@@ -105,6 +106,7 @@ def read_listing(
     profile: Text = "",
     dataset: Text = "",
     owner: Text = "",
+    project: Text = "",
     archived: Text = "no",
     sort: ExperimentOrder = "started",
     descending: bool = True,
@@ -118,8 +120,8 @@ def read_listing(
     for name, value, known in (("state", state, EXPERIMENT_STATES), ("archived", archived, ARCHIVED)):
         if value and value not in known:
             raise ProblemError(422, f"{name}: expected one of {', '.join(known)}, got {value!r}")
-    text, tag, profile, dataset, owner = (
-        value.replace("\0", "").strip() for value in (text, tag, profile, dataset, owner)
+    text, tag, profile, dataset, owner, project = (
+        value.replace("\0", "").strip() for value in (text, tag, profile, dataset, owner, project)
     )
     chosen = ExperimentFilter(
         state=cast("ExperimentState | None", state or None),
@@ -128,6 +130,7 @@ def read_listing(
         profile=profile,
         dataset=dataset,
         owner=owner,
+        project=project,
         archived=cast("Archived", archived or "no"),
     )
     return Listing("", chosen, sort, descending, offset)
@@ -170,7 +173,7 @@ def _show(services: Services, caller: Caller, section: str, asked: Listing, pick
         section=section,
         experiments=experiments,
         sparklines={experiment_id: draw_sparkline(values) for experiment_id, values in means.items()},
-        headings=_HEADINGS,
+        headings=[each for each in _HEADINGS if each.order != "project" or caller.chooses_project],
         listing=listing,
         total=total,
         known=known,

@@ -16,6 +16,7 @@ from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.security.single_sign_on import CALLBACK_PATH, Begun, SignOnError, SingleSignOn
 from paploss.controller.api.services import Injected, Services
 from paploss.controller.store.access.people import admit_person, refuse_person
+from paploss.controller.store.errors import NotFoundError
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +60,12 @@ def finish(request: Request, services: Injected) -> Response:
                 refuse_person(session, person.subject)
                 owner = None
             else:
-                owner = admit_person(session, person.subject, person.name, person.role).name
+                owner = admit_person(session, person.subject, person.name, person.role, person.project).name
         services.callers.forget()  # their role, or what they had open, may have changed
         if owner is None:
             raise SignOnError(f"{person.name}: none of your groups may use this controller.", 403)
+    except NotFoundError as error:
+        return _refuse(services, SignOnError(f"{person.name}: your group is for a project, and {error}.", 403))
     except SignOnError as error:
         return _refuse(services, error)
     # A redirect would still count as coming from the provider's site, and the browser keep the strict cookie back.

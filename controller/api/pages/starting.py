@@ -6,9 +6,10 @@ The session's cookie alone is not enough to post it: `access.identify` asks for 
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -23,6 +24,7 @@ from paploss.controller.api.idempotency import identify_request
 from paploss.controller.api.pages.examples import EXAMPLES
 from paploss.controller.api.pages.pages import pages
 from paploss.controller.api.problems import ProblemError, describe_errors
+from paploss.controller.api.projects import ProjectChoice, read_data_roots, start_in
 from paploss.controller.api.security.access import AuthorizedRoute, SignedIn
 from paploss.controller.api.security.callers import Caller
 from paploss.controller.api.services import Injected, Services
@@ -69,28 +71,33 @@ async def read_form(request: Request) -> dict[str, str]:
 def show_form(
     services: Injected,
     caller: SignedIn,
+    *,
     clone: Annotated[str | None, Query(pattern=r"^[0-9a-z]{1,32}$")] = None,
     example: Annotated[str | None, Query(max_length=50)] = None,
     dataset: Annotated[str | None, Query(max_length=1000)] = None,
+    project: ProjectChoice = None,
 ) -> HTMLResponse:
     """The form, empty or filled in from a search, an example or a data set of the data roots."""
     document: Mapping[str, Any] = {}
+    there = start_in(services, caller, project)
+    roots = read_data_roots(there)
     if clone is not None:
         with services.database.read() as session:
             search = lists.get_experiment(session, clone, "search")
             document = {key: value for key, value in search.spec.items() if key != VERSION_KEY}
             document["name"] = f"{search.name} (copy)".strip()
+            project = search.project
     elif example is not None:
         if example not in EXAMPLES:
             raise ProblemError(404, f"example: expected one of {', '.join(EXAMPLES)}, got {example!r}")
-        document = _with_root(EXAMPLES[example], services)
+        document = _with_root(EXAMPLES[example], roots)
     elif dataset is not None:
-        known = {each.root: each for each in find_datasets(services.settings.data_roots)}
+        known = {each.root: each for each in find_datasets(roots)}
         if dataset not in known:
             raise ProblemError(404, f"dataset: there is no data set {dataset!r} in the data roots")
         chosen = known[dataset]
         document = {"name": chosen.name, "dataset": chosen.model_dump(mode="json")}
-    typed = default_values(FIELDS) | flatten(document, FIELDS)
+    typed = default_values(FIELDS) | flatten(document, FIELDS) | {"project": project or ""}
     return _render(services, caller, typed, token=secrets.token_urlsafe(16), clone=clone)
 
 
@@ -100,7 +107,8 @@ def start(services: Injected, caller: SignedIn, typed: Annotated[dict[str, str],
     try:
         document = read_values(FIELDS, typed)
         spec = SearchSpec.model_validate(document)
-        check_files(spec, services.settings.data_roots)
+        there = start_in(services, caller, typed.get("project"))
+        check_files(spec, read_data_roots(there))
     except ValidationError as error:
         found = {
             item.pointer.strip("/").replace("/", "."): item.message
@@ -109,14 +117,16 @@ def start(services: Injected, caller: SignedIn, typed: Annotated[dict[str, str],
         return _render(services, caller, typed, errors=found)
     except PathRefusedError as error:
         return _render(services, caller, typed, errors=error.faults)
+    except NotFoundError as error:
+        return _render(services, caller, dict(typed) | {"project": ""}, errors={"project": str(error)})
     if typed.get("action") == "estimate":
-        with services.database.read() as session:
+        with there.database.read() as session:
             return _render(services, caller, typed, estimate=estimates.estimate(session, spec))
     # With the form's token a double click starts one search; another request from the same form starts another.
     digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:16]
     key = f"form-{typed.get('token') or secrets.token_urlsafe(16)}-{digest}"[:200]
     try:
-        with services.database.write() as session:
+        with there.database.write() as session:
             search = create(session, spec, caller.name, identify_request(key, spec))
     except (ConflictError, NotFoundError) as error:
         field, _, message = str(error).partition(": ")
@@ -138,6 +148,7 @@ def _render(
     estimate: Estimate | None = None,
 ) -> HTMLResponse:
     errors = errors or {}
+    roots = read_data_roots(start_in(services, caller, typed.get("project")))
     known = {field.path for field in FIELDS}
     return HTMLResponse(
         pages.render(
@@ -153,8 +164,8 @@ def _render(
             estimate=estimate,
             examples=list(EXAMPLES),
             profiles=PROFILES.values(),
-            data_roots=services.settings.data_roots,
-            datasets=find_datasets(services.settings.data_roots),
+            data_roots=roots,
+            datasets=find_datasets(roots),
         ),
         422 if errors else 200,
     )
@@ -177,9 +188,9 @@ def _group(typed: Mapping[str, str], errors: Mapping[str, str]) -> list[Fieldset
     return groups
 
 
-def _with_root(document: Mapping[str, Any], services: Services) -> dict[str, Any]:
+def _with_root(document: Mapping[str, Any], data_roots: Sequence[Path]) -> dict[str, Any]:
     """An example with a folder for its data beneath the first data root; the embedded data set needs none."""
     copy: dict[str, Any] = json.loads(json.dumps(document))
-    if "train" in copy["dataset"] and services.settings.data_roots:
-        copy["dataset"]["root"] = f"{services.settings.data_roots[0]}/{copy['dataset']['name']}"
+    if "train" in copy["dataset"] and data_roots:
+        copy["dataset"]["root"] = f"{data_roots[0]}/{copy['dataset']['name']}"
     return copy

@@ -3,14 +3,15 @@ database."""
 
 import tempfile
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
-from fastapi import APIRouter, Request, status
+from fastapi import APIRouter, Query, Request, status
 from fastapi.responses import StreamingResponse
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
 from paploss.client.models import ExperimentSummary
+from paploss.client.projects import ProjectName
 from paploss.controller.api import loading, problems, views
 from paploss.controller.api.parameters import ExperimentId
 from paploss.controller.api.security.access import AuthorizedRoute
@@ -58,14 +59,18 @@ def dump(experiment_id: ExperimentId, services: Injected) -> StreamingResponse:
     responses=problems.documented(409),
     openapi_extra={"requestBody": {"required": True, "content": _BINARY}},
 )
-async def load(request: Request, services: Injected) -> ExperimentSummary:
+async def load(
+    request: Request,
+    services: Injected,
+    project: Annotated[ProjectName | None, Query(description="what it belongs to; by default its own")] = None,
+) -> ExperimentSummary:
     """Store what `dump` gave, here or at another controller. One that had not ended is paused."""
     with tempfile.TemporaryFile() as file:
         async for part in request.stream():
             file.write(part)
         file.seek(0)
         async with services.one_load:
-            experiment_id = await run_in_threadpool(loading.load, services.settings, file)
+            experiment_id = await run_in_threadpool(loading.load, services.settings, file, project)
     return await run_in_threadpool(_summarize, services, experiment_id)
 
 

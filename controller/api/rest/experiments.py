@@ -25,6 +25,7 @@ from paploss.controller.api import estimates, problems, views
 from paploss.controller.api.events import stream_events
 from paploss.controller.api.idempotency import IdempotencyHeader, identify_request
 from paploss.controller.api.parameters import ExperimentId, IdCursor, Limit, ListText, NumberCursor
+from paploss.controller.api.projects import ProjectChoice, read_data_roots, start_in
 from paploss.controller.api.security.access import AuthorizedRoute, SignedIn, identify
 from paploss.controller.api.services import Injected
 from paploss.controller.api.table import stream_csv
@@ -53,11 +54,14 @@ def create(
     services: Injected,
     caller: SignedIn,
     response: Response,
+    *,
+    project: ProjectChoice = None,
     idempotency_key: IdempotencyHeader = None,
 ) -> ExperimentDetail:
     """Start an experiment: a search, a comparison or trainings, as its `kind` says."""
-    check_files(spec, services.settings.data_roots)
-    with services.database.write() as session:
+    there = start_in(services, caller, project)
+    check_files(spec, read_data_roots(there))
+    with there.database.write() as session:
         idempotency = identify_request(idempotency_key, spec)
         experiment = creation.create(session, spec, caller.name, idempotency)
         detail = views.experiment_detail(session, experiment)
@@ -84,6 +88,7 @@ def list_all(
     profile: ListText = "",
     dataset: ListText = "",
     owner: ListText = "",
+    project: ListText = "",
     archived: Annotated[Archived, Query(description="`no` hides what is archived, `only` shows it alone")] = "no",
     cursor: IdCursor = None,
     limit: Limit = 50,
@@ -97,6 +102,7 @@ def list_all(
         profile=profile,
         dataset=dataset,
         owner=owner,
+        project=project,
         archived=archived,
     )
     with services.database.read() as session:
@@ -234,13 +240,18 @@ async def _open_stream(experiment_id: ExperimentId, services: Injected, caller: 
     dependencies=[Depends(_open_stream)],
 )
 async def follow(
-    experiment_id: ExperimentId, request: Request, services: Injected, last_event_id: LastEventId = None
+    experiment_id: ExperimentId,
+    request: Request,
+    services: Injected,
+    caller: SignedIn,
+    last_event_id: LastEventId = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Live events (server-sent): every new line of the log, `progress` when the trials' states have changed, `end`
     when the experiment has ended. Send Last-Event-ID to continue after a broken connection."""
 
     async def is_admitted() -> bool:
-        return await identify(request, services.callers) is not None
+        now = await identify(request, services.callers)
+        return now is not None and now.project == caller.project
 
     async for event in stream_events(services.database, experiment_id, last_event_id, is_admitted):
         yield event

@@ -16,11 +16,11 @@ from paploss.controller.store.tables import ApiKey
 router = APIRouter(route_class=AuthorizedRoute, prefix="/api/v1/keys", tags=["keys"])
 
 
-@router.post("", status_code=status.HTTP_201_CREATED, responses=problems.documented(409))
+@router.post("", status_code=status.HTTP_201_CREATED, responses=problems.documented(404, 409))
 def create(request: KeyRequest, services: Injected) -> NewKey:
     """Create a key. It is shown in this reply alone."""
     with services.database.write() as session:
-        key = create_key(session, request.name, request.role)
+        key = create_key(session, request.name, request.role, request.project)
         row = session.get_one(ApiKey, request.name, populate_existing=True)
         return NewKey(**key_summary(row).model_dump(), key=key)
 

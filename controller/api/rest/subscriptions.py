@@ -25,17 +25,17 @@ router = APIRouter(route_class=AuthorizedRoute, prefix="/api/v1/subscriptions", 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems.documented(404, 409))
 def create(request: SubscriptionRequest, caller: SignedIn, services: Injected) -> NewSubscription:
-    """Ask to be told of one experiment, or of all. A webhook's secret is shown in this reply alone. Addresses that are
-    not public are refused, here or when a delivery is made, unless the operator allows them."""
+    """Ask to be told of one experiment, or of all that you see. A webhook's secret is shown in this reply alone.
+    Addresses that are not public are refused, here or when a delivery is made, unless the operator allows them."""
     _refuse_target(request, services.settings)
     with services.database.write() as session:
-        made = subscriptions.add_subscription(session, request, caller.name)
+        made = subscriptions.add_subscription(session, request, caller.name, caller.project)
         return NewSubscription(**subscription_summary(made).model_dump(), secret=made.secret)
 
 
 @router.get("")
 def list_all(services: Injected) -> Page[SubscriptionSummary]:
-    """All subscriptions on one page, the newest first; of a URL the host alone."""
+    """All subscriptions of your project on one page, the newest first; of a URL the host alone."""
     with services.database.read() as session:
         return Page(items=[subscription_summary(row) for row in subscriptions.list_subscriptions(session)])
 

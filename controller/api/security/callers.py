@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 
+from paploss.client.projects import DEFAULT_PROJECT
 from paploss.client.states import Role
 from paploss.controller.store.access.keys import digest_key
 from paploss.controller.store.access.sign_ins import Purpose, find_valid
 from paploss.controller.store.database import Database
+from paploss.controller.store.projects import list_names
 
 REMEMBERED_SECONDS = 2.0
 """How long this replica may still accept what was revoked through another one, or has expired."""
@@ -28,8 +30,17 @@ class Caller:
 
     name: str
     role: Role
+    project: str | None = None
+    """The only one whose experiments they see; None: they see all."""
+    projects: tuple[str, ...] = (DEFAULT_PROJECT,)
+    """Names of all that there are."""
     token_id: str | None = None
     """Of the personal access token that the request came with."""
+
+    @property
+    def chooses_project(self) -> bool:
+        """Whether there is a choice: pages show projects to nobody else."""
+        return self.project is None and len(self.projects) > 1
 
 
 class Callers:
@@ -77,4 +88,8 @@ class Callers:
 
     def _query(self) -> dict[tuple[Purpose, str], Caller]:
         with self._database.read() as session:
-            return {(row.purpose, row.digest): Caller(row.name, row.role, row.token_id) for row in find_valid(session)}
+            projects = tuple(list_names(session))
+            return {
+                (row.purpose, row.digest): Caller(row.name, row.role, row.project, projects, row.token_id)
+                for row in find_valid(session)
+            }

@@ -28,8 +28,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from paploss.client.states import TokenRole
 from paploss.controller.api.remembered import Remembered
 from paploss.controller.settings import Settings
-from paploss.controller.store.access.people import identify_person
-from paploss.controller.store.access.tokens import highest_role
+from paploss.controller.store.access.people import highest_grant, identify_person, split_grant
 
 CALLBACK_PATH = "/sign-in/sso/callback"
 METADATA_SECONDS = 300.0
@@ -75,11 +74,15 @@ class Begun(BaseModel):
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody whom the provider vouches for. `role`: the highest that their groups give; None for none."""
+    """Somebody whom the provider vouches for.
+
+    `role`: the highest that their groups give; None for none. `project`: the one that they have it in; None: all.
+    """
 
     subject: str
     name: str
     role: TokenRole | None
+    project: str | None
 
 
 class SingleSignOn:
@@ -238,12 +241,13 @@ class SingleSignOn:
         issuer, subject = self._settings.oidc_issuer, str(claims["sub"])
         given = claims.get(self._settings.oidc_groups_claim)
         groups = [group for group in (given if isinstance(given, list) else [given]) if isinstance(group, str)]
-        roles = [self._settings.oidc_roles[group] for group in groups if group in self._settings.oidc_roles]
+        grants = [split_grant(grant) for group, grant in self._settings.oidc_roles.items() if group in groups]
+        role, project = highest_grant(grants) or (None, None)
         name = claims.get("preferred_username") or (claims.get("email_verified") is True and claims.get("email"))
         name = str(name or subject)
         if "@" not in name:
             name = f"{name}@{urlsplit(issuer).hostname}"
-        return Person(identify_person(issuer, subject), name, highest_role(roles))
+        return Person(identify_person(issuer, subject), name, role, project)
 
 
 def _ask(session: OAuth2Session, address: str, **options: Any) -> dict[str, Any]:

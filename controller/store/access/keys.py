@@ -6,34 +6,46 @@ import secrets
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from paploss.client.projects import DEFAULT_PROJECT
 from paploss.client.states import Role
 from paploss.controller.store.database import read_clock
 from paploss.controller.store.errors import ConflictError, NotFoundError
+from paploss.controller.store.projects import hold_project
 from paploss.controller.store.tables import AccessToken, ApiKey, SignIn
 
 KEY_PREFIX = "paploss_"
 
 
-def create_key(session: Session, name: str, role: Role) -> str:
-    """Create a key and return it; it cannot be read again.
+def limit_project(role: Role, project: str | None) -> str | None:
+    """The project that a key of this role is for: administrators and workers are for all, which is None."""
+    return project if role in ("viewer", "user") else None
+
+
+def create_key(session: Session, name: str, role: Role, project: str | None = DEFAULT_PROJECT) -> str:
+    """Create a key and return it; it cannot be read again. `project`: as of `limit_project`.
 
     Raises:
+        NotFoundError: no such project.
         ConflictError: the name is taken (also by a revoked key, so that the audit trail stays clear).
     """
     if session.get(ApiKey, name) is not None:
         raise ConflictError(f"there is an API key named {name!r} already")
     key = KEY_PREFIX + secrets.token_urlsafe(32)
-    session.add(ApiKey(name=name, role=role, digest=digest_key(key)))
+    project = limit_project(role, project)
+    if project is not None:
+        hold_project(session, project)
+    session.add(ApiKey(name=name, role=role, digest=digest_key(key), project=project))
     session.flush()
     return key
 
 
 def install_key(session: Session, role: Role, key: str) -> None:
-    """Install the operator's own key of a role; an earlier one is revoked, with its browser sessions and tokens."""
+    """Install the operator's own key of a role, for all projects; an earlier one is revoked, with its browser sessions
+    and tokens."""
     name, digest = f"installed-{role}", digest_key(key)
     row = session.get(ApiKey, name)
     if row is None:
-        session.add(ApiKey(name=name, role=role, digest=digest))
+        session.add(ApiKey(name=name, role=role, digest=digest, project=None))
     elif row.digest != digest:
         row.digest, row.revoked_at = digest, None
         end_access(session, name)

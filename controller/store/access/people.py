@@ -7,25 +7,38 @@ Whoever the provider names may come in; to lock somebody out for good, do it the
 import hashlib
 import re
 import secrets
+from collections.abc import Sequence
+from typing import cast
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from paploss.client.projects import DEFAULT_PROJECT
 from paploss.client.states import TokenRole
-from paploss.controller.store.access.keys import digest_key, end_access
+from paploss.controller.store.access.keys import digest_key, end_access, limit_project
+from paploss.controller.store.access.tokens import RANKS
 from paploss.controller.store.database import read_clock
+from paploss.controller.store.projects import hold_project
 from paploss.controller.store.tables import ApiKey
 
 MOST_OF_A_NAME = 80
 _UNUSUAL = re.compile(r"[^A-Za-z0-9@._+-]")
 
 
-def admit_person(session: Session, subject: str, name: str, role: TokenRole) -> ApiKey:
-    """The row of a person who signs in, made the first time, with the role that they have now.
+def admit_person(
+    session: Session, subject: str, name: str, role: TokenRole, project: str | None = DEFAULT_PROJECT
+) -> ApiKey:
+    """The row of a person who signs in, made the first time, with the role and the project that they have now.
 
     `subject`: by `identify_person`; it is who they are. `name`: with an @, which names of keys cannot have; it is kept
     as it was the first time, because experiments are owned by it, and made unique.
+
+    Raises:
+        NotFoundError: there is no such project.
     """
+    project = limit_project(role, project)
+    if project is not None:
+        hold_project(session, project)
     row = session.scalar(select(ApiKey).where(ApiKey.subject == subject))
     if row is None:
         name = _UNUSUAL.sub("-", name)[:MOST_OF_A_NAME]
@@ -37,8 +50,24 @@ def admit_person(session: Session, subject: str, name: str, role: TokenRole) -> 
         end_access(session, row.name)
         row.revoked_at = None
     row.role = role
+    row.project = project
     session.flush()
     return row
+
+
+PersonsGrant = tuple[TokenRole, str | None]
+"""A role, and the project that it is in; None: all."""
+
+
+def split_grant(grant: str) -> PersonsGrant:
+    """What a group gives, as the setting `oidc_roles` writes it: `role`, `project:role` or `*:role`."""
+    project, _, role = grant.rpartition(":")
+    return cast("TokenRole", role), None if project == "*" else project or DEFAULT_PROJECT
+
+
+def highest_grant(grants: Sequence[PersonsGrant]) -> PersonsGrant | None:
+    """The one whose role has the most rights, the first of several; None of none."""
+    return max(grants, key=lambda grant: RANKS.index(grant[0]), default=None)
 
 
 def refuse_person(session: Session, subject: str) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from paploss.client.states import Role
-from paploss.controller.store.access.keys import digest_key
+from paploss.controller.store.access.keys import digest_key, limit_project
 from paploss.controller.store.access.tokens import limit_role
 from paploss.controller.store.database import now, read_clock
 from paploss.controller.store.tables import AccessToken, ApiKey, SignIn
@@ -30,6 +30,8 @@ class ValidSecret:
     digest: str
     name: str
     role: Role
+    project: str | None
+    """None: all."""
     token_id: str | None = None
     """Of a personal access token."""
 
@@ -46,23 +48,29 @@ def create_code(session: Session, key_name: str, seconds: float = CODE_SECONDS) 
 
 def find_valid(session: Session) -> list[ValidSecret]:
     """Every key that is not revoked, and every token and browser session of one that has not expired."""
-    keys = session.execute(select(ApiKey.digest, ApiKey.name, ApiKey.role).where(ApiKey.revoked_at.is_(None)))
+    key = (ApiKey.name, ApiKey.role, ApiKey.project)
+    keys = session.execute(select(ApiKey.digest, *key).where(ApiKey.revoked_at.is_(None)))
     sessions = session.execute(
-        select(SignIn.digest, ApiKey.name, ApiKey.role)
+        select(SignIn.digest, *key)
         .join(ApiKey, SignIn.key_name == ApiKey.name)
         .where(SignIn.purpose == "session", SignIn.expires_at > now(), ApiKey.revoked_at.is_(None))
     )
     tokens = session.execute(
-        select(AccessToken, ApiKey.role)
+        select(AccessToken, ApiKey.role, ApiKey.project)
         .join(ApiKey, AccessToken.key_name == ApiKey.name)
         .where(AccessToken.expires_at > now(), ApiKey.revoked_at.is_(None))
     )
-    found = [ValidSecret("bearer", *row) for row in keys] + [ValidSecret("session", *row) for row in sessions]
-    for token, owners_role in tokens:
+    found = [_valid("bearer", *row) for row in keys] + [_valid("session", *row) for row in sessions]
+    for token, owners_role, project in tokens:
         role = limit_role(token.role, owners_role)
-        if role is not None:
-            found.append(ValidSecret("bearer", token.digest, token.key_name, role, token.id))
+        if role is not None:  # of its owner's project, whatever its own role
+            its = limit_project(owners_role, project)
+            found.append(ValidSecret("bearer", token.digest, token.key_name, role, its, token.id))
     return found
+
+
+def _valid(purpose: Purpose, digest: str, name: str, role: Role, project: str | None) -> ValidSecret:
+    return ValidSecret(purpose, digest, name, role, limit_project(role, project))
 
 
 def use_code(session: Session, code: str) -> ApiKey | None:

@@ -22,22 +22,18 @@ TOKEN_PREFIX = f"{KEY_PREFIX}token_"
 MOST_OF_ONE = 50
 DAY_SECONDS = 86400.0
 
-_RANKS: tuple[TokenRole, ...] = get_args(TokenRole)
+RANKS: tuple[TokenRole, ...] = get_args(TokenRole)
+"""Roles of people, each with the rights of those before it."""
 
 
 def limit_role(role: TokenRole, owners_role: Role) -> TokenRole | None:
     """The lesser of a token's role and its owner's; None where the owner is no person."""
-    return None if owners_role == "worker" else min(role, owners_role, key=_RANKS.index)
-
-
-def highest_role(roles: Sequence[TokenRole]) -> TokenRole | None:
-    """The one with the most rights; None of none."""
-    return max(roles, key=_RANKS.index, default=None)
+    return None if owners_role == "worker" else min(role, owners_role, key=RANKS.index)
 
 
 def list_roles(owners_role: Role) -> list[TokenRole]:
     """The roles that an owner's tokens may have, the least first."""
-    return [role for role in _RANKS if limit_role(role, owners_role) == role]
+    return [role for role in RANKS if limit_role(role, owners_role) == role]
 
 
 def create_token(session: Session, owner: str, name: str, role: TokenRole, seconds: float) -> tuple[AccessToken, str]:

@@ -25,14 +25,20 @@ OCCASIONS: Final[Mapping[str, Occasion]] = {
 }
 """The occasion of each event that subscribers can be told of, by the event's kind."""
 
+_SUBSCRIPTIONS, _EXPERIMENTS = table_of(Subscription), table_of(Experiment)
 _LONGEST_MESSAGE: Final = 2000
 """Characters; an error may bring a whole log with it."""
 
 
 def add_deliveries(session: Session, occasion: Occasion, message: str, experiment_id: str) -> None:
-    """Add a delivery for each subscription that asks for this occasion of this experiment, or of all."""
-    asks = or_(Subscription.experiment_id.is_(None), Subscription.experiment_id == experiment_id)
-    subscriptions = session.execute(select(Subscription.id, Subscription.occasions).where(asks)).all()
+    """Add a delivery for each subscription that asks for this occasion of this experiment, or of all of its project."""
+    its_project = select(_EXPERIMENTS.c.project).where(_EXPERIMENTS.c.id == experiment_id).scalar_subquery()
+    asks = (
+        or_(_SUBSCRIPTIONS.c.experiment_id.is_(None), _SUBSCRIPTIONS.c.experiment_id == experiment_id),
+        or_(_SUBSCRIPTIONS.c.project.is_(None), _SUBSCRIPTIONS.c.project == its_project),
+    )
+    # Of bare tables: who made the event may not see everybody who is to be told of it.
+    subscriptions = session.execute(select(_SUBSCRIPTIONS.c.id, _SUBSCRIPTIONS.c.occasions).where(*asks)).all()
     wanted = [row.id for row in subscriptions if occasion in row.occasions]
     if not wanted:
         return

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from paploss.client.notifications import SubscriptionRequest
-from paploss.controller.store.database import read_clock
+from paploss.controller.store.database import read_clock, table_of
 from paploss.controller.store.documents import Notice
 from paploss.controller.store.errors import ConflictError, NotFoundError
 from paploss.controller.store.notifications.outbox import add_delivery
@@ -18,17 +18,25 @@ MOST_SUBSCRIPTIONS = 200
 """In all: each is read with every event that somebody could be told of."""
 SECRET_PREFIX = "whsec_"  # noqa: S105 - of Standard Webhooks
 
+_COUNT = select(func.count()).select_from(table_of(Subscription))  # over all projects
 
-def add_subscription(session: Session, request: SubscriptionRequest, owner: str) -> Subscription:
-    """Store a subscription; a webhook gets a new secret of 256 bits.
+
+def add_subscription(
+    session: Session, request: SubscriptionRequest, owner: str, project: str | None = None
+) -> Subscription:
+    """Store a subscription; a webhook gets a new secret of 256 bits. `project`: whose experiments it is to; None: all,
+    or where it is to one experiment, that of it.
 
     Raises:
         NotFoundError: it is to one experiment, which is not there.
         ConflictError: there are MOST_SUBSCRIPTIONS already.
     """
-    if request.experiment_id is not None and session.get(Experiment, request.experiment_id) is None:
-        raise NotFoundError(f"there is no experiment {request.experiment_id}")
-    if session.execute(select(func.count()).select_from(Subscription)).scalar_one() >= MOST_SUBSCRIPTIONS:
+    if request.experiment_id is not None:
+        experiment = session.get(Experiment, request.experiment_id)
+        if experiment is None:
+            raise NotFoundError(f"there is no experiment {request.experiment_id}")
+        project = experiment.project
+    if session.execute(_COUNT).scalar_one() >= MOST_SUBSCRIPTIONS:
         raise ConflictError(f"there are {MOST_SUBSCRIPTIONS} subscriptions already; delete some that nobody needs")
     subscription = Subscription(
         id=secrets.token_hex(6),
@@ -38,6 +46,7 @@ def add_subscription(session: Session, request: SubscriptionRequest, owner: str)
         secret=_new_secret() if request.channel == "webhook" else None,
         experiment_id=request.experiment_id,
         occasions=list(dict.fromkeys(request.occasions)),
+        project=project,
         created_at=read_clock(session),
     )
     session.add(subscription)

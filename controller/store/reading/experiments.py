@@ -14,7 +14,7 @@ from paploss.controller.store.reading.overview import MEASURED_KINDS
 from paploss.controller.store.tables import Experiment, Trial
 
 Column = ColumnElement[Any] | InstrumentedAttribute[Any]
-ExperimentOrder = Literal["started", "name", "state", "dataset", "owner", "progress", "best"]
+ExperimentOrder = Literal["started", "name", "state", "dataset", "owner", "project", "progress", "best"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class ExperimentFilter:
     profile: str = ""
     dataset: str = ""
     owner: str = ""
+    project: str = ""
     archived: Archived = "all"
 
     def conditions(self) -> list[ColumnElement[bool]]:
@@ -38,6 +39,7 @@ class ExperimentFilter:
             (Experiment.profile, self.profile),
             (Experiment.dataset, self.dataset),
             (Experiment.owner, self.owner),
+            (Experiment.project, self.project),
         )
         found = [column == value for column, value in exact if value]
         tags = cast(Experiment.tags, Text)  # a list of texts in JSON, as Python writes it
@@ -128,6 +130,7 @@ def _key(order: ExperimentOrder) -> Column:
         "state": Experiment.state,
         "dataset": func.lower(Experiment.dataset),
         "owner": func.lower(Experiment.owner),
+        "project": Experiment.project,
         "progress": cast(Experiment.round, Float) / Experiment.rounds,
     }
     return columns[order] if order in columns else _best()

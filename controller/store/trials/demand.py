@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from paploss.client.projects import DEFAULT_PROJECT
 from paploss.client.states import OPEN_TRIAL_STATES
 from paploss.controller.store.tables import Experiment, Trial
+from paploss.controller.store.trials.quotas import count_running, read_caps
 from paploss.jobs.ids import experiment_of
 
 
@@ -23,6 +25,22 @@ class Claimant:
     room: int
     """How many more of its trials may run."""
     trial_ids: Sequence[str]
+    project: str = DEFAULT_PROJECT
+
+
+def find_rooms(session: Session, present: set[str]) -> dict[str, int]:
+    """How many more trials of each project may run, of those with a limit. `present`: as of `find_claimants`."""
+    caps = read_caps(session)
+    if not caps:
+        return {}
+    running = count_running(session)
+    entries = Counter(map(experiment_of, present))
+    entered: Counter[str] = Counter()
+    for experiment_id, project in session.execute(
+        select(Experiment.id, Experiment.project).where(Experiment.id.in_(entries), Experiment.project.in_(caps))
+    ):
+        entered[project] += entries[experiment_id]
+    return {project: max(0, cap - running.get(project, 0) - entered[project]) for project, cap in caps.items()}
 
 
 def find_claimants(
@@ -52,21 +70,28 @@ def find_claimants(
         ).all()
         absent = [trial_id for trial_id in trial_ids if trial_id not in present]
         if absent:
-            claimants.append(Claimant(experiment.id, experiment.priority, served, room, absent))
+            claimants.append(Claimant(experiment.id, experiment.priority, served, room, absent, experiment.project))
     return claimants
 
 
 def count_wanted(session: Session) -> Mapping[int, int]:
-    """Trials that run or could run now, by GPUs of one trial; an experiment counts no more than it may run at once."""
+    """Trials that run or could run now, by GPUs of one trial; an experiment and a project count no more than they may
+    run at once, the oldest experiment of a project first."""
+    columns = (Experiment.id, Experiment.project, Experiment.gpus, Experiment.max_running_trials)
     rows = session.execute(
-        select(Experiment.id, Experiment.gpus, Experiment.max_running_trials, func.count())
+        select(*columns, func.count())
         .join(Trial, Trial.experiment_id == Experiment.id)
         .where(Experiment.state == "running", Trial.state.in_(OPEN_TRIAL_STATES))
-        .group_by(Experiment.id, Experiment.gpus, Experiment.max_running_trials)
+        .group_by(*columns)
+        .order_by(Experiment.id)
     )
+    rooms = dict(read_caps(session))
     wanted: Counter[int] = Counter()
-    for _, gpus, cap, trials in rows:
-        wanted[gpus] += trials if cap is None else min(trials, cap)
+    for _, project, gpus, cap, trials in rows:
+        count = min(trials, trials if cap is None else cap, rooms.get(project, trials))
+        if project in rooms:
+            rooms[project] -= count
+        wanted[gpus] += count
     return wanted
 
 

@@ -4,14 +4,17 @@ They bypass the ORM, because its part in a statement costs more than the stateme
 one state transition: its WHERE is the whole condition, so that the second of two callers changes nothing.
 """
 
-from sqlalchemy import JSON, Boolean, Float, Integer, Text, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import JSON, Boolean, Float, Integer, Text, and_, bindparam, case, func, insert, or_, select, update
 
 from paploss.client.states import OPEN_TRIAL_STATES
 from paploss.controller.store.database import is_one_of, now, table_of
-from paploss.controller.store.tables import Attempt, Experiment, Trial, Worker
+from paploss.controller.store.tables import Attempt, Experiment, Project, Trial, Worker
 
-_TRIALS, _EXPERIMENTS, _ATTEMPTS, _WORKERS = (table_of(model) for model in (Trial, Experiment, Attempt, Worker))
+_TRIALS, _EXPERIMENTS, _ATTEMPTS, _WORKERS, _PROJECTS = (
+    table_of(model) for model in (Trial, Experiment, Attempt, Worker, Project)
+)
 _ITS_EXPERIMENT = _EXPERIMENTS.c.id == _TRIALS.c.experiment_id
+_ITS_PROJECT = _PROJECTS.c.name == _EXPERIMENTS.c.project
 _ITS_ATTEMPT = (_ATTEMPTS.c.trial_id == _TRIALS.c.id) & (_ATTEMPTS.c.number == _TRIALS.c.attempt)
 _IS_IT = _TRIALS.c.id == bindparam("trial_id")
 _IS_FENCED = _TRIALS.c.token == bindparam("fence")
@@ -52,7 +55,13 @@ GRANT = (
         .where(
             _ITS_EXPERIMENT,
             _EXPERIMENTS.c.state == "running",
-            or_(_EXPERIMENTS.c.max_running_trials.is_(None), bindparam("is_within_cap", type_=Boolean)),
+            or_(
+                and_(
+                    _EXPERIMENTS.c.max_running_trials.is_(None),
+                    select(_PROJECTS.c.max_running_trials).where(_ITS_PROJECT).scalar_subquery().is_(None),
+                ),
+                bindparam("is_within_cap", type_=Boolean),
+            ),
         )
         .exists(),
         ~select(_ATTEMPTS.c.number).where(_ATTEMPTS.c.claim_id == bindparam("claim")).exists(),

@@ -15,7 +15,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from paploss.client.numbers import percent
@@ -35,6 +35,7 @@ from paploss.controller.store.trials.lease_statements import (
     RENEW,
     REWARD,
 )
+from paploss.controller.store.trials.quotas import check_caps
 from paploss.controller.store.trials.telemetry import keep_evaluations, remember_worker, see_worker
 from paploss.controller.store.trials.transitions import charge_preemption, give_up, read_budgets, update_attempt
 from paploss.jobs.documents import JsonObject
@@ -82,8 +83,8 @@ def claim(session: Session, request: ClaimRequest, lease_seconds: float) -> Gran
     Raises:
         NotFoundError: no such trial.
         GoneError: the trial is final.
-        ConflictError: another attempt runs, the experiment is paused or at its cap of running trials, or the lease that
-            this claim_id once got has ended.
+        ConflictError: another attempt runs, the experiment is paused, it or its project is at its cap of running
+            trials, or the lease that this claim_id once got has ended.
     """
     worker = request.worker
     asked = {
@@ -97,8 +98,7 @@ def claim(session: Session, request: ClaimRequest, lease_seconds: float) -> Gran
     row = session.execute(GRANT, asked).one_or_none()
     if row is None:
         trial, experiment, repeated = _find_claimed(session, request)
-        if repeated is None and experiment.max_running_trials is not None and trial.state == "queued":
-            _check_cap(session, experiment.id, experiment.max_running_trials)
+        if repeated is None and trial.state == "queued" and check_caps(session, experiment):
             row = session.execute(GRANT, asked | {"is_within_cap": True}).one_or_none()
             if row is None:  # something has changed while this waited for the lock
                 trial, experiment, repeated = _find_claimed(session, request)
@@ -286,16 +286,6 @@ def _repeat_claim(session: Session, request: ClaimRequest, trial: Trial, attempt
     if trial.state != "running" or trial.token != attempt.token:
         raise ConflictError(f"trial {trial.id}: the lease of this claim has ended")
     return Grant(**session.execute(READ_GRANT, {"trial_id": trial.id}).one()._mapping)
-
-
-def _check_cap(session: Session, experiment_id: str, cap: int) -> None:
-    # The row lock makes concurrent claims of this experiment count one after the other.
-    session.execute(select(Experiment.id).where(Experiment.id == experiment_id).with_for_update(key_share=True))
-    running = session.scalar(
-        select(func.count()).select_from(Trial).where(Trial.experiment_id == experiment_id, Trial.state == "running")
-    )
-    if running is not None and running >= cap:
-        raise ConflictError(f"experiment {experiment_id} has its {cap} running trials")
 
 
 def _refusal(trial: Trial, experiment: Experiment) -> ConflictError | GoneError:

@@ -1,28 +1,35 @@
-"""The time that workers have spent on an experiment's trials, whatever came of them."""
+"""The time that workers have spent on the trials of an experiment or a project, whatever came of them."""
 
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import ColumnElement, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from paploss.controller.store.database import now, table_of
-from paploss.controller.store.tables import Attempt, Trial
+from paploss.controller.store.tables import Attempt, Experiment, Trial
 
-_TRIALS, _ATTEMPTS = table_of(Trial), table_of(Attempt)
+_TRIALS, _ATTEMPTS, _EXPERIMENTS = table_of(Trial), table_of(Attempt), table_of(Experiment)
 _ITS = _TRIALS.c.experiment_id == bindparam("experiment_id")
-_ENDED = (
-    select(
-        func.coalesce(func.sum(_ATTEMPTS.c.ended_at - _ATTEMPTS.c.claimed_at), 0.0),
-        func.count(_ATTEMPTS.c.trial_id.distinct()),
-    )
-    .join(_TRIALS, _TRIALS.c.id == _ATTEMPTS.c.trial_id)
-    .where(_ITS, _ATTEMPTS.c.ended_at.is_not(None))
+_OF_PROJECT = _EXPERIMENTS.c.project == bindparam("project")
+_GPUS = case((_EXPERIMENTS.c.gpus > 1, _EXPERIMENTS.c.gpus), else_=1)  # a trial without one counts as with one
+_ENDED_SECONDS = _ATTEMPTS.c.ended_at - _ATTEMPTS.c.claimed_at
+_ALL_SECONDS = func.coalesce(_ATTEMPTS.c.ended_at, now()) - _ATTEMPTS.c.claimed_at
+_OF_TRIALS = _ATTEMPTS.join(_TRIALS, _TRIALS.c.id == _ATTEMPTS.c.trial_id)
+_OF_EXPERIMENTS = _OF_TRIALS.join(_EXPERIMENTS, _EXPERIMENTS.c.id == _TRIALS.c.experiment_id)
+
+
+def _total(seconds: ColumnElement[float]) -> ColumnElement[float]:
+    return func.coalesce(func.sum(seconds), 0.0)
+
+
+_TRIALS_ENDED = func.count(_ATTEMPTS.c.trial_id.distinct())
+_HAS_ENDED = _ATTEMPTS.c.ended_at.is_not(None)
+_ENDED = select(_total(_ENDED_SECONDS), _TRIALS_ENDED).select_from(_OF_TRIALS).where(_ITS, _HAS_ENDED)
+_ALL = select(_total(_ALL_SECONDS)).select_from(_OF_TRIALS).where(_ITS)
+_PROJECT_ENDED = (
+    select(_total(_ENDED_SECONDS * _GPUS), _TRIALS_ENDED).select_from(_OF_EXPERIMENTS).where(_OF_PROJECT, _HAS_ENDED)
 )
-_ALL = (
-    select(func.coalesce(func.sum(func.coalesce(_ATTEMPTS.c.ended_at, now()) - _ATTEMPTS.c.claimed_at), 0.0))
-    .join(_TRIALS, _TRIALS.c.id == _ATTEMPTS.c.trial_id)
-    .where(_ITS)
-)
+_PROJECT_ALL = select(_total(_ALL_SECONDS * _GPUS)).select_from(_OF_EXPERIMENTS).where(_OF_PROJECT)
 
 
 class Spending(NamedTuple):
@@ -42,3 +49,13 @@ def read_spending(session: Session, experiment_id: str) -> Spending:
 def read_spent_seconds(session: Session, experiment_id: str) -> float:
     """The time of all attempts, that of running ones until now."""
     return float(session.execute(_ALL, {"experiment_id": experiment_id}).scalar_one())
+
+
+def read_project_spending(session: Session, project: str) -> Spending:
+    """What the ended attempts of a project's trials have cost, in GPU-seconds."""
+    return Spending(*session.execute(_PROJECT_ENDED, {"project": project}).one())
+
+
+def read_project_gpu_seconds(session: Session, project: str) -> float:
+    """The GPU-seconds of all attempts of a project's trials, those of running ones until now."""
+    return float(session.execute(_PROJECT_ALL, {"project": project}).scalar_one())

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scenarios import add_search, add_training, outcome, pass_term, search_spec
 from simulation import Platform, reward_of
-from sqlalchemy import event, update
+from sqlalchemy import event, select, update
 from sqlalchemy.orm import Session
 
+from paploss.client.projects import ProjectRequest
 from paploss.controller.experiments import rounds
 from paploss.controller.experiments.confirmation import OUTCOME
 from paploss.controller.experiments.kinds import KINDS
@@ -17,8 +18,10 @@ from paploss.controller.search.scheduling import Pace
 from paploss.controller.search.screen import passes
 from paploss.controller.store import experiments
 from paploss.controller.store.errors import ConflictError
-from paploss.controller.store.tables import Attempt, Experiment, Trial
+from paploss.controller.store.projects import create_project
+from paploss.controller.store.tables import Attempt, Event, Experiment, Trial
 from paploss.controller.store.trials.counts import Counts, count_trials
+from paploss.controller.store.visibility import within
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import JobResult
 
@@ -455,6 +458,30 @@ def test_a_spent_budget_ends_with_the_rewards_that_there_are(platform: Platform)
     assert len(platform.trials(search, kind="proxy")) == 4
     assert found.planned == len(platform.trials(search))
     assert platform.events(search).count("budget_spent") == 1
+
+
+def test_searches_whose_project_has_used_its_hours_confirm_their_best(platform: Platform) -> None:
+    """Of 10.5 hours, the first rounds of both searches take 8, and two more trials fit, of whichever search."""
+    with platform.database.write() as session:
+        create_project(session, ProjectRequest(name="lab", gpu_hours=10.5))
+    lab = within(platform.database, "lab")
+    searches = [add_search(lab, rounds=10, trials_per_round=4) for _ in range(2)]
+    for _ in range(2):
+        platform.driver.tick()
+        while (lease := platform.start()) is not None:
+            platform.finish(lease)
+        ended = [trial.id for each in searches for trial in platform.trials(each, kind="proxy") if trial.finished_at]
+        set_hours(platform, ended, 1.0)
+    found = [platform.run(search) for search in searches]
+    assert [each.state for each in found] == ["succeeded", "succeeded"]
+    assert sum(len(platform.trials(search, kind="proxy")) for search in searches) == 10
+    for search in searches:
+        assert platform.events(search).count("budget_spent") == 1
+    with platform.database.read() as session:
+        told = session.scalars(select(Event.message).where(Event.kind == "budget_spent")).all()
+    assert set(told) == {
+        "another trial would go beyond the GPU-hours of the project 'lab' (10.5): the best will be confirmed"
+    }
 
 
 # Pause, cancel

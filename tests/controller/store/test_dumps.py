@@ -17,14 +17,17 @@ from servers import PostgresServer
 from simulation import Platform
 from sqlalchemy import select
 
+from paploss.client.projects import ProjectRequest
 from paploss.controller.data_roots import PathRefusedError
 from paploss.controller.settings import Settings
 from paploss.controller.store import dumps, experiments, rounds, schema
 from paploss.controller.store.database import Database
 from paploss.controller.store.documents import EARLIER
 from paploss.controller.store.errors import ConflictError, DumpError, NotFoundError
+from paploss.controller.store.projects import create_project
 from paploss.controller.store.tables import Base, Experiment
 from paploss.controller.store.trials import leases
+from paploss.controller.store.visibility import within
 from paploss.jobs.lease import ResultRequest
 from paploss.jobs.queue import TrialQueue
 
@@ -57,8 +60,9 @@ def dumped(database: Database, experiment_id: str) -> bytes:
     return file.getvalue()
 
 
-def loaded(database: Database, content: bytes, *data_roots: Path) -> str:
-    return dumps.load(database, io.BytesIO(content), data_roots, most_bytes=MOST_BYTES, try_views=show_nothing)
+def loaded(database: Database, content: bytes, *data_roots: Path, project: str | None = None) -> str:
+    options = {"most_bytes": MOST_BYTES, "try_views": show_nothing, "project": project}
+    return dumps.load(database, io.BytesIO(content), data_roots, **options)
 
 
 def show_nothing(_database: Database, _experiment_id: str) -> None:
@@ -319,3 +323,48 @@ def test_what_a_search_took_from_earlier_ones_is_in_its_file(platform: Platform,
     with other.read() as session:
         (taken,) = rounds.read_earlier(session, experiment_id)
     assert EARLIER.read(taken).trials[0].reward == 0.2
+
+
+def make_project(database: Database, name: str, *data_roots: str) -> Database:
+    with database.write() as session:
+        create_project(session, ProjectRequest(name=name, data_roots=list(data_roots)))
+    return within(database, name)
+
+
+def test_a_search_stays_in_its_project_or_is_loaded_into_another(database: Database, other: Database) -> None:
+    made = add_search(make_project(database, "lab"))
+    content = dumped(database, made.id)
+    with pytest.raises(DumpError, match="there is no project 'lab' here"):
+        loaded(other, content)
+    make_project(other, "birds")
+    assert loaded(other, content, project="birds") == made.id
+    assert read_search(other, made.id).project == "birds"
+    with other.write() as session:
+        experiments.cancel_experiment(session, made.id)
+    experiments.delete_experiment(other, made.id)
+    make_project(other, "lab")
+    loaded(other, content)
+    assert read_search(other, made.id).project == "lab"
+
+
+@pytest.mark.parametrize("file", OLD_DUMPS, ids=lambda file: file.name)
+def test_a_file_of_before_there_were_projects_belongs_to_the_default_one(database: Database, file: Path) -> None:
+    assert read_search(database, loaded(database, file.read_bytes(), Path("/"))).project == "default"
+
+
+def test_what_is_to_go_on_keeps_to_the_data_roots_of_its_project(database: Database, other: Database) -> None:
+    splits = {"train": {"annotations": "a.json", "images": "i"}, "val": {"annotations": "b.json", "images": "i"}}
+    made = add_search(database, dataset={"name": "birds", "root": "/data/birds", **splits})
+    content = dumped(database, made.id)
+    make_project(other, "fish", "/data/fish")
+    make_project(other, "birds", "/data/birds")
+    with pytest.raises(PathRefusedError, match="beneath one of the data roots: /data/fish"):
+        loaded(other, content, Path("/data"), project="fish")
+    assert loaded(other, content, Path("/data"), project="birds") == made.id
+
+
+def test_a_dump_holds_what_its_project_sees(database: Database) -> None:
+    made = add_search(make_project(database, "lab"))
+    elsewhere = make_project(database, "elsewhere")
+    with pytest.raises(NotFoundError):
+        dumped(elsewhere, made.id)

@@ -132,7 +132,7 @@ def test_only_a_final_search_can_be_deleted_and_nothing_of_it_stays(database: Da
     with database.read() as session:
         for table in Base.metadata.sorted_tables:
             rows = session.scalar(select(func.count()).select_from(table))
-            assert rows == (1 if table.name in ("leader", "workers", "deleted_searches") else 0), table.name
+            assert rows == (1 if table.name in ("leader", "workers", "projects", "deleted_searches") else 0), table.name
 
 
 def test_a_large_search_is_deleted_in_parts_and_one_that_was_interrupted_goes_on(database: Database) -> None:

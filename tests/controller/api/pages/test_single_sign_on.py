@@ -14,6 +14,7 @@ from joserfc.jwk import OctKey, RSAKey
 from joserfc.jws import JWSRegistry
 from servers import RedisServer
 
+from paploss.client.projects import ProjectRequest
 from paploss.client.sync_client import Client
 from paploss.controller.api.pages.single_sign_on import COOKIE
 from paploss.controller.api.security.access import SESSION_COOKIE
@@ -22,6 +23,7 @@ from paploss.controller.api.server import bind
 from paploss.controller.settings import Settings
 
 ROLES = {"detection": "user", "guests": "viewer", "ml-admins": "admin"}
+PROJECTS = {"birds": "bird-lab:user", "fish": "fish-lab:user", "auditors": "*:viewer", "lost": "no-lab:user"}
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +50,15 @@ def controller(
     database = f"sqlite:///{folder / 'test.db'}"
     with RunningController(database, redis_server.url, folder, listener=listener, **options) as running:
         running_provider.redirect_uris.add(f"{running.url}/sign-in/sso/callback")
+        with running.client("admin") as admin:
+            for name in ("bird-lab", "fish-lab"):
+                admin.create_project(ProjectRequest(name=name))
         yield running
 
 
 def make_options(issuer: str) -> dict[str, Any]:
     """Settings of single sign-on."""
-    client = {"oidc_client_id": CLIENT_ID, "oidc_client_secret": CLIENT_SECRET, "oidc_roles": ROLES}
+    client = {"oidc_client_id": CLIENT_ID, "oidc_client_secret": CLIENT_SECRET, "oidc_roles": ROLES | PROJECTS}
     return {"oidc_issuer": issuer, "public_url": "http://127.0.0.1:8080", **client}
 
 
@@ -114,6 +119,39 @@ def test_the_highest_role_of_the_groups_counts(
     sign_in(browser)
     with controller.client("admin") as admin:
         assert {key.name: key.role for key in admin.list_keys()}[provider.name] == role
+
+
+@pytest.mark.parametrize(
+    ("groups", "given"),
+    [
+        (["birds"], ("user", "bird-lab")),
+        (["fish", "birds", "auditors"], ("user", "bird-lab")),  # the setting's first of those with the highest role
+        (["auditors"], ("viewer", None)),
+        (["birds", "ml-admins"], ("admin", None)),
+        (["detection"], ("user", "default")),
+    ],
+)
+def test_a_group_may_be_for_a_project(
+    controller: RunningController,
+    browser: httpx.Client,
+    provider: IdentityProvider,
+    groups: list[str],
+    given: tuple[str, str | None],
+) -> None:
+    provider.person["groups"] = groups
+    sign_in(browser)
+    with controller.client("admin") as admin:
+        (person,) = (key for key in admin.list_keys() if key.name == provider.name)
+    assert (person.role, person.project) == given
+
+
+def test_a_group_for_a_project_that_is_not_there_opens_nothing(
+    browser: httpx.Client, provider: IdentityProvider
+) -> None:
+    provider.person["groups"] = ["lost"]
+    reply = sign_in(browser)
+    assert (reply.status_code, "there is no project &#39;no-lab&#39;" in reply.text) == (403, True)
+    assert SESSION_COOKIE not in browser.cookies
 
 
 def test_groups_may_come_from_the_user_info_of_the_same_person(
@@ -373,6 +411,8 @@ def test_revoking_a_person_ends_their_session(
         ({"oidc_client_id": ""}, "oidc_client_id"),
         ({"oidc_roles": {}}, "oidc_roles"),
         ({"oidc_roles": {"machines": "worker"}}, "oidc_roles"),
+        ({"oidc_roles": {"birds": "bird-lab:admin"}}, "oidc_roles"),
+        ({"oidc_roles": {"birds": "Bird_Lab:user"}}, "oidc_roles"),
         ({"public_url": ""}, "public_url"),
         ({"oidc_issuer": "http://login.example.org"}, "oidc_issuer: expected an https address"),
         ({"oidc_scopes": "profile"}, "oidc_scopes"),

@@ -110,7 +110,8 @@ def test_a_scrape_asks_as_much_however_many_workers_there_have_been(
     statements: list[str] = []
 
     def note(*arguments: Any) -> None:
-        is_lookup = "api_keys" in arguments[2]  # of the caller, who is remembered for a moment
+        # Of the caller, who is remembered for a moment.
+        is_lookup = "api_keys" in arguments[2] or "FROM projects" in arguments[2]
         if arguments[2].startswith("SELECT") and not is_lookup and threading.current_thread().name != "Driver":
             statements.append(arguments[2])
 

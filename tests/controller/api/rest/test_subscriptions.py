@@ -86,13 +86,24 @@ def test_mail_is_refused_where_the_operator_has_no_server_for_it(controller: Run
 
 def test_a_subscription_is_its_owners_and_the_administrators(controller: RunningController) -> None:
     with controller.client("admin") as admin, controller.client("user") as user, controller.client("viewer") as viewer:
-        of_admin, of_user = admin.subscribe(request()), user.subscribe(request())
+        search = user.create(SearchSpec(profile="synthetic"))
+        of_admin, of_user = admin.subscribe(request(experiment_id=search.id)), user.subscribe(request())
         for act in (user.unsubscribe, user.test_subscription, viewer.unsubscribe):
             with pytest.raises(ApiError) as refusal:
                 act(of_admin.id)
             assert refusal.value.status == 403
         admin.unsubscribe(of_user.id)
         assert [each.id for each in viewer.list_subscriptions()] == [of_admin.id]
+
+
+def test_a_subscription_to_all_projects_is_seen_by_those_who_see_all(controller: RunningController) -> None:
+    with controller.client("admin") as admin, controller.client("user") as user:
+        made = admin.subscribe(request())
+        assert [each.id for each in admin.list_subscriptions()] == [made.id]
+        assert user.list_subscriptions() == []
+        with pytest.raises(ApiError) as refusal:
+            user.unsubscribe(made.id)
+        assert refusal.value.status == 404
 
 
 def test_what_is_not_there_is_said_so(controller: RunningController) -> None:
