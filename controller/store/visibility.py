@@ -17,6 +17,7 @@ from paploss.client.projects import DEFAULT_PROJECT
 from paploss.controller.store.database import Database, table_of
 from paploss.controller.store.tables import (
     AccessToken,
+    Analysis,
     ApiKey,
     Attempt,
     Base,
@@ -33,6 +34,7 @@ from paploss.controller.store.tables import (
     SignIn,
     Subscription,
     Tally,
+    Thumbnail,
     Trial,
     WatchState,
     Worker,
@@ -84,9 +86,9 @@ def conditions(project: str) -> Mapping[type[Base], ColumnElement[bool]]:
         Experiment: Experiment.project == project,
         Subscription: Subscription.project == project,
         Delivery: Delivery.subscription_id.in_(its_subscriptions),
-        **{model: model.experiment_id.in_(its) for model in (Round, Trial, Tally, WatchState)},
+        **{model: model.experiment_id.in_(its) for model in (Round, Trial, Tally, Thumbnail, WatchState)},
         Event: or_(Event.experiment_id.is_(None), Event.experiment_id.in_(its)),  # else of the platform
-        **{model: of_its_trial(model.trial_id) for model in (Attempt, Evaluation, LateResult)},
+        **{model: of_its_trial(model.trial_id) for model in (Analysis, Attempt, Evaluation, LateResult)},
     }
 
 

@@ -10,6 +10,7 @@ from paploss.controller.store.database import Database
 from paploss.controller.store.projects import create_project
 from paploss.controller.store.reading.lists import get_experiment
 from paploss.controller.store.tables import (
+    Analysis,
     Attempt,
     Base,
     Evaluation,
@@ -19,6 +20,7 @@ from paploss.controller.store.tables import (
     Project,
     Round,
     Tally,
+    Thumbnail,
     Trial,
     WatchState,
 )
@@ -46,6 +48,8 @@ def trials(database: Database) -> dict[str, str]:
                     Tally(experiment_id=experiment_id, until=1, sums={}),
                     WatchState(experiment_id=experiment_id),
                     LateResult(trial_id=trial_id, attempt=1, result={}),
+                    Analysis(trial_id=trial_id, summary={}),
+                    Thumbnail(experiment_id=experiment_id, digest="0" * 32, jpeg=""),
                 ]
             )
     return found
@@ -58,7 +62,11 @@ def test_every_table_is_either_of_a_project_or_shared() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [Experiment, Project, Trial, Round, Tally, WatchState, Attempt, Evaluation, LateResult, Event]
+    "model",
+    [
+        *(Experiment, Project, Trial, Round, Tally, Thumbnail, WatchState),
+        *(Analysis, Attempt, Evaluation, LateResult, Event),
+    ],
 )
 def test_a_project_sees_its_own_rows_alone(database: Database, trials: dict[str, str], model: type[Base]) -> None:
     with database.read() as session:

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from analyses import make_analysis
 from controllers import PlayedWorker, RunningController, run_search
 
 from paploss.client import Client
@@ -94,7 +95,8 @@ def lab(controller: RunningController) -> Iterator[Lab]:
     with Client(controller.url, keys["lab"]) as mine, controller.http("worker") as http:
         worker = PlayedWorker(http)
         search = mine.create(SearchSpec(name="hidden-search", **SMALL))
-        run_search(mine, worker, search.id)
+        run_search(mine, worker, search.id, make_analysis())
+        found = mine.detections(search.id).losses[0]
         losses = [{"label": "found", "search": search.id}]
         training = mine.create(
             TrainingSpec.model_validate({"name": "hidden-training", "profile": "synthetic", "losses": losses})
@@ -108,7 +110,8 @@ def lab(controller: RunningController) -> Iterator[Lab]:
         hook = SubscriptionRequest.model_validate({"target": "https://example.org/hook", "experiment_id": search.id})
         ids = {
             "experiment_id": search.id,
-            "trial_id": f"{search.id}-000000",
+            "trial_id": found.trial_id,
+            "digest": str(found.pictures[0].thumbnail),
             "subscription_id": mine.subscribe(hook).id,
             "token_id": mine.create_token("hidden-token").id,
             "follow_up": "training",
