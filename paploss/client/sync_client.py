@@ -168,7 +168,9 @@ class Client:
         """Store what `dump` gave, in a project or in its own; one that had not ended is paused."""
         options: dict[str, Any] = {} if project is None else {"params": {"project": project}}
         # Not repeated: the second time, what the first had stored would be refused.
-        reply = self._session.send_once("POST", "experiments/load", content=content, timeout=FILE_TIMEOUT, **options)
+        reply = self._session.send_once(
+            "POST", "experiments/load", content=content, timeout=FILE_TIMEOUT, **options
+        )
         return parse(ExperimentSummary, reply)
 
     def best(self, experiment_id: str) -> Best:
