@@ -168,7 +168,11 @@ class AsyncClient:
         options: dict[str, Any] = {} if project is None else {"params": {"project": project}}
         # Not repeated: the second time, what the first had stored would be refused.
         reply = await self._session.send_once(
-            "POST", "experiments/load", content=content, timeout=FILE_TIMEOUT, **options
+            "POST",
+            "experiments/load",
+            content=content,
+            timeout=FILE_TIMEOUT,
+            **options,
         )
         return parse(ExperimentSummary, reply)
 
