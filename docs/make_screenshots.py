@@ -1,7 +1,7 @@
 """Takes the screenshots of docs/images: `python -m docs.make_screenshots [FOLDER]`.
 
 Serves a controller over a database, and opens what the documentation shows, the page of a search also in dark and on a
-phone. The search, its trial and the comparison are real, from the records in benchmarks/results; two searches beside
+phone. The search, its trial and the comparisons are real, from the records in benchmarks/results; two searches beside
 them are made up. Needs playwright and Pillow, which the extra `dev` brings, and a Chromium; CHROMIUM names its
 executable if it is not /usr/bin/chromium.
 """
@@ -39,8 +39,13 @@ NOTE = "First search on **cells**: does the published set hold with 4 epochs?"
 
 
 def fill_example(database: Database) -> dict[str, str]:
-    """Every page by name, with two searches whose rewards are made up beside the recorded one and its comparison."""
-    search, comparison = (_load(database, name) for name in ("bccd-search", "bccd-comparison"))
+    """Every page by name, or the part of one that its fragment names.
+
+    Two searches whose rewards are made up stand beside the recorded one and the comparisons.
+    """
+    search, comparison, analysed = (
+        _load(database, name) for name in ("bccd-search", "bccd-comparison", "bccd-detections")
+    )
     confirm = ConfirmSpec(candidates=3, seeds=3)
     finished = fill(database, SearchSpec(name="Example", profile="retinanet-tiny", rounds=40, confirm=confirm))
     running = SearchSpec(name="Example, more trials", profile="retinanet-tiny", rounds=40, trials_per_round=12, seed=1)
@@ -55,6 +60,7 @@ def fill_example(database: Database) -> dict[str, str]:
         "training": f"/experiments/{comparison}",
         "start": "/experiments/new?example=bccd",
         "explore": f"/experiments/{search}/explore",
+        "detections": f"/experiments/{analysed}#detections",
         "compare": f"/compare?id={search}&id={finished}&id={unfinished}&id={comparison}",
         "workers": "/workers",
     }
@@ -77,7 +83,12 @@ def take(browser: Browser, url: str, key: str, *, look: str, pages: dict[str, st
         page.goto(url + path)
         for figure in page.locator(".figure").all():
             figure.locator(".main-svg").first.wait_for()
-        _take(page, folder / f"{name}-{look}.png")
+        part = path.partition("#")[2]
+        if part:
+            page.locator(f"#{part}").screenshot(path=folder / f"{name}-{look}.png")
+            _shrink(folder / f"{name}-{look}.png")
+        else:
+            _take(page, folder / f"{name}-{look}.png")
     page.close()
 
 
@@ -86,6 +97,10 @@ def _take(page: Page, path: Path) -> None:
     size = page.viewport_size or {"width": 0, "height": 0}
     tall = min(max(height, size["height"]), MOST_PX)
     page.screenshot(path=path, full_page=True, clip={"x": 0, "y": 0, "width": size["width"], "height": tall})
+    _shrink(path)
+
+
+def _shrink(path: Path) -> None:
     with Image.open(path) as image:
         small = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
     small.save(path, optimize=True)

@@ -4,7 +4,12 @@ from pathlib import Path
 
 import axe_playwright_python
 import pytest
+from analyses import make_analysis
 from browsers import Site, Visitor, sync_api
+from controllers import PlayedWorker, RunningController
+from scenarios import training_spec
+
+from paploss.client import Client
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]  # every page in a browser, at two widths
 
@@ -42,6 +47,19 @@ def test_no_page_has_a_serious_finding(site: Site, visitor: Visitor) -> None:
     assert {name: findings for name, findings in found.items() if findings} == {}
     # The unknown page is answered with 404, and plotly was refused.
     visitor.expected = ("404", "ERR_FAILED")
+
+
+def test_pictures_of_two_losses_have_no_serious_finding(
+    visitor: Visitor, controller: RunningController, client: Client, worker: PlayedWorker
+) -> None:
+    experiment = client.create(training_spec("comparison", seeds=[1], learning_rates=[])).id
+    for trial in client.trials(experiment):
+        worker.run(trial.id, make_analysis())
+    page = visitor.sign_in(controller, "viewer", color_scheme="light", bypass_csp=True)
+    page.goto(f"{controller.url}/experiments/{experiment}")
+    page.locator("#figure-error-costs .main-svg").first.wait_for()
+    assert page.locator(".picture").count() == 4
+    assert scan(page) == []
 
 
 def test_a_phone_never_scrolls_sideways(site: Site, visitor: Visitor) -> None:
