@@ -6,10 +6,10 @@ are for what was found by the ORM before, or must be counted over all projects, 
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, event, exists, or_, select
+from sqlalchemy import ColumnElement, Exists, event, exists, or_, true
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 from sqlalchemy.orm.util import LoaderCriteriaOption
 
@@ -63,37 +63,43 @@ def project_of(session: Session) -> str:
 class ProjectSession(Session):
     """A session for one project."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        found = conditions(project_of(self)).items()
-        self.limits: Sequence[LoaderCriteriaOption] = [
-            with_loader_criteria(model, condition, include_aliases=True) for model, condition in found
-        ]
+
+@lru_cache(maxsize=256)  # making them costs more than most statements
+def _limits(project: str) -> Sequence[LoaderCriteriaOption]:
+    found = conditions(project).items()
+    return [with_loader_criteria(model, condition, include_aliases=True) for model, condition in found]
 
 
 def conditions(project: str) -> Mapping[type[Base], ColumnElement[bool]]:
     """Which rows a project sees, by table."""
-    experiments, trials = table_of(Experiment).alias(), table_of(Trial).alias()
-    subscriptions = table_of(Subscription).alias()
-    its = select(experiments.c.id).where(experiments.c.project == project)
-    its_subscriptions = select(subscriptions.c.id).where(subscriptions.c.project == project)
+    experiments, trials, subscriptions = (table_of(model).alias() for model in (Experiment, Trial, Subscription))
 
-    def of_its_trial(trial_id: Any) -> ColumnElement[bool]:
-        return exists().where(trials.c.id == trial_id, trials.c.experiment_id.in_(its))
+    def is_in_it(experiment_id: Any) -> ColumnElement[bool]:
+        return _check(exists().where(experiments.c.id == experiment_id, experiments.c.project == project))
 
+    def has_its_trial(trial_id: Any) -> ColumnElement[bool]:
+        its = (experiments.c.id == trials.c.experiment_id, experiments.c.project == project)
+        return _check(exists().where(trials.c.id == trial_id, *its))
+
+    its_subscription = (subscriptions.c.id == Delivery.subscription_id, subscriptions.c.project == project)
     return {
         Project: Project.name == project,
         Experiment: Experiment.project == project,
         Subscription: Subscription.project == project,
-        Delivery: Delivery.subscription_id.in_(its_subscriptions),
-        **{model: model.experiment_id.in_(its) for model in (Round, Trial, Tally, Thumbnail, WatchState)},
-        Event: or_(Event.experiment_id.is_(None), Event.experiment_id.in_(its)),  # else of the platform
-        **{model: of_its_trial(model.trial_id) for model in (Analysis, Attempt, Evaluation, LateResult)},
+        Delivery: _check(exists().where(*its_subscription)),
+        **{model: is_in_it(model.experiment_id) for model in (Round, Trial, Tally, Thumbnail, WatchState)},
+        Event: or_(Event.experiment_id.is_(None), is_in_it(Event.experiment_id)),  # else of the platform
+        **{model: has_its_trial(model.trial_id) for model in (Analysis, Attempt, Evaluation, LateResult)},
     }
+
+
+def _check(condition: Exists) -> ColumnElement[bool]:
+    # As a check of each row found, which IS TRUE makes of it: as a join PostgreSQL would begin with it, and read all
+    # trials of a project to find those of one search.
+    return condition.is_(true())
 
 
 @event.listens_for(ProjectSession, "do_orm_execute")
 def _limit(state: ORMExecuteState) -> None:
     if state.is_orm_statement and (state.is_select or state.is_update or state.is_delete):
-        assert isinstance(state.session, ProjectSession)  # noqa: S101 - it is listened to on no other
-        state.statement = state.statement.options(*state.session.limits)
+        state.statement = state.statement.options(*_limits(project_of(state.session)))
