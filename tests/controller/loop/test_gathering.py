@@ -7,7 +7,7 @@ import pytest
 from scenarios import add_trial, claim, trial
 from sqlalchemy import event
 
-from paploss.controller.loop.renewals import Renewals
+from paploss.controller.loop.gathering import LeaseSteps
 from paploss.controller.settings import Settings
 from paploss.controller.store.database import UNAVAILABLE, Database
 from paploss.controller.store.errors import ConflictError
@@ -17,11 +17,11 @@ from paploss.jobs.spec import ProgressEvent
 PROGRESS = ProgressEvent(iteration=7, total_iterations=20)
 
 
-def ask(renewals: Renewals, *requests: RenewRequest) -> list[RenewReply | BaseException]:
+def ask(steps: LeaseSteps, *requests: RenewRequest) -> list[RenewReply | BaseException]:
     """The answers to requests that arrive together."""
 
     async def gather() -> list[RenewReply | BaseException]:
-        return await asyncio.gather(*map(renewals.renew, requests), return_exceptions=True)
+        return await asyncio.gather(*map(steps.renewals.ask, requests), return_exceptions=True)
 
     return in_a_thread(gather())
 
@@ -39,7 +39,7 @@ def test_renewals_that_arrive_together_are_few_transactions_with_an_answer_each(
     wrong = RenewRequest(trial_id=trial_ids[0], token="f" * 32, progress=PROGRESS)
     commits: list[Any] = []
     event.listen(database.engine, "commit", commits.append)
-    *answers, refusal = ask(Renewals(database, settings), *requests, wrong)
+    *answers, refusal = ask(LeaseSteps(database, settings), *requests, wrong)
     assert answers == [RenewReply(command="continue")] * 20
     assert isinstance(refusal, ConflictError)
     assert {trial(database, each).iteration for each in trial_ids} == {7}
@@ -48,10 +48,10 @@ def test_renewals_that_arrive_together_are_few_transactions_with_an_answer_each(
 
 def test_a_second_wave_is_answered_too(database: Database, settings: Settings) -> None:
     request = RenewRequest(trial_id=(trial_id := add_trial(database)), token=claim(database, trial_id))
-    renewals = Renewals(database, settings)
+    steps = LeaseSteps(database, settings)
 
     async def renew_twice() -> list[RenewReply]:
-        return [await renewals.renew(request), await renewals.renew(request)]
+        return [await steps.renewals.ask(request), await steps.renewals.ask(request)]
 
     assert in_a_thread(renew_twice()) == [RenewReply(command="continue")] * 2
 
@@ -59,7 +59,7 @@ def test_a_second_wave_is_answered_too(database: Database, settings: Settings) -
 def test_each_is_told_that_the_database_does_not_answer(settings: Settings, tmp_path: Any) -> None:
     nowhere = Database(f"postgresql://postgres@/none?host={tmp_path}")
     request = RenewRequest(trial_id="none-000000", token="f" * 32)
-    answers = ask(Renewals(nowhere, settings), *[request] * 3)
+    answers = ask(LeaseSteps(nowhere, settings), *[request] * 3)
     assert all(isinstance(answer, UNAVAILABLE) for answer in answers)
 
 
@@ -67,10 +67,10 @@ def test_each_is_told_that_the_database_does_not_answer(settings: Settings, tmp_
 def test_a_caller_that_goes_leaves_the_others_their_answers(database: Database, settings: Settings, count: int) -> None:
     trial_ids = [add_trial(database) for _ in range(count)]
     requests = [RenewRequest(trial_id=each, token=claim(database, each)) for each in trial_ids]
-    renewals = Renewals(database, settings)
+    steps = LeaseSteps(database, settings)
 
     async def leave() -> list[RenewReply]:
-        going, *others = [asyncio.create_task(renewals.renew(each)) for each in requests]
+        going, *others = [asyncio.create_task(steps.renewals.ask(each)) for each in requests]
         await asyncio.sleep(0)
         going.cancel()
         return await asyncio.gather(*others)
