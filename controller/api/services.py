@@ -13,7 +13,7 @@ from paploss.controller.api.security.callers import Caller, Callers
 from paploss.controller.api.security.rates import Rates
 from paploss.controller.api.security.single_sign_on import SingleSignOn
 from paploss.controller.loop.driver import Loop
-from paploss.controller.loop.renewals import Renewals
+from paploss.controller.loop.gathering import LeaseSteps
 from paploss.controller.notifications.notifier import Notifier
 from paploss.controller.scaling.scaler import Scaler
 from paploss.controller.search_resources.reconciler import Reconciler
@@ -30,7 +30,7 @@ PROBE_SECONDS = 1.0
 class Services:
     """Settings, the connections to the database and to Redis, callers and their rates, and the loops.
 
-    All but `callers`, `rates`, `renewals`, `streams` and `one_load` are safe to use from threads.
+    All but `callers`, `rates`, `lease_steps`, `streams` and `one_load` are safe to use from threads.
     """
 
     settings: Settings
@@ -38,7 +38,7 @@ class Services:
     queue: TrialQueue
     callers: Callers
     rates: Rates
-    renewals: Renewals
+    lease_steps: LeaseSteps
     streams: Streams
     readiness: Remembered[Readiness]
     driver: Loop
@@ -73,7 +73,7 @@ def make_services(
         queue=queue,
         callers=Callers(database),
         rates=Rates(settings),
-        renewals=Renewals(database, settings),
+        lease_steps=LeaseSteps(database, settings),
         streams=Streams(),
         readiness=Remembered(PROBE_SECONDS),
         driver=driver,

@@ -9,8 +9,9 @@ from paploss.controller.search import pruning
 from paploss.controller.store.database import Session
 from paploss.controller.store.documents import LOSS, PLAN, SPEC, TrialPlan
 from paploss.controller.store.tables import Experiment, Trial
-from paploss.controller.store.trials.leases import Grant, fix_parameters
+from paploss.controller.store.trials.leases import fix_parameters
 from paploss.controller.store.trials.neighbours import fix_prune_points, read_measurements
+from paploss.controller.store.trials.steps import Grant
 from paploss.jobs.losses import LossSpec
 from paploss.jobs.spec import MOST_EVALUATIONS, JobSpec, PrunePoint
 

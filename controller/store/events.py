@@ -1,7 +1,8 @@
 """The event log: what happened to a search, in words. They are for people, so an AP in them is in percent."""
 
 import logging
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 from sqlalchemy import event, insert
 from sqlalchemy.orm import Session
@@ -50,7 +51,18 @@ logger = logging.getLogger(__name__)
 
 _ADD = insert(table_of(Event))
 _UNTOLD = "untold"
-"""Key in a session's info: lines for the process's own log, written there after the commit."""
+"""Key in a session's info: the lines for the process's own log, written there after the commit."""
+
+
+class Line(NamedTuple):
+    """A line of the event log."""
+
+    kind: EventKind
+    message: str
+    experiment_id: str | None = None
+    trial_id: str | None = None
+    worker: str | None = None
+    level: Level = "info"
 
 
 def record(
@@ -67,16 +79,32 @@ def record(
 
     Subscribers that asked for it are told: their deliveries are part of the transaction too.
     """
-    fields = {"event": kind, "experiment": experiment_id, "trial": trial_id, "worker": worker}
-    session.info.setdefault(_UNTOLD, []).append((level, message, fields))
-    session.execute(
-        _ADD, {"kind": kind, "message": message, "experiment_id": experiment_id, "trial_id": trial_id, "level": level}
-    )
-    if experiment_id is not None and (occasion := OCCASIONS.get(kind)) is not None:
-        add_deliveries(session, occasion, message, experiment_id)
+    record_many(session, [Line(kind, message, experiment_id, trial_id, worker, level)])
+
+
+def record_many(session: Session, lines: Sequence[Line]) -> None:
+    """Add lines to the event log, as `record` does with one."""
+    if not lines:
+        return
+    rows = [
+        {
+            "kind": line.kind,
+            "message": line.message,
+            "experiment_id": line.experiment_id,
+            "trial_id": line.trial_id,
+            "level": line.level,
+        }
+        for line in lines
+    ]
+    session.execute(_ADD, rows)
+    session.info.setdefault(_UNTOLD, []).extend(lines)
+    for line in lines:
+        if line.experiment_id is not None and (occasion := OCCASIONS.get(line.kind)) is not None:
+            add_deliveries(session, occasion, line.message, line.experiment_id)
 
 
 @event.listens_for(Session, "after_commit")
 def _tell(session: Session) -> None:
-    for level, message, fields in session.info.pop(_UNTOLD, ()):
-        logger.log(logging.getLevelNamesMapping()[level.upper()], "%s", message, extra=fields)
+    for line in session.info.pop(_UNTOLD, ()):
+        fields = {"event": line.kind, "experiment": line.experiment_id, "trial": line.trial_id, "worker": line.worker}
+        logger.log(logging.getLevelNamesMapping()[line.level.upper()], "%s", line.message, extra=fields)

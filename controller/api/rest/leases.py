@@ -87,23 +87,23 @@ router = APIRouter(
 
 
 @router.post("/claim", response_model=Lease)
-def claim(request: ClaimRequest, services: Injected, protocol: NamedProtocol) -> Lease:
+async def claim(request: ClaimRequest, services: Injected, protocol: NamedProtocol) -> Lease:
     """Claim a trial. 404 and 410: drop its queue entry; 409: another attempt holds it, its search is paused, or the
     worker is too old for its loss or its reward.
     """
-    return leases.claim(services.database, services.settings, request, protocol)
+    return await services.lease_steps.claims.ask((request, protocol))
 
 
 @router.post("/renew", response_model=RenewReply)
 async def renew(request: RenewRequest, services: Injected) -> RenewReply:
     """Renew the lease and report progress. 409 and 410: end the training; the trial is another's or has ended."""
-    return await services.renewals.renew(request)
+    return await services.lease_steps.renewals.ask(request)
 
 
 @router.post("/result", response_model=Accepted)
-def deliver(request: ResultRequest, services: Injected) -> Accepted:
+async def deliver(request: ResultRequest, services: Injected) -> Accepted:
     """Deliver the result. 409: another attempt had claimed the trial; the result is kept for audit, not counted."""
-    accepted = leases.finish(services.database, request)
+    accepted = await services.lease_steps.results.ask(request)
     services.driver.wake()
     return accepted
 

@@ -1,14 +1,35 @@
 """The statements behind the lease protocol, built once: building one costs as much as running it.
 
 They bypass the ORM, because its part in a statement costs more than the statement. Each UPDATE of a trial is
-one state transition: its WHERE is the whole condition, so that the second of two callers changes nothing.
+one state transition: its WHERE is the whole condition, so that the second of two callers changes nothing. A transition
+is written once, over what is told, and rendered twice: for one step, and for the steps of many workers.
 """
 
-from sqlalchemy import JSON, Boolean, Float, Integer, Text, and_, bindparam, case, func, insert, or_, select, update
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Float,
+    Integer,
+    Text,
+    Update,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from paploss.client.states import OPEN_TRIAL_STATES
 from paploss.controller.store.database import is_one_of, now, table_of
 from paploss.controller.store.tables import Attempt, Experiment, Project, Trial, Worker
+from paploss.controller.store.trials.told import OBJECT, Told
 
 _TRIALS, _EXPERIMENTS, _ATTEMPTS, _WORKERS, _PROJECTS = (
     table_of(model) for model in (Trial, Experiment, Attempt, Worker, Project)
@@ -16,15 +37,47 @@ _TRIALS, _EXPERIMENTS, _ATTEMPTS, _WORKERS, _PROJECTS = (
 _ITS_EXPERIMENT = _EXPERIMENTS.c.id == _TRIALS.c.experiment_id
 _ITS_PROJECT = _PROJECTS.c.name == _EXPERIMENTS.c.project
 _ITS_ATTEMPT = (_ATTEMPTS.c.trial_id == _TRIALS.c.id) & (_ATTEMPTS.c.number == _TRIALS.c.attempt)
-_IS_IT = _TRIALS.c.id == bindparam("trial_id")
-_IS_FENCED = _TRIALS.c.token == bindparam("fence")
 _UNSEEN_SECONDS = (
     now() - select(_WORKERS.c.last_seen_at).where(_WORKERS.c.name == _TRIALS.c.worker).scalar_subquery()
 ).label("worker_unseen_seconds")
-_REACHED = bindparam("reached", type_=Integer)
 _NEW_TAIL = bindparam("new_tail", type_=Text)  # None: nothing new
 _ONE_ATTEMPT = (_ATTEMPTS.c.trial_id == bindparam("trial")) & (_ATTEMPTS.c.number == bindparam("its_number"))
-_OBJECT = JSON(none_as_null=True)
+
+
+class Transition:
+    """A change of a trial that a worker asks for."""
+
+    def __init__(
+        self,
+        told: Told,
+        holds: Callable[[SimpleNamespace], ColumnElement[bool]],
+        values: Callable[[SimpleNamespace], dict[str, Any]],
+        *returned: Any,
+    ) -> None:
+        """`told`: what the worker tells, `trial_id` among it; `holds`: the condition; `values`: what is set."""
+        self.told = told
+        one = told.parameters()
+        self.one: Update = (
+            update(_TRIALS).where(_TRIALS.c.id == one.trial_id, holds(one)).values(values(one)).returning(*returned)
+        )
+        """Of one trial, which it waits for where another transaction holds it."""
+        table, each = told.rows()
+        is_it = _TRIALS.c.id == each.trial_id
+        free = (
+            select(_TRIALS.c.id)
+            .join(table, is_it & holds(each))
+            .with_for_update(key_share=True, skip_locked=True, of=_TRIALS)
+            .cte()
+        )
+        self.many: Update = (
+            update(_TRIALS)
+            .where(is_it, _TRIALS.c.id.in_(select(free.c.id)))
+            .values(values(each))
+            .returning(_TRIALS.c.id, *returned)
+        )
+        """Of many trials, each of them once; one that another transaction holds is passed over and never waited for, so
+        two such statements cannot block each other."""
+
 
 GRANTED = (
     _TRIALS.c.id.label("trial_id"),
@@ -43,60 +96,59 @@ GRANTED = (
 )
 """What a granted claim is told of its trial; `paploss.controller.store.trials.leases.Grant` has the same names."""
 
-READ_GRANT = select(*GRANTED).where(_IS_IT)
+READ_GRANT = select(*GRANTED).where(_TRIALS.c.id == bindparam("trial_id"))
 """The grant of a trial that was claimed before."""
 
-GRANT = (
-    update(_TRIALS)
-    .where(
-        _IS_IT,
-        _TRIALS.c.state == "queued",
-        select(_EXPERIMENTS.c.id)
-        .where(
-            _ITS_EXPERIMENT,
-            _EXPERIMENTS.c.state == "running",
-            or_(
-                and_(
-                    _EXPERIMENTS.c.max_running_trials.is_(None),
-                    select(_PROJECTS.c.max_running_trials).where(_ITS_PROJECT).scalar_subquery().is_(None),
-                ),
-                bindparam("is_within_cap", type_=Boolean),
+
+def _may_be_granted(told: SimpleNamespace) -> ColumnElement[bool]:
+    is_running = select(_EXPERIMENTS.c.id).where(
+        _ITS_EXPERIMENT,
+        _EXPERIMENTS.c.state == "running",
+        or_(
+            and_(
+                _EXPERIMENTS.c.max_running_trials.is_(None),
+                select(_PROJECTS.c.max_running_trials).where(_ITS_PROJECT).scalar_subquery().is_(None),
             ),
-        )
-        .exists(),
-        ~select(_ATTEMPTS.c.number).where(_ATTEMPTS.c.claim_id == bindparam("claim")).exists(),
+            told.is_within_cap,
+        ),
     )
-    .values(
-        state="running",
-        attempt=_TRIALS.c.attempt + 1,
-        token=bindparam("new_token"),
-        lease_until=now() + bindparam("lease_seconds", type_=Float),
-        worker=bindparam("claimant"),
-        started_at=None,
-    )
-    .returning(*GRANTED, _UNSEEN_SECONDS)
+    is_used = select(_ATTEMPTS.c.number).where(_ATTEMPTS.c.claim_id == told.claim)
+    return (_TRIALS.c.state == "queued") & is_running.exists() & ~is_used.exists()
+
+
+GRANT = Transition(
+    Told(trial_id=Text, claim=Text, claimant=Text, new_token=Text, lease_seconds=Float, is_within_cap=Boolean),
+    _may_be_granted,
+    lambda told: {
+        "state": "running",
+        "attempt": _TRIALS.c.attempt + 1,
+        "token": told.new_token,
+        "lease_until": now() + told.lease_seconds,
+        "worker": told.claimant,
+        "started_at": None,
+    },
+    *GRANTED,
+    _UNSEEN_SECONDS,
 )
 """A claim: only of a queued trial of a running search, and only with a claim_id that has not been used."""
 
 ADD_ATTEMPT = insert(_ATTEMPTS).inline()
 
-RENEW = (
-    update(_TRIALS)
-    .where(_IS_IT, _IS_FENCED, _TRIALS.c.state == "running")
-    .values(
-        lease_until=now() + bindparam("lease_seconds", type_=Float),
-        started_at=func.coalesce(_TRIALS.c.started_at, now()),
-        iteration=func.coalesce(_REACHED, _TRIALS.c.iteration),
-        total_iterations=func.coalesce(bindparam("total", type_=Integer), _TRIALS.c.total_iterations),
-        progress_loss=func.coalesce(bindparam("its_loss", type_=Float), _TRIALS.c.progress_loss),
-    )
-    .returning(
-        _TRIALS.c.attempt,
-        _TRIALS.c.worker,
-        select(_EXPERIMENTS.c.state).where(_ITS_EXPERIMENT).scalar_subquery().label("experiment_state"),
-        select(_ATTEMPTS.c.started_at).where(_ITS_ATTEMPT).scalar_subquery().label("attempt_started_at"),
-        _UNSEEN_SECONDS,
-    )
+RENEW = Transition(
+    Told(trial_id=Text, fence=Text, lease_seconds=Float, reached=Integer, total=Integer, its_loss=Float),
+    lambda told: (_TRIALS.c.token == told.fence) & (_TRIALS.c.state == "running"),
+    lambda told: {
+        "lease_until": now() + told.lease_seconds,
+        "started_at": func.coalesce(_TRIALS.c.started_at, now()),
+        "iteration": func.coalesce(told.reached, _TRIALS.c.iteration),
+        "total_iterations": func.coalesce(told.total, _TRIALS.c.total_iterations),
+        "progress_loss": func.coalesce(told.its_loss, _TRIALS.c.progress_loss),
+    },
+    _TRIALS.c.attempt,
+    _TRIALS.c.worker,
+    select(_EXPERIMENTS.c.state).where(_ITS_EXPERIMENT).scalar_subquery().label("experiment_state"),
+    select(_ATTEMPTS.c.started_at).where(_ITS_ATTEMPT).scalar_subquery().label("attempt_started_at"),
+    _UNSEEN_SECONDS,
 )
 """A renewal: the first one sets when the trial started; fields that a renewal leaves out stay."""
 
@@ -105,29 +157,41 @@ NOTE_ATTEMPT = (
     .where(_ONE_ATTEMPT)
     .values(
         started_at=func.coalesce(_ATTEMPTS.c.started_at, now()),
-        environment=func.coalesce(bindparam("its_environment", type_=_OBJECT), _ATTEMPTS.c.environment),
-        warnings=func.coalesce(bindparam("its_warnings", type_=_OBJECT), _ATTEMPTS.c.warnings),
+        environment=func.coalesce(bindparam("its_environment", type_=OBJECT), _ATTEMPTS.c.environment),
+        warnings=func.coalesce(bindparam("its_warnings", type_=OBJECT), _ATTEMPTS.c.warnings),
         resumed_iteration=func.coalesce(bindparam("resumed_at", type_=Integer), _ATTEMPTS.c.resumed_iteration),
         log_tail=func.coalesce(_NEW_TAIL, _ATTEMPTS.c.log_tail),
     )
 )
 
-REWARD = (
-    update(_TRIALS)
-    .where(_IS_IT, _IS_FENCED, is_one_of(_TRIALS.c.state, OPEN_TRIAL_STATES))
-    .values(
-        state=bindparam("outcome"),
-        reward=bindparam("its_reward", type_=Float),
-        diverged=bindparam("has_diverged", type_=Boolean),
-        metrics=bindparam("its_metrics", type_=_OBJECT),
-        checkpoint=bindparam("its_checkpoint"),
-        seconds=bindparam("took_seconds", type_=Float),
-        iteration=case((_TRIALS.c.iteration > _REACHED, _TRIALS.c.iteration), else_=_REACHED),
-        error_kind=None,
-        error=None,
-        finished_at=now(),
-    )
-    .returning(_TRIALS.c.attempt, _TRIALS.c.worker, _TRIALS.c.experiment_id.label("experiment_id"))
+REWARD = Transition(
+    Told(
+        trial_id=Text,
+        fence=Text,
+        outcome=Text,
+        its_reward=Float,
+        has_diverged=Boolean,
+        its_metrics=OBJECT,
+        its_checkpoint=Text,
+        took_seconds=Float,
+        reached=Integer,
+    ),
+    lambda told: (_TRIALS.c.token == told.fence) & is_one_of(_TRIALS.c.state, OPEN_TRIAL_STATES),
+    lambda told: {
+        "state": told.outcome,
+        "reward": told.its_reward,
+        "diverged": told.has_diverged,
+        "metrics": told.its_metrics,
+        "checkpoint": told.its_checkpoint,
+        "seconds": told.took_seconds,
+        "iteration": case((_TRIALS.c.iteration > told.reached, _TRIALS.c.iteration), else_=told.reached),
+        "error_kind": None,
+        "error": None,
+        "finished_at": now(),
+    },
+    _TRIALS.c.attempt,
+    _TRIALS.c.worker,
+    _TRIALS.c.experiment_id.label("experiment_id"),
 )
 """A result with a reward; also of a trial whose lease has expired, while nobody else has claimed it."""
 
@@ -146,7 +210,7 @@ END_ATTEMPT = (
 
 FIX_PARAMETERS = (
     update(_TRIALS)
-    .where(_IS_IT)
-    .values(loss=bindparam("its_loss", type_=_OBJECT), plan=bindparam("its_plan", type_=_OBJECT))
+    .where(_TRIALS.c.id == bindparam("trial_id"))
+    .values(loss=bindparam("its_loss", type_=OBJECT), plan=bindparam("its_plan", type_=OBJECT))
 )
 """What a trial trains with, where version 0.1.0 has proposed it."""

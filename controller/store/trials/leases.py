@@ -2,7 +2,8 @@
 
 An ordinary step is one conditional UPDATE (`paploss.controller.store.trials.lease_statements`), which decides and takes
 effect at once. Only where it changes nothing does the program find out why, and then refuses, repeats the earlier
-answer, or corrects the row.
+answer, or corrects the row. Ordinary steps of many workers are one transaction in `claims`, `renewals` and `results`
+beside this module, which leave everything else to it.
 
 `Trial.token` names the one attempt that may still answer, and is the only fence. It stays after the lease expired (the
 training may go on behind a cut network) and goes with the next claim, a release, or a failure. So a result or a renewal
@@ -11,18 +12,13 @@ that comes late still counts as long as nobody else has claimed.
 Every function takes a session of `Database.write()`; on an exception nothing is changed.
 """
 
-import secrets
-from dataclasses import dataclass
-from typing import Any
-
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from paploss.client.numbers import percent
-from paploss.client.states import OPEN_TRIAL_STATES, Outcome, TrialState
+from paploss.client.states import OPEN_TRIAL_STATES, TrialState
 from paploss.controller.store.documents import LOSS, PLAN, TrialPlan
 from paploss.controller.store.errors import ConflictError, GoneError, LateResultError, NotFoundError
-from paploss.controller.store.events import EventKind, record
+from paploss.controller.store.events import EventKind, record, record_many
 from paploss.controller.store.tables import Attempt, Experiment, LateResult, Trial
 from paploss.controller.store.trials.analyses import keep_analysis
 from paploss.controller.store.trials.lease_statements import (
@@ -36,12 +32,22 @@ from paploss.controller.store.trials.lease_statements import (
     REWARD,
 )
 from paploss.controller.store.trials.quotas import check_caps
-from paploss.controller.store.trials.telemetry import keep_evaluations, remember_worker, see_worker
+from paploss.controller.store.trials.steps import (
+    Grant,
+    describe_attempt,
+    end_attempt,
+    read_grant,
+    tell_claim,
+    tell_end,
+    tell_renewal,
+    tell_result,
+    was_just_seen,
+)
+from paploss.controller.store.trials.telemetry import keep_evaluations, remember_workers, see_worker
 from paploss.controller.store.trials.transitions import charge_preemption, give_up, read_budgets, update_attempt
-from paploss.jobs.documents import JsonObject
 from paploss.jobs.lease import ClaimRequest, Command, ReleaseRequest, RenewRequest, ResultRequest
 from paploss.jobs.losses import LossSpec
-from paploss.jobs.spec import JobKind, JobResult
+from paploss.jobs.spec import JobResult
 
 _CLAIMED = (
     select(Trial, Experiment, Attempt)
@@ -51,30 +57,6 @@ _CLAIMED = (
     .execution_options(populate_existing=True)
 )
 _LOCKED = select(Trial).where(Trial.id == bindparam("trial_id")).with_for_update(key_share=True)
-
-_JUST_SECONDS = 1.0
-"""A worker that was seen within this time is not updated again: that costs as much as the step itself."""
-
-
-@dataclass(frozen=True)
-class Grant:
-    """A claim that was granted, with what the job is made from: the columns `GRANTED`."""
-
-    trial_id: str
-    experiment_id: str
-    number: int
-    """The trial's, within its experiment."""
-    kind: JobKind
-    theta: list[float] | None
-    loss: JsonObject | None
-    seed: int
-    learning_rate_factor: float
-    plan: JsonObject | None
-    prune: list[Any] | None
-    attempt: int
-    token: str
-    spec: JsonObject
-    """The request that the experiment came from."""
 
 
 def claim(session: Session, request: ClaimRequest, lease_seconds: float) -> Grant:
@@ -86,43 +68,22 @@ def claim(session: Session, request: ClaimRequest, lease_seconds: float) -> Gran
         ConflictError: another attempt runs, the experiment is paused, it or its project is at its cap of running
             trials, or the lease that this claim_id once got has ended.
     """
-    worker = request.worker
-    asked = {
-        "trial_id": request.trial_id,
-        "claim": str(request.claim_id),
-        "claimant": worker.name,
-        "new_token": secrets.token_hex(16),
-        "lease_seconds": lease_seconds,
-        "is_within_cap": False,
-    }
-    row = session.execute(GRANT, asked).one_or_none()
+    asked = tell_claim(request, lease_seconds)
+    row = session.execute(GRANT.one, GRANT.told.one(**asked)).one_or_none()
     if row is None:
         trial, experiment, repeated = _find_claimed(session, request)
         if repeated is None and trial.state == "queued" and check_caps(session, experiment):
-            row = session.execute(GRANT, asked | {"is_within_cap": True}).one_or_none()
+            row = session.execute(GRANT.one, GRANT.told.one(**asked | {"is_within_cap": True})).one_or_none()
             if row is None:  # something has changed while this waited for the lock
                 trial, experiment, repeated = _find_claimed(session, request)
         if repeated is not None:
             return _repeat_claim(session, request, trial, repeated)
     if row is None:
         raise _refusal(trial, experiment)
-    found = dict(row._mapping)
-    if not _was_just_seen(found.pop("worker_unseen_seconds")):
-        remember_worker(session, worker)
-    grant = Grant(**found)
-    session.execute(
-        ADD_ATTEMPT,
-        {
-            "trial_id": grant.trial_id,
-            "number": grant.attempt,
-            "claim_id": asked["claim"],
-            "token": grant.token,
-            "worker": worker.name,
-            "host": worker.host,
-            "device": worker.device,
-            "environment": worker.versions,
-        },
-    )
+    grant = read_grant(row)
+    if not was_just_seen(row.worker_unseen_seconds):
+        remember_workers(session, [request.worker])
+    session.execute(ADD_ATTEMPT, describe_attempt(request, grant))
     return grant
 
 
@@ -135,20 +96,13 @@ def renew(session: Session, request: RenewRequest, lease_seconds: float) -> Comm
         ConflictError: the token is not the one that may answer.
         GoneError: the trial has ended in another way than by cancellation, or was deleted.
     """
-    progress, start = request.progress, request.start
-    told = {
-        "trial_id": request.trial_id,
-        "fence": request.token,
-        "lease_seconds": lease_seconds,
-        "reached": progress and progress.iteration,
-        "total": progress and progress.total_iterations,
-        "its_loss": progress and progress.loss,
-    }
-    row = session.execute(RENEW, told).one_or_none()
+    start = request.start
+    told = RENEW.told.one(**tell_renewal(request, lease_seconds))
+    row = session.execute(RENEW.one, told).one_or_none()
     if row is None:
         if not _revive(session, request):
             return "cancel"
-        row = session.execute(RENEW, told).one()
+        row = session.execute(RENEW.one, told).one()
     if row.attempt_started_at is None or start is not None or request.log_tail:
         session.execute(
             NOTE_ATTEMPT,
@@ -161,8 +115,8 @@ def renew(session: Session, request: RenewRequest, lease_seconds: float) -> Comm
                 "new_tail": request.log_tail or None,
             },
         )
-    keep_evaluations(session, request.trial_id, request.evaluations)
-    if request.gpu_use or not _was_just_seen(row.worker_unseen_seconds):
+    keep_evaluations(session, {request.trial_id: request.evaluations})
+    if request.gpu_use or not was_just_seen(row.worker_unseen_seconds):
         see_worker(session, row.worker, request.gpu_use)
     return "pause" if row.experiment_state == "paused" else "continue"
 
@@ -178,34 +132,14 @@ def finish(session: Session, request: ResultRequest) -> TrialState:
     result = request.result
     if result.outcome == "failed":
         return _fail(session, request)
-    told = {
-        "trial_id": request.trial_id,
-        "fence": request.token,
-        "outcome": result.outcome,
-        "its_reward": result.reward,
-        "has_diverged": result.diverged,
-        "its_metrics": result.metrics and result.metrics.model_dump(mode="json"),
-        "its_checkpoint": result.checkpoint,
-        "took_seconds": result.seconds,
-        "reached": result.iterations,
-    }
-    row = session.execute(REWARD, told).one_or_none()
+    row = session.execute(REWARD.one, REWARD.told.one(**tell_result(request))).one_or_none()
     if row is None:
         return _answer_again(*_find_attempt(session, request.trial_id, request.token))
-    keep_evaluations(session, request.trial_id, request.evaluations)
+    keep_evaluations(session, {request.trial_id: request.evaluations})
     if request.analysis is not None:
         keep_analysis(session, row.experiment_id, request.trial_id, request.analysis)
-    how = " (diverged)" if result.diverged else ""
-    kind: EventKind = "trial_succeeded" if result.outcome == "succeeded" else "trial_pruned"
-    record(
-        session,
-        kind,
-        f"reward {percent(result.reward or 0)}{how}",
-        experiment_id=row.experiment_id,
-        trial_id=request.trial_id,
-        worker=row.worker,
-    )
-    _end_attempt(session, request, row.attempt, outcome=result.outcome, answer=result.outcome)
+    record_many(session, [tell_end(request, row.experiment_id, row.worker)])
+    session.execute(END_ATTEMPT, end_attempt(request, row.attempt, outcome=result.outcome, answer=result.outcome))
     return result.outcome
 
 
@@ -239,7 +173,7 @@ def release(session: Session, request: ReleaseRequest) -> TrialState:
         trial_id=trial.id,
         worker=trial.worker,
     )
-    _end_attempt(session, request, trial.attempt, outcome=request.reason, answer=trial.state)
+    session.execute(END_ATTEMPT, end_attempt(request, trial.attempt, outcome=request.reason, answer=trial.state))
     return trial.state
 
 
@@ -266,11 +200,6 @@ def keep_late_result(session: Session, request: ResultRequest, attempt: int, rea
     )
 
 
-def _was_just_seen(unseen_seconds: float | None) -> bool:
-    # Not where the clock has gone backwards, after a failover to another server.
-    return unseen_seconds is not None and 0 <= unseen_seconds < _JUST_SECONDS
-
-
 def _find_claimed(session: Session, request: ClaimRequest) -> tuple[Trial, Experiment, Attempt | None]:
     """The trial and its experiment as they are now, and the attempt that this claim_id created, of whichever trial."""
     asked = {"trial_id": request.trial_id, "claim_id": str(request.claim_id)}
@@ -285,7 +214,7 @@ def _repeat_claim(session: Session, request: ClaimRequest, trial: Trial, attempt
         raise ConflictError(f"claim_id {request.claim_id} was used for trial {attempt.trial_id}")
     if trial.state != "running" or trial.token != attempt.token:
         raise ConflictError(f"trial {trial.id}: the lease of this claim has ended")
-    return Grant(**session.execute(READ_GRANT, {"trial_id": trial.id}).one()._mapping)
+    return read_grant(session.execute(READ_GRANT, {"trial_id": trial.id}).one())
 
 
 def _refusal(trial: Trial, experiment: Experiment) -> ConflictError | GoneError:
@@ -356,7 +285,7 @@ def _fail(session: Session, request: ResultRequest) -> TrialState:
     if attempt.answer is not None or trial.token != attempt.token or trial.state not in OPEN_TRIAL_STATES:
         return _answer_again(trial, attempt)
     result = request.result
-    keep_evaluations(session, trial.id, request.evaluations)
+    keep_evaluations(session, {trial.id: request.evaluations})
     trial.seconds = result.seconds
     trial.iteration = max(trial.iteration, result.iterations)
     trial.error_kind = result.error_kind
@@ -365,7 +294,8 @@ def _fail(session: Session, request: ResultRequest) -> TrialState:
     trial.token = None
     trial.lease_until = None
     _retry_or_give_up(session, trial, result)
-    _end_attempt(session, request, trial.attempt, outcome="failed", answer=trial.state, failure=result)
+    ended = end_attempt(request, trial.attempt, outcome="failed", answer=trial.state, failure=result)
+    session.execute(END_ATTEMPT, ended)
     return trial.state
 
 
@@ -386,26 +316,3 @@ def _retry_or_give_up(session: Session, trial: Trial, result: JobResult) -> None
             worker=trial.worker,
             level="warning",
         )
-
-
-def _end_attempt(
-    session: Session,
-    request: ResultRequest | ReleaseRequest,
-    attempt: int,
-    *,
-    outcome: Outcome,
-    answer: TrialState,
-    failure: JobResult | None = None,
-) -> None:
-    session.execute(
-        END_ATTEMPT,
-        {
-            "trial": request.trial_id,
-            "its_number": attempt,
-            "its_outcome": outcome,
-            "its_answer": answer,
-            "its_error_kind": failure and failure.error_kind,
-            "its_error": failure and failure.error,
-            "new_tail": request.log_tail or None,
-        },
-    )

@@ -1,6 +1,6 @@
 """What workers report beside a trial's state: who they are, and what they measured. All of it is idempotent."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import bindparam, select, update
@@ -31,15 +31,20 @@ def _remembering(insert: Any) -> Any:
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _REMEMBER = {dialect: _remembering(insert) for dialect, insert in _INSERTS.items()}
 _KEEP = {dialect: insert(_EVALUATIONS).on_conflict_do_nothing() for dialect, insert in _INSERTS.items()}
-_STORED = select(_EVALUATIONS.c.iteration).where(_EVALUATIONS.c.trial_id == bindparam("trial"))
+_STORED = select(_EVALUATIONS.c.trial_id, _EVALUATIONS.c.iteration).where(
+    _EVALUATIONS.c.trial_id.in_(bindparam("trial_ids", expanding=True))
+)
 _SEE = update(_WORKERS).where(_WORKERS.c.name == bindparam("worker")).values(last_seen_at=now())
 _SEE_GPUS = _SEE.values(gpu_use=bindparam("its_gpu_use", type_=_WORKERS.c.gpu_use.type))
 
 
-def remember_worker(session: Session, worker: WorkerInfo) -> None:
-    """Store a worker as it describes itself, with the current time as its heartbeat."""
-    told = {name: getattr(worker, name) for name in ("name", *_TOLD)}
-    session.execute(_REMEMBER[session.get_bind().dialect.name], told)
+def remember_workers(session: Session, workers: Iterable[WorkerInfo]) -> None:
+    """Store workers as they describe themselves, with the current time as their heartbeat."""
+    by_name = {worker.name: worker for worker in workers}
+    # In the order of their names: of two transactions with the same workers, the second waits for the first.
+    told = [{name: getattr(by_name[key], name) for name in ("name", *_TOLD)} for key in sorted(by_name)]
+    if told:
+        session.execute(_REMEMBER[session.get_bind().dialect.name], told)
 
 
 def see_worker(session: Session, name: str, gpu_use: Sequence[GpuUse]) -> None:
@@ -51,23 +56,37 @@ def see_worker(session: Session, name: str, gpu_use: Sequence[GpuUse]) -> None:
         session.execute(_SEE, {"worker": name})
 
 
-def keep_evaluations(session: Session, trial_id: str, evaluations: Sequence[EvaluationEvent]) -> None:
-    """Store what is not stored yet: each renewal brings all of them, and a resumed training measures some again.
+def keep_evaluations(session: Session, told: Mapping[str, Sequence[EvaluationEvent]]) -> None:
+    """Store what is not stored yet, by trial: each renewal brings all of them, and a resumed training measures some
+    again.
 
     Beyond MOST_CLASS_APS per-class values of a trial, evaluations are stored without theirs.
 
     Raises:
-        ConflictError: the trial would have more than MOST_EVALUATIONS.
+        ConflictError: a trial would have more than MOST_EVALUATIONS.
     """
-    if not evaluations:
+    measured = {trial_id: evaluations for trial_id, evaluations in told.items() if evaluations}
+    if not measured:
         return
-    stored = set(session.scalars(_STORED, {"trial": trial_id}))
+    stored = find_stored(session, measured)
+    rows = [row for trial_id, each in measured.items() for row in _new_rows(trial_id, each, stored[trial_id])]
+    if rows:
+        session.execute(_KEEP[session.get_bind().dialect.name], rows)
+
+
+def find_stored(session: Session, trial_ids: Iterable[str]) -> Mapping[str, set[int]]:
+    """Iterations of the stored evaluations of each trial."""
+    stored: dict[str, set[int]] = {trial_id: set() for trial_id in trial_ids}
+    for trial_id, iteration in session.execute(_STORED, {"trial_ids": list(stored)}):
+        stored[trial_id].add(iteration)
+    return stored
+
+
+def _new_rows(trial_id: str, evaluations: Sequence[EvaluationEvent], stored: set[int]) -> list[dict[str, Any]]:
     new = [each for each in evaluations if each.iteration not in stored]
-    if not new:
-        return
-    if len(stored) + len(new) > MOST_EVALUATIONS:
+    if new and len(stored) + len(new) > MOST_EVALUATIONS:
         raise ConflictError(f"trial {trial_id}: expected at most {MOST_EVALUATIONS} evaluations of one training")
-    rows = [
+    return [
         {
             "trial_id": trial_id,
             "iteration": evaluation.iteration,
@@ -77,7 +96,6 @@ def keep_evaluations(session: Session, trial_id: str, evaluations: Sequence[Eval
         }
         for number, evaluation in enumerate(new, start=len(stored) + 1)
     ]
-    session.execute(_KEEP[session.get_bind().dialect.name], rows)
 
 
 def _cut(metrics: Metrics, number: int) -> Metrics:

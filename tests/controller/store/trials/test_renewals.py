@@ -1,9 +1,7 @@
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from scenarios import LEASE_SECONDS, add_trial, attempts, claim, evaluation, expire, finish, renew, succeeded, trial
-from servers import PostgresServer
 from sqlalchemy import literal_column, select, update
 
 from paploss.controller.store.database import Database, now
@@ -19,11 +17,8 @@ USE = GpuUse(memory_used_bytes=1, memory_total_bytes=2, utilisation=0.5)
 
 
 @pytest.fixture
-def database(postgres_server: PostgresServer, postgres_template: str) -> Iterator[Database]:
-    opened = Database(postgres_server.create_database(postgres_template))
-    yield opened
-    opened.close()
-    postgres_server.drop_database(opened.url.render_as_string())
+def database(postgresql: Database) -> Database:
+    return postgresql
 
 
 def ask(database: Database, *requests: RenewRequest) -> list[Command | None]:
