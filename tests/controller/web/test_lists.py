@@ -92,3 +92,25 @@ def test_notes_and_tags_are_typed_into_a_form(http: httpx.Client, client: Client
         assert "# *why*</textarea>" in text
         assert http.post(f"{address}/annotation", data={"tags": "a?"}).status_code == 422
     assert client.get_trial(trial_id).tags == client.get_experiment(made.id).tags == ["blue", "red"]
+
+
+def test_lists_and_the_form_show_projects_where_there_are_several(controller: RunningController) -> None:
+    with controller.http("admin") as admin, controller.http("user") as user, controller.client("admin") as client:
+        for page in ("/", "/experiments/new", "/tokens"):
+            assert "Project" not in admin.get(page).text, page
+        fields = {"name": "bird-lab", "max_running_trials": "0", "data_roots": "/elsewhere\r\n"}
+        refused = admin.post("/projects", data=fields)
+        assert (refused.status_code, 'id="max_running_trials-error"' in refused.text) == (422, True)
+        right = {"name": "bird-lab", "max_running_trials": "3", "data_roots": "/data/birds\r\n\r\n/data/owls"}
+        assert admin.post("/projects", data=right).status_code == 303
+        assert client.list_projects()[1].data_roots == ["/data/birds", "/data/owls"]
+        assert admin.post("/projects", data=right | {"gpu_hours": "7"}).status_code == 303
+        assert client.list_projects()[1].gpu_hours == 7
+        started = admin.post("/experiments/new", data={"profile": "synthetic", "project": "bird-lab"})
+        assert client.get_experiment(started.headers["Location"].rsplit("/", 1)[-1]).project == "bird-lab"
+        assert "<option>bird-lab</option>" in admin.get("/experiments/new").text
+        assert "0 of 3" in admin.get("/projects").text
+        assert '<td class="muted wide">bird-lab</td>' in admin.get("/?project=bird-lab").text
+        assert "No search is like that" in admin.get("/?project=default").text
+        for page in ("/", "/experiments/new", "/projects"):  # nothing of the other one for those who are in one
+            assert "bird-lab" not in user.get(page).text, page

@@ -195,3 +195,23 @@ def test_tokens_are_made_listed_and_revoked(controller: RunningController) -> No
     assert invoke("tokens", "revoke", listed[0]["id"], **mine).exit_code == 0
     assert "laptop" not in invoke("tokens", "list", **mine).stdout
     assert invoke("list", **with_token).exit_code == REFUSED
+
+
+def test_projects_are_made_changed_listed_and_deleted(controller: RunningController) -> None:
+    admin = {"PAPLOSS_CONTROLLER_URL": controller.url, "PAPLOSS_KEY": controller.keys["admin"]}
+    roots = ("--data-root", "/data/birds", "--gpu-hours", "2.5")
+    assert "made bird-lab" in invoke("projects", "create", "bird-lab", *roots, **admin).stdout
+    assert invoke("projects", "create", "Bird_Lab", **admin).exit_code == BAD_INPUT
+    assert invoke("projects", "create", "bird-lab", **admin).exit_code == REFUSED
+    key = invoke("keys", "create", "ann", "--role", "user", "--project", "bird-lab", **admin).stdout.strip()
+    every = invoke("keys", "create", "eve", "--role", "viewer", "--all-projects", "--json", **admin).stdout
+    mine = {"PAPLOSS_CONTROLLER_URL": controller.url, "PAPLOSS_KEY": key}
+    (seen,) = json.loads(invoke("projects", "list", "--json", **mine).stdout)
+    assert (seen["name"], seen["data_roots"], seen["gpu_hours"]) == ("bird-lab", ["/data/birds"], 2.5)
+    everything = mine | {"PAPLOSS_KEY": json.loads(every)["key"]}
+    assert len(json.loads(invoke("projects", "list", "--json", **everything).stdout)) == 2
+    invoke("projects", "set", "bird-lab", "--max-running-trials", "3", **admin)
+    assert "0 of 3" in invoke("projects", "list", **admin).stdout
+    assert invoke("projects", "delete", "bird-lab", **admin).exit_code == REFUSED
+    invoke("keys", "revoke", "ann", **admin)
+    assert invoke("projects", "delete", "bird-lab", **admin).exit_code == 0
