@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 BENCHMARKS: dict[str, tuple[str, ...]] = {
-    "analysis": ("analysis",),
+    "analysis": ("analysis", "--threads", "1", "--clock", "cpu"),
     "command-line": ("command_line",),
     "first-search": ("first_search",),
     "guided": ("guided",),

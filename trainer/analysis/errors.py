@@ -112,7 +112,8 @@ def sort_detections(evaluation: COCOeval, split: CocoSplit, detections: Numbers)
     for position, annotation in enumerate(split.annotations):
         if not annotation["iscrowd"] and annotation["area"] <= largest:
             truths[annotation["image_id"]].append(position)
-    labels = np.array([split.labels[one["category_id"]] for one in split.annotations], dtype=np.int64)
+    by_category = split.labels
+    labels = np.array([by_category[one["category_id"]] for one in split.annotations], dtype=np.int64)
     boxes = np.array([one["bbox"] for one in split.annotations], dtype=np.float64).reshape(-1, 4)
     parts = _read_matches(evaluation, {one["id"]: place for place, one in enumerate(split.annotations)})
     is_hit, is_near = np.zeros(len(labels), dtype=bool), np.zeros(len(labels), dtype=bool)

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -44,10 +44,10 @@ def make_pictures(split: CocoSplit, found: SortedDetections) -> Iterator[Picture
     """The chosen images with what was detected in them."""
     hits = found.kinds == KINDS.index("hit")
     scores = dict(zip(found.annotations[found.objects[hits]].tolist(), found.scores[hits].tolist(), strict=True))
+    names, labels = [_shorten(key) for key in split.class_keys], split.labels
     for place in choose_images(split):
         image = split.images[place]
         truths = [(number, one) for number, one in enumerate(split.annotations) if one["image_id"] == image["id"]]
-        labels = split.labels
         yield Picture(
             file_name=image["file_name"][-LONGEST_FILE_NAME:],
             width_px=round(image["width"]),
@@ -55,13 +55,13 @@ def make_pictures(split: CocoSplit, found: SortedDetections) -> Iterator[Picture
             truths=tuple(
                 Truth(
                     box=_round(one["bbox"]),
-                    name=_shorten(split.class_keys[labels[one["category_id"]]]),
+                    name=names[labels[one["category_id"]]],
                     crowd=bool(one["iscrowd"]),
                     found=_score(scores[number]) if number in scores else None,
                 )
                 for number, one in truths[:MOST_TRUTHS]
             ),
-            detections=tuple(_detections(split, found, image)),
+            detections=tuple(_detections(found, image, names)),
             thumbnail=make_thumbnail(split.image_folder / image["file_name"]),
         )
 
@@ -83,12 +83,11 @@ def make_thumbnail(file: Path) -> str | None:
     return None
 
 
-def _detections(split: CocoSplit, found: SortedDetections, image: Json) -> Iterator[Detection]:
-    names = split.class_keys
+def _detections(found: SortedDetections, image: Json, names: Sequence[str]) -> Iterator[Detection]:
     for row in np.flatnonzero(found.images == image["id"])[:MOST_DETECTIONS]:
         yield Detection(
             box=_round(found.boxes[row].tolist()),
-            name=_shorten(names[found.labels[row]]),
+            name=names[found.labels[row]],
             score=_score(float(found.scores[row])),
             kind=KINDS[found.kinds[row]],
             iou=min(1.0, round(float(found.ious[row]), 3)),

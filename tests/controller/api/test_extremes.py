@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import redis
+from analyses import make_analysis
 from controllers import PlayedWorker, RunningController, run_search
 from extremes import EXTREMES, spoilt, write
 from hypothesis import HealthCheck, Phase, given, settings
@@ -58,6 +59,7 @@ STEPS: dict[str, dict[str, Any]] = {
             "checkpoint": "weights.pth",
         },
         "evaluations": [{"iteration": 4, "total_iterations": 20, "metrics": METRICS}],
+        "analysis": make_analysis(pictures=1).model_dump(mode="json"),
         "log_tail": "",
     },
     "release": {"reason": "preempted", "log_tail": ""},
