@@ -70,3 +70,9 @@ def test_a_phone_never_scrolls_sideways(site: Site, visitor: Visitor) -> None:
             page.locator(".figure .legendtext").first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, name
     visitor.expected = ("404",)
+
+
+def test_a_phone_shows_the_button_that_revokes_a_token_without_scrolling(site: Site, visitor: Visitor) -> None:
+    page = visitor.sign_in(site.running, "admin", viewport={"width": 390, "height": 844})
+    page.goto(f"{site.running.url}/tokens")
+    sync_api.expect(page.get_by_role("button", name="Revoke laptop")).to_be_in_viewport(ratio=1)

@@ -22,7 +22,7 @@ scalars = {run: {tag: [[each.step, each.value] for each in events.Scalars(run, t
 print(json.dumps(scalars))
 """
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # most of it to install MLflow
 
 
 @pytest.fixture(scope="module")
