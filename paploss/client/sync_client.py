@@ -166,15 +166,11 @@ class Client:
 
     def load(self, content: bytes, *, project: str | None = None) -> ExperimentSummary:
         """Store what `dump` gave, in a project or in its own; one that had not ended is paused."""
-        options: dict[str, Any] = {} if project is None else {"params": {"project": project}}
+        options: dict[str, Any] = {"content": content, "timeout": FILE_TIMEOUT}
+        if project is not None:
+            options["params"] = {"project": project}
         # Not repeated: the second time, what the first had stored would be refused.
-        reply = self._session.send_once(
-            "POST",
-            "experiments/load",
-            content=content,
-            timeout=FILE_TIMEOUT,
-            **options,
-        )
+        reply = self._session.send_once("POST", "experiments/load", **options)
         return parse(ExperimentSummary, reply)
 
     def best(self, experiment_id: str) -> Best:

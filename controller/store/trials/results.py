@@ -1,7 +1,8 @@
 """Results of many trials in one transaction of PostgreSQL.
 
 They take the ordinary ones: with a reward, the first of their attempt. A result that is anything else (failed, with an
-analysis, repeated, late, of a row that another transaction holds) is left to `paploss.controller.store.trials.leases.finish`.
+analysis, repeated, late, of a row that another transaction holds) is left to
+`paploss.controller.store.trials.leases.finish`.
 """
 
 from collections.abc import Sequence
