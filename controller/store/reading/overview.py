@@ -264,6 +264,25 @@ def read_proxy_lengths(session: Session, experiment_id: str) -> ProxyLengths:
     return ProxyLengths(*row)
 
 
+class LengthCount(NamedTuple):
+    """The proxies of one length."""
+
+    length: float
+    trials: int
+    succeeded: int
+
+
+def count_by_length(session: Session, experiment_id: str) -> Sequence[LengthCount]:
+    """The proxies of a search by length, the shortest first."""
+    rows = session.execute(
+        select(Trial.length, func.count(), func.count().filter(Trial.state == "succeeded"))
+        .where(Trial.experiment_id == experiment_id, Trial.kind == "proxy")
+        .group_by(Trial.length)
+        .order_by(Trial.length)
+    )
+    return [LengthCount(*row) for row in rows]
+
+
 @dataclass(frozen=True)
 class Backlog:
     """The queued trials of one experiment."""

@@ -15,6 +15,7 @@ from paploss.controller.experiments import rounds
 from paploss.controller.experiments.confirmation import OUTCOME
 from paploss.controller.search.guided import _learn
 from paploss.controller.store.reading.lists import best_trial
+from paploss.controller.store.retention import find_removable_files
 from paploss.controller.store.tables import Experiment, Trial
 from paploss.jobs.ids import number_of
 from paploss.jobs.spec import JobResult
@@ -254,3 +255,17 @@ def test_rounds_tell_the_mean_of_whole_trainings_alone(platform: Platform) -> No
         whole = [t.reward for t in proxies if t.consumed_round == row.number and t.length == 1]
         assert row.mean_reward == (pytest.approx(np.mean(whole)) if whole else None)
         assert row.rewards == len([t for t in proxies if t.consumed_round == row.number])
+
+
+def test_checkpoints_of_short_trials_stay_while_the_search_is_in_its_rounds_and_not_longer(platform: Platform) -> None:
+    search = add(platform)
+    platform.driver.tick()
+    platform.work(3)
+    short = [trial.id for trial in platform.trials(search, state="succeeded")]
+    with platform.database.read() as session:
+        assert find_removable_files(session, short, days=0) == []
+    platform.run(search)
+    every = [trial.id for trial in platform.trials(search, kind="proxy")]
+    with platform.database.read() as session:
+        kept = set(every) - set(find_removable_files(session, every, days=7))
+    assert kept == {trial.id for trial in platform.trials(search, kind="proxy", length=1.0)}
