@@ -62,16 +62,16 @@ def estimate_search(spec: SearchSpec, proxy_seconds: float | None, trials: int =
     """
     losses, confirmations = spec.rounds * spec.trials_per_round, count_confirmations(spec)
     whole = float(losses) if spec.lengths is None else spec.lengths.measure(losses)
-    rounds, share = spec.rounds, 1.0
-    if proxy_seconds is not None and spec.worker_hours is not None:
-        affordable = 3600 * spec.worker_hours / proxy_seconds if proxy_seconds > 0 else whole
-        share = min(affordable / whole, 1.0)
-        rounds = ceil(share * losses / spec.trials_per_round)
-    is_capped = share < 1
+    affordable = whole
+    if proxy_seconds and spec.worker_hours is not None:
+        affordable = 3600 * spec.worker_hours / proxy_seconds
+    is_capped = affordable < whole
+    share = affordable / whole if is_capped else 1.0
+    rounds = ceil(share * losses / spec.trials_per_round)
     first = count_pilot(spec)
     last = confirmations if spec.confirm.schedule == "proxy" else 0
     hours = None if proxy_seconds is None else proxy_seconds / 3600
-    planned = int(share * whole) if is_capped else whole
+    planned = int(affordable) if is_capped else whole
 
     def count_turns(workers: int) -> int:
         """How often after one another each worker trains: in `round` mode all wait at the end of each round."""
@@ -79,7 +79,7 @@ def estimate_search(spec: SearchSpec, proxy_seconds: float | None, trials: int =
         return ceil(first / workers) + in_rounds + ceil(last / workers)
 
     return Estimate(
-        proxies=int(share * spec.proxies),
+        proxies=int(share * spec.proxies + 1e-9),
         whole_proxies=planned,
         pilot=first,
         confirmations=confirmations,
