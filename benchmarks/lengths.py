@@ -14,7 +14,8 @@ Protocol, written before anything was computed. Two questions.
    a training (sd 1 AP) and a deviation of the loss itself that is drawn once for each loss and length, of a given sd:
    what makes ranks differ however little noise there is. Rank agreement among samples of the start policy is given
    beside each deviation, so that a recorded agreement can be found in the table. Compared at the same cost in whole
-   trainings: whole ones alone, lengths 1/2, 1, and lengths 1/4, 1/2, 1, `keep` 3. Measured: true AP of the best guess.
+   trainings: whole ones alone, lengths 1/2, 1, and lengths 1/4, 1/2, 1, `keep` 3. Measured: true AP of the pick:
+   the best guess of `guided`, and the best whole training of `random`.
 
 Lengths would become the default only where, in the records, the best training is among the best third on the way in at
 least nine records of ten, and the simulation at the recorded agreement gains more than two standard errors.
@@ -74,10 +75,9 @@ def read_courses(file: Path) -> dict[float, NDArray[np.float64]]:
         if document.get("table") == "evaluations":
             row = document["row"]
             measured.setdefault(row["trial_id"], {})[row["iteration"] / row["total_iterations"]] = row["ap"]
-        elif "evaluations" in document:  # a line for each trial
-            measured[str(document["number"])] = {
-                row["iteration"] / row["total_iterations"]: row["ap"] for row in document["evaluations"]
-            }
+        elif document.get("state") == "succeeded":  # a line for each trial, with iterations and APs
+            last = document["evaluations"][-1][0]
+            measured[str(document["number"])] = {iteration / last: ap for iteration, ap in document["evaluations"]}
     pairs: dict[float, list[tuple[float, float]]] = {}
     for course in measured.values():
         for part, ap in course.items():
@@ -145,7 +145,7 @@ def play(algorithm: Algorithm, lengths: Lengths, losses: int, ground: Ground, se
     """The pick [D] of a search over so many losses."""
     schedule = SearchSchedule(mode="stream", rounds=losses // TRIALS_PER_ROUND, trials_per_round=TRIALS_PER_ROUND)
     fractions = lengths.fractions
-    state, thetas, proposed = algorithm.initial_state(SPACE), [], 0
+    state, thetas = algorithm.initial_state(SPACE), []
     queue: list[tuple[int, float]] = []
     running: list[Running] = []
     ready: list[tuple[int, float, float]] = []  # loss, length, reward
@@ -184,10 +184,9 @@ def play(algorithm: Algorithm, lengths: Lengths, losses: int, ground: Ground, se
                 for _ in range(count):
                     known = {loss for loss, _ in queue} | {one.loss for one in running}
                     pending = tuple(thetas[loss] for loss in sorted(known))
-                    theta = algorithm.propose(state, seed, proposed, History(tuple(finished), pending, len(thetas)))
+                    theta = algorithm.propose(state, seed, len(thetas), History(tuple(finished), pending, len(thetas)))
                     queue.append((len(thetas), fractions[0]))
                     thetas.append(theta)
-                    proposed += 1
             case Update(count):
                 samples = [Sample(thetas[loss], reward, state) for loss, _, reward in ready[:count]]
                 learn([*ready[:count], *carried])
