@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "command-line": ("command_line",),
     "first-search": ("first_search",),
     "guided": ("guided",),
+    "lengths": ("lengths", "--searches", "4"),
     "load": ("load",),
     "load-large": ("load_large",),
     "loss-cpu": ("loss", "--threads", "1"),

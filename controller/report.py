@@ -121,7 +121,11 @@ def gather(client: Client, experiment_id: str) -> Story:
     of_interest = sorted((t for t in trials if t.reward is not None), key=lambda t: (t.kind == "proxy", *_by_reward(t)))
     details = [client.get_trial(trial.id) for trial in of_interest[:MOST_DETAILS]]
     detections = _read_detections(client, experiment_id)
-    top = min((t for t in trials if t.kind == "proxy" and t.reward is not None), key=_by_reward, default=None)
+    top = min(
+        (t for t in trials if t.kind == "proxy" and t.reward is not None and t.length == 1),
+        key=_by_reward,
+        default=None,
+    )
     return Story(
         search=search,
         best=best,

@@ -25,7 +25,7 @@ def reward_of(job: JobSpec) -> float:
     points = np.asarray(head.control_points)
     distance = np.abs(points[..., 1] - points[..., 0] ** 2).mean() + abs(np.log10(head.gradient_scale) - 0.5)
     noise = np.random.default_rng(job.seed).normal(0, 0.001)
-    return float(np.clip(0.5 - 0.4 * distance + noise, 0, 1))
+    return float(np.clip(0.5 - 0.4 * distance + noise, 0, 1)) * job.length**0.5
 
 
 @dataclass

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from paploss.jobs.spec import JobSpec
 from paploss.trainer.events import Emit
 
 
@@ -24,3 +25,10 @@ class AttemptContext:
     """Processes that load images, per device; 0 loads them between the steps, None chooses."""
     file_cache: Path | None = None
     """Folder for what was read of image files; None keeps nothing."""
+
+
+def describe_start(spec: JobSpec, *, resumed: bool) -> tuple[str, ...]:
+    """What people are told where a training that was to go on from another trial's checkpoint begins anew."""
+    if spec.continues is None or resumed:
+        return ()
+    return (f"there is no checkpoint of trial {spec.continues}, which this one continues: it trains from the start",)

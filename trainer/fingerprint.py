@@ -16,13 +16,15 @@ _LEFT_OUT: Final[dict[str, Any]] = {
     "timeout_seconds": True,
     "prune": True,
     "reward": True,
+    "length": True,
+    "continues": True,
     "dataset": {"check_files"},
 }
-"""What may differ between attempts at the same training."""
+"""What may differ between attempts at the same training, and between the trials that carry it on."""
 
 
 def job_fingerprint(spec: JobSpec) -> str:
-    """What must be equal for a checkpoint to be continued: the job without its name, limits and checks."""
+    """What must be equal for a checkpoint to be continued: the job without its name, length, limits and checks."""
     return to_json(spec.model_dump(exclude=_LEFT_OUT) | {"loss": _in_full(spec.loss)}).decode()
 
 

@@ -27,10 +27,11 @@ from paploss.jobs.spec import (
 )
 from paploss.trainer import distributed
 from paploss.trainer.analysis.analysis import analyse
-from paploss.trainer.attempt import AttemptContext
+from paploss.trainer.attempt import AttemptContext, describe_start
 from paploss.trainer.checkpoint import TrainingProgress, load_checkpoint, save_checkpoint
 from paploss.trainer.config import mmdet_config
 from paploss.trainer.datasets.batches import Batch
+from paploss.trainer.datasets.findings import MOST_WARNINGS
 from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples, choose_process_count, training_batches
 from paploss.trainer.datasets.sources import JobData, check_job_data, read_job_data
 from paploss.trainer.detectors import build_detector
@@ -54,6 +55,7 @@ from paploss.trainer.schedule import (
     evaluation_iterations,
     learning_rate,
     set_rate,
+    stopping_iteration,
     total_iterations,
 )
 
@@ -127,6 +129,7 @@ class _Training:
         asked = attempt.loading_processes
         self.process_count = choose_process_count(recipe, device) if asked is None else asked
         self.total = total_iterations(recipe.schedule, len(samples))
+        self.end = stopping_iteration(spec.length, self.total)
         self.evaluated_at = evaluation_iterations(spec, recipe.schedule, self.total)
         self.detector = build_detector(recipe.model, spec.seed, spec.weights).to(device)
         compute_in(self.detector, recipe)
@@ -148,11 +151,12 @@ class _Training:
         log.info("resuming at iteration %d", self.progress.iteration)
 
     def run(self) -> JobResult:
+        warnings = describe_start(self.spec, resumed=self.progress.iteration > 0) + self.data.findings.warnings()
         start = StartEvent(
             total_iterations=self.total,
             resumed_iteration=self.progress.iteration,
             environment=self.environment,
-            warnings=self.data.findings.warnings(),
+            warnings=warnings[:MOST_WARNINGS],
         )
         for warning in start.warnings:
             log.warning("%s", warning)
@@ -167,13 +171,13 @@ class _Training:
                 raise self._interrupt()
             if self._evaluation_is_due():
                 evaluated = self._evaluate()
-                if self.progress.iteration == self.total or self._is_below_prune_point(evaluated.metrics):
+                if self.progress.iteration == self.end or self._is_below_prune_point(evaluated.metrics):
                     return self._result(evaluated)
             loss, diverged = self._step(parallel, next(batches))
             if diverged:
                 return self._diverged()
             now = time.monotonic()
-            if now - last_event >= PROGRESS_SECONDS or self.progress.iteration == self.total:
+            if now - last_event >= PROGRESS_SECONDS or self.progress.iteration == self.end:
                 self._emit_progress(loss)
                 last_event = now
             if now - last_checkpoint >= self.attempt.checkpoint_seconds:
@@ -186,7 +190,7 @@ class _Training:
             batch_size=self.recipe.schedule.batch_size,
             seed=self.spec.seed,
             start_iteration=self.progress.iteration,
-            total_iterations=self.total,
+            total_iterations=self.end,
             device=distributed.rank(),
             device_count=distributed.world_size(),
         )
@@ -216,7 +220,7 @@ class _Training:
 
     def _evaluation_is_due(self) -> bool:
         iteration = self.progress.iteration
-        if iteration == self.total:
+        if iteration == self.end:
             return True
         done = {evaluation["iteration"] for evaluation in self.progress.evaluations}
         return iteration in self.evaluated_at - done
@@ -250,7 +254,9 @@ class _Training:
         )
 
     def _result(self, evaluated: Evaluated) -> JobResult:
-        metrics, finished = evaluated.metrics, self.progress.iteration == self.total
+        metrics, finished = evaluated.metrics, self.progress.iteration == self.end
+        if finished and self.end < self.total:
+            self._save()
         kept = None
         if finished and self.spec.kind in ANALYSED_KINDS and distributed.is_first_process():
             self.attempt.emit(AnalysisEvent(analysis=analyse(evaluated, self.data.test)))

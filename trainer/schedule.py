@@ -44,6 +44,11 @@ def total_iterations(schedule: Schedule, image_count: int) -> int:
     return max(1, round(schedule.epochs * image_count / schedule.batch_size))
 
 
+def stopping_iteration(length: float, total: int) -> int:
+    """The step of `total` after which a training of that length, a share in (0, 1], stops; at least 1."""
+    return max(1, round(length * total))
+
+
 def evaluation_iterations(spec: JobSpec, schedule: Schedule, total: int) -> frozenset[int]:
     """Steps of `total` after which AP is measured, beside the last one.
 

@@ -33,7 +33,7 @@ from paploss.jobs.spec import (
     StartEvent,
     SyntheticOptions,
 )
-from paploss.trainer.attempt import AttemptContext
+from paploss.trainer.attempt import AttemptContext, describe_start
 from paploss.trainer.errors import Interrupted, OutOfMemory, UserError
 from paploss.trainer.fingerprint import loss_fingerprint
 from paploss.trainer.rewards import measure_reward
@@ -98,13 +98,22 @@ def train_synthetic(spec: JobSpec, attempt: AttemptContext) -> JobResult:
         return metrics, reward
 
     measure_reward(spec.reward, _metrics(ap))  # what cannot be measured is refused before the first iteration
-    attempt.emit(StartEvent(total_iterations=total, resumed_iteration=start, environment={"device": "synthetic"}))
-    due = {round(fraction * total) for fraction in (0.5, *(point.fraction for point in spec.prune))} - {0, total}
-    for iteration in range(start, total):
+    warnings = describe_start(spec, resumed=checkpoint.exists())
+    attempt.emit(
+        StartEvent(
+            total_iterations=total,
+            resumed_iteration=start,
+            environment={"device": "synthetic"},
+            warnings=warnings,
+        )
+    )
+    end = max(1, round(spec.length * total))
+    due = {round(fraction * total) for fraction in (0.5, *(point.fraction for point in spec.prune))} - {0, end}
+    for iteration in range(start, end):
         if attempt.stop_requested():
             save(iteration)
             raise Interrupted(f"interrupted at iteration {iteration}")
-        if faulty and iteration == min(options.fault_iteration, total - 1):
+        if faulty and iteration == min(options.fault_iteration, end - 1):
             if options.fault == "diverge":
                 return JobResult(
                     outcome="succeeded", reward=0.0, diverged=True, iterations=iteration, seconds=seconds()
@@ -120,10 +129,12 @@ def train_synthetic(spec: JobSpec, attempt: AttemptContext) -> JobResult:
                 return JobResult(outcome="pruned", reward=so_far, metrics=metrics, iterations=done, seconds=seconds())
         if done % max(1, total // 5) == 0:
             save(done)
-    metrics, reward = evaluate(ap, total)
+    if end < total:
+        save(end)
+    metrics, reward = evaluate(ap * _learning_curve(end / total), end)
     kept = str(checkpoint) if spec.kind == "final" else None
     return JobResult(
-        outcome="succeeded", reward=reward, metrics=metrics, iterations=total, seconds=seconds(), checkpoint=kept
+        outcome="succeeded", reward=reward, metrics=metrics, iterations=end, seconds=seconds(), checkpoint=kept
     )
 
 

@@ -116,5 +116,10 @@ def _note_answer(folder: AttemptFolder, answer: str) -> None:
 
 def _clear(volume: StateVolume, folder: AttemptFolder, trial_id: str, state: str) -> None:
     job = folder.job()
-    if state in FINAL_STATES and job is not None and job.kind != "final":  # a final training's weights are its product
+    if state not in FINAL_STATES or job is None:
+        return
+    if job.continues is not None:
+        volume.prune(job.continues)
+    is_wanted = job.kind == "final" or (job.length < 1 and state == "succeeded")
+    if not is_wanted:  # a final training's weights are its product, and a short one's checkpoint may be continued
         volume.prune(trial_id)

@@ -8,9 +8,9 @@
         answered.json   the controller's answer to it
 
 No attempt writes into another's folder. A successor starts from hard links (copies, where the volume has none) to its
-predecessor's checkpoint; since files are only ever replaced whole, a predecessor that still runs without knowing that
-it lost its lease changes its own names and never the bytes that its successor reads. Two attempts of one number,
-which a restored database can bring about, differ by their token.
+predecessor's checkpoint, or to that of the shorter trial that is continued; since files are only ever replaced whole,
+a predecessor that still runs without knowing that it lost its lease changes its own names and never the bytes that its
+successor reads. Two attempts of one number, which a restored database can bring about, differ by their token.
 """
 
 import os
@@ -103,12 +103,18 @@ class StateVolume:
             os.fsync(file.fileno())
 
     def open_attempt(self, lease: Lease) -> AttemptFolder:
-        """Make the attempt's folder, with its job and with its predecessor's checkpoint where there is one."""
+        """Make the attempt's folder, with its job and with its predecessor's checkpoint where there is one.
+
+        Without one of this trial, it is that of the trial which this one continues.
+        """
         name = f"{lease.attempt:04d}-{lease.token[:8]}"
         predecessors = [
-            other
-            for other in self._attempts(lease.trial_id)
-            if other.path.name != name and _same_training(other.job(), lease.job)
+            *(other for other in self._attempts(lease.job.continues) if _is_continued(other.job(), lease.job)),
+            *(
+                other
+                for other in self._attempts(lease.trial_id)
+                if other.path.name != name and _same_training(other.job(), lease.job)
+            ),
         ]
         folder = AttemptFolder(self._trials / lease.trial_id / name)
         folder.training.mkdir(parents=True, exist_ok=True)
@@ -141,7 +147,9 @@ class StateVolume:
         """Remove all that a trial left here. For a trial in a final state whose files nobody needs."""
         shutil.rmtree(self._trials / trial_id, ignore_errors=True)
 
-    def _attempts(self, trial_id: str) -> list[AttemptFolder]:
+    def _attempts(self, trial_id: str | None) -> list[AttemptFolder]:
+        if trial_id is None:
+            return []
         try:
             return [AttemptFolder(path) for path in sorted((self._trials / trial_id).iterdir())]
         except (FileNotFoundError, NotADirectoryError):
@@ -152,6 +160,14 @@ def _same_training(one: JobSpec | None, other: JobSpec) -> bool:
     """Whether two jobs are one training, whatever their pruning and their timeout."""
     neutral = {"prune": (), "timeout_seconds": None}
     return one is not None and one.model_copy(update=neutral) == other.model_copy(update=neutral)
+
+
+def _is_continued(shorter: JobSpec | None, job: JobSpec) -> bool:
+    """Whether a job carries another trial's training on."""
+    if shorter is None or shorter.length >= job.length:
+        return False
+    own = {"trial_id": job.trial_id, "length": job.length, "continues": job.continues}
+    return _same_training(shorter.model_copy(update=own), job)
 
 
 def _carry_over(source: Path, target: Path) -> bool:

@@ -67,7 +67,15 @@ def experiment_detail(session: Session, experiment: Experiment) -> models.Experi
         note=experiment.note,
         worker_hours=read_spent_seconds(session, experiment.id) / 3600,
         results=label_results(session, experiment.id),
+        lengths=_lengths(session, experiment),
     )
+
+
+def _lengths(session: Session, experiment: Experiment) -> list[models.TrialsOfLength]:
+    if not experiment.spec.get("lengths"):
+        return []
+    rows = overview.count_by_length(session, experiment.id)
+    return [models.TrialsOfLength(length=row.length, trials=row.trials, succeeded=row.succeeded) for row in rows]
 
 
 def label_results(session: Session, experiment_id: str) -> list[models.LabelResult]:
@@ -326,11 +334,22 @@ def _experiment(row: Experiment, facts: _Facts) -> dict[str, Any]:
 
 def _trial(trial: Trial) -> dict[str, Any]:
     same = (
-        *("id", "experiment_id", "number", "kind", "label", "round", "seed", "learning_rate_factor", "state", "reward"),
-        *("diverged", "worker", "failed_attempts", "preemptions", "iteration", "total_iterations", "seconds"),
+        *("id", "experiment_id", "number", "kind", "label", "round", "seed", "learning_rate_factor", "length"),
+        *(
+            "state",
+            "reward",
+            "diverged",
+            "worker",
+            "failed_attempts",
+            "preemptions",
+            "iteration",
+            "total_iterations",
+            "seconds",
+        ),
         *("error_kind", "error"),
     )
     return {name: getattr(trial, name) for name in same} | {
+        "continues": trial.derived_from,
         "attempts": trial.attempt,
         "created_at": moment(trial.created_at),
         "started_at": moment_or_none(trial.started_at),

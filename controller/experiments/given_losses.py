@@ -74,7 +74,7 @@ class GivenLosses:
         message = f"{len(losses)} losses with {len(spec.seeds)} seeds each"
         record(session, "experiment_started", message, experiment_id=experiment.id)
 
-    def is_due(self, experiment: Experiment, spec: Spec, counts: Counts, pace: Pace) -> bool:
+    def is_due(self, session: Session, experiment: Experiment, spec: Spec, counts: Counts, pace: Pace) -> bool:  # noqa: ARG002
         """When all trials of the stage have ended, or more are to be proposed."""
         return not counts.open or _is_short(experiment, spec, counts, pace)
 

@@ -42,6 +42,8 @@ def build_job(session: Session, grant: Grant) -> JobSpec:
         reward=spec.reward,
         loss=loss,
         seed=grant.seed,
+        length=grant.length,
+        continues=grant.derived_from,
         weights=spec.weights,
         prune=tuple(points),
         gpus=spec.trial_gpus,

@@ -42,7 +42,7 @@ class Kind(Protocol):
         """
         ...
 
-    def is_due(self, experiment: Experiment, spec: Any, counts: Counts, pace: Pace) -> bool:
+    def is_due(self, session: Session, experiment: Experiment, spec: Any, counts: Counts, pace: Pace) -> bool:
         """Whether `advance` would do something; called without a lock."""
         ...
 

@@ -11,7 +11,7 @@ stood. A policy proposes in the transaction of the update before it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from paploss.client.numbers import percent
 from paploss.client.specs import SearchSpec
 from paploss.controller.experiments.algorithms import create
 from paploss.controller.experiments.losses import decode_loss, decode_rate, search_space
+from paploss.controller.experiments.promotions import find_due, find_rungs, first_length, make_promotions
 from paploss.controller.experiments.seeds import proxy_seed
 from paploss.controller.experiments.starts import read_earlier, starting_points
 from paploss.controller.search.algorithm import NOTHING_KNOWN, Algorithm, History, Sample
@@ -26,6 +27,7 @@ from paploss.controller.search.budget import count_affordable
 from paploss.controller.search.scheduling import (
     MOST_AT_ONCE,
     Action,
+    CarryOn,
     Fail,
     Finish,
     Pace,
@@ -50,6 +52,9 @@ from paploss.controller.store.trials.quotas import read_gpu_budget, read_gpu_use
 from paploss.controller.store.trials.spending import read_spending
 from paploss.jobs.metrics import name_reward
 
+MOST_CARRIED_ON: Final = 1000
+"""Rewards of trials carried on that one update takes beside its own; more wait for the next."""
+
 
 @dataclass(frozen=True, eq=False)
 class Ahead:
@@ -61,13 +66,14 @@ class Ahead:
     proposals: tuple[Proposal, ...]
 
 
-def next_action(search: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> Action:
+def next_action(session: Session, search: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> Action:
     """What the search has to do next; at the end of its budget, one update from all that is left."""
     if search.stage == "closing":
         if counts.open:
             return Wait()
         return Update(counts.ready) if counts.ready >= 2 and search.round < spec.rounds else Finish()
     schedule = SearchSchedule(mode=spec.mode, rounds=spec.rounds, trials_per_round=spec.trials_per_round)
+    rungs = find_rungs(session, search, spec)
     progress = SearchProgress(
         updates=search.round,
         open=counts.open,
@@ -75,6 +81,8 @@ def next_action(search: Experiment, spec: SearchSpec, counts: Counts, pace: Pace
         unrewarded=counts.unrewarded,
         workers=pace.workers,
         ended=pace.ended,
+        due=sum(find_due(spec, rungs).values()),
+        carrying=sum(rung.open for rung in rungs.values()),
     )
     return decide(schedule, progress)
 
@@ -84,7 +92,7 @@ def look_ahead(
 ) -> Callable[[], Ahead] | None:
     """The proposals that `advance` will ask for, to be computed without the session; none where it makes its own."""
     algorithm, state = read_algorithm(session, search, spec)
-    action = next_action(search, spec, counts, pace)
+    action = next_action(session, search, spec, counts, pace)
     if not (algorithm.reads_history and isinstance(action, Propose)):
         return None
     version = store.find_version(session, search.id, search.round)
@@ -148,12 +156,21 @@ def read_history(session: Session, search: Experiment) -> History:
     """What the newest version knows when it proposes the next trial."""
     trials = store.read_proposed(session, search.id, search.next_number)
     finished: list[Sample[Any]] = [
-        Sample(np.asarray(trial.theta), trial.reward, None, trial.seed, trial.succeeded, trial.consumed_by)
+        Sample(
+            np.asarray(trial.theta),
+            trial.reward,
+            None,
+            trial.seed,
+            trial.succeeded,
+            trial.consumed_by,
+            trial.length,
+        )
         for trial in trials
         if trial.consumed_by is not None and trial.reward is not None
     ]
     pending = [np.asarray(trial.theta) for trial in trials if trial.consumed_by is None]
-    return History(tuple(sorted(finished, key=lambda each: each.consumed_by or 0)), tuple(pending), len(trials))
+    proposed = sum(not trial.carries_on for trial in trials)
+    return History(tuple(sorted(finished, key=lambda each: each.consumed_by or 0)), tuple(pending), proposed)
 
 
 def _propose(algorithm: Algorithm[Any], state: Any, spec: SearchSpec, index: int, history: History) -> Proposal:
@@ -177,7 +194,7 @@ class _Rounds:
     def go_on(self, counts: Counts, pace: Pace) -> Action:
         """Update and propose while there is something to do, one part of many proposals; returns what else there is."""
         while True:
-            match action := next_action(self._search, self._spec, counts, pace):
+            match action := next_action(self._session, self._search, self._spec, counts, pace):
                 case Propose(wanted):
                     count = self._count_affordable(wanted, counts)
                     if count == 0:
@@ -190,9 +207,19 @@ class _Rounds:
                     counts = replace(counts, open=counts.open + len(proposals))
                     if count == MOST_AT_ONCE:
                         return action
+                case CarryOn(wanted):
+                    count = self._count_affordable(wanted, counts)
+                    if count == 0:
+                        self._close()
+                        continue
+                    self._carry_on(count)
+                    counts = replace(counts, open=counts.open + count)
                 case Update(count):
                     self._update(count)
                     counts = replace(counts, ready=counts.ready - count, unrewarded=0)
+                case Finish():
+                    self._learn_the_rest()
+                    return action
                 case _:
                     return action
 
@@ -220,7 +247,7 @@ class _Rounds:
         search.stage = "closing"
         if search.planned is not None:
             proposed, _ = count_ended(self._session, search.id, "proxy")
-            search.planned += proposed - spec.rounds * spec.trials_per_round
+            search.planned += proposed - spec.proxies
         message = f"another trial would go beyond {self._spent}: the best will be confirmed"
         record(self._session, "budget_spent", message, experiment_id=search.id, level="warning")
 
@@ -233,6 +260,23 @@ class _Rounds:
         if ahead is None or (ahead.version, ahead.number) != (version.number, self._search.next_number):
             return ()
         return ahead.proposals[:count]
+
+    def _carry_on(self, count: int) -> None:
+        """Propose longer trainings of the best trials, at most `count`."""
+        trials = make_promotions(
+            self._session, self._search, self._spec, self._plan, version=self._version, count=count
+        )
+        add_trials(self._session, self._search, trials)
+        self._version.proposed += len(trials)
+
+    def _learn_the_rest(self) -> None:
+        """Have the algorithm's best guess know what no update was waiting for: trials carried on at the end."""
+        if self._spec.lengths is not None:
+            store.consume(self._session, self._version, self._read_carried_on())
+
+    def _read_carried_on(self) -> Sequence[store.ReadySample]:
+        """What trials that carry on others have brought since the last update."""
+        return store.read_ready(self._session, self._search.id, MOST_CARRIED_ON, by_time=True, carrying=True)
 
     def _add(self, proposals: Sequence[Proposal]) -> None:
         spec, version, cycle = self._spec, self._version, self._algorithm.training_seeds
@@ -250,6 +294,7 @@ class _Rounds:
                     theta=theta,
                     round=version.number,
                     index=version.proposed + place,
+                    length=first_length(spec),
                 )
             )
         add_trials(self._session, self._search, trials)
@@ -263,20 +308,24 @@ class _Rounds:
 
     def _update(self, count: int) -> None:
         """Close the version with its rewards, and begin the next one."""
-        ready = store.read_ready(self._session, self._search.id, count, by_time=self._spec.mode == "stream")
+        ready = [*store.read_ready(self._session, self._search.id, count, by_time=self._spec.mode == "stream")]
+        if self._spec.lengths is not None:
+            ready += self._read_carried_on()
         numbers = {sample.round for sample in ready if sample.round is not None}
         stored = store.read_states(self._session, self._search.id, numbers)
         states = {number: self._algorithm.load(state) for number, state in stored.items()}
         samples = [
             Sample(np.asarray(one.theta), one.reward, None if one.round is None else states[one.round]) for one in ready
         ]
-        rewards = [sample.reward for sample in samples]
-        mean_reward, best_reward = float(np.mean(rewards)), max(rewards)
-        store.close_version(self._session, self._version, ready, mean_reward=mean_reward, best_reward=best_reward)
-        message = (
-            f"round {self._version.number + 1} of {self._spec.rounds}: mean {name_reward(self._spec.reward)} "
-            f"{percent(mean_reward)}, best {percent(best_reward)} of {len(rewards)}"
-        )
+        whole = [one.reward for one in ready if one.length == 1]
+        mean, best = (float(np.mean(whole)), max(whole)) if whole else (None, None)
+        store.close_version(self._session, self._version, ready, mean_reward=mean, best_reward=best)
+        message = f"round {self._version.number + 1} of {self._spec.rounds}: "
+        if mean is not None and best is not None:
+            metric = name_reward(self._spec.reward)
+            message += f"mean {metric} {percent(mean)}, best {percent(best)} of {len(whole)}"
+        if shorter := len(ready) - len(whole):
+            message += f"{', and ' if whole else ''}{shorter} shorter training{'' if shorter == 1 else 's'}"
         self._state = self._algorithm.update(self._state, samples)
         self._version = self._add_version()
         self._search.round = self._state.version

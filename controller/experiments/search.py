@@ -28,7 +28,7 @@ class Search:
 
     def count_planned(self, spec: SearchSpec) -> int:
         """The pilot, the proxies of all rounds, the rivals' checks of rates, and the race up to its first look."""
-        return count_pilot(spec) + spec.rounds * spec.trials_per_round + count_confirmations(spec)
+        return count_pilot(spec) + spec.proxies + count_confirmations(spec)
 
     def count_rounds(self, spec: SearchSpec) -> int:
         """As asked for."""
@@ -42,10 +42,10 @@ class Search:
         if spec.has_pilot:
             pilot.start(session, experiment, spec, self.plan)
 
-    def is_due(self, experiment: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> bool:
+    def is_due(self, session: Session, experiment: Experiment, spec: SearchSpec, counts: Counts, pace: Pace) -> bool:
         """While there are rewards for an update or trials to propose; later, when all trials of a stage have ended."""
         if experiment.stage in _PROPOSING:
-            return not isinstance(rounds.next_action(experiment, spec, counts, pace), Wait)
+            return not isinstance(rounds.next_action(session, experiment, spec, counts, pace), Wait)
         return not counts.open
 
     def look_ahead(
@@ -78,11 +78,15 @@ class Search:
             confirmation.go_on(session, experiment, spec, self.plan)
 
     def plan(self, spec: SearchSpec, job_kind: JobKind) -> TrialPlan:
-        """Confirmations have the schedule that the request names, all else the proxies'; only proxies may be pruned."""
+        """Confirmations have the schedule that the request names, all else the proxies'; only proxies may be pruned.
+
+        Not those of several lengths, of which most end early anyway: those that are carried on would be compared with
+        trials of another length.
+        """
         return TrialPlan(
             schedule=spec.confirm.schedule if job_kind == "confirm" else "proxy",
             overrides=spec.overrides,
-            prune=job_kind == "proxy" and spec.prune,
+            prune=job_kind == "proxy" and spec.prune and spec.lengths is None,
             timeout_seconds=spec.timeout_seconds,
             max_failed_attempts=spec.budgets.max_failed_attempts,
             max_preemptions=spec.budgets.max_preemptions,

@@ -103,7 +103,7 @@ def _read(session: Session, spec: SearchSpec, search_id: str) -> EarlierSearch:
     trials = [
         EarlierTrial(theta=tuple(trial.theta), reward=trial.reward, seed=trial.seed, complete=trial.succeeded)
         for trial in rounds.read_proposed(session, search_id, found.next_number)
-        if trial.reward is not None
+        if trial.reward is not None and trial.length == 1
     ]
     if not trials:
         raise ValueError(f"expected a search with a finished trial, {search_id} has none")

@@ -267,9 +267,9 @@ class Driver:
         """Checked without a lock, because most ticks find nothing to do."""
         with self._database.read() as session:
             counts = count_trials(session, experiment.id)
-            mistake = _find_mistake(session, experiment, counts)
-        is_hopeless = _has_failed_too_often(spec, counts) or mistake is not None
-        return is_hopeless or KINDS[spec.kind].is_due(experiment, spec, counts, pace)
+            if _has_failed_too_often(spec, counts) or _find_mistake(session, experiment, counts) is not None:
+                return True
+            return KINDS[spec.kind].is_due(session, experiment, spec, counts, pace)
 
     def _look_ahead(self, experiment: Experiment, spec: ExperimentSpec, pace: Pace) -> Any:
         """What takes long is computed before the row is locked: on SQLite a writer holds up every lease."""

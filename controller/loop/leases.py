@@ -113,8 +113,9 @@ def _make_job(session: Session, grant: Grant, request: ClaimRequest, protocol: i
         raise ConflictError(message) from error
     if protocol < (needed := oldest_reader(job)):
         message = (
-            f"trial {grant.trial_id} needs a worker of protocol {needed} or newer for its loss and its reward "
-            f"({name_reward(job.reward)}), and {request.worker.name} speaks {protocol}: upgrade the worker"
+            f"trial {grant.trial_id} needs a worker of protocol {needed} or newer for its loss, its reward "
+            f"({name_reward(job.reward)}) or its length ({job.length:g}), and {request.worker.name} speaks {protocol}: "
+            "upgrade the worker"
         )
         logger.warning(message)
         raise ConflictError(message)

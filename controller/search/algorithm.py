@@ -38,6 +38,8 @@ class Sample(Generic[StateT]):
     """False where the training was stopped early: its reward says only that it did badly."""
     consumed_by: int | None = None
     """The version whose update made use of it; none before."""
+    length: float = 1.0
+    """Share of its schedule that was trained; the reward of a whole training is what a search maximises."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,7 @@ class History:
     pending: tuple[Vector, ...] = ()
     """Theta [D] of each trial that was proposed and that no update has consumed, in the order of their numbers."""
     proposed: int = 0
-    """Trials proposed before, failed ones included: the number of the next one."""
+    """Losses proposed before, failed ones included: the number of the next one, whatever was carried on since."""
 
 
 NOTHING_KNOWN = History()

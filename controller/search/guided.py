@@ -15,6 +15,8 @@ centres     centroids of the trials of highest m, weighted by the logarithm of t
 - Trials of earlier searches stand beside those of this one at a level of their own, with three times the noise. With
   them there is a model from the first trial on: the given ones are followed by its best guess, and no trials around the
   start are needed.
+- Trainings of a shorter length, where the search has such, stand at a level of their own, too: what they lack to the
+  end is an offset, and their noise grows as they get shorter. Predicted is the reward of whole trainings.
 - Trials under way count as if their rewards were the model's mean: the deviations are then small beside them, and the
   next proposal goes elsewhere.
 
@@ -22,7 +24,7 @@ Everything follows from (seed, version, index) and the history, so the state is 
 the finished trials; it is remembered for the proposals that share them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -59,7 +61,7 @@ class _Model:
 
     process: GaussianProcess
     thetas: NDArray[np.float64]
-    """[n, D], by the model's mean from the best on."""
+    """[n, D], by the model's mean from the best on, each once."""
 
 
 @dataclass(frozen=True)
@@ -124,23 +126,42 @@ class Guided(HistorySearch):
         return np.asarray(thetas)
 
 
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Trials whose rewards are of one kind: those of an earlier search, or those of one length in this one."""
+
+    search: int
+    """0: this one."""
+    noise: float
+    """Variance of the noise, in that of a whole training of this search."""
+    samples: Sequence[Sample[Any]]
+
+
 @lru_cache(maxsize=4)
 def _learn(space: Space, finished: tuple[Sample[Any], ...], earlier: tuple[tuple[Sample[Any], ...], ...]) -> _Model:
     """The model of the finished trials: of the best and the newest ones, where there are very many."""
-    searches = [(level, kept) for level, kept in enumerate((_choose_rows(finished), *earlier)) if kept]
-    samples = [each for _, kept in searches for each in kept]
-    levels = np.repeat([level for level, _ in searches], [len(kept) for _, kept in searches])
+    groups = [*_by_length(_choose_rows(finished))]
+    groups += [_Group(search, _EARLIER_NOISE, kept) for search, kept in enumerate(earlier, start=1)]
+    kept = [(level, group, each) for level, group in enumerate(groups) for each in group.samples]
     features = features_of(space)
+    origins = [[group.search for _, group, _ in kept], [each.seed for _, _, each in kept]]
     trainings = Trainings(
-        rows=features(np.stack([each.theta for each in samples])),
-        rewards=np.concatenate([_raise_to_floor(kept) for _, kept in searches]),
-        seeds=np.unique([levels, [each.seed for each in samples]], axis=1, return_inverse=True)[1].reshape(-1),
-        levels=levels,
-        noises=np.where(levels == 0, 1.0, _EARLIER_NOISE),
+        rows=features(np.stack([each.theta for _, _, each in kept])),
+        rewards=np.concatenate([_raise_to_floor(group.samples) for group in groups if group.samples]),
+        seeds=np.unique(origins, axis=1, return_inverse=True)[1].reshape(-1),
+        levels=np.array([level for level, _, _ in kept]),
+        noises=np.array([group.noise for _, group, _ in kept]),
     )
     process = fit(trainings, features.groups, _MOST_FITTED)
     order = np.argsort(-process.mean(process.rows), kind="stable")
-    return _Model(process, np.stack([samples[place].theta for place in order]))
+    thetas = {kept[place][2].theta.tobytes(): kept[place][2].theta for place in order}
+    return _Model(process, np.stack(list(thetas.values())))
+
+
+def _by_length(samples: Sequence[Sample[Any]]) -> Iterator[_Group]:
+    """The whole trainings first, whatever there is of them; a shorter one has the more noise."""
+    for length in sorted({1.0, *(each.length for each in samples)}, reverse=True):
+        yield _Group(0, 1 / length, [each for each in samples if each.length == length])
 
 
 def _choose_rows(finished: Sequence[Sample[Any]]) -> list[Sample[Any]]:

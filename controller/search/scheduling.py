@@ -11,6 +11,9 @@ too late: on average a trial is as many versions old as n fits into the trials o
 n * max_staleness open trials bounds that, at the price of idle workers where there are more of them than that.
 
 In both modes a search consumes rounds * n rewards (in `round` mode fewer by the failed trials).
+
+Trials that carry on others (`paploss.controller.search.halving`) come on top: they go out as soon as they are due,
+before others, and the search does not end before they have.
 """
 
 from dataclasses import dataclass
@@ -60,6 +63,10 @@ class SearchProgress:
     """Trials that the live workers can run at the same time."""
     ended: int = 0
     """Trials that have ended since the last look."""
+    due: int = 0
+    """Finished trials that are to be carried on."""
+    carrying: int = 0
+    """Of the open trials, those that carry on others."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,13 @@ class Pace:
 @dataclass(frozen=True)
 class Propose:
     """Propose so many trials from the current version of the policy."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class CarryOn:
+    """Carry on so many finished trials."""
 
     count: int
 
@@ -103,7 +117,7 @@ class Fail:
     reason: str
 
 
-Action = Propose | Update | Wait | Finish | Fail
+Action = Propose | CarryOn | Update | Wait | Finish | Fail
 
 
 def decide(schedule: SearchSchedule, progress: SearchProgress) -> Action:
@@ -111,8 +125,10 @@ def decide(schedule: SearchSchedule, progress: SearchProgress) -> Action:
 
     A search that finishes leaves no trial open: no more are proposed than the updates still to come will consume.
     """
+    if progress.due:
+        return CarryOn(min(progress.due, MOST_AT_ONCE))
     if progress.updates >= schedule.rounds:
-        return Finish()
+        return Wait() if progress.carrying else Finish()
     match schedule.mode:
         case "round":
             return _decide_round(schedule, progress)
@@ -148,7 +164,7 @@ def _decide_stream(schedule: SearchSchedule, progress: SearchProgress) -> Action
     spare = 2 * progress.ended if progress.ended > progress.workers else -(-progress.workers // 8)
     wanted = max(n, progress.workers + spare)
     to_come = (schedule.rounds - progress.updates) * n - progress.ready
-    count = min(wanted, n * schedule.max_staleness, to_come) - progress.open
+    count = min(min(wanted, n * schedule.max_staleness) - progress.open, to_come + progress.carrying - progress.open)
     return Propose(min(count, MOST_AT_ONCE)) if count > 0 else Wait()
 
 

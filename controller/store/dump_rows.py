@@ -76,6 +76,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "ap": (-1, 1),
     "seconds": (0, 1e9),
     "learning_rate_factor": (0, 100),
+    "length": (0, 1),
     "lease_until": (0, _LATEST),
     "at": (0, _LATEST),
     "priority": (-100, 100),
@@ -106,7 +107,8 @@ def check_row(experiment_id: str, table: str, row: dict[str, Any]) -> None:
                 raise DumpError(f"{table}: {name}: {error}") from error
     trial_id = row["id"] if table == "trials" else row.get("trial_id")
     owner = row["id"] if table == "searches" else row.get("search_id", experiment_id)
-    if owner != experiment_id or (trial_id is not None and not _is_its_trial(experiment_id, trial_id)):
+    related = [each for each in (trial_id, row.get("derived_from")) if each is not None]
+    if owner != experiment_id or not all(_is_its_trial(experiment_id, each) for each in related):
         raise DumpError(f"{table}: a row belongs to another experiment than {experiment_id}")
 
 

@@ -6,7 +6,7 @@ log lines, log tails, learning curves, pictures and late results of searches tha
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import case, delete, exists, select, update
 from sqlalchemy.orm import Session
 
 from paploss.client.states import FINAL_EXPERIMENT_STATES, OPEN_TRIAL_STATES
@@ -38,15 +38,19 @@ _IDEMPOTENCY_DAYS = 2.0
 def find_removable_files(session: Session, trial_ids: Sequence[str], days: float) -> Sequence[str]:
     """Those of the trials that ended, or whose search was deleted, more than `days` ago.
 
-    The weights of a final training stay until its search is deleted; nothing is removed
-    of a trial that is unknown to this database.
+    The weights of a final training stay until its search is deleted. The checkpoint of a short trial stays while its
+    search may carry it on, and goes once the search has left its rounds. Nothing is removed of a trial that is unknown
+    to this database.
     """
     limit = now() - days * DAY_SECONDS
     is_product = (Trial.kind == "final") & (Trial.state == "succeeded")
+    is_short = (Trial.length < 1) & (Trial.state == "succeeded")
+    in_rounds = Experiment.state.not_in(FINAL_EXPERIMENT_STATES) & Experiment.stage.in_(("rounds", "closing"))
     ended = session.scalars(
         select(Trial.id)
+        .join(Experiment)
         .where(Trial.id.in_(trial_ids), Trial.state.not_in(OPEN_TRIAL_STATES), ~is_product)
-        .where(Trial.finished_at < limit)
+        .where(case((is_short, ~in_rounds), else_=Trial.finished_at < limit))
     )
     searches = {trial_id: experiment_of(trial_id) for trial_id in trial_ids}
     deleted = session.scalars(

@@ -6,18 +6,25 @@ Statements bypass the ORM and are built once: building one costs more than runni
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Integer, bindparam, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Boolean, Integer, bindparam, exists, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
-from paploss.controller.store.database import now, table_of
+from paploss.client.states import OPEN_TRIAL_STATES
+from paploss.controller.search.halving import Rung
+from paploss.controller.store.database import is_one_of, now, table_of
 from paploss.controller.store.tables import Experiment, Round, Trial
-from paploss.controller.store.trials.counts import UNCONSUMED
+from paploss.controller.store.trials.counts import IS_WHOLE, UNCONSUMED
 from paploss.jobs.documents import JsonObject
 
 _TRIALS, _ROUNDS = table_of(Trial), table_of(Round)
 _READY = (
-    select(_TRIALS.c.id, _TRIALS.c.theta, _TRIALS.c.reward, _TRIALS.c.round)
-    .where(_TRIALS.c.experiment_id == bindparam("experiment_id"), *UNCONSUMED, _TRIALS.c.reward.is_not(None))
+    select(_TRIALS.c.id, _TRIALS.c.theta, _TRIALS.c.reward, _TRIALS.c.round, _TRIALS.c.length)
+    .where(
+        _TRIALS.c.experiment_id == bindparam("experiment_id"),
+        *UNCONSUMED,
+        _TRIALS.c.reward.is_not(None),
+        _TRIALS.c.derived_from.is_not(None) == bindparam("carrying", type_=Boolean),
+    )
     .limit(bindparam("count", type_=Integer))
 )
 _READY_IN_ORDER = _READY.order_by(_TRIALS.c.number)
@@ -32,6 +39,8 @@ _PROPOSED = (
         _TRIALS.c.seed,
         _TRIALS.c.state == "succeeded",
         _TRIALS.c.consumed_round,
+        _TRIALS.c.length,
+        _TRIALS.c.derived_from.is_not(None),
     )
     .where(
         _TRIALS.c.experiment_id == bindparam("experiment_id"),
@@ -54,6 +63,19 @@ _CONSUME = (
 )
 
 
+_RUNGS = (
+    select(
+        _TRIALS.c.length,
+        func.count().filter(_TRIALS.c.state == "succeeded"),
+        func.count().filter(_TRIALS.c.state == "succeeded", ~_TRIALS.c.diverged),
+        func.count().filter(_TRIALS.c.derived_from.is_not(None)),
+        func.count().filter(_TRIALS.c.derived_from.is_not(None), is_one_of(_TRIALS.c.state, OPEN_TRIAL_STATES)),
+    )
+    .where(_TRIALS.c.experiment_id == bindparam("experiment_id"), _TRIALS.c.kind == "proxy")
+    .group_by(_TRIALS.c.length)
+)
+
+
 class ReadySample(NamedTuple):
     """A proxy with a reward that no update has consumed."""
 
@@ -62,6 +84,7 @@ class ReadySample(NamedTuple):
     reward: float
     round: int | None
     """The version that proposed it."""
+    length: float
 
 
 class ProposedTrial(NamedTuple):
@@ -72,6 +95,9 @@ class ProposedTrial(NamedTuple):
     seed: int
     succeeded: bool
     consumed_by: int | None
+    length: float
+    carries_on: bool
+    """Whether it carries on another one, whose theta it has."""
 
 
 def find_version(session: Session, experiment_id: str, number: int) -> Round | None:
@@ -115,15 +141,20 @@ def read_states(session: Session, experiment_id: str, numbers: Collection[int]) 
     return {number: read_state(_Stored(number, *rest)) for number, *rest in session.execute(_VERSIONS, asked)}
 
 
-def read_ready(session: Session, experiment_id: str, count: int, *, by_time: bool) -> Sequence[ReadySample]:
+def read_ready(
+    session: Session, experiment_id: str, count: int, *, by_time: bool, carrying: bool = False
+) -> Sequence[ReadySample]:
     """The next `count` samples for an update: the first that ended, or those of the lowest numbers.
+
+    `carrying`: those of trials that carry on others, instead of those of the others.
 
     Raises:
         ValueError: a proxy with a reward has no theta.
     """
     statement = _READY_IN_TIME if by_time else _READY_IN_ORDER
-    rows = session.execute(statement, {"experiment_id": experiment_id, "count": count}).all()
-    for trial_id, theta, _, _ in rows:
+    asked = {"experiment_id": experiment_id, "count": count, "carrying": carrying}
+    rows = session.execute(statement, asked).all()
+    for trial_id, theta, *_ in rows:
         if theta is None:
             raise ValueError(f"trial {trial_id}: expected a theta of a finished proxy")
     return [ReadySample(*row) for row in rows]
@@ -141,15 +172,50 @@ def read_earlier(session: Session, experiment_id: str) -> Sequence[JsonObject]:
 
 
 def close_version(
-    session: Session, version: Round, samples: Sequence[ReadySample], *, mean_reward: float, best_reward: float
+    session: Session,
+    version: Round,
+    samples: Sequence[ReadySample],
+    *,
+    mean_reward: float | None,
+    best_reward: float | None,
 ) -> None:
     """Mark these samples as consumed by an update, and those that ended without a reward."""
     version.mean_reward = mean_reward
     version.best_reward = best_reward
     version.rewards = len(samples)
     version.closed_at = now()
+    consume(session, version, samples)
+
+
+def consume(session: Session, version: Round, samples: Sequence[ReadySample]) -> None:
+    """Mark these samples as known from the next version on, and those that ended without a reward."""
     ids = [sample.trial_id for sample in samples]
     session.execute(_CONSUME, {"its_experiment": version.experiment_id, "version": version.number, "ids": ids})
+
+
+def read_rungs(session: Session, experiment_id: str) -> dict[float, Rung]:
+    """The proxies of a search by their length."""
+    rows = session.execute(_RUNGS, {"experiment_id": experiment_id})
+    return {row[0]: Rung(*row[1:]) for row in rows}
+
+
+def read_best_of_length(session: Session, experiment_id: str, length: float, count: int) -> Sequence[Trial]:
+    """The best proxies of one length that can be carried on and have not been; ties go to the earlier one."""
+    longer = aliased(Trial)
+    is_carried_on = exists().where(longer.experiment_id == experiment_id, longer.derived_from == Trial.id)
+    return session.scalars(
+        select(Trial)
+        .where(
+            Trial.experiment_id == experiment_id,
+            Trial.kind == "proxy",
+            Trial.length == length,
+            Trial.state == "succeeded",
+            ~Trial.diverged,
+            ~is_carried_on,
+        )
+        .order_by(Trial.reward.desc(), Trial.number)
+        .limit(count)
+    ).all()
 
 
 class _Stored(NamedTuple):
@@ -160,10 +226,10 @@ class _Stored(NamedTuple):
 
 
 def read_best_proxies(session: Session, experiment_id: str, count: int) -> Sequence[Trial]:
-    """The proxies of the highest rewards; ties go to the earlier one."""
+    """The proxies of the whole length with the highest rewards; ties go to the earlier one."""
     return session.scalars(
         select(Trial)
-        .where(Trial.experiment_id == experiment_id, Trial.kind == "proxy", Trial.reward.is_not(None))
+        .where(Trial.experiment_id == experiment_id, *IS_WHOLE, Trial.reward.is_not(None))
         .order_by(Trial.reward.desc(), Trial.number)
         .limit(count)
     ).all()

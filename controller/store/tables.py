@@ -121,7 +121,8 @@ class Trial(Base):
     loss: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # paploss.jobs.losses.LossSpec
     seed: Mapped[int]
     plan: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # documents.TrialPlan
-    derived_from: Mapped[str | None] = mapped_column(String(64))  # the trial whose checkpoint it starts from
+    length: Mapped[float] = mapped_column(default=1.0, server_default=text("1.0"))  # share of its schedule
+    derived_from: Mapped[str | None] = mapped_column(String(64))  # the shorter trial that it carries on
     learning_rate_factor: Mapped[float] = mapped_column(default=1.0, server_default=text("1.0"))
     prune: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # PrunePoints, fixed by the first claim
 
@@ -153,6 +154,14 @@ class Trial(Base):
     __table_args__ = (
         UniqueConstraint("experiment_id", "number"),
         UniqueConstraint("experiment_id", "round", "index"),
+        Index(
+            "ix_trials_derived",  # a trial is carried on once
+            "experiment_id",
+            "derived_from",
+            unique=True,
+            postgresql_where=text("derived_from IS NOT NULL"),
+            sqlite_where=text("derived_from IS NOT NULL"),
+        ),
         Index("ix_trials_state", "experiment_id", "state"),
         Index("ix_trials_round", "experiment_id", "round", "state"),
         Index("ix_trials_reward", "experiment_id", "kind", "reward"),

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from paploss.client.states import OPEN_TRIAL_STATES
 from paploss.controller.store.database import read_clock
 from paploss.controller.store.tables import Experiment, Trial, WatchState
+from paploss.controller.store.trials.counts import IS_WHOLE
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,7 @@ class Activity(NamedTuple):
 
 def find_rises(session: Session) -> Sequence[Rise]:
     """Running searches with a new best proxy."""
-    best = (
-        select(func.max(Trial.reward))
-        .where(Trial.experiment_id == Experiment.id, Trial.kind == "proxy")
-        .scalar_subquery()
-    )
+    best = select(func.max(Trial.reward)).where(Trial.experiment_id == Experiment.id, *IS_WHOLE).scalar_subquery()
     rows = session.execute(
         select(Experiment.id, best.label("reward"), WatchState.best_reward)
         .outerjoin(WatchState, WatchState.experiment_id == Experiment.id)

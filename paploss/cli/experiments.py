@@ -61,6 +61,9 @@ def show(
     done = f"{found.trials_final} of {found.trials_planned} trials done"
     console.print(f"{found.id} {found.name}: {found.state}, {found.stage}, {done} {found.reason}")
     _tell_annotation(found, console)
+    if found.lengths:
+        trained = ", ".join(f"{row.succeeded} of length {row.length:g}" for row in found.lengths)
+        console.print(f"trainings that have ended: {trained}")
     console.print(rounds_table(rounds, found.metric))
     for line in conclusion(best) if best else ():
         console.print(line)

@@ -56,7 +56,10 @@ def _read_dump(file: Path, content: bytes) -> EarlierSearch:
     trials = [
         EarlierTrial(theta=row["theta"], reward=row["reward"], seed=row["seed"], complete=_FINISHED[row["state"]])
         for row in _rows(lines, "trials")
-        if row["kind"] == "proxy" and row["state"] in _FINISHED and row["theta"] is not None
+        if row["kind"] == "proxy"
+        and row["state"] in _FINISHED
+        and row["theta"] is not None
+        and row.get("length", 1) == 1
     ]
     if not trials:
         raise CommandError(f"{file}: expected a search with a finished trial", BAD_INPUT)

@@ -1,4 +1,5 @@
-"""The search algorithms by name, each with its settings and the modes that it supports.
+"""The search algorithms by name, each with its settings, the modes that it supports, and whether it learns from
+trainings of several lengths.
 
 The mode that suits an algorithm best comes first. This is the one place of their names: requests, forms and the
 reference are made from these models. What each does is in `paploss.controller.search`;
@@ -20,6 +21,7 @@ class GuidedSettings(Message):
     """A model of the reward over what a loss does proposes each trial: the default."""
 
     modes: ClassVar[tuple[Mode, ...]] = ("stream", "round")
+    learns_from_lengths: ClassVar[bool] = True
 
     name: Literal["guided"] = "guided"
     first_sigma: _Sigma = Field(0.2, description="scale of the steps from the best trials, and of the first samples")
@@ -30,6 +32,7 @@ class PpoSettings(Message):
     """Proximal policy optimisation of a truncated normal, with a clipped term for each dimension."""
 
     modes: ClassVar[tuple[Mode, ...]] = ("round", "stream")
+    learns_from_lengths: ClassVar[bool] = False
 
     name: Literal["ppo"] = "ppo"
     first_sigma: _Sigma = Field(0.2, description="scale of the policy in the first round")
@@ -45,6 +48,7 @@ class PaperSettings(Message):
     """The update of the program that was released with the paper, with its defects, for comparison."""
 
     modes: ClassVar[tuple[Mode, ...]] = ("round",)
+    learns_from_lengths: ClassVar[bool] = False
 
     name: Literal["paper"] = "paper"
 
@@ -53,6 +57,7 @@ class CmaSettings(Message):
     """CMA-ES: a normal whose covariance is learnt from one population of trials after the other."""
 
     modes: ClassVar[tuple[Mode, ...]] = ("round", "stream")
+    learns_from_lengths: ClassVar[bool] = False
 
     name: Literal["cma"] = "cma"
     population: int = Field(8, ge=2, le=1000, description="finished trials behind one of its updates")
@@ -63,6 +68,7 @@ class RandomSettings(Message):
     """Samples of the start policy without learning: the baseline."""
 
     modes: ClassVar[tuple[Mode, ...]] = ("round", "stream")
+    learns_from_lengths: ClassVar[bool] = True
 
     name: Literal["random"] = "random"
     sigma: _Sigma = Field(0.2, description="scale of the policy")
@@ -84,6 +90,9 @@ def expand_name(given: Any) -> Any:
 AlgorithmSettings = Annotated[
     GuidedSettings | PpoSettings | PaperSettings | CmaSettings | RandomSettings, Field(discriminator="name")
 ]
+SETTINGS: Final = get_args(get_args(AlgorithmSettings)[0])
+LENGTHS_ALGORITHMS: Final = tuple(kind.model_fields["name"].default for kind in SETTINGS if kind.learns_from_lengths)
+"""Names of those that take rewards of trainings of several lengths."""
 _Name = Annotated[str, Field(max_length=100)]
 AlgorithmChoice = Annotated[
     AlgorithmSettings, BeforeValidator(expand_name, json_schema_input_type=AlgorithmSettings | _Name)
@@ -95,5 +104,4 @@ def preferred_mode(given: Any) -> Mode:
     """The mode that suits an algorithm best, from its settings, its name or a mapping with it."""
     settings = expand_name(given)
     name = settings.get("name") if isinstance(settings, dict) else getattr(settings, "name", None)
-    kinds = get_args(get_args(AlgorithmSettings)[0])
-    return next((kind.modes[0] for kind in kinds if kind.model_fields["name"].default == name), "round")
+    return next((kind.modes[0] for kind in SETTINGS if kind.model_fields["name"].default == name), "round")

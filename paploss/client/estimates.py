@@ -16,6 +16,7 @@ class Estimate(Message):
     """The cost of a search if no trial fails and none is pruned."""
 
     proxies: Count = Field(description="trainings of its rounds")
+    whole_proxies: float = Field(0.0, ge=0, description="what they cost together, in trainings of the whole length")
     pilot: Count = Field(0, description="trainings before the first round")
     confirmations: Count = Field(description="trainings at its end, up to the first look at the race")
     gpus: Count = Field(description="of one training")
@@ -24,6 +25,11 @@ class Estimate(Message):
     worker_hours: float | None = Field(ge=0, description="of all trainings; what the request's budget allows, if less")
     hours_by_workers: dict[int, float] = Field(max_length=len(WORKERS), description="from start to end, by workers")
     is_capped: bool = Field(description="whether the request's worker_hours will end it before its last round")
+
+    @property
+    def has_lengths(self) -> bool:
+        """Whether trainings have several lengths."""
+        return self.whole_proxies < self.proxies
 
     @property
     def gpu_hours(self) -> float | None:
@@ -49,21 +55,23 @@ def count_confirmations(spec: SearchSpec) -> int:
 
 
 def estimate_search(spec: SearchSpec, proxy_seconds: float | None, trials: int = 0) -> Estimate:
-    """The cost of a search from the length of one proxy.
+    """The cost of a search from the duration of one proxy of the whole length.
 
     Confirmations are taken to be as long as proxies: with `confirm.schedule: final` their length is not known, and they
-    are left out of the hours.
+    are left out of the hours. Trainings of several lengths (`lengths`) count by what each of them adds.
     """
-    proxies, confirmations = spec.rounds * spec.trials_per_round, count_confirmations(spec)
-    rounds, is_capped = spec.rounds, False
-    if proxy_seconds is not None and spec.worker_hours is not None:
-        affordable = 3600 * spec.worker_hours / proxy_seconds if proxy_seconds > 0 else proxies
-        is_capped = affordable < proxies
-        rounds = ceil(min(affordable, proxies) / spec.trials_per_round)
+    losses, confirmations = spec.rounds * spec.trials_per_round, count_confirmations(spec)
+    whole = float(losses) if spec.lengths is None else spec.lengths.measure(losses)
+    affordable = whole
+    if proxy_seconds and spec.worker_hours is not None:
+        affordable = 3600 * spec.worker_hours / proxy_seconds
+    is_capped = affordable < whole
+    share = affordable / whole if is_capped else 1.0
+    rounds = ceil(share * losses / spec.trials_per_round)
     first = count_pilot(spec)
     last = confirmations if spec.confirm.schedule == "proxy" else 0
     hours = None if proxy_seconds is None else proxy_seconds / 3600
-    planned = proxies if not is_capped or hours is None else int((spec.worker_hours or 0) / hours)
+    planned = int(affordable) if is_capped else whole
 
     def count_turns(workers: int) -> int:
         """How often after one another each worker trains: in `round` mode all wait at the end of each round."""
@@ -71,7 +79,8 @@ def estimate_search(spec: SearchSpec, proxy_seconds: float | None, trials: int =
         return ceil(first / workers) + in_rounds + ceil(last / workers)
 
     return Estimate(
-        proxies=planned,
+        proxies=int(share * spec.proxies + 1e-9),
+        whole_proxies=planned,
         pilot=first,
         confirmations=confirmations,
         gpus=spec.trial_gpus,

@@ -84,6 +84,14 @@ class LabelResult(BaseModel):
     spread: float | None = Field(description="standard deviation over the seeds; null below two")
 
 
+class TrialsOfLength(BaseModel):
+    """Proxies of one length."""
+
+    length: float = Field(description="share of their schedule that they train")
+    trials: int = Field(description="proposed so far")
+    succeeded: int
+
+
 class ExperimentDetail(ExperimentSummary):
     """One experiment."""
 
@@ -93,6 +101,7 @@ class ExperimentDetail(ExperimentSummary):
     note: str = Field("", description="Markdown, by people")
     worker_hours: float = Field(0.0, description="of all its trials so far, ended in any way; times gpus: GPU-hours")
     results: list[LabelResult] = Field(description="by loss, or by candidate of a search; the best mean first")
+    lengths: list[TrialsOfLength] = Field([], description="search: its proxies by length; empty where all are whole")
 
 
 class Best(BaseModel):
@@ -134,6 +143,8 @@ class TrialSummary(BaseModel):
     round: int | None
     seed: int
     learning_rate_factor: float = Field(description="on the rate of the profile, or of the overrides")
+    length: float = Field(1.0, description="share of its schedule that it trains")
+    continues: str | None = Field(None, description="id of the shorter trial that it carries on")
     state: TrialState
     reward: float | None = Field(description="of the experiment's metric; 0 if the training diverged")
     diverged: bool
@@ -143,7 +154,9 @@ class TrialSummary(BaseModel):
     preemptions: int
     iteration: int
     total_iterations: int | None
-    seconds: float | None = Field(description="training and evaluation, over all attempts")
+    seconds: float | None = Field(
+        description="training and evaluation, over all attempts, and of the trial that it carries on"
+    )
     error_kind: str | None
     error: str | None
     created_at: datetime

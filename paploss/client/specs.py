@@ -3,15 +3,16 @@
 Each is validated whole before anything is stored; an unknown key is an error that names it.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from paploss.client.algorithms import AlgorithmChoice, GuidedSettings, Mode, preferred_mode
+from paploss.client.algorithms import LENGTHS_ALGORITHMS, AlgorithmChoice, GuidedSettings, Mode, preferred_mode
+from paploss.client.lengths import Lengths
 from paploss.client.loss_choice import IDENTITY, PUBLISHED, LossEntry, every_loss
 from paploss.client.start import Family, Knots, SearchedSpace, Start, StartEntry
+from paploss.client.text_lists import read_list
 from paploss.jobs.losses import LossSpec, Quality, check_fit
 from paploss.jobs.messages import Message
 from paploss.jobs.metrics import Reward
@@ -32,18 +33,6 @@ PILOT_SEEDS: Final = 3
 Pilot = Literal["none", "tell", "ask"]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-
-
-def _read_list(given: Any) -> Any:
-    """The list that a line of text stands for, as a form and a command line have it; anything else as it is."""
-    if not isinstance(given, str):
-        return given
-    if given.startswith("["):
-        try:
-            return json.loads(given)
-        except ValueError:
-            raise ValueError("expected names with commas between them, or a list in JSON") from None
-    return () if given == "none" else [name.strip() for name in given.split(",")]
 
 
 class Budgets(Message):
@@ -82,7 +71,7 @@ class ConfirmSpec(Message):
     @field_validator("rivals", mode="before")
     @classmethod
     def _split_names(cls, given: Any) -> Any:
-        return _read_list(given)
+        return read_list(given)
 
     @model_validator(mode="after")
     def _check_rivals(self) -> Self:
@@ -156,7 +145,9 @@ class SearchSpec(Request):
         "the algorithm: stream for guided, round for the others",
     )
     rounds: int = Field(40, ge=1, le=10_000)
-    trials_per_round: int = Field(8, ge=2, le=1000, description="samples behind one update")
+    trials_per_round: int = Field(
+        8, ge=2, le=1000, description="samples behind one update; with `lengths`, those that are carried on come on top"
+    )
     worker_hours: float | None = Field(
         None,
         gt=0,
@@ -174,7 +165,16 @@ class SearchSpec(Request):
     searched_rate: bool = Field(False, description="also search a factor on the learning rate, from 1/4 to 4")
     quality: Quality = "giou"
     seed: Seed = 0
-    prune: bool = Field(True, description="stop trials that are hopeless beside the others at the same point")
+    prune: bool = Field(
+        True,
+        description="stop trials that are hopeless beside the others at the same point; with `lengths`, which ends "
+        "most trials early, none is",
+    )
+    lengths: Lengths | None = Field(
+        None,
+        description="short trainings, of which the best are carried on from their checkpoints; by default every "
+        "training has the whole length",
+    )
     screen: bool = Field(True, description="leave out most losses whose formula pulls boxes the wrong way")
     pilot: Pilot | None = Field(
         None,
@@ -194,12 +194,12 @@ class SearchSpec(Request):
     @field_validator("start_from", mode="before")
     @classmethod
     def _split_starts(cls, given: Any) -> Any:
-        return _read_list(given)
+        return read_list(given)
 
     @model_validator(mode="before")
     @classmethod
     def _choose_mode(cls, given: Any) -> Any:
-        if isinstance(given, dict) and "algorithm" in given:
+        if isinstance(given, dict) and given.get("lengths") is None and "algorithm" in given:
             return {"mode": preferred_mode(given["algorithm"]), **given}
         return given
 
@@ -217,6 +217,27 @@ class SearchSpec(Request):
         if self.mode not in self.algorithm.modes:
             expected = " or ".join(self.algorithm.modes)
             raise ValueError(f"mode: expected {expected} for the algorithm {self.algorithm.name}, got {self.mode}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Self:
+        if self.lengths is None:
+            return self
+        if not self.algorithm.learns_from_lengths:
+            names = " or ".join(LENGTHS_ALGORITHMS)
+            raise ValueError(f"lengths: expected the algorithm {names}, got {self.algorithm.name}")
+        if not PROFILES[self.profile].stops_anywhere:
+            names = ", ".join(name for name, card in PROFILES.items() if card.stops_anywhere)
+            raise ValueError(
+                f"lengths: expected a profile whose trainings stop anywhere, one of {names}; got {self.profile}"
+            )
+        if self.mode != "stream":
+            raise ValueError(f"lengths: expected the mode stream, got {self.mode}")
+        if self.rounds * self.trials_per_round < self.lengths.least:
+            raise ValueError(
+                f"lengths: expected rounds x trials_per_round of at least {self.lengths.least}, so that a loss reaches "
+                f"the whole length; got {self.rounds} x {self.trials_per_round}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -269,6 +290,12 @@ class SearchSpec(Request):
             searched_rate=self.searched_rate,
             quality=self.quality,
         )
+
+    @property
+    def proxies(self) -> int:
+        """Trainings of its rounds, if none fails; one that is carried on is several."""
+        losses = self.rounds * self.trials_per_round
+        return losses if self.lengths is None else sum(self.lengths.count(losses))
 
     @property
     def starts(self) -> tuple[Start, ...]:

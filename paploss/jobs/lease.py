@@ -30,7 +30,7 @@ from paploss.jobs.spec import (
     TrialId,
 )
 
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 PROTOCOL_HEADER: Final = "Paploss-Protocol"
 
 Command = Literal["continue", "pause", "cancel"]
@@ -138,7 +138,7 @@ class FilesReply(Message):
 
 
 _NEW_SINCE_1: Final[Mapping[type[Message], dict[str, Any]]] = {
-    Lease: {"job": {"dataset": {"check_files"}, "reward": True}},
+    Lease: {"job": {"dataset": {"check_files"}, "reward": True, "length": True, "continues": True}},
     RenewRequest: {"start": {"warnings"}, "evaluations": {"__all__": {"reward"}}},
     ResultRequest: {"evaluations": {"__all__": {"reward"}}, "analysis": True},
 }
@@ -148,8 +148,11 @@ _NEW_SINCE_1: Final[Mapping[type[Message], dict[str, Any]]] = {
 def oldest_reader(job: JobSpec) -> int:
     """The oldest version of the protocol whose workers train a job as it says.
 
-    Version 2 has no extensions of a head's loss, and takes AP for the reward: it would leave them out.
+    Version 2 has no extensions of a head's loss, and takes AP for the reward: it would leave them out. Version 3 has no
+    lengths: it would train to the end, and from the start.
     """
+    if job.length < 1 or job.continues is not None:
+        return 4
     is_extended = any(head.extensions for head in job.loss.head_losses.values())
     return 3 if is_extended or job.reward != "AP" else 1
 

@@ -25,6 +25,8 @@ class ProfileCard:
     summary: str
     has_many_entries: bool = False
     """Whether a batch has so many entries, candidates times classes, that no loss can compare all pairs of them."""
+    stops_anywhere: bool = True
+    """Whether its trainings can stop at any length and be carried on later."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,13 @@ SYNTHETIC: Final = ProfileCard(
     "synthetic", None, ("bbox_head",), "retinanet", 0, "no detector: a known function of theta, for tests"
 )
 COMMAND: Final = ProfileCard(
-    "command", None, ("bbox_head",), "retinanet", 0, "a training program of your own, which the workers' setting names"
+    "command",
+    None,
+    ("bbox_head",),
+    "retinanet",
+    0,
+    "a training program of your own, which the workers' setting names",
+    stops_anywhere=False,
 )
 
 PROFILES: Final = {

@@ -28,6 +28,9 @@ Count = Annotated[int, Field(ge=0, lt=2**31)]
 RateFactor = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 """A factor on the learning rate that a profile, or a request, has set."""
 
+Length = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+"""How much of a schedule is trained; learning rates are those of the whole one."""
+
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 """A duration: up to thirty years, so that sums of many are finite too."""
 
@@ -139,6 +142,10 @@ class JobSpec(Message):
     reward: Reward = "AP"
     loss: LossSpec
     seed: int = Field(0, ge=0, lt=2**31)
+    length: Length = Field(1.0, description="share of the schedule's iterations after which it stops and is evaluated")
+    continues: TrialId | None = Field(
+        None, description="the trial with whose checkpoint it begins: this training, stopped at a smaller length"
+    )
     weights: str | None = Field(
         None, max_length=1000, description="file of pretrained backbone weights, as the workers see it"
     )

@@ -267,11 +267,27 @@ def test_a_worker_that_knows_ap_alone_gets_no_trial_of_another_reward(
             refused = http.post("/api/v1/leases/claim", json=message, headers=headers)
             assert refused.status_code == 409
             assert (
-                "needs a worker of protocol 3 or newer for its loss and its reward (AP75)" in refused.json()["detail"]
+                "needs a worker of protocol 3 or newer for its loss, its reward (AP75) or its length (1)"
+                in refused.json()["detail"]
             )
             assert client.get_trial(trial_id).state == "queued"
         granted = http.post("/api/v1/leases/claim", json=message, headers={PROTOCOL_HEADER: "3"})
     assert granted.json()["job"]["reward"] == "AP75"
+
+
+def test_a_worker_that_knows_no_lengths_gets_none_but_whole_trials(
+    controller: RunningController, client: Client
+) -> None:
+    lengths = {"fractions": [0.5, 1], "keep": 2}
+    search = client.create(SearchSpec(profile="synthetic", rounds=1, trials_per_round=2, lengths=lengths))
+    trial_id = next(wait_for_trials(client, search.id)).id
+    message = {"claim_id": "1" * 32, "trial_id": trial_id, "worker": {"name": "w1"}}
+    with controller.http("worker") as http:
+        refused = http.post("/api/v1/leases/claim", json=message, headers={PROTOCOL_HEADER: "3"})
+        assert refused.status_code == 409
+        assert "needs a worker of protocol 4 or newer" in refused.json()["detail"]
+        granted = http.post("/api/v1/leases/claim", json=message, headers={PROTOCOL_HEADER: "4"})
+    assert granted.json()["job"]["length"] == 0.5
 
 
 def test_unknown_keys_alone_keep_nothing_from_running(

@@ -99,12 +99,16 @@ def _watched(engine: Engine, step: Callable[..., None]) -> Iterator[None]:
     yield
 
 
+_WITH_LENGTHS = {"algorithm": "random", "mode": "stream", "lengths": {"fractions": [0.5, 1], "keep": 2}}
+
+
 @pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("changes", [{}, _WITH_LENGTHS], ids=["one length", "two lengths"])
 def test_a_controller_process_killed_at_any_step_of_a_round_update(
-    database: Database, redis_url: str, tmp_path: Path, stride: int
+    database: Database, redis_url: str, tmp_path: Path, changes: dict[str, Any], stride: int
 ) -> None:
     """Every statement is also tried, faster and without a process, by the tests of the driver."""
-    request = {"rounds": 1, "trials_per_round": 2, "confirm": {"candidates": 1, "seeds": 1}, "seed": 3}
+    request = {"rounds": 1, "trials_per_round": 2, "confirm": {"candidates": 1, "seeds": 1}, "seed": 3} | changes
     settings = Settings(state_dir=tmp_path)
     with TrialQueue(redis_url) as queue:
         platform = Platform(database, queue, settings)

@@ -25,6 +25,8 @@ def test_the_name_and_the_limits_of_a_job_are_not_in_it():
     job = JobSpec(trial_id="t1", profile="retinanet-tiny", loss=FocalL1(), seed=3)
     other = job.model_copy(update={"trial_id": "t2", "timeout_seconds": 5.0})
     assert job_fingerprint(other) == JOB_OF_0_1_0
+    shorter = job.model_copy(update={"length": 0.5, "continues": "t0"})
+    assert job_fingerprint(shorter) == JOB_OF_0_1_0
     assert job_fingerprint(job.model_copy(update={"seed": 4})) != JOB_OF_0_1_0
 
 

@@ -173,6 +173,46 @@ def test_interrupted_in_the_middle_of_an_epoch_it_ends_as_if_uninterrupted(make_
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
+@pytest.mark.parametrize("lengths", [(0.5, 1.0), (1 / 3, 0.7, 1.0)])
+def test_a_training_that_is_carried_on_equals_the_uninterrupted_one_bit_for_bit(make_job, make_attempt, lengths):
+    """Each part in a folder of its own, with nothing but the checkpoint of the part before it, as a worker links it."""
+    uninterrupted, _ = make_attempt("uninterrupted", checkpoint_seconds=0)
+    expected = train_and_evaluate(make_job(), uninterrupted)
+    before, ends = None, []
+    for place, length in enumerate(lengths):
+        attempt, events = make_attempt(f"part {place}", checkpoint_seconds=0)
+        if before is not None:
+            shutil.copy(before / "checkpoint.pt", attempt.state)
+        continues = None if place == 0 else f"s1-{place - 1}"
+        result = train_and_evaluate(make_job(trial_id=f"s1-{place}", length=length, continues=continues), attempt)
+        assert (result.outcome, result.iterations) == ("succeeded", round(length * TOTAL))
+        assert events[0].resumed_iteration == (ends[-1] if ends else 0)
+        assert not any("no checkpoint" in warning for warning in events[0].warnings)
+        before, ends = attempt.state, [*ends, result.iterations]
+    assert result.metrics == expected.metrics
+    trained = [weights_of(one) for one in (uninterrupted, attempt)]
+    assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])
+    assert [event.iteration for event in events if isinstance(event, EvaluationEvent)] == sorted({*ends, 3})
+
+
+def test_a_short_training_leaves_the_checkpoint_of_its_end(make_job, make_attempt):
+    attempt, events = make_attempt(checkpoint_seconds=math.inf)
+    train_and_evaluate(make_job(length=0.5), attempt)
+    assert [event.iteration for event in events if isinstance(event, CheckpointEvent)] == [3]
+    longer, events = make_attempt()
+    train_and_evaluate(make_job(), longer)
+    assert events[0].resumed_iteration == 3
+
+
+def test_a_training_whose_checkpoint_is_gone_begins_anew_and_says_so(make_job, make_attempt):
+    attempt, events = make_attempt("whole")
+    expected = train_and_evaluate(make_job(), attempt)
+    attempt, events = make_attempt("alone")
+    assert train_and_evaluate(make_job(continues="s1-000007"), attempt).metrics == expected.metrics
+    assert events[0].resumed_iteration == 0
+    assert "there is no checkpoint of trial s1-000007" in events[0].warnings[0]
+
+
 def test_the_balance_of_alrp_is_set_after_each_epoch_and_kept_over_an_interruption(make_job, make_attempt):
     job = make_job(loss=ALRP())
     weights = []

@@ -65,6 +65,27 @@ def test_it_checkpoints_and_evaluates_on_the_way(make_attempt):
     assert evaluations[0].metrics.ap < evaluations[1].metrics.ap == result.reward
 
 
+def test_a_shorter_training_is_the_beginning_of_the_longer_one(make_attempt):
+    whole = make_job(synthetic=options())
+    expected = train_synthetic(whole, make_attempt("whole")[0])
+    attempt, events = make_attempt("by parts")
+    short = train_synthetic(whole.model_copy(update={"length": 0.3}), attempt)
+    assert (short.outcome, short.iterations) == ("succeeded", 3)
+    assert short.reward < expected.reward
+    assert events[-2].iteration == 3
+    attempt, events = make_attempt("by parts")
+    longer = train_synthetic(whole.model_copy(update={"continues": "short"}), attempt)
+    assert (events[0].resumed_iteration, events[0].warnings) == (3, ())
+    assert (longer.reward, longer.iterations) == (expected.reward, 10)
+
+
+def test_without_the_checkpoint_that_it_continues_it_trains_from_the_start_and_says_so(make_attempt):
+    attempt, events = make_attempt()
+    train_synthetic(make_job(synthetic=options(), continues="s1-000002"), attempt)
+    assert events[0].resumed_iteration == 0
+    assert "no checkpoint of trial s1-000002" in events[0].warnings[0]
+
+
 def test_trials_below_a_prune_point_stop(make_attempt):
     job = make_job(synthetic=options(), prune=[PrunePoint(fraction=0.3, min_ap=1)])
     result = train_synthetic(job, make_attempt()[0])

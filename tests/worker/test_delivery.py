@@ -29,9 +29,9 @@ def volume(tmp_path: Path) -> StateVolume:
     return StateVolume(tmp_path / "volume")
 
 
-def leave_result(volume: StateVolume, trial_id: str) -> Result:
+def leave_result(volume: StateVolume, trial_id: str, **job_fields: Any) -> Result:
     """A result on disk, as an attempt leaves it."""
-    job = JobSpec(trial_id=trial_id, kind="proxy", profile="synthetic", loss=identity(["bbox_head"]))
+    job = JobSpec(trial_id=trial_id, kind="proxy", profile="synthetic", loss=identity(["bbox_head"]), **job_fields)
     folder = volume.open_attempt(
         Lease(trial_id=trial_id, token="0" * 32, attempt=1, lease_seconds=60, renew_seconds=5, job=job)
     )
@@ -61,6 +61,21 @@ def test_a_result_that_goes_unanswered_is_left_to_what_runs_beside_the_slots(vol
     controller.answer = lambda _: ACCEPTED
     deliveries.deliver_left_over()
     assert not folder.path.exists()  # it counts, so its files are removed
+
+
+def test_the_files_of_a_short_trial_stay_until_the_one_that_continues_it_has_ended(volume: StateVolume) -> None:
+    states = {"t-0": "succeeded", "t-1": "queued", "t-2": "failed"}
+    deliveries, _, _ = make(volume, lambda trial: Accepted(state=states[trial]))
+    deliveries.deliver(*leave_result(volume, "t-0", length=0.25))
+    assert volume.trial_ids() == ["t-0"]
+    longer = leave_result(volume, "t-1", length=0.5, continues="t-0")
+    deliveries.deliver(*longer)  # it is tried again
+    assert volume.trial_ids() == ["t-0", "t-1"]
+    states["t-1"] = "succeeded"
+    deliveries.deliver(*longer)
+    assert volume.trial_ids() == ["t-1"]
+    deliveries.deliver(*leave_result(volume, "t-2", continues="t-1"))
+    assert volume.trial_ids() == []
 
 
 def test_pauses_grow_up_to_a_quarter_of_a_minute_and_differ(volume: StateVolume) -> None:

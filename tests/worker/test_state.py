@@ -97,6 +97,29 @@ def test_a_checkpoint_of_another_training_under_the_same_id_is_left_alone(volume
     assert list(volume.open_attempt(lease(2, other)).training.iterdir()) == []
 
 
+SHORT = JOB.model_copy(update={"length": 0.25})
+LONGER = JOB.model_copy(update={"trial_id": "s1-9", "length": 0.5, "continues": JOB.trial_id})
+
+
+def test_a_trial_that_continues_another_starts_from_its_checkpoint(volume):
+    write_whole(volume.open_attempt(lease(1, SHORT)).training / "checkpoint.pt", "a quarter")
+    carried = volume.open_attempt(lease(1, LONGER)).training / "checkpoint.pt"
+    assert carried.read_text() == "a quarter"
+    write_whole(carried, "three eighths")
+    again = volume.open_attempt(lease(2, LONGER)).training / "checkpoint.pt"
+    assert again.read_text() == "three eighths"  # its own comes before the shorter trial's
+
+
+@pytest.mark.parametrize("change", [{"seed": 9}, {"length": 0.5}, {"learning_rate_factor": 2.0}])
+def test_a_trial_continues_nothing_but_its_own_training(volume, change):
+    write_whole(volume.open_attempt(lease(1, SHORT.model_copy(update=change))).training / "checkpoint.pt", "other")
+    assert list(volume.open_attempt(lease(1, LONGER)).training.iterdir()) == []
+
+
+def test_a_trial_whose_shorter_one_left_no_files_starts_with_an_empty_folder(volume):
+    assert list(volume.open_attempt(lease(1, LONGER)).training.iterdir()) == []
+
+
 def test_a_result_that_never_counted_is_found_by_the_next_attempt(volume):
     assert volume.finished_result(lease(2)) is None
     volume.open_attempt(lease(1)).write_result(request(1))

@@ -44,6 +44,7 @@ _GROUPS = {
     "Search": ("name", "profile", "reward", "rounds", "trials_per_round", "worker_hours", "seed"),
     "Data set": ("dataset", "weights"),
     "Algorithm": ("algorithm", "start_from", "mode", "family", "knots", "searched_rate", "quality", "screen", "prune"),
+    "Lengths of trainings": ("lengths",),
     "Proxy schedule": ("overrides",),
     "Confirmation of the best": ("confirm",),
     "Synthetic trainer": ("synthetic",),

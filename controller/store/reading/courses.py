@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from paploss.controller.store.reading.overview import MEASURED_KINDS
 from paploss.controller.store.tables import Attempt, Experiment, Trial
+from paploss.controller.store.trials.counts import IS_WHOLE
 from paploss.jobs.documents import JsonObject
 
 
@@ -17,6 +18,7 @@ class EndedTraining(NamedTuple):
     finished_at: float
     """Seconds since 1970."""
     reward: float | None
+    """None of a training that stopped before its whole length, too."""
     worker_seconds: float
     """Of all its attempts, whatever came of them."""
 
@@ -26,7 +28,7 @@ def read_course(session: Session, experiment: Experiment) -> Sequence[EndedTrain
     kinds = ("proxy",) if experiment.kind == "search" else MEASURED_KINDS
     seconds = func.coalesce(func.sum(Attempt.ended_at - Attempt.claimed_at), 0.0)
     rows = session.execute(
-        select(Trial.finished_at, Trial.reward, seconds)
+        select(Trial.finished_at, case((Trial.length == 1, Trial.reward)), seconds)
         .outerjoin(Attempt, Attempt.trial_id == Trial.id)
         .where(Trial.experiment_id == experiment.id, Trial.kind.in_(kinds), Trial.finished_at.is_not(None))
         .group_by(Trial.id)
@@ -36,7 +38,7 @@ def read_course(session: Session, experiment: Experiment) -> Sequence[EndedTrain
 
 
 class MeasuredTrial(NamedTuple):
-    """A rewarded proxy with what a scatter plot can show of it."""
+    """A rewarded proxy of the whole length with what a scatter plot can show of it."""
 
     id: str
     number: int
@@ -55,7 +57,7 @@ def read_measured(session: Session, search_id: str, newest: int = 1000) -> Seque
         select(*columns)
         .where(
             Trial.experiment_id == search_id,
-            Trial.kind == "proxy",
+            *IS_WHOLE,
             Trial.reward.is_not(None),
             Trial.theta.is_not(None),
         )

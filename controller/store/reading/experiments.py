@@ -12,6 +12,7 @@ from paploss.client.states import Archived, ExperimentKind, ExperimentState
 from paploss.controller.store.reading.lists import RowPage, page_of
 from paploss.controller.store.reading.overview import MEASURED_KINDS
 from paploss.controller.store.tables import Experiment, Trial
+from paploss.controller.store.trials.counts import IS_WHOLE
 
 Column = ColumnElement[Any] | InstrumentedAttribute[Any]
 ExperimentOrder = Literal["started", "name", "state", "dataset", "owner", "project", "progress", "best"]
@@ -147,7 +148,5 @@ def _best() -> ColumnElement[Any]:
         .subquery()
     )
     best_mean = select(func.max(means.c.mean)).scalar_subquery()
-    best_reward = (
-        select(func.max(Trial.reward)).where(*of_it, Trial.kind == "proxy").correlate(Experiment).scalar_subquery()
-    )
+    best_reward = select(func.max(Trial.reward)).where(*of_it, *IS_WHOLE).correlate(Experiment).scalar_subquery()
     return func.coalesce(Experiment.best["mean"].as_float(), best_mean, best_reward)

@@ -251,10 +251,10 @@ def count_experiments(session: Session) -> dict[ExperimentState, int]:
 
 
 def best_trial(session: Session, experiment_id: str, kind: str = "proxy") -> Trial | None:
-    """The trial with the highest reward, the earliest in a tie."""
+    """The trial of the whole length with the highest reward, the earliest in a tie."""
     return session.scalar(
         select(Trial)
-        .where(Trial.experiment_id == experiment_id, Trial.kind == kind, Trial.reward.is_not(None))
+        .where(Trial.experiment_id == experiment_id, Trial.kind == kind, Trial.length == 1, Trial.reward.is_not(None))
         .order_by(Trial.reward.desc(), Trial.number)
         .limit(1)
     )

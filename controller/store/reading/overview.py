@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from paploss.client.states import REWARDED_STATES, TrialState
 from paploss.controller.store.tables import Event, Experiment, Round, Trial
+from paploss.controller.store.trials.counts import IS_WHOLE
 from paploss.jobs.spec import JobKind
 
 TrialOrder = Literal["number", "round", "state", "ap", "iteration", "seconds", "worker", "label"]
@@ -49,10 +50,10 @@ class LabelRewards:
 
 
 def read_rewards(session: Session, experiment_id: str) -> Sequence[Reward]:
-    """All rewarded proxies of a search, by number."""
+    """All rewarded proxies of the whole length of a search, by number."""
     rows = session.execute(
         select(Trial.id, Trial.number, Trial.round, Trial.reward, Trial.state)
-        .where(Trial.experiment_id == experiment_id, Trial.kind == "proxy", Trial.state.in_(REWARDED_STATES))
+        .where(Trial.experiment_id == experiment_id, *IS_WHOLE, Trial.state.in_(REWARDED_STATES))
         .order_by(Trial.number)
     )
     return [
@@ -145,7 +146,7 @@ def best_rewards(session: Session, experiment_ids: Sequence[str]) -> dict[str, f
     """The highest reward of each search's proxies; no entry without any."""
     rows = session.execute(
         select(Trial.experiment_id, func.max(Trial.reward))
-        .where(Trial.experiment_id.in_(experiment_ids), Trial.kind == "proxy", Trial.reward.is_not(None))
+        .where(Trial.experiment_id.in_(experiment_ids), *IS_WHOLE, Trial.reward.is_not(None))
         .group_by(Trial.experiment_id)
     )
     return {experiment_id: best for experiment_id, best in rows if best is not None}
@@ -234,10 +235,10 @@ class RewardedProxy:
 
 
 def read_samples(session: Session, experiment_id: str, newest: int = 2000) -> Sequence[RewardedProxy]:
-    """The newest rewarded proxies of a search, `newest` at most, newest first."""
+    """The newest rewarded proxies of the whole length of a search, `newest` at most, newest first."""
     rows = session.execute(
         select(Trial.theta, Trial.round, Trial.reward)
-        .where(Trial.experiment_id == experiment_id, Trial.kind == "proxy", Trial.reward.is_not(None))
+        .where(Trial.experiment_id == experiment_id, *IS_WHOLE, Trial.reward.is_not(None))
         .order_by(Trial.number.desc())
         .limit(newest)
     )
@@ -258,9 +259,28 @@ class ProxyLengths:
 
 def read_proxy_lengths(session: Session, experiment_id: str) -> ProxyLengths:
     """Training and evaluation, over all attempts; pruned and diverged trials were shorter and are left out."""
-    its = (Trial.experiment_id == experiment_id, Trial.kind == "proxy", Trial.state == "succeeded", ~Trial.diverged)
+    its = (Trial.experiment_id == experiment_id, *IS_WHOLE, Trial.state == "succeeded", ~Trial.diverged)
     row = session.execute(select(func.count(Trial.seconds), func.avg(Trial.seconds)).where(*its)).one()
     return ProxyLengths(*row)
+
+
+class LengthCount(NamedTuple):
+    """The proxies of one length."""
+
+    length: float
+    trials: int
+    succeeded: int
+
+
+def count_by_length(session: Session, experiment_id: str) -> Sequence[LengthCount]:
+    """The proxies of a search by length, the shortest first."""
+    rows = session.execute(
+        select(Trial.length, func.count(), func.count().filter(Trial.state == "succeeded"))
+        .where(Trial.experiment_id == experiment_id, Trial.kind == "proxy")
+        .group_by(Trial.length)
+        .order_by(Trial.length)
+    )
+    return [LengthCount(*row) for row in rows]
 
 
 @dataclass(frozen=True)

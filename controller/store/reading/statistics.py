@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from paploss.controller.store.database import now
 from paploss.controller.store.tables import Experiment, Trial
+from paploss.controller.store.trials.counts import IS_WHOLE
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,7 @@ def read_oldest_lease_age(session: Session, lease_seconds: float) -> float:
 
 def read_best_rewards(session: Session, limit: int) -> Sequence[SearchReward]:
     """Running searches, the newest `limit` of them, with their best proxy's reward."""
-    best = (
-        select(func.max(Trial.reward))
-        .where(Trial.experiment_id == Experiment.id, Trial.kind == "proxy")
-        .scalar_subquery()
-    )
+    best = select(func.max(Trial.reward)).where(Trial.experiment_id == Experiment.id, *IS_WHOLE).scalar_subquery()
     rows = session.execute(
         select(Experiment.id, Experiment.name, Experiment.profile, best)
         .where(Experiment.kind == "search", Experiment.state == "running")

@@ -18,6 +18,8 @@ UNCONSUMED = (
     _TRIALS.c.finished_at.is_not(None),
 )
 """Proxies that have ended and that no update has consumed; the condition of the partial index of that name."""
+IS_WHOLE = (Trial.kind == "proxy", Trial.length == 1.0)
+"""Proxies of the whole length: the best one, figures and verdicts are of these alone."""
 
 
 def _count(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
@@ -29,8 +31,8 @@ def _count(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
 _COUNTS = select(
     _count(is_one_of(_TRIALS.c.state, OPEN_TRIAL_STATES)).label("open"),
     _count(_TRIALS.c.state == "failed").label("failed"),
-    _count(*UNCONSUMED, _IS_REWARDED).label("ready"),
-    _count(*UNCONSUMED, ~_IS_REWARDED).label("unrewarded"),
+    _count(*UNCONSUMED, _IS_REWARDED, _TRIALS.c.derived_from.is_(None)).label("ready"),
+    _count(*UNCONSUMED, ~_IS_REWARDED, _TRIALS.c.derived_from.is_(None)).label("unrewarded"),
 )
 _OPEN = (
     select(_TRIALS.c.experiment_id, func.count())
@@ -49,9 +51,9 @@ class Counts:
     failed: int
     """Of any kind."""
     ready: int
-    """Proxies with a reward that no update has consumed."""
+    """Proxies with a reward that no update has consumed, without those that carry on others."""
     unrewarded: int
-    """Proxies that ended without a reward since the last update."""
+    """Proxies that ended without a reward since the last update, without those that carry on others."""
 
 
 def count_open(session: Session) -> dict[str, int]:

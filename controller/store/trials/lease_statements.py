@@ -89,6 +89,8 @@ GRANTED = (
     _TRIALS.c.seed,
     _TRIALS.c.learning_rate_factor,
     _TRIALS.c.plan,
+    _TRIALS.c.length,
+    _TRIALS.c.derived_from,
     _TRIALS.c.prune,
     _TRIALS.c.attempt,
     _TRIALS.c.token,

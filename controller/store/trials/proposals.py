@@ -30,6 +30,7 @@ class NewTrial:
     theta: list[float] | None = None
     round: int | None = None
     index: int | None = None
+    length: float = 1.0
     derived_from: str | None = None
 
 
@@ -53,6 +54,7 @@ def add_trials(session: Session, experiment: Experiment, trials: Sequence[NewTri
             "seed": trial.seed,
             "learning_rate_factor": trial.learning_rate_factor,
             "plan": written[id(trial.plan)],
+            "length": trial.length,
             "derived_from": trial.derived_from,
             "round": trial.round,
             "index": trial.index,

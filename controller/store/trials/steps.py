@@ -28,6 +28,8 @@ class Grant:
     seed: int
     learning_rate_factor: float
     plan: JsonObject | None
+    length: float
+    derived_from: str | None
     prune: list[Any] | None
     attempt: int
     token: str

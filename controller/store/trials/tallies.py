@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from paploss.client.states import FINAL_EXPERIMENT_STATES, OPEN_TRIAL_STATES, REWARDED_STATES, TrialState
 from paploss.controller.store.database import is_one_of, table_of
 from paploss.controller.store.tables import Attempt, Experiment, Tally, Trial
+from paploss.controller.store.trials.counts import IS_WHOLE
 
 DURATION_BOUNDS_SECONDS: Final = (10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400)
 """Of the histogram of durations. Stored sums are by these: whoever changes them empties the table, in a migration."""
@@ -58,7 +59,7 @@ _DURATIONS = (
     )
     .select_from(Trial)
     .join(Experiment)
-    .where(Trial.kind == "proxy", Trial.state.in_(REWARDED_STATES), Trial.seconds.is_not(None))
+    .where(*IS_WHOLE, Trial.state.in_(REWARDED_STATES), Trial.seconds.is_not(None))
 )
 
 

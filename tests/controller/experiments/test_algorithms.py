@@ -21,6 +21,7 @@ from paploss.controller.search.space import Space
 SPACE = Space(("bbox_head",), knots=2)
 ROUNDS = 12
 SETTINGS = get_args(get_args(AlgorithmSettings)[0])
+WITH_LENGTHS = [settings for settings in SETTINGS if settings.learns_from_lengths]
 LEARNING = [settings for settings in SETTINGS if settings().name != "random"]
 
 
@@ -271,3 +272,46 @@ def test_every_space_that_is_searched_is_searched_alike(algorithm, dimension):
     assert set(guess) == set(space.heads)
     assert len({theta.tobytes() for theta in thetas}) == 8
     assert all((np.ptp([theta[d] for theta in thetas]) > 0) for d in range(dimension))
+
+
+def trained_shorter(samples: Sequence[Sample[Any]], lack: float) -> tuple[Sample[Any], ...]:
+    """Every other one as a training of half the length, whose rewards lack so much."""
+    return tuple(
+        replace(sample, length=0.5, reward=sample.reward - lack) if place % 2 else sample
+        for place, sample in enumerate(samples)
+    )
+
+
+@pytest.mark.parametrize("settings", WITH_LENGTHS, ids=lambda settings: settings().name)
+def test_what_shorter_trainings_lack_to_the_end_is_no_merit_of_the_others(settings):
+    """A model that took all rewards for alike would find whatever trained longer the better."""
+    algorithm = create(settings(), ROUNDS)
+    state, _, history = search(algorithm)
+    proposed, guessed = [], []
+    for lack in (0.01, 0.1):
+        known = replace(history, finished=trained_shorter(history.finished, lack))
+        proposed.append([algorithm.propose(state, 5, index, known) for index in range(3)])
+        guessed.append(algorithm.best_guess(state, known))
+    np.testing.assert_allclose(proposed[0], proposed[1], atol=1e-6)
+    np.testing.assert_allclose(guessed[0], guessed[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("settings", WITH_LENGTHS, ids=lambda settings: settings().name)
+def test_proposals_come_from_a_search_in_which_no_training_is_whole_yet(settings):
+    algorithm = create(settings(), ROUNDS)
+    state, _, history = search(algorithm)
+    short = replace(history, finished=tuple(replace(sample, length=0.25) for sample in history.finished))
+    for index in range(3):
+        SPACE.check(algorithm.propose(state, 5, index, short))
+    SPACE.check(algorithm.best_guess(state, short))
+
+
+def test_a_loss_that_was_carried_on_counts_once_among_the_best():
+    """The elites are losses: the best of them must not crowd the others out by having trained several times."""
+    algorithm = create(GuidedSettings(), ROUNDS)
+    state, _, history = search(algorithm)
+    best = max(history.finished, key=lambda sample: sample.reward)
+    again = replace(history, finished=(*history.finished, *[best] * 8))
+    once, often = (algorithm.best_guess(state, known) for known in (history, again))
+    assert np.abs(once - best.theta).max() > 0.05
+    assert np.abs(often - best.theta).max() > 0.05

@@ -140,8 +140,10 @@ def test_more_is_proposed_where_many_workers_wait(platform: Platform) -> None:
     search = add_comparison(platform, seeds=range(1000), learning_rates=[])
     spec = SPEC.read(search.spec)
     kind = given_losses.GivenLosses("compare")
-    assert not kind.is_due(search, spec, Counts(open=500, failed=0, ready=0, unrewarded=0), Pace(workers=200, ended=0))
-    assert kind.is_due(search, spec, Counts(open=500, failed=0, ready=0, unrewarded=0), Pace(workers=300, ended=0))
+    counts = Counts(open=500, failed=0, ready=0, unrewarded=0)
+    with platform.database.read() as session:
+        assert not kind.is_due(session, search, spec, counts, Pace(workers=200, ended=0))
+        assert kind.is_due(session, search, spec, counts, Pace(workers=300, ended=0))
 
 
 MEANS = {"published": 0.5, "start": 0.495, "far": 0.2}

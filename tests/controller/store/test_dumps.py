@@ -245,6 +245,8 @@ BROKEN: dict[str, Callable[[list[dict[str, Any]]], bytes]] = {
     "line 3: longer than 4000000 bytes": lambda lines: with_line(lines, "[" * 5_000_000),
     "the file is larger than 5000000 bytes when unpacked": lambda lines: with_line(lines, LONG_LINE, 2),
     "line 3: expected an object": lambda lines: with_line(lines, "[]"),
+    "trials: a row belongs to another experiment": lambda lines: with_trial(lines, derived_from="0other-000000"),
+    "trials: length: .*less than or equal": lambda lines: with_trial(lines, length=2.0),
     "trials: a row belongs to another": lambda lines: with_trial(lines, id=f"{lines[0]['search']}-../../x"),
 }
 

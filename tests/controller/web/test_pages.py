@@ -245,3 +245,40 @@ def test_trials_lead_to_their_neighbours_and_words_are_explained(viewer: httpx.C
     shown = page(viewer, f"/experiments/{search.id}")
     assert all(f'id="{anchor}"' in words for anchor in re.findall(r'href="/words#([^"]+)"', shown))
     assert 'href="/"' in page(viewer, "/docs")
+
+
+def test_pages_say_how_far_a_trial_trains_and_what_it_continues(
+    viewer: httpx.Client, client: Client, worker: PlayedWorker
+) -> None:
+    lengths = {"fractions": [0.5, 1], "keep": 2}
+    confirm = ConfirmSpec(candidates=1, seeds=1)
+    search = client.create(
+        SearchSpec(profile="synthetic", rounds=2, trials_per_round=2, lengths=lengths, confirm=confirm)
+    )
+    run_search(client, worker, search.id)
+    found = client.get_experiment(search.id)
+    assert [(row.length, row.trials, row.succeeded) for row in found.lengths] == [(0.5, 4, 4), (1.0, 2, 2)]
+    longer = next(trial for trial in client.trials(search.id) if trial.continues is not None)
+    shorter = client.get_trial(longer.continues or "")
+    assert (shorter.length, longer.length) == (0.5, 1.0)
+    assert "length 0.5" in page(viewer, f"/trials/{shorter.id}")
+    assert f'continues <a href="/trials/{shorter.id}">trial {shorter.number}</a>' in page(
+        viewer, f"/trials/{longer.id}"
+    )
+    shown = page(viewer, f"/experiments/{search.id}")
+    assert "by length 0.5: 4, 1: 2" in shown
+    assert f', length 1, continues <a href="/trials/{shorter.id}">{shorter.number}</a>' in shown
+    drawn = viewer.get(f"/api/v1/experiments/{search.id}/figures/rewards").json()
+    assert shorter.id not in str(drawn)
+    assert longer.id in str(drawn)
+
+
+def test_while_no_training_is_whole_a_search_has_no_best_and_no_figures(
+    viewer: httpx.Client, client: Client, worker: PlayedWorker
+) -> None:
+    search = client.create(SearchSpec(profile="synthetic", lengths={"fractions": [0.5, 1], "keep": 2}))
+    while not (queued := list(client.trials(search.id, state="queued"))):
+        pass
+    worker.run(queued[0].id)
+    assert client.get_experiment(search.id).best_ap is None
+    assert "drawn here after the first trial" in page(viewer, f"/experiments/{search.id}")
