@@ -62,4 +62,4 @@ def error_costs(losses: Sequence[LossDetections], theme: Theme = "light") -> Fig
 
 
 def _label(loss: LossDetections) -> str:
-    return html.escape(loss.label, quote=False)
+    return html.escape("best guess" if loss.label == "mean" else loss.label, quote=False)

@@ -77,6 +77,7 @@ def test_a_report_tells_everything_and_needs_nothing(story: report.Story) -> Non
     assert names[:4] == ["rewards", "functions-bbox_head", "policy", "importance"]
     assert {"error_costs", "precision_recall"} < set(names)
     assert page.tags.count("image") == 2 * 2  # pictures of two losses
+    assert "<h3>best guess</h3>" in text
     assert "learning" in names
     for name in names:
         assert text.count(f'data-for="{name}"') == text.count(f'id="{name}"') == 1
