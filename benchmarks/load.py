@@ -100,7 +100,8 @@ def measure_renewals(platform: LoadedPlatform, workers: int, seconds: float) -> 
     leases = hold_leases(platform, workers)
     renew_leases(platform, leases, seconds=RENEW_SECONDS, renew_seconds=RENEW_SECONDS)  # everybody has started
     before, started_at = platform.cpu_seconds(), time.monotonic()
-    waited = renew_leases(platform, leases, seconds=seconds, renew_seconds=RENEW_SECONDS)
+    renewals = renew_leases(platform, leases, seconds=seconds, renew_seconds=RENEW_SECONDS)
+    waited = [each.waited_seconds for each in renewals]
     took_seconds, after = time.monotonic() - started_at, platform.cpu_seconds()
     result = {
         "workers": workers,

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import aiohttp
 
@@ -49,6 +49,15 @@ class Done:
     experiment_id: str
     at: float
     """Monotonic seconds, the same clock in all processes of a machine."""
+
+
+class Renewal(NamedTuple):
+    """A renewal that was answered."""
+
+    due_at: float
+    """Monotonic seconds, the same clock in all processes of a machine."""
+    waited_seconds: float
+    """From when it was due, so that a slow answer is not hidden by the next request's being late."""
 
 
 class LeaseClient:
@@ -106,17 +115,17 @@ def run_trials(platform: LoadedPlatform, *, processes: int, threads: int, second
 
 def renew_leases(
     platform: LoadedPlatform, leases: Sequence[tuple[str, str]], *, seconds: float, renew_seconds: float
-) -> list[float]:
-    """One worker on a connection of its own for each lease (trial id, token) renews it for so long. Returns how many
-    seconds after it was due each renewal was answered; a refused one raises."""
+) -> list[Renewal]:
+    """One worker on a connection of its own for each lease (trial id, token) renews it for so long; a renewal that is
+    refused raises."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     arguments = (theirs, _target(platform), list(leases), seconds, renew_seconds)
     process = context.Process(target=_renew_process, args=arguments)
     process.start()
-    durations: list[float] = ours.recv()
+    renewals: list[Renewal] = ours.recv()
     process.join()
-    return durations
+    return renewals
 
 
 def hold_leases(platform: LoadedPlatform, workers: int) -> list[tuple[str, str]]:
@@ -181,8 +190,8 @@ def _renew_process(
 
 async def _renew_all(
     target: Target, leases: list[tuple[str, str]], seconds: float, renew_seconds: float
-) -> list[float]:
-    durations: list[float] = []
+) -> list[Renewal]:
+    renewals: list[Renewal] = []
     start = time.monotonic() + 1
     headers = {"Authorization": f"Bearer {target.key}", "Content-Type": "application/json"}
     async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0)) as http:
@@ -194,7 +203,6 @@ async def _renew_all(
             due = start + renew_seconds * index / len(leases)
             while due < start + seconds:
                 await asyncio.sleep(max(0, due - time.monotonic()))
-                # From when it was due, so that a slow answer is not hidden by the next request's being late.
                 try:
                     async with http.post(url, data=body) as reply:
                         await reply.read()
@@ -203,11 +211,11 @@ async def _renew_all(
                     aiohttp.ServerDisconnectedError
                 ):  # an unused connection ended just now: repeated, as a worker does
                     continue
-                durations.append(time.monotonic() - due)
+                renewals.append(Renewal(due, time.monotonic() - due))
                 due += renew_seconds
 
         await asyncio.gather(*(renew(index) for index in range(len(leases))))
-    return durations
+    return renewals
 
 
 def _claim(trial_id: str, name: str) -> ClaimRequest:

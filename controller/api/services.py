@@ -28,7 +28,7 @@ PROBE_SECONDS = 1.0
 class Services:
     """Settings, the connections to the database and to Redis, callers and their rates, and the loops.
 
-    All but `callers`, `rates`, `lease_steps`, `streams` and `one_load` are safe to use from threads.
+    All but `callers`, `rates`, `lease_steps`, `streams`, `one_load` and `one_dump` are safe to use from threads.
     """
 
     settings: Settings
@@ -47,6 +47,8 @@ class Services:
     """None where no identity provider is configured."""
     one_load: asyncio.Lock
     """Held by the one file that is being loaded."""
+    one_dump: asyncio.Lock
+    """Held by the one file that is being written."""
 
 
 def make_services(
@@ -67,6 +69,7 @@ def make_services(
         scaler=scaler,
         single_sign_on=SingleSignOn(settings) if settings.oidc_issuer else None,
         one_load=asyncio.Lock(),
+        one_dump=asyncio.Lock(),
     )
 
 

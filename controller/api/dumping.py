@@ -1,0 +1,41 @@
+"""Dumping an experiment in a process of its own: one of a million trials takes minutes."""
+
+import logging
+import os
+from typing import IO
+
+from paploss.controller.api import apart
+from paploss.controller.api.problems import NO_DATABASE, STATUSES
+from paploss.controller.loop.driver import connect
+from paploss.controller.settings import Settings
+from paploss.controller.store import dumps
+from paploss.controller.store.database import UNAVAILABLE
+from paploss.controller.store.errors import NotFoundError
+
+logger = logging.getLogger(__name__)
+
+
+def dump(settings: Settings, experiment_id: str, file: IO[bytes]) -> None:
+    """Write an experiment to a file, whole. To be called in a thread. Raises as `apart.run`."""
+    apart.run(__name__, settings, file, experiment_id)
+
+
+def main() -> None:
+    """The process: `python -m paploss.controller.api.dumping SERVER_PID FILE_DESCRIPTOR EXPERIMENT_ID`."""
+    task = apart.begin()
+    (experiment_id,) = task.arguments
+    database, _ = connect(task.settings)
+    answer = apart.Answer()
+    try:
+        with os.fdopen(task.file_descriptor, "wb") as file:
+            dumps.dump(database, experiment_id, file)
+    except NotFoundError as error:
+        answer = apart.Answer(status=STATUSES[NotFoundError], detail=str(error))
+    except UNAVAILABLE as error:
+        logger.error("dumping %s: %s", experiment_id, error)
+        answer = apart.Answer(status=503, detail=NO_DATABASE)
+    apart.end(answer)
+
+
+if __name__ == "__main__":
+    main()
