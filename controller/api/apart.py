@@ -17,7 +17,7 @@ from paploss.controller.settings import SECRETS, Settings
 from paploss.jobs.logs import start_logging
 from paploss.processes import end_with
 
-_NICENESS = 10
+_NICENESS = 5
 
 
 class Answer(BaseModel):

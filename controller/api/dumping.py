@@ -6,10 +6,9 @@ from typing import IO
 
 from paploss.controller.api import apart
 from paploss.controller.api.problems import NO_DATABASE, STATUSES
-from paploss.controller.loop.driver import connect
 from paploss.controller.settings import Settings
 from paploss.controller.store import dumps
-from paploss.controller.store.database import UNAVAILABLE
+from paploss.controller.store.database import UNAVAILABLE, Database
 from paploss.controller.store.errors import NotFoundError
 
 logger = logging.getLogger(__name__)
@@ -24,7 +23,7 @@ def main() -> None:
     """The process: `python -m paploss.controller.api.dumping SERVER_PID FILE_DESCRIPTOR EXPERIMENT_ID`."""
     task = apart.begin()
     (experiment_id,) = task.arguments
-    database, _ = connect(task.settings)
+    database = Database(task.settings.resolved_database_url)
     answer = apart.Answer()
     try:
         with os.fdopen(task.file_descriptor, "wb") as file:
