@@ -1,8 +1,8 @@
 """Work on a file in a process of its own, beside the server: whoever reads, checks or writes a large file holds the
 interpreter, and every lease would wait for it.
 
-The process inherits the file, reads settings from its standard input, and writes one line, its answer. It yields the
-processor to the server, and ends with it (a parent-death signal).
+The process inherits the file, reads settings from its standard input, and writes one line, its answer. It ends with its
+server (a parent-death signal). It has the server's priority: on SQLite everybody waits for whoever holds the lock.
 """
 
 import os
@@ -16,8 +16,6 @@ from paploss.controller.api.problems import RETRY, ProblemError, field_error
 from paploss.controller.settings import SECRETS, Settings
 from paploss.jobs.logs import start_logging
 from paploss.processes import end_with
-
-_NICENESS = 5
 
 
 class Answer(BaseModel):
@@ -66,7 +64,6 @@ def begin() -> Task:
     """In the process: what is to be done; logging has begun."""
     server_pid, file_descriptor, *arguments = sys.argv[1:]
     end_with(int(server_pid))
-    os.nice(_NICENESS)
     settings = Settings.model_validate_json(sys.stdin.buffer.read())
     start_logging(settings.log_level, settings.log_format)
     return Task(settings, int(file_descriptor), arguments)
