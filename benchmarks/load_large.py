@@ -11,14 +11,14 @@ import argparse
 import os
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import httpx
 
 from benchmarks.load import percentile_ms
 from benchmarks.load_platform import LoadedPlatform, run_platform
-from benchmarks.load_workers import hold_leases, renew_leases
+from benchmarks.load_workers import Renewal, hold_leases, renew_leases
 from benchmarks.record import write_record
 from paploss.client.algorithms import PpoSettings
 from paploss.client.specs import MOST_PROXIES, MOST_TRAININGS, SearchSpec, TrainingSpec
@@ -30,6 +30,14 @@ MOST_LOSSES, MOST_PER_ROUND = 20, 1000
 SETTLE_SECONDS = 3.0
 """Between two requests, so that what one starts in the leader's loop is measured too."""
 CODE = ("controller", "paploss", "benchmarks/load_large.py", "benchmarks/load_workers.py", "tests/servers.py")
+
+
+class Asked(NamedTuple):
+    """A large request: from when to when its answer took, monotonic seconds."""
+
+    name: str
+    since: float
+    until: float
 
 
 def main() -> None:
@@ -52,26 +60,37 @@ def measure(platform: LoadedPlatform, workers: int, seconds: float) -> dict[str,
     leases = hold_leases(platform, workers)
     renew_leases(platform, leases, seconds=RENEW_SECONDS, renew_seconds=RENEW_SECONDS)  # everybody has started
     alone = renew_leases(platform, leases, seconds=seconds, renew_seconds=RENEW_SECONDS)
-    took_ms: dict[str, float] = {}
-    requests = threading.Thread(target=ask_much, args=(platform, took_ms))
+    asked: list[Asked] = []
+    requests = threading.Thread(target=ask_much, args=(platform, asked))
     requests.start()
     beside = renew_leases(platform, leases, seconds=seconds, renew_seconds=RENEW_SECONDS)
     was_measured_whole = not requests.is_alive()
     requests.join()
-    found = {
-        name: {f"p{share}_ms": percentile_ms(waited, share) for share in (50, 90, 99, 100)}
-        for name, waited in (("alone", alone), ("beside_large_requests", beside))
+    return {
+        "alone": describe(alone),
+        "beside_large_requests": describe(beside),
+        "requests": {
+            each.name: {"took_ms": round(1000 * (each.until - each.since), 1)}
+            | describe([one for one in beside if each.since <= one.due_at < each.until + SETTLE_SECONDS / 2])
+            for each in asked
+        },
+        "requests_ended_within": was_measured_whole,
     }
-    return found | {"requests_ms": took_ms, "requests_ended_within": was_measured_whole}
 
 
-def ask_much(platform: LoadedPlatform, took_ms: dict[str, float]) -> None:
-    """Ask for the largest things that one may ask for; notes how long each answer took."""
+def describe(renewals: Sequence[Renewal]) -> dict[str, float]:
+    """How long they have waited."""
+    waited = [each.waited_seconds for each in renewals]
+    return {f"p{share}_ms": percentile_ms(waited, share) for share in (50, 90, 99, 100)} if waited else {}
+
+
+def ask_much(platform: LoadedPlatform, asked: list[Asked]) -> None:
+    """Ask for the largest things that one may ask for; notes when."""
 
     def timed(name: str, ask: Callable[[], Any]) -> Any:
-        began_at = time.monotonic()
+        since = time.monotonic()
         answer = ask()
-        took_ms[name] = round(1000 * (time.monotonic() - began_at), 1)
+        asked.append(Asked(name, since, time.monotonic()))
         time.sleep(SETTLE_SECONDS)
         return answer
 

@@ -11,9 +11,10 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import aiohttp
 
@@ -26,6 +27,8 @@ from paploss.jobs.queue import TrialQueue
 from paploss.jobs.spec import EvaluationEvent, JobResult, ProgressEvent, StartEvent
 
 ITERATIONS = 100
+CLAIMERS = 16
+"""Who claim at once, so that claims are gathered as in a cluster."""
 METRICS = Metrics(ap=0.25, ap50=0.4, ap75=0.2, ap_small=-1, ap_medium=0.25, ap_large=0.3, per_class={"dot": 0.25})
 ENVIRONMENT = {"torch": "2.13.0", "mmdet": "3.3.0", "python": "3.11", "device": "simulated"}
 LOG_TAIL = "iteration 100 of 100, loss 0.5\n" * 20
@@ -49,6 +52,15 @@ class Done:
     experiment_id: str
     at: float
     """Monotonic seconds, the same clock in all processes of a machine."""
+
+
+class Renewal(NamedTuple):
+    """A renewal that was answered."""
+
+    due_at: float
+    """Monotonic seconds, the same clock in all processes of a machine."""
+    waited_seconds: float
+    """From when it was due, so that a slow answer is not hidden by the next request's being late."""
 
 
 class LeaseClient:
@@ -106,17 +118,17 @@ def run_trials(platform: LoadedPlatform, *, processes: int, threads: int, second
 
 def renew_leases(
     platform: LoadedPlatform, leases: Sequence[tuple[str, str]], *, seconds: float, renew_seconds: float
-) -> list[float]:
-    """One worker on a connection of its own for each lease (trial id, token) renews it for so long. Returns how many
-    seconds after it was due each renewal was answered; a refused one raises."""
+) -> list[Renewal]:
+    """One worker on a connection of its own for each lease (trial id, token) renews it for so long; a renewal that is
+    refused raises."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     arguments = (theirs, _target(platform), list(leases), seconds, renew_seconds)
     process = context.Process(target=_renew_process, args=arguments)
     process.start()
-    durations: list[float] = ours.recv()
+    renewals: list[Renewal] = ours.recv()
     process.join()
-    return durations
+    return renewals
 
 
 def hold_leases(platform: LoadedPlatform, workers: int) -> list[tuple[str, str]]:
@@ -134,9 +146,14 @@ def hold_leases(platform: LoadedPlatform, workers: int) -> list[tuple[str, str]]
 
 def claim_all(platform: LoadedPlatform, trial_ids: Sequence[str]) -> list[tuple[str, str]]:
     """Claim each trial as another worker's; returns trial ids with tokens."""
-    client = LeaseClient(_target(platform), 0)
-    leases = [client.ask("claim", _claim(trial, f"renewer-{trial}"), Lease) for trial in trial_ids]
-    return [(lease.trial_id, lease.token) for lease in leases if lease is not None]
+
+    def claim_some(part: Sequence[str]) -> list[Lease | None]:
+        client = LeaseClient(_target(platform), 0)
+        return [client.ask("claim", _claim(trial, f"renewer-{trial}"), Lease) for trial in part]
+
+    with ThreadPoolExecutor(CLAIMERS) as pool:
+        parts = pool.map(claim_some, (trial_ids[first::CLAIMERS] for first in range(CLAIMERS)))
+        return [(lease.trial_id, lease.token) for part in parts for lease in part if lease is not None]
 
 
 def _target(platform: LoadedPlatform) -> Target:
@@ -181,8 +198,8 @@ def _renew_process(
 
 async def _renew_all(
     target: Target, leases: list[tuple[str, str]], seconds: float, renew_seconds: float
-) -> list[float]:
-    durations: list[float] = []
+) -> list[Renewal]:
+    renewals: list[Renewal] = []
     start = time.monotonic() + 1
     headers = {"Authorization": f"Bearer {target.key}", "Content-Type": "application/json"}
     async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0)) as http:
@@ -194,7 +211,6 @@ async def _renew_all(
             due = start + renew_seconds * index / len(leases)
             while due < start + seconds:
                 await asyncio.sleep(max(0, due - time.monotonic()))
-                # From when it was due, so that a slow answer is not hidden by the next request's being late.
                 try:
                     async with http.post(url, data=body) as reply:
                         await reply.read()
@@ -203,11 +219,11 @@ async def _renew_all(
                     aiohttp.ServerDisconnectedError
                 ):  # an unused connection ended just now: repeated, as a worker does
                     continue
-                durations.append(time.monotonic() - due)
+                renewals.append(Renewal(due, time.monotonic() - due))
                 due += renew_seconds
 
         await asyncio.gather(*(renew(index) for index in range(len(leases))))
-    return durations
+    return renewals
 
 
 def _claim(trial_id: str, name: str) -> ClaimRequest:

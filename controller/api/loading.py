@@ -1,36 +1,27 @@
-"""Loading a dump in a process of its own, beside the server: whoever reads and checks a file holds the interpreter, and
-every lease would wait for it.
-
-The process inherits the file, reads settings from its standard input, and writes one line, its answer. It ends with its
-server (a parent-death signal), and the kernel caps its memory and its processor time.
-"""
+"""Loading a dump in a process of its own, whose memory and processor time the kernel caps: it comes from elsewhere."""
 
 import logging
 import os
 import resource
 import signal
 import subprocess
-import sys
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import IO
 
-from pydantic import BaseModel
-
-from paploss.controller.api import shown
-from paploss.controller.api.problems import NO_DATABASE, RETRY, STATUSES, ProblemError, field_error
+from paploss.controller.api import apart, shown
+from paploss.controller.api.apart import Answer
+from paploss.controller.api.problems import NO_DATABASE, STATUSES, ProblemError
 from paploss.controller.api.security.callers import Caller
 from paploss.controller.api.services import make_services
 from paploss.controller.data_roots import PathRefusedError
 from paploss.controller.loop.driver import Driver, connect
-from paploss.controller.settings import SECRETS, Settings
+from paploss.controller.settings import Settings
 from paploss.controller.store import dumps
 from paploss.controller.store.database import UNAVAILABLE, Database
 from paploss.controller.store.errors import ConflictError, DumpError
-from paploss.jobs.logs import start_logging
 from paploss.jobs.queue import TrialQueue
-from paploss.processes import end_with
 
 logger = logging.getLogger(__name__)
 
@@ -40,15 +31,6 @@ MOST_MEMORY_BYTES = 1 << 30
 """Beyond what the program itself takes; rows are read and stored a few hundred at a time."""
 MOST_PROCESSOR_SECONDS = 3600
 """A file of a million trials takes a fraction of it."""
-
-
-class Answer(BaseModel):
-    """What the process says: the experiment that it has stored, or why none, as a problem document would."""
-
-    experiment_id: str = ""
-    status: int = 201
-    detail: str = ""
-    faults: dict[str, str] = {}
 
 
 def load(
@@ -65,58 +47,32 @@ def load(
 
     Raises:
         ProblemError: the file is refused (409, 422), or the database does not answer (503).
-        RuntimeError: the process has ended without an answer; its error is in the log.
+        CalledProcessError: the process has ended without an answer; its error is in the log.
     """
-    answer = ask_process(settings, file, project, memory_bytes, processor_seconds)
-    if answer.status != 201:
-        errors = [field_error("body", field.split("."), fault) for field, fault in answer.faults.items()]
-        headers = RETRY if answer.status == 503 else None
-        raise ProblemError(answer.status, answer.detail, errors=errors, headers=headers)
-    return answer.experiment_id
-
-
-def ask_process(
-    settings: Settings, file: IO[bytes], project: str | None, memory_bytes: int, processor_seconds: int
-) -> Answer:
-    """What the process says of a file.
-
-    Raises:
-        RuntimeError: it has ended without an answer.
-    """
-    told = [os.getpid(), file.fileno(), memory_bytes, processor_seconds]
-    command = [sys.executable, "-m", "paploss.controller.api.loading", *map(str, told), project or ""]
-    # In a process group of its own: a terminal's Ctrl-C is the server's.
-    process = subprocess.run(
-        command,
-        input=settings.model_dump_json(exclude=SECRETS).encode(),
-        stdout=subprocess.PIPE,
-        pass_fds=[file.fileno()],
-        process_group=0,
-        check=False,
-    )
-    if process.returncode == -signal.SIGXCPU:
+    try:
+        limits = memory_bytes, processor_seconds
+        return apart.run(__name__, settings, file, *limits, project or "").experiment_id
+    except subprocess.CalledProcessError as error:
+        if error.returncode != -signal.SIGXCPU:
+            raise
         detail = f"reading the file takes more than {processor_seconds} s of processor time"
-        return Answer(status=422, detail=detail)
-    if process.returncode != 0:
-        raise RuntimeError(f"the process that loads a file has ended with status {process.returncode}")
-    return Answer.model_validate_json(process.stdout)
+        raise ProblemError(422, detail) from error
 
 
 def main() -> None:
     """The process: `python -m paploss.controller.api.loading SERVER_PID FILE_DESCRIPTOR BYTES SECONDS PROJECT`."""
-    server_pid, descriptor, memory_bytes, processor_seconds = map(int, sys.argv[1:5])
-    end_with(server_pid)
+    task = apart.begin()
+    *limits, project = task.arguments
+    memory_bytes, processor_seconds = map(int, limits)
     most_bytes = _own_bytes() + memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (processor_seconds, resource.RLIM_INFINITY))  # ends it by SIGXCPU
-    settings = Settings.model_validate_json(sys.stdin.buffer.read())
-    start_logging(settings.log_level, settings.log_format)
     try:
-        with os.fdopen(descriptor, "rb") as file:
-            answer = answer_of(settings, file, sys.argv[5] or None)
+        with os.fdopen(task.file_descriptor, "rb") as file:
+            answer = answer_of(task.settings, file, project or None)
     except MemoryError:
         answer = Answer(status=422, detail=f"reading the file takes more than {memory_bytes >> 20} MiB of memory")
-    sys.stdout.write(answer.model_dump_json())
+    apart.end(answer)
 
 
 def answer_of(settings: Settings, file: IO[bytes], project: str | None) -> Answer:

@@ -30,7 +30,7 @@ PROBE_SECONDS = 1.0
 class Services:
     """Settings, the connections to the database and to Redis, callers and their rates, and the loops.
 
-    All but `callers`, `rates`, `lease_steps`, `streams` and `one_load` are safe to use from threads.
+    All but `callers`, `rates`, `lease_steps`, `streams`, `one_load` and `one_dump` are safe to use from threads.
     """
 
     settings: Settings
@@ -51,6 +51,8 @@ class Services:
     """None where no identity provider is configured."""
     one_load: asyncio.Lock
     """Held by the one file that is being loaded."""
+    one_dump: asyncio.Lock
+    """Held by the one file that is being written."""
 
     def within(self, project: str | None) -> "Services":
         """The same over the database as a project sees it; None: all projects."""
@@ -82,6 +84,7 @@ def make_services(
         reconciler=reconciler,
         single_sign_on=SingleSignOn(settings) if settings.oidc_issuer else None,
         one_load=asyncio.Lock(),
+        one_dump=asyncio.Lock(),
     )
 
 

@@ -7,7 +7,7 @@ from typing import IO
 import pytest
 from simulation import Platform
 
-from paploss.controller.api import loading
+from paploss.controller.api import apart, dumping, loading
 from paploss.controller.settings import Settings
 from paploss.controller.store.database import Database
 from paploss.jobs.queue import TrialQueue
@@ -30,11 +30,13 @@ def platform(database: Database, queue: TrialQueue, settings: Settings) -> Platf
 
 
 @pytest.fixture(autouse=True)
-def files_are_loaded_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are loaded without a process of their own, which takes seconds to start: that is `test_loading.py`'s."""
+def files_are_written_and_loaded_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a process of their own, which takes seconds to start: it has tests of its own."""
 
-    def load_here(settings: Settings, file: IO[bytes], project: str | None, *_limits: int) -> loading.Answer:
-        return loading.answer_of(settings, file, project)
+    def answer_here(module: str, settings: Settings, file: IO[bytes], *arguments: object) -> apart.Answer:
+        if module == loading.__name__:
+            return loading.answer_of(settings, file, str(arguments[-1]) or None)
+        return dumping.answer_of(settings, file, *map(str, arguments))
 
-    if request.module.__name__.rpartition(".")[2] != "test_loading":
-        monkeypatch.setattr(loading, "ask_process", load_here)
+    if request.module.__name__.rpartition(".")[2] not in {"test_dumping", "test_loading"}:
+        monkeypatch.setattr(apart, "ask_process", answer_here)

@@ -139,7 +139,10 @@ def test_an_older_worker_gets_no_loss_whose_parameters_it_would_leave_out(
 
     refused = claim(extended.id, protocol=2)
     assert refused.status_code == 409
-    assert "needs a worker of protocol 3 or newer for its loss, its reward (AP) or its length (1), and old speaks 2" in refused.text
+    assert (
+        "needs a worker of protocol 3 or newer for its loss, its reward (AP) or its length (1), and old speaks 2"
+        in refused.text
+    )
     assert (client.get_trial(extended.id).state, client.get_trial(extended.id).attempts) == ("queued", 0)
     assert claim(plain.id, protocol=2).json()["job"]["loss"] == PRESETS["retinanet"].model_dump(mode="json")
     assert claim(extended.id, protocol=3).json()["job"]["loss"]["heads"]["bbox_head"]["l1_weight"] == 0.5

@@ -12,17 +12,15 @@ from starlette.concurrency import run_in_threadpool
 
 from paploss.client.models import ExperimentSummary
 from paploss.client.projects import ProjectName
-from paploss.controller.api import loading, problems, views
+from paploss.controller.api import dumping, loading, problems, views
 from paploss.controller.api.parameters import ExperimentId
 from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected, Services
-from paploss.controller.store import dumps
 from paploss.controller.store.reading import lists
 
 LOAD_PATH = "/api/v1/experiments/load"
 MEDIA_TYPE = "application/gzip"
 _PART_BYTES = 1 << 16
-_IN_MEMORY_BYTES = 1 << 20
 
 router = APIRouter(route_class=AuthorizedRoute, prefix="/api/v1/experiments", tags=["experiments"])
 
@@ -34,12 +32,13 @@ _BINARY: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string", "format": "
     response_class=StreamingResponse,
     responses=problems.documented(404) | {200: {"content": _BINARY}},
 )
-def dump(experiment_id: ExperimentId, services: Injected) -> StreamingResponse:
+async def dump(experiment_id: ExperimentId, services: Injected) -> StreamingResponse:
     """An experiment with its rounds, trials, attempts, results and log, as a file for `load`."""
     # Written whole before the first byte is sent, so that no slow reader holds a transaction open.
-    file = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 (closed once it is sent)
+    file = tempfile.TemporaryFile()  # noqa: SIM115 (closed once it is sent)
     try:
-        dumps.dump(services.database, experiment_id, file)
+        async with services.one_dump:
+            await run_in_threadpool(dumping.dump, services.settings, experiment_id, file)
     except BaseException:
         file.close()
         raise

@@ -11,7 +11,7 @@ Every function takes a session of `Database.write()`; on an exception nothing is
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from paploss.client.specs import Budgets
@@ -96,7 +96,8 @@ def cancel_trial(session: Session, trial_id: str) -> Trial:
 def cancel_open_trials(session: Session, experiment_id: str) -> int:
     """End every open trial of an experiment, as `cancel_trial` does; the caller holds its row. Returns how many."""
     is_open = (Trial.experiment_id == experiment_id, Trial.state.in_(OPEN_TRIAL_STATES))
-    live = session.scalars(select(Trial.id).where(*is_open).order_by(Trial.id).with_for_update(key_share=True)).all()
+    locked = select(Trial.id).where(*is_open).order_by(Trial.id).with_for_update(key_share=True).cte()
+    count = session.scalar(select(func.count()).select_from(locked))
     session.execute(
         update(Attempt)
         .where(Attempt.trial_id.in_(select(Trial.id).where(*is_open)), Attempt.outcome.is_(None))
@@ -109,7 +110,7 @@ def cancel_open_trials(session: Session, experiment_id: str) -> int:
         .values(state="cancelled", finished_at=now())
         .execution_options(synchronize_session=False)
     )
-    return len(live)
+    return count or 0
 
 
 def charge_preemption(session: Session, trial: Trial) -> None:
