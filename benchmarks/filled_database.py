@@ -20,7 +20,7 @@ from paploss.controller.search.policy import PolicyState, sample
 from paploss.controller.search.space import HeadParameters
 from paploss.controller.store.database import Database, read_clock
 from paploss.controller.store.tables import Attempt, Base, Evaluation, Event, Experiment, Round, Trial, Worker
-from paploss.controller.store.trials.telemetry import remember_worker
+from paploss.controller.store.trials.telemetry import remember_workers
 from paploss.jobs.lease import WorkerInfo
 from paploss.jobs.metrics import Metrics
 from paploss.jobs.presets import PRESETS
@@ -51,7 +51,7 @@ def fill(database: Database, spec: SearchSpec, *, rounds: int | None = None, own
     with database.write() as session:
         experiment_id = create(session, spec, owner).id
         for number in range(WORKERS):
-            remember_worker(session, _worker(spec, number))
+            remember_workers(session, [_worker(spec, number)])
         past = _Past(experiment_id, spec, read_clock(session), spec.rounds if rounds is None else rounds)
         past.write(is_over=rounds is None)
         for table, rows in past.rows.items():

@@ -62,7 +62,7 @@ def test_every_image_is_on_a_page() -> None:
 
 def test_every_variable_on_a_page_is_a_setting() -> None:
     text = make_reference.describe_settings()
-    known = set(re.findall(r"PAPLOSS_\w+", text)) | {"PAPLOSS_SECRETS_DIR", "PAPLOSS_CONTROLLER_URL"}
+    known = set(re.findall(r"PAPLOSS_\w+", text)) | {"PAPLOSS_SECRETS_DIR", "PAPLOSS_CONTROLLER_URL", "PAPLOSS_PROJECT"}
     for page in ROOT.glob("docs/how-to/*.md"):
         unknown = set(re.findall(r"PAPLOSS_\w+", page.read_text())) - known
         assert unknown == set(), page.name

@@ -71,9 +71,8 @@ def of_one_loss(spec, recipe, folder):
     return [parameter.grad for parameter in detector.parameters()]
 
 
-@pytest.mark.parametrize(
-    ("gather_scores", "expect"), [(True, of_one_loss), pytest.param(False, mean_of_each, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("gather_scores", "expect"), [(True, of_one_loss), (False, mean_of_each)])
+@pytest.mark.slow
 def test_the_gradient_is_of_one_loss_over_all_devices_or_the_mean_of_each(make_job, tmp_path, gather_scores, expect):
     overrides = Overrides(epochs=1, batch_size=12, image_size_px=64)
     spec = make_job(overrides=overrides, gather_scores=gather_scores)
@@ -96,6 +95,7 @@ def test_the_gradient_is_of_one_loss_over_all_devices_or_the_mean_of_each(make_j
         torch.testing.assert_close(state[number]["exp_avg"] * 10, parameter.grad, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_one_device_alone_fails_of_is_the_result(make_job, tmp_path, coco_root):
     root = tmp_path / "broken"
     shutil.copytree(coco_root, root)

@@ -3,6 +3,7 @@
 import itertools
 import math
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -129,7 +130,7 @@ def test_a_reward_that_cannot_be_measured_is_refused_before_the_first_step(make_
 
 def test_an_undefined_ap_is_the_users_error_and_no_reward(make_job, make_attempt, monkeypatch):
     undefined = Metrics(ap=-1, ap50=-1, ap75=-1, ap_small=-1, ap_medium=-1, ap_large=-1)
-    monkeypatch.setattr(proxy, "evaluate", lambda *_: undefined)
+    monkeypatch.setattr(proxy, "evaluate", lambda *_: SimpleNamespace(metrics=undefined))
     attempt, _ = make_attempt()
     job = make_job(overrides=Overrides(epochs=1, batch_size=12, image_size_px=64))
     with pytest.raises(UserError, match=r"instances_val2017\.json: AP is undefined: none of the \d+ objects counts"):

@@ -87,6 +87,7 @@ def test_where_a_failure_is_not_understood_either_the_trial_is_released_within_i
     assert "more than max_preemptions (2) allows" in stack.trial(training)["error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", ["held", "dripping"])
 def test_a_worker_that_is_stopped_is_gone_in_time_whatever_its_controller_does(
     stack: Stack, gateway: Gateway, answer: str

@@ -191,7 +191,7 @@ def test_of_files_that_are_loaded(running: RunningController, admin: Client) -> 
     header, *lines = (json.loads(line) for line in gzip.decompress(content).splitlines())
     with running.http("admin") as http:
 
-        @settings(BOUNDED, max_examples=30)
+        @settings(BOUNDED, max_examples=15)
         @given(st.integers(0, len(lines) - 1), st.data())
         def load(number: int, data: st.DataObject) -> None:
             changed = [header, *lines]

@@ -67,6 +67,7 @@ def test_a_program_that_is_not_there_is_named(tmp_path):
         list(check(["/nowhere"], JOB, tmp_path, timeout_seconds=60))
 
 
+@pytest.mark.slow
 def test_the_example_keeps_the_contract_and_is_short(tmp_path):
     shown = list(check([sys.executable, str(EXAMPLE)], JOB, tmp_path, timeout_seconds=200))
     assert len(shown) == 4
