@@ -30,7 +30,7 @@ def chromium() -> Iterator["sync_api.Browser"]:
 
 @pytest.fixture
 def visitor(chromium: "sync_api.Browser") -> Iterator[Visitor]:
-    """Someone with browsers."""
+    """Someone with browsers. Asked for after the controller, so that they close before it ends."""
     found = Visitor(chromium)
     yield found
     found.close()

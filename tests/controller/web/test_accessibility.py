@@ -50,7 +50,7 @@ def test_no_page_has_a_serious_finding(site: Site, visitor: Visitor) -> None:
 
 
 def test_pictures_of_two_losses_have_no_serious_finding(
-    visitor: Visitor, controller: RunningController, client: Client, worker: PlayedWorker
+    controller: RunningController, client: Client, worker: PlayedWorker, visitor: Visitor
 ) -> None:
     experiment = client.create(training_spec("comparison", seeds=[1], learning_rates=[])).id
     for trial in client.trials(experiment):

@@ -18,7 +18,7 @@ SPEC = SearchSpec(
 
 
 def test_a_search_started_from_the_form_moves_without_reloading(
-    visitor: Visitor, controller: RunningController, client: Client, worker: PlayedWorker
+    controller: RunningController, client: Client, worker: PlayedWorker, visitor: Visitor
 ) -> None:
     expect = sync_api.expect
     page = visitor.sign_in(controller, "user")
@@ -56,7 +56,7 @@ def test_a_search_started_from_the_form_moves_without_reloading(
     visitor.expected = ("422",)  # the browser tells of the refusal
 
 
-def test_pause_resume_and_cancel_by_keyboard(visitor: Visitor, controller: RunningController, client: Client) -> None:
+def test_pause_resume_and_cancel_by_keyboard(controller: RunningController, client: Client, visitor: Visitor) -> None:
     experiment_id = client.create(SPEC).id
     expect = sync_api.expect
     with controller.services.database.write() as session:
@@ -116,7 +116,7 @@ def test_without_signing_in_there_is_only_the_sign_in_page(site: Site, visitor: 
     visitor.expected = ("401",)
 
 
-def test_the_form_works_without_a_script(visitor: Visitor, controller: RunningController) -> None:
+def test_the_form_works_without_a_script(controller: RunningController, visitor: Visitor) -> None:
     page = visitor.sign_in(controller, "user", java_script_enabled=False)
     page.goto(f"{controller.url}/experiments/new?example=digits")
     page.get_by_label("Name", exact=True).first.fill("Plain")

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.mark.parametrize("width_px", [1280, 390])
 def test_a_threshold_hides_what_scores_below_it_on_its_side_alone(
-    visitor: Visitor, controller: RunningController, client: Client, worker: PlayedWorker, width_px: int
+    controller: RunningController, client: Client, worker: PlayedWorker, visitor: Visitor, width_px: int
 ) -> None:
     experiment = client.create(training_spec("comparison", seeds=[1], learning_rates=[])).id
     for trial in client.trials(experiment):

@@ -18,7 +18,7 @@ HOSTILE = "</script></style><img src=x onerror=pwned=1><a href='javascript:pwned
 
 
 def test_hostile_names_run_nothing_and_ask_nothing_of_elsewhere(
-    visitor: Visitor, controller: RunningController, client: Client, worker: PlayedWorker, tmp_path: Path
+    controller: RunningController, client: Client, worker: PlayedWorker, visitor: Visitor, tmp_path: Path
 ) -> None:
     worker.info = worker.info.model_copy(update={"name": HOSTILE[:100], "host": HOSTILE, "device": HOSTILE})
     search = client.create(

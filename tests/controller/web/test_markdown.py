@@ -41,7 +41,7 @@ def test_markdown_becomes_html() -> None:
 
 @pytest.mark.browser
 def test_a_hostile_note_shows_as_text_and_does_nothing(
-    visitor: Visitor, controller: RunningController, client: Client
+    controller: RunningController, client: Client, visitor: Visitor
 ) -> None:
     made = client.create(training_spec())
     client.annotate(made.id, note=HOSTILE)
