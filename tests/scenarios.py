@@ -1,6 +1,8 @@
 """What tests of the store, the loop and the API share: short ways to ask, and a worker played by hand."""
 
+import threading
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select, update
@@ -11,6 +13,7 @@ from paploss.controller.experiments.creation import create
 from paploss.controller.experiments.kinds import KINDS
 from paploss.controller.experiments.losses import decode_loss
 from paploss.controller.store.database import Database, now
+from paploss.controller.store.errors import ConflictError
 from paploss.controller.store.tables import Attempt, Experiment, Leader, Round, Trial
 from paploss.controller.store.trials import leases, transitions
 from paploss.controller.store.trials.proposals import NewTrial
@@ -62,6 +65,26 @@ def claim(database: Database, trial_id: str, claim_id: uuid.UUID | None = None, 
     request = ClaimRequest(claim_id=claim_id or uuid.uuid4(), trial_id=trial_id, worker=WorkerInfo(name=worker))
     with database.write() as session:
         return leases.claim(session, request, LEASE_SECONDS).token
+
+
+def claim_at_once(database: Database, trial_ids: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Claims by as many threads at the same moment: the tokens of what is granted, and the refusals."""
+    granted, refused = [], []
+    barrier = threading.Barrier(len(trial_ids))
+
+    def compete(trial_id: str) -> None:
+        barrier.wait()
+        try:
+            granted.append(claim(database, trial_id))
+        except ConflictError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=compete, args=(trial_id,)) for trial_id in trial_ids]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return granted, refused
 
 
 def renew(database: Database, trial_id: str, token: str, iteration: int = 1, **more: Any) -> str:

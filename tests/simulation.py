@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scenarios import pass_term
 from sqlalchemy import select
 
 from paploss.controller.loop import leases
 from paploss.controller.loop.driver import Driver
+from paploss.controller.search.guided import _learn
 from paploss.controller.settings import Settings
 from paploss.controller.store.database import Database
 from paploss.controller.store.errors import ConflictError, GoneError
@@ -42,6 +44,18 @@ class Platform:
     def new_driver(self) -> Driver:
         """A controller that has just started."""
         return Driver(self.database, self.queue, self.settings)
+
+    def run_to_the_end(self, experiment_id: str, *, most_ticks: int, killed: bool) -> None:
+        """Tick and work in turn until a search has succeeded; `killed`: each tick by a new process."""
+        for _ in range(most_ticks):
+            self.driver.tick()
+            if killed:
+                _learn.cache_clear()
+                pass_term(self.database)
+                self.driver = self.new_driver()
+            if self.search(experiment_id).state == "succeeded":
+                return
+            self.work(1)
 
     def take(self, worker: str = "w1", gpus: int = 0) -> QueueEntry | None:
         return self.queue.take([gpus], worker, block_seconds=0.001, takeover_seconds=60)

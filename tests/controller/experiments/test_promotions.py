@@ -13,7 +13,6 @@ from sqlalchemy.exc import IntegrityError
 
 from paploss.controller.experiments import rounds
 from paploss.controller.experiments.confirmation import OUTCOME
-from paploss.controller.search.guided import _learn
 from paploss.controller.store.reading.lists import best_trial
 from paploss.controller.store.retention import find_removable_files
 from paploss.controller.store.tables import Experiment, Trial
@@ -123,15 +122,7 @@ def test_it_goes_on_alike_wherever_its_controller_was_killed(platform: Platform)
     rows: list[Any] = []
     for killed in (False, True):
         search = add(platform, algorithm="guided", rounds=3)
-        for _ in range(80):
-            platform.driver.tick()
-            if killed:
-                _learn.cache_clear()
-                pass_term(platform.database)
-                platform.driver = platform.new_driver()
-            if platform.search(search.id).state == "succeeded":
-                break
-            platform.work(1)
+        platform.run_to_the_end(search.id, most_ticks=80, killed=killed)
         trials = platform.trials(search)
         rows.append([(t.round, t.index, t.seed, t.theta, t.length, shorter_of(t)) for t in trials])
     assert Counter(row[4] for row in rows[0] if row[0] is not None) == {0.25: 12, 0.5: 4, 1.0: 1}

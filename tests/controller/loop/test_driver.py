@@ -13,7 +13,6 @@ from paploss.controller.experiments.confirmation import OUTCOME
 from paploss.controller.experiments.kinds import KINDS
 from paploss.controller.experiments.losses import decode_loss, search_space
 from paploss.controller.experiments.seeds import confirm_seed, proxy_seed
-from paploss.controller.search.guided import _learn
 from paploss.controller.search.scheduling import Pace
 from paploss.controller.search.screen import passes
 from paploss.controller.store import experiments
@@ -82,15 +81,7 @@ def test_a_search_by_history_goes_on_alike_wherever_its_controller_was_killed(pl
         search = add_search(
             platform.database, mode=mode, algorithm="guided", rounds=10, trials_per_round=2, screen=True
         )
-        for _ in range(60):
-            platform.driver.tick()
-            if killed:
-                _learn.cache_clear()
-                pass_term(platform.database)
-                platform.driver = platform.new_driver()
-            if platform.search(search.id).state == "succeeded":
-                break
-            platform.work(1)
+        platform.run_to_the_end(search.id, most_ticks=60, killed=killed)
         trials = platform.trials(search, kind="proxy")
         thetas.append([(trial.round, trial.index, trial.seed, trial.theta) for trial in trials])
     assert len(thetas[0]) == 20

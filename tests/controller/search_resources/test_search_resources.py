@@ -114,7 +114,7 @@ def test_an_applied_search_runs_and_tells_how_it_ended(release: Release, searche
         assert status["trials"] == {"final": search["trials_final"], "planned": search["trials_planned"]}
         assert searches.condition("Accepted")["status"] == "True"
         searches.delete()
-        wait_until(searches.is_gone, "the finaliser to be taken away")
+        wait_until(searches.is_gone, "the finaliser to be removed")
         assert [each["state"] for each in list_searches(stack)] == ["succeeded"]
 
 
@@ -143,7 +143,7 @@ def test_what_is_deleted_while_the_controller_is_away_is_cancelled_when_it_comes
         searches.delete()
         assert not searches.is_gone()
         stack.start_controller()
-        wait_until(searches.is_gone, "the finaliser to be taken away")
+        wait_until(searches.is_gone, "the finaliser to be removed")
         assert [each["state"] for each in list_searches(stack)] == ["cancelled"]
 
 

@@ -9,6 +9,7 @@ from scenarios import (
     add_trial,
     attempts,
     claim,
+    claim_at_once,
     evaluation,
     expire,
     failed,
@@ -159,21 +160,7 @@ def test_an_unknown_trial_is_not_found(database: Database) -> None:
 
 def test_the_cap_on_running_trials_holds_also_for_claims_at_once(database: Database) -> None:
     search = add_training(database, seeds=[0, 1, 2, 3], max_running_trials=2)
-    granted, refused = [], []
-    barrier = threading.Barrier(8)
-
-    def compete(number: int) -> None:
-        barrier.wait()
-        try:
-            granted.append(claim(database, f"{search.id}-{number:06d}"))
-        except ConflictError as error:
-            refused.append(str(error))
-
-    threads = [threading.Thread(target=compete, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    granted, refused = claim_at_once(database, [f"{search.id}-{number:06d}" for number in range(8)])
     assert (len(granted), len(refused)) == (2, 6)
     assert all("2 running trials" in message for message in refused)
 

@@ -1,9 +1,7 @@
 """What a project may use at once and in all."""
 
-import threading
-
 import pytest
-from scenarios import add_training, claim, finish, succeeded
+from scenarios import add_training, claim, claim_at_once, finish, succeeded
 from sqlalchemy import update
 
 from paploss.client.projects import ProjectChange, ProjectRequest
@@ -27,21 +25,7 @@ def make_project(database: Database, name: str = "lab", **quotas: object) -> Dat
 def test_claims_at_once_of_several_experiments_keep_to_their_projects_cap(database: Database) -> None:
     lab = make_project(database, max_running_trials=3)
     ids = [add_training(lab, seeds=[0, 1]).id for _ in range(2)]
-    granted, refused = [], []
-    barrier = threading.Barrier(8)
-
-    def compete(number: int) -> None:
-        barrier.wait()
-        try:
-            granted.append(claim(database, f"{ids[number % 2]}-{number // 2:06d}"))
-        except ConflictError as error:
-            refused.append(str(error))
-
-    threads = [threading.Thread(target=compete, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    granted, refused = claim_at_once(database, [f"{ids[number % 2]}-{number // 2:06d}" for number in range(8)])
     assert (len(granted), len(refused)) == (3, 5)
     assert set(refused) == {"the project 'lab' has its 3 running trials"}
     with database.read() as session:
