@@ -155,6 +155,8 @@ class Driver:
         waiting = self._ask_who_waits(classes)
         workers = {gpus: self._count_workers(gpus, (waiting or {}).get(gpus, set())) for gpus in classes}
         ended = self._count_ended([experiment for experiment, _ in readable])
+        if waiting is not None:  # no worker waits for what is proposed below, where trials are queued already
+            self._feed(workers)
         for experiment, spec in readable:
             self._advance(term, experiment, spec, Pace(workers[experiment.gpus], ended[experiment.id]))
         if waiting is not None:
@@ -246,7 +248,8 @@ class Driver:
         took_seconds = 0.0
         try:
             while self._is_due(experiment, spec, pace):
-                self._stop.wait(took_seconds)  # what goes on in parts leaves the other writers of SQLite half the time
+                if self._database.is_sqlite:  # what goes on in parts leaves its other writers half the time
+                    self._stop.wait(took_seconds)
                 ahead = self._look_ahead(experiment, spec, pace)
                 began_at = time.monotonic()
                 with drive(self._database, term) as session:
