@@ -76,8 +76,11 @@ def fill_subscriptions(database: Database, experiment_id: str, owner: str = "ann
         SubscriptionRequest(target="https://ci.example.org/hooks/paploss"),
     )
     with database.write() as session:
-        mail, slack, webhook = [subscriptions.add_subscription(session, each, owner).id for each in asked]
+        made = [subscriptions.add_subscription(session, each, owner) for each in asked]
+        mail, slack, webhook = [each.id for each in made]
         clock = read_clock(session)
+        for each in made:
+            each.created_at = clock - 3600 * 48
 
         def add(to: str, hours_ago: float, occasion: Occasion, **fate: Any) -> None:
             at = clock - 3600 * hours_ago
@@ -92,7 +95,7 @@ def fill_subscriptions(database: Database, experiment_id: str, owner: str = "ann
         add(webhook, 0.1, "new_best", state="waiting", attempts=3, error=busy, ended_at=None)
         add(webhook, 1.2, "new_best", state="delivered", attempts=2)
         add(webhook, 3.0, "stalled", state="delivered", attempts=1)
-        add(webhook, 26.0, "ended", state="given_up", attempts=8, error=gone)
+        add(webhook, 26.0, "stalled", state="given_up", attempts=8, error=gone)
         subscriptions.pause_subscription(session, mail)
     return webhook
 
