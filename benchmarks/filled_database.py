@@ -5,12 +5,14 @@ it walks towards the published parameters, and decode to losses like any other.
 """
 
 import hashlib
+import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from sqlalchemy import insert, update
 
+from paploss.client.notifications import Occasion, SubscriptionRequest
 from paploss.client.specs import SearchSpec
 from paploss.controller.experiments.confirmation import BEST_GUESS, IDENTITY, OUTCOME, ConfirmedLoss, Outcome
 from paploss.controller.experiments.creation import create
@@ -19,7 +21,9 @@ from paploss.controller.experiments.seeds import confirm_seed, proxy_seed
 from paploss.controller.search.policy import PolicyState, sample
 from paploss.controller.search.space import HeadParameters
 from paploss.controller.store.database import Database, read_clock
-from paploss.controller.store.tables import Attempt, Base, Evaluation, Event, Experiment, Round, Trial, Worker
+from paploss.controller.store.documents import NOTICE, Notice
+from paploss.controller.store.notifications import subscriptions
+from paploss.controller.store.tables import Attempt, Base, Delivery, Evaluation, Event, Experiment, Round, Trial, Worker
 from paploss.controller.store.trials.telemetry import remember_workers
 from paploss.jobs.lease import WorkerInfo
 from paploss.jobs.metrics import Metrics
@@ -62,6 +66,38 @@ def fill(database: Database, spec: SearchSpec, *, rounds: int | None = None, own
             session.execute(update(Worker).where(Worker.name.in_(past.running)).values(gpu_use=[GPU_USE]))
         session.execute(update(Experiment).where(Experiment.id == experiment_id).values(**past.search))
     return experiment_id
+
+
+def fill_subscriptions(database: Database, experiment_id: str, owner: str = "ann") -> str:
+    """Add three subscriptions, with deliveries in every state; returns the id of the one that has them all."""
+    asked = (
+        SubscriptionRequest(channel="mail", target="ann@example.org", occasions=("failed", "stalled")),
+        SubscriptionRequest(channel="slack", target="https://hooks.slack.com/services/T0", experiment_id=experiment_id),
+        SubscriptionRequest(target="https://ci.example.org/hooks/paploss"),
+    )
+    with database.write() as session:
+        made = [subscriptions.add_subscription(session, each, owner) for each in asked]
+        mail, slack, webhook = [each.id for each in made]
+        clock = read_clock(session)
+        for each in made:
+            each.created_at = clock - 3600 * 48
+
+        def add(to: str, hours_ago: float, occasion: Occasion, **fate: Any) -> None:
+            at = clock - 3600 * hours_ago
+            notice = NOTICE.write(Notice(occasion=occasion, at=at, message="", experiment_id=experiment_id))
+            times = {"created_at": at, "due_at": clock + 1500.0, "ended_at": at + 2.0}
+            delivery = {"id": str(uuid.uuid4()), "occasion": occasion, "notice": notice} | times | fate
+            session.add(Delivery(subscription_id=to, **delivery))
+
+        busy = "the receiver answered with status 503, an error"
+        gone = "ci.example.org cannot be resolved: Name or service not known"
+        add(slack, 0.1, "new_best", state="delivered", attempts=1)
+        add(webhook, 0.1, "new_best", state="waiting", attempts=3, error=busy, ended_at=None)
+        add(webhook, 1.2, "new_best", state="delivered", attempts=2)
+        add(webhook, 3.0, "stalled", state="delivered", attempts=1)
+        add(webhook, 26.0, "stalled", state="given_up", attempts=8, error=gone)
+        subscriptions.pause_subscription(session, mail)
+    return webhook
 
 
 def _worker(spec: SearchSpec, number: int) -> WorkerInfo:

@@ -2,8 +2,8 @@
 
 Serves a controller over a database, and opens what the documentation shows, the page of a search also in dark and on a
 phone. The search, its trial and the comparisons are real, from the records in benchmarks/results; two searches beside
-them are made up. Needs playwright and Pillow, which the extra `dev` brings, and a Chromium; CHROMIUM names its
-executable if it is not /usr/bin/chromium.
+them and the notifications are made up. Needs playwright and Pillow, which the extra `dev` brings, and a Chromium;
+CHROMIUM names its executable if it is not /usr/bin/chromium.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.filled_database import fill
+from benchmarks.filled_database import fill, fill_subscriptions
 from benchmarks.page import serve
 from benchmarks.record import RESULTS
 from paploss.client.annotations import ExperimentAnnotation
@@ -41,7 +41,7 @@ NOTE = "First search on **cells**: does the published set hold with 4 epochs?"
 def fill_example(database: Database) -> dict[str, str]:
     """Every page by name, or the part of one that its fragment names.
 
-    Two searches whose rewards are made up stand beside the recorded one and the comparisons.
+    Two searches whose rewards are made up, and notifications, stand beside the recorded one and the comparisons.
     """
     search, comparison, analysed = (
         _load(database, name) for name in ("bccd-search", "bccd-comparison", "bccd-detections")
@@ -50,6 +50,7 @@ def fill_example(database: Database) -> dict[str, str]:
     finished = fill(database, SearchSpec(name="Example", profile="retinanet-tiny", rounds=40, confirm=confirm))
     running = SearchSpec(name="Example, more trials", profile="retinanet-tiny", rounds=40, trials_per_round=12, seed=1)
     unfinished = fill(database, running, rounds=23, owner="ben")
+    subscription = fill_subscriptions(database, unfinished)
     with database.write() as session:
         annotate_experiment(session, search, ExperimentAnnotation(note=NOTE, tags=("cells", "paper")))
         annotate_experiment(session, unfinished, ExperimentAnnotation(tags=("baseline",)))
@@ -63,6 +64,8 @@ def fill_example(database: Database) -> dict[str, str]:
         "detections": f"/experiments/{analysed}#detections",
         "compare": f"/compare?id={search}&id={finished}&id={unfinished}&id={comparison}",
         "workers": "/workers",
+        "notifications": "/subscriptions",
+        "deliveries": f"/subscriptions/{subscription}",
     }
 
 

@@ -68,6 +68,7 @@ class Site:
     finished: str
     unfinished: str
     training: str
+    subscription: str
 
     @property
     def pages(self) -> dict[str, str]:
@@ -86,6 +87,8 @@ class Site:
             "workers": "/workers",
             "words": "/words",
             "tokens": "/tokens",
+            "notifications": f"/subscriptions?experiment={self.unfinished}",
+            "deliveries": f"/subscriptions/{self.subscription}",
             "projects": "/projects",
             "unknown": "/experiments/0nothing",
         }

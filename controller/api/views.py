@@ -226,7 +226,9 @@ def key_summary(key: ApiKey) -> models.KeySummary:
     )
 
 
-def subscription_summary(subscription: Subscription) -> notifications.SubscriptionSummary:
+def subscription_summary(
+    subscription: Subscription, last_delivery: Delivery | None = None
+) -> notifications.SubscriptionSummary:
     """A subscription, without what must stay secret."""
     target = subscription.target
     if subscription.channel != "mail":
@@ -240,6 +242,8 @@ def subscription_summary(subscription: Subscription) -> notifications.Subscripti
         experiment_id=subscription.experiment_id,
         occasions=subscription.occasions,
         created_at=moment(subscription.created_at),
+        paused_at=moment_or_none(subscription.paused_at),
+        last_delivery=None if last_delivery is None else delivery_summary(last_delivery),
     )
 
 

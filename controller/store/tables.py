@@ -425,6 +425,7 @@ class Subscription(Base):
     # To the experiments of this project alone; None: of all.
     project: Mapped[str | None] = mapped_column(_PROJECT_OR_ALL, server_default=text("'default'"))
     created_at: Mapped[float] = mapped_column(default=now())
+    paused_at: Mapped[float | None]  # since then nothing is told
 
     __table_args__ = (Index("ix_subscriptions_experiment", "experiment_id"),)
 

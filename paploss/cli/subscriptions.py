@@ -1,4 +1,4 @@
-"""Notifications: `paploss subscriptions add | list | remove | test | log`."""
+"""Notifications: `paploss subscriptions add | list | remove | pause | resume | test | log`."""
 
 from typing import Annotated
 
@@ -59,11 +59,11 @@ def list_all(
     if as_json:
         echo_json([each.model_dump(mode="json") for each in found])
         return
-    table = Table("id", "by", "target", "of", "on", "owner", box=None)
+    table = Table("id", "by", "target", "of", "on", "owner", "last", box=None)
     for each in found:
-        table.add_row(
-            each.id, each.channel, each.target, each.experiment_id or "all", ", ".join(each.occasions), each.owner
-        )
+        of, on = each.experiment_id or "all", ", ".join(each.occasions)
+        last = "paused" if each.paused_at is not None else each.last_delivery.state if each.last_delivery else "-"
+        table.add_row(each.id, each.channel, each.target, of, on, each.owner, last)
     make_console().print(table)
 
 
@@ -79,6 +79,34 @@ def remove(
     with connect(state, url, key_file) as client:
         client.unsubscribe(subscription)
     tell(as_json, {"id": subscription, "removed": True}, f"removed {subscription}")
+
+
+@app.command()
+def pause(
+    subscription: IdArgument,
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Tell nothing until it is resumed; what happens meanwhile is not told later."""
+    with connect(state, url, key_file) as client:
+        changed = client.pause_subscription(subscription)
+    tell(as_json, changed.model_dump(mode="json"), f"paused {subscription}")
+
+
+@app.command()
+def resume(
+    subscription: IdArgument,
+    as_json: JsonOption = False,
+    state: StateOption = DEFAULT_STATE,
+    url: UrlOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Tell again of what happens from now on."""
+    with connect(state, url, key_file) as client:
+        changed = client.resume_subscription(subscription)
+    tell(as_json, changed.model_dump(mode="json"), f"resumed {subscription}")
 
 
 @app.command("test")

@@ -380,6 +380,14 @@ class AsyncClient:
         """Delete a subscription; what waits to be delivered is not sent any more."""
         await self._session.send("DELETE", f"subscriptions/{subscription_id}")
 
+    async def pause_subscription(self, subscription_id: str) -> SubscriptionSummary:
+        """Have nothing told until `resume_subscription`; what happens meanwhile is not told later."""
+        return parse(SubscriptionSummary, await self._session.send("POST", f"subscriptions/{subscription_id}/pause"))
+
+    async def resume_subscription(self, subscription_id: str) -> SubscriptionSummary:
+        """Tell again of what happens from now on."""
+        return parse(SubscriptionSummary, await self._session.send("POST", f"subscriptions/{subscription_id}/resume"))
+
     async def test_subscription(self, subscription_id: str) -> DeliverySummary:
         """Have a test delivered; `list_deliveries` tells what came of it."""
         reply = await self._session.send_once("POST", f"subscriptions/{subscription_id}/test")

@@ -59,24 +59,6 @@ def _find_fault(url: str) -> str | None:
     return "without a fragment" if parts.fragment else None
 
 
-class SubscriptionSummary(BaseModel):
-    """A subscription."""
-
-    id: str
-    owner: str = Field(description="name of the API key that asked")
-    channel: Channel
-    target: str = Field(description="the mail address; of a URL the host alone, because the rest is a secret")
-    experiment_id: str | None
-    occasions: list[Occasion]
-    created_at: datetime
-
-
-class NewSubscription(SubscriptionSummary):
-    """A subscription just made: the only time its secret is shown."""
-
-    secret: str | None = Field(description="webhook: what deliveries are signed with (standardwebhooks.com)")
-
-
 class DeliverySummary(BaseModel):
     """One notification to one subscriber. Its id stays the same over all attempts."""
 
@@ -90,3 +72,23 @@ class DeliverySummary(BaseModel):
     created_at: datetime
     due_at: datetime | None = Field(description="when the next attempt is made, if it waits")
     ended_at: datetime | None
+
+
+class SubscriptionSummary(BaseModel):
+    """A subscription."""
+
+    id: str
+    owner: str = Field(description="name of the API key that asked")
+    channel: Channel
+    target: str = Field(description="the mail address; of a URL the host alone, because the rest is a secret")
+    experiment_id: str | None
+    occasions: list[Occasion]
+    created_at: datetime
+    paused_at: datetime | None = Field(None, description="since when nothing is told, if it is paused")
+    last_delivery: DeliverySummary | None = Field(None, description="the newest one, in a list of subscriptions")
+
+
+class NewSubscription(SubscriptionSummary):
+    """A subscription just made: the only time its secret is shown."""
+
+    secret: str | None = Field(description="webhook: what deliveries are signed with (standardwebhooks.com)")

@@ -380,6 +380,14 @@ class Client:
         """Delete a subscription; what waits to be delivered is not sent any more."""
         self._session.send("DELETE", f"subscriptions/{subscription_id}")
 
+    def pause_subscription(self, subscription_id: str) -> SubscriptionSummary:
+        """Have nothing told until `resume_subscription`; what happens meanwhile is not told later."""
+        return parse(SubscriptionSummary, self._session.send("POST", f"subscriptions/{subscription_id}/pause"))
+
+    def resume_subscription(self, subscription_id: str) -> SubscriptionSummary:
+        """Tell again of what happens from now on."""
+        return parse(SubscriptionSummary, self._session.send("POST", f"subscriptions/{subscription_id}/resume"))
+
     def test_subscription(self, subscription_id: str) -> DeliverySummary:
         """Have a test delivered; `list_deliveries` tells what came of it."""
         reply = self._session.send_once("POST", f"subscriptions/{subscription_id}/test")

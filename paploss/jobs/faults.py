@@ -54,12 +54,16 @@ def _describe_given(kind: str, given: Any, context: Mapping[str, Any]) -> str:
         return ""
     if kind == "union_tag_invalid":
         given = context["tag"]
+    if kind in ("too_short", "too_long"):
+        return f", got {context['actual_length']}"
     if isinstance(given, dict | list | tuple):
         return f", got {'keys with values' if isinstance(given, dict) else 'a list'}"
     if not isinstance(given, str | int | float | None) or len(str(given)) > LONGEST_SHOWN:
         return ""
-    alternatives = [part.strip("'") for part in str(context.get("expected", "")).replace(" or ", ", ").split(", ")]
-    return f", got {given!r}" + (did_you_mean(given, alternatives) if isinstance(given, str) else "")
+    if not isinstance(given, str) or "expected" not in context:
+        return f", got {given!r}"
+    alternatives = [part.strip("'") for part in str(context["expected"]).replace(" or ", ", ").split(", ")]
+    return f", got {given!r}{did_you_mean(given, alternatives)}"
 
 
 _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
@@ -72,11 +76,15 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "greater_than_equal": lambda context: f"expected {context['ge']:g} or more",
     "less_than": lambda context: f"expected less than {context['lt']:g}",
     "less_than_equal": lambda context: f"expected {context['le']:g} or less",
-    "string_too_short": lambda context: f"expected {context['min_length']} characters or more",
-    "string_too_long": lambda context: f"expected {context['max_length']} characters or fewer",
-    "too_short": lambda context: f"expected {context['min_length']} values or more",
-    "too_long": lambda context: f"expected {context['max_length']} values or fewer",
+    "string_too_short": lambda context: f"expected {_count(context['min_length'], 'character')} or more",
+    "string_too_long": lambda context: f"expected {_count(context['max_length'], 'character')} or fewer",
+    "too_short": lambda context: f"expected {_count(context['min_length'], 'value')} or more",
+    "too_long": lambda context: f"expected {_count(context['max_length'], 'value')} or fewer",
 }
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
 
 
 def _join(context: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from paploss.client.notifications import DeliverySummary, NewSubscription, Subsc
 from paploss.controller.api import problems
 from paploss.controller.api.parameters import SubscriptionId
 from paploss.controller.api.problems import ProblemError, field_error
-from paploss.controller.api.security.access import AuthorizedRoute, SignedIn
+from paploss.controller.api.security.access import EDITORS, AuthorizedRoute, SignedIn
 from paploss.controller.api.security.callers import Caller
 from paploss.controller.api.services import Injected
 from paploss.controller.api.views import delivery_summary, subscription_summary
@@ -37,7 +37,9 @@ def create(request: SubscriptionRequest, caller: SignedIn, services: Injected) -
 def list_all(services: Injected) -> Page[SubscriptionSummary]:
     """All subscriptions of your project on one page, the newest first; of a URL the host alone."""
     with services.database.read() as session:
-        return Page(items=[subscription_summary(row) for row in subscriptions.list_subscriptions(session)])
+        last = deliveries.last_deliveries(session)
+        found = subscriptions.list_subscriptions(session)
+        return Page(items=[subscription_summary(row, last.get(row.id)) for row in found])
 
 
 @router.delete("/{subscription_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problems.documented(404))
@@ -48,7 +50,23 @@ def delete(subscription_id: SubscriptionId, caller: SignedIn, services: Injected
         subscriptions.delete_subscription(session, subscription_id)
 
 
-@router.post("/{subscription_id}/test", status_code=status.HTTP_202_ACCEPTED, responses=problems.documented(404))
+@router.post("/{subscription_id}/pause", responses=problems.documented(404))
+def pause(subscription_id: SubscriptionId, caller: SignedIn, services: Injected) -> SubscriptionSummary:
+    """Tell nothing to a subscription of one's own until it is resumed; what happens meanwhile is not told later."""
+    with services.database.write() as session:
+        _refuse_others(session, subscription_id, caller)
+        return subscription_summary(subscriptions.pause_subscription(session, subscription_id))
+
+
+@router.post("/{subscription_id}/resume", responses=problems.documented(404))
+def resume(subscription_id: SubscriptionId, caller: SignedIn, services: Injected) -> SubscriptionSummary:
+    """Resume a subscription after a pause."""
+    with services.database.write() as session:
+        _refuse_others(session, subscription_id, caller)
+        return subscription_summary(subscriptions.resume_subscription(session, subscription_id))
+
+
+@router.post("/{subscription_id}/test", status_code=status.HTTP_202_ACCEPTED, responses=problems.documented(404, 409))
 def test(subscription_id: SubscriptionId, caller: SignedIn, services: Injected) -> DeliverySummary:
     """Have a test delivered to a subscription of one's own; its deliveries tell what came of it."""
     with services.database.write() as session:
@@ -63,9 +81,14 @@ def list_deliveries(subscription_id: SubscriptionId, services: Injected) -> Page
         return Page(items=[delivery_summary(row) for row in deliveries.list_deliveries(session, subscription_id)])
 
 
+def may_change(caller: Caller, owner: str) -> bool:
+    """Whether the caller may try, pause and delete a subscription of this owner."""
+    return caller.role == "admin" or (caller.role in EDITORS and caller.name == owner)
+
+
 def _refuse_others(session: Session, subscription_id: str, caller: Caller) -> None:
     owner = subscriptions.get_subscription(session, subscription_id).owner
-    if caller.role != "admin" and caller.name != owner:
+    if not may_change(caller, owner):
         raise ProblemError(403, f"subscription {subscription_id} belongs to {owner!r}, not to {caller.name!r}")
 
 

@@ -96,6 +96,15 @@ def list_deliveries(session: Session, subscription_id: str) -> Sequence[Delivery
     ).all()
 
 
+def last_deliveries(session: Session) -> dict[str, Delivery]:
+    """The newest delivery of each subscription that has one, by the subscription's id."""
+    newest = (Delivery.created_at.desc(), Delivery.id)
+    place = func.row_number().over(partition_by=Delivery.subscription_id, order_by=newest)
+    ranked = select(Delivery.id, place.label("place")).subquery()
+    found = session.scalars(select(Delivery).join(ranked, ranked.c.id == Delivery.id).where(ranked.c.place == 1))
+    return {delivery.subscription_id: delivery for delivery in found}
+
+
 def count_deliveries(session: Session) -> dict[DeliveryState, int]:
     """How many there are in each state."""
     return dict(session.execute(select(Delivery.state, func.count()).group_by(Delivery.state)).all())
@@ -107,7 +116,13 @@ def clear_deliveries(session: Session, seconds: float) -> None:
 
 
 def _due(busy: Collection[str]) -> Select[Delivery]:
-    is_waiting = (Delivery.state == "waiting", Delivery.due_at <= now(), Delivery.subscription_id.not_in(busy))
+    paused = select(Subscription.id).where(Subscription.paused_at.is_not(None))
+    is_waiting = (
+        Delivery.state == "waiting",
+        Delivery.due_at <= now(),
+        Delivery.subscription_id.not_in(busy),
+        Delivery.subscription_id.not_in(paused),
+    )
     place = func.row_number().over(partition_by=Delivery.subscription_id, order_by=(Delivery.due_at, Delivery.id))
     ranked = select(Delivery.id, place.label("place")).where(*is_waiting).subquery()
     return (

@@ -34,6 +34,7 @@ def add_deliveries(session: Session, occasion: Occasion, message: str, experimen
     """Add a delivery for each subscription that asks for this occasion of this experiment, or of all of its project."""
     its_project = select(_EXPERIMENTS.c.project).where(_EXPERIMENTS.c.id == experiment_id).scalar_subquery()
     asks = (
+        _SUBSCRIPTIONS.c.paused_at.is_(None),
         or_(_SUBSCRIPTIONS.c.experiment_id.is_(None), _SUBSCRIPTIONS.c.experiment_id == experiment_id),
         or_(_SUBSCRIPTIONS.c.project.is_(None), _SUBSCRIPTIONS.c.project == its_project),
     )

@@ -1,4 +1,4 @@
-"""Subscriptions: made, listed, tried and deleted."""
+"""Subscriptions: made, listed, tried, paused and deleted."""
 
 import base64
 import secrets
@@ -71,6 +71,28 @@ def get_subscription(session: Session, subscription_id: str) -> Subscription:
     return found
 
 
+def pause_subscription(session: Session, subscription_id: str) -> Subscription:
+    """Tell nothing from now on: events add no delivery, and what waits is held until the subscription is resumed.
+
+    Raises:
+        NotFoundError: there is none with this id.
+    """
+    found = get_subscription(session, subscription_id)
+    found.paused_at = found.paused_at or read_clock(session)
+    return found
+
+
+def resume_subscription(session: Session, subscription_id: str) -> Subscription:
+    """Tell again of what happens from now on.
+
+    Raises:
+        NotFoundError: there is none with this id.
+    """
+    found = get_subscription(session, subscription_id)
+    found.paused_at = None
+    return found
+
+
 def delete_subscription(session: Session, subscription_id: str) -> None:
     """Delete a subscription with its deliveries; what waits is not sent any more.
 
@@ -85,8 +107,11 @@ def try_subscription(session: Session, subscription_id: str) -> Delivery:
 
     Raises:
         NotFoundError: there is none with this id.
+        ConflictError: it is paused.
     """
     subscription = get_subscription(session, subscription_id)
+    if subscription.paused_at is not None:
+        raise ConflictError(f"subscription {subscription_id} is paused; resume it first")
     message = "A test, asked for by hand: notifications arrive here."
     notice = Notice(occasion="test", at=read_clock(session), message=message)
     return session.get_one(Delivery, add_delivery(session, subscription.id, notice))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Float, Text, cast, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from paploss.client.states import Archived, ExperimentKind, ExperimentState
+from paploss.client.states import FINAL_EXPERIMENT_STATES, Archived, ExperimentKind, ExperimentState
 from paploss.controller.store.reading.lists import RowPage, page_of
 from paploss.controller.store.reading.overview import MEASURED_KINDS
 from paploss.controller.store.tables import Experiment, Trial
@@ -89,6 +89,12 @@ def sort_experiments(
     ).all()
     total = session.scalar(select(func.count()).select_from(Experiment).where(*conditions))
     return rows, total or 0
+
+
+def list_open_experiments(session: Session, limit: int) -> Sequence[Experiment]:
+    """The newest experiments that have not ended."""
+    is_open = Experiment.state.not_in(FINAL_EXPERIMENT_STATES)
+    return session.scalars(select(Experiment).where(is_open).order_by(Experiment.created_at.desc()).limit(limit)).all()
 
 
 def find_experiments(session: Session, experiment_ids: Sequence[str]) -> list[Experiment]:

@@ -10,7 +10,7 @@ from browsers import FLAGS, PATIENCE_MS, Site, Visitor, sync_api
 from controllers import RunningController
 from servers import RedisServer
 
-from benchmarks.filled_database import fill
+from benchmarks.filled_database import fill, fill_subscriptions
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import ComparisonSpec, ConfirmSpec, SearchSpec
 
@@ -52,4 +52,4 @@ def site(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) ->
             comparison = ComparisonSpec(profile="retinanet-tiny", losses=losses, seeds=(0, 1))
             training = client.create(comparison).id
             client.create_token("laptop", "user")
-        yield Site(running, finished, unfinished, training)
+        yield Site(running, finished, unfinished, training, fill_subscriptions(database, unfinished))

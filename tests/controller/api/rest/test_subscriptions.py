@@ -88,7 +88,7 @@ def test_a_subscription_is_its_owners_and_the_administrators(controller: Running
     with controller.client("admin") as admin, controller.client("user") as user, controller.client("viewer") as viewer:
         search = user.create(SearchSpec(profile="synthetic"))
         of_admin, of_user = admin.subscribe(request(experiment_id=search.id)), user.subscribe(request())
-        for act in (user.unsubscribe, user.test_subscription, viewer.unsubscribe):
+        for act in (user.unsubscribe, user.test_subscription, user.pause_subscription, viewer.unsubscribe):
             with pytest.raises(ApiError) as refusal:
                 act(of_admin.id)
             assert refusal.value.status == 403
@@ -108,7 +108,7 @@ def test_a_subscription_to_all_projects_is_seen_by_those_who_see_all(controller:
 
 def test_what_is_not_there_is_said_so(controller: RunningController) -> None:
     with controller.client() as client:
-        for act in (client.unsubscribe, client.test_subscription, client.list_deliveries):
+        for act in (client.unsubscribe, client.test_subscription, client.resume_subscription, client.list_deliveries):
             with pytest.raises(ApiError, match="no subscription abc"):
                 act("abc")
         with pytest.raises(ApiError, match="no experiment nothing"):
@@ -122,3 +122,18 @@ def test_deliveries_are_counted_for_prometheus(controller: RunningController, cl
         told = http.get("/metrics").text
     assert 'paploss_deliveries{state="given_up"} 0.0' in told
     assert 'paploss_deliveries{state="waiting"} 1.0' in told
+
+
+def test_a_list_tells_of_pauses_and_of_the_last_delivery(controller: RunningController) -> None:
+    with controller.client() as client:
+        made = client.subscribe(request())
+        sent = client.test_subscription(made.id)
+        paused = client.pause_subscription(made.id)
+        (listed,) = client.list_subscriptions()
+        assert listed.paused_at == paused.paused_at is not None
+        assert listed.last_delivery is not None
+        assert listed.last_delivery.id == sent.id
+        with pytest.raises(ApiError, match="is paused; resume it first") as refusal:
+            client.test_subscription(made.id)
+        assert refusal.value.status == 409
+        assert client.resume_subscription(made.id).paused_at is None

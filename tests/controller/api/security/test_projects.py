@@ -60,6 +60,8 @@ class Lab:
         search, origin = self.ids["experiment_id"], {"Origin": self.controller.url}
         losses = [{"label": "found", "search": search}]
         forms = {"action": "archive", "id": search, "name": "x", "role": "viewer", "days": "3", "token": "t"}
+        forms |= {"channel": "webhook", "target": "https://example.org/hook", "experiment_id": search}
+        forms |= {"occasions": "ended"}
         given: dict[str, dict[str, Any]] = {
             "POST /api/v1/experiments": {"json": {"profile": "synthetic", "kind": "training", "losses": losses}},
             "POST /api/v1/experiments/estimate": {"json": SMALL},
@@ -69,6 +71,7 @@ class Lab:
                 "json": {"target": "https://example.org/hook", "experiment_id": search},
             },
             "POST /api/v1/tokens": {"json": {"name": "fresh"}},
+            "GET /subscriptions": {"params": {"experiment": search}},
             "GET /compare": {"params": {"id": [search, self.running]}},
             "GET /api/v1/figures/{name}": {"params": {"id": search}},
             "GET /experiments/new": {"params": {"clone": search}},
@@ -115,6 +118,7 @@ def lab(controller: RunningController) -> Iterator[Lab]:
             "subscription_id": mine.subscribe(hook).id,
             "token_id": mine.create_token("hidden-token").id,
             "follow_up": "training",
+            "action": "pause",
         }
         yield Lab(controller, mine, keys, ids, training.id, running.id)
 
@@ -154,7 +158,7 @@ def test_the_same_routes_show_it_to_its_own_project(lab: Lab) -> None:
             if any(text in reply.text for text in (*HIDDEN, lab.ids["experiment_id"], lab.running)):
                 shown.add(operation)
     assert shown >= {
-        *("GET /", "GET /trainings", "GET /workers", "GET /compare", "GET /experiments/new"),
+        *("GET /", "GET /trainings", "GET /workers", "GET /subscriptions", "GET /compare", "GET /experiments/new"),
         *("GET /api/v1/experiments", "GET /api/v1/workers", "GET /api/v1/subscriptions", "GET /metrics"),
     }
 

@@ -13,6 +13,7 @@ from paploss.controller.store.notifications.deliveries import (
     count_deliveries,
     end_attempt,
     is_due,
+    last_deliveries,
 )
 from paploss.controller.store.tables import Delivery
 
@@ -116,3 +117,24 @@ def test_retention_clears_what_has_ended_alone(database: Database) -> None:
         retention.clear_platform(session, days=2)
     with database.read() as session:
         assert session.scalars(select(Delivery.id)).all() == [waiting]
+
+
+def test_what_waits_for_a_paused_subscription_is_sent_once_it_is_resumed(database: Database) -> None:
+    waiting, subscription = add_delivery(database)
+    with database.write() as session:
+        subscriptions.pause_subscription(session, subscription)
+    assert begin(database) == []
+    with database.write() as session:
+        subscriptions.resume_subscription(session, subscription)
+    assert [attempt.delivery_id for attempt in begin(database)] == [waiting]
+
+
+def test_the_last_delivery_of_each_is_its_newest(database: Database) -> None:
+    _, first = add_delivery(database)
+    newest, _ = add_delivery(database, first)
+    with database.write() as session:
+        session.execute(update(Delivery).where(Delivery.id != newest).values(created_at=0.0))
+    only, second = add_delivery(database)
+    with database.read() as session:
+        found = {subscription: delivery.id for subscription, delivery in last_deliveries(session).items()}
+    assert found == {first: newest, second: only}

@@ -97,3 +97,25 @@ def test_a_webhook_alone_has_a_secret_and_another_each_time(database: Database) 
         secrets = [subscriptions.get_subscription(session, each).secret for each in ids]
     assert secrets[0] != secrets[1]
     assert secrets[2] is None
+
+
+def test_nothing_that_happens_in_a_pause_is_told(database: Database) -> None:
+    first, second = add_search(database), add_search(database)
+    subscription = subscribe(database)
+    with database.write() as session:
+        subscriptions.pause_subscription(session, subscription)
+        experiments.cancel_experiment(session, first.id)
+        subscriptions.resume_subscription(session, subscription)
+        experiments.cancel_experiment(session, second.id)
+    with database.read() as session:
+        told = [NOTICE.read(row.notice).experiment_id for row in session.scalars(select(Delivery))]
+    assert told == [second.id]
+
+
+def test_a_paused_subscription_is_not_tried(database: Database) -> None:
+    subscription = subscribe(database)
+    with database.write() as session:
+        paused = subscriptions.pause_subscription(session, subscription).paused_at
+        assert subscriptions.pause_subscription(session, subscription).paused_at == paused
+    with database.write() as session, pytest.raises(ConflictError, match="is paused; resume it first"):
+        subscriptions.try_subscription(session, subscription)
