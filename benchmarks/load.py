@@ -101,7 +101,6 @@ def measure_trials(platform: LoadedPlatform, seconds: float) -> dict[str, Any]:
 def measure_renewals(platform: LoadedPlatform, workers: int, seconds: float) -> dict[str, Any]:
     """Let each of so many workers renew its lease every few seconds."""
     leases = hold_leases(platform, workers)
-    renew_leases(platform, leases, seconds=RENEW_SECONDS, renew_seconds=RENEW_SECONDS)  # everybody has started
     before, started_at = platform.cpu_seconds(), time.monotonic()
     renewals = renew_leases(platform, leases, seconds=seconds, renew_seconds=RENEW_SECONDS)
     waited = [each.waited_seconds for each in renewals]

@@ -1,4 +1,4 @@
-"""Whether the largest requests hold up leases: `python -m benchmarks.load_large`, about three minutes.
+"""Whether the largest requests hold up leases: `python -m benchmarks.load_large`, about five minutes.
 
 1,000 workers renew their leases, one every 5 s each, first alone, then while somebody creates the largest comparison
 and the largest search that are allowed, cancels them, deletes them, and loads a dump. On PostgreSQL with two
@@ -43,7 +43,7 @@ class Asked(NamedTuple):
 def main() -> None:
     """Measure, print, record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=40, help="how long each part is measured")
+    parser.add_argument("--seconds", type=float, default=75, help="how long each part is measured")
     parser.add_argument("--workers", type=int, default=1000, help="that renew")
     given = parser.parse_args()
     result: dict[str, Any] = {"load_before": round(os.getloadavg()[0], 1), "workers": given.workers}
@@ -58,7 +58,6 @@ def main() -> None:
 def measure(platform: LoadedPlatform, workers: int, seconds: float) -> dict[str, Any]:
     """How long renewals wait alone and beside large requests, and how long those take."""
     leases = hold_leases(platform, workers)
-    renew_leases(platform, leases, seconds=RENEW_SECONDS, renew_seconds=RENEW_SECONDS)  # everybody has started
     alone = renew_leases(platform, leases, seconds=seconds, renew_seconds=RENEW_SECONDS)
     asked: list[Asked] = []
     requests = threading.Thread(target=ask_much, args=(platform, asked))
@@ -85,7 +84,8 @@ def describe(renewals: Sequence[Renewal]) -> dict[str, float]:
 
 
 def ask_much(platform: LoadedPlatform, asked: list[Asked]) -> None:
-    """Ask for the largest things that one may ask for; notes when."""
+    """Ask for the largest things that one may ask for, once all workers renew; notes when."""
+    time.sleep(2 * RENEW_SECONDS)
 
     def timed(name: str, ask: Callable[[], Any]) -> Any:
         since = time.monotonic()

@@ -120,7 +120,7 @@ def renew_leases(
     platform: LoadedPlatform, leases: Sequence[tuple[str, str]], *, seconds: float, renew_seconds: float
 ) -> list[Renewal]:
     """One worker on a connection of its own for each lease (trial id, token) renews it for so long; a renewal that is
-    refused raises."""
+    refused raises. The first renewal of each, which opens its connection, comes before and is not counted."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     arguments = (theirs, _target(platform), list(leases), seconds, renew_seconds)
@@ -209,7 +209,7 @@ async def _renew_all(
             url = f"{target.urls[index % len(target.urls)]}/api/v1/leases/renew"
             body = _renewal(trial_id, token).model_dump_json()
             due = start + renew_seconds * index / len(leases)
-            while due < start + seconds:
+            while due < start + renew_seconds + seconds:
                 await asyncio.sleep(max(0, due - time.monotonic()))
                 try:
                     async with http.post(url, data=body) as reply:
@@ -219,7 +219,8 @@ async def _renew_all(
                     aiohttp.ServerDisconnectedError
                 ):  # an unused connection ended just now: repeated, as a worker does
                     continue
-                renewals.append(Renewal(due, time.monotonic() - due))
+                if due >= start + renew_seconds:
+                    renewals.append(Renewal(due, time.monotonic() - due))
                 due += renew_seconds
 
         await asyncio.gather(*(renew(index) for index in range(len(leases))))

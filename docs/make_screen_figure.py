@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 
 from benchmarks.record import RESULTS
 from benchmarks.screen import HOPELESS, SEARCHES, SPACE, read_trials
-from paploss.controller.search.screen import LEAST_BOX_GRADIENT, box_gradient, control_points, evaluate, rho
+from paploss.controller.search.screen import LEAST_BOX_GRADIENT, box_gradient, evaluate, rho
 from paploss.controller.search.space import FUNCTIONS, HeadParameters
 from paploss.controller.web.style import PALETTES
 from paploss.jobs.presets import PRESETS
@@ -42,7 +42,7 @@ def _draw_net(axis: plt.Axes) -> None:
     shown = {"identity": SPACE.start(), "published": SPACE.encode({"bbox_head": parameters}), "lowest g": lowest}
     styles = ((COLOURS.identity, ":"), (COLOURS.published, "--"), (COLOURS.ink, "-"))
     for (label, theta), (colour, style) in zip(shown.items(), styles, strict=True):
-        points = control_points(SPACE, theta[None])[0, 0]
+        points = SPACE.control_points(theta)[0]
         middle = evaluate(points, np.array([0.5]))[:, 0]
         values = evaluate(points, u)
         net = values[I1] - rho(middle[H2], middle[H1]) * values[I3]

@@ -8,7 +8,7 @@ propose and queue a little more.
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from paploss.client.specs import ExperimentSpec
@@ -90,7 +90,8 @@ class Driver:
         self._holder = holder or new_holder()
         self._term: Term | None = None
         self._unreadable: set[str] = set()
-        self._entered: dict[int, set[str]] = {}  # by resource class: the queue's entries after the last tick
+        self._entered: dict[int, set[str]] = {}  # by resource class: entries of the queue after the last tick, and since
+        self._queued: dict[int, set[str]] = {}  # by resource class: the queue's entries when it was last fed
         self._ended: dict[str, int] = {}  # by experiment: how many of its trials had ended by the last tick
         self._ahead_seconds: float | None = None  # the database's clock beyond this process's, at the last look
         self._jumped_at: float | None = None  # in this term, by the database's clock
@@ -141,7 +142,7 @@ class Driver:
         with self._database.write() as session:
             term = acquire(session, self._holder, self._settings.leader_lease_seconds)
         if term != self._term:  # what ended before this term says nothing of the throughput
-            self._entered, self._ended = {}, {}
+            self._queued, self._ended = {}, {}
             self._jumped_at = self._ahead_seconds = None
             self._watch.forget()
         self._term = term
@@ -155,7 +156,8 @@ class Driver:
         waiting = self._ask_who_waits(classes)
         workers = {gpus: self._count_workers(gpus, (waiting or {}).get(gpus, set())) for gpus in classes}
         ended = self._count_ended([experiment for experiment, _ in readable])
-        if waiting is not None:  # no worker waits for what is proposed below, where trials are queued already
+        self._entered = dict(self._queued)
+        if waiting is not None:  # where trials are queued already, no worker waits for what is proposed now
             self._feed(workers)
         for experiment, spec in readable:
             self._advance(term, experiment, spec, Pace(workers[experiment.gpus], ended[experiment.id]))
@@ -247,10 +249,10 @@ class Driver:
         """Advance one experiment until it has to wait; an error in it must not hold up the others."""
         took_seconds = 0.0
         try:
-            while self._is_due(experiment, spec, pace):
+            while (prepare := self._find_work(experiment, spec, pace)) is not None:
                 if self._database.is_sqlite:  # what goes on in parts leaves its other writers half the time
                     self._stop.wait(took_seconds)
-                ahead = self._look_ahead(experiment, spec, pace)
+                ahead = prepare()
                 began_at = time.monotonic()
                 with drive(self._database, term) as session:
                     locked = lock_experiment(session, experiment.id)
@@ -266,20 +268,20 @@ class Driver:
         except Exception:
             logger.exception("the experiment could not be advanced", extra={"experiment": experiment.id})
 
-    def _is_due(self, experiment: Experiment, spec: ExperimentSpec, pace: Pace) -> bool:
-        """Checked without a lock, because most ticks find nothing to do."""
+    def _find_work(self, experiment: Experiment, spec: ExperimentSpec, pace: Pace) -> Callable[[], Any] | None:
+        """What makes the next step possible; None where there is none to take.
+
+        Read without a lock, because most ticks find nothing to do. What takes long is computed before the row is
+        locked: on SQLite a writer holds up every lease.
+        """
+        kind = KINDS[spec.kind]
         with self._database.read() as session:
             counts = count_trials(session, experiment.id)
             if _has_failed_too_often(spec, counts) or _find_mistake(session, experiment, counts) is not None:
-                return True
-            return KINDS[spec.kind].is_due(session, experiment, spec, counts, pace)
-
-    def _look_ahead(self, experiment: Experiment, spec: ExperimentSpec, pace: Pace) -> Any:
-        """What takes long is computed before the row is locked: on SQLite a writer holds up every lease."""
-        with self._database.read() as session:
-            counts = count_trials(session, experiment.id)
-            compute = KINDS[spec.kind].look_ahead(session, experiment, spec, counts, pace)
-        return None if compute is None else compute()
+                return _nothing
+            if not kind.is_due(session, experiment, spec, counts, pace):
+                return None
+            return kind.look_ahead(session, experiment, spec, counts, pace) or _nothing
 
     def _ask_who_waits(self, classes: Sequence[int]) -> Mapping[int, set[str]] | None:
         """Names of the workers that have asked for a trial lately, by resource class; None without Redis."""
@@ -315,7 +317,8 @@ class Driver:
     def _feed_class(self, gpus: int, workers: int) -> None:
         present = self._queue.present(gpus)
         # Where trials last less than the pause of a tick, as many as ended since the last one may end until the next.
-        gone = len(self._entered.get(gpus, set()) - present)
+        entered = self._entered.get(gpus, set())
+        gone = len(entered - present)
         count = 2 * workers + gone + self._settings.queue_margin - len(present)
         chosen: list[str] = []
         if count > 0:
@@ -324,7 +327,11 @@ class Driver:
                 rooms = find_rooms(session, present)
             if chosen := feed.choose_next(claimants, count, rooms):
                 self._queue.put(gpus, chosen)
-        self._entered[gpus] = present.union(chosen)
+        self._entered[gpus], self._queued[gpus] = entered.union(chosen), present.union(chosen)
+
+
+def _nothing() -> None:
+    """What prepares a step that needs no preparation."""
 
 
 def _act(session: Session, experiment: Experiment, spec: ExperimentSpec, pace: Pace, ahead: Any) -> None:

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from paploss.controller.search.screen import control_points, evaluate, rho
+from paploss.controller.search.screen import evaluate, rho
 from paploss.controller.search.space import FUNCTIONS, Space
 
 _GRID = np.linspace(0.1, 0.9, 9)
@@ -46,7 +46,7 @@ def features_of(space: Space) -> Features:
 
 def _columns(space: Space, thetas: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     """One block [n, *] for each group: the functions and the physics of each head, what is no knot, theta."""
-    values = evaluate(control_points(space, thetas), _GRID)
+    values = evaluate(space.control_points(thetas), _GRID)
     blocks = []
     for head in range(len(space.heads)):
         blocks += [values[:, head, function] for function in range(len(FUNCTIONS))]

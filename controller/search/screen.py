@@ -39,12 +39,6 @@ class Proposal:
     screened_out: int = 0
 
 
-def control_points(space: Space, thetas: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Those of each theta [n, D]: [n, heads, 5, K + 2, 2]."""
-    decoded = [space.decode(theta) for theta in thetas]
-    return np.stack([[head.control_points for head in heads.values()] for heads in decoded])
-
-
 def evaluate(points: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values [..., q] of piecewise-linear functions at x [q]; points [..., K + 2, 2] from (0, 0) to (1, 1)."""
     widths, heights = (np.diff(points[..., axis], axis=-1)[..., None, :] for axis in (0, 1))
@@ -59,7 +53,7 @@ def rho(h2: NDArray[np.float64], h1: NDArray[np.float64]) -> NDArray[np.float64]
 
 def box_gradient(space: Space, thetas: NDArray[np.float64]) -> NDArray[np.float64]:
     """g of each head, [n, heads], of thetas [n, D] in [0, 1]."""
-    values = evaluate(control_points(space, thetas), np.array([0.1, 0.5, 0.9]))
+    values = evaluate(space.control_points(thetas), np.array([0.1, 0.5, 0.9]))
     h2, h1 = values[:, :, _H2, _MIDDLE], values[:, :, _H1, _MIDDLE]
     rise = (values[..., _HIGH] - values[..., _LOW]) / 0.8
     return np.asarray(rise[:, :, _I1] - rho(h2, h1) * rise[:, :, _I3])

@@ -19,6 +19,7 @@ Functions and scales are published; the rest adds what rivals have, so that AP L
 Source: Tao et al., "Searching Parameterized AP Loss for Object Detection", NeurIPS 2021, section 3.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -109,16 +110,21 @@ class Space:
         """The loss parameters of each head, by the head's name. Raises ValueError as `check` does."""
         vector = self.check(theta)
         count = len(self.heads)
-        split = count * len(FUNCTIONS) * self.knots * 2
-        fractions = vector[:split].reshape(count, len(FUNCTIONS), self.knots, 2)
-        points = np.zeros((count, len(FUNCTIONS), self.knots + 2, 2))
-        points[:, :, -1] = 1.0
-        for knot in range(self.knots):
-            previous = points[:, :, knot]
-            # The minimum only removes a last-bit excess over 1.
-            points[:, :, knot + 1] = np.minimum(previous + fractions[:, :, knot] * (1.0 - previous), 1.0)
-        others = vector[split : self.dimension - self.searched_rate].reshape(-1, count)
+        points = self.control_points(vector)
+        others = vector[points[..., 1:-1, :].size : self.dimension - self.searched_rate].reshape(-1, count)
         return {head: self._head(points[i], *map(float, others[:, i])) for i, head in enumerate(self.heads)}
+
+    def control_points(self, thetas: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Those of thetas [..., D] in [0, 1]: [..., heads, 5, K + 2, 2], each function from (0, 0) to (1, 1)."""
+        shape = (*thetas.shape[:-1], len(self.heads), len(FUNCTIONS), self.knots, 2)
+        fractions = thetas[..., : math.prod(shape[-4:])].reshape(shape)
+        points = np.zeros((*shape[:-2], self.knots + 2, 2))
+        points[..., -1, :] = 1.0
+        for knot in range(self.knots):
+            previous = points[..., knot, :]
+            # The minimum only removes a last-bit excess over 1.
+            points[..., knot + 1, :] = np.minimum(previous + fractions[..., knot, :] * (1.0 - previous), 1.0)
+        return points
 
     def decode_rate(self, theta: ArrayLike) -> float:
         """The factor on the learning rate; 1 where it is not searched. Raises ValueError as `check` does."""

@@ -1,0 +1,125 @@
+"""Whether short trainings rank losses as long ones do: `python -m benchmarks.ranks --data bccd=FOLDER`.
+
+Protocol, written before the first of these trainings.
+
+Ground      `retinanet-tiny`, blood cells, the validation split. Twelve losses of different kinds: every named one that
+            fits, the published parameters among them, the identity, and what `guided` has found in the recorded search.
+            Each at the profile's rate for it.
+Lengths     4, 8 and 24 epochs, each a whole schedule of its own; seeds 21, 22 and 23, one after the other, so that what
+            has ended can be judged.
+Judged      Spearman's correlation of the losses' mean APs between two lengths, over all losses and over those in the
+            upper half at the longer one; whether the best at 24 epochs is among the best three of the shorter length.
+            The proxy's default length is the shortest whose correlation with 24 epochs is at least 0.8 over all losses
+            and that has the best of 24 epochs among its best three; if neither has, 8.
+
+The trainings run through the platform; stopped at any point, the same command goes on where it was. What is known so
+far is in benchmarks/results/ranks.json.
+"""
+
+import argparse
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from benchmarks.platform import POLL_SECONDS, add_data_option, connect, dataset_spec, find_or_create, read_folders
+from benchmarks.record import RESULTS, write_record
+from paploss.client.loss_choice import LossChoice, every_loss
+from paploss.client.specs import TrainingSpec
+from paploss.client.sync_client import Client
+from paploss.jobs.spec import Overrides
+
+CODE = ("controller", "paploss", "trainer", "worker")
+PROFILE, DATASET = "retinanet-tiny", "bccd"
+EPOCHS = (4, 8, 24)
+SEEDS = (21, 22, 23)
+FOUND_BY = "retinanet-tiny, bccd: guided, seed 0"
+
+
+def main() -> None:
+    """Run, or go on with, all trainings."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add_data_option(parser)
+    parser.add_argument("--state", type=Path, default=Path("state/ranks"))
+    parser.add_argument("--workers", type=int, default=2)
+    given = parser.parse_args()
+    folder = read_folders(given.data)[DATASET]
+    with (
+        connect(given.state.absolute(), given.workers, [folder]) as address,
+        Client(address.url, address.key) as client,
+    ):
+        for seed, epochs in itertools.product(SEEDS, EPOCHS):
+            run = find_or_create(client, training_spec(folder, epochs, seed))
+            client.wait(run, poll_seconds=POLL_SECONDS)
+            record(client)
+
+
+def training_spec(folder: Path, epochs: int, seed: int) -> TrainingSpec:
+    """All losses, trained for so long with one seed."""
+    return TrainingSpec(
+        name=f"ranks: {epochs} epochs, seed {seed}",
+        profile=PROFILE,
+        dataset=dataset_spec(DATASET, folder),
+        overrides=Overrides(epochs=epochs),
+        losses=(*every_loss(PROFILE), LossChoice(label="identity", preset="identity"), found_loss()),
+        seeds=(seed,),
+        learning_rates=(),
+        evaluate_split="val",
+    )
+
+
+def found_loss() -> LossChoice:
+    """What the recorded search has found and confirmed."""
+    searches = json.loads((RESULTS / "evidence.json").read_text())["searches"]
+    loss = next(one["confirmed"]["loss"] for one in searches if one["name"] == FOUND_BY)
+    return LossChoice.model_validate({"label": "found by guided", "loss": loss})
+
+
+def record(client: Client) -> None:
+    """Write what is known so far: AP in percent by length, seed and loss, and how the lengths agree."""
+    found: dict[int, dict[int, dict[str, float]]] = {epochs: {} for epochs in EPOCHS}
+    for run in client.list_experiments("training"):
+        if run.state == "succeeded":
+            trials = client.trials(run.id)
+            epochs, seed = (int("".join(filter(str.isdigit, part))) for part in run.name.split(","))
+            found[epochs][seed] = {
+                str(one.label): round(100 * one.reward, 2) for one in trials if one.reward is not None
+            }
+    write_record("ranks", CODE, {"ap": found, "agreement": agreement(found)})
+
+
+def agreement(found: Mapping[int, Mapping[int, Mapping[str, float]]]) -> list[dict[str, Any]]:
+    """Of each two lengths, over the seeds that have ended at both."""
+    rows = []
+    for short, long in itertools.combinations(EPOCHS, 2):
+        seeds = sorted(found[short].keys() & found[long].keys())
+        if seeds:
+            labels = sorted(set.intersection(*(set(found[epochs][seed]) for epochs in (short, long) for seed in seeds)))
+            at_short, at_long = (mean_by_label(found[epochs], seeds, labels) for epochs in (short, long))
+            upper = at_long >= np.median(at_long)
+            best_three = np.argsort(at_short)[-3:]
+            rows.append(
+                {
+                    "epochs": [short, long],
+                    "seeds": seeds,
+                    "losses": len(labels),
+                    "spearman": round(float(spearmanr(at_short, at_long).statistic), 2),
+                    "spearman_of_upper_half": round(float(spearmanr(at_short[upper], at_long[upper]).statistic), 2),
+                    "best_at_the_longer": labels[int(np.argmax(at_long))],
+                    "is_among_best_three_at_the_shorter": bool(np.argmax(at_long) in best_three),
+                }
+            )
+    return rows
+
+
+def mean_by_label(by_seed: Mapping[int, Mapping[str, float]], seeds: Sequence[int], labels: Sequence[str]) -> Any:
+    """Mean AP of each loss [labels] over the seeds."""
+    return np.array([[by_seed[seed][label] for label in labels] for seed in seeds]).mean(axis=0)
+
+
+if __name__ == "__main__":
+    main()
