@@ -9,6 +9,8 @@ SEARCH ?= examples/digits.yaml
 WORKERS ?= 2
 BIN := $(VENV)/bin
 ON_EVERY_CORE := --numprocesses logical --maxprocesses 8 --dist loadfile
+# Thousands of small files and databases are made and removed again: in memory, where half a gigabyte is little.
+IN_MEMORY := $(if $(TMPDIR),,$(shell df --output=avail /dev/shm 2> /dev/null | awk '$$1 + 0 > 4e6 { print "TMPDIR=/dev/shm" }'))
 READY := $(VENV)/.ready
 
 .PHONY: help setup search test test-faults test-slow test-cluster test-all check lint docs dist bench gpu-check clean
@@ -26,7 +28,7 @@ search: $(READY)  ## search a loss on the embedded data set and show the result
 	@$(BIN)/paploss search $(SEARCH) --workers $(WORKERS)
 
 test: $(READY)  ## the default test suite, one process with one thread on each core
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not faults and not cluster" $(ON_EVERY_CORE)
+	$(IN_MEMORY) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not faults and not cluster" $(ON_EVERY_CORE)
 
 test-faults: $(READY)  ## searches whose processes, servers and networks are broken
 	$(BIN)/python -m pytest -m "faults and not slow and not cluster"

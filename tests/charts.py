@@ -24,7 +24,7 @@ def render(values: dict[str, Any], namespace: str = "ml") -> list[dict[str, Any]
         document
         for name, text in files.items()
         if name.endswith(".yaml")
-        for document in yaml.safe_load_all(text)
+        for document in yaml.load_all(text, yaml.CSafeLoader)
         if document
     ]
 

@@ -1,5 +1,6 @@
 """Fixtures that several packages' tests share: one server of each kind for the session, a clean part of it per test."""
 
+import gc
 import os
 import shutil
 import signal
@@ -28,6 +29,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # interrupt programs the way Ctrl-C does.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+gc.disable()  # while everything is imported
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: each look for garbage would go through all of it, which takes the time of some tests."""
+    gc.freeze()
+    gc.enable()
+
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
@@ -50,8 +59,9 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    """SQLAlchemy URL of a SQLite file that does not exist yet."""
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """SQLAlchemy URL of a SQLite file with this program's tables."""
+    shutil.copy(sqlite_template, tmp_path / "test.db")
     return f"sqlite:///{tmp_path / 'test.db'}"
 
 
@@ -64,10 +74,11 @@ def redis_url(redis_server: RedisServer) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """SQLAlchemy URL of an empty database; the test runs once for each kind."""
-    name = "sqlite_url" if request.param == "sqlite" else "postgres_url"
-    return str(request.getfixturevalue(name))
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.db'}"
+    return str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture(scope="session")
@@ -93,11 +104,10 @@ def _upgrade(url: str) -> None:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """A database with this program's tables; the test runs once for each kind."""
     if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "test.db")
-        opened = Database(f"sqlite:///{tmp_path / 'test.db'}")
+        opened = Database(request.getfixturevalue("sqlite_url"))
         yield opened
         opened.close()
     else:

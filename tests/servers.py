@@ -160,7 +160,9 @@ class PostgresServer:
     def create_database(self, template_url: str | None = None) -> str:
         """Make a database, empty or a copy of another one; returns its URL for SQLAlchemy."""
         name = f"test_{uuid.uuid4().hex}"
-        self._execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {_name(template_url)}" if template_url else ""))
+        # Files are copied in a third of the time that logging each of their blocks takes.
+        copied = f" TEMPLATE {_name(template_url)} STRATEGY FILE_COPY" if template_url else ""
+        self._execute(f"CREATE DATABASE {name}{copied}")
         return f"postgresql+psycopg://postgres@/{name}?host={self.folder}"
 
     def drop_database(self, url: str) -> None:

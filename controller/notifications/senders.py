@@ -8,6 +8,7 @@ import smtplib
 import ssl
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -44,7 +45,10 @@ class Sender:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._tls = ssl.create_default_context()
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context()
 
     async def send(self, attempt: Attempt) -> None:
         """Deliver, or try to.

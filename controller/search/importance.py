@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 Vector = NDArray[np.float64]
 
@@ -77,8 +76,8 @@ def _correlate(theta: Vector, rewards: Vector, versions: NDArray[np.int64]) -> t
         if chosen.sum() < 2:
             continue
         # Divided by their number, so that a version counts by its trials and not by the square of them.
-        ranks = rankdata(theta[chosen], axis=0) / chosen.sum()
-        reward_ranks = rankdata(rewards[chosen]) / chosen.sum()
+        ranks = np.apply_along_axis(_rank, 0, theta[chosen]) / chosen.sum()
+        reward_ranks = _rank(rewards[chosen]) / chosen.sum()
         ranks -= ranks.mean(axis=0)
         reward_ranks -= reward_ranks.mean()
         products += reward_ranks @ ranks
@@ -87,3 +86,9 @@ def _correlate(theta: Vector, rewards: Vector, versions: NDArray[np.int64]) -> t
         freedom += int(chosen.sum()) - 1
     scale = np.sqrt(spread * reward_spread)
     return np.divide(products, scale, out=np.zeros_like(products), where=scale > 0), freedom
+
+
+def _rank(values: Vector) -> Vector:
+    """Ranks from 1, where ties share the mean of theirs [n]. `scipy.stats` has it too, and takes a second to import."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(count) - (count - 1) / 2)[place])

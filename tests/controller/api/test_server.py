@@ -15,7 +15,6 @@ from paploss.controller.api.server import AddressError, bind
 from paploss.controller.settings import Settings
 from paploss.controller.store.database import Database
 from paploss.controller.store.errors import SchemaError
-from paploss.controller.store.schema import upgrade
 from paploss.jobs.queue import QueueError
 
 
@@ -46,7 +45,6 @@ def test_without_the_database_nothing_starts(tmp_path: Path, redis_url: str) -> 
 
 def test_a_newer_schema_is_refused(tmp_path: Path, sqlite_url: str, redis_url: str) -> None:
     database = Database(sqlite_url)
-    upgrade(database)
     with database.write() as session:
         session.connection().exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     database.close()

@@ -32,8 +32,7 @@ def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def sqlite(sqlite_url: str, sqlite_template: Path, tmp_path: Path) -> Iterator[Database]:
-    (tmp_path / "test.db").write_bytes(sqlite_template.read_bytes())
+def sqlite(sqlite_url: str) -> Iterator[Database]:
     database = Database(sqlite_url)
     yield database
     database.close()

@@ -13,6 +13,7 @@ from controllers import PlayedWorker, RunningController
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import TrainingSpec
 from paploss.client.sync_client import Client
+from paploss.controller.store.database import Database
 from paploss.jobs.lease import ClaimRequest, Lease, ReleaseRequest, RenewRequest
 from paploss.jobs.spec import JobResult
 
@@ -20,8 +21,8 @@ FAILURE = JobResult(outcome="failed", error_kind="user", error="no such data set
 
 
 @pytest.fixture
-def controller(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[RunningController]:
-    with RunningController(database_url, redis_url, tmp_path) as running:
+def controller(database: Database, redis_url: str, tmp_path: Path) -> Iterator[RunningController]:
+    with RunningController(database.url.render_as_string(), redis_url, tmp_path) as running:
         yield running
 
 
