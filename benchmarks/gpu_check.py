@@ -28,17 +28,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.gpu_steps import measure, take_steps
 from benchmarks.loss import ours
 from benchmarks.measurement import entries, focal, milliseconds
 from benchmarks.published import CONTROL_POINTS
 from benchmarks.record import write_record
+from benchmarks.training_steps import measure, take_steps
 from paploss.jobs.losses import parse_loss
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import JobSpec, Overrides
 from paploss.losses import alrp_loss, ap_loss, parameterized_ap_loss, rank_sort_loss
 
-CODE = ("benchmarks/gpu_check.py", "benchmarks/gpu_steps.py", "trainer", "paploss/losses")
+CODE = ("benchmarks/gpu_check.py", "benchmarks/training_steps.py", "trainer", "paploss/losses")
 GOAL_RATIO = 1.5
 """Of the Parameterized AP Loss to a lean focal loss, from a million entries on."""
 AGREEMENT = {"float64": 1e-9, "float32": 1e-4, "detector": 1e-2}

@@ -12,8 +12,11 @@ with an object of its class and b the largest with one of another class (the ord
 An object is missed if nothing hits it, and no detection would by a better box or another class. What lies in a crowd is
 no error. A kind costs the AP50 that is won by fixing it alone: for localisation and classification the best-scored
 detection of each object without a hit becomes one and the others go, for missed the objects go, else the detections go.
-A class all of whose objects are missed then has no part in the mean, as in COCO's evaluation; TIDE's program leaves it
-in with an AP of 0, and so shows no cost of the classes that are missed altogether.
+A class all of whose objects are missed then has no part in the mean, as in COCO's evaluation.
+
+TIDE's program, tidecv, leaves such a class in with an AP of 0 if it has detections, and so shows a smaller cost; it
+mends an object by the best-scored error near it, of place or of class, and lets it cost that kind alone; and it counts
+what lies in a crowd. Else it comes to the same numbers (tests/trainer/analysis/test_errors_golden.py).
 """
 
 from collections.abc import Iterator

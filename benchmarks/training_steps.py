@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from paploss.caches import find_cache_folder
 from paploss.jobs.spec import JobSpec
@@ -32,12 +32,14 @@ class Clock:
     """Times parts of the work on a device: by its events on a GPU, so that nothing waits for it."""
 
     device: torch.device
+    now: Callable[[], float] = time.perf_counter
+    """Seconds, where the device is a CPU."""
     _marks: list[tuple[Any, Any]] = field(default_factory=list)
 
     def mark(self) -> Any:
         """Now, in the order of the device's work."""
         if self.device.type != "cuda":
-            return time.perf_counter()
+            return self.now()
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record()  # type: ignore[no-untyped-call]
         return event
@@ -78,15 +80,21 @@ def measure(job: JobSpec, count: int, device: torch.device) -> dict[str, object]
     }
 
 
-def take_steps(job: JobSpec, count: int, device: torch.device) -> Iterator[tuple[float, float, dict[str, float]]]:
-    """Milliseconds of each step on the device, of the losses' forward in it, and the losses by name."""
+def take_steps(
+    job: JobSpec, count: int, device: torch.device, now: Callable[[], float] = time.perf_counter
+) -> Iterator[tuple[float, float, dict[str, float]]]:
+    """Milliseconds of each step on the device, of the losses in it, and the losses by name.
+
+    A step is forward, losses, backward, clipping and optimiser; the losses are what follows from the outputs of the
+    heads' layers, matching included, and back to their gradients.
+    """
     set_up(device)
     data = read_job_data(job, find_cache_folder())
     recipe = recipe_of(job, data.train)
     detector: Any = build_detector(recipe.model, job.seed).to(device).train()
     compute_in(detector, recipe)
     optimizer = build_optimizer(detector, recipe.schedule)
-    whole, of_losses = Clock(device), Clock(device)
+    whole, of_losses = Clock(device, now), Clock(device, now)
     for head in recipe.heads:
         _time_losses(detector.get_submodule(head.module), of_losses)
     torch.backends.cudnn.benchmark = recipe.one_image_size
@@ -118,24 +126,76 @@ def take_steps(job: JobSpec, count: int, device: torch.device) -> Iterator[tuple
 
 def _total(values: Any) -> float:
     """Of one output: a tensor, or a list with one for each level."""
-    parts = [values] if isinstance(values, torch.Tensor) else values
+    parts = [values] if isinstance(values, Tensor) else values
     return sum(float(part.detach().mean()) for part in parts)
 
 
 def _time_losses(head: Any, clock: Clock) -> None:
     for name in LOSS_METHODS:
         if hasattr(head, name):
-            setattr(head, name, _timed(getattr(head, name), clock))
+            setattr(head, name, timed_losses(getattr(head, name), clock))
             return
 
 
-def _timed(function: Callable[..., Any], clock: Clock) -> Callable[..., Any]:
+def timed_losses(function: Callable[..., Any], clock: Clock) -> Callable[..., Any]:
+    """A function from outputs to losses whose forward and backward are counted, and whose results are the same.
+
+    It computes the outputs' gradients at once, so that they can be timed apart from the network's, and hands them over
+    when the network's are computed.
+    """
+
     @wraps(function)
     def timed(*arguments: Any, **options: Any) -> Any:
+        outputs: list[Tensor] = []
+        leaves: list[Tensor] = []
+        losses: list[Tensor] = []
+
+        def cut(output: Tensor) -> Tensor:
+            outputs.append(output)
+            leaves.append(output.detach().requires_grad_())
+            return leaves[-1]
+
+        def keep(loss: Tensor) -> Tensor:
+            losses.append(loss)
+            return loss
+
+        arguments, options = _map(arguments, cut), _map(options, cut)
         start = clock.mark()
-        try:
-            return function(*arguments, **options)
-        finally:
-            clock.keep(start)
+        found = function(*arguments, **options)
+        _map(found, keep)
+        gradients = torch.autograd.grad(sum(loss.mean() for loss in losses), leaves, allow_unused=True)
+        clock.keep(start)
+
+        def hand_over(loss: Tensor) -> Tensor:
+            # The first loss has the gradients of all of them, whose sum training minimises.
+            is_first = loss is losses[0]
+            return _Known.apply(loss.detach(), gradients, *outputs) if is_first else loss.detach()  # type: ignore
+
+        return _map(found, hand_over)
 
     return timed
+
+
+class _Known(torch.autograd.Function):
+    """A number whose gradients are known."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, gradients: tuple[Tensor | None, ...], *_outputs: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
+        scale = above[0].sum()
+        return None, None, *(None if one is None else scale * one for one in ctx.gradients)
+
+
+def _map(values: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Lists, tuples and dictionaries with those tensors changed that require a gradient."""
+    if isinstance(values, Tensor):
+        return change(values) if values.requires_grad else values
+    if type(values) in (list, tuple):  # not what derives from them: mmdet's configurations are dictionaries too
+        return type(values)(_map(value, change) for value in values)
+    if type(values) is dict:
+        return {name: _map(value, change) for name, value in values.items()}
+    return values
