@@ -8,7 +8,7 @@ benchmarks/results/detr.json.
 
 What is fixed before any result is seen: `deformable-detr-tiny`; 64 proxies of 4 epochs with `guided`, over the paper's
 41 dimensions; three candidates confirmed beside the identity over three fresh seeds; then the detector's own loss, the
-found one, AP and Rank & Sort Loss for 12 epochs over seeds 1 to 3, each with the best of three learning rates, measured
+found one, AP and Rank & Sort Loss for 8 epochs over seeds 1 to 3, each with the best of three learning rates, measured
 on the test split. The profile's shape, batch size and rate were chosen before with the detector's own loss, on the
 validation split; rates of the ranking losses were not looked at.
 """
@@ -49,7 +49,7 @@ def comparison_spec(data: Path, search_id: str) -> ComparisonSpec:
         name=f"BCCD, Deformable DETR tiny, for search {search_id}",
         profile=PROFILE,
         dataset=dataset_spec("bccd", data),
-        overrides=Overrides(epochs=12),
+        overrides=Overrides(epochs=8),
         losses=(
             LossChoice(label="Focal + L1 + GIoU", loss=FocalL1GIoU()),
             LossChoice(label="AP Loss + L1", loss=APL1()),
