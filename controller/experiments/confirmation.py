@@ -179,7 +179,7 @@ def _find_candidates(by_label: ByLabel, spec: SearchSpec) -> list[str]:
 
 def _names(found: Sequence[str]) -> dict[str, str]:
     """What the sentence calls the losses that the search has not been given by a label of their own."""
-    names = {label: f"the found loss ({label})" for label in found}
+    names = {label: f"the found loss ({'best guess' if label == BEST_GUESS else label})" for label in found}
     return names | {IDENTITY: "the identity", PUBLISHED: "the published set"}
 
 

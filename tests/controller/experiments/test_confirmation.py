@@ -49,7 +49,7 @@ def test_a_clear_winner_is_named_with_what_it_is_better_by(platform: Platform) -
     verdict = outcome.verdict
     assert verdict is not None
     assert (verdict.use, verdict.is_decided, verdict.more_seeds) == ("mean", True, 0)
-    assert verdict.sentence.startswith("Use the found loss (mean): better than ")
+    assert verdict.sentence.startswith("Use the found loss (best guess): better than ")
     assert {margin.label for margin in verdict.margins} == {"identity", *(one.label for one in outcome.rivals)}
 
 
