@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-IMAGES = {"controller": ("controller",), "worker": ("trainer", "worker")}
+IMAGES = {"controller": ("controller", "mlflow", "tensorboard"), "worker": ("trainer", "worker")}
 """Extras of pyproject.toml that each image holds."""
 REPLACED = {"opencv-python": "opencv-python-headless"}
 """What is served by another package: the headless build needs no display library."""

@@ -104,7 +104,7 @@ def _start_race(session: Session, search: Experiment, spec: SearchSpec, plan: Pl
     add_trials(session, search, trials)
     search.stage = "confirm"
     session.flush()
-    message = f"{len(losses)} losses with {spec.confirm.seeds} fresh seeds each"
+    message = f"{len(losses)} losses with {_count_seeds(spec.confirm.seeds)} each"
     record(session, "confirm_started", message, experiment_id=search.id)
 
 
@@ -179,8 +179,16 @@ def _find_candidates(by_label: ByLabel, spec: SearchSpec) -> list[str]:
 
 def _names(found: Sequence[str]) -> dict[str, str]:
     """What the sentence calls the losses that the search has not been given by a label of their own."""
-    names = {label: f"the found loss ({label})" for label in found}
+    names = {label: f"the found loss ({_name(label)})" for label in found}
     return names | {IDENTITY: "the identity", PUBLISHED: "the published set"}
+
+
+def _name(label: str) -> str:
+    return "best guess" if label == BEST_GUESS else label
+
+
+def _count_seeds(count: int) -> str:
+    return f"{count} fresh seed{'' if count == 1 else 's'}"
 
 
 def _rewards(trials: Sequence[Trial]) -> dict[int, float]:
@@ -201,7 +209,7 @@ def _measure(label: str, trials: Sequence[Trial]) -> ConfirmedLoss:
 
 def _tell(outcome: Outcome, metric: str) -> str:
     report = outcome.model_dump()
-    over = f"{'mean ± standard deviation over ' if outcome.count > 1 else ''}{outcome.count} fresh seeds"
+    over = f"{'mean ± standard deviation over ' if outcome.count > 1 else ''}{_count_seeds(outcome.count)}"
     start = "" if outcome.identity.mean is None else f"; the identity start reaches {confirmed(report['identity'])}"
-    best = f"best: {outcome.label} with {metric} {confirmed(report)}, {over}{start}"
+    best = f"best: {_name(outcome.label)} with {metric} {confirmed(report)}, {over}{start}"
     return best if outcome.verdict is None else f"{best}. {outcome.verdict.sentence}"

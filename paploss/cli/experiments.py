@@ -59,7 +59,8 @@ def show(
         echo_json(content)
         return
     done = f"{found.trials_final} of {found.trials_planned} trials done"
-    console.print(f"{found.id} {found.name}: {found.state}, {found.stage}, {done} {found.reason}")
+    stage = "" if found.state in FINAL_EXPERIMENT_STATES else f", {found.stage}"
+    console.print(f"{found.id} {found.name}: {found.state}{stage}, {done} {found.reason}".rstrip())
     _tell_annotation(found, console)
     if found.lengths:
         trained = ", ".join(f"{row.succeeded} of length {row.length:g}" for row in found.lengths)

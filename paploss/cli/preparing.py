@@ -154,7 +154,7 @@ def _measure(dataset: DatasetSpec, profile: str, epochs: int, folder: Path, cons
 
 def _describe(written: dict[str, Any]) -> str:
     parts = ", ".join(f"{part} {found['images']}" for part, found in written["parts"].items())
-    drawn = f" ({' and '.join(written['drawn'])} changed or drawn here)" if written["drawn"] else ""
+    drawn = f" (drawn here: {', '.join(written['drawn'])})" if written["drawn"] else ""
     return f"{written['layout']}: images {parts}{drawn}; classes: {', '.join(written['classes'])}"
 
 

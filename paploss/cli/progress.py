@@ -64,7 +64,8 @@ class SearchProgress:
         tenths = 10 * search.trials_final // max(1, search.trials_planned)
         if tenths > self._printed_tenths:
             self._printed_tenths = tenths
-            self.say(f"{done}, {duration(search.seconds_left)} left")
+            left = "" if search.seconds_left is None else f", {duration(search.seconds_left)} left"
+            self.say(done + left)
         if search.stage != self._printed_stage:
             self._printed_stage = search.stage
             self.say(f"stage: {search.stage}, {done}")

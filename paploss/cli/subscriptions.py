@@ -61,9 +61,9 @@ def list_all(
         return
     table = Table("id", "by", "target", "of", "on", "owner", "last", box=None)
     for each in found:
-        of, on = each.experiment_id or "all", ", ".join(each.occasions)
+        on = "all" if set(each.occasions) == set(OCCASIONS) else ", ".join(each.occasions)
         last = "paused" if each.paused_at is not None else each.last_delivery.state if each.last_delivery else "-"
-        table.add_row(each.id, each.channel, each.target, of, on, each.owner, last)
+        table.add_row(each.id, each.channel, each.target, each.experiment_id or "all", on, each.owner, last)
     make_console().print(table)
 
 

@@ -1,6 +1,7 @@
 """Whether the files that a request names are there: annotation files and image folders of every split, and weights."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from paploss.jobs.spec import DatasetSpec
@@ -20,25 +21,25 @@ def find_missing(dataset: DatasetSpec, weights: str | None) -> dict[str, str]:
     root = Path(dataset.root)
     if not root.is_dir():
         return missing | {"dataset.root": f"{root}: no such folder"}
-    for name in ("train", "val", "test"):
-        split = getattr(dataset, name)
-        if split is None:
-            continue
+    splits = {name: split for name in ("train", "val", "test") if (split := getattr(dataset, name)) is not None}
+    taken = {split.annotations for split in splits.values()}
+    for name, split in splits.items():
         if not (file := root / split.annotations).is_file():
-            missing[f"dataset.{name}.annotations"] = f"{file}: no such file{_suggest(file, root, is_folder=False)}"
+            missing[f"dataset.{name}.annotations"] = f"{file}: no such file{_suggest(file, root, taken)}"
         if not (folder := root / split.images).is_dir():
-            missing[f"dataset.{name}.images"] = f"{folder}: no such folder{_suggest(folder, root, is_folder=True)}"
+            missing[f"dataset.{name}.images"] = f"{folder}: no such folder{_suggest(folder, root)}"
     return missing
 
 
-def _suggest(path: Path, root: Path, *, is_folder: bool) -> str:
-    """What lies beside `path` and has a name like it."""
+def _suggest(path: Path, root: Path, taken: Collection[str] | None = None) -> str:
+    """The folder beside `path` that has a name like it; with `taken`, a file that no other split names."""
+    is_folder = taken is None
     try:
         beside = _names_in(path.parent, root, is_folder=is_folder)
     except OSError:
         return ""
     names = {str((path.parent / name).relative_to(root)) for name in beside if Path(name).suffix == path.suffix}
-    return did_you_mean(str(path.relative_to(root)), names)
+    return did_you_mean(str(path.relative_to(root)), names.difference(taken or ()))
 
 
 def _names_in(folder: Path, root: Path, *, is_folder: bool) -> list[str]:

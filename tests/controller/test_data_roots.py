@@ -54,14 +54,15 @@ def test_every_file_that_is_missing_is_named_before_anything_starts(tmp_path: Pa
     root = tmp_path / "coco"
     (root / "train2017").mkdir(parents=True)
     (root / "annotations").mkdir()
-    (root / "annotations" / "search_train2017.json").touch()
+    for name in ("search_train2017.json", "search_val_2017.json"):
+        (root / "annotations" / name).touch()
     test = {"annotations": "annotations/test.json", "images": "test2017"}
     request = search(dataset={**COCO, "root": str(root), "test": test}, weights=str(tmp_path / "weights.pth"))
     with pytest.raises(PathRefusedError) as caught:
         check_files(request, [tmp_path])
     fields = ("weights", "dataset.val.annotations", "dataset.test.annotations", "dataset.test.images")
     assert tuple(caught.value.faults) == fields
-    assert "did you mean 'annotations/search_train2017.json'?" in caught.value.faults["dataset.val.annotations"]
+    assert "did you mean 'annotations/search_val_2017.json'?" in caught.value.faults["dataset.val.annotations"]
 
 
 def test_files_in_a_root_that_this_machine_does_not_see_are_the_workers_affair(tmp_path: Path) -> None:

@@ -33,6 +33,11 @@ CASES: dict[str, dict[str, Any]] = {
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: as-text}\n",
         ],
         "searchResources": {"enabled": True},
+        "mirror": {
+            "mlflow": "http://mlflow:5000",
+            "tensorboard": {"existingClaim": "runs"},
+            "existingSecret": "mlflow",
+        },
         "networkPolicy": {"from": [{"namespaceSelector": {}}]},
         "images": {"pullSecrets": ["registry"]},
         "migrations": {"enabled": False},
@@ -287,6 +292,50 @@ def test_prometheus_has_a_viewers_key_that_the_controller_installs() -> None:
     assert (endpoint["port"], endpoint["path"], credentials["key"]) == ("http", "/metrics", "viewer-key")
     assert secret_files(CASES["everything"], "demo")["paploss_viewer_key"] == (credentials["name"], "viewer-key", False)
     assert "paploss_viewer_key" not in secret_files({"keys": {"existingSecret": "mine"}}, "demo")
+
+
+@pytest.mark.parametrize(
+    ("values", "targets", "volumes"),
+    [
+        ({"mlflow": "https://mlflow.example.org"}, ["--mlflow=https://mlflow.example.org"], {"tmp", "secrets"}),
+        ({"tensorboard": {"existingClaim": "runs"}}, ["--tensorboard=/runs"], {"tmp", "secrets", "runs"}),
+    ],
+)
+def test_the_mirror_is_one_pod_that_has_the_viewers_key_alone(
+    values: dict[str, Any], targets: list[str], volumes: set[str]
+) -> None:
+    objects = render(
+        {"mirror": values | {"existingSecret": "mlflow"}, "networkPolicy": {"from": [{"podSelector": {}}]}}
+    )
+    (mirror,) = [
+        found for found in objects if found["kind"] == "Deployment" and found["metadata"]["name"] == "demo-mirror"
+    ]
+    assert (mirror["spec"]["replicas"], mirror["spec"]["strategy"]) == (1, {"type": "Recreate"})
+    spec = mirror["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    key = "/run/secrets/paploss/paploss_viewer_key"
+    assert container["args"] == ["mirror", "--follow", "--url=http://demo:8080", f"--key-file={key}", *targets]
+    assert container["envFrom"] == [{"secretRef": {"name": "mlflow"}}]
+    assert {volume["name"] for volume in spec["volumes"]} == volumes
+    (secrets,) = [volume["projected"]["sources"] for volume in spec["volumes"] if "projected" in volume]
+    assert [source["secret"]["items"] for source in secrets] == [[{"key": "viewer-key", "path": "paploss_viewer_key"}]]
+    assert spec["automountServiceAccountToken"] is False
+    labels = mirror["spec"]["template"]["metadata"]["labels"]
+    policies = {found["metadata"]["name"]: found["spec"] for found in objects if found["kind"] == "NetworkPolicy"}
+    assert "ingress" not in policies["demo-mirror"]
+    admitted = [
+        peer["podSelector"].get("matchLabels", {}) for peer in policies["demo-controller"]["ingress"][0]["from"]
+    ]
+    assert any(wanted and wanted.items() <= labels.items() for wanted in admitted)
+
+
+def test_there_is_no_mirror_until_it_is_said_where_to_write() -> None:
+    assert not [found for found in render({}) if found["metadata"]["name"].endswith("mirror")]
+
+
+def test_the_controllers_image_holds_what_the_mirror_needs() -> None:
+    held = (ROOT / "deploy" / "requirements" / "controller.txt").read_text().splitlines()
+    assert {"mlflow-skinny", "tensorboardX"} <= {line.partition("==")[0] for line in held}
 
 
 def test_the_test_pod_starts_without_secrets_so_that_it_can_name_them() -> None:

@@ -164,6 +164,6 @@ def _area(one: _Placed, inside: Box, file: Path, findings: Findings) -> Any:
     # Tools round areas, and some count the pixels of both edges.
     if is_number(area) and 0 < area <= 1.5 * whole + 10 and (area >= 1 or whole < 10):
         return area
-    sentence = "{count} areas cannot be those of their boxes: width x height was taken"
+    sentence = "{count} areas cannot be right for the boxes: width x height was taken"
     findings.warning(file, sentence, f"{one.where}: area {_short(area)}, bbox {one.box}")
     return inside[2] * inside[3]

@@ -143,7 +143,7 @@ def match_categories(split: CocoSplit, train: CocoSplit, findings: Findings) -> 
                     split.annotation_file, sentence, f"{sentence}: category {key!r} {name!r} is not among them"
                 )
             else:
-                findings.warning(split.annotation_file, "{count} categories are not trained and have no objects", name)
+                findings.warning(split.annotation_file, "{count} categories without objects are not trained", name)
         elif known[key] != name:
             sentence = f"categories differ from those of {train.annotation_file}"
             message = f"{sentence}: category {key!r} is {name!r} here and {known[key]!r} there"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from paploss.trainer.errors import UserError
 
@@ -13,6 +13,30 @@ MOST_EXAMPLES = 20
 MOST_IN_A_WARNING = 3
 MOST_WARNINGS, WARNING_LENGTH = 20, 500
 """What a start event carries."""
+
+
+_NOUNS: Final = {
+    "boxes": "box",
+    "classes": "class",
+    "categories": "category",
+    "entries": "entry",
+    "images": "image",
+    "files": "file",
+    "objects": "object",
+    "names": "name",
+    "ids": "id",
+    "areas": "area",
+}
+_VERBS: Final = {
+    "are": "is",
+    "have": "has",
+    "were": "was",
+    "occur": "occurs",
+    "reach": "reaches",
+    "hold": "holds",
+    "belong": "belongs",
+}
+"""Of the sentences, with what stands for one case."""
 
 
 @dataclass
@@ -32,6 +56,8 @@ class Finding:
     def summary(self) -> str:
         """Place, count and what is wrong."""
         sentence = self.sentence.replace("{count}", str(self.count))
+        if self.count == 1 and self.sentence.startswith("{count}"):
+            sentence = _as_singular(sentence)
         return f"{self.place}: {sentence}" if self.place else sentence
 
     @property
@@ -101,3 +127,13 @@ class Findings:
         if len(texts) > MOST_WARNINGS:
             texts = [*texts[: MOST_WARNINGS - 1], f"{len(texts) - MOST_WARNINGS + 1} more warnings: paploss doctor"]
         return tuple(text if len(text) <= WARNING_LENGTH else f"{text[: WARNING_LENGTH - 4]} ..." for text in texts)
+
+
+def _as_singular(sentence: str) -> str:
+    """The sentence for one case: "1 image occurs twice"; in "1 of 9 images" there are several."""
+    words = sentence.split(" ")
+    for forms in (_NOUNS, _VERBS):
+        first = next((number for number, word in enumerate(words) if word in forms), None)
+        if first is not None and words[1] != "of":
+            words[first] = forms[words[first]]
+    return " ".join(words)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scenarios import add_search
 from simulation import Platform, metrics
+from sqlalchemy import select
 
 from paploss.controller.store.documents import OUTCOME, Outcome
-from paploss.controller.store.tables import Experiment
+from paploss.controller.store.tables import Event, Experiment
 from paploss.jobs.spec import JobResult
 
 RIVALS = ["focal_giou", "ap_l1"]
@@ -49,7 +50,10 @@ def test_a_clear_winner_is_named_with_what_it_is_better_by(platform: Platform) -
     verdict = outcome.verdict
     assert verdict is not None
     assert (verdict.use, verdict.is_decided, verdict.more_seeds) == ("mean", True, 0)
-    assert verdict.sentence.startswith("Use the found loss (mean): better than ")
+    assert verdict.sentence.startswith("Use the found loss (best guess): better than ")
+    with platform.database.read() as session:
+        (told,) = [event.message for event in session.scalars(select(Event)) if event.kind == "experiment_succeeded"]
+    assert told.startswith("best: best guess with AP 50.")
     assert {margin.label for margin in verdict.margins} == {"identity", *(one.label for one in outcome.rivals)}
 
 

@@ -85,8 +85,8 @@ def test_pause_resume_and_cancel_by_keyboard(controller: RunningController, clie
     ("role", "buttons"),
     [
         ("viewer", {"Compare"}),
-        ("user", {"Pause", "Cancel", "Clone", "Compare"}),
-        ("admin", {"Pause", "Cancel", "Clone", "Compare"}),
+        ("user", {"Pause", "Cancel", "Clone", "Compare", "Notify"}),
+        ("admin", {"Pause", "Cancel", "Clone", "Compare", "Notify"}),
     ],
 )
 def test_each_role_signs_in_sees_what_it_may_do_and_signs_out(

@@ -87,6 +87,13 @@ def test_a_file_tells_of_progress_and_failures_once():
     assert len([line for line in lines if "2 of them failed" in line]) == 1
 
 
+def test_a_file_tells_no_time_left_where_none_is_known():
+    output = Console(file=io.StringIO(), width=200)
+    with SearchProgress(output) as progress:
+        progress.update(search(seconds_left=None), [], [])
+    assert output.file.getvalue().splitlines()[0] == "8 of 20 trials done"
+
+
 def test_a_confirmed_result_stands_beside_the_identity_start_with_its_deviation():
     measured = {"mean": 0.2, "standard_error": 0.011, "rewards": {"1": 0.19, "2": 0.21}}
     lines = conclusion(

@@ -40,3 +40,14 @@ def test_a_link_within_the_data_set_is_followed(tmp_path: Path) -> None:
     dataset = DatasetSpec.model_validate({"name": "set", "root": str(tmp_path), "train": SPLIT, "val": SPLIT})
     told = find_missing(dataset, None)["dataset.train.annotations"]
     assert told.endswith("did you mean 'annotations/train.json'?")
+
+
+def test_the_file_of_another_split_is_not_suggested(tmp_path: Path) -> None:
+    for name in ("train.json", "valid.json"):
+        (tmp_path / name).touch()
+    splits = {name: {"annotations": f"{name}.json", "images": "."} for name in ("train", "val", "test")}
+    told = find_missing(DatasetSpec.model_validate({"name": "set", "root": str(tmp_path)} | splits), None)
+    assert told == {
+        "dataset.val.annotations": f"{tmp_path / 'val.json'}: no such file; did you mean 'valid.json'?",
+        "dataset.test.annotations": f"{tmp_path / 'test.json'}: no such file",
+    }

@@ -30,7 +30,7 @@ def read(tmp_path, *annotations, **changes) -> tuple[CocoSplit, Findings]:
 def test_an_area_that_cannot_be_one_is_that_of_its_box(tmp_path, area):
     split, findings = read(tmp_path, {"area": area})
     assert split.annotations[0]["area"] == 600
-    assert "1 areas cannot be those of their boxes" in findings.warnings()[0]
+    assert "1 area cannot be right for the boxes" in findings.warnings()[0]
     assert not findings.has_errors
 
 
@@ -98,8 +98,8 @@ def test_all_faults_are_told_at_once_and_the_first_twenty_of_a_kind(tmp_path):
 def test_boxes_that_occur_twice_and_thin_ones_are_warned_of(tmp_path):
     _, findings = read(tmp_path, {}, {}, {"bbox": [1, 1, 0.5, 20]})
     warnings = "\n".join(findings.warnings())
-    assert "1 boxes occur twice (annotation 41" in warnings
-    assert "1 boxes are thinner than a pixel (annotation 42" in warnings
+    assert "1 box occurs twice (annotation 41" in warnings
+    assert "1 box is thinner than a pixel (annotation 42" in warnings
 
 
 def test_more_empty_boxes_than_others_are_an_error(tmp_path):

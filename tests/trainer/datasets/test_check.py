@@ -135,7 +135,7 @@ def test_images_of_sixteen_bits_that_use_them_all_are_taken_and_dark_ones_warned
         pixels = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) % 100 + largest - 99 + number
         cv2.imwrite(str(root / "train" / f"{number}.png"), pixels)
     (warning,) = check(root)
-    assert "1 images of 16 bits a channel are nearly black" in warning
+    assert "1 image of 16 bits a channel is nearly black" in warning
     assert "2.png" in warning
 
 
@@ -144,7 +144,7 @@ def test_the_same_image_in_two_splits_is_warned_of_also_in_another_format(root):
     cv2.imwrite(str(root / "val" / "0.png"), image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     assert (root / "val" / "0.png").read_bytes() != (root / "train" / "3.png").read_bytes()
     (warning,) = check(root)
-    assert "1 images are in train.json too: AP on them means little (0.png = 3.png)" in warning
+    assert "1 image is in train.json too: AP on them means little (0.png = 3.png)" in warning
 
 
 def test_a_split_may_list_fewer_categories_and_is_told_which(root):
@@ -154,8 +154,8 @@ def test_a_split_may_list_fewer_categories_and_is_told_which(root):
 
     change(root, "val", leave_out_dogs)
     text = "\n".join(check(root))
-    assert "1 categories of the training split are not listed (dog)" in text
-    assert "1 classes have no object here: AP is a mean over the others (dog)" in text
+    assert "1 category of the training split is not listed (dog)" in text
+    assert "1 class has no object here: AP is a mean over the others (dog)" in text
     data = read_job_data(make_job(root), root)
     assert data.test.classes == ("dog", "cat")
     assert next(data.test.samples())["instances"][0]["bbox_label"] == 1
@@ -185,7 +185,7 @@ def test_categories_that_mean_something_else_are_errors_that_say_which(root, cat
 def test_a_category_that_is_not_trained_and_has_no_object_is_warned_of(root):
     change(root, "val", lambda content: content["categories"].append({"id": 9, "name": "cow"}))
     (warning,) = check(root)
-    assert "1 categories are not trained and have no objects (cow)" in warning
+    assert "1 category without objects is not trained (cow)" in warning
 
 
 @pytest.mark.parametrize("part", ["train", "val"])

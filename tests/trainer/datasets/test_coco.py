@@ -82,7 +82,7 @@ def test_boxes_partly_outside_are_clipped_and_empty_ones_left_out_with_counts(tm
         split = read_split(tmp_path, SPLIT)
     assert [one["bbox"] for one in split.annotations] == [[0, 40, 15, 10], [90, 0, 10, 50], [3, 3, 4, 4]]
     assert "2 boxes reach outside" in caplog.text
-    assert "1 empty boxes" in caplog.text
+    assert "1 empty box was left out" in caplog.text
 
 
 @pytest.mark.parametrize("box", [[100, 0, 5, 5], [-9, 0, 9, 5], [0, 50, 5, 5], [0, -8, 5, 8]])

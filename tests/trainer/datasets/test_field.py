@@ -21,12 +21,12 @@ VERDICTS = {
     "categories-not-sorted-by-id": ("warnings", ""),
     "exif-orientation-unrotated-sizes": ("errors", "8 of 8 images"),
     "image-ids-above-2-53": ("warnings", ""),
-    "negative-area": ("warnings", "16 areas cannot be those of their boxes"),
+    "negative-area": ("warnings", "16 areas cannot be right for the boxes"),
     "normalised-boxes": ("errors", "16 of 16 boxes lie between 0 and 1"),
     "sixteen-bit-png": ("errors", "8 images have 16 bits a channel and use 11 of them"),
-    "two-categories-one-name": ("warnings", "1 names belong to several categories"),
-    "val-lists-fewer-categories": ("warnings", "1 categories of the training split are not listed"),
-    "zero-byte-image": ("errors", "1 images in"),
+    "two-categories-one-name": ("warnings", "1 name belongs to several categories"),
+    "val-lists-fewer-categories": ("warnings", "1 category of the training split is not listed"),
+    "zero-byte-image": ("errors", "1 image in"),
 }
 
 

@@ -81,6 +81,14 @@ def test_a_page_shows_all_of_them_whatever_their_kind(http: httpx.Client, client
     assert http.get("/compare?by=money").status_code == 422
 
 
+def test_a_search_that_ended_without_a_result_waits_for_none(http: httpx.Client, client: Client) -> None:
+    search = client.create(search_spec(name="gone"))
+    address = f"/compare?id={search.id}"
+    assert "no result yet" in http.get(address).text
+    client.cancel(search.id)
+    assert re.search(r'<b class="best">–</b><small>no result</small>', http.get(address).text)
+
+
 def test_a_shared_link_asks_for_a_key_and_then_leads_to_the_comparison(
     controller: RunningController, ids: list[str]
 ) -> None:

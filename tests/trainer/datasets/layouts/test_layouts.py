@@ -278,7 +278,7 @@ def test_sizes_of_voc_are_compared_with_the_images_and_filled_in(tmp_path, draw)
         convert(tmp_path, tmp_path / "out")
     file.write_text(text.replace("<width>64", "<width>0").replace("<height>48", "<height>0"))
     written = convert(tmp_path, tmp_path / "out")
-    assert "1 files have no size: that of the image was taken (a.xml)" in written["notes"][0]
+    assert "1 file has no size: that of the image was taken (a.xml)" in written["notes"][0]
 
 
 def test_rotated_boxes_of_voc_are_refused_by_name(tmp_path, draw):
