@@ -90,7 +90,9 @@ class Driver:
         self._holder = holder or new_holder()
         self._term: Term | None = None
         self._unreadable: set[str] = set()
-        self._entered: dict[int, set[str]] = {}  # by resource class: entries of the queue after the last tick, and since
+        self._entered: dict[
+            int, set[str]
+        ] = {}  # by resource class: entries of the queue after the last tick, and since
         self._queued: dict[int, set[str]] = {}  # by resource class: the queue's entries when it was last fed
         self._ended: dict[str, int] = {}  # by experiment: how many of its trials had ended by the last tick
         self._ahead_seconds: float | None = None  # the database's clock beyond this process's, at the last look
