@@ -32,7 +32,8 @@ def render(values: dict[str, Any], namespace: str = "ml") -> list[dict[str, Any]
 def worker_jobs(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The manifests that elastic workers are made from."""
     files = [found["data"]["pools.yaml"] for found in objects if "pools.yaml" in found.get("data", {})]
-    return [pool["job"] | {"name": pool["name"]} for file in files for pool in yaml.safe_load(file)["pools"]]
+    pools = [pool for file in files for pool in yaml.load(file, yaml.CSafeLoader)["pools"]]
+    return [pool["job"] | {"name": pool["name"]} for pool in pools]
 
 
 def pod_specs(objects: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:

@@ -134,11 +134,15 @@ class Loss(BaseModel):
 class RankingLoss(Loss):
     """A loss that ranks all entries of a batch. Its fields are arguments of `trainer.heads.objective`."""
 
+    parts: ClassVar[tuple[str, ...]] = ("loss_cls", "loss_bbox")
+    """Names of the values that it consists of, of which training minimises the sum."""
+
 
 class ParameterizedAP(RankingLoss):
     """The Parameterized AP Loss, with its parameters in each head."""
 
     title = "Parameterized AP"
+    parts = ("loss_rank",)
     rates = {
         "retinanet": Rate(0.016, 64),
         "faster-rcnn": Rate(0.024, 64),
@@ -173,6 +177,7 @@ class HandmadeAP(RankingLoss):
     """The formula of the Parameterized AP Loss with functions made by hand."""
 
     title = "Hand-made AP"
+    parts = ("loss_rank",)
     rates = ParameterizedAP.rates  # the same formula
     is_compared = False  # it has no row in any table, and its form sigmoid takes time of order P N
 
@@ -224,6 +229,7 @@ class RankSort(RankingLoss):
     """Rank & Sort Loss."""
 
     title = "Rank & Sort"
+    parts = ("loss_rank", "loss_sort", "loss_bbox")
     rates = {
         "retinanet": Rate(0.008, 32),  # ATSS's
         "faster-rcnn": Rate(0.012, 16),

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,12 @@ def check(manifest: dict[str, Any], version: str) -> None:
     if manifest["kind"] in CUSTOM:
         jsonschema.validate(manifest, CUSTOM[manifest["kind"]])
     else:
-        validate(manifest, version, strict=True)
+        check_once(json.dumps(manifest, sort_keys=True), version)
+
+
+@cache  # cached: each look reads the schemas of all kinds anew, and most objects are the same in all value files
+def check_once(manifest: str, version: str) -> None:
+    validate(json.loads(manifest), version, strict=True)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

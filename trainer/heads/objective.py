@@ -14,7 +14,7 @@ To the Parameterized AP Loss, box terms w_1 mean_i |d_i| + w_2 mean_i (1 - GIoU_
 AP Loss can take the place of its formula (error-driven): with that, w_1 = 1 and w_2 = 0, it is AP Loss + L1.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -80,7 +80,7 @@ class RankingObjective(nn.Module):
                 needing = next(other for other, one in OBJECTIVES.items() if one.needs == argument)
                 raise ValueError(f"{argument}: expected for {needing} and for no other loss, got {name!r}")
         self.name = name
-        self.parts = objective.parts
+        self.parts = objective.loss.parts
         # Not in the state: the job says what they are. In float64, from which each dtype gets its nearest number.
         points = None if control_points is None else torch.tensor(control_points, dtype=torch.float64)
         self.register_buffer("control_points", points, persistent=False)
@@ -138,10 +138,9 @@ class RankingObjective(nn.Module):
 
 @dataclass(frozen=True)
 class _Objective:
-    parts: tuple[str, ...]
-    """The names of what it returns."""
+    loss: type[RankingLoss]
     values: Callable[[RankingObjective, Ranked], tuple[Tensor, ...]]
-    """Its losses, in the order of `parts`."""
+    """In the order of the loss's `parts`."""
     needs: str | None = None
     """The argument that it, and no other, must be given. Those that have one choose their measure of quality too."""
 
@@ -190,22 +189,21 @@ def _rank_sort(_: RankingObjective, ranked: Ranked) -> tuple[Tensor, ...]:
     return ranking, sorting, weight * box
 
 
-def _by_name(objectives: Mapping[type[RankingLoss], _Objective]) -> dict[str, _Objective]:
+def _by_name(*objectives: _Objective) -> dict[str, _Objective]:
     """The objectives by the names of their losses, which must be all that rank."""
+    by_loss = {objective.loss: objective for objective in objectives}
     ranking = {name: record for name, record in LOSSES.items() if issubclass(record, RankingLoss)}
-    if missing := set(ranking.values()) - set(objectives):
+    if missing := set(ranking.values()) - set(by_loss):
         raise TypeError(f"no objective for {', '.join(sorted(record.__name__ for record in missing))}")
-    return {name: objectives[record] for name, record in ranking.items()}
+    return {name: by_loss[record] for name, record in ranking.items()}
 
 
 OBJECTIVES: Final = _by_name(
-    {
-        ParameterizedAP: _Objective(("loss_rank",), _parameterized_ap, needs="control_points"),
-        HandmadeAP: _Objective(("loss_rank",), _handmade_ap, needs="form"),
-        APL1: _Objective(("loss_cls", "loss_bbox"), _ap_l1),
-        ALRP: _Objective(("loss_cls", "loss_bbox"), _alrp),
-        RankSort: _Objective(("loss_rank", "loss_sort", "loss_bbox"), _rank_sort),
-    }
+    _Objective(ParameterizedAP, _parameterized_ap, needs="control_points"),
+    _Objective(HandmadeAP, _handmade_ap, needs="form"),
+    _Objective(APL1, _ap_l1),
+    _Objective(ALRP, _alrp),
+    _Objective(RankSort, _rank_sort),
 )
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from paploss.jobs.losses import LOSSES, IoUBCE, Loss, ParameterizedAP, QFLGIoU, RankingLoss, Varifocal
 from paploss.jobs.profiles import Detector
-from paploss.trainer.heads.objective import OBJECTIVES
 from paploss.trainer.profiles.recipe import Config
 
 LOW_SCORE_THRESHOLD = 0.01
@@ -64,7 +63,7 @@ def ranking_parts(loss: RankingLoss, head: str, config: Config) -> LossParts:
     arguments = loss.model_dump(mode="json", exclude={"heads"})
     if isinstance(loss, ParameterizedAP):
         arguments |= loss.heads[head].model_dump(mode="json")
-    return LossParts({**config, "ranking": arguments}, OBJECTIVES[loss.name].parts)
+    return LossParts({**config, "ranking": arguments}, loss.parts)
 
 
 def box_coder(stds: tuple[float, ...]) -> Config:

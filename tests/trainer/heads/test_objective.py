@@ -78,7 +78,7 @@ def test_value_and_gradient_are_those_of_the_function(name, direct):
     expected, outputs = direct
     inputs = candidates()
     losses = losses_of(objective(name), inputs=inputs)
-    assert tuple(losses) == OBJECTIVES[name].parts
+    assert tuple(losses) == OBJECTIVES[name].loss.parts
     torch.testing.assert_close(tuple(losses.values()), expected[name])
     found = torch.autograd.grad(sum(losses.values()), inputs[:2])
     torch.testing.assert_close(found, torch.autograd.grad(sum(expected[name]), outputs))
@@ -143,7 +143,7 @@ def test_without_a_positive_all_losses_are_0_with_a_graph(name, weight):
     inputs = candidates()
     nothing = torch.full_like(LABELS, BACKGROUND)
     losses = losses_of(objective(name), nothing, torch.full_like(WEIGHTS, weight), inputs=inputs)
-    assert {part: loss.item() for part, loss in losses.items()} == dict.fromkeys(OBJECTIVES[name].parts, 0)
+    assert {part: loss.item() for part, loss in losses.items()} == dict.fromkeys(OBJECTIVES[name].loss.parts, 0)
     for loss in losses.values():
         gradients = torch.autograd.grad(loss, inputs[:2], retain_graph=True)
         assert not any(gradient.any() for gradient in gradients)

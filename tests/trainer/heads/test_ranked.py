@@ -50,6 +50,6 @@ def test_the_gradient_flows_through_quality_and_errors_scaled_and_not_through_io
 def test_every_objective_takes_them(name):
     boxes = BOXES.clone().requires_grad_()
     losses = RankingObjective(name)(ranked(boxes))
-    assert tuple(losses) == OBJECTIVES[name].parts
+    assert tuple(losses) == OBJECTIVES[name].loss.parts
     sum(losses.values()).backward()
     assert boxes.grad[0].any()

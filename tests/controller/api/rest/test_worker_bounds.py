@@ -51,37 +51,37 @@ def check_pages(controller: RunningController, trial_id: str) -> None:
     assert set(found.values()) == {200}, found
 
 
-@pytest.mark.parametrize(
-    ("step", "fields"),
-    [
-        ("renew", {"gpu_use": [{"memory_used_bytes": "HUGE", "memory_total_bytes": 1}]}),
-        ("renew", {"gpu_use": [{"memory_used_bytes": 1, "memory_total_bytes": 1, "utilisation": "1e308"}]}),
-        ("renew", {"progress": {"iteration": "HUGE", "total_iterations": 1}}),
-        ("renew", {"progress": {"iteration": 1, "total_iterations": 1, "loss": "1e308"}}),
-        ("renew", {"evaluations": [{"iteration": 1, "total_iterations": 1, "metrics": METRICS | {"ap": "1e308"}}]}),
-        (
-            "renew",
-            {
-                "evaluations": [
-                    {
-                        "iteration": 1,
-                        "total_iterations": 1,
-                        "metrics": METRICS | {"per_class": {str(n): 0.5 for n in range(60_000)}},
-                    }
-                ]
-            },
-        ),
-        ("result", {"result": RESULT | {"seconds": "1e308"}}),
-        ("result", {"result": RESULT | {"iterations": "HUGE"}}),
-        ("result", {"result": RESULT | {"reward": "1e308"}}),
-    ],
-)
+BEYOND_BOUNDS: list[tuple[str, dict[str, Any]]] = [
+    ("renew", {"gpu_use": [{"memory_used_bytes": "HUGE", "memory_total_bytes": 1}]}),
+    ("renew", {"gpu_use": [{"memory_used_bytes": 1, "memory_total_bytes": 1, "utilisation": "1e308"}]}),
+    ("renew", {"progress": {"iteration": "HUGE", "total_iterations": 1}}),
+    ("renew", {"progress": {"iteration": 1, "total_iterations": 1, "loss": "1e308"}}),
+    ("renew", {"evaluations": [{"iteration": 1, "total_iterations": 1, "metrics": METRICS | {"ap": "1e308"}}]}),
+    (
+        "renew",
+        {
+            "evaluations": [
+                {
+                    "iteration": 1,
+                    "total_iterations": 1,
+                    "metrics": METRICS | {"per_class": {str(n): 0.5 for n in range(60_000)}},
+                }
+            ]
+        },
+    ),
+    ("result", {"result": RESULT | {"seconds": "1e308"}}),
+    ("result", {"result": RESULT | {"iterations": "HUGE"}}),
+    ("result", {"result": RESULT | {"reward": "1e308"}}),
+]
+
+
 def test_what_is_beyond_bounds_is_refused_with_the_field(
-    controller: RunningController, lease_http: httpx.Client, lease: Lease, step: str, fields: dict[str, Any]
+    controller: RunningController, lease_http: httpx.Client, lease: Lease
 ) -> None:
-    reply = send(lease_http, step, lease, **fields)
-    assert reply.status_code == 422
-    assert next(iter(fields)) in reply.json()["detail"]
+    for step, fields in BEYOND_BOUNDS:
+        reply = send(lease_http, step, lease, **fields)
+        assert reply.status_code == 422, fields
+        assert next(iter(fields)) in reply.json()["detail"], fields
     check_pages(controller, lease.trial_id)
 
 
