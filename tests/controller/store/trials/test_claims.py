@@ -13,7 +13,6 @@ from paploss.controller.store.trials.claims import claim_many
 from paploss.controller.store.trials.steps import Grant
 from paploss.jobs.lease import ClaimRequest, WorkerInfo
 
-
 # The one kind of database that takes many steps in one transaction.
 pytestmark = pytest.mark.databases("postgresql")
 
