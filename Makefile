@@ -8,7 +8,7 @@ VENV ?= .venv
 SEARCH ?= examples/digits.yaml
 WORKERS ?= 2
 BIN := $(VENV)/bin
-ON_EVERY_CORE := --numprocesses logical --maxprocesses 8 --dist loadfile
+ON_EVERY_CORE := --numprocesses logical --maxprocesses 8 --dist worksteal
 # Thousands of small files and databases are made and removed again: in memory, where half a gigabyte is little.
 IN_MEMORY := $(if $(TMPDIR),,$(shell df --output=avail /dev/shm 2> /dev/null | awk '$$1 + 0 > 4e6 { print "TMPDIR=/dev/shm" }'))
 READY := $(VENV)/.ready

@@ -103,9 +103,16 @@ def _upgrade(url: str) -> None:
     database.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test with a `database` runs once for each kind, or for those that the nearest marker `databases` names."""
+    if "database" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("databases")
+        metafunc.parametrize("database", marker.args if marker else ("sqlite", "postgresql"), indirect=True)
+
+
+@pytest.fixture
 def database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A database with this program's tables; the test runs once for each kind."""
+    """A database with this program's tables."""
     if request.param == "sqlite":
         opened = Database(request.getfixturevalue("sqlite_url"))
         yield opened

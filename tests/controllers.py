@@ -5,12 +5,15 @@ import ssl
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self, get_args
 
 import httpx
 from simulation import metrics, reward_of
+from sqlalchemy import event
 
 from paploss.client.states import Role
 from paploss.client.sync_client import Client
@@ -129,6 +132,23 @@ class PlayedWorker:
     def _post(self, step: str, body: str) -> httpx.Response:
         reply = self._http.post(f"/api/v1/leases/{step}", content=body, headers=HEADERS)
         return reply.raise_for_status()
+
+
+@contextmanager
+def count_selects(running: RunningController) -> Iterator[list[str]]:
+    """What requests read from the database meanwhile, but for who asks, which is remembered for a while."""
+    asked: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        is_request = not threading.current_thread().name.startswith(("Driver", "asyncio"))  # which is the notifier's
+        is_lookup = "api_keys" in statement or "FROM projects" in statement
+        if is_request and statement.startswith("SELECT") and not is_lookup:
+            asked.append(statement)
+
+    engine = running.services.database.engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield asked
+    event.remove(engine, "before_cursor_execute", note)
 
 
 def run_search(client: Client, worker: PlayedWorker, experiment_id: str, analysis: Analysis | None = None) -> None:

@@ -40,7 +40,7 @@ def settings(database: Database, redis_url: str, tmp_path: Path) -> Settings:
     return settings_for(database.url.render_as_string(hide_password=False), redis_url, tmp_path)
 
 
-on_one_database = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+on_one_database = pytest.mark.databases("sqlite")
 
 
 def settings_for(database_url: str, redis_url: str, state_dir: Path) -> Settings:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, get_args
 
 import numpy as np
@@ -71,6 +72,12 @@ def search(algorithm: Algorithm[Any], seed: int = 1) -> tuple[Any, list[float], 
     return state, means, history
 
 
+@cache
+def searched(algorithm: Algorithm[Any]) -> tuple[Any, list[float], History]:
+    """A search that several tests look at, none of which changes it."""
+    return search(algorithm)
+
+
 def through_json(algorithm: Algorithm[Any], state: Any) -> Any:
     return algorithm.load(json.loads(json.dumps(algorithm.dump(state))))
 
@@ -106,14 +113,14 @@ def test_equal_seeds_give_equal_searches(algorithm):
 
 
 def test_every_theta_lies_in_the_box_also_after_many_rounds(algorithm):
-    state, _, history = search(algorithm)
+    state, _, history = searched(algorithm)
     for index in range(50):
         SPACE.check(algorithm.propose(state, 5, index, history))
     SPACE.check(algorithm.best_guess(state, history))
 
 
 def test_proposals_may_be_asked_for_in_any_order_and_again(algorithm):
-    state, _, history = search(algorithm)
+    state, _, history = searched(algorithm)
     thetas = [algorithm.propose(state, 5, index, history) for index in range(4)]
     for index in (3, 1, 0, 2, 3):
         again = algorithm.propose(through_json(algorithm, state), 5, index, copied(history))
@@ -150,7 +157,7 @@ def test_the_order_of_rewards_does_not_matter(algorithm):
 @pytest.mark.parametrize("settings", LEARNING, ids=lambda settings: settings().name)
 def test_a_learning_algorithm_improves_on_a_simple_objective(settings):
     algorithm = create(settings(), ROUNDS)
-    state, means, history = search(algorithm)
+    state, means, history = searched(algorithm)
     assert np.mean(means[-3:]) > np.mean(means[:3])
     assert distance_reward(algorithm.best_guess(state, history)) > distance_reward(SPACE.start()) + 0.005
 
@@ -165,7 +172,7 @@ def test_equal_rewards_leave_the_best_guess_of_the_same_spread_where_it_is(algor
 
 
 def test_updates_go_on_after_the_planned_rounds(algorithm):
-    state, _, history = search(algorithm)
+    state, _, history = searched(algorithm)
     state = algorithm.update(state, play_round(algorithm, state, history=history))
     assert state.version == ROUNDS + 1
 
@@ -189,7 +196,7 @@ def test_samples_that_no_state_proposed_are_taken(algorithm):
 
 
 def test_what_is_drawn_is_a_centre_in_the_box_and_a_spread_above_0(algorithm):
-    state, _, _ = search(algorithm)
+    state, _, _ = searched(algorithm)
     drawn = algorithm.distribution(state)
     if drawn is not None:
         SPACE.check(drawn.centre)
@@ -286,7 +293,7 @@ def trained_shorter(samples: Sequence[Sample[Any]], lack: float) -> tuple[Sample
 def test_what_shorter_trainings_lack_to_the_end_is_no_merit_of_the_others(settings):
     """A model that took all rewards for alike would find whatever trained longer the better."""
     algorithm = create(settings(), ROUNDS)
-    state, _, history = search(algorithm)
+    state, _, history = searched(algorithm)
     proposed, guessed = [], []
     for lack in (0.01, 0.1):
         known = replace(history, finished=trained_shorter(history.finished, lack))
@@ -299,7 +306,7 @@ def test_what_shorter_trainings_lack_to_the_end_is_no_merit_of_the_others(settin
 @pytest.mark.parametrize("settings", WITH_LENGTHS, ids=lambda settings: settings().name)
 def test_proposals_come_from_a_search_in_which_no_training_is_whole_yet(settings):
     algorithm = create(settings(), ROUNDS)
-    state, _, history = search(algorithm)
+    state, _, history = searched(algorithm)
     short = replace(history, finished=tuple(replace(sample, length=0.25) for sample in history.finished))
     for index in range(3):
         SPACE.check(algorithm.propose(state, 5, index, short))
@@ -309,7 +316,7 @@ def test_proposals_come_from_a_search_in_which_no_training_is_whole_yet(settings
 def test_a_loss_that_was_carried_on_counts_once_among_the_best():
     """The elites are losses: the best of them must not crowd the others out by having trained several times."""
     algorithm = create(GuidedSettings(), ROUNDS)
-    state, _, history = search(algorithm)
+    state, _, history = searched(algorithm)
     best = max(history.finished, key=lambda sample: sample.reward)
     again = replace(history, finished=(*history.finished, *[best] * 8))
     once, often = (algorithm.best_guess(state, known) for known in (history, again))

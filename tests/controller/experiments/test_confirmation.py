@@ -10,6 +10,9 @@ from paploss.controller.store.documents import OUTCOME, Outcome
 from paploss.controller.store.tables import Event, Experiment
 from paploss.jobs.spec import JobResult
 
+# Above the store statements are the same on both; those that no other test asks are asked on both here too.
+pytestmark = pytest.mark.databases("sqlite")
+
 RIVALS = ["focal_giou", "ap_l1"]
 RACE = {"candidates": 1, "seeds": 2, "most_seeds": 5, "rivals": RIVALS}
 

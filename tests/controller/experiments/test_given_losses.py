@@ -13,6 +13,9 @@ from paploss.controller.store.tables import Experiment
 from paploss.controller.store.trials.counts import Counts
 from paploss.jobs.spec import JobResult, JobSpec
 
+# Above the store statements are the same on both; those that no other test asks are asked on both here too.
+pytestmark = pytest.mark.databases("sqlite")
+
 FAILED = JobResult(outcome="failed", error_kind="user", error="no such file")
 BEST_RATES = {"published": 2.0, "start": 0.5}
 
@@ -119,6 +122,7 @@ def test_without_factors_the_trainings_begin_at_once(platform: Platform) -> None
     assert {trial.kind for trial in platform.trials(search)} == {"compare"}
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_many_trainings_are_proposed_in_parts_as_they_are_wanted(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +172,7 @@ def seeds_by_loss(platform: Platform, search: Experiment) -> dict[str, list[int]
     return {label: [trial.seed for trial in trials if trial.label == label] for label in MEANS}
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_losses_that_are_not_told_apart_yet_get_more_seeds_and_others_leave(platform: Platform) -> None:
     search = race(platform, most_seeds=12)
     seeds = seeds_by_loss(platform, search)

@@ -11,6 +11,9 @@ from paploss.controller.store.experiments import resume_experiment
 from paploss.controller.store.tables import Event, Experiment
 from paploss.jobs.spec import JobResult
 
+# Above the store statements are the same on both; those that no other test asks are asked on both here too.
+pytestmark = pytest.mark.databases("sqlite")
+
 CONFIRM = {"candidates": 1, "seeds": 2, "most_seeds": 4, "rivals": ["focal_giou", "ap_l1"]}
 MEANS = {"published": 0.30, "Focal + GIoU": 0.36, "AP Loss + L1": 0.42}
 
@@ -58,6 +61,7 @@ def test_rates_and_noise_are_measured_before_the_first_round(platform: Platform)
     assert len(trials) == count_pilot(SPEC.read(search.spec))
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_its_sentence_says_what_may_be_gained_and_told(platform: Platform) -> None:
     search = add_search(platform.database, rounds=1, pilot="tell", confirm=CONFIRM)
     train(platform, search, until="pilot")

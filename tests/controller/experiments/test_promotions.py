@@ -19,6 +19,9 @@ from paploss.controller.store.tables import Experiment, Trial
 from paploss.jobs.ids import number_of
 from paploss.jobs.spec import JobResult
 
+# Above the store statements are the same on both; those that no other test asks are asked on both here too.
+pytestmark = pytest.mark.databases("sqlite")
+
 LENGTHS = {"fractions": [0.25, 0.5, 1.0], "keep": 3}
 REQUEST: dict[str, Any] = {
     "algorithm": "random",
@@ -117,6 +120,7 @@ def test_the_job_says_how_far_it_trains_and_what_it_continues(platform: Platform
     assert (job.length, job.continues) == (0.5, longer.derived_from)
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_it_goes_on_alike_wherever_its_controller_was_killed(platform: Platform) -> None:
     """Each tick by a new process: some between the results of a length and what follows from them."""
     rows: list[Any] = []
@@ -129,6 +133,7 @@ def test_it_goes_on_alike_wherever_its_controller_was_killed(platform: Platform)
     assert rows[0] == rows[1]
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_a_tick_that_dies_with_its_promotions_leaves_none_and_the_next_makes_the_same(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +159,7 @@ def test_a_tick_that_dies_with_its_promotions_leaves_none_and_the_next_makes_the
     assert [shorter_of(trial) for trial in platform.trials(search, length=0.5)] == [best.number]
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 @pytest.mark.parametrize("seed", range(2))
 def test_in_whatever_order_trials_end_and_fail_the_best_are_carried_on_once(platform: Platform, seed: int) -> None:
     draw = random.Random(seed)
@@ -181,6 +187,7 @@ def test_in_whatever_order_trials_end_and_fail_the_best_are_carried_on_once(plat
     assert ended[0.25] == 5 * 4
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_a_trial_that_was_carried_on_and_is_preempted_goes_on_as_itself(platform: Platform) -> None:
     search = add(platform)
     platform.driver.tick()
@@ -199,6 +206,7 @@ def test_a_trial_that_was_carried_on_and_is_preempted_goes_on_as_itself(platform
     assert len(platform.trials(search, derived_from=longer.derived_from)) == 1
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_a_trial_cannot_be_carried_on_twice(platform: Platform) -> None:
     search = add(platform)
     platform.driver.tick()
@@ -221,6 +229,7 @@ def test_a_diverged_trial_is_never_carried_on(platform: Platform) -> None:
     assert platform.search(search.id).state == "succeeded"
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_a_budget_that_is_spent_ends_promotions_too(platform: Platform) -> None:
     search = add(platform, worker_hours=1e-9)
     for _ in range(200):
@@ -248,6 +257,7 @@ def test_rounds_tell_the_mean_of_whole_trainings_alone(platform: Platform) -> No
         assert row.rewards == len([t for t in proxies if t.consumed_round == row.number])
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_checkpoints_of_short_trials_stay_while_the_search_is_in_its_rounds_and_not_longer(platform: Platform) -> None:
     search = add(platform)
     platform.driver.tick()

@@ -15,6 +15,9 @@ from paploss.controller.store.experiments import delete_experiment
 from paploss.controller.store.tables import Experiment
 from paploss.jobs.presets import PRESETS
 
+# Above the store statements are the same on both; those that no other test asks are asked on both here too.
+pytestmark = pytest.mark.databases("sqlite")
+
 GUIDED: dict[str, Any] = {"algorithm": "guided", "mode": "stream", "rounds": 4, "trials_per_round": 3}
 
 

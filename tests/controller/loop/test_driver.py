@@ -24,6 +24,9 @@ from paploss.controller.store.visibility import within
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import JobResult
 
+# Above the store statements are the same on both; those that no other test asks are asked on both here too.
+pytestmark = pytest.mark.databases("sqlite")
+
 FAILED = JobResult(outcome="failed", error_kind="user", error="no such file")
 
 
@@ -36,6 +39,7 @@ def work_with_distinct_failures(platform: Platform) -> None:
 # A search from start to end
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 @pytest.mark.parametrize(
     ("algorithm", "mode"),
     [
@@ -73,6 +77,7 @@ def test_a_search_runs_from_start_to_best_loss(platform: Platform, algorithm: st
     assert report.loss == decode_loss(search_spec(), report.theta)
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 @pytest.mark.parametrize("mode", ["stream", "round"])
 def test_a_search_by_history_goes_on_alike_wherever_its_controller_was_killed(platform: Platform, mode: str) -> None:
     """Each tick by a new process, some after a commit that the process did not live to follow up."""
@@ -148,6 +153,7 @@ def test_the_log_tells_the_story_of_a_search(platform: Platform) -> None:
     assert kinds == ["experiment_started", "round_closed", "confirm_started", "experiment_succeeded"]
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_a_stream_search_keeps_every_worker_busy_across_updates(platform: Platform) -> None:
     search = add_search(platform.database, mode="stream", rounds=6)
     workers = [f"w{index}" for index in range(6)]
@@ -274,6 +280,7 @@ def test_a_round_with_fewer_than_two_rewards_gets_replacements_under_new_indices
     assert platform.rounds(search)[0].rewards == 4
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 @pytest.mark.parametrize("mode", ["round", "stream"])
 def test_a_search_whose_trials_all_fail_ends_with_the_reason(platform: Platform, mode: str) -> None:
     search = add_search(platform.database, mode=mode, budgets={"max_failed_trials": 5})
@@ -362,6 +369,7 @@ def test_a_final_training_gets_the_final_schedule_and_split(platform: Platform) 
     assert lease.job.loss == PRESETS["retinanet"]
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 @pytest.mark.parametrize("prune", [True, False])
 def test_prune_points_come_from_the_other_trials_and_stay_for_retries(platform: Platform, prune: bool) -> None:
     search = add_search(platform.database, trials_per_round=8, prune=prune)
@@ -412,6 +420,7 @@ def set_hours(platform: Platform, trial_ids: list[str], hours: float) -> None:
         session.execute(update(Attempt).where(its).values(claimed_at=Attempt.ended_at - 3600 * hours))
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 @pytest.mark.parametrize("mode", ["round", "stream"])
 @pytest.mark.parametrize("result", [None, FAILED], ids=["succeeded", "one failed"])
 def test_a_search_whose_hours_are_spent_confirms_its_best(
@@ -451,6 +460,7 @@ def test_a_spent_budget_ends_with_the_rewards_that_there_are(platform: Platform)
     assert platform.events(search).count("budget_spent") == 1
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_searches_whose_project_has_used_its_hours_confirm_their_best(platform: Platform) -> None:
     """Of 10.5 hours, the first rounds of both searches take 8, and two more trials fit, of whichever search."""
     with platform.database.write() as session:
@@ -512,6 +522,7 @@ def test_a_cancelled_search_leaves_nothing_open(platform: Platform) -> None:
 # Beside the searches
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_a_search_that_this_version_cannot_read_is_left_alone_and_holds_up_no_other(platform: Platform) -> None:
     strange, healthy = add_search(platform.database), add_search(platform.database)
     platform.driver.tick()
@@ -553,6 +564,7 @@ def test_the_reward_of_the_simulation_depends_on_the_loss(platform: Platform) ->
     assert search.id in first.trial_id
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_the_leader_clears_what_was_kept_long_enough(platform: Platform) -> None:
     training = add_training(platform.database)
     with platform.database.write() as session:
@@ -587,6 +599,7 @@ def test_a_mistake_that_other_trials_do_not_share_does_not_end_the_search(platfo
     assert platform.search(search.id).state == "running"
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_a_mistake_of_one_loss_does_not_end_the_training_of_another(platform: Platform) -> None:
     training = add_training(platform.database, seeds=[0, 1, 2])
     with platform.database.write() as session:

@@ -251,6 +251,7 @@ BROKEN: dict[str, Callable[[list[dict[str, Any]]], bytes]] = {
 }
 
 
+@pytest.mark.databases("postgresql")  # each file is unpacked into a SQLite first
 def test_a_broken_file_stores_nothing(database: Database) -> None:
     trial_id = add_trial(database)
     experiment_id = trial(database, trial_id).experiment_id

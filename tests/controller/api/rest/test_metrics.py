@@ -1,14 +1,12 @@
 """What Prometheus reads, over a controller that runs."""
 
-import threading
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from controllers import PlayedWorker, RunningController
+from controllers import PlayedWorker, RunningController, count_selects
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import event, insert
+from sqlalchemy import insert
 
 from paploss.client.specs import ConfirmSpec, SearchSpec
 from paploss.client.sync_client import Client
@@ -107,22 +105,13 @@ def test_the_operators_viewer_key_scrapes_and_changes_nothing(sqlite_url: str, r
 def test_a_scrape_asks_as_much_however_many_workers_there_have_been(
     controller: RunningController, viewer: httpx.Client, client: Client, worker: PlayedWorker
 ) -> None:
-    statements: list[str] = []
-
-    def note(*arguments: Any) -> None:
-        # Of the caller, who is remembered for a moment.
-        is_lookup = "api_keys" in arguments[2] or "FROM projects" in arguments[2]
-        if arguments[2].startswith("SELECT") and not is_lookup and threading.current_thread().name != "Driver":
-            statements.append(arguments[2])
-
-    event.listen(controller.services.database.engine, "before_cursor_execute", note)
-    scrape(viewer)
-    few = len(statements)
+    with count_selects(controller) as asked_of_few:
+        scrape(viewer)
     with controller.services.database.write() as session:
         gone = [
             {"name": f"gone-{number}", "host": "", "gpus": 1, "device": "", "versions": {}} for number in range(500)
         ]
         session.execute(insert(Worker), [row | {"last_seen_at": 1.0, "first_seen_at": 1.0} for row in gone])
-    statements.clear()
-    assert scrape(viewer)["paploss_workers", "idle"] == 0
-    assert len(statements) == few
+    with count_selects(controller) as asked_of_many:
+        assert scrape(viewer)["paploss_workers", "idle"] == 0
+    assert len(asked_of_many) == len(asked_of_few)

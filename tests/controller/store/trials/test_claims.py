@@ -13,10 +13,8 @@ from paploss.controller.store.trials.claims import claim_many
 from paploss.controller.store.trials.steps import Grant
 from paploss.jobs.lease import ClaimRequest, WorkerInfo
 
-
-@pytest.fixture
-def database(postgresql: Database) -> Database:
-    return postgresql
+# The one kind of database that takes many steps in one transaction.
+pytestmark = pytest.mark.databases("postgresql")
 
 
 def request(trial_id: str, worker: str = "w1", claim_id: uuid.UUID | None = None) -> ClaimRequest:

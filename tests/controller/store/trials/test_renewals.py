@@ -16,9 +16,8 @@ START = StartEvent(total_iterations=20, resumed_iteration=5, environment={"torch
 USE = GpuUse(memory_used_bytes=1, memory_total_bytes=2, utilisation=0.5)
 
 
-@pytest.fixture
-def database(postgresql: Database) -> Database:
-    return postgresql
+# The one kind of database that takes many steps in one transaction.
+pytestmark = pytest.mark.databases("postgresql")
 
 
 def ask(database: Database, *requests: RenewRequest) -> list[Command | None]:

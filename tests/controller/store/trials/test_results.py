@@ -16,9 +16,8 @@ from paploss.jobs.spec import MOST_EVALUATIONS, JobResult
 PRUNED = JobResult(outcome="pruned", reward=0.1, metrics=metrics(0.1), iterations=5, seconds=1)
 
 
-@pytest.fixture
-def database(postgresql: Database) -> Database:
-    return postgresql
+# The one kind of database that takes many steps in one transaction.
+pytestmark = pytest.mark.databases("postgresql")
 
 
 def running(database: Database) -> tuple[str, str]:
