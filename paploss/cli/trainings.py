@@ -160,7 +160,8 @@ def measure(
         echo_json(json.loads(output))
     else:
         measured = json.loads(output)
-        echo(f"on the split {measured.pop('split')}, {measured.pop('images')} images")
+        images = measured.pop("images")
+        echo(f"on the split {measured.pop('split')}, {images} image{'' if images == 1 else 's'}")
         make_console().print(metrics_table(Metrics.model_validate(measured)))
 
 
