@@ -73,7 +73,8 @@ def train(
     evaluate_on: Annotated[SplitChoice, typer.Option(help="Split to measure AP on.")] = SplitChoice.VAL,
     gpus: Annotated[int | None, typer.Option(min=0, help="Several train under torchrun.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for weights, log and result (default: trainings/LOSS-SEED).")
+        Path | None,
+        typer.Option("--output", "--out", help="Folder for weights, log and result (default: trainings/LOSS-SEED)."),
     ] = None,
     no_check: NoCheckOption = False,
     submit: Annotated[bool, typer.Option("--submit", help="Run it as a job of the platform, not here.")] = False,
