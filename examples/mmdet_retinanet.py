@@ -1,6 +1,6 @@
 """A found loss in mmdet's own RetinaNet, without this project: random weights, drawn squares.
 
-    paploss export ID --for mmdet --out found_loss.py
+    paploss export ID --for mmdet --output found_loss.py
     python examples/mmdet_retinanet.py found_loss.py
 
 A configuration for mmdet's tools names the file in `custom_imports` and the head's type, as the file says.

@@ -1,6 +1,6 @@
 """A found loss in torchvision's RetinaNet, with random weights, on drawn squares.
 
-paploss export ID --for torchvision --out loss.py
+paploss export ID --for torchvision --output loss.py
 pip install torchvision
 python examples/torchvision_retinanet.py loss.py
 """

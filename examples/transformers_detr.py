@@ -1,6 +1,6 @@
 """A found loss in Hugging Face transformers: a detector with queries, from a configuration, on drawn squares.
 
-    paploss export ID --for transformers --out loss.py
+    paploss export ID --for transformers --output loss.py
     pip install transformers scipy
     python examples/transformers_detr.py loss.py [deformable_detr | rt_detr | d_fine]
 

@@ -45,13 +45,20 @@ class _Sentence:
         alike = f"it need not be told apart from {_join(open_leads)}" if open_leads else ""
         if standing.is_decided:
             return "; ".join(part for part in (f"Use {leader}: {better or 'alone'} {over}", alike) if part) + "."
-        told = [f"Not decided {over}: {leader} is ahead of {_join(open_leads)}", better]
+        level = [self._tell_level(lead) for lead in standing.leads if not lead.is_decided and lead.mean == 0]
+        ahead = [self._tell_lead(lead) for lead in standing.leads if not lead.is_decided and lead.mean != 0]
+        places = [f"{how} {_join(names)}" for how, names in (("ahead of", ahead), ("level with", level)) if names]
+        told = [f"Not decided {over}: {leader} is {' and '.join(places)}", better]
         return "; ".join(part for part in (*told, _tell_more(standing.more_seeds)) if part) + "."
 
     def _tell_lead(self, lead: Lead) -> str:
         ahead, _, interval = difference(lead.mean, lead.interval).partition(" ")
         told = f"{self.names.get(lead.label, lead.label)} by {ahead.removeprefix('+')} {self.metric}"
         return f"{told} {interval}" if interval else told
+
+    def _tell_level(self, lead: Lead) -> str:
+        name, (_, _, interval) = self.names.get(lead.label, lead.label), difference(0.0, lead.interval).partition(" ")
+        return f"{name} {interval}" if interval else name
 
 
 def _tell_more(more_seeds: int | None) -> str:

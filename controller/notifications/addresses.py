@@ -89,6 +89,7 @@ async def _resolve(host: str, port: int) -> list[Address]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError(f"{host} cannot be resolved: {error}") from error
+        reason = (error.strerror if isinstance(error, OSError) else "") or error
+        raise httpcore.ConnectError(f"{host} cannot be resolved: {reason}") from error
     # Without the scope of a link-local address, which is not allowed in any case.
     return [ip_address(str(sockaddr[0]).partition("%")[0]) for *_, sockaddr in found]

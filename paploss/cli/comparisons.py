@@ -32,7 +32,10 @@ def compare(
     *,
     data_root: DataRootOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for compare-PROFILE.json, .csv and .png (default: STATE/exports/ID).")
+        Path | None,
+        typer.Option(
+            "--output", "--out", help="Folder for compare-PROFILE.json, .csv and .png (default: STATE/exports/ID)."
+        ),
     ] = None,
     no_check: NoCheckOption = False,
     project: ProjectOption = None,
@@ -136,7 +139,7 @@ def _write_files(content: dict[str, Any], comparison: Comparison, folder: Path) 
             write_whole(stem.with_name(stem.name + suffix), text)
         plotted = _write_plot(comparison, stem.with_name(f"{stem.name}.png"))
     except OSError as error:
-        raise CommandError(f"--out {folder}: {error.strerror}", FAILED) from None
+        raise CommandError(f"--output {folder}: {error.strerror}", FAILED) from None
     return [*(f"{suffix[1:]}: {stem}{suffix}" for suffix in texts), plotted]
 
 

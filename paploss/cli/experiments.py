@@ -43,7 +43,7 @@ def show(
             if as_json:
                 echo_json(found)
             elif not watch:
-                console.print(f"{found.id} {found.name}: {found.state} {found.reason}")
+                console.print(f"{found.id} {found.name}: {found.state} {found.reason}".rstrip())
                 _tell_annotation(found, console)
                 console.print(results_table(found))
                 if found.kind == "comparison" and found.state == "succeeded":

@@ -52,6 +52,7 @@ def list_all(
         each["tags"] = " ".join(each.get("tags") or ())
         texts = (str(each.get(name, "")) for name in fields)
         trials = f"{each.get('trials_final')}/{each.get('trials_planned')}"
-        best = f"{percent(each.get('best_ap'))} {each.get('metric', 'AP')}"
+        best = percent(each.get("best_ap"))
+        best += "" if each.get("best_ap") is None else f" {each.get('metric', 'AP')}"
         table.add_row(*texts, trials, best, moment(each.get("created_at")))
     console.print(table)

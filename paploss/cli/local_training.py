@@ -37,7 +37,7 @@ def run_training(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CommandError(f"--out {folder}: {error.strerror}", BAD_INPUT) from None
+        raise CommandError(f"--output {folder}: {error.strerror}", BAD_INPUT) from None
     job_file = folder / "job.json"
     text = job.model_dump_json(indent=1)
     if job_file.exists() and job_file.read_bytes() != text.encode():

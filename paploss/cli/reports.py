@@ -23,7 +23,9 @@ from paploss.files import write_whole
 def report(
     experiment_id: IdArgument,
     *,
-    out: Annotated[Path | None, typer.Option(help="HTML file to write (default: STATE/reports/ID.html).")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--output", "--out", help="HTML file to write (default: STATE/reports/ID.html).")
+    ] = None,
     png: Annotated[
         bool, typer.Option("--png", help="The figures as PNGs too, in a folder beside it; needs a Chromium.")
     ] = False,

@@ -53,8 +53,10 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
+            "--output",
+            "--out",
             help="File for the parameters, the others beside it; with one --format, its file "
-            "(default: in STATE/exports)."
+            "(default: in STATE/exports).",
         ),
     ] = None,
     as_json: JsonOption = False,

@@ -73,7 +73,8 @@ def train(
     evaluate_on: Annotated[SplitChoice, typer.Option(help="Split to measure AP on.")] = SplitChoice.VAL,
     gpus: Annotated[int | None, typer.Option(min=0, help="Several train under torchrun.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for weights, log and result (default: trainings/LOSS-SEED).")
+        Path | None,
+        typer.Option("--output", "--out", help="Folder for weights, log and result (default: trainings/LOSS-SEED)."),
     ] = None,
     no_check: NoCheckOption = False,
     submit: Annotated[bool, typer.Option("--submit", help="Run it as a job of the platform, not here.")] = False,
@@ -160,7 +161,8 @@ def measure(
         echo_json(json.loads(output))
     else:
         measured = json.loads(output)
-        echo(f"on the split {measured.pop('split')}, {measured.pop('images')} images")
+        images = measured.pop("images")
+        echo(f"on the split {measured.pop('split')}, {images} image{'' if images == 1 else 's'}")
         make_console().print(metrics_table(Metrics.model_validate(measured)))
 
 

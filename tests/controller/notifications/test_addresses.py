@@ -97,3 +97,10 @@ def test_a_name_with_one_private_address_among_public_ones_is_refused(monkeypatc
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     with pytest.raises(AddressRefusedError, match=r"mixed\.example has the address 10\.0\.0\.1"):
         post("http://mixed.example/")
+
+
+def test_a_name_that_nobody_knows_is_told_in_words() -> None:
+    with pytest.raises(httpcore.ConnectError) as refusal:
+        asyncio.run(GuardedBackend(()).connect_tcp("nowhere.invalid", 443))
+    assert str(refusal.value).startswith("nowhere.invalid cannot be resolved: ")
+    assert "Errno" not in str(refusal.value)
