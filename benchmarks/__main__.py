@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "scheduling": ("scheduling",),
     "screen": ("screen",),
     "search": ("search",),
+    "sharing": ("sharing",),
 }
 """Module and options by record."""
 ON_IMAGES = ("analysis", "proxy-cpu")

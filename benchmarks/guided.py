@@ -66,10 +66,12 @@ def guess(algorithm: Algorithm, state: State, history: History, updates: int) ->
     )
 
 
-def explore(algorithm: Algorithm, run: Run, objective: Objective, seed: int) -> tuple[State, History]:
+def explore(
+    algorithm: Algorithm, run: Run, objective: Objective, seed: int, space: Space = SPACE
+) -> tuple[State, History]:
     """A simulated search; each trial is proposed from what was known then."""
     generator = np.random.default_rng((1, seed))
-    states = [algorithm.initial_state(SPACE)]
+    states = [algorithm.initial_state(space)]
     thetas: dict[int, Vector] = {}
     finished: list[list[Sample]] = []
 

@@ -9,18 +9,28 @@ from pathlib import Path
 import torch
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+PACKAGES = ("torch", "mmdet", "mmcv", "mmengine", "numpy", "pycocotools")
+FORKS = {"mmdet": "onedl-mmdetection", "mmcv": "onedl-mmcv", "mmengine": "onedl-mmengine"}
+"""Maintained packages that are imported by the same names."""
 
 
 def describe_environment(device: torch.device) -> dict[str, str]:
     """Versions, commit and device of this process."""
-    packages = ("torch", "mmdet", "mmcv", "mmengine", "numpy", "pycocotools")
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     return {
-        **{package: metadata.version(package) for package in packages},
+        **{package: _version(package) for package in PACKAGES},
         "python": platform.python_version(),
         "commit": _commit(),
         "device": gpu or f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        fork = FORKS[package]
+        return f"{metadata.version(fork)} of {fork}"
 
 
 def _commit() -> str:

@@ -9,7 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from paploss.jobs.lease import WorkerInfo
 
-_PACKAGES = ("paploss", "torch", "mmdet", "mmcv")
+_PACKAGES = ("paploss", "torch", "mmdet", "onedl-mmdetection", "mmcv", "onedl-mmcv")
+"""Those of them that are installed are shown."""
 
 
 def describe(name: str) -> WorkerInfo:

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ import make_requirements
 import pytest
 import yaml
 from charts import ROOT
+from packaging.requirements import Requirement
+
+from paploss.trainer.environment import FORKS
 
 COMPOSE, GPU_COMPOSE = ROOT / "docker-compose.yml", ROOT / "docker-compose.gpu.yml"
 
@@ -27,6 +31,15 @@ def test_the_images_install_what_the_lock_says(name: str) -> None:
 def test_the_controllers_image_holds_no_torch() -> None:
     names = {line.partition("==")[0] for line in make_requirements.list_requirements("controller")}
     assert not {"torch", "mmcv", "mmdet", "mmengine", "pytest"} & names
+
+
+def test_the_trainer_with_the_forks_differs_in_them_alone() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    released, forks = (
+        {Requirement(line).name for line in extras[extra]} - {"paploss"} for extra in ("trainer", "trainer-onedl")
+    )
+    assert forks == {FORKS[name] for name in released}
+    assert [line for line in extras["trainer-onedl"] if "paploss" in line] == extras["trainer"][:1]
 
 
 def test_the_charts_readme_is_made_from_its_values() -> None:
