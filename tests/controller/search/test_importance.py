@@ -9,10 +9,11 @@ from paploss.controller.search.importance import measure
 MU = np.full(3, 0.5)
 
 
-def test_in_one_version_it_is_spearmans_correlation() -> None:
+@pytest.mark.parametrize("decimals", [16, 1], ids=["without ties", "with ties"])
+def test_in_one_version_it_is_spearmans_correlation(decimals: int) -> None:
     generator = np.random.default_rng(0)
-    theta = generator.random((40, 3))
-    rewards = theta[:, 1] - 0.3 * theta[:, 2] + 0.1 * generator.random(40)
+    theta = generator.random((40, 3)).round(decimals)
+    rewards = (theta[:, 1] - 0.3 * theta[:, 2] + 0.1 * generator.random(40)).round(decimals)
     found = measure(theta, rewards, np.zeros(40, int), first=MU, newest=MU, sigma=0.2)
     expected = [spearmanr(theta[:, dimension], rewards).statistic for dimension in range(3)]
     assert found.correlation == pytest.approx(expected)
