@@ -35,6 +35,8 @@ MOST_PX = 2000
 COLOURS = 160
 """A palette of so many keeps an image small; the page has few colours."""
 PATIENCE_MS = 120_000
+SEARCH = "evidence/retinanet-tiny-bccd-guided-seed-0"
+COMPARISON = "evidence/retinanet-tiny-bccd-test-1-x-the-length-of-the-proxies"
 NOTE = "First search on **cells**: does the published set hold with 4 epochs?"
 
 
@@ -43,9 +45,7 @@ def fill_example(database: Database) -> dict[str, str]:
 
     Two searches whose rewards are made up, and notifications, stand beside the recorded one and the comparisons.
     """
-    search, comparison, analysed = (
-        _load(database, name) for name in ("bccd-search", "bccd-comparison", "bccd-detections")
-    )
+    search, comparison, analysed = (_load(database, name) for name in (SEARCH, COMPARISON, "bccd-detections"))
     confirm = ConfirmSpec(candidates=3, seeds=3)
     finished = fill(database, SearchSpec(name="Example", profile="retinanet-tiny", rounds=40, confirm=confirm))
     running = SearchSpec(name="Example, more trials", profile="retinanet-tiny", rounds=40, trials_per_round=12, seed=1)
@@ -57,7 +57,7 @@ def fill_example(database: Database) -> dict[str, str]:
     return {
         "searches": "/",
         "search": f"/experiments/{search}",
-        "trial": f"/trials/{search}-000068",
+        "trial": f"/trials/{search}-000087",
         "training": f"/experiments/{comparison}",
         "start": "/experiments/new?example=bccd",
         "explore": f"/experiments/{search}/explore",
