@@ -8,7 +8,8 @@ VENV ?= .venv
 SEARCH ?= examples/digits.yaml
 WORKERS ?= 2
 BIN := $(VENV)/bin
-ON_EVERY_CORE := --numprocesses logical --maxprocesses 8 --dist worksteal
+# Tests wait for processes, servers and commits a quarter of their time: half as many processes again as cores.
+ON_EVERY_CORE := --numprocesses $(shell n=$$(nproc); echo $$((n < 6 ? n + (n + 1) / 2 : 8))) --dist worksteal
 # Thousands of small files and databases are made and removed again: in memory, where half a gigabyte is little.
 IN_MEMORY := $(if $(TMPDIR),,$(shell df --output=avail /dev/shm 2> /dev/null | awk '$$1 + 0 > 4e6 { print "TMPDIR=/dev/shm" }'))
 READY := $(VENV)/.ready
@@ -27,7 +28,7 @@ $(READY): requirements.lock pyproject.toml deploy/set_up.sh
 search: $(READY)  ## search a loss on the embedded data set and show the result
 	@$(BIN)/paploss search $(SEARCH) --workers $(WORKERS)
 
-test: $(READY)  ## the default test suite, one process with one thread on each core
+test: $(READY)  ## the default test suite, in processes of one thread each
 	$(IN_MEMORY) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not faults and not cluster" $(ON_EVERY_CORE)
 
 test-faults: $(READY)  ## searches whose processes, servers and networks are broken

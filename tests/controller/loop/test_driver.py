@@ -5,7 +5,6 @@ import pytest
 from scenarios import add_search, add_training, outcome, pass_term, search_spec
 from simulation import Platform, reward_of
 from sqlalchemy import event, select, update
-from sqlalchemy.orm import Session
 
 from paploss.client.projects import ProjectRequest
 from paploss.controller.experiments import rounds
@@ -181,18 +180,10 @@ def test_a_stream_search_makes_all_updates_that_are_due_in_one_look(platform: Pl
         platform.take(worker)
     platform.driver.tick()
     assert platform.work() == 9
-    commits = 0
-
-    def count(_session: Session) -> None:
-        nonlocal commits
-        commits += 1
-
-    event.listen(Session, "after_commit", count)
-    try:
-        platform.driver.tick()
-    finally:
-        event.remove(Session, "after_commit", count)
-    assert commits == 2  # the term, and the search
+    commits: list[object] = []
+    event.listen(platform.database.engine, "commit", commits.append)
+    platform.driver.tick()
+    assert len(commits) == 2  # the term, and the search
     rounds = platform.rounds(search)
     assert [(row.number, row.rewards, row.closed_at is None) for row in rounds] == [
         (0, 2, False),

@@ -15,7 +15,7 @@ from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import ComparisonSpec, ConfirmSpec, SearchSpec
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, no other test of its process can run a loop of asyncio
 def chromium() -> Iterator["sync_api.Browser"]:
     """A headless Chromium; CHROMIUM names its executable where it is not on the path."""
     executable = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
