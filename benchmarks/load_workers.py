@@ -5,6 +5,7 @@ cores that pay for it.
 """
 
 import asyncio
+import gc
 import multiprocessing
 import socket
 import threading
@@ -193,6 +194,7 @@ def _run_worker(target: Target, index: int, name: str, stop_at: float, done: lis
 def _renew_process(
     pipe: Connection, target: Target, leases: list[tuple[str, str]], seconds: float, renew_seconds: float
 ) -> None:
+    gc.disable()  # a look for garbage here would hold up all workers, which in a cluster share no process
     pipe.send(asyncio.run(_renew_all(target, leases, seconds, renew_seconds)))
 
 

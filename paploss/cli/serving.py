@@ -1,5 +1,6 @@
 """`paploss serve`: a controller alone."""
 
+import gc
 import logging
 from contextlib import ExitStack
 from typing import Annotated
@@ -41,6 +42,8 @@ def serve(
             raise _startup_failure(
                 settings, f"PAPLOSS_DATABASE_URL: the database cannot be used: {error.orig}"
             ) from None
+        # What was made until now stays. Each full look for garbage would go through all of it, and hold up every lease.
+        gc.freeze()
         server.run(sockets=[listener])
 
 
