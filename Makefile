@@ -10,8 +10,10 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 # Tests wait for processes, servers and commits a quarter of their time: half as many processes again as cores.
 ON_EVERY_CORE := --numprocesses $(shell n=$$(nproc); echo $$((n < 6 ? n + (n + 1) / 2 : 8))) --dist worksteal
-# Thousands of small files and databases are made and removed again: in memory, where half a gigabyte is little.
-IN_MEMORY := $(if $(TMPDIR),,$(shell df --output=avail /dev/shm 2> /dev/null | awk '$$1 + 0 > 4e6 { print "TMPDIR=/dev/shm" }'))
+# Thousands of small files and databases are made and removed again: in memory, where half a gigabyte is little and programs
+# may run.
+MEMORY := $(shell grep " /dev/shm " /proc/mounts 2> /dev/null | grep -v noexec)
+IN_MEMORY := $(if $(TMPDIR),,$(if $(MEMORY),$(shell df --output=avail /dev/shm | awk '$$1 + 0 > 4e6 { print "TMPDIR=/dev/shm" }')))
 READY := $(VENV)/.ready
 
 .PHONY: help setup search test test-faults test-slow test-cluster test-all check lint docs dist bench gpu-check clean
