@@ -38,6 +38,7 @@ from paploss.jobs.metrics import name_reward
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import JobKind
+from paploss.jobs.wording import counted
 
 BEST_GUESS: Final = "mean"
 
@@ -104,7 +105,7 @@ def _start_race(session: Session, search: Experiment, spec: SearchSpec, plan: Pl
     add_trials(session, search, trials)
     search.stage = "confirm"
     session.flush()
-    message = f"{len(losses)} losses with {_count_seeds(spec.confirm.seeds)} each"
+    message = f"{len(losses)} losses with {counted(spec.confirm.seeds, 'fresh seed')} each"
     record(session, "confirm_started", message, experiment_id=search.id)
 
 
@@ -187,10 +188,6 @@ def _name(label: str) -> str:
     return "best guess" if label == BEST_GUESS else label
 
 
-def _count_seeds(count: int) -> str:
-    return f"{count} fresh seed{'' if count == 1 else 's'}"
-
-
 def _rewards(trials: Sequence[Trial]) -> dict[int, float]:
     return {trial.seed: trial.reward for trial in trials if trial.reward is not None}
 
@@ -209,7 +206,7 @@ def _measure(label: str, trials: Sequence[Trial]) -> ConfirmedLoss:
 
 def _tell(outcome: Outcome, metric: str) -> str:
     report = outcome.model_dump()
-    over = f"{'mean ± standard deviation over ' if outcome.count > 1 else ''}{_count_seeds(outcome.count)}"
+    over = f"{'mean ± standard deviation over ' if outcome.count > 1 else ''}{counted(outcome.count, 'fresh seed')}"
     start = "" if outcome.identity.mean is None else f"; the identity start reaches {confirmed(report['identity'])}"
     best = f"best: {_name(outcome.label)} with {metric} {confirmed(report)}, {over}{start}"
     return best if outcome.verdict is None else f"{best}. {outcome.verdict.sentence}"

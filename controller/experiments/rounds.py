@@ -51,6 +51,7 @@ from paploss.controller.store.trials.proposals import NewTrial, add_trials
 from paploss.controller.store.trials.quotas import read_gpu_budget, read_gpu_use
 from paploss.controller.store.trials.spending import read_spending
 from paploss.jobs.metrics import name_reward
+from paploss.jobs.wording import counted
 
 MOST_CARRIED_ON: Final = 1000
 """Rewards of trials carried on that one update takes beside its own; more wait for the next."""
@@ -325,7 +326,7 @@ class _Rounds:
             metric = name_reward(self._spec.reward)
             message += f"mean {metric} {percent(mean)}, best {percent(best)} of {len(whole)}"
         if shorter := len(ready) - len(whole):
-            message += f"{', and ' if whole else ''}{shorter} shorter training{'' if shorter == 1 else 's'}"
+            message += f"{', and ' if whole else ''}{counted(shorter, 'shorter training')}"
         self._state = self._algorithm.update(self._state, samples)
         self._version = self._add_version()
         self._search.round = self._state.version

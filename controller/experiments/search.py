@@ -14,6 +14,7 @@ from paploss.controller.store.events import record
 from paploss.controller.store.tables import Experiment
 from paploss.controller.store.trials.counts import Counts
 from paploss.jobs.spec import JobKind
+from paploss.jobs.wording import counted
 
 _PROPOSING = ("rounds", "closing")
 """Stages in which updates are made."""
@@ -37,7 +38,7 @@ class Search:
     def open(self, session: Session, experiment: Experiment, spec: SearchSpec) -> None:
         """Take what it starts from, and propose the pilot's first trials; the leader proposes all others."""
         experiment.earlier = fix_earlier(session, spec)
-        message = f"{spec.rounds} round{'' if spec.rounds == 1 else 's'} of {spec.trials_per_round} trials"
+        message = f"{counted(spec.rounds, 'round')} of {spec.trials_per_round} trials"
         record(session, "experiment_started", message, experiment_id=experiment.id)
         if spec.has_pilot:
             pilot.start(session, experiment, spec, self.plan)

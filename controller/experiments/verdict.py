@@ -7,6 +7,7 @@ from typing import Final
 from paploss.client.numbers import difference
 from paploss.client.verdict import Margin, Verdict
 from paploss.controller.search.race import Lead, Standing
+from paploss.jobs.wording import counted
 
 _MOST_SEEDS_TOLD: Final = 200
 """A greater estimate says only that the losses are alike."""
@@ -40,7 +41,7 @@ class _Sentence:
         leader = self.names.get(standing.leader, standing.leader)
         beaten = [self._tell_lead(lead) for lead in standing.leads if lead.is_decided]
         open_leads = [self._tell_lead(lead) for lead in standing.leads if not lead.is_decided]
-        over = f"over {seeds} common seed{'' if seeds == 1 else 's'}"
+        over = f"over {counted(seeds, 'common seed')}"
         better = f"better than {_join(beaten)}" if beaten else ""
         alike = f"it need not be told apart from {_join(open_leads)}" if open_leads else ""
         if standing.is_decided:
@@ -66,7 +67,7 @@ def _tell_more(more_seeds: int | None) -> str:
         return "how many more seeds it would take cannot be told from these"
     if more_seeds > _MOST_SEEDS_TOLD:
         return f"it would take more than {_MOST_SEEDS_TOLD} more seeds"
-    return f"it would take about {more_seeds} more seed{'' if more_seeds == 1 else 's'}"
+    return f"it would take about {counted(more_seeds, 'more seed')}"
 
 
 def _join(texts: Sequence[str]) -> str:

@@ -36,6 +36,7 @@ from paploss.client.specs import TrainingSpec
 from paploss.jobs.metrics import Metrics
 from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import JobSpec
+from paploss.jobs.wording import counted
 
 
 class ScheduleChoice(StrEnum):
@@ -162,7 +163,7 @@ def measure(
     else:
         measured = json.loads(output)
         images = measured.pop("images")
-        echo(f"on the split {measured.pop('split')}, {images} image{'' if images == 1 else 's'}")
+        echo(f"on the split {measured.pop('split')}, {counted(images, 'image')}")
         make_console().print(metrics_table(Metrics.model_validate(measured)))
 
 

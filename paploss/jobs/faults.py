@@ -6,6 +6,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from paploss.jobs.suggestions import did_you_mean
+from paploss.jobs.wording import counted
 
 Fault = Mapping[str, Any]
 """One of `pydantic.ValidationError.errors()`."""
@@ -76,15 +77,11 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "greater_than_equal": lambda context: f"expected {context['ge']:g} or more",
     "less_than": lambda context: f"expected less than {context['lt']:g}",
     "less_than_equal": lambda context: f"expected {context['le']:g} or less",
-    "string_too_short": lambda context: f"expected {_count(context['min_length'], 'character')} or more",
-    "string_too_long": lambda context: f"expected {_count(context['max_length'], 'character')} or fewer",
-    "too_short": lambda context: f"expected {_count(context['min_length'], 'value')} or more",
-    "too_long": lambda context: f"expected {_count(context['max_length'], 'value')} or fewer",
+    "string_too_short": lambda context: f"expected {counted(context['min_length'], 'character')} or more",
+    "string_too_long": lambda context: f"expected {counted(context['max_length'], 'character')} or fewer",
+    "too_short": lambda context: f"expected {counted(context['min_length'], 'value')} or more",
+    "too_long": lambda context: f"expected {counted(context['max_length'], 'value')} or fewer",
 }
-
-
-def _count(number: int, unit: str) -> str:
-    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
 
 
 def _join(context: Mapping[str, Any]) -> str:

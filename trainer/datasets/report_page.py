@@ -10,6 +10,7 @@ import numpy as np
 
 from paploss.files import whole_file
 from paploss.jobs.dataset_report import DatasetReport
+from paploss.jobs.wording import counted
 from paploss.trainer.datasets.coco import CocoSplit, Json
 
 PICTURES = 6
@@ -166,7 +167,7 @@ def _picture(split: CocoSplit, image: Json, objects: list[Json]) -> str:
             f"font-size='{letter:.2f}' font-family='sans-serif' font-weight='600' paint-order='stroke' stroke='#fff' "
             f"stroke-width='{line:.2f}'>{escape(keys[label])}</text>"
         )
-    count = f"{len(objects)} object{'' if len(objects) == 1 else 's'}"
+    count = counted(len(objects), "object")
     return "".join([*parts, f"</svg><figcaption>{name}, {count}</figcaption></figure>"])
 
 

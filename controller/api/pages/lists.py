@@ -31,6 +31,7 @@ from paploss.controller.store.reading.experiments import (
 )
 from paploss.controller.store.tables import Experiment
 from paploss.controller.web.render import draw_sparkline
+from paploss.jobs.wording import counted
 
 router = APIRouter(route_class=AuthorizedRoute, include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -195,7 +196,7 @@ class Selection:
     @property
     def title(self) -> str:
         """What is about to be done."""
-        return f"{self.action.capitalize()} {len(self.able)} experiment{'' if len(self.able) == 1 else 's'}"
+        return f"{self.action.capitalize()} {counted(len(self.able), 'experiment')}"
 
 
 _IS_ABLE: dict[Action, Callable[[Experiment], bool]] = {
