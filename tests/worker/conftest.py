@@ -24,8 +24,9 @@ def gateway(running: RunningController) -> Iterator[Gateway]:
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[Stack]:
-    """A controller process for all tests of workers: starting one takes seconds."""
-    with Stack(tmp_path_factory.mktemp("platform"), redis_server.url) as running:
+    """A controller process for all tests of workers: starting one takes seconds. It looks seldom, for it goes on beside
+    other tests."""
+    with Stack(tmp_path_factory.mktemp("platform"), redis_server.url, PAPLOSS_TICK_SECONDS="0.3") as running:
         running.start_controller()
         yield running
 

@@ -19,6 +19,7 @@ def settings_for(database_url: str, redis_url: str, state_dir: Path) -> Settings
     return Settings(database_url=database_url, redis_url=redis_url, state_dir=state_dir)
 
 
+@pytest.mark.databases("postgresql")
 def test_the_file_is_what_the_store_writes(database: Database, redis_url: str, tmp_path: Path) -> None:
     search, expected = add_search(database), io.BytesIO()
     dumps.dump(database, search.id, expected)

@@ -79,6 +79,7 @@ def refusal(settings: Settings, content: bytes, **limits: int) -> ProblemError:
     return refused.value
 
 
+@pytest.mark.databases("postgresql")
 def test_what_is_loaded_is_there_and_a_second_time_in_conflict(database: Database, settings: Settings) -> None:
     experiment_id, content = dumped(database)
     with on_disk(content) as file:

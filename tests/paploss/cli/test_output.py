@@ -82,13 +82,12 @@ def test_output_falls_back_where_the_locale_lacks_a_character(there: dict[str, s
     assert "Größe a [/x] b 猫" in names  # JSON loses nothing
 
 
-@pytest.mark.parametrize("locale", [LATIN, ASCII], ids=["latin-1", "ascii"])
-def test_files_are_utf_8_whatever_the_locale(tmp_path: Path, there: dict[str, str], locale: dict[str, str]) -> None:
+def test_files_are_utf_8_whatever_the_locale(tmp_path: Path, there: dict[str, str]) -> None:
     (tmp_path / "spec.yaml").write_text("profile: synthetic\nname: Größe 猫\n", encoding="utf-8")
-    started = json.loads(run("search", str(tmp_path / "spec.yaml"), "--detach", "--json", **there, **locale).stdout)
+    started = json.loads(run("search", str(tmp_path / "spec.yaml"), "--detach", "--json", **there, **ASCII).stdout)
     file = tmp_path / "report.html"
     file.write_text("an older one")
-    done = run("report", started["id"], "--out", str(file), **there, **locale)
+    done = run("report", started["id"], "--out", str(file), **there, **ASCII)
     assert done.returncode == 0, done.stderr
     assert "Größe 猫" in file.read_text(encoding="utf-8")
 

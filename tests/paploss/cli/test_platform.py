@@ -91,10 +91,11 @@ def test_keys_stay_the_same_and_lost_ones_are_made_anew(tmp_path):
     assert prepare_database(settings)[0] != key
 
 
-@pytest.mark.parametrize("length", [0, 90], ids=["short", "longer than a socket's path"])
-def test_a_folder_may_have_any_name(tmp_path, length):
-    """Each holds its own database and finds its own Redis: its name is part of both addresses."""
-    state = tmp_path / f"100%25 why? #1 & ü+{'x' * length}"
+def test_a_folder_may_have_any_name(tmp_path):
+    """It holds its own database and finds its own Redis: its name, here longer than a socket's path, is part of both
+    addresses.
+    """
+    state = tmp_path / f"100%25 why? #1 & ü+{'x' * 90}"
     with run_platform(state, None, 0) as platform:
         assert find_running(state) == platform.address
     assert (state / "paploss.db").exists()

@@ -4,13 +4,15 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from mirrors import SPEC, Ended, mirror, try_mirror
-from mlflow import MlflowClient
-from mlflow.entities import Run, ViewType
 from mlflow_server import MlflowServer, NoMlflowError, find_environment
+
+if TYPE_CHECKING:  # importing it takes a second, in each process of the default suite too
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 READ = """
 import json, sys
@@ -40,16 +42,20 @@ def server(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="module")
-def mlflow(server: MlflowServer, ended: Ended) -> MlflowClient:
+def mlflow(server: MlflowServer, ended: Ended) -> "MlflowClient":
     """After a first mirroring."""
     (told,) = mirror(ended.controller, "--mlflow", server.url)
     expected = {"experiment_id": ended.search_id, "target": "MLflow", "trials": ended.trials, "is_ended": True}
     assert told == expected
+    from mlflow import MlflowClient
+
     return MlflowClient(server.url)
 
 
-def list_runs(mlflow: MlflowClient, ended: Ended) -> dict[str, Run]:
+def list_runs(mlflow: "MlflowClient", ended: Ended) -> "dict[str, Run]":
     """By the tag that names the trial."""
+    from mlflow.entities import ViewType
+
     found = mlflow.get_experiment_by_name(f"{SPEC.name} ({ended.search_id})")
     assert found is not None
     runs = mlflow.search_runs([found.experiment_id], run_view_type=ViewType.ALL)
@@ -58,7 +64,7 @@ def list_runs(mlflow: MlflowClient, ended: Ended) -> dict[str, Run]:
     return by_trial
 
 
-def test_a_trial_is_a_run_with_parameters_metrics_and_tags(mlflow: MlflowClient, ended: Ended) -> None:
+def test_a_trial_is_a_run_with_parameters_metrics_and_tags(mlflow: "MlflowClient", ended: Ended) -> None:
     runs, trial = list_runs(mlflow, ended), ended.trial
     assert len(runs) == ended.trials + 1
     run = runs[trial.id]
@@ -77,7 +83,7 @@ def test_a_trial_is_a_run_with_parameters_metrics_and_tags(mlflow: MlflowClient,
 
 
 def test_the_verdict_is_a_run_with_the_report_as_an_artifact(
-    mlflow: MlflowClient, ended: Ended, tmp_path: Path
+    mlflow: "MlflowClient", ended: Ended, tmp_path: Path
 ) -> None:
     run = list_runs(mlflow, ended)["verdict"]
     with ended.controller.client("viewer") as client:
@@ -90,14 +96,14 @@ def test_the_verdict_is_a_run_with_the_report_as_an_artifact(
     assert json.loads((folder / "best.json").read_text())["ap"] == best.ap
 
 
-def test_what_is_there_is_not_written_again(mlflow: MlflowClient, server: MlflowServer, ended: Ended) -> None:
+def test_what_is_there_is_not_written_again(mlflow: "MlflowClient", server: MlflowServer, ended: Ended) -> None:
     before = {trial: run.to_dictionary() for trial, run in list_runs(mlflow, ended).items()}
     assert mirror(ended.controller, "--mlflow", server.url) == []
     assert {trial: run.to_dictionary() for trial, run in list_runs(mlflow, ended).items()} == before
 
 
 def test_a_run_that_was_cut_off_is_completed_and_not_doubled(
-    mlflow: MlflowClient, server: MlflowServer, ended: Ended
+    mlflow: "MlflowClient", server: MlflowServer, ended: Ended
 ) -> None:
     runs = list_runs(mlflow, ended)
     for trial in (ended.trial.id, "verdict"):
@@ -112,7 +118,7 @@ def test_a_run_that_was_cut_off_is_completed_and_not_doubled(
     assert [each.to_dictionary() for each in again] == [each.to_dictionary() for each in before]
 
 
-def test_runs_that_were_deleted_there_stay_deleted(mlflow: MlflowClient, server: MlflowServer, ended: Ended) -> None:
+def test_runs_that_were_deleted_there_stay_deleted(mlflow: "MlflowClient", server: MlflowServer, ended: Ended) -> None:
     runs = list_runs(mlflow, ended)
     run_id = runs[ended.trial.id].info.run_id
     mlflow.delete_run(run_id)

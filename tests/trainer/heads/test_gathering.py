@@ -21,10 +21,9 @@ from paploss.trainer.profiles import recipe_of
 def measured(tmp_path_factory):
     """Value on the first device and averaged gradients by (loss, case, gathered or not)."""
     file = tmp_path_factory.mktemp("devices") / "found.pt"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     root = Path(two_devices.__file__).parents[1]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
-    subprocess.run([*command, two_devices.__file__, str(file)], check=True, env=environment, capture_output=True)
+    subprocess.run([sys.executable, two_devices.__file__, str(file)], check=True, env=environment, capture_output=True)
     return torch.load(file)
 
 
