@@ -33,6 +33,7 @@ class Pages:
             "difference": numbers.difference,
             "deviation": numbers.mean_and_deviation,
             "duration": format_duration,
+            "hours": numbers.hours,
             "code": mark_code,
             "markdown": render_markdown,
             "timestamp": format_timestamp,

@@ -18,6 +18,7 @@ from paploss.cli.local_training import TRAINER
 from paploss.cli.terminal import say
 from paploss.cli.wording import duration
 from paploss.client.estimates import Estimate, estimate_search
+from paploss.client.numbers import hours
 from paploss.client.specs import SearchSpec
 from paploss.jobs.presets import identity
 from paploss.jobs.profiles import PROFILES
@@ -117,19 +118,15 @@ def show(estimate: Estimate, disk_bytes: int | None, console: Console) -> None:
     capped = ", which worker_hours allows" if estimate.is_capped else ""
     first = f"{estimate.pilot} in a pilot, then " if estimate.pilot else ""
     last = f"then up to {estimate.confirmations} confirmations"
-    as_long = f", as long as {_digits(estimate.whole_proxies)} whole ones" if estimate.has_lengths else ""
+    as_long = f", as long as {estimate.whole_proxies:.3g} whole ones" if estimate.has_lengths else ""
     say(console, f"trainings: {first}{estimate.proxies} in rounds{as_long}{capped}, {last}")
     say(console, f"one training: {duration(estimate.proxy_seconds)} ({source})")
-    say(console, f"worker hours: {_digits(estimate.worker_hours)}, GPU-hours: {_digits(estimate.gpu_hours)}")
+    say(console, f"worker hours: {hours(estimate.worker_hours)}, GPU-hours: {hours(estimate.gpu_hours)}")
     on_disk = "not measured" if disk_bytes is None else f"{math.ceil(disk_bytes / 1e6)} MB for each worker"
     if disk_bytes is not None and estimate.has_lengths:
         on_disk += ", and as much for each short training until it is carried on or the rounds are over"
     say(console, f"disk while it runs: {on_disk}")
     table = Table("workers", "from start to end", box=None, header_style="dim")
-    for workers, hours in estimate.hours_by_workers.items():
-        table.add_row(str(workers), duration(3600 * hours))
+    for workers, taken in estimate.hours_by_workers.items():
+        table.add_row(str(workers), duration(3600 * taken))
     console.print(table)
-
-
-def _digits(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"

@@ -35,5 +35,14 @@ def confirmed(report: Mapping[str, Any]) -> str:
     return mean_and_deviation(report.get("mean"), None if error is None else error * math.sqrt(count))
 
 
+def hours(value: float | None) -> str:
+    """Of workers or GPUs: "1,234", "12.5", "0.34", "under 0.01"; a dash where they are not known."""
+    if value is None:
+        return "–"
+    if 0 < value < 0.01:
+        return "under 0.01"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _decimals(*fractions: float) -> int:
     return 2 if 0 < max(map(abs, fractions)) < 0.01 else 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paploss.client.numbers import confirmed, difference, mean_and_deviation, percent
+from paploss.client.numbers import confirmed, difference, hours, mean_and_deviation, percent
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,11 @@ def test_a_confirmed_loss_shows_the_deviation_and_not_the_error_of_its_mean() ->
     assert confirmed(report) == "40.0 ± 2.0"
     assert confirmed({"mean": 0.4, "standard_error": 0.01, "rewards": {"0": 0.1, "1": 0.2}}) == "40.0 ± 1.4"
     assert confirmed({"mean": 0.4, "standard_error": None, "rewards": {"0": 0.4}}) == "40.0"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (0, "0"), (0.0009, "under 0.01"), (0.344, "0.344"), (12.53, "12.5"), (1234.2, "1,234")],
+)
+def test_hours_have_no_more_digits_than_they_are_worth(value: float | None, text: str) -> None:
+    assert hours(value) == text
