@@ -73,6 +73,9 @@ def draw_comparison(comparison: Comparison, theme: Theme = "light") -> Figure:
     layout["yaxis"] = make_axis(colours) | {
         "range": [len(rows) - 0.5, -0.5],
         "tickvals": list(range(len(rows))),
+        "ticks": "outside",  # not seen: they keep labels off the arrows
+        "ticklen": 8,
+        "tickcolor": "rgba(0,0,0,0)",
         "ticktext": [_break_label(row.label, is_bold=row.label == comparison.reference) for row in rows],
     }
     if published:
