@@ -94,7 +94,7 @@ def measure_first_content(url: str, key: str, path: str) -> float | None:
     painted = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
-        seconds = []
+        seconds: list[float] = []
         for _ in range(REPEATS):
             page = browser.new_page()
             page.goto(f"{url}/sign-in")
