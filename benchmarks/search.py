@@ -7,6 +7,7 @@ from 0 to 23 with a third of them hopeless, the best loss about 27, and the nois
 of 1.
 """
 
+import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
@@ -211,6 +212,7 @@ def study_selection(confirmations: int = 3, repeats: int = 200) -> list[dict[str
 
 def main() -> None:
     """Simulate, print, and record."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     result = {"searches": SEEDS, "noise_ap": NOISE, "algorithms": study_algorithms(), "selection": study_selection()}
     print(write_record("search", CODE, result))
 
