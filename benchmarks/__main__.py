@@ -2,8 +2,7 @@
 
 Each has the options that its record was measured with. `--data FOLDER` (`make bench DATA=FOLDER`) names the blood cells
 in COCO format, on which `proxy` and `analysis` are measured; without it these are left out. What trains on them for an
-hour or more is started by itself: `python -m benchmarks.evidence --help`, and the comparisons of
-docs/explanation/comparison.md.
+hour or more, and what needs a GPU, is started by itself: benchmarks/README.md lists all.
 """
 
 import argparse
@@ -12,22 +11,23 @@ import sys
 from pathlib import Path
 
 BENCHMARKS: dict[str, tuple[str, ...]] = {
-    "analysis": ("analysis", "--threads", "1", "--clock", "cpu"),
+    "analysis": ("analysis", "--threads", "1", "--clock", "cpu", "--epochs", "4"),
     "command-line": ("command_line",),
     "first-search": ("first_search",),
-    "guided": ("guided",),
+    "guided": ("guided", "--searches", "6"),
     "lengths": ("lengths", "--searches", "4"),
-    "load": ("load",),
-    "load-large": ("load_large",),
+    "load": ("load", "--workers", "5000", "--seconds", "20"),
+    "load-large": ("load_large", "--workers", "1000"),
     "loss-cpu": ("loss", "--threads", "1"),
     "loss-cpu-2-threads": ("loss", "--threads", "2"),
     "page": ("page",),
-    "proxy-cpu": ("proxy", "--threads", "1", "--clock", "cpu"),
+    "proxy-cpu": ("proxy", "--threads", "1", "--clock", "cpu", "--steps", "40"),
     "ranking-losses-cpu": ("ranking_losses", "--threads", "1", "--clock", "cpu"),
     "scheduling": ("scheduling",),
     "screen": ("screen",),
     "search": ("search",),
-    "sharing": ("sharing",),
+    "sharing": ("sharing", "--searches", "16"),
+    "starts": ("starts", "--searches", "6"),
 }
 """Module and options by record."""
 ON_IMAGES = ("analysis", "proxy-cpu")

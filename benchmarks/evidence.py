@@ -66,12 +66,12 @@ def main() -> None:
         connect(options.state.absolute(), options.workers, list(folders.values())) as address,
         Client(address.url, address.key) as client,
     ):
-        for spec in searches(folders):
-            if spec.name.startswith(tuple(options.only)):
-                client.wait(find_or_create(client, spec), poll_seconds=POLL_SECONDS)
+        for search in searches(folders):
+            if search.name.startswith(tuple(options.only)):
+                client.wait(find_or_create(client, search), poll_seconds=POLL_SECONDS)
                 record(client)
-        for spec in comparisons(folders, client):
-            client.wait(find_or_create(client, spec), poll_seconds=POLL_SECONDS)
+        for comparison in comparisons(folders, client):
+            client.wait(find_or_create(client, comparison), poll_seconds=POLL_SECONDS)
             record(client)
 
 

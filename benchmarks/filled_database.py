@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 from sqlalchemy import insert, update
 
+from paploss.client.loss_choice import IDENTITY
 from paploss.client.notifications import Occasion, SubscriptionRequest
 from paploss.client.specs import SearchSpec
-from paploss.controller.experiments.confirmation import BEST_GUESS, IDENTITY, OUTCOME, ConfirmedLoss, Outcome
+from paploss.controller.experiments.confirmation import BEST_GUESS
 from paploss.controller.experiments.creation import create
 from paploss.controller.experiments.losses import decode_loss, search_space
 from paploss.controller.experiments.seeds import confirm_seed, proxy_seed
 from paploss.controller.search.policy import PolicyState, sample
 from paploss.controller.search.space import HeadParameters
-from paploss.controller.store.database import Database, read_clock
-from paploss.controller.store.documents import NOTICE, Notice
+from paploss.controller.store.database import Database, read_clock, table_of
+from paploss.controller.store.documents import NOTICE, OUTCOME, ConfirmedLoss, Notice, Outcome
 from paploss.controller.store.notifications import subscriptions
 from paploss.controller.store.tables import Attempt, Base, Delivery, Evaluation, Event, Experiment, Round, Trial, Worker
 from paploss.controller.store.trials.telemetry import remember_workers
@@ -61,7 +62,7 @@ def fill(database: Database, spec: SearchSpec, *, rounds: int | None = None, own
         for table, rows in past.rows.items():
             if rows:
                 columns = dict.fromkeys(column for row in rows for column in row)
-                session.execute(insert(table.__table__), [columns | row for row in rows])
+                session.execute(insert(table_of(table)), [columns | row for row in rows])
         if rounds is not None:
             session.execute(update(Worker).where(Worker.name.in_(past.running)).values(gpu_use=[GPU_USE]))
         session.execute(update(Experiment).where(Experiment.id == experiment_id).values(**past.search))

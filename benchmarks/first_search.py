@@ -4,6 +4,7 @@ Runs the search of examples/digits.yaml with two workers, watches the controller
 benchmarks/results/first-search.json. Takes minutes; the machine should do nothing else.
 """
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ CODE = ("controller", "paploss", "trainer", "worker", str(SPECIFICATION))
 
 def main() -> None:
     """Search, measure, print, record."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     with tempfile.TemporaryDirectory(prefix="paploss-benchmark-") as state:
         command = (sys.executable, "-m", "paploss.cli", "search", SPECIFICATION, "--state", state)
         started = time.monotonic()

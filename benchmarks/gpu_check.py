@@ -123,8 +123,10 @@ def check_agreement(sizes: Sizes) -> dict[str, object]:
             found[f"{name} {str(dtype).rpartition('.')[2]}"] = max(map(_difference, there, here))
     for profile in SMALL.profiles:
         job = make_job(profile, "parameterized_ap", 4, 64)
-        there, here = (next(take_steps(job, 1, at))[2] for at in (sizes.device, torch.device("cpu")))
-        found[f"{profile} detector"] = max(abs(there[name] - here[name]) / max(abs(here[name]), 1e-3) for name in here)
+        losses, expected = (next(take_steps(job, 1, at))[2] for at in (sizes.device, torch.device("cpu")))
+        found[f"{profile} detector"] = max(
+            abs(losses[name] - known) / max(abs(known), 1e-3) for name, known in expected.items()
+        )
     if wrong := {name: value for name, value in found.items() if not value <= AGREEMENT[name.rpartition(" ")[2]]}:
         raise PartError(f"differs from the CPU by more than {AGREEMENT}: {wrong}")
     return dict(found)

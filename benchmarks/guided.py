@@ -8,13 +8,14 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from benchmarks.record import write_record
 from benchmarks.search import Cliff, Objective, Valley, noisy
 from benchmarks.simulation import Fleet, Run, Trial, simulate
-from paploss.controller.search.algorithm import Algorithm, History, Sample, State
+from paploss.controller.search.algorithm import Algorithm, History, Sample, StateT
 from paploss.controller.search.guided import Guided
 from paploss.controller.search.paper import Paper
 from paploss.controller.search.policy import Vector
@@ -23,6 +24,7 @@ from paploss.controller.search.random_search import RandomSearch
 from paploss.controller.search.scheduling import SearchSchedule
 from paploss.controller.search.screen import passes
 from paploss.controller.search.space import Space
+from paploss.controller.search.version_state import VersionState
 
 CODE = ("controller/search", "benchmarks/simulation.py", "benchmarks/search.py", "benchmarks/guided.py")
 SPACE = Space(("bbox_head",))
@@ -34,7 +36,7 @@ class Variant:
     """An algorithm with its schedule."""
 
     name: str
-    make: Callable[[int], Algorithm]
+    make: Callable[[int], Algorithm[Any]]
     schedule: SearchSchedule
 
 
@@ -46,34 +48,33 @@ def rounds_of_8(rounds: int) -> SearchSchedule:
 ASYNCHRONOUS = SearchSchedule(mode="stream", rounds=50, trials_per_round=2)
 VARIANTS = (
     Variant("guided", lambda rounds: Guided(rounds, screen=False), ASYNCHRONOUS),
-    Variant("random", RandomSearch, rounds_of_8(12)),
+    Variant("random", lambda _: RandomSearch(), rounds_of_8(12)),
     Variant("ppo", Ppo, rounds_of_8(12)),
     Variant("ppo", Ppo, rounds_of_8(40)),
     Variant("paper", Paper, rounds_of_8(40)),
 )
 
 
-def play(algorithm: Algorithm, run: Run, objective: Objective, seed: int) -> Vector:
+def play(algorithm: Algorithm[StateT], run: Run, objective: Objective, seed: int) -> Vector:
     """The best guess [D] of a simulated search."""
     state, history = explore(algorithm, run, objective, seed)
     return algorithm.best_guess(state, history)
 
 
-def guess(algorithm: Algorithm, state: State, history: History, updates: int) -> Vector:
+def guess(algorithm: Algorithm[StateT], state: StateT, history: History, updates: int) -> Vector:
     """The best guess [D] that it had after so many updates; for an algorithm that learns from the history."""
-    return algorithm.best_guess(
-        state, replace(history, finished=tuple(s for s in history.finished if s.consumed_by < updates))
-    )
+    known = tuple(each for each in history.finished if each.consumed_by is not None and each.consumed_by < updates)
+    return algorithm.best_guess(state, replace(history, finished=known))
 
 
 def explore(
-    algorithm: Algorithm, run: Run, objective: Objective, seed: int, space: Space = SPACE
-) -> tuple[State, History]:
+    algorithm: Algorithm[StateT], run: Run, objective: Objective, seed: int, space: Space = SPACE
+) -> tuple[StateT, History]:
     """A simulated search; each trial is proposed from what was known then."""
     generator = np.random.default_rng((1, seed))
     states = [algorithm.initial_state(space)]
     thetas: dict[int, Vector] = {}
-    finished: list[list[Sample]] = []
+    finished: list[list[Sample[StateT]]] = []
 
     def known(version: int, number: int) -> History:
         done = {trial.index for trials in run.updates[:version] for trial in trials}
@@ -133,7 +134,9 @@ def measure_costs() -> list[dict[str, object]]:
         for count in (100, 300, 1000):
             thetas = generator.normal(space.start(), 0.2, (count, dimension)).clip(0, 1)
             rewards = 0.2 * passes(space, thetas) + 0.01 * generator.normal(size=count)
-            samples = [Sample(t, float(r), None, i % 4) for i, (t, r) in enumerate(zip(thetas, rewards, strict=True))]
+            samples: list[Sample[VersionState]] = [
+                Sample(t, float(r), None, i % 4) for i, (t, r) in enumerate(zip(thetas, rewards, strict=True))
+            ]
             history = History(tuple(samples), tuple(thetas[:8]), count + 8)
             algorithm = Guided()
             state = algorithm.initial_state(space)

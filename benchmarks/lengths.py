@@ -25,9 +25,10 @@ import argparse
 import gzip
 import heapq
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ from scipy.stats import spearmanr
 from benchmarks.record import RESULTS, write_record
 from benchmarks.search import NOISE, SPACE, Cliff, Objective, Valley
 from paploss.client.lengths import Lengths
-from paploss.controller.search.algorithm import Algorithm, History, Sample
+from paploss.controller.search.algorithm import Algorithm, History, Sample, StateT
 from paploss.controller.search.guided import Guided
 from paploss.controller.search.halving import Rung, count_due
 from paploss.controller.search.policy import PolicyState, sample
@@ -141,18 +142,18 @@ class Running:
     length: float = field(compare=False)
 
 
-def play(algorithm: Algorithm, lengths: Lengths, losses: int, ground: Ground, seed: int) -> Vector:
+def play(algorithm: Algorithm[StateT], lengths: Lengths, losses: int, ground: Ground, seed: int) -> Vector:
     """The pick [D] of a search over so many losses."""
     schedule = SearchSchedule(mode="stream", rounds=losses // TRIALS_PER_ROUND, trials_per_round=TRIALS_PER_ROUND)
-    fractions = lengths.fractions
-    state, thetas = algorithm.initial_state(SPACE), []
+    state, fractions = algorithm.initial_state(SPACE), lengths.fractions
+    thetas: list[Vector] = []
     queue: list[tuple[int, float]] = []
     running: list[Running] = []
     ready: list[tuple[int, float, float]] = []  # loss, length, reward
     carried: list[tuple[int, float, float]] = []
     best: dict[float, list[tuple[float, int]]] = {length: [] for length in fractions}  # that can go on
     rungs = {length: Rung(0, 0) for length in fractions}
-    finished: list[Sample] = []
+    finished: list[Sample[StateT]] = []
     now = 0.0
 
     def learn(results: Sequence[tuple[int, float, float]]) -> None:
@@ -231,7 +232,10 @@ def rank_agreement(objective: type[Objective], deviation: float, length: float) 
 def study_savings(searches: int) -> list[dict[str, object]]:
     """True AP of the pick at equal cost, and what it gains on whole trainings alone."""
     rows: list[dict[str, object]] = []
-    makes = {"random": lambda _: RandomSearch(), "guided": lambda rounds: Guided(rounds, screen=False)}
+    makes: dict[str, Callable[[int], Algorithm[Any]]] = {
+        "random": lambda _: RandomSearch(),
+        "guided": lambda rounds: Guided(rounds, screen=False),
+    }
     for objective in (Cliff, Valley):
         for deviation in DEVIATIONS:
             for name, make in makes.items():

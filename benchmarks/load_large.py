@@ -12,7 +12,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import httpx
 
@@ -30,6 +31,8 @@ MOST_LOSSES, MOST_PER_ROUND = 20, 1000
 SETTLE_SECONDS = 3.0
 """Between two requests, so that what one starts in the leader's loop is measured too."""
 CODE = ("controller", "paploss", "benchmarks/load_large.py", "benchmarks/load_workers.py", "tests/servers.py")
+
+Answer = TypeVar("Answer")
 
 
 class Asked(NamedTuple):
@@ -87,7 +90,7 @@ def ask_much(platform: LoadedPlatform, asked: list[Asked]) -> None:
     """Ask for the largest things that one may ask for, once all workers renew; notes when."""
     time.sleep(2 * RENEW_SECONDS)
 
-    def timed(name: str, ask: Callable[[], Any]) -> Any:
+    def timed(name: str, ask: Callable[[], Answer]) -> Answer:
         since = time.monotonic()
         answer = ask()
         asked.append(Asked(name, since, time.monotonic()))
@@ -113,12 +116,17 @@ def ask_much(platform: LoadedPlatform, asked: list[Asked]) -> None:
         given = timed(f"create {MOST_TRAININGS} trainings", lambda: client.create(comparison)).id
         found = timed(f"create a search of {MOST_PROXIES} trials", lambda: client.create(search)).id
         for path in ("/", "/workers", "/api/v1/status", "/metrics"):
-            timed(path, lambda path=path: http.get(path, headers={"Accept": "text/html"}).raise_for_status())
+            timed(path, partial(open_page, http, path))
         for name, experiment_id in (("trainings", given), ("search", found)):
-            timed(f"cancel the {name}", lambda experiment_id=experiment_id: client.cancel(experiment_id))
-            content = timed(f"dump the {name}", lambda experiment_id=experiment_id: client.dump(experiment_id))
-            timed(f"delete the {name}", lambda experiment_id=experiment_id: client.delete(experiment_id))
-            timed(f"load the {name}", lambda content=content: client.load(content))
+            timed(f"cancel the {name}", partial(client.cancel, experiment_id))
+            content = timed(f"dump the {name}", partial(client.dump, experiment_id))
+            timed(f"delete the {name}", partial(client.delete, experiment_id))
+            timed(f"load the {name}", partial(client.load, content))
+
+
+def open_page(http: httpx.Client, path: str) -> None:
+    """As a browser asks for it. Raises httpx.HTTPStatusError where that is refused."""
+    http.get(path, headers={"Accept": "text/html"}).raise_for_status()
 
 
 if __name__ == "__main__":

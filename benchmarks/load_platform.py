@@ -57,7 +57,8 @@ class LoadedPlatform:
     def database_mib(self) -> int:
         """Size of the database."""
         with self.database.read() as session:
-            return round(session.execute(select(func.pg_database_size(func.current_database()))).scalar_one() / 2**20)
+            size: int = session.execute(select(func.pg_database_size(func.current_database()))).scalar_one()
+        return round(size / 2**20)
 
 
 @contextmanager

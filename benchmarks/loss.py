@@ -11,6 +11,7 @@ benchmarks/results/loss-DEVICE.json.
 
 import json
 import math
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -35,7 +36,8 @@ def ours(logits: Tensor, quality: Tensor, targets: Tensor, control_points: Tenso
 
     def step() -> None:
         logits.grad = own_quality.grad = None
-        parameterized_ap_loss(logits, own_quality, targets, control_points).backward()
+        loss = parameterized_ap_loss(logits, own_quality, targets, control_points)
+        loss.backward()  # type: ignore[no-untyped-call]
 
     return step
 
@@ -47,13 +49,22 @@ def float32_errors(device: torch.device) -> dict[str, float]:
     for dtype in (torch.float32, torch.float64):
         s, u = (x.detach().to(dtype).requires_grad_() for x in (logits, quality))
         loss = parameterized_ap_loss(s, u, targets, CONTROL_POINTS.to(device))
-        loss.backward()
-        outcomes.append([x.double() for x in (loss.detach(), s.grad, u.grad)])
+        outcomes.append([x.double() for x in (loss.detach(), *torch.autograd.grad(loss, (s, u)))])
     names = ("value", "gradient to logits", "gradient to quality")
     return {n: float((a - b).abs().max() / b.abs().max()) for n, a, b in zip(names, *outcomes, strict=True)}
 
 
-def measure(options: Options) -> dict[str, object]:
+class Measured(TypedDict):
+    """What goes into the record."""
+
+    rows: list[dict[str, object]]
+    """A time for each case and implementation."""
+    float32_errors: dict[str, float]
+    summary: list[dict[str, object]]
+    """The figures that have a goal."""
+
+
+def measure(options: Options) -> Measured:
     """All measurements."""
     device, repeats, clock = options.device, options.repeats, options.clock
     published, identity = CONTROL_POINTS.to(device), identity_control_points().to(device)
@@ -113,10 +124,10 @@ def measure(options: Options) -> dict[str, object]:
 def main() -> None:
     """Measure, print and record."""
     options = parse_options(__doc__, repeats=11)
-    result = {**conditions(options), **measure(options)}
-    for line in result["summary"]:
+    measured = measure(options)
+    for line in measured["summary"]:
         print(f"{line['what']:60s} {line['measured']:>10} {line.get('goal', '')}")
-    write_record(f"loss-{options.device.type}", CODE, result)
+    write_record(f"loss-{options.device.type}", CODE, {**conditions(options), **measured})
 
 
 if __name__ == "__main__":

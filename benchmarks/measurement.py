@@ -78,7 +78,8 @@ def focal(logits: Tensor, targets: Tensor) -> Step:
         is_positive = targets == 1
         wrong_way = torch.where(is_positive, -logits, logits)
         weight = torch.where(is_positive, 0.25, 0.75)
-        (weight * torch.sigmoid(wrong_way).square() * torch.nn.functional.softplus(wrong_way)).sum().backward()
+        loss = (weight * torch.sigmoid(wrong_way).square() * torch.nn.functional.softplus(wrong_way)).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
 
     return step
 
@@ -91,7 +92,7 @@ def milliseconds(
     for repeat in range(-1 if warm_up else 0, repeats):
         for name, step in steps.items():
             if device.type == "cuda":
-                start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+                start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
                 torch.cuda.synchronize()
                 start.record()
                 step()

@@ -92,7 +92,9 @@ def measure(profile: str, folder: Path, loss: str, seed: int) -> dict[str, Any]:
     total = total_iterations(recipe.schedule, len(samples))
     averages = {
         horizon: AveragedModel(
-            detector, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / max(1.0, horizon * total)), use_buffers=True
+            detector,
+            multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / max(1.0, horizon * total)),  # type: ignore[no-untyped-call]
+            use_buffers=True,
         )
         for horizon in HORIZONS
     }
@@ -151,7 +153,7 @@ def step(
 
 def ap_percent(detector: nn.Module, data: JobData, recipe: Recipe) -> float:
     """COCO AP in percent."""
-    return 100 * evaluate(detector, data.test, recipe.test_pipeline, 0, lambda: None).ap
+    return 100 * evaluate(detector, data.test, recipe.test_pipeline).metrics.ap
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

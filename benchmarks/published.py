@@ -37,13 +37,14 @@ def pairwise(
         h2, i2, i3, i1, h1 = control_points.to(logits.dtype)
         is_valid = targets >= 0
         positives = (targets == 1).nonzero().squeeze(1)
-        for i in positives.split(max(1, pairs_at_once // len(targets))):
+        for i in torch.split(positives, max(1, pairs_at_once // len(targets))):
             weights = 1 - function(i2, torch.where(targets == 1, quality, 0.0)[is_valid])
             z = ((logits[is_valid][None, :] - logits[i][:, None]) / 2 + 0.5).clamp(0, 1)
             a = (function(h2, z) * weights).sum(1)
             b = function(h1, z.detach()).sum(1).clamp_min(1e-6)
             u = quality[i]
-            ((1 - function(i1, u) + function(i3, u) * a / b).sum() / (len(positives) + 1e-8)).backward()
+            loss = (1 - function(i1, u) + function(i3, u) * a / b).sum() / (len(positives) + 1e-8)
+            loss.backward()  # type: ignore[no-untyped-call]
 
     return step
 
@@ -117,7 +118,8 @@ def _entries(logits: Tensor, targets: Tensor, delta: float) -> tuple[Tensor, Ten
 
 def _relations(s: Tensor, s_negative: Tensor, i: Tensor | int, delta: float) -> tuple[Tensor, Tensor]:
     """H_ij of one positive i with all positives, and with all negatives."""
-    return tuple(((x - s[i]) / (2 * delta) + 0.5).clamp(0, 1) for x in (s, s_negative))
+    above, false_above = (((x - s[i]) / (2 * delta) + 0.5).clamp(0, 1) for x in (s, s_negative))
+    return above, false_above
 
 
 def _gradient(

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.bucketed import bucketed_ap, bucketed_rank_sort
-from benchmarks.measurement import Options, conditions, entries, focal, milliseconds, parse_options, peak_bytes
+from benchmarks.measurement import Options, Step, conditions, entries, focal, milliseconds, parse_options, peak_bytes
 from benchmarks.published import CONTROL_POINTS, looped_alrp, looped_ap, looped_rank_sort, pairwise
 from benchmarks.record import RESULTS, write_record
 from paploss.losses import alrp_loss, ap_loss, parameterized_ap_loss, rank_sort_loss
@@ -58,8 +58,8 @@ class Batch:
 
     def double(self) -> "Batch":
         """The same values in float64."""
-        leaves = (x.detach().double().requires_grad_() for x in (self.logits, self.quality))
-        return Batch(*leaves, self.targets, self.iou_targets.double(), self.errors.double())
+        logits, quality = (x.detach().double().requires_grad_() for x in (self.logits, self.quality))
+        return Batch(logits, quality, self.targets, self.iou_targets.double(), self.errors.double())
 
 
 Method = Callable[[Batch], Tensor]
@@ -68,8 +68,9 @@ Method = Callable[[Batch], Tensor]
 
 def _by_autograd(loss: Callable[[Batch], Tensor]) -> Method:
     def method(batch: Batch) -> Tensor:
-        batch.logits.grad = batch.quality.grad = None
-        loss(batch).backward()
+        for leaf in (batch.logits, batch.quality):
+            leaf.grad = None
+        loss(batch).backward()  # type: ignore[no-untyped-call]
         assert batch.logits.grad is not None
         return batch.logits.grad
 
@@ -135,7 +136,7 @@ def _measure_case(
 ) -> list[Row]:
     """Rows of one batch. `seconds_per_pair` is what slow implementations took at most so far; it is kept up to date."""
     batch, pairs = Batch.of(kind, count, positives, options.device), count * positives
-    fast = {("ours", loss): partial(method, batch) for loss, method in OURS.items()}
+    fast: dict[tuple[str, str], Step] = {("ours", loss): partial(method, batch) for loss, method in OURS.items()}
     fast |= {
         ("bucketed", loss): partial(method, batch)
         for loss, method in BUCKETED.items()
@@ -143,7 +144,7 @@ def _measure_case(
     }
     fast[("focal", "focal")] = focal(batch.logits, batch.targets)
     taken = milliseconds(fast, options.repeats, options.device, options.clock)
-    slow = {}
+    slow: dict[tuple[str, str], Step] = {}
     for loss, method in PUBLISHED.items():
         if seconds_per_pair.get(loss, 0.0) * pairs <= LONGEST_SECONDS:
             slow[("published", loss)] = partial(method, batch)

@@ -2,15 +2,15 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 
 COLOURS = {"Parameterized AP": "C3", "AP": "C0", "aLRP": "C2", "Rank & Sort": "C1", "focal": "black"}
-STYLES = {"ours": "-", "published": ":", "bucketed": "--", "focal": "-"}
+STYLES: Mapping[str, Literal["-", ":", "--"]] = {"ours": "-", "published": ":", "bucketed": "--", "focal": "-"}
 NAMES = {
     "ours": "exact, this package",
     "published": "loop or pairs, as published",

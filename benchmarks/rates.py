@@ -28,6 +28,7 @@ from benchmarks.platform import (
     read_folders,
 )
 from benchmarks.record import write_record
+from paploss.client.loss_choice import every_loss
 from paploss.client.specs import ComparisonSpec
 from paploss.client.sync_client import Client
 from paploss.jobs.spec import Overrides
@@ -73,6 +74,7 @@ def request(profile: str, dataset: str, folder: Path, rate: float) -> Comparison
         dataset=dataset_spec(dataset, folder),
         schedule="proxy",
         overrides=Overrides(epochs=EPOCHS[dataset], learning_rate=rate),
+        losses=every_loss(profile),
         seeds=(SEED,),
         learning_rates=(),
     )

@@ -6,6 +6,7 @@ and writes benchmarks/results/scheduling.json. Two figures each: `waiting` over 
 platform the confirmations and other searches fill the gap.
 """
 
+import argparse
 from dataclasses import asdict
 from itertools import product
 
@@ -22,6 +23,7 @@ CODE = ("controller/search/scheduling.py", "benchmarks/simulation.py", "benchmar
 
 def main() -> None:
     """Simulate, print a table, and record."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     fleet = Fleet()
     modes: tuple[Mode, ...] = ("round", "stream")
     rows = []

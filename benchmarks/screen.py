@@ -5,6 +5,7 @@ search made to check the screen: RetinaNet with a small backbone on blood cells 
 `bccd-search`. Its rewards and thetas are copied from that search's trials.
 """
 
+import argparse
 import gzip
 import json
 from pathlib import Path
@@ -60,6 +61,7 @@ def judge(name: str) -> dict[str, object]:
 
 def main() -> None:
     """Judge, print, and record."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     rows = [judge(name) for name in SEARCHES]
     print(*rows, sep="\n")
     print(write_record("screen", CODE, {"hopeless_below": HOPELESS, "searches": rows}))

@@ -7,6 +7,7 @@ from 0 to 23 with a third of them hopeless, the best loss about 27, and the nois
 of 1.
 """
 
+import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
@@ -21,6 +22,7 @@ from paploss.controller.search.algorithm import Algorithm, Sample, advantages
 from paploss.controller.search.ascent import ascend
 from paploss.controller.search.paper import Paper, product_slope
 from paploss.controller.search.policy import PolicyState, Vector, log_density
+from paploss.controller.search.policy_search import PolicySearch
 from paploss.controller.search.ppo import Ppo
 from paploss.controller.search.random_search import RandomSearch
 from paploss.controller.search.scheduling import SearchSchedule
@@ -77,21 +79,17 @@ class Valley:
 
 
 @dataclass(frozen=True)
-class ProductPpo:
+class ProductPpo(PolicySearch):
     """The published product of ratios with one sigma on both sides: what fixing that defect alone does."""
 
     rounds: int = 40
     last_sigma: float = 0.1
     clip: float = 0.1
-    name: ClassVar[str] = "product"
 
     def initial_state(self, space: Space) -> PolicyState:
         return Ppo(self.rounds).initial_state(space)
 
-    def propose(self, state: PolicyState, seed: int, index: int) -> Vector:
-        return Ppo(self.rounds).propose(state, seed, index)
-
-    def update(self, state: PolicyState, samples: Sequence[Sample]) -> PolicyState:
+    def update(self, state: PolicyState, samples: Sequence[Sample[PolicyState]]) -> PolicyState:
         theta = np.stack([sample.theta for sample in samples])
         old, advantage = log_density(theta, state.mu, state.sigma), advantages(samples)
 
@@ -109,11 +107,13 @@ def noisy(objective: Objective, theta: NDArray[np.float64], generator: np.random
     return np.asarray(np.maximum(ap + NOISE * np.minimum(ap / 5, 1) * generator.normal(size=ap.shape), 0))
 
 
-def play(algorithm: Algorithm, run: Run, objective: Objective, seed: int) -> tuple[PolicyState, list[Sample]]:
+def play(
+    algorithm: Algorithm[PolicyState], run: Run, objective: Objective, seed: int
+) -> tuple[PolicyState, list[Sample[PolicyState]]]:
     """The search that the algorithm makes of a simulated run."""
     generator = np.random.default_rng((1, seed))
     states = [algorithm.initial_state(SPACE)]
-    samples: list[Sample] = []
+    samples: list[Sample[PolicyState]] = []
     for trials in run.updates:
         proposers = [states[trial.version] for trial in trials]
         theta = np.stack([algorithm.propose(s, seed, t.index) for s, t in zip(proposers, trials, strict=True)])
@@ -133,8 +133,8 @@ def study_algorithms() -> list[dict[str, object]]:
         "40 updates of 8, stream": SearchSchedule(mode="stream", rounds=40, trials_per_round=8),
         "40 updates of 32, stream": SearchSchedule(mode="stream", rounds=40, trials_per_round=32),
     }
-    variants: dict[str, Callable[[int], Algorithm]] = {
-        "random": RandomSearch,
+    variants: dict[str, Callable[[int], Algorithm[PolicyState]]] = {
+        "random": lambda _: RandomSearch(),
         "released": Paper,
         "ppo": Ppo,
         "one sigma, product, clip 0.1": ProductPpo,
@@ -181,8 +181,9 @@ def study_selection(confirmations: int = 3, repeats: int = 200) -> list[dict[str
             found = []
             for seed in range(SEEDS):
                 landscape = objective(seed)
-                state, samples = play(Ppo(rounds), simulate(schedule, Fleet(workers=8), seed), landscape, seed)
-                nominated = selection.candidates(state, samples, 3)
+                algorithm = Ppo(rounds)
+                state, samples = play(algorithm, simulate(schedule, Fleet(workers=8), seed), landscape, seed)
+                nominated = selection.candidates(algorithm.best_guess(state), samples, 3)
                 truth = landscape(np.stack([candidate.theta for candidate in nominated]))
                 luckiest = 100 * max(sample.reward for sample in samples)
                 generator = np.random.default_rng((2, seed))
@@ -211,6 +212,7 @@ def study_selection(confirmations: int = 3, repeats: int = 200) -> list[dict[str
 
 def main() -> None:
     """Simulate, print, and record."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     result = {"searches": SEEDS, "noise_ap": NOISE, "algorithms": study_algorithms(), "selection": study_selection()}
     print(write_record("search", CODE, result))
 

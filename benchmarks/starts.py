@@ -11,6 +11,7 @@ unrelated   another landscape: what it costs to be misled
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +62,7 @@ def study(searches: int) -> list[dict[str, object]]:
             long, short = (simulate(schedule, Fleet(workers=8), seed) for schedule in (ASYNCHRONOUS, SHORT))
             plain = Guided(ASYNCHRONOUS.rounds, screen=False)
             history = explore(plain, long, kind(seed), seed)[1]
-            known: tuple[Sample, ...] = history.finished
+            known: tuple[Sample[Any], ...] = history.finished
             for name, make in TARGETS.items():
                 for earlier in ((), (known,)):
                     algorithm = replace(plain, earlier=earlier)

@@ -41,7 +41,7 @@ class Clock:
         if self.device.type != "cuda":
             return self.now()
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record()  # type: ignore[no-untyped-call]
+        event.record()
         return event
 
     def keep(self, start: Any) -> None:
@@ -163,13 +163,13 @@ def timed_losses(function: Callable[..., Any], clock: Clock) -> Callable[..., An
         start = clock.mark()
         found = function(*arguments, **options)
         _map(found, keep)
-        gradients = torch.autograd.grad(sum(loss.mean() for loss in losses), leaves, allow_unused=True)
+        gradients = torch.autograd.grad([loss.mean() for loss in losses], leaves, allow_unused=True)
         clock.keep(start)
 
         def hand_over(loss: Tensor) -> Tensor:
             # The first loss has the gradients of all of them, whose sum training minimises.
             is_first = loss is losses[0]
-            return _Known.apply(loss.detach(), gradients, *outputs) if is_first else loss.detach()  # type: ignore
+            return _Known.apply(loss.detach(), gradients, *outputs) if is_first else loss.detach()  # type: ignore[no-untyped-call]
 
         return _map(found, hand_over)
 

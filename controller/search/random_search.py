@@ -9,7 +9,7 @@ from paploss.controller.search.policy_search import PolicySearch
 from paploss.controller.search.space import Space
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RandomSearch(PolicySearch):
     """Every theta comes from the start policy: what a search finds by luck alone."""
 

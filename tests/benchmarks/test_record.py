@@ -1,6 +1,7 @@
 """Records say under which conditions they were measured, and `make bench` repeats them under the same."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,13 @@ def test_a_record_of_other_conditions_is_kept(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_a_benchmark_is_repeated_as_its_record_was_measured(name: str) -> None:
     measured = json.loads((record.RESULTS / f"{name}.json").read_text())
-    (_, *options) = BENCHMARKS[name]
+    (module, *options) = BENCHMARKS[name]
     given = dict(zip(options[::2], options[1::2], strict=True))
     assert int(given.get("--threads", 0)) == measured.get("threads", 0)
     assert given.get("--clock", "wall") == measured.get("clock", "wall")
     assert (measured.get("dataset") == "bccd") == (name in ON_IMAGES)
+    source = (record.RESULTS.parent / f"{module}.py").read_text()
+    amounts = measured | measured.get("renewals", {})
+    for amount in ("epochs", "searches", "steps", "workers"):
+        if amount in amounts and re.search(rf'add_argument\(\s*"--{amount}"', source):
+            assert given[f"--{amount}"] == str(amounts[amount])
