@@ -33,8 +33,9 @@ gc.disable()  # while everything is imported
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: each look for garbage would go through all of it, which takes the time of some tests. And
-    looks are seldom: at Python's default of 700 objects they take a tenth of the time of tests that ask a controller."""
+    """What was imported stays: each look for garbage would go through all of it, which takes the time of some tests.
+    And looks are seldom: after 700 objects, Python's default, they take a tenth of the time of tests that ask a server.
+    """
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     gc.enable()
