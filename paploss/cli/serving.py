@@ -43,7 +43,9 @@ def serve(
                 settings, f"PAPLOSS_DATABASE_URL: the database cannot be used: {error.orig}"
             ) from None
         # What was made until now stays. Each full look for garbage would go through all of it, and hold up every lease.
+        # Looks at what is young are seldom: after 700 objects, Python's default, they take a twentieth of the time.
         gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
         server.run(sockets=[listener])
 
 
