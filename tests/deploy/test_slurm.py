@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from charts import ROOT
-from servers import RedisServer
 from slurm import JOB_ID, Slurm
 from stack import WAIT_SECONDS, Stack, wait_until
 
@@ -14,8 +13,8 @@ LONG = {"iterations": 3000, "iteration_seconds": 0.02}
 
 
 @pytest.fixture
-def platform(tmp_path: Path, redis_server: RedisServer) -> Iterator[Stack]:
-    with Stack(tmp_path / "platform", redis_server.url) as running:
+def platform(tmp_path: Path, redis_url: str) -> Iterator[Stack]:
+    with Stack(tmp_path / "platform", redis_url) as running:
         running.start_controller()
         yield running
 
