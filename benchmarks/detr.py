@@ -17,7 +17,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.platform import POLL_SECONDS, connect, dataset_spec, find_or_create
+from benchmarks.platform import POLL_SECONDS, add_platform_options, connect, dataset_spec, find_or_create
 from benchmarks.record import write_record
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import RATE_FACTORS, ComparisonSpec, ConfirmSpec, SearchSpec
@@ -66,14 +66,10 @@ def main() -> None:
     """Run, or go on with, the search and the comparison."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--state", type=Path, default=Path("state/detr"))
-    parser.add_argument("--workers", type=int, default=2)
+    add_platform_options(parser, "detr")
     options = parser.parse_args()
     data = options.data.resolve(strict=True)
-    with (
-        connect(options.state.absolute(), options.workers, [data]) as address,
-        Client(address.url, address.key) as client,
-    ):
+    with connect(options.state, options.workers, [data]) as client:
         search_id = find_or_create(client, search_spec(data))
         client.wait(search_id, lambda _: record(client, search_id, None), poll_seconds=POLL_SECONDS)
         comparison_id = find_or_create(client, comparison_spec(data, search_id))

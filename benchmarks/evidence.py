@@ -33,6 +33,7 @@ from benchmarks.platform import (
     EPOCHS,
     POLL_SECONDS,
     add_data_option,
+    add_platform_options,
     connect,
     dataset_spec,
     find_or_create,
@@ -57,15 +58,11 @@ def main() -> None:
     """Run, or go on with, everything of which there is the data."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add_data_option(parser)
-    parser.add_argument("--state", type=Path, default=Path("state/evidence"))
-    parser.add_argument("--workers", type=int, default=2)
+    add_platform_options(parser, "evidence")
     parser.add_argument("--only", nargs="+", default=[""], metavar="PART", help="searches whose name begins so")
     options = parser.parse_args()
     folders = read_folders(options.data)
-    with (
-        connect(options.state.absolute(), options.workers, list(folders.values())) as address,
-        Client(address.url, address.key) as client,
-    ):
+    with connect(options.state, options.workers, list(folders.values())) as client:
         for search in searches(folders):
             if search.name.startswith(tuple(options.only)):
                 client.wait(find_or_create(client, search), poll_seconds=POLL_SECONDS)

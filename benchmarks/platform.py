@@ -2,10 +2,10 @@
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from paploss.cli.address import Address, find_running
+from paploss.cli.address import find_running
 from paploss.cli.platform import run_platform
 from paploss.client.specs import ExperimentSpec
 from paploss.client.sync_client import Client
@@ -17,19 +17,28 @@ EPOCHS: Mapping[str, int] = {"bccd": 4, "raccoon": 8}
 
 
 @contextmanager
-def connect(state: Path, workers: int, data: Sequence[Path]) -> Iterator[Address]:
-    """The platform that runs over `state`, started if there is none; `data`: folders that its trainings may read."""
-    if running := find_running(state):
-        yield running
-        return
-    with run_platform(state, None, workers, data) as platform:
-        yield platform.address
+def connect(state: Path, workers: int, data: Sequence[Path]) -> Iterator[Client]:
+    """A client of the platform that runs over `state`, started if there is none.
+
+    `data`: folders that its trainings may read.
+    """
+    with ExitStack() as opened:
+        address = find_running(state.absolute())
+        if address is None:
+            address = opened.enter_context(run_platform(state.absolute(), None, workers, data)).address
+        yield opened.enter_context(Client(address.url, address.key))
 
 
 def find_or_create(client: Client, spec: ExperimentSpec) -> str:
     """The id of the experiment of that name: the one that a stopped benchmark left, or a new one."""
     found = (run.id for run in client.list_experiments(spec.kind) if run.name == spec.name)
     return next(found, None) or client.create(spec).id
+
+
+def add_platform_options(parser: argparse.ArgumentParser, name: str) -> None:
+    """`--state` and `--workers` of the platform that a benchmark's trainings run through."""
+    parser.add_argument("--state", type=Path, default=Path("state") / name)
+    parser.add_argument("--workers", type=int, default=2)
 
 
 def add_data_option(parser: argparse.ArgumentParser) -> None:

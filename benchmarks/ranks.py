@@ -26,7 +26,15 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from benchmarks.platform import POLL_SECONDS, add_data_option, connect, dataset_spec, find_or_create, read_folders
+from benchmarks.platform import (
+    POLL_SECONDS,
+    add_data_option,
+    add_platform_options,
+    connect,
+    dataset_spec,
+    find_or_create,
+    read_folders,
+)
 from benchmarks.record import RESULTS, write_record
 from paploss.client.loss_choice import LossChoice, every_loss
 from paploss.client.specs import TrainingSpec
@@ -44,14 +52,10 @@ def main() -> None:
     """Run, or go on with, all trainings."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add_data_option(parser)
-    parser.add_argument("--state", type=Path, default=Path("state/ranks"))
-    parser.add_argument("--workers", type=int, default=2)
+    add_platform_options(parser, "ranks")
     given = parser.parse_args()
     folder = read_folders(given.data)[DATASET]
-    with (
-        connect(given.state.absolute(), given.workers, [folder]) as address,
-        Client(address.url, address.key) as client,
-    ):
+    with connect(given.state, given.workers, [folder]) as client:
         for seed, epochs in itertools.product(SEEDS, EPOCHS):
             run = find_or_create(client, training_spec(folder, epochs, seed))
             client.wait(run, poll_seconds=POLL_SECONDS)

@@ -22,6 +22,7 @@ from benchmarks.platform import (
     EPOCHS,
     POLL_SECONDS,
     add_data_option,
+    add_platform_options,
     connect,
     dataset_spec,
     find_or_create,
@@ -46,14 +47,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add_data_option(parser)
     parser.add_argument("--profiles", nargs="+", default=list(RATES), choices=list(RATES))
-    parser.add_argument("--state", type=Path, default=Path("state/rates"))
-    parser.add_argument("--workers", type=int, default=2)
+    add_platform_options(parser, "rates")
     options = parser.parse_args()
     folders = read_folders(options.data)
-    with (
-        connect(options.state.absolute(), options.workers, list(folders.values())) as address,
-        Client(address.url, address.key) as client,
-    ):
+    with connect(options.state, options.workers, list(folders.values())) as client:
         requests = [
             request(profile, name, folder, rate)
             for profile in options.profiles

@@ -21,7 +21,15 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.platform import POLL_SECONDS, add_data_option, connect, dataset_spec, find_or_create, read_folders
+from benchmarks.platform import (
+    POLL_SECONDS,
+    add_data_option,
+    add_platform_options,
+    connect,
+    dataset_spec,
+    find_or_create,
+    read_folders,
+)
 from benchmarks.ranks import found_loss
 from benchmarks.record import write_record
 from paploss.client.loss_choice import choose_by_name
@@ -39,14 +47,10 @@ def main() -> None:
     """Run, or go on with, both comparisons."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add_data_option(parser)
-    parser.add_argument("--state", type=Path, default=Path("state/todays-losses"))
-    parser.add_argument("--workers", type=int, default=2)
+    add_platform_options(parser, "todays-losses")
     given = parser.parse_args()
     folder = read_folders(given.data)[DATASET]
-    with (
-        connect(given.state.absolute(), given.workers, [folder]) as address,
-        Client(address.url, address.key) as client,
-    ):
+    with connect(given.state, given.workers, [folder]) as client:
         for spec in comparisons(folder):
             client.wait(find_or_create(client, spec), poll_seconds=POLL_SECONDS)
             record(client)

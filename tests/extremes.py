@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 INFINITY, NAN = float("inf"), float("nan")
@@ -28,6 +29,18 @@ def find_places(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple
     for key, each in inner:
         yield (*place, key)
         yield from find_places(each, (*place, key))
+
+
+def bounded(examples: int) -> settings:
+    """The same so many examples on every run."""
+    return settings(
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 @st.composite

@@ -8,8 +8,8 @@ from typing import Any
 
 import requests
 import schemathesis
-from extremes import TEXTS, spoilt, write
-from hypothesis import HealthCheck, Phase, given, settings
+from extremes import TEXTS, bounded, spoilt, write
+from hypothesis import given
 from hypothesis import strategies as st
 from schemathesis.core.failures import FailureGroup
 from schemathesis.generation import GenerationMode
@@ -23,14 +23,7 @@ CHECKS = [status_code_conformance, content_type_conformance, response_schema_con
 PATIENCE_SECONDS = 120
 SENDABLE = [text[:20_000] for text in TEXTS if text != "\ud800"]
 """What an address can hold."""
-BOUNDED = settings(
-    max_examples=8,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
+BOUNDED = bounded(8)
 
 
 @schemathesis.serializer("application/gzip")

@@ -122,6 +122,7 @@ def main(file: Path) -> None:
     second.start()
     measure(0, file)
     second.join()
+    sys.exit(second.exitcode)
 
 
 if __name__ == "__main__":

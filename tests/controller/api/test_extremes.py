@@ -15,8 +15,8 @@ import pytest
 import redis
 from analyses import make_analysis
 from controllers import PlayedWorker, RunningController, run_search
-from extremes import EXTREMES, spoilt, write
-from hypothesis import HealthCheck, Phase, given, settings
+from extremes import EXTREMES, bounded, spoilt, write
+from hypothesis import given
 from hypothesis import strategies as st
 from scenarios import metrics, search_spec, training_spec
 
@@ -24,14 +24,7 @@ from paploss.client import Client
 from paploss.client.documents import SPEC
 from paploss.jobs.lease import ClaimRequest, Lease
 
-BOUNDED = settings(
-    max_examples=60,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
+BOUNDED = bounded(60)
 SMALL = {"rounds": 1, "trials_per_round": 2, "confirm": {"seeds": 1, "candidates": 1}}
 NO_LIMIT = {f"{who}_per_second": 1e6 for who in ("requests", "worker_requests", "anonymous_requests")}
 PAGES = ("/", "/trainings", "/workers", "/compare", "/experiments/new")
@@ -191,7 +184,7 @@ def test_of_files_that_are_loaded(running: RunningController, admin: Client) -> 
     header, *lines = (json.loads(line) for line in gzip.decompress(content).splitlines())
     with running.http("admin") as http:
 
-        @settings(BOUNDED, max_examples=15)
+        @bounded(15)
         @given(st.integers(0, len(lines) - 1), st.data())
         def load(number: int, data: st.DataObject) -> None:
             changed = [header, *lines]
