@@ -67,5 +67,7 @@ def _measure(label: str, loss: LossSpec, trials: Sequence[store.ComparedTrial]) 
         failed=[trial.seed for trial in trainings if trial.reward is None and trial.state not in OPEN_TRIAL_STATES],
         diverged=[trial.seed for trial in trainings if trial.diverged],
         learning_rate_factor=trainings[0].learning_rate_factor if trainings else None,
-        rate_check=[RateResult(factor=trial.learning_rate_factor, ap=trial.reward) for trial in checks],
+        rate_check=[
+            RateResult(factor=trial.learning_rate_factor, ap=trial.reward, seed=trial.seed) for trial in checks
+        ],
     )

@@ -73,12 +73,6 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
     return float(mean - reach), float(mean + reach)
 
 
-def choose_rate(results: Sequence[RateResult]) -> float:
-    """The factor with the highest reward, in a tie the one nearest to 1; 1 where nothing was measured."""
-    rated = [(one.ap, -abs(math.log(one.factor)), one.factor) for one in results if one.ap is not None]
-    return max(rated)[2] if rated else 1.0
-
-
 def _compare_one(one: Measured, reference: Mapping[int, float] | None, profile: str, metric: str) -> Row:
     values = list(one.rewards.values())
     return Row(

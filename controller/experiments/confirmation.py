@@ -10,7 +10,7 @@ Two stages: `rates`, where there are rivals, and `confirm`. What comes next foll
 the search's best, whose parameters are exported; the verdict names the loss to use, which may be a rival.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,9 +18,9 @@ import numpy as np
 from paploss.client.loss_choice import IDENTITY, PUBLISHED
 from paploss.client.numbers import confirmed
 from paploss.client.specs import SearchSpec
-from paploss.controller.experiments.comparison import choose_rate
 from paploss.controller.experiments.losses import decode_loss, decode_rate, read_loss, search_space
-from paploss.controller.experiments.pilot import add_rate_checks, read_rate_results
+from paploss.controller.experiments.rate_checks import choose_rate
+from paploss.controller.experiments.rival_rates import Plan, propose_checks, read_results
 from paploss.controller.experiments.rounds import read_best_guess
 from paploss.controller.experiments.seeds import confirm_seed
 from paploss.controller.experiments.verdict import deliver
@@ -37,31 +37,27 @@ from paploss.jobs.losses import LossSpec
 from paploss.jobs.metrics import name_reward
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import JobKind
 from paploss.jobs.wording import counted
 
 BEST_GUESS: Final = "mean"
 
-Plan = Callable[[SearchSpec, JobKind], TrialPlan]
 ByLabel = Mapping[str, Sequence[Trial]]
 
 
 def start(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) -> None:
     """Propose the first trials after the rounds. The caller leads and holds the search's row lock."""
-    known = trials_by_label(session, search.id, "rate_check")
-    unknown = {label: loss for label, loss in spec.rivals.items() if label not in known}
-    if not unknown:  # as after a pilot
+    if propose_checks(session, search, spec, spec.rivals, plan):
+        search.stage = "rates"
+        session.flush()
+    else:  # as after a pilot
         _start_race(session, search, spec, plan)
-        return
-    add_rate_checks(session, search, spec, unknown, plan)
-    search.stage = "rates"
-    session.flush()
 
 
 def go_on(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) -> None:
     """Do what follows the trials of a stage that have all ended. The caller leads and holds the search's row lock."""
     if search.stage == "rates":
-        _start_race(session, search, spec, plan)
+        if not propose_checks(session, search, spec, spec.rivals, plan):
+            _start_race(session, search, spec, plan)
         return
     by_label = trials_by_label(session, search.id, "confirm")
     used = max(map(len, by_label.values()))
@@ -86,10 +82,10 @@ def _start_race(session: Session, search: Experiment, spec: SearchSpec, plan: Pl
     losses[IDENTITY] = (identity := search_space(spec).start().tolist(), decode_loss(spec, identity), 1.0)
     checks = trials_by_label(session, search.id, "rate_check")
     for label, loss in spec.rivals.items():
-        losses[label] = (None, loss, choose_rate(read_rate_results(checks.get(label, ()), spec.seed)))
+        losses[label] = (None, loss, choose_rate(read_results(checks.get(label, ()), spec)))
     preset = PROFILES[spec.profile].preset
     if spec.confirm.published and preset is not None and PUBLISHED not in losses:
-        rate = choose_rate(read_rate_results(checks.get(PUBLISHED, ()), spec.seed))
+        rate = choose_rate(read_results(checks.get(PUBLISHED, ()), spec))
         losses[PUBLISHED] = (None, PRESETS[preset], rate)
     if spec.rivals:
         factors = ", ".join(f"{label} {losses[label][2]:g}" for label in spec.rivals)

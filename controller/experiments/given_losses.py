@@ -9,7 +9,7 @@ on with more seeds than were asked for, until it is decided: see `comparison_rac
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -17,16 +17,16 @@ from paploss.client.comparison import RateResult
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import ComparisonSpec, TrainingSpec
 from paploss.client.states import Stage
-from paploss.controller.experiments.comparison import choose_rate
-from paploss.controller.experiments.comparison_race import next_trainings, rate_check_seed
+from paploss.controller.experiments.comparison_race import next_trainings, rate_check_seeds
+from paploss.controller.experiments.rate_checks import choose_rate, next_checks
 from paploss.controller.search.scheduling import Pace
 from paploss.controller.store.database import Session
 from paploss.controller.store.documents import LOSS, TrialPlan
 from paploss.controller.store.errors import ConflictError, NotFoundError
 from paploss.controller.store.events import record
 from paploss.controller.store.experiments import end_experiment, find_experiment
-from paploss.controller.store.tables import Experiment
-from paploss.controller.store.trials.counts import Counts, count_ended
+from paploss.controller.store.tables import Experiment, Trial
+from paploss.controller.store.trials.counts import Counts, count_ended, count_of_kind
 from paploss.controller.store.trials.proposals import NewTrial, add_trials, list_first, trials_by_label
 from paploss.jobs.losses import LossSpec
 from paploss.jobs.profiles import PROFILES
@@ -35,6 +35,7 @@ from paploss.jobs.spec import JobKind
 Spec = ComparisonSpec | TrainingSpec
 LossAtRate = tuple[str, LossSpec, float]
 """Label, loss and learning-rate factor."""
+ByLabel = Mapping[str, Sequence[Trial]]
 
 PART: Final = 500
 """Trainings that one transaction proposes, at least one of each loss; the next follow while fewer are open."""
@@ -62,7 +63,7 @@ class GivenLosses:
         """Propose the trials of the first stage."""
         losses = [(choice.label, *_resolve_loss(session, choice, spec.profile)) for choice in spec.losses]
         if spec.learning_rates:
-            seed = rate_check_seed(spec.seeds)
+            seed, _ = rate_check_seeds(spec.seeds)
             plan = self.plan(spec, "rate_check")
             trials = [
                 NewTrial(kind="rate_check", label=label, loss=loss, seed=seed, learning_rate_factor=factor, plan=plan)
@@ -74,9 +75,9 @@ class GivenLosses:
         message = f"{len(losses)} losses with {len(spec.seeds)} seeds each"
         record(session, "experiment_started", message, experiment_id=experiment.id)
 
-    def is_due(self, session: Session, experiment: Experiment, spec: Spec, counts: Counts, pace: Pace) -> bool:  # noqa: ARG002
+    def is_due(self, session: Session, experiment: Experiment, spec: Spec, counts: Counts, pace: Pace) -> bool:
         """When all trials of the stage have ended, or more are to be proposed."""
-        return not counts.open or _is_short(experiment, spec, counts, pace)
+        return not counts.open or self._is_short(session, experiment, spec, counts, pace)
 
     def look_ahead(self, *_: object) -> None:
         """Nothing takes long."""
@@ -92,14 +93,16 @@ class GivenLosses:
         ahead: None = None,  # noqa: ARG002
     ) -> None:
         """Propose the next part, go to the next stage, or end."""
-        if _is_short(experiment, spec, counts, pace):
+        if self._is_short(session, experiment, spec, counts, pace):
             first = list_first(session, experiment.id, self.job_kind, len(spec.losses))
             losses = [(trial.label, LOSS.read(trial.loss or {}), trial.learning_rate_factor) for trial in first]
             self._propose(session, experiment, spec, losses)
         elif counts.open:
             return
         elif experiment.stage == "rates":
-            self._choose_rates(session, experiment, spec)
+            by_label = trials_by_label(session, experiment.id, "rate_check")
+            if not self._add_checks(session, experiment, spec, by_label):
+                self._choose_rates(session, experiment, spec, by_label)
         elif not self._add_seeds(session, experiment, spec):
             self._end(session, experiment)
 
@@ -121,15 +124,29 @@ class GivenLosses:
             max_preemptions=spec.budgets.max_preemptions,
         )
 
-    def _choose_rates(self, session: Session, experiment: Experiment, spec: Spec) -> None:
-        by_label = trials_by_label(session, experiment.id, "rate_check")
-        chosen = [
-            (
-                label,
-                LOSS.read(trials[0].loss or {}),
-                choose_rate([RateResult(factor=t.learning_rate_factor, ap=t.reward) for t in trials]),
+    def _add_checks(self, session: Session, experiment: Experiment, spec: Spec, by_label: ByLabel) -> bool:
+        """Propose the next trainings of the check of learning rates; False where every rate is known."""
+        plan, seeds = self.plan(spec, "rate_check"), rate_check_seeds(spec.seeds)
+        trials = [
+            NewTrial(
+                kind="rate_check",
+                label=label,
+                loss=LOSS.read(of_label[0].loss or {}),
+                seed=seed,
+                learning_rate_factor=factor,
+                plan=plan,
             )
-            for label, trials in by_label.items()
+            for label, of_label in by_label.items()
+            for factor, seed in next_checks(_read_results(of_label), seeds)
+        ]
+        add_trials(session, experiment, trials)
+        session.flush()
+        return bool(trials)
+
+    def _choose_rates(self, session: Session, experiment: Experiment, spec: Spec, by_label: ByLabel) -> None:
+        chosen = [
+            (label, LOSS.read(of_label[0].loss or {}), choose_rate(_read_results(of_label)))
+            for label, of_label in by_label.items()
         ]
         self._propose(session, experiment, spec, chosen)
         experiment.stage = "trainings"
@@ -142,7 +159,7 @@ class GivenLosses:
 
         All losses have their first seed before any has its second, so that an unfinished comparison is fair as well.
         """
-        plan, begin = self.plan(spec, self.job_kind), _count_proposed(experiment, spec)
+        plan, begin = self.plan(spec, self.job_kind), count_of_kind(session, experiment.id, self.job_kind)
         trials = [
             NewTrial(kind=self.job_kind, label=label, loss=loss, seed=seed, learning_rate_factor=factor, plan=plan)
             for seed, (label, loss, factor) in itertools.islice(
@@ -181,6 +198,12 @@ class GivenLosses:
             record(session, "seeds_added", message, experiment_id=experiment.id)
         return bool(more)
 
+    def _is_short(self, session: Session, experiment: Experiment, spec: Spec, counts: Counts, pace: Pace) -> bool:
+        """Whether trainings are still to be proposed, and what is open would not keep the workers busy for long."""
+        if experiment.stage != "trainings" or counts.open >= max(PART, 2 * (pace.workers + pace.ended)):
+            return False
+        return count_of_kind(session, experiment.id, self.job_kind) < len(spec.losses) * len(spec.seeds)
+
     def _end(self, session: Session, experiment: Experiment) -> None:
         total, rewarded = count_ended(session, experiment.id, self.job_kind)
         if not rewarded:
@@ -193,16 +216,8 @@ class GivenLosses:
         record(session, "experiment_succeeded", message, experiment_id=experiment.id)
 
 
-def _count_proposed(experiment: Experiment, spec: Spec) -> int:
-    """How many trainings have been proposed; before them came the check of learning rates."""
-    return experiment.next_number - len(spec.losses) * len(spec.learning_rates)
-
-
-def _is_short(experiment: Experiment, spec: Spec, counts: Counts, pace: Pace) -> bool:
-    """Whether trainings are still to be proposed, and what is open would not keep the workers busy for long."""
-    remaining = len(spec.losses) * len(spec.seeds) - _count_proposed(experiment, spec)
-    wanted = max(PART, 2 * (pace.workers + pace.ended))
-    return experiment.stage == "trainings" and remaining > 0 and counts.open < wanted
+def _read_results(checks: Sequence[Trial]) -> list[RateResult]:
+    return [RateResult(factor=one.learning_rate_factor, ap=one.reward, seed=one.seed) for one in checks]
 
 
 def _resolve_loss(session: Session, choice: LossChoice, profile: str) -> tuple[LossSpec, float]:

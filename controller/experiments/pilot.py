@@ -1,23 +1,22 @@
 """The first stage of a search that asks for one: a dozen trainings or two that say what the search can be worth.
 
-The losses that the found one will have to beat are each tried at a few learning rates: the race at the end needs these
-trainings anyway. Then the loss where the search starts and the best of the others train with further seeds, which shows
-the noise. What follows from that is told in a sentence; a search with `pilot: ask` waits for its user then, paused.
+The losses that the found one will have to beat are each tried at a few learning rates (`rival_rates`): the race at the
+end needs these trainings anyway. Then the loss where the search starts and the best of the others train with further
+seeds, which shows the noise. What follows from that is told in a sentence; a search with `pilot: ask` waits for its
+user then, paused.
 
-Both steps are trials of the kind `rate_check`, apart by their seeds; what comes next follows from the rows alone.
+All steps are trials of the kind `rate_check`, apart by their seeds; what comes next follows from the rows alone.
 """
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from paploss.client.comparison import RateResult
 from paploss.client.specs import PILOT_LOSSES, PILOT_SEEDS, RATE_FACTORS, SearchSpec
-from paploss.controller.experiments.comparison import choose_rate
 from paploss.controller.experiments.losses import decode_loss, search_space
 from paploss.controller.experiments.pilot_report import Findings, tell
-from paploss.controller.experiments.seeds import rate_check_seed
+from paploss.controller.experiments.rate_checks import choose_rate
+from paploss.controller.experiments.rival_rates import Plan, propose_checks, read_results
+from paploss.controller.experiments.seeds import pilot_seed
 from paploss.controller.store.database import Session
-from paploss.controller.store.documents import TrialPlan
 from paploss.controller.store.events import record
 from paploss.controller.store.experiments import end_experiment
 from paploss.controller.store.tables import Experiment, Trial
@@ -25,45 +24,30 @@ from paploss.controller.store.trials.proposals import NewTrial, add_trials, tria
 from paploss.jobs.losses import LossSpec
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import JobKind
 
-Plan = Callable[[SearchSpec, JobKind], TrialPlan]
-
-
-def read_rate_results(trials: Sequence[Trial], seed: int) -> list[RateResult]:
-    """What a search's check of one loss at several learning rates has measured. `seed`: the search's."""
-    check = rate_check_seed(seed)
-    return [RateResult(factor=one.learning_rate_factor, ap=one.reward) for one in trials if one.seed == check]
-
-
-def add_rate_checks(
-    session: Session, search: Experiment, spec: SearchSpec, losses: Mapping[str, LossSpec], plan: Plan
-) -> None:
-    """Propose a training of each loss with each factor on the learning rate."""
-    seed, check = rate_check_seed(spec.seed), plan(spec, "rate_check")
-    trials = [
-        NewTrial(kind="rate_check", loss=loss, seed=seed, plan=check, label=label, learning_rate_factor=factor)
-        for (label, loss), factor in itertools.product(losses.items(), RATE_FACTORS)
-    ]
-    add_trials(session, search, trials)
+ByLabel = Mapping[str, Sequence[Trial]]
 
 
 def start(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) -> None:
     """Propose the first step. The caller has just created the search."""
     losses = _find_losses(spec)
-    add_rate_checks(session, search, spec, losses, plan)
+    propose_checks(session, search, spec, losses, plan)
     message = f"pilot: {len(losses)} losses at {len(RATE_FACTORS)} learning rates"
     record(session, "pilot_started", message, experiment_id=search.id)
 
 
 def go_on(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) -> None:
     """Do what follows the trials of a step that have all ended. The caller leads and holds the search's row lock."""
-    found = _read_findings(session, search, spec)
+    by_label = trials_by_label(session, search.id, "rate_check")
+    found = _read_findings(by_label, spec)
     if not found.best:
         reason = "no training of the pilot ended with a result; see the trials' errors"
         end_experiment(session, search, "failed", reason)
         record(session, "experiment_failed", reason, experiment_id=search.id, level="error")
-    elif found.trainings == len(RATE_FACTORS) * len(found.rates):
+    elif propose_checks(session, search, spec, _find_losses(spec), plan):
+        message = "pilot: a second seed for the learning rates that are ahead of the profile's"
+        record(session, "pilot_started", message, experiment_id=search.id)
+    elif not any(one.seed in _further_seeds(spec) for trials in by_label.values() for one in trials):
         _repeat(session, search, spec, found, plan)
     else:
         _conclude(session, search, spec, tell(spec, found))
@@ -76,34 +60,38 @@ def _find_losses(spec: SearchSpec) -> dict[str, LossSpec]:
     return {spec.start_label: start_loss} | dict(spec.rivals)
 
 
-def _read_findings(session: Session, search: Experiment, spec: SearchSpec) -> Findings:
-    by_label, check = trials_by_label(session, search.id, "rate_check"), rate_check_seed(spec.seed)
+def _further_seeds(spec: SearchSpec) -> list[int]:
+    return [pilot_seed(spec.seed, index) for index in range(1, PILOT_SEEDS + 1)]
+
+
+def _read_findings(by_label: ByLabel, spec: SearchSpec) -> Findings:
+    further = _further_seeds(spec)
     repeated = {
-        label: {one.seed: one.reward for one in trials if one.seed != check and one.reward is not None}
+        label: {one.seed: one.reward for one in trials if one.seed in further and one.reward is not None}
         for label, trials in by_label.items()
     }
     return Findings(
         start=spec.start_label,
         trainings=sum(map(len, by_label.values())),
-        rates={label: read_rate_results(trials, spec.seed) for label, trials in by_label.items()},
+        rates={label: read_results(trials, spec) for label, trials in by_label.items()},
         repeated={label: rewards for label, rewards in repeated.items() if rewards},
     )
 
 
 def _repeat(session: Session, search: Experiment, spec: SearchSpec, found: Findings, plan: Plan) -> None:
-    """Propose the second step: further seeds for the start and the best of the others, each at its best rate."""
+    """Propose the last step: further seeds for the start and the best of the others, each at its best rate."""
     order = sorted(found.best, key=lambda label: (label != found.start, -found.best[label]))
     labels, losses, check = order[:PILOT_LOSSES], _find_losses(spec), plan(spec, "rate_check")
     trials = [
         NewTrial(
             kind="rate_check",
             loss=losses[label],
-            seed=rate_check_seed(spec.seed, index),
+            seed=seed,
             plan=check,
             label=label,
             learning_rate_factor=choose_rate(found.rates[label]),
         )
-        for index in range(1, PILOT_SEEDS + 1)
+        for seed in _further_seeds(spec)
         for label in labels
     ]
     add_trials(session, search, trials)

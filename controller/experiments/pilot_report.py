@@ -8,7 +8,8 @@ from paploss.client.comparison import RateResult
 from paploss.client.loss_choice import IDENTITY, PUBLISHED
 from paploss.client.numbers import difference, percent
 from paploss.client.specs import RATE_FACTORS, SearchSpec
-from paploss.controller.experiments.comparison import choose_rate, paired_difference
+from paploss.controller.experiments.comparison import paired_difference
+from paploss.controller.experiments.rate_checks import choose_rate, first_reward
 from paploss.controller.search.pilot import LEAST_REWARD, Outlook, judge
 from paploss.controller.search.race import plan_looks
 from paploss.jobs.metrics import name_reward
@@ -25,16 +26,16 @@ class Findings:
     """Label of the loss where the search starts."""
     trainings: int
     rates: Mapping[str, Sequence[RateResult]]
-    """By label: each loss at several learning rates, all with one seed."""
+    """By label: each loss at several learning rates, as far as its check went."""
     repeated: Mapping[str, Mapping[int, float]]
     """Some of the losses with further seeds, at their best rates: reward by label, then by seed."""
     best: Mapping[str, float] = field(init=False)
-    """Reward of each loss at its best learning rate."""
+    """Reward of each loss at its best learning rate, all with one seed."""
 
     def __post_init__(self) -> None:
         """Find the best results."""
-        known = {label: [r.ap for r in results if r.ap is not None] for label, results in self.rates.items()}
-        object.__setattr__(self, "best", {label: max(rewards) for label, rewards in known.items() if rewards})
+        known = {label: first_reward(results) for label, results in self.rates.items()}
+        object.__setattr__(self, "best", {label: reward for label, reward in known.items() if reward is not None})
 
 
 def tell(spec: SearchSpec, found: Findings) -> str:

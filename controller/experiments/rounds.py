@@ -46,7 +46,7 @@ from paploss.controller.store.documents import TrialPlan
 from paploss.controller.store.events import record
 from paploss.controller.store.experiments import end_experiment
 from paploss.controller.store.tables import Experiment, Round
-from paploss.controller.store.trials.counts import Counts, count_ended
+from paploss.controller.store.trials.counts import Counts, count_of_kind
 from paploss.controller.store.trials.proposals import NewTrial, add_trials
 from paploss.controller.store.trials.quotas import read_gpu_budget, read_gpu_use
 from paploss.controller.store.trials.spending import read_spending
@@ -247,8 +247,7 @@ class _Rounds:
         search, spec = self._search, self._spec
         search.stage = "closing"
         if search.planned is not None:
-            proposed, _ = count_ended(self._session, search.id, "proxy")
-            search.planned += proposed - spec.proxies
+            search.planned += count_of_kind(self._session, search.id, "proxy") - spec.proxies
         message = f"another trial would go beyond {self._spent}: the best will be confirmed"
         record(self._session, "budget_spent", message, experiment_id=search.id, level="warning")
 

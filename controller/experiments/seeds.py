@@ -2,7 +2,7 @@
 
 import numpy as np
 
-_PROXIES, _CONFIRMATIONS, _RATE_CHECKS = 1, 2, 3
+_PROXIES, _CONFIRMATIONS, _PILOTS, _RATE_CHECKS = 1, 2, 3, 4
 
 
 def proxy_seed(seed: int, round_number: int) -> int:
@@ -19,12 +19,14 @@ def confirm_seed(seed: int, index: int) -> int:
     return _derive(seed, _CONFIRMATIONS, index)
 
 
-def rate_check_seed(seed: int, index: int = 0) -> int:
-    """The one seed with which rivals are tried at several learning rates: none that they are judged by.
+def rate_check_seeds(seed: int) -> tuple[int, int]:
+    """The seeds with which rivals are tried at several learning rates: none that they are judged by."""
+    return _derive(seed, _PILOTS, 0), _derive(seed, _RATE_CHECKS, 0)
 
-    Those with `index` from 1 are for the further trainings of a pilot.
-    """
-    return _derive(seed, _RATE_CHECKS, index)
+
+def pilot_seed(seed: int, index: int) -> int:
+    """The `index`-th seed, from 1, of the trainings of a pilot that show the noise."""
+    return _derive(seed, _PILOTS, index)
 
 
 def _derive(seed: int, purpose: int, index: int) -> int:

@@ -116,8 +116,8 @@ def show(estimate: Estimate, disk_bytes: int | None, console: Console) -> None:
     """Print the cost of a search."""
     source = f"mean of {estimate.trials} earlier trials" if estimate.trials else "from steps measured on this machine"
     capped = ", which worker_hours allows" if estimate.is_capped else ""
-    first = f"{estimate.pilot} in a pilot, then " if estimate.pilot else ""
-    last = f"then up to {estimate.confirmations} confirmations"
+    first = f"{estimate.pilot} or more in a pilot, then " if estimate.pilot else ""
+    last = f"then {estimate.confirmations} or more confirmations"
     as_long = f", as long as {estimate.whole_proxies:.3g} whole ones" if estimate.has_lengths else ""
     say(console, f"trainings: {first}{estimate.proxies} in rounds{as_long}{capped}, {last}")
     say(console, f"one training: {duration(estimate.proxy_seconds)} ({source})")

@@ -1,8 +1,10 @@
 """Tables for people on a terminal."""
 
+from collections.abc import Sequence
+
 from rich.table import Table
 
-from paploss.client.comparison import Comparison, Difference
+from paploss.client.comparison import Comparison, Difference, RateResult
 from paploss.client.numbers import difference, mean_and_deviation, percent
 
 
@@ -31,7 +33,7 @@ def comparison_table(comparison: Comparison) -> Table:
 
 
 def rate_table(comparison: Comparison) -> Table:
-    """The learning-rate check: the reward on the split `val` by factor, and the factor that was chosen."""
+    """The learning-rate check: rewards on the split `val` by factor, one for each seed, and the factor chosen."""
     factors = sorted({result.factor for row in comparison.rows for result in row.rate_check})
     columns = (
         f"learning-rate check, {comparison.metric} on val",
@@ -40,11 +42,14 @@ def rate_table(comparison: Comparison) -> Table:
     )
     table = Table(*columns, box=None, padding=(0, 2), header_style="dim")
     for row in comparison.rows:
-        aps = {result.factor: result.ap for result in row.rate_check}
-        if aps:
+        if row.rate_check:
             chosen = "–" if row.learning_rate_factor is None else f"x {row.learning_rate_factor:g}"
-            table.add_row(row.label, *(percent(aps.get(factor)) for factor in factors), chosen)
+            table.add_row(row.label, *(_rewards_at(factor, row.rate_check) for factor in factors), chosen)
     return table
+
+
+def _rewards_at(factor: float, results: Sequence[RateResult]) -> str:
+    return ", ".join(percent(result.ap) for result in results if result.factor == factor) or "–"
 
 
 def _signed(found: Difference | None) -> str:

@@ -11,6 +11,7 @@ class RateResult(Message):
     factor: float
     ap: Fraction | None
     """Of the comparison's metric."""
+    seed: int = 0
 
 
 class Difference(Message):

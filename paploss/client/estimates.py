@@ -17,8 +17,10 @@ class Estimate(Message):
 
     proxies: Count = Field(description="trainings of its rounds")
     whole_proxies: float = Field(0.0, ge=0, description="what they cost together, in trainings of the whole length")
-    pilot: Count = Field(0, description="trainings before the first round")
-    confirmations: Count = Field(description="trainings at its end, up to the first look at the race")
+    pilot: Count = Field(0, description="trainings before the first round; second seeds of rates not counted")
+    confirmations: Count = Field(
+        description="trainings at its end, up to the first look at the race; second seeds of rates not counted"
+    )
     gpus: Count = Field(description="of one training")
     proxy_seconds: Seconds | None = Field(description="of one proxy on one worker; null where nothing is known of it")
     trials: Count = Field(0, description="how many earlier trials that is the mean of; 0: measured in a few steps")
@@ -38,7 +40,10 @@ class Estimate(Message):
 
 
 def count_pilot(spec: SearchSpec) -> int:
-    """Trainings before the first round: rates of the rivals and of where the search starts, then further seeds."""
+    """Trainings before the first round: rates of the rivals and of where the search starts, then further seeds.
+
+    Those with a second seed at a rate that is ahead of the profile's are not known before.
+    """
     if not spec.has_pilot:
         return 0
     losses = len({spec.start_label, *spec.rivals})

@@ -66,11 +66,17 @@ def count_trials(session: Session, experiment_id: str) -> Counts:
     return Counts(*session.execute(_COUNTS, {"experiment_id": experiment_id}).one())
 
 
+def count_of_kind(session: Session, experiment_id: str, kind: JobKind) -> int:
+    """How many trials of a kind there are."""
+    of_kind = (Trial.experiment_id == experiment_id, Trial.kind == kind)
+    return session.scalar(select(func.count()).select_from(Trial).where(*of_kind)) or 0
+
+
 def count_ended(session: Session, experiment_id: str, kind: JobKind) -> tuple[int, int]:
     """How many trials of a kind there are, and how many of them have a reward."""
-    of_kind = select(func.count()).select_from(Trial).where(Trial.experiment_id == experiment_id, Trial.kind == kind)
-    rewarded = session.scalar(of_kind.where(Trial.state.in_(REWARDED_STATES)))
-    return session.scalar(of_kind) or 0, rewarded or 0
+    of_kind = (Trial.experiment_id == experiment_id, Trial.kind == kind, Trial.state.in_(REWARDED_STATES))
+    rewarded = session.scalar(select(func.count()).select_from(Trial).where(*of_kind))
+    return count_of_kind(session, experiment_id, kind), rewarded or 0
 
 
 def find_running_workers(session: Session, gpus: int) -> set[str]:

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from paploss.client.comparison import RateResult
-from paploss.controller.experiments.comparison import Measured, choose_rate, compare, mean_interval, paired_difference
+from paploss.controller.experiments.comparison import Measured, compare, mean_interval, paired_difference
 from paploss.jobs.losses import CEL1, FocalL1
 from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.published_results import PUBLISHED_RESULTS
@@ -81,20 +81,6 @@ def test_published_rows_that_cannot_be_trained_stay_with_their_reason() -> None:
     (published,) = [row for row in PUBLISHED_RESULTS if row.loss is None]
     assert (kept.label, kept.published_ap, kept.mean) == (published.title, published.ap, None)
     assert published.remark in kept.remark
-
-
-@pytest.mark.parametrize(
-    ("aps", "expected"),
-    [
-        ({0.5: 0.1, 1: 0.2, 2: 0.3}, 2),
-        ({0.5: 0.3, 1: 0.2, 2: None}, 0.5),
-        ({0.25: 0.3, 0.5: 0.3, 4: 0.3}, 0.5),  # equal: nearest to 1 by ratio
-        ({0.5: 0.0, 1: 0.0, 2: 0.0}, 1),
-        ({0.5: None, 2: None}, 1),
-    ],
-)
-def test_the_rate_with_the_highest_ap_is_chosen(aps: dict[float, float | None], expected: float) -> None:
-    assert choose_rate([RateResult(factor=factor, ap=ap) for factor, ap in aps.items()]) == expected
 
 
 def test_a_check_without_a_result_is_told() -> None:

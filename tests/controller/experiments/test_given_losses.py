@@ -42,6 +42,13 @@ def train_all(platform: Platform, search: Experiment, failing: str = "") -> list
     return jobs
 
 
+def check_rates(platform: Platform, search: Experiment, failing: str = "") -> None:
+    """Run the whole check of learning rates, as `train_all` does."""
+    while platform.search(search.id).stage == "rates":
+        train_all(platform, search, failing)
+        platform.driver.tick()
+
+
 def test_each_loss_is_trained_with_the_rate_that_its_check_chose(platform: Platform) -> None:
     search = add_comparison(platform)
     platform.driver.tick()
@@ -49,7 +56,11 @@ def test_each_loss_is_trained_with_the_rate_that_its_check_chose(platform: Platf
     assert [(job.kind, job.learning_rate_factor) for job in checks] == [
         ("rate_check", factor) for _ in BEST_RATES for factor in (0.5, 1.0, 2.0)
     ]
+    platform.driver.tick()
     assert platform.search(search.id).stage == "rates"
+    again = train_all(platform, search)  # with a second seed, the profile's rate and what is ahead of it
+    assert [job.learning_rate_factor for job in again] == [1.0, 2.0, 1.0, 0.5]
+    assert [len({job.seed for job in jobs}) for jobs in (checks, again, checks + again)] == [1, 1, 2]
     platform.driver.tick()
     assert platform.search(search.id).stage == "trainings"
     jobs = train_all(platform, search)
@@ -72,6 +83,10 @@ def test_a_check_is_short_measured_on_val_and_with_a_seed_of_its_own(platform: P
     assert (check.schedule, check.evaluate_split, check.seed) == ("proxy", "val", 2)
     assert (check.overrides.epochs, check.overrides.batch_size) == (None, 4)
     platform.driver.tick()
+    second = train_all(platform, search)[0]
+    assert (second.schedule, second.evaluate_split, second.overrides) == ("proxy", "val", check.overrides)
+    assert second.seed not in (0, 1, 2)
+    platform.driver.tick()
     training = train_all(platform, search)[0]
     assert (training.kind, training.schedule, training.evaluate_split) == ("compare", "final", "test")
     assert training.overrides.epochs == 12
@@ -93,14 +108,16 @@ def test_no_training_begins_before_every_check_has_ended(platform: Platform) -> 
     assert platform.search(search.id).stage == "rates"
     platform.finish(last, FAILED)
     platform.driver.tick()
+    assert not platform.trials(search, kind="compare")
+    train_all(platform, search)  # with the second seed
+    platform.driver.tick()
     assert platform.search(search.id).stage == "trainings"
 
 
 def test_a_loss_whose_checks_all_failed_is_trained_with_the_profiles_rate(platform: Platform) -> None:
     search = add_comparison(platform)
     platform.driver.tick()
-    train_all(platform, search, failing="start")
-    platform.driver.tick()
+    check_rates(platform, search, failing="start")
     factors = {trial.label: trial.learning_rate_factor for trial in platform.trials(search, kind="compare")}
     assert factors == {"published": 2.0, "start": 1.0}
 
@@ -108,8 +125,7 @@ def test_a_loss_whose_checks_all_failed_is_trained_with_the_profiles_rate(platfo
 def test_a_comparison_whose_trainings_all_failed_has_failed_whatever_its_checks_measured(platform: Platform) -> None:
     search = add_comparison(platform)
     platform.driver.tick()
-    train_all(platform, search)
-    platform.driver.tick()
+    check_rates(platform, search)
     platform.work(result=FAILED)
     platform.driver.tick()
     found = platform.search(search.id)
@@ -129,8 +145,7 @@ def test_many_trainings_are_proposed_in_parts_as_they_are_wanted(
     monkeypatch.setattr(given_losses, "PART", 4)
     search = add_comparison(platform, seeds=range(30), learning_rates=[0.5, 1, 2])
     platform.driver.tick()
-    train_all(platform, search)
-    platform.driver.tick()
+    check_rates(platform, search)
     assert len(platform.trials(search, kind="compare")) < 30
     while platform.search(search.id).state == "running":
         train_all(platform, search)

@@ -30,7 +30,7 @@ def test_a_dry_run_tells_all_costs_and_starts_nothing(tmp_path):
     file.write_text(SPEC)
     told = run(file)
     assert told.exit_code == 0, told.output
-    assert "12 in rounds, then up to 4 confirmations" in told.output
+    assert "12 in rounds, then 4 or more confirmations" in told.output
     assert "from steps measured on this machine" in told.output
     assert "MB for each worker" in told.output
     assert [line.split()[0] for line in told.output.splitlines()[-7:]] == ["1", "2", "4", "8", "16", "32", "64"]
