@@ -1,0 +1,111 @@
+"""What a search gains that starts from one on another data set: `python -m benchmarks.transfer --data raccoon=FOLDER`.
+
+Protocol, written before the first of these trainings.
+
+Search      `retinanet-tiny`, raccoons (8 epochs), 40 trainings of `guided`, seed 0, started from the published
+            parameters and the recorded search of 100 trainings on blood cells (benchmarks/results/evidence). Otherwise
+            as in `benchmarks.evidence`: nothing is stopped early, three candidates and the published parameters are
+            confirmed with five fresh seeds.
+Beside it   the recorded search of `benchmarks.evidence` on raccoons with the same seed, which started from the
+            published parameters alone: its first 40 trainings, and what it had confirmed after all 100. Both confirm
+            with the same seeds.
+Judged      the mean and the best AP of the proxies 1 to 10, 11 to 20 and 21 to 40, and how many are hopeless (below 10
+            AP); the confirmed losses, paired by seed, with the 95 % interval of Student's t.
+
+It runs through the platform; stopped at any point, the same command goes on where it was. What is known so far is in
+benchmarks/results/transfer.json.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import evidence
+from benchmarks.platform import (
+    POLL_SECONDS,
+    add_data_option,
+    add_platform_options,
+    connect,
+    find_or_create,
+    read_folders,
+)
+from benchmarks.record import RESULTS, write_record
+from paploss.client.specs import SearchSpec
+from paploss.client.sync_client import Client
+from paploss.controller.experiments.comparison import paired_difference
+
+CODE = ("controller", "paploss", "trainer", "worker")
+PROFILE, DATASET = "retinanet-tiny", "raccoon"
+FIRST_DATASET = "bccd"
+ROUNDS = 10
+PARTS = ((0, 10), (10, 20), (20, 40))
+HOPELESS = 0.1
+
+
+def main() -> None:
+    """Run, or go on with, the search."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add_data_option(parser)
+    add_platform_options(parser, "transfer")
+    options = parser.parse_args()
+    folder = read_folders(options.data)[DATASET]
+    with connect(options.state, options.workers, [folder]) as client:
+        earlier, beside = (load_recorded(client, dataset) for dataset in (FIRST_DATASET, DATASET))
+        started = find_or_create(client, search_spec(folder, earlier))
+        client.wait(started, poll_seconds=POLL_SECONDS)
+        record(client, started, beside)
+
+
+def load_recorded(client: Client, dataset: str) -> str:
+    """The id of the recorded search on a data set, which is loaded into the platform once."""
+    name = f"{PROFILE}, {dataset}: guided, seed 0"
+    found = (run.id for run in client.list_experiments("search") if run.name == name)
+    file = RESULTS / "evidence" / f"{PROFILE}-{dataset}-guided-seed-0.jsonl.gz"
+    return next(found, None) or client.load(file.read_bytes()).id
+
+
+def search_spec(folder: Path, earlier: str) -> SearchSpec:
+    """The search of `benchmarks.evidence`, shorter and with another start."""
+    spec = evidence.search_spec(PROFILE, DATASET, {DATASET: folder}, "guided", seed=0)
+    changes = {"name": f"{spec.name}, from {earlier}", "rounds": ROUNDS, "start_from": ("published", earlier)}
+    return SearchSpec.model_validate(spec.model_dump() | changes)
+
+
+def record(client: Client, started: str, beside: str) -> None:
+    """Write both searches' proxies by parts, and what they have confirmed."""
+    confirmed = {
+        name: (client.best(run).report or {})["candidates"] for name, run in (("started", started), ("beside", beside))
+    }
+    best = {name: max(candidates, key=lambda one: one["mean"]) for name, candidates in confirmed.items()}
+    rewards = {
+        name: {int(seed): reward for seed, reward in candidate["rewards"].items()} for name, candidate in best.items()
+    }
+    difference = paired_difference(rewards["started"], rewards["beside"])
+    summary: dict[str, Any] = {
+        "proxies": {name: read_parts(client, run) for name, run in (("started", started), ("beside", beside))},
+        "confirmed": confirmed,
+        "started_minus_beside": None if difference is None else difference.model_dump(mode="json"),
+    }
+    write_record("transfer", CODE, summary)
+    (RESULTS / "transfer.jsonl.gz").write_bytes(client.dump(started))
+
+
+def read_parts(client: Client, search: str) -> list[dict[str, Any]]:
+    """Mean and best AP in percent of its proxies as they were proposed, and how many are hopeless."""
+    proxies = [trial for trial in client.trials(search, kind="proxy") if trial.reward is not None]
+    rewards = np.array([trial.reward for trial in proxies], float)
+    return [
+        {
+            "proxies": [begin + 1, end],
+            "mean": round(100 * float(rewards[begin:end].mean()), 2),
+            "best": round(100 * float(rewards[begin:end].max()), 2),
+            "hopeless": int((rewards[begin:end] < HOPELESS).sum()),
+        }
+        for begin, end in PARTS
+    ]
+
+
+if __name__ == "__main__":
+    main()
