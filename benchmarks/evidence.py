@@ -12,7 +12,8 @@ Searches    100 trainings each, the paper's 41 or 82 dimensions, with `guided`, 
             seeds.
 Comparison  on the test split, seeds 11 to 15: what each search of seed 0 has found, the published parameters, the
             identity, and every named loss that fits; each at the best of three rates (a check on the validation split
-            with a seed of its own); at the length of the proxies and at three times that.
+            with seeds of its own: two, where one was until 2026-11-27, of which the name of a comparison says nothing);
+            at the length of the proxies and at three times that.
 Judged      `guided` against `ppo`: the mean over searches of the confirmed AP, and of the best so far after 25, 50, 75
             and 100 trainings. The found loss: its mean on test against the best other loss, paired by seed, with the
             95 % interval. A loss that is ahead of the found one is named as the winner.
@@ -114,7 +115,7 @@ def comparisons(folders: Mapping[str, Path], client: Client) -> Iterator[Compari
         ]
         if found:
             yield ComparisonSpec(
-                name=f"{profile}, {dataset}: test, {length} x the length of the proxies",
+                name=f"{profile}, {dataset}: test, {length} x the length of the proxies, rates by two seeds",
                 profile=profile,
                 dataset=dataset_spec(dataset, folders[dataset]),
                 schedule="final",
