@@ -41,7 +41,9 @@ def hours(value: float | None) -> str:
         return "–"
     if 0 < value < 0.01:
         return "under 0.01"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value >= 1 else f"{value:.2g}"
 
 
 def _decimals(*fractions: float) -> int:

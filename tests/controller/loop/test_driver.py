@@ -1,12 +1,11 @@
-import uuid
+"""What the leader does with an experiment at each look: from its start to its end, jobs, what it leaves alone."""
 
 import numpy as np
 import pytest
 from scenarios import add_search, add_training, outcome, pass_term, search_spec
 from simulation import Platform, reward_of
-from sqlalchemy import event, select, update
+from sqlalchemy import event, update
 
-from paploss.client.projects import ProjectRequest
 from paploss.controller.experiments import rounds
 from paploss.controller.experiments.confirmation import OUTCOME
 from paploss.controller.experiments.kinds import KINDS
@@ -16,26 +15,13 @@ from paploss.controller.search.scheduling import Pace
 from paploss.controller.search.screen import passes
 from paploss.controller.store import experiments
 from paploss.controller.store.errors import ConflictError
-from paploss.controller.store.projects import create_project
-from paploss.controller.store.tables import Attempt, Event, Experiment, Trial
+from paploss.controller.store.tables import Experiment, Trial
 from paploss.controller.store.trials.counts import Counts, count_trials
-from paploss.controller.store.visibility import within
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import JobResult
 
 # Above the store statements are the same on both; those that no other test asks are asked on both here too.
 pytestmark = pytest.mark.databases("sqlite")
-
-FAILED = JobResult(outcome="failed", error_kind="user", error="no such file")
-
-
-def work_with_distinct_failures(platform: Platform) -> None:
-    """Every waiting trial fails for a reason of its own; the same one several times would be the request's mistake."""
-    while platform.work(1, FAILED.model_copy(update={"error": f"no such file {uuid.uuid4()}"})):
-        pass
-
-
-# A search from start to end
 
 
 @pytest.mark.databases("sqlite", "postgresql")
@@ -240,94 +226,6 @@ def test_a_round_search_waits_for_all_trials_of_its_round(platform: Platform) ->
     assert platform.search(search.id).round == 1
 
 
-# Failures
-
-
-def test_failed_trials_leave_the_mean(platform: Platform) -> None:
-    search = add_search(platform.database)
-    platform.driver.tick()
-    platform.work(2, FAILED)
-    platform.work()
-    platform.driver.tick()
-    first = platform.rounds(search)[0]
-    rewards = [trial.reward for trial in platform.trials(search, round=0) if trial.reward is not None]
-    assert (first.rewards, first.proposed) == (2, 4)
-    assert first.mean_reward == pytest.approx(sum(rewards) / 2)
-    assert {trial.consumed_round for trial in platform.trials(search, round=0)} == {0}
-
-
-def test_a_round_with_fewer_than_two_rewards_gets_replacements_under_new_indices(platform: Platform) -> None:
-    search = add_search(platform.database)
-    platform.driver.tick()
-    platform.work(3, FAILED)
-    platform.work(1)
-    platform.driver.tick()
-    trials = platform.trials(search, round=0)
-    assert [trial.index for trial in trials] == list(range(7))
-    assert [trial.state for trial in trials] == ["failed"] * 3 + ["succeeded"] + ["queued"] * 3
-    assert "trials_replaced" in platform.events(search)
-    platform.work()
-    platform.driver.tick()
-    assert platform.rounds(search)[0].rewards == 4
-
-
-@pytest.mark.databases("sqlite", "postgresql")
-@pytest.mark.parametrize("mode", ["round", "stream"])
-def test_a_search_whose_trials_all_fail_ends_with_the_reason(platform: Platform, mode: str) -> None:
-    search = add_search(platform.database, mode=mode, budgets={"max_failed_trials": 5})
-    for _ in range(20):
-        platform.driver.tick()
-        if platform.search(search.id).state == "failed":
-            break
-        work_with_distinct_failures(platform)
-    found = platform.search(search.id)
-    assert found.state == "failed"
-    assert "no such file" in found.reason
-    assert "max_failed_trials" in found.reason
-    assert not platform.trials(search, state="queued")
-
-
-def test_replacements_are_bounded(platform: Platform) -> None:
-    search = add_search(platform.database, budgets={"max_failed_trials": 1000})
-    for _ in range(20):
-        platform.driver.tick()
-        work_with_distinct_failures(platform)
-    found = platform.search(search.id)
-    assert found.state == "failed"
-    assert "without a reward" in found.reason
-    assert len(platform.trials(search)) == 3 * 4
-
-
-def test_a_search_whose_candidates_cannot_be_confirmed_fails(platform: Platform) -> None:
-    search = add_search(platform.database, rounds=1, confirm={"candidates": 1, "seeds": 2})
-    platform.driver.tick()
-    platform.work()
-    platform.driver.tick()
-    platform.work(2, FAILED)
-    platform.work()
-    platform.driver.tick()
-    assert platform.search(search.id).state == "failed"
-    assert "could be confirmed" in platform.search(search.id).reason
-
-
-def test_a_training_ends_when_all_its_trials_have(platform: Platform) -> None:
-    search = add_training(platform.database, seeds=[1, 2])
-    assert platform.run(search).state == "succeeded"
-    jobs = platform.trials(search)
-    assert [(job.label, job.seed) for job in jobs] == [("published", 1), ("start", 1), ("published", 2), ("start", 2)]
-
-
-def test_a_training_without_any_result_fails(platform: Platform) -> None:
-    search = add_training(platform.database)
-    platform.driver.tick()
-    platform.work(result=FAILED)
-    platform.driver.tick()
-    assert platform.search(search.id).state == "failed"
-
-
-# Jobs
-
-
 def test_a_job_carries_what_was_asked_for(platform: Platform) -> None:
     changes = {
         "profile": "synthetic",
@@ -401,118 +299,6 @@ def test_prune_points_are_of_the_searchs_reward(platform: Platform) -> None:
     assert [(point.fraction, point.min_ap) for point in lease.job.prune] == [(0.1, pytest.approx(0.5 * 0.6))]
 
 
-# Budgets
-
-
-def set_hours(platform: Platform, trial_ids: list[str], hours: float) -> None:
-    """Have the attempts of some trials taken so long."""
-    with platform.database.write() as session:
-        its = Attempt.trial_id.in_(trial_ids)
-        session.execute(update(Attempt).where(its).values(claimed_at=Attempt.ended_at - 3600 * hours))
-
-
-@pytest.mark.databases("sqlite", "postgresql")
-@pytest.mark.parametrize("mode", ["round", "stream"])
-@pytest.mark.parametrize("result", [None, FAILED], ids=["succeeded", "one failed"])
-def test_a_search_whose_hours_are_spent_confirms_its_best(
-    platform: Platform, mode: str, result: JobResult | None
-) -> None:
-    """4 trials of an hour each in the first round; of a budget of 6.5 hours, two more fit."""
-    search = add_search(platform.database, mode=mode, rounds=10, trials_per_round=4, worker_hours=6.5)
-    for count, proposed in ((4, 6), (2, 6)):
-        platform.driver.tick()
-        for number in range(count):
-            lease = platform.start()
-            assert lease is not None
-            platform.finish(lease, result if number == 0 else None)
-        ended = [trial.id for trial in platform.trials(search, kind="proxy") if trial.finished_at is not None]
-        set_hours(platform, ended, 1.0)
-        platform.driver.tick()
-        assert len(platform.trials(search, kind="proxy")) == proposed
-    found = platform.run(search)
-    assert found.state == "succeeded"
-    assert len(platform.trials(search, kind="proxy")) == 6
-    assert platform.events(search).count("budget_spent") == 1
-
-
-def test_a_spent_budget_ends_with_the_rewards_that_there_are(platform: Platform) -> None:
-    search = add_search(platform.database, rounds=10, trials_per_round=4, worker_hours=2)
-    platform.driver.tick()
-    for _ in range(4):
-        lease = platform.start()
-        assert lease is not None
-        platform.finish(lease)
-    set_hours(platform, [trial.id for trial in platform.trials(search)], 1.0)
-    found = platform.run(search)
-    assert found.state == "succeeded"
-    assert (found.stage, found.round) == ("confirm", 1)
-    assert len(platform.trials(search, kind="proxy")) == 4
-    assert found.planned == len(platform.trials(search))
-    assert platform.events(search).count("budget_spent") == 1
-
-
-@pytest.mark.databases("sqlite", "postgresql")
-def test_searches_whose_project_has_used_its_hours_confirm_their_best(platform: Platform) -> None:
-    """Of 10.5 hours, the first rounds of both searches take 8, and two more trials fit, of whichever search."""
-    with platform.database.write() as session:
-        create_project(session, ProjectRequest(name="lab", gpu_hours=10.5))
-    lab = within(platform.database, "lab")
-    searches = [add_search(lab, rounds=10, trials_per_round=4) for _ in range(2)]
-    for _ in range(2):
-        platform.driver.tick()
-        while (lease := platform.start()) is not None:
-            platform.finish(lease)
-        ended = [trial.id for each in searches for trial in platform.trials(each, kind="proxy") if trial.finished_at]
-        set_hours(platform, ended, 1.0)
-    found = [platform.run(search) for search in searches]
-    assert [each.state for each in found] == ["succeeded", "succeeded"]
-    assert sum(len(platform.trials(search, kind="proxy")) for search in searches) == 10
-    for search in searches:
-        assert platform.events(search).count("budget_spent") == 1
-    with platform.database.read() as session:
-        told = session.scalars(select(Event.message).where(Event.kind == "budget_spent")).all()
-    assert set(told) == {
-        "another trial would go beyond the GPU-hours of the project 'lab' (10.5): the best will be confirmed"
-    }
-
-
-# Pause, cancel
-
-
-def test_a_paused_search_does_not_advance_and_goes_on_where_it_was(platform: Platform) -> None:
-    search = add_search(platform.database)
-    platform.driver.tick()
-    lease = platform.start()
-    assert lease is not None
-    with platform.database.write() as session:
-        experiments.pause_experiment(session, search.id)
-    assert platform.renew(lease) == "pause"
-    assert platform.work() == 0
-    platform.driver.tick()
-    assert platform.take() is None
-    platform.finish(lease)
-    with platform.database.write() as session:
-        experiments.resume_experiment(session, search.id)
-    assert platform.run(search).state == "succeeded"
-    assert len(platform.trials(search, kind="proxy")) == 12
-
-
-def test_a_cancelled_search_leaves_nothing_open(platform: Platform) -> None:
-    search = add_search(platform.database)
-    platform.driver.tick()
-    lease = platform.start()
-    assert lease is not None
-    with platform.database.write() as session:
-        experiments.cancel_experiment(session, search.id)
-    platform.driver.tick()
-    assert platform.renew(lease) == "cancel"
-    assert platform.work() == 0
-    assert {trial.state for trial in platform.trials(search)} == {"cancelled"}
-
-
-# Beside the searches
-
-
 @pytest.mark.databases("sqlite", "postgresql")
 def test_a_search_that_this_version_cannot_read_is_left_alone_and_holds_up_no_other(platform: Platform) -> None:
     strange, healthy = add_search(platform.database), add_search(platform.database)
@@ -563,43 +349,3 @@ def test_the_leader_clears_what_was_kept_long_enough(platform: Platform) -> None
         session.execute(update(Experiment).values(finished_at=1.0))
     platform.driver.tick()
     assert platform.events(training) == ["details_cleared"]
-
-
-# A user's mistake
-
-
-def test_the_same_mistake_of_two_trials_ends_the_search_with_its_sentence(platform: Platform) -> None:
-    search = add_search(platform.database, trials_per_round=6, budgets={"max_failed_trials": 100})
-    platform.driver.tick()
-    platform.work(1, FAILED)
-    platform.driver.tick()
-    assert platform.search(search.id).state == "running"
-    platform.work(1, FAILED)
-    platform.driver.tick()
-    found = platform.search(search.id)
-    assert (found.state, found.reason) == ("failed", "no such file")
-    assert not platform.trials(search, state="queued")
-
-
-def test_a_mistake_that_other_trials_do_not_share_does_not_end_the_search(platform: Platform) -> None:
-    search = add_search(platform.database, trials_per_round=6)
-    platform.driver.tick()
-    platform.work(1)
-    platform.work(3, FAILED)
-    platform.driver.tick()
-    assert platform.search(search.id).state == "running"
-
-
-@pytest.mark.databases("sqlite", "postgresql")
-def test_a_mistake_of_one_loss_does_not_end_the_training_of_another(platform: Platform) -> None:
-    training = add_training(platform.database, seeds=[0, 1, 2])
-    with platform.database.write() as session:
-        of_one = update(Trial).where(Trial.experiment_id == training.id, Trial.label == "start", Trial.seed < 2)
-        session.execute(of_one.values(state="failed", error_kind="user", error="no such file"))
-    platform.driver.tick()
-    assert platform.search(training.id).state == "running"
-    with platform.database.write() as session:
-        of_other = update(Trial).where(Trial.experiment_id == training.id, Trial.label != "start", Trial.seed < 1)
-        session.execute(of_other.values(state="failed", error_kind="user", error="no such file"))
-    platform.driver.tick()
-    assert (platform.search(training.id).state, platform.search(training.id).reason) == ("failed", "no such file")

@@ -44,7 +44,15 @@ def test_a_confirmed_loss_shows_the_deviation_and_not_the_error_of_its_mean() ->
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "–"), (0, "0"), (0.0009, "under 0.01"), (0.344, "0.344"), (12.53, "12.5"), (1234.2, "1,234")],
+    [
+        (None, "–"),
+        (0, "0"),
+        (0.0009, "under 0.01"),
+        (0.0202, "0.02"),
+        (0.344, "0.34"),
+        (12.53, "12.5"),
+        (1234.2, "1,234"),
+    ],
 )
 def test_hours_have_no_more_digits_than_they_are_worth(value: float | None, text: str) -> None:
     assert hours(value) == text

@@ -1,0 +1,121 @@
+"""Experiments that end before all is trained: budgets spent, paused, cancelled."""
+
+import pytest
+from scenarios import add_search
+from simulation import Platform
+from sqlalchemy import select, update
+
+from paploss.client.projects import ProjectRequest
+from paploss.controller.store import experiments
+from paploss.controller.store.projects import create_project
+from paploss.controller.store.tables import Attempt, Event
+from paploss.controller.store.visibility import within
+from paploss.jobs.spec import JobResult
+
+# Above the store statements are the same on both; those that no other test asks are asked on both here too.
+pytestmark = pytest.mark.databases("sqlite")
+
+FAILED = JobResult(outcome="failed", error_kind="user", error="no such file")
+
+
+def set_hours(platform: Platform, trial_ids: list[str], hours: float) -> None:
+    """Have the attempts of some trials taken so long."""
+    with platform.database.write() as session:
+        its = Attempt.trial_id.in_(trial_ids)
+        session.execute(update(Attempt).where(its).values(claimed_at=Attempt.ended_at - 3600 * hours))
+
+
+@pytest.mark.databases("sqlite", "postgresql")
+@pytest.mark.parametrize("mode", ["round", "stream"])
+@pytest.mark.parametrize("result", [None, FAILED], ids=["succeeded", "one failed"])
+def test_a_search_whose_hours_are_spent_confirms_its_best(
+    platform: Platform, mode: str, result: JobResult | None
+) -> None:
+    """4 trials of an hour each in the first round; of a budget of 6.5 hours, two more fit."""
+    search = add_search(platform.database, mode=mode, rounds=10, trials_per_round=4, worker_hours=6.5)
+    for count, proposed in ((4, 6), (2, 6)):
+        platform.driver.tick()
+        for number in range(count):
+            lease = platform.start()
+            assert lease is not None
+            platform.finish(lease, result if number == 0 else None)
+        ended = [trial.id for trial in platform.trials(search, kind="proxy") if trial.finished_at is not None]
+        set_hours(platform, ended, 1.0)
+        platform.driver.tick()
+        assert len(platform.trials(search, kind="proxy")) == proposed
+    found = platform.run(search)
+    assert found.state == "succeeded"
+    assert len(platform.trials(search, kind="proxy")) == 6
+    assert platform.events(search).count("budget_spent") == 1
+
+
+def test_a_spent_budget_ends_with_the_rewards_that_there_are(platform: Platform) -> None:
+    search = add_search(platform.database, rounds=10, trials_per_round=4, worker_hours=2)
+    platform.driver.tick()
+    for _ in range(4):
+        lease = platform.start()
+        assert lease is not None
+        platform.finish(lease)
+    set_hours(platform, [trial.id for trial in platform.trials(search)], 1.0)
+    found = platform.run(search)
+    assert found.state == "succeeded"
+    assert (found.stage, found.round) == ("confirm", 1)
+    assert len(platform.trials(search, kind="proxy")) == 4
+    assert found.planned == len(platform.trials(search))
+    assert platform.events(search).count("budget_spent") == 1
+
+
+@pytest.mark.databases("sqlite", "postgresql")
+def test_searches_whose_project_has_used_its_hours_confirm_their_best(platform: Platform) -> None:
+    """Of 10.5 hours, the first rounds of both searches take 8, and two more trials fit, of whichever search."""
+    with platform.database.write() as session:
+        create_project(session, ProjectRequest(name="lab", gpu_hours=10.5))
+    lab = within(platform.database, "lab")
+    searches = [add_search(lab, rounds=10, trials_per_round=4) for _ in range(2)]
+    for _ in range(2):
+        platform.driver.tick()
+        while (lease := platform.start()) is not None:
+            platform.finish(lease)
+        ended = [trial.id for each in searches for trial in platform.trials(each, kind="proxy") if trial.finished_at]
+        set_hours(platform, ended, 1.0)
+    found = [platform.run(search) for search in searches]
+    assert [each.state for each in found] == ["succeeded", "succeeded"]
+    assert sum(len(platform.trials(search, kind="proxy")) for search in searches) == 10
+    for search in searches:
+        assert platform.events(search).count("budget_spent") == 1
+    with platform.database.read() as session:
+        told = session.scalars(select(Event.message).where(Event.kind == "budget_spent")).all()
+    assert set(told) == {
+        "another trial would go beyond the GPU-hours of the project 'lab' (10.5): the best will be confirmed"
+    }
+
+
+def test_a_paused_search_does_not_advance_and_goes_on_where_it_was(platform: Platform) -> None:
+    search = add_search(platform.database)
+    platform.driver.tick()
+    lease = platform.start()
+    assert lease is not None
+    with platform.database.write() as session:
+        experiments.pause_experiment(session, search.id)
+    assert platform.renew(lease) == "pause"
+    assert platform.work() == 0
+    platform.driver.tick()
+    assert platform.take() is None
+    platform.finish(lease)
+    with platform.database.write() as session:
+        experiments.resume_experiment(session, search.id)
+    assert platform.run(search).state == "succeeded"
+    assert len(platform.trials(search, kind="proxy")) == 12
+
+
+def test_a_cancelled_search_leaves_nothing_open(platform: Platform) -> None:
+    search = add_search(platform.database)
+    platform.driver.tick()
+    lease = platform.start()
+    assert lease is not None
+    with platform.database.write() as session:
+        experiments.cancel_experiment(session, search.id)
+    platform.driver.tick()
+    assert platform.renew(lease) == "cancel"
+    assert platform.work() == 0
+    assert {trial.state for trial in platform.trials(search)} == {"cancelled"}
