@@ -51,7 +51,7 @@ lint: $(READY)  ## formatting, lint, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-check: lint test  ## what CI runs
+check: lint test  ## before a commit: lint and the default tests
 
 docs: $(READY)  ## build the documentation into build/docs; a dead link or an unknown reference fails
 	$(BIN)/python docs/make_reference.py
@@ -60,7 +60,7 @@ docs: $(READY)  ## build the documentation into build/docs; a dead link or an un
 dist: $(READY)  ## build a release into build/dist: wheel, sdist, chart, documentation, SHA256SUMS
 	$(BIN)/python deploy/make_dist.py
 
-bench: $(READY)  ## run every benchmark and record its results
+bench: $(READY)  ## run the benchmarks of speed and of simulated searches, and record their results
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
 
 gpu-check: $(READY)  ## whether everything works on this machine's GPU, and how fast; half an hour

@@ -12,8 +12,8 @@ Searches    100 trainings each, the paper's 41 or 82 dimensions, with `guided`, 
             seeds.
 Comparison  on the test split, seeds 11 to 15: what each search of seed 0 has found, the published parameters, the
             identity, and every named loss that fits; each at the best of three rates (a check on the validation split
-            with seeds of its own: two, where one was until 2026-11-27, of which the name of a comparison says nothing);
-            at the length of the proxies and at three times that.
+            with two seeds of its own; comparisons recorded before 2026-11-27 used one, and their names lack "rates by
+            two seeds"); at the length of the proxies and at three times that.
 Judged      `guided` against `ppo`: the mean over searches of the confirmed AP, and of the best so far after 25, 50, 75
             and 100 trainings. The found loss: its mean on test against the best other loss, paired by seed, with the
             95 % interval. A loss that is ahead of the found one is named as the winner.

@@ -98,7 +98,7 @@ def check_controller_is_small() -> None:
 def check_operators_work(tag: str) -> None:
     """mmcv's compiled operators and our heads load on a read-only root, and one operator computes."""
     script = (
-        "import torch, trainer.heads; from mmcv.ops import nms; "
+        "import torch, paploss.trainer.heads; from mmcv.ops import nms; "
         "boxes = torch.tensor([[0., 0, 9, 9], [0, 0, 9, 8]]); "
         "print(len(nms(boxes, torch.tensor([.9, .8]), .5)[0]))"
     )

@@ -132,7 +132,7 @@ class Loss(BaseModel):
 
 
 class RankingLoss(Loss):
-    """A loss that ranks all entries of a batch. Its fields are arguments of `trainer.heads.objective`."""
+    """A loss that ranks all entries of a batch. Its fields are arguments of `paploss.trainer.heads.objective`."""
 
     parts: ClassVar[tuple[str, ...]] = ("loss_cls", "loss_bbox")
     """Names of the values that it consists of, of which training minimises the sum."""

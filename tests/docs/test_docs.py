@@ -9,10 +9,12 @@ from typing import Any
 
 import make_reference
 import pytest
+import yaml
 from charts import ROOT
 from typer.main import get_command
 
 from paploss.cli.main import app
+from paploss.client.specs import ComparisonSpec, SearchSpec
 from paploss.controller.api.app import list_operations
 from paploss.controller.settings import Settings
 
@@ -43,6 +45,25 @@ def test_every_command_on_a_page_exists(page: Path) -> None:
         known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         used = {word.partition("=")[0] for word in rest if word.startswith("--")}
         assert used <= known, f"paploss {' '.join(words)}: {used - known}"
+
+
+def requests_in(text: str) -> Iterator[dict[str, Any]]:
+    """Every search or comparison in the code of a page, also those inside an object of Kubernetes."""
+    for block in re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        content = yaml.safe_load(block.replace("ID", "1m82j06n35hsa"))  # of a search of the reader's
+        request = content.get("spec", {}).get("search", content)
+        if "profile" in request:
+            yield request
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(requests_in(page.read_text()))], ids=lambda page: page.stem
+)
+def test_every_request_on_a_page_is_accepted(page: Path) -> None:
+    for request in requests_in(page.read_text()):
+        if losses := request.get("losses"):  # the files of some are the reader's
+            request["losses"] = [one for one in losses if not isinstance(one, dict) or "file" not in one]
+        (ComparisonSpec if losses else SearchSpec).model_validate(request)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
