@@ -2,8 +2,8 @@
 
 The best of many noisy proxies is best partly by chance, so only new trainings are reported. Beside the
 candidates run the identity, where every search starts, and the rivals that the request names, published parameters
-among them. A rival trains with the best of a few learning rates, which a short check finds first; candidates have the
-rate that they were found at.
+among them. A rival trains at the rate that suits it, which a short check finds first; candidates have the rate that
+they were found at.
 
 Two stages: `rates`, where there are rivals, and `confirm`. What comes next follows from the rows of the trials alone
 (`paploss.controller.search.race` replays the looks), and is one transaction with the stage. The best candidate stays
@@ -20,7 +20,7 @@ from paploss.client.numbers import confirmed
 from paploss.client.specs import SearchSpec
 from paploss.controller.experiments.losses import decode_loss, decode_rate, read_loss, search_space
 from paploss.controller.experiments.rate_checks import choose_rate
-from paploss.controller.experiments.rival_rates import Plan, propose_checks, read_results
+from paploss.controller.experiments.rival_rates import Plan, check_rates, read_rates
 from paploss.controller.experiments.rounds import read_best_guess
 from paploss.controller.experiments.seeds import confirm_seed
 from paploss.controller.experiments.verdict import deliver
@@ -42,11 +42,13 @@ from paploss.jobs.wording import counted
 BEST_GUESS: Final = "mean"
 
 ByLabel = Mapping[str, Sequence[Trial]]
+Entrant = tuple[list[float] | None, LossSpec, float]
+"""Theta, loss and learning-rate factor."""
 
 
 def start(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) -> None:
     """Propose the first trials after the rounds. The caller leads and holds the search's row lock."""
-    if propose_checks(session, search, spec, spec.rivals, plan):
+    if check_rates(session, search, spec, spec.rivals, plan):
         search.stage = "rates"
         session.flush()
     else:  # as after a pilot
@@ -56,7 +58,7 @@ def start(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) ->
 def go_on(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) -> None:
     """Do what follows the trials of a stage that have all ended. The caller leads and holds the search's row lock."""
     if search.stage == "rates":
-        if not propose_checks(session, search, spec, spec.rivals, plan):
+        if not check_rates(session, search, spec, spec.rivals, plan):
             _start_race(session, search, spec, plan)
         return
     by_label = trials_by_label(session, search.id, "confirm")
@@ -78,18 +80,10 @@ def go_on(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) ->
 
 
 def _start_race(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) -> None:
-    losses = _nominate(session, search, spec)
-    losses[IDENTITY] = (identity := search_space(spec).start().tolist(), decode_loss(spec, identity), 1.0)
-    checks = trials_by_label(session, search.id, "rate_check")
-    for label, loss in spec.rivals.items():
-        losses[label] = (None, loss, choose_rate(read_results(checks.get(label, ()), spec)))
-    preset = PROFILES[spec.profile].preset
-    if spec.confirm.published and preset is not None and PUBLISHED not in losses:
-        rate = choose_rate(read_results(checks.get(PUBLISHED, ()), spec))
-        losses[PUBLISHED] = (None, PRESETS[preset], rate)
-    if spec.rivals:
-        factors = ", ".join(f"{label} {losses[label][2]:g}" for label in spec.rivals)
-        record(session, "rates_chosen", f"factors on the learning rate: {factors}", experiment_id=search.id)
+    rivals = _find_rivals(session, search, spec)
+    identity = search_space(spec).start().tolist()
+    others: dict[str, Entrant] = {IDENTITY: (identity, decode_loss(spec, identity), 1.0), **rivals}
+    losses = _nominate(session, search, spec, list(others.values())) | others
     confirm = plan(spec, "confirm")
     trials = [
         NewTrial(
@@ -105,18 +99,44 @@ def _start_race(session: Session, search: Experiment, spec: SearchSpec, plan: Pl
     record(session, "confirm_started", message, experiment_id=search.id)
 
 
-def _nominate(
-    session: Session, search: Experiment, spec: SearchSpec
-) -> dict[str, tuple[list[float] | None, LossSpec, float]]:
-    """The candidates by label: theta, loss and learning-rate factor."""
-    best = read_best_proxies(session, search.id, spec.confirm.candidates)
+def _find_rivals(session: Session, search: Experiment, spec: SearchSpec) -> dict[str, Entrant]:
+    """The rivals, and the published parameters where they are to be measured, at the rates that suit them."""
+    checks = trials_by_label(session, search.id, "rate_check")
+    results = {label: read_rates(checks.get(label, ()), spec) for label in (*spec.rivals, PUBLISHED)}
+    usable = [label for label in spec.rivals if any(one.ap is not None for one in results[label])]
+    found: dict[str, Entrant] = {label: (None, spec.rivals[label], choose_rate(results[label])) for label in usable}
+    if found:
+        factors = ", ".join(f"{label} {factor:g}" for label, (_, _, factor) in found.items())
+        record(session, "rates_chosen", f"factors on the learning rate: {factors}", experiment_id=search.id)
+    if unusable := [label for label in spec.rivals if label not in found]:
+        message = f"not raced, for no training at any learning rate ended with a result: {', '.join(unusable)}"
+        record(session, "rates_chosen", message, experiment_id=search.id, level="warning")
+    preset = PROFILES[spec.profile].preset
+    if spec.confirm.published and preset is not None and PUBLISHED not in spec.rivals:
+        found[PUBLISHED] = (None, PRESETS[preset], choose_rate(results[PUBLISHED]))
+    return found
+
+
+def _nominate(session: Session, search: Experiment, spec: SearchSpec, others: Sequence[Entrant]) -> dict[str, Entrant]:
+    """The candidates by label.
+
+    A loss that is raced anyway, at the same rate, is none: no seeds would decide between the two. The best guess stands
+    where there is nothing else.
+    """
+    best = read_best_proxies(session, search.id, spec.confirm.candidates + len(others))
     samples: list[Sample[Any]] = [Sample(np.asarray(t.theta), float(t.reward or 0), None) for t in best]
-    losses: dict[str, tuple[list[float] | None, LossSpec, float]] = {}
-    for candidate in selection.candidates(read_best_guess(session, search, spec), samples, spec.confirm.candidates):
+    entered = [(loss, factor) for _, loss, factor in others]
+    nominees: dict[str, Entrant] = {}
+    for candidate in selection.candidates(read_best_guess(session, search, spec), samples, len(samples) + 1):
         label = BEST_GUESS if candidate.sample is None else f"trial {best[candidate.sample].number}"
         theta = candidate.theta.tolist()
-        losses[label] = (theta, decode_loss(spec, theta), decode_rate(spec, theta))
-    return losses
+        nominees[label] = (theta, decode_loss(spec, theta), decode_rate(spec, theta))
+    chosen: dict[str, Entrant] = {}
+    for label, entrant in nominees.items():
+        if entrant[1:] not in entered and len(chosen) < spec.confirm.candidates:
+            chosen[label] = entrant
+            entered.append(entrant[1:])
+    return chosen or {BEST_GUESS: nominees[BEST_GUESS]}
 
 
 def _repeat(spec: SearchSpec, first: Trial, seed: int, plan: TrialPlan) -> NewTrial:
@@ -144,7 +164,9 @@ def _conclude(
         end_experiment(session, search, "failed", reason)
         record(session, "experiment_failed", reason, experiment_id=search.id, level="error")
         return
-    choice = selection.choose([one.rewards for one in candidates])
+    rewards = [one.rewards for one in candidates]
+    is_found = standing.leader in found
+    choice = selection.describe(rewards, found.index(standing.leader)) if is_found else selection.choose(rewards)
     chosen = candidates[choice.index]
     trial = by_label[chosen.label][0]
     theta = trial.theta or []

@@ -9,33 +9,30 @@ on with more seeds than were asked for, until it is decided: see `comparison_rac
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from paploss.client.comparison import RateResult
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import ComparisonSpec, TrainingSpec
 from paploss.client.states import Stage
 from paploss.controller.experiments.comparison_race import next_trainings, rate_check_seeds
-from paploss.controller.experiments.rate_checks import choose_rate, next_checks
+from paploss.controller.experiments.rate_checks import choose_rate
+from paploss.controller.experiments.rate_trials import ByLabel, LossAtRate, propose_checks, read_results
 from paploss.controller.search.scheduling import Pace
 from paploss.controller.store.database import Session
 from paploss.controller.store.documents import LOSS, TrialPlan
 from paploss.controller.store.errors import ConflictError, NotFoundError
 from paploss.controller.store.events import record
 from paploss.controller.store.experiments import end_experiment, find_experiment
-from paploss.controller.store.tables import Experiment, Trial
+from paploss.controller.store.tables import Experiment
 from paploss.controller.store.trials.counts import Counts, count_ended, count_of_kind
 from paploss.controller.store.trials.proposals import NewTrial, add_trials, list_first, trials_by_label
 from paploss.jobs.losses import LossSpec
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import JobKind
+from paploss.jobs.spec import MOST_RATE_FACTOR, JobKind
 
 Spec = ComparisonSpec | TrainingSpec
-LossAtRate = tuple[str, LossSpec, float]
-"""Label, loss and learning-rate factor."""
-ByLabel = Mapping[str, Sequence[Trial]]
 
 PART: Final = 500
 """Trainings that one transaction proposes, at least one of each loss; the next follow while fewer are open."""
@@ -62,14 +59,13 @@ class GivenLosses:
     def open(self, session: Session, experiment: Experiment, spec: Spec) -> None:
         """Propose the trials of the first stage."""
         losses = [(choice.label, *_resolve_loss(session, choice, spec.profile)) for choice in spec.losses]
+        for label, _, factor in losses:
+            if factor * max(spec.learning_rates, default=1.0) > MOST_RATE_FACTOR:
+                raise ConflictError(
+                    f"losses[{label}]: expected a rate of at most {MOST_RATE_FACTOR:g} times the profile's"
+                )
         if spec.learning_rates:
-            seed, _ = rate_check_seeds(spec.seeds)
-            plan = self.plan(spec, "rate_check")
-            trials = [
-                NewTrial(kind="rate_check", label=label, loss=loss, seed=seed, learning_rate_factor=factor, plan=plan)
-                for (label, loss, _), factor in itertools.product(losses, spec.learning_rates)
-            ]
-            add_trials(session, experiment, trials)
+            self._check_rates(session, experiment, spec, losses, {})
         else:
             self._propose(session, experiment, spec, losses)
         message = f"{len(losses)} losses with {len(spec.seeds)} seeds each"
@@ -100,9 +96,13 @@ class GivenLosses:
         elif counts.open:
             return
         elif experiment.stage == "rates":
-            by_label = trials_by_label(session, experiment.id, "rate_check")
-            if not self._add_checks(session, experiment, spec, by_label):
-                self._choose_rates(session, experiment, spec, by_label)
+            known = trials_by_label(session, experiment.id, "rate_check")
+            losses = [
+                (label, LOSS.read(trials[0].loss or {}), trials[0].learning_rate_factor / spec.learning_rates[0])
+                for label, trials in known.items()
+            ]
+            if not self._check_rates(session, experiment, spec, losses, known):
+                self._choose_rates(session, experiment, spec, losses, known)
         elif not self._add_seeds(session, experiment, spec):
             self._end(session, experiment)
 
@@ -124,29 +124,26 @@ class GivenLosses:
             max_preemptions=spec.budgets.max_preemptions,
         )
 
-    def _add_checks(self, session: Session, experiment: Experiment, spec: Spec, by_label: ByLabel) -> bool:
+    def _check_rates(
+        self, session: Session, experiment: Experiment, spec: Spec, losses: Sequence[LossAtRate], known: ByLabel
+    ) -> bool:
         """Propose the next trainings of the check of learning rates; False where every rate is known."""
-        plan, seeds = self.plan(spec, "rate_check"), rate_check_seeds(spec.seeds)
-        trials = [
-            NewTrial(
-                kind="rate_check",
-                label=label,
-                loss=LOSS.read(of_label[0].loss or {}),
-                seed=seed,
-                learning_rate_factor=factor,
-                plan=plan,
-            )
-            for label, of_label in by_label.items()
-            for factor, seed in next_checks(_read_results(of_label), seeds)
-        ]
-        add_trials(session, experiment, trials)
-        session.flush()
-        return bool(trials)
+        return propose_checks(
+            session,
+            experiment,
+            losses,
+            known,
+            factors=spec.learning_rates,
+            seeds=rate_check_seeds(spec.seeds),
+            plan=self.plan(spec, "rate_check"),
+        )
 
-    def _choose_rates(self, session: Session, experiment: Experiment, spec: Spec, by_label: ByLabel) -> None:
+    def _choose_rates(
+        self, session: Session, experiment: Experiment, spec: Spec, losses: Sequence[LossAtRate], known: ByLabel
+    ) -> None:
+        seeds = rate_check_seeds(spec.seeds)
         chosen = [
-            (label, LOSS.read(of_label[0].loss or {}), choose_rate(_read_results(of_label)))
-            for label, of_label in by_label.items()
+            (label, loss, choose_rate(read_results(known[label], seeds), default)) for label, loss, default in losses
         ]
         self._propose(session, experiment, spec, chosen)
         experiment.stage = "trainings"
@@ -216,12 +213,8 @@ class GivenLosses:
         record(session, "experiment_succeeded", message, experiment_id=experiment.id)
 
 
-def _read_results(checks: Sequence[Trial]) -> list[RateResult]:
-    return [RateResult(factor=one.learning_rate_factor, ap=one.reward, seed=one.seed) for one in checks]
-
-
 def _resolve_loss(session: Session, choice: LossChoice, profile: str) -> tuple[LossSpec, float]:
-    """The loss, and the factor on the learning rate that it has unless a check of rates chooses another."""
+    """The loss, and the factor on the learning rate that it was found with, or that the request names."""
     if (loss := choice.find_loss(profile)) is not None:
         return loss, choice.learning_rate_factor or 1.0
     search = find_experiment(session, choice.search or "")

@@ -8,30 +8,27 @@ user then, paused.
 All steps are trials of the kind `rate_check`, apart by their seeds; what comes next follows from the rows alone.
 """
 
-from collections.abc import Mapping, Sequence
-
 from paploss.client.specs import PILOT_LOSSES, PILOT_SEEDS, RATE_FACTORS, SearchSpec
 from paploss.controller.experiments.losses import decode_loss, search_space
 from paploss.controller.experiments.pilot_report import Findings, tell
 from paploss.controller.experiments.rate_checks import choose_rate
-from paploss.controller.experiments.rival_rates import Plan, propose_checks, read_results
+from paploss.controller.experiments.rate_trials import ByLabel
+from paploss.controller.experiments.rival_rates import Plan, check_rates, read_rates
 from paploss.controller.experiments.seeds import pilot_seed
 from paploss.controller.store.database import Session
 from paploss.controller.store.events import record
 from paploss.controller.store.experiments import end_experiment
-from paploss.controller.store.tables import Experiment, Trial
+from paploss.controller.store.tables import Experiment
 from paploss.controller.store.trials.proposals import NewTrial, add_trials, trials_by_label
 from paploss.jobs.losses import LossSpec
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.profiles import PROFILES
 
-ByLabel = Mapping[str, Sequence[Trial]]
-
 
 def start(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) -> None:
     """Propose the first step. The caller has just created the search."""
     losses = _find_losses(spec)
-    propose_checks(session, search, spec, losses, plan)
+    check_rates(session, search, spec, losses, plan)
     message = f"pilot: {len(losses)} losses at {len(RATE_FACTORS)} learning rates"
     record(session, "pilot_started", message, experiment_id=search.id)
 
@@ -44,7 +41,7 @@ def go_on(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) ->
         reason = "no training of the pilot ended with a result; see the trials' errors"
         end_experiment(session, search, "failed", reason)
         record(session, "experiment_failed", reason, experiment_id=search.id, level="error")
-    elif propose_checks(session, search, spec, _find_losses(spec), plan):
+    elif check_rates(session, search, spec, _find_losses(spec), plan):
         message = "pilot: a second seed for the learning rates that are ahead of the profile's"
         record(session, "pilot_started", message, experiment_id=search.id)
     elif not any(one.seed in _further_seeds(spec) for trials in by_label.values() for one in trials):
@@ -73,7 +70,7 @@ def _read_findings(by_label: ByLabel, spec: SearchSpec) -> Findings:
     return Findings(
         start=spec.start_label,
         trainings=sum(map(len, by_label.values())),
-        rates={label: read_results(trials, spec) for label, trials in by_label.items()},
+        rates={label: read_rates(trials, spec) for label, trials in by_label.items()},
         repeated={label: rewards for label, rewards in repeated.items() if rewards},
     )
 

@@ -28,6 +28,7 @@ from paploss.controller.store.tables import Experiment
 from paploss.controller.store.trials import tallies, transitions
 from paploss.controller.store.trials.counts import (
     Counts,
+    count_limited_failures,
     count_open,
     count_trials,
     find_last_error,
@@ -277,7 +278,8 @@ class Driver:
         kind = KINDS[spec.kind]
         with self._database.read() as session:
             counts = count_trials(session, experiment.id)
-            if _has_failed_too_often(spec, counts) or _find_mistake(session, experiment, counts) is not None:
+            failed = _count_too_many_failures(session, experiment, spec, counts)
+            if failed or _find_mistake(session, experiment, counts) is not None:
                 return _nothing
             if not kind.is_due(session, experiment, spec, counts, pace):
                 return None
@@ -338,9 +340,9 @@ def _act(session: Session, experiment: Experiment, spec: ExperimentSpec, pace: P
     counts = count_trials(session, experiment.id)
     if (mistake := _find_mistake(session, experiment, counts)) is not None:
         _fail(session, experiment, mistake)
-    elif _has_failed_too_often(spec, counts):
+    elif failed := _count_too_many_failures(session, experiment, spec, counts):
         reason = (
-            f"{counts.failed} trials failed, more than max_failed_trials allows; "
+            f"{failed} trials failed, more than max_failed_trials allows; "
             f"the last error: {find_last_error(session, experiment.id)}. "
             "Fix the cause and start again, or allow more failures."
         )
@@ -349,8 +351,11 @@ def _act(session: Session, experiment: Experiment, spec: ExperimentSpec, pace: P
         KINDS[spec.kind].advance(session, experiment, spec, counts, pace, ahead=ahead)
 
 
-def _has_failed_too_often(spec: ExperimentSpec, counts: Counts) -> bool:
-    return counts.failed > spec.budgets.max_failed_trials
+def _count_too_many_failures(session: Session, experiment: Experiment, spec: ExperimentSpec, counts: Counts) -> int:
+    """How many trials have failed that count, where they are more than the request allows; else 0."""
+    most = spec.budgets.max_failed_trials
+    failed = count_limited_failures(session, experiment.id) if counts.failed > most else 0
+    return failed if failed > most else 0
 
 
 def _find_mistake(session: Session, experiment: Experiment, counts: Counts) -> str | None:

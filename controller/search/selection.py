@@ -77,10 +77,15 @@ def choose(confirmations: Sequence[Mapping[int, float]]) -> Choice:
     if count == 0:
         raise ValueError("confirmations: expected at least one reward, got none")
     means = [float(np.mean(list(rewards.values()))) if len(rewards) == count else -np.inf for rewards in confirmations]
-    mean = max(means)
-    index = means.index(mean)
+    return describe(confirmations, means.index(max(means)))
+
+
+def describe(confirmations: Sequence[Mapping[int, float]], index: int) -> Choice:
+    """The candidate at `index`, which has a reward, as the choice."""
+    rewards = list(confirmations[index].values())
+    mean, count = float(np.mean(rewards)), len(rewards)
     if count < 2:
         return Choice(index, mean, None, None, count)
-    error = float(np.std(list(confirmations[index].values()), ddof=1)) / count**0.5
+    error = float(np.std(rewards, ddof=1)) / count**0.5
     reach = float(stdtrit(count - 1, 0.975)) * error
     return Choice(index, mean, error, (mean - reach, mean + reach), count)

@@ -35,7 +35,8 @@ class LossChoice(Message):
     search: str | None = Field(None, max_length=64, description="id of a search whose best loss is meant")
     loss: LossSpec | None = None
     learning_rate_factor: RateFactor | None = Field(
-        None, description="on the profile's rate, where no check of rates chooses one; by default the search's, or 1"
+        None,
+        description="on the profile's rate; a check of rates tries factors on it; by default the search's, or 1",
     )
 
     @model_validator(mode="before")

@@ -43,7 +43,11 @@ class Budgets(Message):
     )
     max_preemptions: int = Field(20, ge=0, le=10_000, description="a trial fails once it is preempted more often")
     max_failed_trials: int = Field(
-        8, ge=0, le=100_000, description="the experiment fails with more failed trials than this"
+        8,
+        ge=0,
+        le=100_000,
+        description="the experiment fails with more failed trials than this; those of checks of learning rates and of "
+        "the confirmation do not count",
     )
 
 
@@ -83,6 +87,10 @@ class ConfirmSpec(Message):
                 raise ValueError(f"rivals[{choice.label}].search: expected a name or a loss in full")
             if choice.label in ("mean", IDENTITY) or choice.label.startswith("trial "):
                 raise ValueError(f"rivals[{choice.label}].label: expected none that the search gives its own losses")
+            if choice.label == PUBLISHED and choice.preset != PUBLISHED:
+                raise ValueError(f"rivals[{PUBLISHED}].label: expected another one; it names the published parameters")
+        if sum(choice.preset == PUBLISHED for choice in self.rivals or ()) > 1:
+            raise ValueError("rivals: expected the published parameters once at most")
         return self
 
     @model_validator(mode="after")
@@ -331,8 +339,9 @@ class GivenLossesSpec(Request):
     learning_rates: tuple[RateFactor, ...] = Field(
         (),
         max_length=20,
-        description="factors on the profile's learning rate: before its trainings each loss is trained once with each, "
-        "as long as a proxy and measured on the split `val`, and keeps the best; none: no such check",
+        description="factors on the profile's learning rate, or on that which a loss was found with: before its "
+        "trainings each loss trains with each, as long as a proxy and measured on the split `val`, and takes one that "
+        "is ahead with each of two seeds; none: no such check",
     )
 
     @model_validator(mode="after")

@@ -25,7 +25,8 @@ Precision = Literal["float32", "bf16"]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 """How many: what fits a database's integer."""
 
-RateFactor = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+MOST_RATE_FACTOR: Final = 100.0
+RateFactor = Annotated[float, Field(gt=0, le=MOST_RATE_FACTOR, allow_inf_nan=False)]
 """A factor on the learning rate that a profile, or a request, has set."""
 
 Length = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]

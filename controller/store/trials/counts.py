@@ -79,6 +79,15 @@ def count_ended(session: Session, experiment_id: str, kind: JobKind) -> tuple[in
     return count_of_kind(session, experiment_id, kind), rewarded or 0
 
 
+def count_limited_failures(session: Session, experiment_id: str) -> int:
+    """Failed trials, without those of given losses at the end of a search and of checks of learning rates.
+
+    A loss that cannot be trained fails in each of these; it leaves its comparison or race, and ends nothing.
+    """
+    its = (Trial.experiment_id == experiment_id, Trial.state == "failed", Trial.kind.not_in(("rate_check", "confirm")))
+    return session.scalar(select(func.count()).select_from(Trial).where(*its)) or 0
+
+
 def find_running_workers(session: Session, gpus: int) -> set[str]:
     """Names of the workers that run a trial of a resource class."""
     running = select(Trial.worker).join(Experiment).where(Trial.state == "running", Experiment.gpus == gpus)

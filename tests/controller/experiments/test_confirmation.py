@@ -1,13 +1,18 @@
 """The end of a search: rivals' rates first, then seeds in steps until the best loss is decided."""
 
+import itertools
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scenarios import add_search
 from simulation import Platform, metrics
 from sqlalchemy import select
 
-from paploss.controller.store.documents import OUTCOME, Outcome
-from paploss.controller.store.tables import Event, Experiment
+from paploss.controller.experiments import confirmation
+from paploss.controller.experiments.losses import read_loss
+from paploss.controller.store.documents import OUTCOME, SPEC, Outcome
+from paploss.controller.store.tables import Event, Experiment, Trial
 from paploss.jobs.spec import JobResult
 
 # Above the store statements are the same on both; those that no other test asks are asked on both here too.
@@ -17,10 +22,21 @@ RIVALS = ["focal_giou", "ap_l1"]
 RACE = {"candidates": 1, "seeds": 2, "most_seeds": 5, "rivals": RIVALS}
 
 
-def race(platform: Platform, means: dict[str, float], **confirm: object) -> tuple[Experiment, Outcome]:
+OUT_OF_MEMORY = JobResult(outcome="failed", error_kind="out_of_memory", error="CUDA out of memory")
+
+
+def race(
+    platform: Platform,
+    means: dict[str, float],
+    *,
+    best_rate: float = 2.0,
+    fails: Callable[[Trial], bool] = lambda _: False,
+    algorithm: str = "ppo",
+    **confirm: object,
+) -> tuple[Experiment, Outcome]:
     """A search whose confirmations have the AP of `means` by label, else 0.1, with a little noise that the seed and the
-    label fix; rivals are best at the factor 2."""
-    search = add_search(platform.database, rounds=1, confirm=RACE | confirm)
+    label fix; rivals are best at the factor `best_rate`."""
+    search = add_search(platform.database, rounds=1, algorithm=algorithm, confirm=RACE | confirm)
     for _ in range(20):
         platform.driver.tick()
         found = platform.search(search.id)
@@ -31,9 +47,9 @@ def race(platform: Platform, means: dict[str, float], **confirm: object) -> tupl
             noise = np.random.default_rng((trial.seed, len(trial.label))).normal(0, 0.002)
             reward = means.get(trial.label, 0.1) + noise
             if trial.kind == "rate_check":
-                reward = 0.1 * trial.learning_rate_factor
+                reward = 0.2 if trial.learning_rate_factor == best_rate else 0.1
             result = JobResult(outcome="succeeded", reward=reward, metrics=metrics(reward))
-            platform.finish(lease, result)
+            platform.finish(lease, OUT_OF_MEMORY if fails(trial) else result)
     raise AssertionError("the race does not end")
 
 
@@ -86,6 +102,56 @@ def test_seeds_are_added_for_those_that_are_not_decided_and_the_end_says_how_man
     assert len(set(trained)) == len(trained)
 
 
+def test_rivals_that_cannot_be_trained_are_left_out_and_end_nothing(platform: Platform) -> None:
+    fits = race(platform, {})[1].rivals[0].label
+    rivals = [*RIVALS, "focal_l1", "alrp"]
+    search, outcome = race(
+        platform, {}, fails=lambda trial: trial.kind == "rate_check" and trial.label != fits, rivals=rivals
+    )
+    failed = platform.trials(search, state="failed")
+    assert len(failed) == 3 * 3 > SPEC.read(search.spec).budgets.max_failed_trials
+    assert (search.state, [one.label for one in outcome.rivals]) == ("succeeded", [fits])
+    with platform.database.read() as session:
+        told = [event.message for event in session.scalars(select(Event)) if event.experiment_id == search.id]
+    assert any(message.startswith("not raced, for no training at any learning rate") for message in told)
+
+
+def test_no_loss_races_against_itself(platform: Platform) -> None:
+    """The first proxies are the identity and the published set; the best guess from so few is the best of them."""
+    search, outcome = race(platform, {}, best_rate=1.0, algorithm="guided", candidates=3, rivals=["published"])
+    labels = {trial.label for trial in platform.trials(search, kind="confirm")}
+    assert labels >= {"identity", "published", "mean"}
+    assert not labels & {"trial 0", "trial 1"}
+    spec, entrants = SPEC.read(search.spec), platform.trials(search, kind="confirm", seed=min(outcome.identity.rewards))
+    losses = [read_loss(spec, trial.loss, trial.theta) for trial in entrants]
+    assert len(losses) == len(labels)
+    assert not any(one == other for one, other in itertools.combinations(losses, 2))
+
+
+def test_where_nothing_else_was_found_the_best_guess_races_all_the_same(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(confirmation, "read_best_proxies", lambda *_: [])
+    _, outcome = race(platform, {}, algorithm="guided")
+    assert [one.label for one in outcome.candidates] == ["mean"]
+
+
+def test_the_best_loss_is_the_one_that_the_verdict_names(platform: Platform) -> None:
+    """Also where a training of it failed."""
+    means = {"mean": 0.3} | {f"trial {number}": 0.5 for number in range(4)}
+    lost: list[Trial] = []
+
+    def fails(trial: Trial) -> bool:
+        if trial.label.startswith("trial ") and not lost:
+            lost.append(trial)
+        return trial.id in {one.id for one in lost}
+
+    _, outcome = race(platform, means, fails=fails, candidates=2, seeds=3, rivals=[])
+    assert outcome.verdict is not None
+    assert outcome.verdict.use == outcome.label == lost[0].label
+    assert outcome.count == 2
+
+
 def test_a_try_out_without_a_data_set_of_its_own_has_no_rivals(platform: Platform) -> None:
     search, outcome = race(platform, {}, rivals=None, most_seeds=None)
     assert outcome.rivals == ()
@@ -98,6 +164,8 @@ def test_a_try_out_without_a_data_set_of_its_own_has_no_rivals(platform: Platfor
         ({"rivals": ["ap_l1", "ap_l1"]}, "rivals: expected distinct labels"),
         ({"rivals": [{"search": "x"}]}, "search: expected a name or a loss in full"),
         ({"rivals": "no_such"}, "expected one of published"),
+        ({"rivals": [{"label": "published", "loss": {"name": "ap_l1"}}]}, "it names the published parameters"),
+        ({"rivals": ["published", {"label": "mine", "preset": "published"}]}, "the published parameters once at most"),
         ({"seeds": 3, "most_seeds": 2}, "most_seeds: expected at least seeds, 3, got 2"),
     ],
 )
