@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "page": ("page",),
     "proxy-cpu": ("proxy", "--threads", "1", "--clock", "cpu", "--steps", "40"),
     "ranking-losses-cpu": ("ranking_losses", "--threads", "1", "--clock", "cpu"),
+    "rate-checks": ("rate_checks",),
     "scheduling": ("scheduling",),
     "screen": ("screen",),
     "search": ("search",),

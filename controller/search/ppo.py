@@ -1,4 +1,4 @@
-"""The default search: the published update with its defects fixed.
+"""The published update with its defects fixed.
 
 symbol  meaning                                                                              shape
 A       advantage of each sample: its reward minus the mean                                  [n]
