@@ -1,4 +1,4 @@
-"""What a check of learning rates loses to the best rate: `python -m benchmarks.rate_checks`.
+"""What a check of learning rates loses to the best rate: `python -m benchmarks.rate_checks [--checks N]`.
 
 Simulated, with mean AP at half, once and twice the profile's rate and the noise of a training as the recorded
 comparisons show them. Losses that collapse hardly learn with some seeds. Three rules:
@@ -8,6 +8,7 @@ highest mean of two two trainings at each rate, the highest mean
 ahead with each     the platform's: another rate than the profile's has to be ahead of it with each of two seeds
 """
 
+import argparse
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,6 @@ from paploss.client.specs import RATE_FACTORS
 from paploss.controller.experiments.rate_checks import choose_rate, next_checks
 
 CODE = ("controller/experiments/rate_checks.py", "benchmarks/rate_checks.py")
-CHECKS = 4000
 SEEDS = (0, 1)
 COLLAPSED = 2.0
 """AP of a training that hardly learns."""
@@ -49,19 +49,22 @@ CASES = (
 
 def main() -> None:
     """Simulate, print, and record."""
-    rows = [study(case) for case in CASES]
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--checks", type=int, default=4000, help="of each case")
+    checks = parser.parse_args().checks
+    rows = [study(case, checks) for case in CASES]
     for row in rows:
         print(*row.values(), sep="  ")
-    print(write_record("rate-checks", CODE, {"checks": CHECKS, "ap_lost": rows}))
+    print(write_record("rate-checks", CODE, {"checks": checks, "ap_lost": rows}))
 
 
-def study(case: Case) -> dict[str, Any]:
+def study(case: Case, checks: int) -> dict[str, Any]:
     """Mean AP that each rule loses to the best rate, and the trainings that the platform's takes."""
     generator = np.random.default_rng(0)
     truth = [mean * (1 - share) + COLLAPSED * share for mean, share in zip(case.means, case.collapsing, strict=True)]
     lost = {"highest of one": 0.0, "highest mean of two": 0.0, "ahead with each": 0.0}
     trainings = 0
-    for _ in range(CHECKS):
+    for _ in range(checks):
         common = generator.normal(0, case.noise / 2, len(SEEDS))
         learned = (
             np.array(case.means)[:, None] + common + generator.normal(0, case.noise, (len(RATE_FACTORS), len(SEEDS)))
@@ -78,11 +81,11 @@ def study(case: Case) -> dict[str, Any]:
             "ahead with each": RATE_FACTORS.index(choose_rate(results)),
         }
         for rule, place in chosen.items():
-            lost[rule] += (max(truth) - truth[place]) / CHECKS
+            lost[rule] += (max(truth) - truth[place]) / checks
     return {
         "case": case.name,
         **{rule: round(ap, 2) for rule, ap in lost.items()},
-        "trainings": round(trainings / CHECKS, 1),
+        "trainings": round(trainings / checks, 1),
     }
 
 
