@@ -1,4 +1,4 @@
-"""A found loss in mmdet's own RetinaNet, without this project: random weights, drawn squares.
+"""A found loss in mmdet's own RetinaNet, without this project, with random weights, on drawn squares.
 
     paploss export ID --for mmdet --output found_loss.py
     python examples/mmdet_retinanet.py found_loss.py

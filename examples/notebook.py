@@ -2,8 +2,8 @@
 # # A search from Python
 #
 # Cells for Jupyter, VS Code or plain `python examples/notebook.py`. It needs a platform: `paploss up` in a terminal, or
-# a controller elsewhere with its address in `PAPLOSS_CONTROLLER_URL` and a user's key in `PAPLOSS_KEY`. The profile
-# `synthetic` takes seconds and needs no data: put the name of a real one in its place, and a `dataset`.
+# a controller elsewhere, with its address in `PAPLOSS_CONTROLLER_URL` and a user's key in `PAPLOSS_KEY`. The profile
+# `synthetic` takes seconds and needs no data: replace it by a real one, and add a `dataset`.
 
 # %%
 import os
@@ -19,7 +19,7 @@ from paploss.client.sync_client import Client
 # %% [markdown]
 # ## Start a search and wait for it
 #
-# What is wrong with a specification is said at once, by field. `wait` calls back whenever something has changed.
+# An invalid specification raises at once and names the fields. `wait` calls back whenever something has changed.
 
 # %%
 url = os.environ.get("PAPLOSS_CONTROLLER_URL", "http://127.0.0.1:8080")
@@ -44,9 +44,9 @@ def tell(run: ExperimentSummary) -> None:
 finished = client.wait(search.id, tell)
 
 # %% [markdown]
-# ## Look at it
+# ## Look at the result
 #
-# The figures are those of the page, made by the controller.
+# The figures are those of the page, created by the controller.
 
 # %%
 rewards = go.Figure(client.figure(search.id, "rewards"))
@@ -61,9 +61,9 @@ policy = go.Figure(client.figure(search.id, "policy"))
 policy
 
 # %% [markdown]
-# ## Take it away
+# ## Export it
 #
-# Trials are typed records; the best loss is one too. `paploss export` writes the same as files.
+# Trials and the best loss are typed records. `paploss export` writes the same as files.
 
 # %%
 proxies = list(client.trials(search.id, kind="proxy"))

@@ -1,10 +1,10 @@
-"""A training program of one's own: a plain PyTorch loop that keeps the trainer's contract, with a job's loss.
+"""An example of your own training program: a plain PyTorch loop that fulfils the trainer's contract, with a job's loss.
 
     paploss trainer-check python examples/own_trainer.py
 
-It is called with a job file and a folder, says what happens as JSON lines, leaves a checkpoint when it is asked to
-stop, and goes on from there. The detector is as small as one can be: at each of 5,000 places it says whether there is
-an object and how far its box reaches in four directions. Everything random follows from the job's seed and the step.
+It is called with a job file and a folder, reports events as JSON lines, writes a checkpoint when it is asked to stop,
+and continues from there. The detector is minimal: at each of 5,000 places it predicts whether there is an object and
+how far its box reaches in four directions. Everything random is seeded by the job's seed and the step.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def emit(**event: object) -> None:
-    """Say something to the worker: one JSON object on a line of standard output."""
+    """Send an event to the worker: one JSON object on a line of standard output."""
     print(json.dumps(event), flush=True)
 
 
@@ -104,7 +104,7 @@ class Training:
 
     @torch.no_grad()
     def measure(self) -> float:
-        """Average precision on scenes that no training sees; found is an object whose box has an IoU above 0.75."""
+        """Average precision on scenes that no training sees; an object is found if its box has an IoU above 0.75."""
         features, true_reach, targets = scenes(2**40)
         outputs = self.model(features)
         found = targets * (iou_of(softplus(outputs[:, 1:]), true_reach) > 0.75)
@@ -113,7 +113,7 @@ class Training:
         return float((precision * ranked).sum() / targets.sum())
 
     def save(self) -> None:
-        """Write the checkpoint, whole or not at all."""
+        """Write the checkpoint atomically."""
         new = self.file.with_suffix(".new")
         torch.save((self.step, self.model.state_dict(), self.optimizer.state_dict()), new)
         os.replace(new, self.file)

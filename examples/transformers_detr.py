@@ -1,4 +1,4 @@
-"""A found loss in Hugging Face transformers: a detector with queries, from a configuration, on drawn squares.
+"""A found loss in Hugging Face transformers: a DETR built from a configuration, on drawn squares.
 
     paploss export ID --for transformers --output loss.py
     pip install transformers scipy
