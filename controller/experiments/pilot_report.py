@@ -43,7 +43,8 @@ def tell(spec: SearchSpec, found: Findings) -> str:
     looks = plan_looks(spec.confirm.seeds, spec.most_seeds)
     entrants = len(spec.rivals) + spec.confirm.candidates + 1
     trainings = spec.rounds * spec.trials_per_round
-    outlook = judge(list(found.best.values()), found.repeated, trainings, entrants, looks)
+    best = [reward for label, reward in found.best.items() if label != IDENTITY]
+    outlook = judge(best, found.repeated, trainings, entrants, looks)
     metric = name_reward(spec.reward)
     obstacle = _find_obstacle(found, outlook)
     told = (_tell_start(found, metric), _tell_lead(found), _tell_outlook(outlook, trainings, looks[-1], metric))
@@ -76,12 +77,11 @@ def _tell_outlook(outlook: Outlook, trainings: int, seeds: int, metric: str) -> 
     if outlook.noise is None:
         return "the noise of a training is not known, because too few ended with a result"
     noise = f"one training varies by ± {percent(outlook.noise)} (standard deviation)"
-    if outlook.gain is None or outlook.detectable is None:
-        return noise
-    return (
-        f"{noise}; a search of {trainings} trainings may gain about {percent(outlook.gain)} {metric}, and its race of "
-        f"up to {seeds} seeds can tell {percent(outlook.detectable)}"
-    )
+    race = f"its race of up to {seeds} seeds can tell {percent(outlook.detectable)}"
+    if outlook.gain is None:
+        return f"{noise}; {race}"
+    gain = f"{percent(outlook.gain)} {metric} over the best of the losses tried"
+    return f"{noise}; a search of {trainings} trainings may gain about {gain}, and {race}"
 
 
 def _find_obstacle(found: Findings, outlook: Outlook) -> str:
@@ -91,6 +91,11 @@ def _find_obstacle(found: Findings, outlook: Outlook) -> str:
     if found.start in found.best and (factor := choose_rate(found.rates[found.start])) in _ENDS:
         end = f"the {_ENDS[factor]} that was tried"
         return f"the best learning rate of {_NAMES[found.start]} is {end}; set overrides.learning_rate near it"
+    if outlook.noise is not None and outlook.gain is None:
+        return (
+            "what it may gain could not be measured, which takes two losses beside the identity; name more in "
+            "confirm.rivals"
+        )
     if not outlook.is_promising:
         return (
             "what it may gain is less than it can tell; longer proxies or more images make less noise, and "

@@ -63,11 +63,12 @@ def test_rates_and_noise_are_measured_before_the_first_round(platform: Platform)
 
 @pytest.mark.databases("sqlite", "postgresql")
 def test_its_sentence_says_what_may_be_gained_and_told(platform: Platform) -> None:
-    search = add_search(platform.database, rounds=1, pilot="tell", confirm=CONFIRM)
+    search = add_search(platform.database, rounds=10, pilot="tell", confirm=CONFIRM)
     train(platform, search, until="pilot")
     sentence = told(platform, search)
     assert sentence.startswith("Pilot of 18 trainings: the published set reaches AP 3")
     assert "AP Loss + L1 differs from it by +1" in sentence
+    assert "AP over the best of the losses tried, and its race of up to 4 seeds can tell" in sentence
     assert sentence.endswith("Worth going on.")
 
 
@@ -109,6 +110,25 @@ def test_what_had_better_be_changed_first_is_said(platform: Platform, changes: d
     search = add_search(platform.database, rounds=1, pilot="tell", confirm=CONFIRM)
     train(platform, search, until="pilot", **changes)
     assert advice in told(platform, search).partition("Look first: ")[2]
+
+
+def test_a_start_that_hardly_trains_does_not_make_a_search_of_equal_losses_worth_it(platform: Platform) -> None:
+    confirm = CONFIRM | {"rivals": ["focal_l1_giou", "ap_l1", "rank_sort", "mal"]}
+    search = add_search(
+        platform.database, profile="deformable-detr-tiny", rounds=10, trials_per_round=10, pilot="tell", confirm=confirm
+    )
+    train(platform, search, until="pilot", means={"identity": 0.012, "AP Loss + L1": 0.35})
+    advice = told(platform, search).partition("Look first: ")[2]
+    assert advice.startswith("what it may gain is less than it can tell")
+
+
+def test_one_loss_beside_the_identity_shows_noise_and_no_spread(platform: Platform) -> None:
+    confirm = CONFIRM | {"rivals": ["ap_l1"]}
+    search = add_search(platform.database, profile="deformable-detr-tiny", pilot="tell", confirm=confirm)
+    train(platform, search, until="pilot", means={"identity": 0.2, "AP Loss + L1": 0.25})
+    sentence = told(platform, search)
+    assert "its race of up to 4 seeds can tell" in sentence
+    assert "Look first: what it may gain could not be measured" in sentence
 
 
 def test_a_pilot_without_any_result_fails_the_search_and_says_why(platform: Platform) -> None:
