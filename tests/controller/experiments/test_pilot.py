@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-from scenarios import add_search
+from scenarios import add_search, search_spec
 from simulation import Platform, metrics
 
+from paploss.client.comparison import RateResult
 from paploss.client.estimates import count_pilot
+from paploss.controller.experiments.pilot_report import Findings, tell
 from paploss.controller.store.documents import SPEC
 from paploss.controller.store.experiments import resume_experiment
 from paploss.controller.store.tables import Event, Experiment
@@ -18,8 +20,19 @@ CONFIRM = {"candidates": 1, "seeds": 2, "most_seeds": 4, "rivals": ["focal_giou"
 MEANS = {"published": 0.30, "Focal + GIoU": 0.36, "AP Loss + L1": 0.42}
 
 
-def train(platform: Platform, search: Experiment, *, until: str, best_rate: float = 1.0, means: object = None) -> None:
-    """Run trials until the search has left this stage, or has ended; each loss is best at `best_rate`."""
+def train(
+    platform: Platform,
+    search: Experiment,
+    *,
+    until: str,
+    best_rate: float = 1.0,
+    lead: float = 0.1,
+    means: object = None,
+) -> None:
+    """Run trials until the search has left this stage, or has ended.
+
+    Each loss is best at `best_rate`, by this part of its mean; a seed adds the same at all rates.
+    """
     for _ in range(30):
         platform.driver.tick()
         now = platform.search(search.id)
@@ -32,7 +45,7 @@ def train(platform: Platform, search: Experiment, *, until: str, best_rate: floa
             reward = (
                 known.get(trial.label, 0.35)
                 + noise
-                - 0.1 * known.get(trial.label, 0.35) * (trial.learning_rate_factor != best_rate)
+                - lead * known.get(trial.label, 0.35) * (trial.learning_rate_factor != best_rate)
             )
             platform.finish(lease, JobResult(outcome="succeeded", reward=reward, metrics=metrics(reward)))
     raise AssertionError(f"the search stays in the stage {until}")
@@ -110,6 +123,37 @@ def test_what_had_better_be_changed_first_is_said(platform: Platform, changes: d
     search = add_search(platform.database, rounds=1, pilot="tell", confirm=CONFIRM)
     train(platform, search, until="pilot", **changes)
     assert advice in told(platform, search).partition("Look first: ")[2]
+
+
+def test_all_that_had_better_be_changed_is_said_together(platform: Platform) -> None:
+    search = add_search(platform.database, rounds=10, pilot="tell", confirm=CONFIRM)
+    train(platform, search, until="pilot", best_rate=0.5, means=dict.fromkeys(MEANS, 0.4))
+    sentence = told(platform, search)
+    assert "trains at 0.5 times the profile's learning rate" in sentence
+    assert "is the smallest that was tried; set overrides.learning_rate near it; and what it may gain is" in sentence
+
+
+def test_a_rate_that_is_ahead_by_no_more_than_noise_is_no_reason_to_change_it(platform: Platform) -> None:
+    search = add_search(platform.database, rounds=10, pilot="tell", confirm=CONFIRM)
+    train(platform, search, until="pilot", best_rate=2.0, lead=0.01)
+    sentence = told(platform, search)
+    assert "trains at 2 times the profile's learning rate" in sentence
+    assert sentence.endswith("Worth going on.")
+
+
+def test_a_start_without_a_result_at_the_profiles_rate_is_a_reason_to_change_it() -> None:
+    seeds = {0: 0.30, 1: 0.31, 2: 0.29}
+    found = Findings(
+        start="published",
+        trainings=12,
+        rates={
+            "published": [RateResult(factor=0.5, ap=0.3), RateResult(factor=1, ap=None), RateResult(factor=2, ap=None)],
+            "ap_l1": [RateResult(factor=1, ap=0.4)],
+        },
+        repeated={"published": seeds, "ap_l1": {seed: 0.7 - reward for seed, reward in seeds.items()}},
+    )
+    sentence = tell(search_spec(rounds=10, confirm=CONFIRM), found)
+    assert "the best learning rate of the published set is the smallest that was tried" in sentence
 
 
 def test_a_start_that_hardly_trains_does_not_make_a_search_of_equal_losses_worth_it(platform: Platform) -> None:
