@@ -79,7 +79,7 @@ def _tell_lead(found: Findings) -> str:
 
 def _tell_outlook(outlook: Outlook, trainings: int, seeds: int, metric: str) -> str:
     if outlook.noise is None:
-        return "the noise of a training is not known, because too few ended with a result"
+        return "the noise of a training is not known"
     noise = f"one training varies by ± {percent(outlook.noise)} (standard deviation)"
     race = f"its race of up to {seeds} seeds can tell {percent(outlook.detectable)}"
     if outlook.gain is None:
@@ -114,7 +114,12 @@ def _doubt_rate(found: Findings, noise: float | None) -> str:
 def _doubt_gain(outlook: Outlook) -> str:
     if outlook.is_promising:
         return ""
-    if outlook.noise is not None and outlook.gain is None:
+    if outlook.noise is None:
+        return (
+            "the noise could not be measured, because no two losses have results with two seeds in common; see the "
+            "trials' errors"
+        )
+    if outlook.gain is None:
         return (
             "what it may gain could not be measured, which takes two losses beside the identity; name more in "
             "confirm.rivals"

@@ -46,7 +46,7 @@ def count_pilot(spec: SearchSpec) -> int:
     """
     if not spec.has_pilot:
         return 0
-    losses = len({spec.start_label, *spec.rivals})
+    losses = len(spec.pilot_losses)
     return len(RATE_FACTORS) * losses + PILOT_SEEDS * min(PILOT_LOSSES, losses)
 
 

@@ -156,6 +156,18 @@ def test_a_start_without_a_result_at_the_profiles_rate_is_a_reason_to_change_it(
     assert "the best learning rate of the published set is the smallest that was tried" in sentence
 
 
+def test_trainings_that_fail_are_said_to_be_why_the_noise_is_not_known() -> None:
+    found = Findings(
+        start="published",
+        trainings=12,
+        rates={label: [RateResult(factor=1, ap=0.4)] for label in ("published", "ap_l1")},
+        repeated={"published": {0: 0.4, 1: 0.41, 2: 0.39}, "ap_l1": {0: 0.4}},
+    )
+    advice = tell(search_spec(confirm=CONFIRM), found).partition("Look first: ")[2]
+    assert advice.startswith("the noise could not be measured, because no two losses have results with two seeds")
+    assert "what it may gain" not in advice
+
+
 def test_a_start_that_hardly_trains_does_not_make_a_search_of_equal_losses_worth_it(platform: Platform) -> None:
     confirm = CONFIRM | {"rivals": ["focal_l1_giou", "ap_l1", "rank_sort", "mal"]}
     search = add_search(
