@@ -24,7 +24,9 @@ class Estimate(Message):
     gpus: Count = Field(description="of one training")
     proxy_seconds: Seconds | None = Field(description="of one proxy on one worker; null where nothing is known of it")
     trials: Count = Field(0, description="how many earlier trials that is the mean of; 0: measured in a few steps")
-    worker_hours: float | None = Field(ge=0, description="of all trainings; what the request's budget allows, if less")
+    worker_hours: float | None = Field(
+        ge=0, description="of all trainings; of the rounds what their budget allows, if less"
+    )
     hours_by_workers: dict[int, float] = Field(max_length=len(WORKERS), description="from start to end, by workers")
     is_capped: bool = Field(description="whether the request's worker_hours will end it before its last round")
 

@@ -153,8 +153,9 @@ class SearchSpec(Request):
         gt=0,
         le=1e6,
         allow_inf_nan=False,
-        description="of all workers together; times `gpus`: GPU-hours. A trial that would go beyond is not proposed, "
-        "and the best is confirmed. Failed and cancelled trials count, confirmations do not",
+        description="of its rounds, all workers together; times `gpus`: GPU-hours. A trial that would go beyond is not "
+        "proposed, and the best is confirmed. Failed and cancelled trials count; the pilot and the confirmations come "
+        "on top",
     )
     knots: Knots = Field(4, description="interior knots of each of the five functions")
     family: Family = Field(

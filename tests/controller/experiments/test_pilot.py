@@ -6,7 +6,8 @@ from scenarios import add_search, search_spec
 from simulation import Platform, metrics
 
 from paploss.client.comparison import RateResult
-from paploss.client.estimates import count_pilot
+from paploss.client.estimates import count_pilot, estimate_search
+from paploss.client.specs import SearchSpec
 from paploss.controller.experiments.pilot_report import Findings, tell
 from paploss.controller.store.documents import SPEC
 from paploss.controller.store.experiments import resume_experiment
@@ -83,6 +84,27 @@ def test_its_sentence_says_what_may_be_gained_and_told(platform: Platform) -> No
     assert "AP Loss + L1 differs from it by +1" in sentence
     assert "AP over the best of the losses tried, and its race of up to 4 seeds can tell" in sentence
     assert sentence.endswith("Worth going on.")
+
+
+def test_a_pilot_takes_nothing_from_the_hours_of_the_rounds_but_says_how_long_a_trial_is(platform: Platform) -> None:
+    search = add_search(
+        platform.database, rounds=10, trials_per_round=10, worker_hours=5, pilot="tell", confirm=CONFIRM
+    )
+    spec = SPEC.read(search.spec)
+    assert isinstance(spec, SearchSpec)
+    for _ in range(4):
+        platform.driver.tick()
+        if platform.search(search.id).stage != "pilot":
+            break
+        while (lease := platform.start()) is not None:
+            (trial,) = platform.trials(search, id=lease.trial_id)
+            reward = 0.3 + 0.1 * (trial.learning_rate_factor == 1)
+            platform.finish(lease, JobResult(outcome="succeeded", reward=reward, metrics=metrics(reward)))
+            platform.set_hours([lease.trial_id], 1.0)
+    assert platform.search(search.id).stage != "pilot"
+    expected = estimate_search(spec, 3600.0)
+    assert len(platform.trials(search, kind="rate_check")) == expected.pilot == 18
+    assert len(platform.trials(search, kind="proxy")) == expected.proxies == 5
 
 
 def test_a_search_that_asks_waits_paused_and_goes_on_when_it_is_resumed(platform: Platform) -> None:
