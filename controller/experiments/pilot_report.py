@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from paploss.client.comparison import RateResult
+from paploss.client.estimates import count_raced
 from paploss.client.loss_choice import IDENTITY, PUBLISHED
 from paploss.client.numbers import difference, percent
 from paploss.client.specs import RATE_FACTORS, SearchSpec
@@ -44,10 +45,9 @@ class Findings:
 def tell(spec: SearchSpec, found: Findings) -> str:
     """What the search may gain, what it could tell, and whether to go on."""
     looks = plan_looks(spec.confirm.seeds, spec.most_seeds)
-    entrants = len(spec.rivals) + spec.confirm.candidates + 1
     trainings = spec.rounds * spec.trials_per_round
     best = [reward for label, reward in found.best.items() if label != IDENTITY]
-    outlook = judge(best, found.repeated, trainings, entrants, looks)
+    outlook = judge(best, found.repeated, trainings, count_raced(spec), looks)
     metric = name_reward(spec.reward)
     obstacles = _find_obstacles(found, outlook)
     told = (_tell_start(found, metric), _tell_lead(found), _tell_outlook(outlook, trainings, looks[-1], metric))
