@@ -9,6 +9,7 @@ from paploss.client.comparison import RateResult
 from paploss.client.estimates import count_pilot, estimate_search
 from paploss.client.specs import SearchSpec
 from paploss.controller.experiments.pilot_report import Findings, tell
+from paploss.controller.experiments.seeds import rate_check_seeds
 from paploss.controller.store.documents import SPEC
 from paploss.controller.store.experiments import resume_experiment
 from paploss.controller.store.tables import Event, Experiment
@@ -198,6 +199,10 @@ def test_a_start_that_hardly_trains_does_not_make_a_search_of_equal_losses_worth
     train(platform, search, until="pilot", means={"identity": 0.012, "AP Loss + L1": 0.35})
     advice = told(platform, search).partition("Look first: ")[2]
     assert advice.startswith("what it may gain is less than it can tell")
+    trials = platform.trials(search)
+    repeated = [one.label for one in trials if one.seed not in rate_check_seeds(0) and one.kind == "rate_check"]
+    assert len(repeated) == 9
+    assert "identity" not in repeated
 
 
 def test_one_loss_beside_the_identity_shows_noise_and_no_spread(platform: Platform) -> None:
