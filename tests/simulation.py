@@ -1,12 +1,13 @@
 """The controller's loop without processes: the driver ticks by hand, and workers are played on the real queue."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scenarios import pass_term
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from paploss.controller.loop import leases
 from paploss.controller.loop.driver import Driver
@@ -14,7 +15,7 @@ from paploss.controller.search.guided import _learn
 from paploss.controller.settings import Settings
 from paploss.controller.store.database import Database
 from paploss.controller.store.errors import ConflictError, GoneError
-from paploss.controller.store.tables import Event, Experiment, Round, Trial
+from paploss.controller.store.tables import Attempt, Event, Experiment, Round, Trial
 from paploss.jobs.lease import PROTOCOL, ClaimRequest, Lease, RenewRequest, ResultRequest, WorkerInfo
 from paploss.jobs.metrics import Metrics, measure
 from paploss.jobs.queue import QueueEntry, TrialQueue
@@ -121,6 +122,12 @@ class Platform:
                 return found
             self.work()
         raise AssertionError(f"search {search.id} has not ended after {ticks} ticks")
+
+    def set_hours(self, trial_ids: Sequence[str], hours: float) -> None:
+        """Have the attempts of some ended trials taken so long."""
+        with self.database.write() as session:
+            its = Attempt.trial_id.in_(trial_ids)
+            session.execute(update(Attempt).where(its).values(claimed_at=Attempt.ended_at - 3600 * hours))
 
     def search(self, experiment_id: str) -> Experiment:
         with self.database.read() as session:

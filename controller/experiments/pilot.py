@@ -15,6 +15,7 @@ from paploss.controller.experiments.rate_checks import choose_rate
 from paploss.controller.experiments.rate_trials import ByLabel
 from paploss.controller.experiments.rival_rates import Plan, check_rates, read_rates
 from paploss.controller.experiments.seeds import pilot_seed
+from paploss.controller.search.pilot import LEAST_REWARD
 from paploss.controller.store.database import Session
 from paploss.controller.store.events import record
 from paploss.controller.store.experiments import end_experiment
@@ -76,8 +77,15 @@ def _read_findings(by_label: ByLabel, spec: SearchSpec) -> Findings:
 
 
 def _repeat(session: Session, search: Experiment, spec: SearchSpec, found: Findings, plan: Plan) -> None:
-    """Propose the last step: further seeds for the start and the best of the others, each at its best rate."""
-    order = sorted(found.best, key=lambda label: (label != found.start, -found.best[label]))
+    """Propose the last step: further seeds for the start and the best of the others, each at its best rate.
+
+    What hardly trains comes last, also the start: it neither varies as losses do nor shares what a seed adds to them.
+    """
+
+    def rank(label: str) -> tuple[bool, bool, float]:
+        return found.best[label] < LEAST_REWARD, label != found.start, -found.best[label]
+
+    order = sorted(found.best, key=rank)
     labels, losses, check = order[:PILOT_LOSSES], _find_losses(spec), plan(spec, "rate_check")
     trials = [
         NewTrial(

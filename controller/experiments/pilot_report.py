@@ -1,10 +1,12 @@
 """What a pilot has found, and the sentence that tells it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from paploss.client.comparison import RateResult
+from paploss.client.estimates import count_raced
 from paploss.client.loss_choice import IDENTITY, PUBLISHED
 from paploss.client.numbers import difference, percent
 from paploss.client.specs import RATE_FACTORS, SearchSpec
@@ -15,6 +17,8 @@ from paploss.controller.search.race import plan_looks
 from paploss.jobs.metrics import name_reward
 
 _NAMES: Final = {IDENTITY: "the identity", PUBLISHED: "the published set"}
+_DOUBT: Final = 2.0
+"""Standard errors of a lead over the profile's learning rate, from which on it is no noise."""
 _ENDS: Final = {min(RATE_FACTORS): "smallest", max(RATE_FACTORS): "largest"}
 
 
@@ -41,13 +45,13 @@ class Findings:
 def tell(spec: SearchSpec, found: Findings) -> str:
     """What the search may gain, what it could tell, and whether to go on."""
     looks = plan_looks(spec.confirm.seeds, spec.most_seeds)
-    entrants = len(spec.rivals) + spec.confirm.candidates + 1
     trainings = spec.rounds * spec.trials_per_round
-    outlook = judge(list(found.best.values()), found.repeated, trainings, entrants, looks)
+    best = [reward for label, reward in found.best.items() if label != IDENTITY]
+    outlook = judge(best, found.repeated, trainings, count_raced(spec), looks)
     metric = name_reward(spec.reward)
-    obstacle = _find_obstacle(found, outlook)
+    obstacles = _find_obstacles(found, outlook)
     told = (_tell_start(found, metric), _tell_lead(found), _tell_outlook(outlook, trainings, looks[-1], metric))
-    ending = f"Look first: {obstacle}." if obstacle else "Worth going on."
+    ending = f"Look first: {'; and '.join(obstacles)}." if obstacles else "Worth going on."
     return f"Pilot of {found.trainings} trainings: {'; '.join(filter(None, told))}. {ending}"
 
 
@@ -56,7 +60,8 @@ def _tell_start(found: Findings, metric: str) -> str:
     if found.start not in found.best:
         return f"{name} has no result"
     factor = choose_rate(found.rates[found.start])
-    return f"{name} reaches {metric} {percent(found.best[found.start])}, best at {factor:g} times the learning rate"
+    reached = f"{name} reaches {metric} {percent(found.best[found.start])}"
+    return f"{reached} and trains at {factor:g} times the profile's learning rate"
 
 
 def _tell_lead(found: Findings) -> str:
@@ -74,26 +79,52 @@ def _tell_lead(found: Findings) -> str:
 
 def _tell_outlook(outlook: Outlook, trainings: int, seeds: int, metric: str) -> str:
     if outlook.noise is None:
-        return "the noise of a training is not known, because too few ended with a result"
+        return "the noise of a training is not known"
     noise = f"one training varies by ± {percent(outlook.noise)} (standard deviation)"
-    if outlook.gain is None or outlook.detectable is None:
-        return noise
-    return (
-        f"{noise}; a search of {trainings} trainings may gain about {percent(outlook.gain)} {metric}, and its race of "
-        f"up to {seeds} seeds can tell {percent(outlook.detectable)}"
-    )
+    race = f"its race of up to {seeds} seeds can tell {percent(outlook.detectable)}"
+    if outlook.gain is None:
+        return f"{noise}; {race}"
+    gain = f"{percent(outlook.gain)} {metric} over the best of the losses tried"
+    return f"{noise}; a search of {trainings} trainings may gain about {gain}, and {race}"
 
 
-def _find_obstacle(found: Findings, outlook: Outlook) -> str:
+def _find_obstacles(found: Findings, outlook: Outlook) -> list[str]:
     """What the user had better change first; empty where there is nothing."""
     if max(found.best.values()) < LEAST_REWARD:
-        return "too little is learned for losses to be ranked; make the proxies longer (overrides.epochs)"
-    if found.start in found.best and (factor := choose_rate(found.rates[found.start])) in _ENDS:
-        end = f"the {_ENDS[factor]} that was tried"
-        return f"the best learning rate of {_NAMES[found.start]} is {end}; set overrides.learning_rate near it"
-    if not outlook.is_promising:
+        return ["too little is learned for losses to be ranked; make the proxies longer (overrides.epochs)"]
+    return list(filter(None, (_doubt_rate(found, outlook.noise), _doubt_gain(outlook))))
+
+
+def _doubt_rate(found: Findings, noise: float | None) -> str:
+    """Where the start is better at an end of the rates that were tried, by more than noise explains."""
+    results = found.rates[found.start]
+    factor = choose_rate(results)
+    if factor not in _ENDS or noise is None:
+        return ""
+    usual, chosen = (
+        {one.seed: one.ap for one in results if one.factor == each and one.ap is not None} for each in (1.0, factor)
+    )
+    lead = paired_difference(chosen, usual)  # None where the profile's rate has no result: it may be far off
+    if lead is not None and lead.mean <= _DOUBT * noise * math.sqrt(2 / lead.seeds):
+        return ""
+    end = f"the {_ENDS[factor]} that was tried"
+    return f"the best learning rate of {_NAMES[found.start]} is {end}; set overrides.learning_rate near it"
+
+
+def _doubt_gain(outlook: Outlook) -> str:
+    if outlook.is_promising:
+        return ""
+    if outlook.noise is None:
         return (
-            "what it may gain is less than it can tell; longer proxies or more images make less noise, and "
-            "confirm.most_seeds allows a longer race"
+            "the noise could not be measured, because no two losses have results with two seeds in common; see the "
+            "trials' errors"
         )
-    return ""
+    if outlook.gain is None:
+        return (
+            "what it may gain could not be measured, which takes two losses beside the identity; name more in "
+            "confirm.rivals"
+        )
+    return (
+        "what it may gain is less than it can tell; longer proxies or more images make less noise, and "
+        "confirm.most_seeds allows a longer race"
+    )

@@ -225,17 +225,21 @@ class _Rounds:
                     return action
 
     def _count_affordable(self, wanted: int, counts: Counts) -> int:
-        """How many of the wanted trials fit into the search's budget and its project's."""
+        """How many of the wanted trials fit into the search's budget and its project's.
+
+        The search's budget is that of its proxies. Until one has ended, the pilot's trainings say how long one takes.
+        """
         session, search, spec = self._session, self._search, self._spec
         found: list[tuple[int | None, str]] = []
         if spec.worker_hours is not None:
-            spent = read_spending(session, search.id)
-            count = count_affordable(3600 * spec.worker_hours, spent.seconds, spent.trials, counts.open)
+            spent = read_spending(session, search.id, "proxy")
+            mean = spent.mean_seconds or read_spending(session, search.id, "rate_check").mean_seconds
+            count = count_affordable(3600 * spec.worker_hours, spent.seconds, mean, counts.open)
             found.append((count, f"worker_hours ({spec.worker_hours:g})"))
         gpu_hours = read_gpu_budget(session, search.project)
         if gpu_hours is not None:
             spent, open_trials = read_gpu_use(session, search.project)
-            count = count_affordable(3600 * gpu_hours, spent.seconds, spent.trials, open_trials)
+            count = count_affordable(3600 * gpu_hours, spent.seconds, spent.mean_seconds, open_trials)
             found.append((count, f"the GPU-hours of the project {search.project!r} ({gpu_hours:g})"))
         for count, budget in found:
             if count is not None and count < wanted:

@@ -34,6 +34,7 @@ class Pages:
             "deviation": numbers.mean_and_deviation,
             "duration": format_duration,
             "hours": numbers.hours,
+            "hours_to": numbers.hours_range,
             "code": mark_code,
             "markdown": render_markdown,
             "timestamp": format_timestamp,

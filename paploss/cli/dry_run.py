@@ -18,11 +18,11 @@ from paploss.cli.local_training import TRAINER
 from paploss.cli.terminal import say
 from paploss.cli.wording import duration
 from paploss.client.estimates import Estimate, estimate_search
-from paploss.client.numbers import hours
+from paploss.client.numbers import hours_range
 from paploss.client.specs import SearchSpec
 from paploss.jobs.presets import identity
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import Event, JobResult, JobSpec, ProgressEvent
+from paploss.jobs.spec import EvaluationEvent, Event, JobResult, JobSpec, ProgressEvent
 
 MEASURED_SECONDS = 20.0
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
@@ -32,15 +32,17 @@ class MeasuredSteps(NamedTuple):
     """A training that was stopped after a while."""
 
     seconds: float
-    """That the whole would take, without its evaluations where none was reached."""
+    """That the whole would take."""
+    has_evaluations: bool
+    """Whether that counts its evaluations: not where it was stopped before the first."""
     disk_bytes: int
     """Of its folder, with the checkpoint that it left."""
 
 
 def estimate_here(
     spec: SearchSpec, console: Console, state: Path, url: str | None, key_file: Path | None
-) -> tuple[Estimate, int | None]:
-    """The cost, and the bytes that a running training keeps on a disk where they were measured.
+) -> tuple[Estimate, MeasuredSteps | None]:
+    """The cost, and what was measured here for it.
 
     Raises:
         CommandError: there are no earlier trials, and no training can start on this machine.
@@ -53,7 +55,7 @@ def estimate_here(
     require("a measured step (no earlier search trained alike)", "trainer")
     with console.status(f"measuring for {MEASURED_SECONDS:g} s after the first step ..."):
         measured = measure_steps(spec, MEASURED_SECONDS)
-    return estimate_search(spec, measured.seconds), measured.disk_bytes
+    return estimate_search(spec, measured.seconds), measured
 
 
 def measure_steps(spec: SearchSpec, seconds: float) -> MeasuredSteps:
@@ -82,15 +84,19 @@ def measure_steps(spec: SearchSpec, seconds: float) -> MeasuredSteps:
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as run:
-            whole = _follow(run, seconds)
+            whole, has_evaluations = _follow(run, seconds)
         size = sum(each.stat().st_size for each in training.rglob("*") if each.is_file())
-    return MeasuredSteps(whole, size)
+    return MeasuredSteps(whole, has_evaluations, size)
 
 
-def _follow(run: "subprocess.Popen[bytes]", seconds: float) -> float:
-    """The seconds of the whole training; it is asked to stop, with a checkpoint, once enough is known."""
+def _follow(run: "subprocess.Popen[bytes]", seconds: float) -> tuple[float, bool]:
+    """The seconds of the whole training, and whether they count its evaluations.
+
+    It is asked to stop, with a checkpoint, once enough is known.
+    """
     first: ProgressEvent | None = None
     whole: float | None = None
+    has_evaluations = evaluated = False
     for line in run.stdout or ():
         try:
             event = _EVENT.validate_json(line)
@@ -100,33 +106,50 @@ def _follow(run: "subprocess.Popen[bytes]", seconds: float) -> float:
             case JobResult(outcome="failed"):
                 raise CommandError(f"no step can be measured: {event.error}", FAILED)
             case JobResult():
-                whole = event.seconds
+                whole, has_evaluations = event.seconds, True
+            case EvaluationEvent():
+                evaluated = True
             case ProgressEvent():
                 first = first or event
                 steps, taken = event.iteration - first.iteration, event.seconds - first.seconds
                 if steps and taken >= seconds:
                     whole = event.seconds + taken / steps * (event.total_iterations - event.iteration)
+                    has_evaluations = evaluated
                     run.terminate()
     if whole is None:
         raise CommandError(f"no step can be measured: the trainer ended with status {run.wait()}", FAILED)
-    return whole
+    return whole, has_evaluations
 
 
-def show(estimate: Estimate, disk_bytes: int | None, console: Console) -> None:
+def show(estimate: Estimate, measured: MeasuredSteps | None, console: Console) -> None:
     """Print the cost of a search."""
     source = f"mean of {estimate.trials} earlier trials" if estimate.trials else "from steps measured on this machine"
+    if measured is not None and not measured.has_evaluations:
+        source += ", without evaluations"
     capped = ", which worker_hours allows" if estimate.is_capped else ""
     first = f"{estimate.pilot} or more in a pilot, then " if estimate.pilot else ""
-    last = f"then {estimate.confirmations} or more confirmations"
+    is_range = estimate.most_confirmations > estimate.confirmations
+    last = f"then {estimate.confirmations}{f' to {estimate.most_confirmations}' if is_range else ''} confirmations"
     as_long = f", as long as {estimate.whole_proxies:.3g} whole ones" if estimate.has_lengths else ""
     say(console, f"trainings: {first}{estimate.proxies} in rounds{as_long}{capped}, {last}")
     say(console, f"one training: {duration(estimate.proxy_seconds)} ({source})")
-    say(console, f"worker hours: {hours(estimate.worker_hours)}, GPU-hours: {hours(estimate.gpu_hours)}")
-    on_disk = "not measured" if disk_bytes is None else f"{math.ceil(disk_bytes / 1e6)} MB for each worker"
-    if disk_bytes is not None and estimate.has_lengths:
+    spent = hours_range(estimate.worker_hours, estimate.most_worker_hours)
+    on_gpus = hours_range(estimate.gpu_hours, estimate.most_gpu_hours)
+    say(console, f"worker hours: {spent}, GPU-hours: {on_gpus}{_describe_hours(estimate)}")
+    on_disk = "not measured" if measured is None else f"{math.ceil(measured.disk_bytes / 1e6)} MB for each worker"
+    if measured is not None and estimate.has_lengths:
         on_disk += ", and as much for each short training until it is carried on or the rounds are over"
     say(console, f"disk while it runs: {on_disk}")
-    table = Table("workers", "from start to end", box=None, header_style="dim")
+    until = "the race's first look" if is_range and estimate.has_confirmations else "end"
+    table = Table("workers", f"from start to {until}", box=None, header_style="dim")
     for workers, taken in estimate.hours_by_workers.items():
         table.add_row(str(workers), duration(3600 * taken))
     console.print(table)
+
+
+def _describe_hours(estimate: Estimate) -> str:
+    if not estimate.has_confirmations:
+        return " (without the confirmations: how long their schedule takes is not known)"
+    if estimate.most_confirmations > estimate.confirmations:
+        return " (by how many seeds the race needs)"
+    return ""

@@ -15,6 +15,7 @@ from paploss.cli.machine import count_gpus
 from paploss.cli.output import echo_json
 from paploss.cli.terminal import make_console, say
 from paploss.cli.wording import duration, next_command
+from paploss.client.estimates import Estimate, estimate_search
 from paploss.client.numbers import percent
 from paploss.client.specs import SearchSpec
 from paploss.files import write_whole
@@ -95,11 +96,13 @@ def init(
         pilot="ask",
     )
     file = output / SPEC_NAME
-    seconds = estimate_seconds(spec, baseline, count_gpus())
-    write_whole(file, _as_yaml(spec, baseline, seconds))
+    estimate = estimate_search(spec, baseline.epochs * baseline.epoch_seconds)
+    spans = read_spans(estimate, count_gpus())
+    write_whole(file, _as_yaml(spec, baseline, spans))
     if as_json:
-        echo_json({"spec": str(file), "dataset": written, "baseline": baseline._asdict(), "seconds": seconds})
-    for line in _advise(baseline, spec, seconds):
+        seconds = {"seconds": spans[0], "most_seconds": spans[1]}
+        echo_json({"spec": str(file), "dataset": written, "baseline": baseline._asdict(), **seconds})
+    for line in _advise(baseline, estimate, spans):
         say(console, line)
     if not baseline.is_long_enough:
         raise CommandError(
@@ -126,10 +129,13 @@ def choose_epochs(evaluations: list[tuple[int, float]]) -> tuple[int, float, boo
     return epoch, ap, False
 
 
-def estimate_seconds(spec: SearchSpec, baseline: Baseline, gpus: int) -> float:
-    """How long a search will take here at most: each GPU trains a proxy; without one, proxies share the cores."""
-    trainings = spec.rounds * spec.trials_per_round + (spec.confirm.candidates + 1) * spec.confirm.seeds
-    return trainings * baseline.epochs * baseline.epoch_seconds / max(1, gpus)
+def read_spans(estimate: Estimate, gpus: int) -> tuple[float, float]:
+    """The seconds that a search will take here, up to the first and to the last look at its race.
+
+    Each GPU trains a proxy; without one, proxies share the cores.
+    """
+    least, most = (3600 * (hours or 0) / max(1, gpus) for hours in (estimate.worker_hours, estimate.most_worker_hours))
+    return least, most
 
 
 def _measure(dataset: DatasetSpec, profile: str, epochs: int, folder: Path, console: Any) -> Baseline:
@@ -158,21 +164,24 @@ def _describe(written: dict[str, Any]) -> str:
     return f"{written['layout']}: images {parts}{drawn}; classes: {', '.join(written['classes'])}"
 
 
-def _advise(baseline: Baseline, spec: SearchSpec, seconds: float) -> list[str]:
+def _advise(baseline: Baseline, estimate: Estimate, spans: tuple[float, float]) -> list[str]:
     after = f"AP {percent(baseline.ap)} after {baseline.epochs} epochs, {duration(baseline.epoch_seconds)} each"
     if not baseline.is_long_enough:
         return [f"{after}: too low to rank losses, which takes {percent(LEAST_AP)} or more"]
     return [
         f"{after}: long enough for a proxy",
-        f"{spec.rounds} rounds of {spec.trials_per_round} proxies and the confirmation: about {duration(seconds)} here",
+        f"a pilot of {estimate.pilot} trainings or more, {estimate.proxies} in rounds and "
+        f"{estimate.confirmations} to {estimate.most_confirmations} confirmations: about {duration(spans[0])} to "
+        f"{duration(spans[1])} here",
     ]
 
 
-def _as_yaml(spec: SearchSpec, baseline: Baseline, seconds: float) -> str:
+def _as_yaml(spec: SearchSpec, baseline: Baseline, spans: tuple[float, float]) -> str:
     content = spec.model_dump(mode="json", exclude_defaults=True)
     content["dataset"]["root"] = "."
+    least, most = (math.ceil(seconds / 60) for seconds in spans)
     remark = (
         f"# Written by `paploss init`. The baseline reached AP {percent(baseline.ap)} after {baseline.epochs} epochs;\n"
-        f"# the search was estimated at {math.ceil(seconds / 60)} minutes on the machine that it was written on.\n"
+        f"# the search was estimated at {least} to {most} minutes on the machine that it was written on.\n"
     )
     return remark + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

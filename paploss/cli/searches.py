@@ -64,11 +64,16 @@ def search(
     if url is None:
         check_first(spec, console)
     if dry_run:
-        estimate, disk_bytes = estimate_here(spec, console, state, url, key_file)
+        estimate, measured = estimate_here(spec, console, state, url, key_file)
         if as_json:
-            echo_json(estimate.model_dump(mode="json") | {"gpu_hours": estimate.gpu_hours, "disk_bytes": disk_bytes})
+            further = {
+                "gpu_hours": estimate.gpu_hours,
+                "most_gpu_hours": estimate.most_gpu_hours,
+                "disk_bytes": None if measured is None else measured.disk_bytes,
+            }
+            echo_json(estimate.model_dump(mode="json") | further)
         else:
-            show(estimate, disk_bytes, console)
+            show(estimate, measured, console)
         return
     with use_platform(spec, console, state, url, key_file, workers=workers, port=port, detach=detach) as platform:
         client = platform.client

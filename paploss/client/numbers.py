@@ -46,5 +46,11 @@ def hours(value: float | None) -> str:
     return f"{value:.3g}" if value >= 1 else f"{value:.2g}"
 
 
+def hours_range(least: float | None, most: float | None) -> str:
+    """ "18.1 to 30.7"; the first alone where both are the same, or nothing is known of the other."""
+    texts = dict.fromkeys(hours(value) for value in (least, most) if value is not None)
+    return " to ".join(texts) or hours(None)
+
+
 def _decimals(*fractions: float) -> int:
     return 2 if 0 < max(map(abs, fractions)) < 0.01 else 1

@@ -161,8 +161,9 @@ class SearchSpec(Request):
         gt=0,
         le=1e6,
         allow_inf_nan=False,
-        description="of all workers together; times `gpus`: GPU-hours. A trial that would go beyond is not proposed, "
-        "and the best is confirmed. Failed and cancelled trials count, confirmations do not",
+        description="of its rounds, all workers together; times `gpus`: GPU-hours. A trial that would go beyond is not "
+        "proposed, and the best is confirmed. Failed and cancelled trials count; the pilot and the confirmations come "
+        "on top",
     )
     knots: Knots = Field(4, description="interior knots of each of the five functions")
     family: Family = Field(
@@ -187,8 +188,8 @@ class SearchSpec(Request):
     pilot: Pilot | None = Field(
         None,
         description="trainings before the first round that measure learning rates and noise and say what the search "
-        "may gain: none; tell; or ask, which then pauses it until it is resumed; by default tell on a data set with a "
-        "root, where there are rivals",
+        "may gain: none; tell; or ask, which then pauses it until it is resumed; tell and ask take a rival beside the "
+        "loss where the search starts; by default tell on a data set with a root, where there is such a rival",
     )
     start_from: tuple[StartEntry, ...] | None = Field(
         None,
@@ -278,6 +279,15 @@ class SearchSpec(Request):
                 raise ValueError(f"confirm.rivals[{choice.label}].{error}") from None
         return self
 
+    @model_validator(mode="after")
+    def _check_pilot(self) -> Self:
+        if self.has_pilot and len(self.pilot_losses) < 2:
+            raise ValueError(
+                f"pilot: expected none for a search without a rival beside the loss where it starts, because noise is "
+                f"measured between two losses; got {self.pilot} (confirm.rivals names rivals)"
+            )
+        return self
+
     @property
     def start_label(self) -> str:
         """What the loss where its algorithm starts is called: the published set, or where none fits the identity."""
@@ -286,7 +296,14 @@ class SearchSpec(Request):
     @property
     def has_pilot(self) -> bool:
         """Whether a few trainings say first what the search may gain."""
-        return bool(self.dataset.root and self.rivals) if self.pilot is None else self.pilot != "none"
+        if self.pilot is None:
+            return bool(self.dataset.root) and len(self.pilot_losses) >= 2
+        return self.pilot != "none"
+
+    @property
+    def pilot_losses(self) -> tuple[str, ...]:
+        """Labels of what a pilot tries: the loss where the search starts, and its rivals."""
+        return self.start_label, *(label for label in self.rivals if label != self.start_label)
 
     @property
     def space(self) -> SearchedSpace:

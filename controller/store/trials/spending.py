@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from paploss.controller.store.database import now, table_of
 from paploss.controller.store.tables import Attempt, Experiment, Trial
+from paploss.jobs.spec import JobKind
 
 _TRIALS, _ATTEMPTS, _EXPERIMENTS = table_of(Trial), table_of(Attempt), table_of(Experiment)
 _ITS = _TRIALS.c.experiment_id == bindparam("experiment_id")
@@ -24,7 +25,8 @@ def _total(seconds: ColumnElement[float]) -> ColumnElement[float]:
 
 _TRIALS_ENDED = func.count(_ATTEMPTS.c.trial_id.distinct())
 _HAS_ENDED = _ATTEMPTS.c.ended_at.is_not(None)
-_ENDED = select(_total(_ENDED_SECONDS), _TRIALS_ENDED).select_from(_OF_TRIALS).where(_ITS, _HAS_ENDED)
+_OF_KIND = _TRIALS.c.kind == bindparam("kind")
+_ENDED = select(_total(_ENDED_SECONDS), _TRIALS_ENDED).select_from(_OF_TRIALS).where(_ITS, _OF_KIND, _HAS_ENDED)
 _ALL = select(_total(_ALL_SECONDS)).select_from(_OF_TRIALS).where(_ITS)
 _PROJECT_ENDED = (
     select(_total(_ENDED_SECONDS * _GPUS), _TRIALS_ENDED).select_from(_OF_EXPERIMENTS).where(_OF_PROJECT, _HAS_ENDED)
@@ -40,10 +42,15 @@ class Spending(NamedTuple):
     trials: int
     """That they belong to."""
 
+    @property
+    def mean_seconds(self) -> float | None:
+        """Of one trial; None where none has ended, or none has taken any time."""
+        return self.seconds / self.trials if self.seconds > 0 else None
 
-def read_spending(session: Session, experiment_id: str) -> Spending:
-    """What an experiment's ended attempts have cost."""
-    return Spending(*session.execute(_ENDED, {"experiment_id": experiment_id}).one())
+
+def read_spending(session: Session, experiment_id: str, kind: JobKind) -> Spending:
+    """What the ended attempts of an experiment's trials of one kind have cost."""
+    return Spending(*session.execute(_ENDED, {"experiment_id": experiment_id, "kind": kind}).one())
 
 
 def read_spent_seconds(session: Session, experiment_id: str) -> float:

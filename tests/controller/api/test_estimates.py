@@ -20,7 +20,14 @@ def test_an_estimate_is_from_the_newest_search_that_trained_alike(client: Client
 def test_the_form_tells_what_a_search_would_cost_and_keeps_what_was_typed(
     controller: RunningController, client: Client, worker: PlayedWorker
 ) -> None:
-    typed = {"profile": "synthetic", "name": "dear one", "rounds": "2", "trials_per_round": "3", "action": "estimate"}
+    typed = {
+        "profile": "synthetic",
+        "name": "dear one",
+        "rounds": "2",
+        "trials_per_round": "3",
+        "confirm.most_seeds": "50",
+        "action": "estimate",
+    }
     with controller.http("user") as http:
         unknown = http.post("/experiments/new", data=typed)
         assert unknown.status_code == 200
@@ -30,5 +37,7 @@ def test_the_form_tells_what_a_search_would_cost_and_keeps_what_was_typed(
     assert "6 trainings in rounds" in known
     assert "the mean of 6 earlier trials" in known
     assert "with 64 workers" in known
+    assert "12 to 200 confirmations" in known
+    assert "under 0.01 to 0.057 worker hours" in known
     assert 'value="dear one"' in known
     assert len(list(client.list_experiments())) == 1

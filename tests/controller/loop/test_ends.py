@@ -3,12 +3,12 @@
 import pytest
 from scenarios import add_search
 from simulation import Platform
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from paploss.client.projects import ProjectRequest
 from paploss.controller.store import experiments
 from paploss.controller.store.projects import create_project
-from paploss.controller.store.tables import Attempt, Event
+from paploss.controller.store.tables import Event
 from paploss.controller.store.visibility import within
 from paploss.jobs.spec import JobResult
 
@@ -16,13 +16,6 @@ from paploss.jobs.spec import JobResult
 pytestmark = pytest.mark.databases("sqlite")
 
 FAILED = JobResult(outcome="failed", error_kind="user", error="no such file")
-
-
-def set_hours(platform: Platform, trial_ids: list[str], hours: float) -> None:
-    """Have the attempts of some trials taken so long."""
-    with platform.database.write() as session:
-        its = Attempt.trial_id.in_(trial_ids)
-        session.execute(update(Attempt).where(its).values(claimed_at=Attempt.ended_at - 3600 * hours))
 
 
 @pytest.mark.databases("sqlite", "postgresql")
@@ -40,7 +33,7 @@ def test_a_search_whose_hours_are_spent_confirms_its_best(
             assert lease is not None
             platform.finish(lease, result if number == 0 else None)
         ended = [trial.id for trial in platform.trials(search, kind="proxy") if trial.finished_at is not None]
-        set_hours(platform, ended, 1.0)
+        platform.set_hours(ended, 1.0)
         platform.driver.tick()
         assert len(platform.trials(search, kind="proxy")) == proposed
     found = platform.run(search)
@@ -56,7 +49,7 @@ def test_a_spent_budget_ends_with_the_rewards_that_there_are(platform: Platform)
         lease = platform.start()
         assert lease is not None
         platform.finish(lease)
-    set_hours(platform, [trial.id for trial in platform.trials(search)], 1.0)
+    platform.set_hours([trial.id for trial in platform.trials(search)], 1.0)
     found = platform.run(search)
     assert found.state == "succeeded"
     assert (found.stage, found.round) == ("confirm", 1)
@@ -77,7 +70,7 @@ def test_searches_whose_project_has_used_its_hours_confirm_their_best(platform: 
         while (lease := platform.start()) is not None:
             platform.finish(lease)
         ended = [trial.id for each in searches for trial in platform.trials(each, kind="proxy") if trial.finished_at]
-        set_hours(platform, ended, 1.0)
+        platform.set_hours(ended, 1.0)
     found = [platform.run(search) for search in searches]
     assert [each.state for each in found] == ["succeeded", "succeeded"]
     assert sum(len(platform.trials(search, kind="proxy")) for search in searches) == 10

@@ -6,19 +6,20 @@ from paploss.controller.search.budget import count_affordable
 
 
 @pytest.mark.parametrize(
-    ("cap", "spent", "ended", "open_trials", "count"),
+    ("cap", "spent", "mean", "open_trials", "count"),
     [
-        (100, 0, 0, 0, None),  # nothing is known of their length
-        (100, 30, 3, 0, 7),
-        (100, 30, 3, 5, 2),
-        (100, 30, 3, 7, 0),
-        (100, 30, 3, 9, 0),
-        (100, 39, 3, 0, 4),  # 61 s are left for trials of 13 s
-        (100, 100, 3, 0, 0),
-        (100, 150, 3, 2, 0),
+        (100, 0, None, 0, None),
+        (100, 0, 10, 0, 10),
+        (100, 30, 10, 0, 7),
+        (100, 30, 10, 5, 2),
+        (100, 30, 10, 7, 0),
+        (100, 30, 10, 9, 0),
+        (100, 39, 13, 0, 4),  # 61 s are left for trials of 13 s
+        (100, 100, 10, 0, 0),
+        (100, 150, 10, 2, 0),
     ],
 )
 def test_as_many_as_the_rest_of_the_budget_lasts_for(
-    cap: float, spent: float, ended: int, open_trials: int, count: int | None
+    cap: float, spent: float, mean: float | None, open_trials: int, count: int | None
 ) -> None:
-    assert count_affordable(cap, spent, ended, open_trials) == count
+    assert count_affordable(cap, spent, mean, open_trials) == count

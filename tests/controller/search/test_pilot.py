@@ -41,15 +41,50 @@ def test_losses_that_differ_by_noise_alone_leave_nothing_to_gain() -> None:
     assert not outlook.is_promising
 
 
-def test_the_gain_is_that_of_choosing_the_best_of_many_noisy_trainings() -> None:
-    noise, spread, trainings = 0.01, 0.015, 40
+def spread_of(best: list[float], noise: float = 0.01) -> float:
+    found = pilot.judge(best, repeat(noise, 3, 2000), 100, 4, (3,)).spread
+    assert found is not None
+    return found
+
+
+def test_losses_that_hardly_train_leave_the_spread_of_the_others_as_it_is() -> None:
+    usual = [0.21, 0.23, 0.25, 0.255, 0.26, 0.27]
+    assert spread_of([*usual, 0.01]) == spread_of([*usual, 0.05, 0.0]) == spread_of(usual) > 0.01
+
+
+def test_losses_that_are_alike_but_for_one_that_hardly_trains_leave_nothing_to_gain() -> None:
+    assert spread_of([0.25] * 8 + [0.05]) == 0
+
+
+def test_the_worse_of_two_losses_and_one_far_above_the_others_count() -> None:
+    assert spread_of([0.25, 0.05]) == pytest.approx(0.14, abs=0.002)
+    assert spread_of([0.25, 0.25, 0.25, 0.45]) == pytest.approx(0.1, abs=0.002)
+
+
+@pytest.mark.parametrize(("tried", "trainings"), [(3, 40), (10, 100), (10, 10)])
+def test_the_gain_is_the_lead_over_the_best_tried_where_both_are_chosen_by_noisy_trainings(
+    tried: int, trainings: int
+) -> None:
+    noise, spread = 0.01, 0.015
     random = np.random.default_rng(1)
-    true = random.normal(0, spread, (4000, trainings))
-    chosen = (true + random.normal(0, noise, true.shape)).argmax(axis=1)
-    simulated = true[np.arange(len(true)), chosen].mean()
-    tried = np.array([-1.0, 0.0, 1.0]) * np.hypot(spread, noise)  # whose variance is that of losses with noise
-    outlook = pilot.judge(list(0.4 + tried), repeat(noise, 3, 2000), trainings, 4, (3,))
-    assert outlook.gain == pytest.approx(simulated, rel=0.05)
+
+    def choose(losses: int) -> float:
+        """The mean true reward of the best of so many losses."""
+        true = random.normal(0, spread, (20_000, losses))
+        chosen = (true + random.normal(0, noise, true.shape)).argmax(axis=1)
+        return float(true[np.arange(len(true)), chosen].mean())
+
+    simulated = choose(trainings) - choose(tried)
+    measured = np.linspace(-1, 1, tried)
+    measured *= np.hypot(spread, noise) / measured.std(ddof=1)  # the variance of losses that were measured with noise
+    outlook = pilot.judge(list(0.4 + measured), repeat(noise, 3, 2000), trainings, 4, (3,))
+    assert outlook.gain == pytest.approx(simulated, rel=0.05, abs=2e-4)
+
+
+def test_one_loss_has_no_spread_but_the_race_is_known() -> None:
+    outlook = pilot.judge([0.4], repeat(0.01, 2, 3), 100, 4, (3,))
+    assert (outlook.spread, outlook.gain, outlook.is_promising) == (None, None, False)
+    assert outlook.detectable is not None
 
 
 def test_the_race_tells_a_detectable_lead_in_four_of_five_cases() -> None:

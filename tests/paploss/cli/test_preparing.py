@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from paploss.cli.failures import BAD_INPUT, FAILED
 from paploss.cli.main import app
-from paploss.cli.preparing import Baseline, choose_epochs, estimate_seconds
+from paploss.cli.preparing import choose_epochs, read_spans
 from paploss.cli.specifications import read_search
+from paploss.client.estimates import estimate_search
 from paploss.client.specs import SearchSpec
 
 BOX = "<bndbox><xmin>{0}</xmin><ymin>{1}</ymin><xmax>{2}</xmax><ymax>{3}</ymax></bndbox>"
@@ -45,10 +46,13 @@ def test_the_first_epoch_that_can_rank_losses_is_chosen():
     assert choose_epochs([(1, 0.0), (2, 0.004)]) == (2, 0.004, False)
 
 
-def test_the_estimate_counts_proxies_and_confirmations():
-    spec = SearchSpec(profile="retinanet-tiny", rounds=2, trials_per_round=4)
-    assert estimate_seconds(spec, Baseline(3, 0.1, 10.0, True), gpus=0) == (8 + 4 * 3) * 3 * 10
-    assert estimate_seconds(spec, Baseline(3, 0.1, 10.0, True), gpus=2) == (8 + 4 * 3) * 3 * 5
+def test_the_time_is_that_of_pilot_rounds_and_race_on_the_gpus_that_there_are():
+    confirm = {"rivals": ["ap_l1"], "candidates": 3, "seeds": 3, "most_seeds": 6}
+    spec = SearchSpec(profile="retinanet-tiny", rounds=2, trials_per_round=4, pilot="ask", confirm=confirm)
+    estimate = estimate_search(spec, 30.0)
+    first = (3 * 2 + 3 * 2) + 8  # two losses at three rates and with three further seeds, then the rounds
+    assert read_spans(estimate, gpus=0) == pytest.approx(((first + 5 * 3) * 30, (first + 5 * 6) * 30))
+    assert read_spans(estimate, gpus=2) == pytest.approx(((first + 5 * 3) * 15, (first + 5 * 6) * 15))
 
 
 @pytest.mark.slow

@@ -37,9 +37,27 @@ def test_a_budget_ends_the_rounds() -> None:
     assert estimate_search(changed(worker_hours=60), HOUR).is_capped is False
 
 
+@pytest.mark.parametrize("mode", ["round", "stream"])
+def test_a_round_that_a_budget_ends_takes_as_long_as_its_own_trials(mode: str) -> None:
+    found = estimate_search(changed(mode=mode, worker_hours=20), HOUR)
+    assert found.hours_by_workers[1] == found.worker_hours == 28
+
+
 def test_final_confirmations_are_of_unknown_length_and_left_out() -> None:
     confirm = SPEC.confirm.model_dump() | {"schedule": "final"}
-    assert estimate_search(changed(confirm=confirm), HOUR).worker_hours == 60
+    found = estimate_search(changed(confirm=confirm | {"most_seeds": 9}), HOUR)
+    assert (found.worker_hours, found.most_worker_hours, found.has_confirmations) == (60, 60, False)
+
+
+def test_the_race_may_take_as_many_seeds_as_it_is_allowed() -> None:
+    split = {"annotations": "a.json", "images": "images"}
+    data = {"name": "own", "root": "/data/own", "train": split, "val": split}
+    found = estimate_search(SearchSpec(profile="retinanet-tiny", rounds=10, trials_per_round=10, dataset=data), 360.0)
+    assert (found.pilot, found.proxies, found.confirmations, found.most_confirmations) == (39, 100, 14 * 3, 14 * 12)
+    assert (found.worker_hours, found.most_worker_hours) == pytest.approx((18.1, 30.7))
+    assert found.hours_by_workers[1] == pytest.approx(18.1)
+    alone = estimate_search(SPEC, HOUR)
+    assert (alone.most_confirmations, alone.most_worker_hours) == (alone.confirmations, alone.worker_hours)
 
 
 def test_without_a_length_there_are_no_hours() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paploss.client.numbers import confirmed, difference, hours, mean_and_deviation, percent
+from paploss.client.numbers import confirmed, difference, hours, hours_range, mean_and_deviation, percent
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,11 @@ def test_a_confirmed_loss_shows_the_deviation_and_not_the_error_of_its_mean() ->
 )
 def test_hours_have_no_more_digits_than_they_are_worth(value: float | None, text: str) -> None:
     assert hours(value) == text
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "text"),
+    [(18.1, 30.7, "18.1 to 30.7"), (8.0, 8.001, "8"), (8.0, None, "8"), (0.0, 0.0, "0"), (None, None, "–")],
+)
+def test_a_range_of_hours_has_two_ends_where_they_differ(least: float | None, most: float | None, text: str) -> None:
+    assert hours_range(least, most) == text

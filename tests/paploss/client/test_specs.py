@@ -64,6 +64,8 @@ def test_the_mode_suits_the_algorithm_unless_one_is_asked_for(algorithm: Any, mo
         ({"start_from": ["../secret"]}, "search"),
         ({"start_from": [{}]}, "expected exactly one of preset, search, earlier, loss, got none"),
         ({"start_from": [{"earlier": EARLIER}]}, "start_from[0]: expected a search over heads bbox_head; knots 4"),
+        ({"pilot": "tell"}, "pilot: expected none for a search without a rival beside the loss where it starts"),
+        ({"pilot": "ask", "confirm": {"rivals": ["published"]}}, "two losses; got ask (confirm.rivals names rivals)"),
         ({"synthetic": {"iterations": 3}}, "synthetic: expected only for the profile synthetic"),
     ],
 )
@@ -71,6 +73,15 @@ def test_a_mistake_in_a_search_names_its_field(changes: dict[str, Any], named: s
     with pytest.raises(ValidationError) as caught:
         search(**changes)
     assert named in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rivals", "has_pilot"),
+    [(None, True), (["ap_l1"], True), (["published", "ap_l1"], True), (["published"], False), ("none", False)],
+)
+def test_a_search_on_own_data_begins_with_a_pilot_where_it_has_two_losses(rivals: Any, has_pilot: bool) -> None:
+    assert search(dataset=COCO, confirm={"rivals": rivals}).has_pilot is has_pilot
+    assert not search(confirm={"rivals": rivals}).has_pilot
 
 
 def test_the_published_set_is_confirmed_only_where_there_is_one() -> None:
