@@ -46,9 +46,14 @@ class Lead:
     interval: tuple[float, float] | None
     """None with fewer than two common seeds."""
     seeds: int
-    """That both have."""
-    is_decided: bool
-    """Whether the other has left the race, as not the best."""
+    """That both have; of one that has left, those that it had when it left."""
+    beaten_by: str | None = None
+    """Of one that has left the race: the leader then, which need not be the leader now."""
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the other has left the race, as not the best."""
+        return self.beaten_by is not None
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ def judge(rewards: Rewards, seeds: Sequence[int], looks: Sequence[int], group: C
             remaining = [label for label in remaining if label not in losers]
             look = _Look(rewards, remaining, seeds[:count], level(len(remaining), looks))
     assert look is not None, "looks: expected at least one"  # noqa: S101
-    leads = [_lead(left_at.get(label, look), look.leader, label, label in left_at) for label in labels]
+    leads = [_lead(look, label, left_at.get(label)) for label in labels if label != look.leader]
     undecided = _open(remaining, look.leader, group)
     return Standing(
         leader=look.leader,
@@ -183,11 +188,10 @@ def level(entrants: int, looks: Sequence[int]) -> float:
     return WRONG_VERDICTS / 2 / max(pairs, 1) / max(spending, 1)
 
 
-def _lead(look: _Look, leader: str, label: str, is_decided: bool) -> Lead | None:
-    if label == leader:
-        return None
-    mean, interval, count = look.lead(label, leader)
-    return Lead(label, mean, interval, count, is_decided) if count else None
+def _lead(look: _Look, label: str, left_at: _Look | None) -> Lead | None:
+    """Over the common seeds at this look, or at the one at which the other left."""
+    mean, interval, count = (left_at or look).lead(label, look.leader)
+    return Lead(label, mean, interval, count, left_at.leader if left_at else None) if count else None
 
 
 def _open(remaining: Sequence[str], leader: str, group: Collection[str]) -> list[str]:
