@@ -47,8 +47,8 @@ def test_the_first_epoch_that_can_rank_losses_is_chosen():
 
 def test_the_estimate_counts_proxies_and_confirmations():
     spec = SearchSpec(profile="retinanet-tiny", rounds=2, trials_per_round=4)
-    assert estimate_seconds(spec, Baseline(3, 0.1, 10.0, True), gpus=0) == (8 + 4 * 3) * 3 * 10
-    assert estimate_seconds(spec, Baseline(3, 0.1, 10.0, True), gpus=2) == (8 + 4 * 3) * 3 * 5
+    assert estimate_seconds(spec, Baseline(3, 0.1, 10.0, True), gpus=0) == (8 + 4 * 5) * 3 * 10
+    assert estimate_seconds(spec, Baseline(3, 0.1, 10.0, True), gpus=2) == (8 + 4 * 5) * 3 * 5
 
 
 @pytest.mark.slow
