@@ -47,7 +47,7 @@ def rounds_of_8(rounds: int) -> SearchSchedule:
 
 ASYNCHRONOUS = SearchSchedule(mode="stream", rounds=50, trials_per_round=2)
 VARIANTS = (
-    Variant("guided", lambda rounds: Guided(rounds, screen=False), ASYNCHRONOUS),
+    Variant("guided", Guided, ASYNCHRONOUS),
     Variant("random", lambda _: RandomSearch(), rounds_of_8(12)),
     Variant("ppo", Ppo, rounds_of_8(12)),
     Variant("ppo", Ppo, rounds_of_8(40)),
@@ -142,7 +142,7 @@ def measure_costs() -> list[dict[str, object]]:
             state = algorithm.initial_state(space)
             times = [time.process_time()]
             for index in range(2):
-                algorithm.propose(state, 0, index, history)
+                algorithm.propose(state, 0, index, history, screened=True)
                 times.append(time.process_time())
             first, following = (round(float(seconds), 3) for seconds in np.diff(times))
             rows.append({"dimension": dimension, "finished": count, "first_seconds": first, "next_seconds": following})

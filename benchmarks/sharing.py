@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--searches", type=int, default=16, help="on each landscape")
     searches = parser.parse_args().searches
-    algorithm = Guided(ASYNCHRONOUS.rounds, screen=False)
+    algorithm = Guided(ASYNCHRONOUS.rounds)
     rows: list[dict[str, object]] = []
     for landscape in (Cliff, Valley):
         for alike in (True, False):

@@ -60,7 +60,7 @@ def study(searches: int) -> list[dict[str, object]]:
         found: dict[tuple[str, bool], list[list[float]]] = {}
         for seed in range(searches):
             long, short = (simulate(schedule, Fleet(workers=8), seed) for schedule in (ASYNCHRONOUS, SHORT))
-            plain = Guided(ASYNCHRONOUS.rounds, screen=False)
+            plain = Guided(ASYNCHRONOUS.rounds)
             history = explore(plain, long, kind(seed), seed)[1]
             known: tuple[Sample[Any], ...] = history.finished
             for name, make in TARGETS.items():

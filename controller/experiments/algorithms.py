@@ -26,18 +26,17 @@ def create(
     *,
     starts: Sequence[Vector] = (),
     earlier: tuple[tuple[Sample[Any], ...], ...] = (),
-    screen: bool = True,
 ) -> Algorithm[Any]:
     """The algorithm for a search of `rounds` updates.
 
-    `starts`: thetas [D] to try among the first; `earlier`: finished trials of earlier searches; `screen`: whether
-    hopeless losses are left out. For algorithms that do this themselves.
+    `starts`: thetas [D] to try among the first; `earlier`: finished trials of earlier searches. For algorithms
+    that make use of them.
     """
     given = settings.model_dump(exclude={"name"})
     match settings:
         case GuidedSettings():
             points = tuple(tuple(theta.tolist()) for theta in starts)
-            return Guided(rounds, **given, starts=points, earlier=earlier, screen=screen)
+            return Guided(rounds, **given, starts=points, earlier=earlier)
         case PpoSettings():
             return Ppo(rounds=rounds, **given)
         case CmaSettings():

@@ -139,7 +139,7 @@ def advance(
 def read_algorithm(session: Session, search: Experiment, spec: SearchSpec) -> tuple[Algorithm[Any], Any]:
     """The algorithm of a search that has begun, with its newest state."""
     starts, earlier = starting_points(spec), read_earlier(session, search)
-    algorithm = create(spec.algorithm, spec.rounds, starts=starts, earlier=earlier, screen=spec.screen)
+    algorithm = create(spec.algorithm, spec.rounds, starts=starts, earlier=earlier)
     newest = store.find_version(session, search.id, search.round)
     if newest is None:
         return algorithm, algorithm.initial_state(search_space(spec))
@@ -178,7 +178,11 @@ def _propose(algorithm: Algorithm[Any], state: Any, spec: SearchSpec, index: int
     """The `index`-th trial of this state, screened where the request asks for it."""
     if not (spec.screen and is_screened(spec.seed, state.version, index)):
         return Proposal(algorithm.propose(state, spec.seed, index, history))
-    return redraw(search_space(spec), lambda seed: algorithm.propose(state, seed, index, history), spec.seed)
+
+    def draw(seed: int) -> Vector:
+        return algorithm.propose(state, seed, index, history, screened=True)
+
+    return redraw(search_space(spec), draw, spec.seed)
 
 
 class _Rounds:

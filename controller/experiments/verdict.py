@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from paploss.client.numbers import difference
@@ -27,7 +28,7 @@ def deliver(standing: Standing, seeds: int, metric: str = "AP", names: Mapping[s
         is_decided=standing.is_decided,
         seeds=seeds,
         more_seeds=standing.more_seeds,
-        margins=tuple(Margin(**vars(lead)) for lead in standing.leads),
+        margins=tuple(Margin(is_decided=lead.is_decided, **vars(lead)) for lead in standing.leads),
         sentence=_Sentence(metric, names or {}).tell(standing, seeds),
     )
 
@@ -38,28 +39,61 @@ class _Sentence:
     names: Mapping[str, str]
 
     def tell(self, standing: Standing, seeds: int) -> str:
-        leader = self.names.get(standing.leader, standing.leader)
-        beaten = [self._tell_lead(lead) for lead in standing.leads if lead.is_decided]
-        open_leads = [self._tell_lead(lead) for lead in standing.leads if not lead.is_decided]
-        over = f"over {counted(seeds, 'common seed')}"
-        better = f"better than {_join(beaten)}" if beaten else ""
-        alike = f"it need not be told apart from {_join(open_leads)}" if open_leads else ""
+        leader, total = self._name(standing.leader), f"over {counted(seeds, 'common seed')}"
+        beaten = [lead for lead in standing.leads if _is_behind(lead)]
+        left = [lead for lead in standing.leads if lead.is_decided and not _is_behind(lead)]
+        open_leads = [lead for lead in standing.leads if not lead.is_decided]
         if standing.is_decided:
-            return "; ".join(part for part in (f"Use {leader}: {better or 'alone'} {over}", alike) if part) + "."
-        level = [self._tell_level(lead) for lead in standing.leads if not lead.is_decided and lead.mean == 0]
-        ahead = [self._tell_lead(lead) for lead in standing.leads if not lead.is_decided and lead.mean != 0]
-        places = [f"{how} {_join(names)}" for how, names in (("ahead of", ahead), ("level with", level)) if names]
-        told = [f"Not decided {over}: {leader} is {' and '.join(places)}", better]
-        return "; ".join(part for part in (*told, _tell_more(standing.more_seeds)) if part) + "."
+            better = self._tell_leads("better", "than", beaten, {seeds: total}) if beaten or left else f"alone {total}"
+            alike = self._tell_leads("it need not be told apart", "from", open_leads, {seeds: ""})
+            use = f"Use {leader}: {better}" if better else f"Use {leader}"
+            return "; ".join(part for part in (use, self._tell_left(left), alike) if part) + "."
+        ahead = [lead for lead in open_leads if lead.mean != 0]
+        level = [lead for lead in open_leads if lead.mean == 0]
+        places = (
+            self._tell_leads("ahead", "of", ahead, {seeds: ""}),
+            self._tell_leads("level", "with", level, {seeds: ""}),
+        )
+        told = (
+            f"Not decided {total}: {leader} is {' and '.join(filter(None, places))}",
+            self._tell_leads("better", "than", beaten, {seeds: ""}),
+            self._tell_left(left),
+            _tell_more(standing.more_seeds),
+        )
+        return "; ".join(filter(None, told)) + "."
+
+    def _tell_leads(self, how: str, preposition: str, leads: Sequence[Lead], suffixes: Mapping[int, str]) -> str:
+        """Those over equally many seeds together, from the most on; `suffixes`: how a number of seeds is told."""
+        groups = []
+        for count, group in groupby(sorted(leads, key=lambda lead: -lead.seeds), lambda lead: lead.seeds):
+            over = suffixes.get(count, f"over {counted(count, 'seed')}")
+            groups.append(f"{preposition} {_join([self._tell_lead(lead) for lead in group])} {over}".rstrip())
+        return f"{how} {', '.join(groups)}" if groups else ""
+
+    def _tell_left(self, leads: Sequence[Lead]) -> str:
+        """Losses that another one than the leader has beaten, and that the leader itself is not known to be above."""
+
+        def how(lead: Lead) -> tuple[int, str]:
+            return -lead.seeds, self._name(lead.beaten_by or "")
+
+        groups = [
+            f"{_join([self._name(lead.label) for lead in group])} left after {counted(-less, 'seed')}, beaten by {by}"
+            for (less, by), group in groupby(sorted(leads, key=how), how)
+        ]
+        return "; ".join(groups)
 
     def _tell_lead(self, lead: Lead) -> str:
         ahead, _, interval = difference(lead.mean, lead.interval).partition(" ")
-        told = f"{self.names.get(lead.label, lead.label)} by {ahead.removeprefix('+')} {self.metric}"
-        return f"{told} {interval}" if interval else told
+        by = f"by {ahead.removeprefix('+')} {self.metric}" if lead.mean else ""
+        return " ".join(filter(None, (self._name(lead.label), by, interval)))
 
-    def _tell_level(self, lead: Lead) -> str:
-        name, (_, _, interval) = self.names.get(lead.label, lead.label), difference(0.0, lead.interval).partition(" ")
-        return f"{name} {interval}" if interval else name
+    def _name(self, label: str) -> str:
+        return self.names.get(label, label)
+
+
+def _is_behind(lead: Lead) -> bool:
+    """Whether it has left, and the leader is better than it by the race's own measure."""
+    return lead.is_decided and lead.interval is not None and lead.interval[0] > 0
 
 
 def _tell_more(more_seeds: int | None) -> str:

@@ -99,8 +99,14 @@ class Algorithm(Protocol[StateT]):
         """The state of version 0."""
         ...
 
-    def propose(self, state: StateT, seed: int, index: int, history: History = NOTHING_KNOWN) -> Vector:
-        """The theta [D] of trial `index`, fixed by (seed, state.version, index) and the history."""
+    def propose(
+        self, state: StateT, seed: int, index: int, history: History = NOTHING_KNOWN, *, screened: bool = False
+    ) -> Vector:
+        """The theta [D] of trial `index`, fixed by (seed, state.version, index), the history and `screened`.
+
+        `screened`: the caller draws again what `paploss.controller.search.screen` rejects, so one that chooses among
+        candidates leaves such losses out. Otherwise it must not: some proposals put the screen to the test.
+        """
         ...
 
     def update(self, state: StateT, samples: Sequence[Sample[StateT]]) -> StateT:

@@ -30,7 +30,15 @@ class Cma(HistorySearch):
     def initial_state(self, space: Space) -> VersionState:
         return VersionState(0, space)
 
-    def propose(self, state: VersionState, seed: int, index: int, history: History = NOTHING_KNOWN) -> Vector:
+    def propose(
+        self,
+        state: VersionState,
+        seed: int,
+        index: int,
+        history: History = NOTHING_KNOWN,
+        *,
+        screened: bool = False,  # noqa: ARG002
+    ) -> Vector:
         strategy = self._told(state.space, history)
         strategy.reseed_rng(int(np.random.SeedSequence((seed, state.version, index)).generate_state(1)[0]))
         return np.asarray(strategy.ask().clip(0, 1), dtype=np.float64)

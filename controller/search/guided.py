@@ -69,7 +69,7 @@ class Guided(HistorySearch):
     """Model-based search over `rounds` updates; for `round` and `stream` mode.
 
     `starts`: thetas that are among the first trials, after the identity. `earlier`: finished trials of earlier searches
-    in the same space. `screen`: candidates have to pass it, too.
+    in the same space.
     """
 
     rounds: int = 40
@@ -77,14 +77,15 @@ class Guided(HistorySearch):
     last_sigma: float = 0.1
     starts: tuple[tuple[float, ...], ...] = ()
     earlier: tuple[tuple[Sample[Any], ...], ...] = ()
-    screen: bool = True
 
     def initial_state(self, space: Space) -> VersionState:
         for theta in self.starts:
             space.check(theta)
         return VersionState(0, space)
 
-    def propose(self, state: VersionState, seed: int, index: int, history: History = NOTHING_KNOWN) -> Vector:
+    def propose(
+        self, state: VersionState, seed: int, index: int, history: History = NOTHING_KNOWN, *, screened: bool = False
+    ) -> Vector:
         space = state.space
         given = [*map(np.asarray, self.starts)]
         given = [*given, self.best_guess(state)] if self.earlier else [space.start(), *given]
@@ -95,6 +96,8 @@ class Guided(HistorySearch):
         model = _learn(space, history.finished, self.earlier)
         generator = np.random.default_rng((seed, state.version, index, _STEPS))
         thetas = self._candidates(state, model, generator)
+        if screened and (passing := passes(space, thetas)).sum() > _LEAST_CANDIDATES:
+            thetas = thetas[passing]
         appeal = _appeal(space, model.process, thetas, history.pending, generator)
         return np.asarray(thetas[int(np.argmax(appeal))])
 
@@ -118,12 +121,7 @@ class Guided(HistorySearch):
         moved = generator.random(shape) < generator.choice(_MOVED_SHARES, size=(_CANDIDATES, 1))
         steps = np.where(moved, sigma * generator.normal(size=shape), 0.0)
         thetas = np.abs(centres[generator.integers(len(centres), size=_CANDIDATES)] + steps)
-        thetas = np.where(thetas > 1, 2 - thetas, thetas).clip(0, 1)
-        if self.screen:
-            passing = passes(state.space, thetas)
-            if passing.sum() > _LEAST_CANDIDATES:
-                return np.asarray(thetas[passing])
-        return np.asarray(thetas)
+        return np.asarray(np.where(thetas > 1, 2 - thetas, thetas).clip(0, 1))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,15 @@ class PolicySearch:
     reads_history: ClassVar[bool] = False
     training_seeds: ClassVar[int | None] = None
 
-    def propose(self, state: PolicyState, seed: int, index: int, history: History = NOTHING_KNOWN) -> Vector:  # noqa: ARG002
+    def propose(
+        self,
+        state: PolicyState,
+        seed: int,
+        index: int,
+        history: History = NOTHING_KNOWN,  # noqa: ARG002
+        *,
+        screened: bool = False,  # noqa: ARG002
+    ) -> Vector:
         """A sample of the policy."""
         return sample(state, seed, index)
 

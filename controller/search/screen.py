@@ -7,8 +7,8 @@ g           mean slope of net between u = 0.1 and 0.9: the pull of a positive to
 
 Where g is negative, a worse box lowers the loss. docs/explanation/screen.md derives it and says how often it is right.
 
-The screen is soft: a share of the proposals goes unscreened, so that a search in which the argument does not hold still
-finds out.
+The screen is soft: a share of the proposals goes unscreened, by the algorithm too, so that a search in which the
+argument does not hold still finds out.
 """
 
 from collections.abc import Callable
@@ -74,10 +74,16 @@ def is_screened(seed: int, version: int, index: int) -> bool:
 
 
 def redraw(space: Space, draw: Callable[[int], Vector], seed: int) -> Proposal:
-    """The first theta of `draw(seed)`, `draw(seed of the next draw)`, ... that passes; the last one where none does."""
+    """The first theta of `draw(seed)`, `draw(seed of the next draw)`, ... that passes; the last one where none does.
+
+    One that is the same with another seed is given, such as the identity: it is tried whether or not it passes.
+    """
     theta = draw(seed)
     for number in range(1, MOST_DRAWS):
         if passes(space, theta[None])[0]:
             return Proposal(theta, number - 1)
-        theta = draw(int(np.random.SeedSequence((seed, _SCREENING, number)).generate_state(1)[0]))
+        following = draw(int(np.random.SeedSequence((seed, _SCREENING, number)).generate_state(1)[0]))
+        if np.array_equal(following, theta):
+            return Proposal(theta, number - 1)
+        theta = following
     return Proposal(theta, MOST_DRAWS - 1)

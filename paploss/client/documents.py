@@ -11,7 +11,8 @@ def _tell_kinds_apart(spec: JsonObject) -> JsonObject:
     """Version 1 (0.1.0): a search has no kind, an algorithm is a name, and no rivals are met at the end."""
     if "losses" not in spec:
         given = spec.get("confirm", {})
-        confirm = {**given, "rivals": (), "most_seeds": given.get("seeds", 3)}
+        seeds = given.get("seeds", 3)
+        confirm = {**given, "rivals": (), "seeds": seeds, "most_seeds": seeds}
         return {**spec, "kind": "search", "algorithm": expand_name(spec.get("algorithm", "ppo")), "confirm": confirm}
     kind = "comparison" if spec.get("kind") == "compare" else "training"
     return {"seeds": (0,), "learning_rates": (), **spec, "kind": kind}

@@ -29,6 +29,8 @@ PILOT_LOSSES: Final = 3
 """That a pilot trains with further seeds: where the search starts, and the best of the others."""
 PILOT_SEEDS: Final = 3
 """Further seeds of each of them."""
+RACE_SEEDS: Final = 12
+"""That the race at the end of a search may have where the request does not say so."""
 
 Pilot = Literal["none", "tell", "ask"]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
@@ -55,13 +57,13 @@ class ConfirmSpec(Message):
     """How a search ends: its best candidates, the identity and rivals race on seeds that the search never used."""
 
     candidates: int = Field(3, ge=1, le=50, description="the algorithm's best guess and the best samples, together")
-    seeds: int = Field(3, ge=1, le=50, description="fresh seeds for each loss, the same for all, before the first look")
+    seeds: int = Field(5, ge=1, le=50, description="fresh seeds for each loss, the same for all, before the first look")
     most_seeds: int | None = Field(
         None,
         ge=1,
         le=200,
-        description="seeds are added up to so many until the best loss is decided; by default four times `seeds` on a "
-        "data set with a root, else `seeds`",
+        description="seeds are added up to so many until the best loss is decided; by default 12 on a data set "
+        "with a root, or `seeds` where that is more; else `seeds`",
     )
     schedule: Literal["proxy", "final"] = "proxy"
     published: bool = Field(False, description="also measure the published parameters that fit the profile")
@@ -330,8 +332,8 @@ class SearchSpec(Request):
     @property
     def most_seeds(self) -> int:
         """Seeds that the race at the end may have."""
-        growth = 4 if self.dataset.root else 1
-        return self.confirm.most_seeds or growth * self.confirm.seeds
+        by_default = max(RACE_SEEDS, self.confirm.seeds) if self.dataset.root else self.confirm.seeds
+        return self.confirm.most_seeds or by_default
 
     @property
     def rivals(self) -> Mapping[str, LossSpec]:

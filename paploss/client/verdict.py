@@ -11,9 +11,12 @@ class Margin(Message):
     interval: tuple[float, float] | None
     """As the race decides by it: wider than one for this pair alone; none with fewer than two common seeds."""
     seeds: int
-    """That both have."""
+    """That both have: fewer than the race has had, where the other one left it early."""
     is_decided: bool
     """Whether the other one is decided not to be the best."""
+    beaten_by: str | None = None
+    """Of one that has left the race: label of the loss that was ahead then. The interval here may hold 0 where that is
+    not the loss to use."""
 
 
 class Verdict(Message):

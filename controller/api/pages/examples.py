@@ -28,7 +28,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "rounds": 12,
         "trials_per_round": 8,
         "overrides": {"epochs": 4},
-        "confirm": {"candidates": 4, "seeds": 3, "published": True},
+        "confirm": {"candidates": 4, "seeds": 5, "published": True},
     },
     "coco": {
         "name": "coco",
@@ -41,6 +41,6 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         },
         "rounds": 40,
         "trials_per_round": 8,
-        "confirm": {"candidates": 3, "seeds": 3, "published": True},
+        "confirm": {"candidates": 3, "seeds": 5, "published": True},
     },
 }

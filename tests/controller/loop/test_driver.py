@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scenarios import add_search, add_training, outcome, pass_term, search_spec
+from scenarios import add_search, add_training, outcome, pass_term, search_spec, succeeded
 from simulation import Platform, reward_of
 from sqlalchemy import event, update
 
@@ -12,7 +12,7 @@ from paploss.controller.experiments.kinds import KINDS
 from paploss.controller.experiments.losses import decode_loss, search_space
 from paploss.controller.experiments.seeds import confirm_seed, proxy_seed
 from paploss.controller.search.scheduling import Pace
-from paploss.controller.search.screen import passes
+from paploss.controller.search.screen import MOST_DRAWS, is_screened, passes
 from paploss.controller.store import experiments
 from paploss.controller.store.errors import ConflictError
 from paploss.controller.store.tables import Experiment, Trial
@@ -107,6 +107,32 @@ def test_losses_are_screened_before_they_are_trained_and_counted(platform: Platf
     assert passing[0] > passing[1]
     assert platform.rounds(screened)[0].screened_out > 0
     assert platform.rounds(plain)[0].screened_out == 0
+
+
+def test_a_search_in_which_the_screen_is_wrong_finds_out(platform: Platform) -> None:
+    """Losses that fail the screen are the better ones here; a tenth of the proposals may be one."""
+    search = add_search(
+        platform.database, algorithm="guided", mode="stream", rounds=30, trials_per_round=2, screen=True
+    )
+    space = search_space(search_spec())
+    for _ in range(90):
+        platform.driver.tick()
+        while (lease := platform.start()) is not None:
+            (trial,) = platform.trials(search, id=lease.trial_id)
+            reward = 0.2 if passes(space, np.array([trial.theta]))[0] else 0.3
+            platform.finish(lease, succeeded(reward))
+        if platform.search(search.id).stage != "rounds":
+            break
+    first, *trials = platform.trials(search, kind="proxy")
+    assert len(trials) == 59
+    passing = passes(space, np.array([trial.theta for trial in trials]))
+    screened = np.array([is_screened(search_spec().seed, trial.round, trial.index) for trial in trials])
+    assert passing[screened].all()
+    by_the_model = np.arange(len(trials)) >= 16
+    assert not passing[~screened & by_the_model].all()
+    assert first.theta == space.start().tolist()
+    assert is_screened(search_spec().seed, first.round, first.index)
+    assert platform.rounds(search)[0].screened_out < MOST_DRAWS - 1
 
 
 def test_the_policy_learns(platform: Platform) -> None:

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from paploss.controller.search.algorithm import History, Sample
+from paploss.controller.search.guided import Guided
 from paploss.controller.search.screen import (
     MOST_DRAWS,
     UNSCREENED_SHARE,
@@ -70,12 +72,12 @@ def test_a_share_goes_unscreened_and_always_the_same() -> None:
 
 
 def test_the_first_theta_that_passes_is_taken_and_those_before_it_are_counted() -> None:
-    good, bad = theta_with(H2=[0.1, 0.4]), theta_with(H2=[0.6, 0.9])
+    good = theta_with(H2=[0.1, 0.4])
     seeds: list[int] = []
 
     def draw(seed: int) -> np.ndarray:
         seeds.append(seed)
-        return good if len(seeds) == 4 else bad
+        return good if len(seeds) == 4 else theta_with(H2=[0.6, 0.9 + 1e-4 * len(seeds)])
 
     found = redraw(SPACE, draw, 7)
     np.testing.assert_array_equal(found.theta, good)
@@ -85,5 +87,36 @@ def test_the_first_theta_that_passes_is_taken_and_those_before_it_are_counted() 
 
 
 def test_where_nothing_passes_the_last_draw_is_taken() -> None:
-    found = redraw(SPACE, lambda _: theta_with(H2=[0.6, 0.9]), 7)
-    assert found.screened_out == MOST_DRAWS - 1
+    seeds: list[int] = []
+
+    def draw(seed: int) -> np.ndarray:
+        seeds.append(seed)
+        return theta_with(H2=[0.6, 0.9 + 1e-4 * len(seeds)])
+
+    found = redraw(SPACE, draw, 7)
+    assert found.screened_out == MOST_DRAWS - 1 == len(seeds) - 1
+    np.testing.assert_array_equal(found.theta, theta_with(H2=[0.6, 0.9 + 1e-4 * MOST_DRAWS]))
+
+
+def test_a_given_loss_is_tried_although_it_does_not_pass_and_nothing_counts_as_left_out() -> None:
+    given = SPACE.start()
+    assert not passes(SPACE, given[None])[0]
+    found = redraw(SPACE, lambda _: given.copy(), 7)
+    np.testing.assert_array_equal(found.theta, given)
+    assert found.screened_out == 0
+
+
+def test_candidates_are_screened_only_where_the_proposal_is() -> None:
+    """Rewards here do not depend on what the screen asks for."""
+    generator = np.random.default_rng(0)
+    thetas = generator.normal(SPACE.start(), 0.2, (80, SPACE.dimension)).clip(0, 1)
+    rewards = generator.normal(0.3, 0.01, len(thetas))
+    finished = tuple(Sample(theta, reward, None) for theta, reward in zip(thetas, rewards, strict=True))
+    algorithm, history = Guided(), History(finished, proposed=80)
+    state = algorithm.initial_state(SPACE)
+    screened, plain = (
+        np.stack([algorithm.propose(state, 1, index, history, screened=flag) for index in range(12)])
+        for flag in (True, False)
+    )
+    assert passes(SPACE, screened).all()
+    assert not passes(SPACE, plain).all()

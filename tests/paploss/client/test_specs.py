@@ -4,6 +4,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from paploss.client.algorithms import PaperSettings
+from paploss.client.documents import SPEC
 from paploss.client.loss_choice import every_loss
 from paploss.client.specs import ComparisonSpec, ConfirmSpec, ExperimentSpec, SearchSpec, TrainingSpec
 from paploss.jobs.profiles import PROFILES
@@ -86,6 +87,29 @@ def test_a_search_on_own_data_begins_with_a_pilot_where_it_has_two_losses(rivals
 
 def test_the_published_set_is_confirmed_only_where_there_is_one() -> None:
     assert search(confirm={"published": True}).confirm == ConfirmSpec(published=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "seeds", "most"),
+    [
+        ({}, 5, 5),
+        ({"dataset": COCO}, 5, 12),
+        ({"dataset": COCO, "confirm": {"seeds": 20}}, 20, 20),
+        ({"dataset": COCO, "confirm": {"most_seeds": 8}}, 5, 8),
+    ],
+)
+def test_a_race_begins_with_five_seeds_and_has_up_to_twelve_on_a_data_set_with_a_root(
+    changes: dict[str, Any], seeds: int, most: int
+) -> None:
+    spec = search(**changes)
+    assert (spec.confirm.seeds, spec.most_seeds) == (seeds, most)
+
+
+@pytest.mark.parametrize(("confirm", "seeds"), [({}, 3), ({"candidates": 2, "seeds": 4}, 4)])
+def test_a_search_of_the_first_version_keeps_the_seeds_that_it_had(confirm: dict[str, int], seeds: int) -> None:
+    spec = SPEC.read({"profile": "retinanet-tiny", "dataset": COCO, "confirm": confirm})
+    assert isinstance(spec, SearchSpec)
+    assert (spec.confirm.seeds, spec.most_seeds) == (seeds, seeds)
 
 
 @pytest.mark.parametrize("given", ["paper", "released", {"name": "released"}, PaperSettings()])
