@@ -37,7 +37,7 @@ def test_the_form_tells_what_a_search_would_cost_and_keeps_what_was_typed(
     assert "6 trainings in rounds" in known
     assert "the mean of 6 earlier trials" in known
     assert "with 64 workers" in known
-    assert "12 to 200 confirmations" in known
+    assert "20 to 200 confirmations" in known
     assert "under 0.01 to 0.057 worker hours" in known
     assert 'value="dear one"' in known
     assert len(list(client.list_experiments())) == 1
