@@ -14,7 +14,8 @@ from paploss.cli.address import find_running
 from paploss.cli.connection import connect
 from paploss.cli.extras import require
 from paploss.cli.failures import FAILED, CommandError
-from paploss.cli.local_training import TRAINER
+from paploss.cli.local_training import TRAINER, start_trainer
+from paploss.cli.machine import count_cores, count_gpus, share
 from paploss.cli.terminal import say
 from paploss.cli.wording import duration
 from paploss.client.estimates import Estimate, estimate_search
@@ -81,10 +82,13 @@ def measure_steps(spec: SearchSpec, seconds: float) -> MeasuredSteps:
         file.write_text(job.model_dump_json(), encoding="utf-8")
         training = Path(folder) / "training"
         command = [*TRAINER, "run", str(file), "--state", str(training)]
-        with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        ) as run:
-            whole, has_evaluations = _follow(run, seconds)
+        # With the cores that a worker of this machine would have; GPUs are all its own.
+        cores = {} if count_gpus() else share(0, count_cores())
+        with start_trainer(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, environment=cores) as run:
+            try:
+                whole, has_evaluations = _follow(run, seconds)
+            finally:
+                run.terminate()  # Ctrl-C reaches this process alone
         size = sum(each.stat().st_size for each in training.rglob("*") if each.is_file())
     return MeasuredSteps(whole, has_evaluations, size)
 

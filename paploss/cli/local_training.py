@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 import typer
@@ -47,7 +48,7 @@ def run_training(
     with (
         (folder / "trainer.log").open("ab") as log,
         _bar(console) as bar,
-        _start(command, stdout=subprocess.PIPE, stderr=log) as trainer,
+        start_trainer(command, stdout=subprocess.PIPE, stderr=log) as trainer,
     ):
         try:
             result = _follow(trainer, bar, on_evaluation)
@@ -74,7 +75,7 @@ def call_trainer(arguments: Sequence[str], module: str = "paploss.trainer") -> s
     Raises:
         typer.Exit: it failed and has said why.
     """
-    with _start([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE) as trainer:
+    with start_trainer([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE) as trainer:
         try:
             output, _ = trainer.communicate()
         except KeyboardInterrupt:
@@ -85,12 +86,20 @@ def call_trainer(arguments: Sequence[str], module: str = "paploss.trainer") -> s
     return output.decode()
 
 
-def _start(
-    command: Sequence[str], stdout: int | None = None, stderr: IO[bytes] | None = None
+def start_trainer(
+    command: Sequence[str],
+    stdout: int | None = None,
+    stderr: IO[bytes] | int | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.Popen[bytes]:
+    """Start a trainer as a worker would: on a machine that is busy otherwise its threads wait passively.
+
+    `environment`: what is added to this process's own, which decides otherwise.
+    """
     return subprocess.Popen(
         command,
-        env=os.environ | {"PYTHONIOENCODING": "utf-8"},  # what it prints is read as that, whatever the locale
+        # What it prints is read as UTF-8, whatever the locale.
+        env={"OMP_WAIT_POLICY": "passive", **environment, **os.environ, "PYTHONIOENCODING": "utf-8"},
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,

@@ -31,7 +31,7 @@ from rich.console import Console
 
 from paploss.cli.address import Address
 from paploss.cli.children import Child, ChildFailedError
-from paploss.cli.machine import count_cores, count_gpus
+from paploss.cli.machine import share
 from paploss.cli.terminal import say
 from paploss.client.states import Role
 from paploss.client.transport import Route
@@ -244,7 +244,7 @@ def _run_children(settings: Settings, redis_socket: Path, address: Address, work
                 "PAPLOSS_NAME": f"local-{number}",
                 "PAPLOSS_CRASH_PAUSE_SECONDS": "0",  # there is no better machine to leave a trial to
             }
-            start(f"worker-{number}", [*_PYTHON, "paploss.worker"], environment | for_worker | _share(number, workers))
+            start(f"worker-{number}", [*_PYTHON, "paploss.worker"], environment | for_worker | share(number, workers))
         yield started
     finally:
         for kind, seconds in (("worker", _WORKER_END_SECONDS), ("controller", _END_SECONDS), ("redis", _END_SECONDS)):
@@ -279,16 +279,6 @@ def _await_ready(controller: Child, address: Address) -> None:
                 pass
             time.sleep(0.05)
     raise PlatformError(f"the controller does not come up; {controller.log_tail()}")
-
-
-def _share(number: int, workers: int) -> dict[str, str]:
-    """What of this machine one of several workers uses: a GPU of its own where there are some, else some cores."""
-    gpus = count_gpus()
-    if gpus:
-        return {"CUDA_VISIBLE_DEVICES": str(number % gpus)}
-    if "OMP_NUM_THREADS" in os.environ:
-        return {}
-    return {"OMP_NUM_THREADS": str(max(1, count_cores() // workers))}
 
 
 def announce(platform: Platform, console: Console) -> None:

@@ -4,6 +4,8 @@ import io
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import cv2
@@ -14,7 +16,7 @@ from stack import wait_until
 from typer.testing import CliRunner
 
 from paploss.cli.failures import BAD_INPUT, INTERRUPTED, CommandError
-from paploss.cli.local_training import run_training
+from paploss.cli.local_training import run_training, start_trainer
 from paploss.cli.main import app
 from paploss.jobs.presets import identity
 from paploss.jobs.spec import JobResult, JobSpec, SyntheticOptions
@@ -68,6 +70,20 @@ def test_a_voc_data_set_is_converted_by_the_trainer(tmp_path):
     assert told.output.splitlines() == [f"{file}: images 1, objects 1", "classes: cell"]
     again = CliRunner().invoke(app, [*asked, "--overwrite", "--json"])
     assert json.loads(again.output)["parts"]["train"] == {"file": str(file), "images": 1, "objects": 1}
+
+
+@pytest.mark.parametrize("own", [None, "active"])
+def test_threads_of_a_trainer_wait_passively_unless_the_environment_says_otherwise(
+    own: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if own:
+        monkeypatch.setenv("OMP_WAIT_POLICY", own)
+    names = ("OMP_WAIT_POLICY", "SHARE", "PYTHONIOENCODING")
+    command = [sys.executable, "-c", f"import os; print(*(os.environ[name] for name in {names}))"]
+    with start_trainer(command, stdout=subprocess.PIPE, environment={"SHARE": "1"}) as trainer:
+        output, _ = trainer.communicate()
+    assert output.decode().split() == [own or "passive", "1", "utf-8"]
 
 
 @pytest.mark.slow
