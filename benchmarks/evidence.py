@@ -32,13 +32,12 @@ from typing import Any
 
 from benchmarks.platform import (
     EPOCHS,
-    POLL_SECONDS,
     add_data_option,
     add_platform_options,
     connect,
     dataset_spec,
-    find_or_create,
     read_folders,
+    run_to_end,
 )
 from benchmarks.record import RESULTS, write_record
 from paploss.client.loss_choice import LossChoice, every_loss
@@ -66,10 +65,10 @@ def main() -> None:
     with connect(options.state, options.workers, list(folders.values())) as client:
         for search in searches(folders):
             if search.name.startswith(tuple(options.only)):
-                client.wait(find_or_create(client, search), poll_seconds=POLL_SECONDS)
+                run_to_end(client, search)
                 record(client)
         for comparison in comparisons(folders, client):
-            client.wait(find_or_create(client, comparison), poll_seconds=POLL_SECONDS)
+            run_to_end(client, comparison)
             record(client)
 
 

@@ -15,7 +15,6 @@ benchmarks/results/metrics.json.
 """
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -23,14 +22,14 @@ from typing import Any, Final
 from benchmarks import evidence
 from benchmarks.platform import (
     EPOCHS,
-    POLL_SECONDS,
     add_data_option,
     add_platform_options,
     connect,
     dataset_spec,
-    find_or_create,
     read_folders,
+    run_to_end,
 )
+from benchmarks.ranks import found_loss
 from benchmarks.record import RESULTS, write_record
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import SearchSpec, TrainingSpec
@@ -42,7 +41,6 @@ from paploss.jobs.spec import Overrides
 CODE = ("controller", "paploss", "trainer", "worker")
 PROFILE, DATASET = "retinanet-tiny", "bccd"
 METRICS: Final[tuple[MetricName, ...]] = ("AP75", "AP_medium")
-SEARCH_FOR_AP = f"{PROFILE}, {DATASET}: guided, seed 0"
 
 
 def main() -> None:
@@ -54,10 +52,9 @@ def main() -> None:
     folder = read_folders(options.data)[DATASET]
     with connect(options.state, options.workers, [folder]) as client:
         searches: dict[MetricName, str] = {}
-        trainings = {"AP": train(client, folder, found_for_ap())}
+        trainings = {"AP": train(client, folder, found_loss("AP"))}
         for metric in METRICS:
-            searches[metric] = find_or_create(client, search_spec(metric, folder))
-            client.wait(searches[metric], poll_seconds=POLL_SECONDS)
+            searches[metric] = run_to_end(client, search_spec(metric, folder))
             trainings[metric] = train(client, folder, LossChoice(label=metric, search=searches[metric]))
             record(client, searches, trainings)
 
@@ -66,13 +63,6 @@ def search_spec(metric: MetricName, folder: Path) -> SearchSpec:
     """The search of `benchmarks.evidence` with another reward."""
     spec = evidence.search_spec(PROFILE, DATASET, {DATASET: folder}, "guided", seed=0)
     return spec.model_copy(update={"name": f"{spec.name}, for {metric}", "reward": metric})
-
-
-def found_for_ap() -> LossChoice:
-    """What the recorded search has found and confirmed."""
-    searches = json.loads((RESULTS / "evidence.json").read_text())["searches"]
-    loss = next(one["confirmed"]["loss"] for one in searches if one["name"] == SEARCH_FOR_AP)
-    return LossChoice.model_validate({"label": "AP", "loss": loss})
 
 
 def train(client: Client, folder: Path, found: LossChoice) -> str:
@@ -87,9 +77,7 @@ def train(client: Client, folder: Path, found: LossChoice) -> str:
         learning_rates=(),
         evaluate_split="test",
     )
-    run = find_or_create(client, spec)
-    client.wait(run, poll_seconds=POLL_SECONDS)
-    return run
+    return run_to_end(client, spec)
 
 
 def record(client: Client, searches: Mapping[MetricName, str], trainings: Mapping[str, str]) -> None:

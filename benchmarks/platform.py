@@ -35,6 +35,13 @@ def find_or_create(client: Client, spec: ExperimentSpec) -> str:
     return next(found, None) or client.create(spec).id
 
 
+def run_to_end(client: Client, spec: ExperimentSpec) -> str:
+    """The id of the experiment of that name, which is waited for."""
+    run = find_or_create(client, spec)
+    client.wait(run, poll_seconds=POLL_SECONDS)
+    return run
+
+
 def add_platform_options(parser: argparse.ArgumentParser, name: str) -> None:
     """`--state` and `--workers` of the platform that a benchmark's trainings run through."""
     parser.add_argument("--state", type=Path, default=Path("state") / name)

@@ -27,13 +27,12 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from benchmarks.platform import (
-    POLL_SECONDS,
     add_data_option,
     add_platform_options,
     connect,
     dataset_spec,
-    find_or_create,
     read_folders,
+    run_to_end,
 )
 from benchmarks.record import RESULTS, write_record
 from paploss.client.loss_choice import LossChoice, every_loss
@@ -57,8 +56,7 @@ def main() -> None:
     folder = read_folders(given.data)[DATASET]
     with connect(given.state, given.workers, [folder]) as client:
         for seed, epochs in itertools.product(SEEDS, EPOCHS):
-            run = find_or_create(client, training_spec(folder, epochs, seed))
-            client.wait(run, poll_seconds=POLL_SECONDS)
+            run_to_end(client, training_spec(folder, epochs, seed))
             record(client)
 
 
@@ -76,11 +74,11 @@ def training_spec(folder: Path, epochs: int, seed: int) -> TrainingSpec:
     )
 
 
-def found_loss() -> LossChoice:
+def found_loss(label: str = "found by guided") -> LossChoice:
     """What the recorded search has found and confirmed."""
     searches = json.loads((RESULTS / "evidence.json").read_text())["searches"]
     loss = next(one["confirmed"]["loss"] for one in searches if one["name"] == FOUND_BY)
-    return LossChoice.model_validate({"label": "found by guided", "loss": loss})
+    return LossChoice.model_validate({"label": label, "loss": loss})
 
 
 def record(client: Client) -> None:

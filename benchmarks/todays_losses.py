@@ -22,13 +22,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.platform import (
-    POLL_SECONDS,
     add_data_option,
     add_platform_options,
     connect,
     dataset_spec,
-    find_or_create,
     read_folders,
+    run_to_end,
 )
 from benchmarks.ranks import found_loss
 from benchmarks.record import write_record
@@ -52,7 +51,7 @@ def main() -> None:
     folder = read_folders(given.data)[DATASET]
     with connect(given.state, given.workers, [folder]) as client:
         for spec in comparisons(folder):
-            client.wait(find_or_create(client, spec), poll_seconds=POLL_SECONDS)
+            run_to_end(client, spec)
             record(client)
 
 

@@ -24,12 +24,11 @@ import numpy as np
 
 from benchmarks import evidence
 from benchmarks.platform import (
-    POLL_SECONDS,
     add_data_option,
     add_platform_options,
     connect,
-    find_or_create,
     read_folders,
+    run_to_end,
 )
 from benchmarks.record import RESULTS, write_record
 from paploss.client.specs import SearchSpec
@@ -53,8 +52,7 @@ def main() -> None:
     folder = read_folders(options.data)[DATASET]
     with connect(options.state, options.workers, [folder]) as client:
         earlier, beside = (load_recorded(client, dataset) for dataset in (FIRST_DATASET, DATASET))
-        started = find_or_create(client, search_spec(folder, earlier))
-        client.wait(started, poll_seconds=POLL_SECONDS)
+        started = run_to_end(client, search_spec(folder, earlier))
         record(client, started, beside)
 
 
