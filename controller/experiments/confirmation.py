@@ -1,9 +1,8 @@
 """The end of a search: its best candidates and their rivals race on fresh seeds, until the best loss is decided.
 
-The best of many noisy proxies is best partly by chance, so only new trainings are reported. Beside the
-candidates run the identity, the first trial of every search, and the rivals that the request names, the published
-parameters among them. A rival trains at the rate that suits it, which a short check finds first; candidates have the
-rate that they were found at.
+The best of many noisy proxies is best partly by chance, so only new trainings are reported. Beside the candidates run
+the identity and the rivals that the request names, the published parameters among them. A rival trains at the rate that
+suits it, which a short check finds first; candidates have the rate that they were found at.
 
 Two stages: `rates`, where there are rivals, and `confirm`. What comes next follows from the rows of the trials alone
 (`paploss.controller.search.race` replays the looks), and is one transaction with the stage. The best candidate stays
