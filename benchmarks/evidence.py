@@ -20,12 +20,12 @@ Judged      `guided` against `ppo`: the mean over searches of the confirmed AP, 
 
 Searches and comparisons run through the platform, one after the other, in the order of their worth: the first pair and
 the seed 0 of every algorithm first. Stopped at any point, the same command goes on where it was. What is known so far
-is in benchmarks/results/evidence.json; what has ended lies whole in evidence/, as `paploss dump` writes it.
+is in benchmarks/results/evidence.json; what has ended lies whole in evidence/, as `paploss dump` writes it, and is not
+run again on another machine either.
 """
 
 import argparse
 import itertools
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,9 @@ from benchmarks.platform import (
     add_platform_options,
     connect,
     dataset_spec,
+    keep_dumps,
     read_folders,
+    restore,
     run_to_end,
 )
 from benchmarks.record import RESULTS, write_record
@@ -52,6 +54,7 @@ TRAININGS, UPDATED_AFTER = 100, 4
 LENGTHS = (1, 3)
 COMPARED_SEEDS = (11, 12, 13, 14, 15)
 MARKS = (25, 50, 75, 100)
+RECORDED = RESULTS / "evidence"
 
 
 def main() -> None:
@@ -63,13 +66,14 @@ def main() -> None:
     options = parser.parse_args()
     folders = read_folders(options.data)
     with connect(options.state, options.workers, list(folders.values())) as client:
+        restore(client, RECORDED)
         for search in searches(folders):
             if search.name.startswith(tuple(options.only)):
                 run_to_end(client, search)
-                record(client)
+                record(client, folders)
         for comparison in comparisons(folders, client):
             run_to_end(client, comparison)
-            record(client)
+            record(client, folders)
 
 
 def searches(folders: Mapping[str, Path]) -> Iterator[SearchSpec]:
@@ -127,7 +131,7 @@ def comparisons(folders: Mapping[str, Path], client: Client) -> Iterator[Compari
             )
 
 
-def record(client: Client) -> None:
+def record(client: Client, folders: Mapping[str, Path]) -> None:
     """Write what is known so far."""
     runs = [*client.list_experiments("search"), *client.list_experiments("comparison")]
     trials = {run.id: [trial.model_dump(mode="json") for trial in client.trials(run.id)] for run in runs}
@@ -140,12 +144,7 @@ def record(client: Client) -> None:
         ],
     }
     write_record("evidence", CODE, summary)
-    folder = RESULTS / "evidence"
-    folder.mkdir(exist_ok=True)
-    for run in runs:
-        path = folder / f"{re.sub('[^a-z0-9]+', '-', run.name)}.jsonl.gz"
-        if run.state == "succeeded" and not path.exists():
-            path.write_bytes(client.dump(run.id))
+    keep_dumps(client, runs, RECORDED, folders.values())
 
 
 def summarise(client: Client, run: Any, trials: list[dict[str, Any]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ Judged      in each of the two metrics: what was found for it minus what was fou
             interval of Student's t. It is shown to work where the interval lies above 0.
 
 It runs through the platform; stopped at any point, the same command goes on where it was. What is known so far is in
-benchmarks/results/metrics.json.
+benchmarks/results/metrics.json; what has ended lies whole in metrics/, and is not run again on another machine either.
 """
 
 import argparse
@@ -26,7 +26,9 @@ from benchmarks.platform import (
     add_platform_options,
     connect,
     dataset_spec,
+    keep_dumps,
     read_folders,
+    restore,
     run_to_end,
 )
 from benchmarks.ranks import found_loss
@@ -40,6 +42,7 @@ from paploss.jobs.spec import Overrides
 
 CODE = ("controller", "paploss", "trainer", "worker")
 PROFILE, DATASET = "retinanet-tiny", "bccd"
+RECORDED = RESULTS / "metrics"
 METRICS: Final[tuple[MetricName, ...]] = ("AP75", "AP_medium")
 
 
@@ -51,12 +54,14 @@ def main() -> None:
     options = parser.parse_args()
     folder = read_folders(options.data)[DATASET]
     with connect(options.state, options.workers, [folder]) as client:
+        restore(client, RECORDED)
         searches: dict[MetricName, str] = {}
         trainings = {"AP": train(client, folder, found_loss("AP"))}
         for metric in METRICS:
             searches[metric] = run_to_end(client, search_spec(metric, folder))
             trainings[metric] = train(client, folder, LossChoice(label=metric, search=searches[metric]))
             record(client, searches, trainings)
+            keep_dumps(client, client.list_experiments(), RECORDED, [folder])
 
 
 def search_spec(metric: MetricName, folder: Path) -> SearchSpec:
@@ -98,10 +103,6 @@ def record(client: Client, searches: Mapping[MetricName, str], trainings: Mappin
         },
     }
     write_record("metrics", CODE, summary)
-    folder = RESULTS / "metrics"
-    folder.mkdir(exist_ok=True)
-    for metric, run in searches.items():
-        (folder / f"search-for-{metric.lower()}.jsonl.gz").write_bytes(client.dump(run))
 
 
 def read_metrics(client: Client, run: str) -> dict[int, Metrics]:

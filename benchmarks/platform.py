@@ -1,12 +1,16 @@
 """The platform that a benchmark's trainings run through, and experiments that are found again by their names."""
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+import gzip
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from paploss.cli.address import find_running
 from paploss.cli.platform import run_platform
+from paploss.client.models import ExperimentSummary
 from paploss.client.specs import ExperimentSpec
 from paploss.client.sync_client import Client
 from paploss.jobs.spec import DatasetSpec, Split
@@ -33,6 +37,31 @@ def find_or_create(client: Client, spec: ExperimentSpec) -> str:
     """The id of the experiment of that name: the one that a stopped benchmark left, or a new one."""
     found = (run.id for run in client.list_experiments(spec.kind) if run.name == spec.name)
     return next(found, None) or client.create(spec).id
+
+
+def keep_dumps(client: Client, runs: Iterable[ExperimentSummary], folder: Path, data: Iterable[Path]) -> None:
+    """Write those that have succeeded and do not lie in the folder yet, whole, as `paploss dump` does.
+
+    `data`: their data sets, which are in /data there, wherever they are on this machine.
+    """
+    folder.mkdir(exist_ok=True)
+    for run in runs:
+        path = folder / f"{re.sub('[^a-z0-9]+', '-', run.name)}.jsonl.gz"
+        if run.state == "succeeded" and not path.exists():
+            content = gzip.decompress(client.dump(run.id)).decode()
+            for one in data:
+                content = content.replace(str(one), f"/data/{one.name}")
+            path.write_bytes(gzip.compress(content.encode(), mtime=0))
+
+
+def restore(client: Client, folder: Path) -> None:
+    """Load what `keep_dumps` wrote and the platform does not have: nothing of it is run again."""
+    known = {run.name for run in client.list_experiments()}
+    for path in sorted(folder.glob("*.jsonl.gz")):
+        with gzip.open(path, "rt") as file:
+            _, first = (json.loads(next(file)) for _ in range(2))
+        if first["row"]["name"] not in known:
+            client.load(path.read_bytes())
 
 
 def run_to_end(client: Client, spec: ExperimentSpec) -> str:

@@ -13,7 +13,7 @@ Judged      Spearman's correlation of the losses' mean APs between two lengths, 
             and that has the best of 24 epochs among its best three; if neither has, 8.
 
 The trainings run through the platform; stopped at any point, the same command goes on where it was. What is known so
-far is in benchmarks/results/ranks.json.
+far is in benchmarks/results/ranks.json, and is not trained again.
 """
 
 import argparse
@@ -54,10 +54,12 @@ def main() -> None:
     add_platform_options(parser, "ranks")
     given = parser.parse_args()
     folder = read_folders(given.data)[DATASET]
+    found = read_recorded()
     with connect(given.state, given.workers, [folder]) as client:
         for seed, epochs in itertools.product(SEEDS, EPOCHS):
-            run_to_end(client, training_spec(folder, epochs, seed))
-            record(client)
+            if seed not in found[epochs]:
+                found[epochs][seed] = read_ap(client, run_to_end(client, training_spec(folder, epochs, seed)))
+                write_record("ranks", CODE, {"ap": found, "agreement": agreement(found)})
 
 
 def training_spec(folder: Path, epochs: int, seed: int) -> TrainingSpec:
@@ -81,17 +83,16 @@ def found_loss(label: str = "found by guided") -> LossChoice:
     return LossChoice.model_validate({"label": label, "loss": loss})
 
 
-def record(client: Client) -> None:
-    """Write what is known so far: AP in percent by length, seed and loss, and how the lengths agree."""
-    found: dict[int, dict[int, dict[str, float]]] = {epochs: {} for epochs in EPOCHS}
-    for run in client.list_experiments("training"):
-        if run.state == "succeeded":
-            trials = client.trials(run.id)
-            epochs, seed = (int("".join(filter(str.isdigit, part))) for part in run.name.split(","))
-            found[epochs][seed] = {
-                str(one.label): round(100 * one.reward, 2) for one in trials if one.reward is not None
-            }
-    write_record("ranks", CODE, {"ap": found, "agreement": agreement(found)})
+def read_recorded() -> dict[int, dict[int, dict[str, float]]]:
+    """What is known: AP in percent by length, seed and loss."""
+    path = RESULTS / "ranks.json"
+    ap = json.loads(path.read_text())["ap"] if path.exists() else {}
+    return {epochs: {int(seed): of_loss for seed, of_loss in ap.get(str(epochs), {}).items()} for epochs in EPOCHS}
+
+
+def read_ap(client: Client, run: str) -> dict[str, float]:
+    """AP in percent by loss."""
+    return {str(one.label): round(100 * one.reward, 2) for one in client.trials(run) if one.reward is not None}
 
 
 def agreement(found: Mapping[int, Mapping[int, Mapping[str, float]]]) -> list[dict[str, Any]]:

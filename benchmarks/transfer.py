@@ -27,7 +27,9 @@ from benchmarks.platform import (
     add_data_option,
     add_platform_options,
     connect,
+    keep_dumps,
     read_folders,
+    restore,
     run_to_end,
 )
 from benchmarks.record import RESULTS, write_record
@@ -51,17 +53,17 @@ def main() -> None:
     options = parser.parse_args()
     folder = read_folders(options.data)[DATASET]
     with connect(options.state, options.workers, [folder]) as client:
-        earlier, beside = (load_recorded(client, dataset) for dataset in (FIRST_DATASET, DATASET))
+        restore(client, evidence.RECORDED)
+        earlier, beside = (recorded_search(client, dataset) for dataset in (FIRST_DATASET, DATASET))
         started = run_to_end(client, search_spec(folder, earlier))
         record(client, started, beside)
+        keep_dumps(client, [client.get_experiment(started)], RESULTS / "transfer", [folder])
 
 
-def load_recorded(client: Client, dataset: str) -> str:
-    """The id of the recorded search on a data set, which is loaded into the platform once."""
+def recorded_search(client: Client, dataset: str) -> str:
+    """The id of the recorded search on a data set."""
     name = f"{PROFILE}, {dataset}: guided, seed 0"
-    found = (run.id for run in client.list_experiments("search") if run.name == name)
-    file = RESULTS / "evidence" / f"{PROFILE}-{dataset}-guided-seed-0.jsonl.gz"
-    return next(found, None) or client.load(file.read_bytes()).id
+    return next(run.id for run in client.list_experiments("search") if run.name == name)
 
 
 def search_spec(folder: Path, earlier: str) -> SearchSpec:
@@ -87,7 +89,6 @@ def record(client: Client, started: str, beside: str) -> None:
         "started_minus_beside": None if difference is None else difference.model_dump(mode="json"),
     }
     write_record("transfer", CODE, summary)
-    (RESULTS / "transfer.jsonl.gz").write_bytes(client.dump(started))
 
 
 def read_parts(client: Client, search: str) -> list[dict[str, Any]]:
