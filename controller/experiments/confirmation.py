@@ -103,7 +103,8 @@ def _find_rivals(session: Session, search: Experiment, spec: SearchSpec) -> dict
     checks = trials_by_label(session, search.id, "rate_check")
     results = {label: read_rates(checks.get(label, ()), spec) for label in (*spec.rivals, PUBLISHED)}
     usable = [label for label in spec.rivals if any(one.ap is not None for one in results[label])]
-    found: dict[str, Entrant] = {label: (None, spec.rivals[label], choose_rate(results[label])) for label in usable}
+    rates = {label: choose_rate(of_label, spec.default_rate(label)) for label, of_label in results.items()}
+    found: dict[str, Entrant] = {label: (None, spec.rivals[label], rates[label]) for label in usable}
     if found:
         factors = ", ".join(f"{label} {factor:g}" for label, (_, _, factor) in found.items())
         record(session, "rates_chosen", f"factors on the learning rate: {factors}", experiment_id=search.id)
@@ -112,7 +113,7 @@ def _find_rivals(session: Session, search: Experiment, spec: SearchSpec) -> dict
         record(session, "rates_chosen", message, experiment_id=search.id, level="warning")
     preset = PROFILES[spec.profile].preset
     if spec.confirm.published and preset is not None and PUBLISHED not in spec.rivals:
-        found[PUBLISHED] = (None, PRESETS[preset], choose_rate(results[PUBLISHED]))
+        found[PUBLISHED] = (None, PRESETS[preset], rates[PUBLISHED])
     return found
 
 

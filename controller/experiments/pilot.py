@@ -11,7 +11,6 @@ All steps are trials of the kind `rate_check`, apart by their seeds; what comes 
 from paploss.client.specs import PILOT_LOSSES, PILOT_SEEDS, RATE_FACTORS, SearchSpec
 from paploss.controller.experiments.losses import decode_loss, search_space
 from paploss.controller.experiments.pilot_report import Findings, tell
-from paploss.controller.experiments.rate_checks import choose_rate
 from paploss.controller.experiments.rate_trials import ByLabel
 from paploss.controller.experiments.rival_rates import Plan, check_rates, read_rates
 from paploss.controller.experiments.seeds import pilot_seed
@@ -72,6 +71,7 @@ def _read_findings(by_label: ByLabel, spec: SearchSpec) -> Findings:
         start=spec.start_label,
         trainings=sum(map(len, by_label.values())),
         rates={label: read_rates(trials, spec) for label, trials in by_label.items()},
+        default_rates={label: spec.default_rate(label) for label in by_label},
         repeated={label: rewards for label, rewards in repeated.items() if rewards},
     )
 
@@ -94,7 +94,7 @@ def _repeat(session: Session, search: Experiment, spec: SearchSpec, found: Findi
             seed=seed,
             plan=check,
             label=label,
-            learning_rate_factor=choose_rate(found.rates[label]),
+            learning_rate_factor=found.choose_rate(label),
         )
         for seed in _further_seeds(spec)
         for label in labels

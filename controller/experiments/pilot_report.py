@@ -18,7 +18,7 @@ from paploss.jobs.metrics import name_reward
 
 _NAMES: Final = {IDENTITY: "the identity", PUBLISHED: "the published set"}
 _DOUBT: Final = 2.0
-"""Standard errors of a lead over the profile's learning rate, from which on it is no noise."""
+"""Standard errors of a lead over the default learning rate, from which on it is no noise."""
 _ENDS: Final = {min(RATE_FACTORS): "smallest", max(RATE_FACTORS): "largest"}
 
 
@@ -31,6 +31,8 @@ class Findings:
     trainings: int
     rates: Mapping[str, Sequence[RateResult]]
     """By label: each loss at several learning rates, as far as its check went."""
+    default_rates: Mapping[str, float]
+    """By label: the factor that the loss keeps unless another is ahead."""
     repeated: Mapping[str, Mapping[int, float]]
     """Some of the losses with further seeds, at their best rates: reward by label, then by seed."""
     best: Mapping[str, float] = field(init=False)
@@ -38,8 +40,12 @@ class Findings:
 
     def __post_init__(self) -> None:
         """Find the best results."""
-        known = {label: first_reward(results) for label, results in self.rates.items()}
+        known = {label: first_reward(results, self.default_rates[label]) for label, results in self.rates.items()}
         object.__setattr__(self, "best", {label: reward for label, reward in known.items() if reward is not None})
+
+    def choose_rate(self, label: str) -> float:
+        """The factor on the learning rate that suits a loss."""
+        return choose_rate(self.rates[label], self.default_rates[label])
 
 
 def tell(spec: SearchSpec, found: Findings) -> str:
@@ -59,7 +65,7 @@ def _tell_start(found: Findings, metric: str) -> str:
     name = _NAMES[found.start]
     if found.start not in found.best:
         return f"{name} has no result"
-    factor = choose_rate(found.rates[found.start])
+    factor = found.choose_rate(found.start)
     reached = f"{name} reaches {metric} {percent(found.best[found.start])}"
     return f"{reached} and trains at {factor:g} times the profile's learning rate"
 
@@ -97,17 +103,17 @@ def _find_obstacles(found: Findings, outlook: Outlook) -> list[str]:
 
 def _doubt_rate(found: Findings, noise: float | None) -> str:
     """Where the start is better at an end of the rates that were tried, by more than noise explains."""
-    results = found.rates[found.start]
-    factor = choose_rate(results)
-    if factor not in _ENDS or noise is None:
+    default, factor = found.default_rates[found.start], found.choose_rate(found.start)
+    if factor / default not in _ENDS or noise is None:
         return ""
     usual, chosen = (
-        {one.seed: one.ap for one in results if one.factor == each and one.ap is not None} for each in (1.0, factor)
+        {one.seed: one.ap for one in found.rates[found.start] if one.factor == each and one.ap is not None}
+        for each in (default, factor)
     )
-    lead = paired_difference(chosen, usual)  # None where the profile's rate has no result: it may be far off
+    lead = paired_difference(chosen, usual)  # None where the default rate has no result: it may be far off
     if lead is not None and lead.mean <= _DOUBT * noise * math.sqrt(2 / lead.seeds):
         return ""
-    end = f"the {_ENDS[factor]} that was tried"
+    end = f"the {_ENDS[factor / default]} that was tried"
     return f"the best learning rate of {_NAMES[found.start]} is {end}; set overrides.learning_rate near it"
 
 

@@ -41,9 +41,9 @@ def next_checks(results: Sequence[RateResult], seeds: tuple[int, int], default: 
     return [(factor, seeds[1]) for factor in (nearest, *ahead) if (factor, seeds[1]) not in tried]
 
 
-def first_reward(results: Sequence[RateResult]) -> float | None:
+def first_reward(results: Sequence[RateResult], default: float = 1.0) -> float | None:
     """The reward with the first seed at the factor that is chosen; None where nothing was measured."""
-    chosen = choose_rate(results)
+    chosen = choose_rate(results, default)
     return next((one.ap for one in results if one.factor == chosen and one.ap is not None), None)
 
 

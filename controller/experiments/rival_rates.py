@@ -28,7 +28,7 @@ def check_rates(
     return propose_checks(
         session,
         search,
-        [(label, loss, 1.0) for label, loss in losses.items()],
+        [(label, loss, spec.default_rate(label)) for label, loss in losses.items()],
         trials_by_label(session, search.id, "rate_check"),
         factors=RATE_FACTORS,
         seeds=rate_check_seeds(spec.seed),

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from paploss.client.algorithms import LENGTHS_ALGORITHMS, AlgorithmChoice, GuidedSettings, Mode, preferred_mode
 from paploss.client.lengths import Lengths
-from paploss.client.loss_choice import IDENTITY, PUBLISHED, LossEntry, every_loss
+from paploss.client.loss_choice import IDENTITY, PUBLISHED, LossChoice, LossEntry, every_loss
 from paploss.client.start import Family, Knots, SearchedSpace, Start, StartEntry
 from paploss.client.text_lists import read_list
 from paploss.jobs.losses import LossSpec, Quality, check_fit
@@ -338,14 +338,23 @@ class SearchSpec(Request):
     @property
     def rivals(self) -> Mapping[str, LossSpec]:
         """What the found loss has to beat, by label; the published parameters have the label `published`."""
+        found = {label: choice.find_loss(self.profile) for label, choice in self._rival_choices().items()}
+        return {label: loss for label, loss in found.items() if loss is not None}
+
+    def default_rate(self, label: str) -> float:
+        """The factor on the learning rate at which the check of a loss starts: a rival's own, otherwise 1."""
+        choice = self._rival_choices().get(label)
+        return 1.0 if choice is None else choice.learning_rate_factor or 1.0
+
+    def _rival_choices(self) -> Mapping[str, LossChoice]:
         named = self.confirm.rivals
         if named is None:
             named = every_loss(self.profile) if self.dataset.root else ()
-        losses: dict[str, LossSpec] = {}
-        for choice in named:
-            if choice.preset != IDENTITY and (loss := choice.find_loss(self.profile)) is not None:
-                losses[PUBLISHED if choice.preset == PUBLISHED else choice.label] = loss
-        return losses
+        return {
+            PUBLISHED if choice.preset == PUBLISHED else choice.label: choice
+            for choice in named
+            if choice.preset != IDENTITY
+        }
 
 
 class GivenLossesSpec(Request):

@@ -64,6 +64,14 @@ def test_rivals_are_checked_at_each_rate_and_race_at_their_best(platform: Platfo
     assert outcome.candidates[0].learning_rate_factor == 1.0
 
 
+def test_the_check_of_a_rival_starts_at_the_rate_that_its_user_gave(platform: Platform) -> None:
+    rivals = [{"loss": {"name": "ap_l1"}, "learning_rate_factor": 4.0}, "focal_giou"]
+    search, outcome = race(platform, {"mean": 0.5}, best_rate=1.0, rivals=rivals)
+    checks = platform.trials(search, kind="rate_check")
+    assert [trial.learning_rate_factor for trial in checks] == [2.0, 4.0, 8.0, 0.5, 1.0, 2.0]
+    assert [one.learning_rate_factor for one in outcome.rivals] == [4.0, 1.0]
+
+
 def test_a_clear_winner_is_named_with_what_it_is_better_by(platform: Platform) -> None:
     _, outcome = race(platform, {"mean": 0.5})
     verdict = outcome.verdict

@@ -173,6 +173,7 @@ def test_a_start_without_a_result_at_the_profiles_rate_is_a_reason_to_change_it(
             "published": [RateResult(factor=0.5, ap=0.3), RateResult(factor=1, ap=None), RateResult(factor=2, ap=None)],
             "ap_l1": [RateResult(factor=1, ap=0.4)],
         },
+        default_rates={"published": 1.0, "ap_l1": 1.0},
         repeated={"published": seeds, "ap_l1": {seed: 0.7 - reward for seed, reward in seeds.items()}},
     )
     sentence = tell(search_spec(rounds=10, confirm=CONFIRM), found)
@@ -184,6 +185,7 @@ def test_trainings_that_fail_are_said_to_be_why_the_noise_is_not_known() -> None
         start="published",
         trainings=12,
         rates={label: [RateResult(factor=1, ap=0.4)] for label in ("published", "ap_l1")},
+        default_rates={"published": 1.0, "ap_l1": 1.0},
         repeated={"published": {0: 0.4, 1: 0.41, 2: 0.39}, "ap_l1": {0: 0.4}},
     )
     advice = tell(search_spec(confirm=CONFIRM), found).partition("Look first: ")[2]
