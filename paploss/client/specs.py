@@ -17,7 +17,7 @@ from paploss.jobs.losses import LossSpec, Quality, check_fit
 from paploss.jobs.messages import Message
 from paploss.jobs.metrics import Reward
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import DatasetSpec, Overrides, RateFactor, SyntheticOptions, Timeout
+from paploss.jobs.spec import MOST_RATE_FACTOR, DatasetSpec, Overrides, RateFactor, SyntheticOptions, Timeout
 from paploss.jobs.suggestions import did_you_mean
 
 MOST_PROXIES: Final = 1_000_000
@@ -87,6 +87,9 @@ class ConfirmSpec(Message):
         for choice in self.rivals or ():
             if choice.search is not None:
                 raise ValueError(f"rivals[{choice.label}].search: expected a name or a loss in full")
+            if (choice.learning_rate_factor or 1) * max(RATE_FACTORS) > MOST_RATE_FACTOR:
+                most = MOST_RATE_FACTOR / max(RATE_FACTORS)
+                raise ValueError(f"rivals[{choice.label}].learning_rate_factor: expected at most {most:g}")
             if choice.label in ("mean", IDENTITY) or choice.label.startswith("trial "):
                 raise ValueError(f"rivals[{choice.label}].label: expected none that the search gives its own losses")
             if choice.label == PUBLISHED and choice.preset != PUBLISHED:

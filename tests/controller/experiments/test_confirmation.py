@@ -171,6 +171,10 @@ def test_a_try_out_without_a_data_set_of_its_own_has_no_rivals(platform: Platfor
     [
         ({"rivals": ["ap_l1", "ap_l1"]}, "rivals: expected distinct labels"),
         ({"rivals": [{"search": "x"}]}, "search: expected a name or a loss in full"),
+        (
+            {"rivals": [{"preset": "published", "learning_rate_factor": 60}]},
+            "learning_rate_factor: expected at most 50",
+        ),
         ({"rivals": "no_such"}, "expected one of published"),
         ({"rivals": [{"label": "published", "loss": {"name": "ap_l1"}}]}, "it names the published parameters"),
         ({"rivals": ["published", {"label": "mine", "preset": "published"}]}, "the published parameters once at most"),
