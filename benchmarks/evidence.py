@@ -21,7 +21,7 @@ Judged      `guided` against `ppo`: the mean over searches of the confirmed AP, 
 Searches and comparisons run through the platform, one after the other, in the order of their worth: the first pair and
 the seed 0 of every algorithm first. Stopped at any point, the same command goes on where it was. What is known so far
 is in benchmarks/results/evidence.json; what has ended lies whole in evidence/, as `paploss dump` writes it, and is not
-run again on another machine either.
+run again on another machine either, unless `--results` names an empty folder.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from benchmarks.platform import (
     EPOCHS,
     add_data_option,
     add_platform_options,
+    add_results_option,
     connect,
     dataset_spec,
     keep_dumps,
@@ -41,7 +42,7 @@ from benchmarks.platform import (
     restore,
     run_to_end,
 )
-from benchmarks.record import RESULTS, write_record
+from benchmarks.record import write_record
 from paploss.client.loss_choice import LossChoice, every_loss
 from paploss.client.specs import RATE_FACTORS, ComparisonSpec, ConfirmSpec, SearchSpec
 from paploss.client.sync_client import Client
@@ -54,7 +55,6 @@ TRAININGS, UPDATED_AFTER = 100, 4
 LENGTHS = (1, 3)
 COMPARED_SEEDS = (11, 12, 13, 14, 15)
 MARKS = (25, 50, 75, 100)
-RECORDED = RESULTS / "evidence"
 
 
 def main() -> None:
@@ -62,18 +62,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add_data_option(parser)
     add_platform_options(parser, "evidence")
-    parser.add_argument("--only", nargs="+", default=[""], metavar="PART", help="searches whose name begins so")
+    add_results_option(parser)
+    parser.add_argument("--only", nargs="+", default=[""], metavar="PART", help="what has a name that begins so")
     options = parser.parse_args()
-    folders = read_folders(options.data)
+    folders, chosen = read_folders(options.data), tuple(options.only)
     with connect(options.state, options.workers, list(folders.values())) as client:
-        restore(client, RECORDED)
+        restore(client, options.results / "evidence")
         for search in searches(folders):
-            if search.name.startswith(tuple(options.only)):
+            if search.name.startswith(chosen):
                 run_to_end(client, search)
-                record(client, folders)
+                record(client, folders, options.results)
         for comparison in comparisons(folders, client):
-            run_to_end(client, comparison)
-            record(client, folders)
+            if comparison.name.startswith(chosen):
+                run_to_end(client, comparison)
+                record(client, folders, options.results)
 
 
 def searches(folders: Mapping[str, Path]) -> Iterator[SearchSpec]:
@@ -131,7 +133,7 @@ def comparisons(folders: Mapping[str, Path], client: Client) -> Iterator[Compari
             )
 
 
-def record(client: Client, folders: Mapping[str, Path]) -> None:
+def record(client: Client, folders: Mapping[str, Path], results: Path) -> None:
     """Write what is known so far."""
     runs = [*client.list_experiments("search"), *client.list_experiments("comparison")]
     trials = {run.id: [trial.model_dump(mode="json") for trial in client.trials(run.id)] for run in runs}
@@ -143,8 +145,8 @@ def record(client: Client, folders: Mapping[str, Path]) -> None:
             if run.kind == "comparison"
         ],
     }
-    write_record("evidence", CODE, summary)
-    keep_dumps(client, runs, RECORDED, folders.values())
+    write_record("evidence", CODE, summary, results)
+    keep_dumps(client, runs, results / "evidence", folders.values())
 
 
 def summarise(client: Client, run: Any, trials: list[dict[str, Any]]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ Judged      in each of the two metrics: what was found for it minus what was fou
             interval of Student's t. It is shown to work where the interval lies above 0.
 
 It runs through the platform; stopped at any point, the same command goes on where it was. What is known so far is in
-benchmarks/results/metrics.json; what has ended lies whole in metrics/, and is not run again on another machine either.
+benchmarks/results/metrics.json; what has ended lies whole in metrics/, and is not run again on another machine either,
+unless `--results` names an empty folder.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from benchmarks.platform import (
     EPOCHS,
     add_data_option,
     add_platform_options,
+    add_results_option,
     connect,
     dataset_spec,
     keep_dumps,
@@ -32,7 +34,7 @@ from benchmarks.platform import (
     run_to_end,
 )
 from benchmarks.ranks import found_loss
-from benchmarks.record import RESULTS, write_record
+from benchmarks.record import write_record
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import SearchSpec, TrainingSpec
 from paploss.client.sync_client import Client
@@ -42,7 +44,6 @@ from paploss.jobs.spec import Overrides
 
 CODE = ("controller", "paploss", "trainer", "worker")
 PROFILE, DATASET = "retinanet-tiny", "bccd"
-RECORDED = RESULTS / "metrics"
 METRICS: Final[tuple[MetricName, ...]] = ("AP75", "AP_medium")
 
 
@@ -51,17 +52,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add_data_option(parser)
     add_platform_options(parser, "metrics")
+    add_results_option(parser)
     options = parser.parse_args()
     folder = read_folders(options.data)[DATASET]
     with connect(options.state, options.workers, [folder]) as client:
-        restore(client, RECORDED)
+        restore(client, options.results / "metrics")
         searches: dict[MetricName, str] = {}
         trainings = {"AP": train(client, folder, found_loss("AP"))}
         for metric in METRICS:
             searches[metric] = run_to_end(client, search_spec(metric, folder))
             trainings[metric] = train(client, folder, LossChoice(label=metric, search=searches[metric]))
-            record(client, searches, trainings)
-            keep_dumps(client, client.list_experiments(), RECORDED, [folder])
+            write_record("metrics", CODE, summarise(client, searches, trainings), options.results)
+            keep_dumps(client, client.list_experiments(), options.results / "metrics", [folder])
 
 
 def search_spec(metric: MetricName, folder: Path) -> SearchSpec:
@@ -85,8 +87,8 @@ def train(client: Client, folder: Path, found: LossChoice) -> str:
     return run_to_end(client, spec)
 
 
-def record(client: Client, searches: Mapping[MetricName, str], trainings: Mapping[str, str]) -> None:
-    """Write what is known so far: what was found for each metric in every one, and the differences that are judged."""
+def summarise(client: Client, searches: Mapping[MetricName, str], trainings: Mapping[str, str]) -> dict[str, Any]:
+    """What was found for each metric in every one, and the differences that are judged."""
     metrics = {label: read_metrics(client, run) for label, run in trainings.items()}
     table = {
         name: {
@@ -95,14 +97,13 @@ def record(client: Client, searches: Mapping[MetricName, str], trainings: Mappin
         for name in ("AP", *METRICS)
     }
     differences = {metric: paired_difference(table[metric][metric], table[metric]["AP"]) for metric in searches}
-    summary: dict[str, Any] = {
+    return {
         "best": {metric: client.best(run).model_dump(mode="json") for metric, run in searches.items()},
         "test": table,
         "found_for_it_minus_found_for_ap": {
             metric: difference.model_dump(mode="json") for metric, difference in differences.items() if difference
         },
     }
-    write_record("metrics", CODE, summary)
 
 
 def read_metrics(client: Client, run: str) -> dict[int, Metrics]:

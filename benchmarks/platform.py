@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from benchmarks.record import RESULTS
 from paploss.cli.address import find_running
 from paploss.cli.platform import run_platform
 from paploss.client.models import ExperimentSummary
@@ -44,7 +45,7 @@ def keep_dumps(client: Client, runs: Iterable[ExperimentSummary], folder: Path, 
 
     `data`: their data sets, which are in /data there, wherever they are on this machine.
     """
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for run in runs:
         path = folder / f"{re.sub('[^a-z0-9]+', '-', run.name)}.jsonl.gz"
         if run.state == "succeeded" and not path.exists():
@@ -75,6 +76,16 @@ def add_platform_options(parser: argparse.ArgumentParser, name: str) -> None:
     """`--state` and `--workers` of the platform that a benchmark's trainings run through."""
     parser.add_argument("--state", type=Path, default=Path("state") / name)
     parser.add_argument("--workers", type=int, default=2)
+
+
+def add_results_option(parser: argparse.ArgumentParser) -> None:
+    """`--results` of a benchmark that goes on from its records."""
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=RESULTS,
+        help="where records are; an empty folder, and another --state, run everything anew",
+    )
 
 
 def add_data_option(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,8 @@ Judged      Spearman's correlation of the losses' mean APs between two lengths, 
             and that has the best of 24 epochs among its best three; if neither has, 8.
 
 The trainings run through the platform; stopped at any point, the same command goes on where it was. What is known so
-far is in benchmarks/results/ranks.json, and is not trained again.
+far is in benchmarks/results/ranks.json, and is not trained again, unless
+`--results` names an empty folder.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from scipy.stats import spearmanr
 from benchmarks.platform import (
     add_data_option,
     add_platform_options,
+    add_results_option,
     connect,
     dataset_spec,
     read_folders,
@@ -52,14 +54,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add_data_option(parser)
     add_platform_options(parser, "ranks")
+    add_results_option(parser)
     given = parser.parse_args()
     folder = read_folders(given.data)[DATASET]
-    found = read_recorded()
+    found = read_recorded(given.results)
     with connect(given.state, given.workers, [folder]) as client:
         for seed, epochs in itertools.product(SEEDS, EPOCHS):
             if seed not in found[epochs]:
                 found[epochs][seed] = read_ap(client, run_to_end(client, training_spec(folder, epochs, seed)))
-                write_record("ranks", CODE, {"ap": found, "agreement": agreement(found)})
+                write_record("ranks", CODE, {"ap": found, "agreement": agreement(found)}, given.results)
 
 
 def training_spec(folder: Path, epochs: int, seed: int) -> TrainingSpec:
@@ -83,9 +86,9 @@ def found_loss(label: str = "found by guided") -> LossChoice:
     return LossChoice.model_validate({"label": label, "loss": loss})
 
 
-def read_recorded() -> dict[int, dict[int, dict[str, float]]]:
+def read_recorded(results: Path) -> dict[int, dict[int, dict[str, float]]]:
     """What is known: AP in percent by length, seed and loss."""
-    path = RESULTS / "ranks.json"
+    path = results / "ranks.json"
     ap = json.loads(path.read_text())["ap"] if path.exists() else {}
     return {epochs: {int(seed): of_loss for seed, of_loss in ap.get(str(epochs), {}).items()} for epochs in EPOCHS}
 

@@ -23,7 +23,7 @@ def write_record(name: str, paths: tuple[str, ...], result: Mapping[str, Any], f
     """
     record = {"benchmark": name, **provenance(paths), **result}
     folder = folder or RESULTS
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     known = json.loads(path.read_text()) if path.exists() else result
     differing = [text.format(result.get(key)) for key, text in CONDITIONS.items() if known.get(key) != result.get(key)]

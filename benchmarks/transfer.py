@@ -26,6 +26,7 @@ from benchmarks import evidence
 from benchmarks.platform import (
     add_data_option,
     add_platform_options,
+    add_results_option,
     connect,
     keep_dumps,
     read_folders,
@@ -50,14 +51,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add_data_option(parser)
     add_platform_options(parser, "transfer")
+    add_results_option(parser)
     options = parser.parse_args()
     folder = read_folders(options.data)[DATASET]
     with connect(options.state, options.workers, [folder]) as client:
-        restore(client, evidence.RECORDED)
+        restore(client, RESULTS / "evidence")
+        restore(client, options.results / "transfer")
         earlier, beside = (recorded_search(client, dataset) for dataset in (FIRST_DATASET, DATASET))
         started = run_to_end(client, search_spec(folder, earlier))
-        record(client, started, beside)
-        keep_dumps(client, [client.get_experiment(started)], RESULTS / "transfer", [folder])
+        write_record("transfer", CODE, summarise(client, started, beside), options.results)
+        keep_dumps(client, [client.get_experiment(started)], options.results / "transfer", [folder])
 
 
 def recorded_search(client: Client, dataset: str) -> str:
@@ -73,8 +76,8 @@ def search_spec(folder: Path, earlier: str) -> SearchSpec:
     return SearchSpec.model_validate(spec.model_dump() | changes)
 
 
-def record(client: Client, started: str, beside: str) -> None:
-    """Write both searches' proxies by parts, and what they have confirmed."""
+def summarise(client: Client, started: str, beside: str) -> dict[str, Any]:
+    """Both searches' proxies by parts, and what they have confirmed."""
     confirmed = {
         name: (client.best(run).report or {})["candidates"] for name, run in (("started", started), ("beside", beside))
     }
@@ -83,12 +86,11 @@ def record(client: Client, started: str, beside: str) -> None:
         name: {int(seed): reward for seed, reward in candidate["rewards"].items()} for name, candidate in best.items()
     }
     difference = paired_difference(rewards["started"], rewards["beside"])
-    summary: dict[str, Any] = {
+    return {
         "proxies": {name: read_parts(client, run) for name, run in (("started", started), ("beside", beside))},
         "confirmed": confirmed,
         "started_minus_beside": None if difference is None else difference.model_dump(mode="json"),
     }
-    write_record("transfer", CODE, summary)
 
 
 def read_parts(client: Client, search: str) -> list[dict[str, Any]]:
