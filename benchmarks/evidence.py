@@ -108,6 +108,12 @@ def search_spec(profile: str, dataset: str, folders: Mapping[str, Path], algorit
     )
 
 
+def find_guided(client: Client, dataset: str) -> str:
+    """The id of the search of seed 0 with `guided` on a data set, `retinanet-tiny`, which the records have."""
+    name = f"{PROFILES[0]}, {dataset}: guided, seed 0"
+    return next(run.id for run in client.list_experiments("search") if run.name == name)
+
+
 def comparisons(folders: Mapping[str, Path], client: Client) -> Iterator[ComparisonSpec]:
     """The found losses of the searches that have ended beside every other loss, at each length."""
     ended = {run.name: run.id for run in client.list_experiments("search") if run.state == "succeeded"}

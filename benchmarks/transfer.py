@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import evidence
+from benchmarks.confirmed import compare_confirmed
 from benchmarks.platform import (
     add_data_option,
     add_platform_options,
@@ -36,7 +37,6 @@ from benchmarks.platform import (
 from benchmarks.record import RESULTS, write_record
 from paploss.client.specs import SearchSpec
 from paploss.client.sync_client import Client
-from paploss.controller.experiments.comparison import paired_difference
 
 CODE = ("controller", "paploss", "trainer", "worker")
 PROFILE, DATASET = "retinanet-tiny", "raccoon"
@@ -57,16 +57,10 @@ def main() -> None:
     with connect(options.state, options.workers, [folder]) as client:
         restore(client, RESULTS / "evidence")
         restore(client, options.results / "transfer")
-        earlier, beside = (recorded_search(client, dataset) for dataset in (FIRST_DATASET, DATASET))
+        earlier, beside = (evidence.find_guided(client, dataset) for dataset in (FIRST_DATASET, DATASET))
         started = run_to_end(client, search_spec(folder, earlier))
         write_record("transfer", CODE, summarise(client, started, beside), options.results)
         keep_dumps(client, [client.get_experiment(started)], options.results / "transfer", [folder])
-
-
-def recorded_search(client: Client, dataset: str) -> str:
-    """The id of the recorded search on a data set."""
-    name = f"{PROFILE}, {dataset}: guided, seed 0"
-    return next(run.id for run in client.list_experiments("search") if run.name == name)
 
 
 def search_spec(folder: Path, earlier: str) -> SearchSpec:
@@ -78,18 +72,10 @@ def search_spec(folder: Path, earlier: str) -> SearchSpec:
 
 def summarise(client: Client, started: str, beside: str) -> dict[str, Any]:
     """Both searches' proxies by parts, and what they have confirmed."""
-    confirmed = {
-        name: (client.best(run).report or {})["candidates"] for name, run in (("started", started), ("beside", beside))
-    }
-    best = {name: max(candidates, key=lambda one: one["mean"]) for name, candidates in confirmed.items()}
-    rewards = {
-        name: {int(seed): reward for seed, reward in candidate["rewards"].items()} for name, candidate in best.items()
-    }
-    difference = paired_difference(rewards["started"], rewards["beside"])
+    searches = {"started": started, "beside": beside}
     return {
-        "proxies": {name: read_parts(client, run) for name, run in (("started", started), ("beside", beside))},
-        "confirmed": confirmed,
-        "started_minus_beside": None if difference is None else difference.model_dump(mode="json"),
+        "proxies": {name: read_parts(client, search) for name, search in searches.items()},
+        **compare_confirmed(client, searches),
     }
 
 
