@@ -24,7 +24,6 @@ is in benchmarks/results/evidence.json; what has ended lies whole in evidence/, 
 run again on another machine either, unless `--results` names an empty folder.
 """
 
-import argparse
 import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,13 +31,11 @@ from typing import Any
 
 from benchmarks.platform import (
     EPOCHS,
-    add_data_option,
-    add_platform_options,
     add_results_option,
     connect,
     dataset_spec,
     keep_dumps,
-    read_folders,
+    make_parser,
     restore,
     run_to_end,
 )
@@ -59,13 +56,11 @@ MARKS = (25, 50, 75, 100)
 
 def main() -> None:
     """Run, or go on with, everything of which there is the data."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    add_data_option(parser)
-    add_platform_options(parser, "evidence")
+    parser = make_parser(__doc__, "evidence")
     add_results_option(parser)
     parser.add_argument("--only", nargs="+", default=[""], metavar="PART", help="what has a name that begins so")
     options = parser.parse_args()
-    folders, chosen = read_folders(options.data), tuple(options.only)
+    folders, chosen = dict(options.data), tuple(options.only)
     with connect(options.state, options.workers, list(folders.values())) as client:
         restore(client, options.results / "evidence")
         for search in searches(folders):

@@ -15,7 +15,6 @@ benchmarks/results/metrics.json; what has ended lies whole in metrics/, and is n
 unless `--results` names an empty folder.
 """
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -23,13 +22,11 @@ from typing import Any, Final
 from benchmarks import evidence
 from benchmarks.platform import (
     EPOCHS,
-    add_data_option,
-    add_platform_options,
     add_results_option,
     connect,
     dataset_spec,
     keep_dumps,
-    read_folders,
+    make_parser,
     restore,
     run_to_end,
 )
@@ -49,12 +46,10 @@ METRICS: Final[tuple[MetricName, ...]] = ("AP75", "AP_medium")
 
 def main() -> None:
     """Run, or go on with, the searches and the trainings of their losses."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    add_data_option(parser)
-    add_platform_options(parser, "metrics")
+    parser = make_parser(__doc__, "metrics")
     add_results_option(parser)
     options = parser.parse_args()
-    folder = read_folders(options.data)[DATASET]
+    folder = dict(options.data)[DATASET]
     with connect(options.state, options.workers, [folder]) as client:
         restore(client, options.results / "metrics")
         searches: dict[MetricName, str] = {}

@@ -72,6 +72,32 @@ def run_to_end(client: Client, spec: ExperimentSpec) -> str:
     return run
 
 
+def make_parser(doc: str | None, name: str) -> argparse.ArgumentParser:
+    """Options of a benchmark that trains: of its platform, and `--data NAME=FOLDER ...`, pairs of a name and a path.
+
+    `doc`: the module's; its first line is the description. `name`: the benchmark's.
+    """
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        type=_read_folder,
+        required=True,
+        metavar="NAME=FOLDER",
+        help=f"data sets in COCO format: {', '.join(EPOCHS)}",
+    )
+    add_platform_options(parser, name)
+    return parser
+
+
+def _read_folder(given: str) -> tuple[str, Path]:
+    name, is_named, folder = given.partition("=")
+    if name not in EPOCHS or not is_named or not Path(folder).is_dir():
+        expected = f"{' or '.join(EPOCHS)}, an equals sign and a folder that exists"
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {given!r}")
+    return name, Path(folder).resolve()
+
+
 def add_platform_options(parser: argparse.ArgumentParser, name: str) -> None:
     """`--state` and `--workers` of the platform that a benchmark's trainings run through."""
     parser.add_argument("--state", type=Path, default=Path("state") / name)
@@ -86,17 +112,6 @@ def add_results_option(parser: argparse.ArgumentParser) -> None:
         default=RESULTS,
         help="where records are; an empty folder, and another --state, run everything anew",
     )
-
-
-def add_data_option(parser: argparse.ArgumentParser) -> None:
-    """`--data NAME=FOLDER ...`, which `read_folders` reads."""
-    parser.add_argument("--data", nargs="+", required=True, metavar="NAME=FOLDER", help=f"one of {', '.join(EPOCHS)}")
-
-
-def read_folders(given: Sequence[str]) -> dict[str, Path]:
-    """The folder of each data set that was named."""
-    named = (one.split("=", 1) for one in given)
-    return {name: Path(folder).resolve(strict=True) for name, folder in named}
 
 
 def dataset_spec(name: str, folder: Path) -> DatasetSpec:

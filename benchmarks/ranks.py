@@ -17,7 +17,6 @@ far is in benchmarks/results/ranks.json, and is not trained again, unless
 `--results` names an empty folder.
 """
 
-import argparse
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -28,12 +27,10 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from benchmarks.platform import (
-    add_data_option,
-    add_platform_options,
     add_results_option,
     connect,
     dataset_spec,
-    read_folders,
+    make_parser,
     run_to_end,
 )
 from benchmarks.record import RESULTS, write_record
@@ -51,12 +48,10 @@ FOUND_BY = "retinanet-tiny, bccd: guided, seed 0"
 
 def main() -> None:
     """Run, or go on with, all trainings."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    add_data_option(parser)
-    add_platform_options(parser, "ranks")
+    parser = make_parser(__doc__, "ranks")
     add_results_option(parser)
     given = parser.parse_args()
-    folder = read_folders(given.data)[DATASET]
+    folder = dict(given.data)[DATASET]
     found = read_recorded(given.results)
     with connect(given.state, given.workers, [folder]) as client:
         for seed, epochs in itertools.product(SEEDS, EPOCHS):

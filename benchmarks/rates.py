@@ -13,7 +13,6 @@ Everything runs through the platform on this machine; stopped at any point, the 
 record grows in benchmarks/results/rates.json.
 """
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,10 @@ from typing import Any
 from benchmarks.platform import (
     EPOCHS,
     POLL_SECONDS,
-    add_data_option,
-    add_platform_options,
     connect,
     dataset_spec,
     find_or_create,
-    read_folders,
+    make_parser,
 )
 from benchmarks.record import write_record
 from paploss.client.loss_choice import every_loss
@@ -44,12 +41,10 @@ SEED = 101
 
 def main() -> None:
     """Run, or go on with, the trainings."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    add_data_option(parser)
+    parser = make_parser(__doc__, "rates")
     parser.add_argument("--profiles", nargs="+", default=list(RATES), choices=list(RATES))
-    add_platform_options(parser, "rates")
     options = parser.parse_args()
-    folders = read_folders(options.data)
+    folders = dict(options.data)
     with connect(options.state, options.workers, list(folders.values())) as client:
         requests = [
             request(profile, name, folder, rate)

@@ -17,16 +17,13 @@ The trainings run through the platform; stopped at any point, the same command g
 far is in benchmarks/results/todays-losses.json.
 """
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.platform import (
-    add_data_option,
-    add_platform_options,
     connect,
     dataset_spec,
-    read_folders,
+    make_parser,
     run_to_end,
 )
 from benchmarks.ranks import found_loss
@@ -44,11 +41,9 @@ TODAYS = ("qfl_giou", "varifocal", "iou_bce")
 
 def main() -> None:
     """Run, or go on with, both comparisons."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    add_data_option(parser)
-    add_platform_options(parser, "todays-losses")
+    parser = make_parser(__doc__, "todays-losses")
     given = parser.parse_args()
-    folder = read_folders(given.data)[DATASET]
+    folder = dict(given.data)[DATASET]
     with connect(given.state, given.workers, [folder]) as client:
         for spec in comparisons(folder):
             run_to_end(client, spec)

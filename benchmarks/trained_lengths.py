@@ -14,7 +14,6 @@ It runs through the platform; stopped at any point, the same command goes on whe
 benchmarks/results/trained-lengths.json.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,10 @@ from scipy.stats import spearmanr
 from benchmarks import evidence
 from benchmarks.confirmed import compare_confirmed
 from benchmarks.platform import (
-    add_data_option,
-    add_platform_options,
     add_results_option,
     connect,
     keep_dumps,
-    read_folders,
+    make_parser,
     restore,
     run_to_end,
 )
@@ -48,12 +45,10 @@ ROUNDS = 37
 
 def main() -> None:
     """Run, or go on with, the search."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    add_data_option(parser)
-    add_platform_options(parser, "trained-lengths")
+    parser = make_parser(__doc__, "trained-lengths")
     add_results_option(parser)
     options = parser.parse_args()
-    folder = read_folders(options.data)[DATASET]
+    folder = dict(options.data)[DATASET]
     with connect(options.state, options.workers, [folder]) as client:
         restore(client, RESULTS / "evidence")
         restore(client, options.results / "trained-lengths")
