@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from paploss.trainer.errors import UserError
+from paploss.trainer.errors import MachineError
 
 
 @contextmanager
@@ -21,12 +21,12 @@ def joined(gpus: int) -> Iterator[torch.device]:
         gpus: how many the job asks for; 0 accepts the CPU.
 
     Raises:
-        UserError: this machine has fewer.
+        MachineError: this machine has fewer, perhaps because one has failed.
     """
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     available = torch.cuda.device_count()
     if gpus > available:
-        raise UserError(f"gpus: the job asks for {gpus}, this machine has {available}")
+        raise MachineError(f"gpus: the job asks for {gpus}, this machine has {available}")
     device = torch.device("cuda", local_rank) if available else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)

@@ -70,6 +70,7 @@ def train_and_evaluate(spec: JobSpec, attempt: AttemptContext) -> JobResult:
 
     Raises:
         UserError: the job or its data is wrong.
+        MachineError: this machine cannot run it now.
         OutOfMemory: the training does not fit.
         Interrupted: the job was asked to stop; a checkpoint is written.
     """

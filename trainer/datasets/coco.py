@@ -18,7 +18,7 @@ from paploss.jobs.spec import Split
 from paploss.trainer.datasets.annotations import Known, read_annotations
 from paploss.trainer.datasets.findings import Findings
 from paploss.trainer.datasets.numbers import is_number
-from paploss.trainer.errors import UserError
+from paploss.trainer.errors import UserError, blame_machine
 
 log = logging.getLogger(__name__)
 
@@ -154,6 +154,7 @@ def read_json(annotation_file: Path) -> Json:
     try:
         content: Json = json.loads(read_regular(annotation_file))
     except OSError as error:
+        blame_machine(annotation_file, error)
         raise UserError(f"{annotation_file}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{annotation_file}: not JSON: {error}") from error
