@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from paploss.files import read_regular
+from paploss.jobs.messages import printable
 from paploss.jobs.metrics import LONGEST_CLASS_NAME
 from paploss.jobs.spec import Split
 from paploss.trainer.datasets.annotations import Known, read_annotations
@@ -135,7 +136,7 @@ def checked_split(
     positions: dict[Hashable, int] = {}
     images = tuple(_read_images(annotation_file, image_folder, content["images"], positions, found))
     _check_categories(annotation_file, content["categories"], found)
-    categories = tuple({"id": one["id"], "name": _printable(one["name"])} for one in content["categories"])
+    categories = tuple({"id": one["id"], "name": printable(one["name"])} for one in content["categories"])
     known = Known(annotation_file, images, positions, {category["id"] for category in categories})
     annotations = tuple(read_annotations(content["annotations"], known, found))
     if findings is None:
@@ -235,8 +236,3 @@ def _check_categories(file: Path, categories: list[Json], findings: Findings) ->
         if count > 1:
             ids = ", ".join(repr(category["id"]) for category in categories if category["name"] == name)
             findings.warning(file, "{count} names belong to several categories", f"{name!r}: ids {ids}")
-
-
-def _printable(name: str) -> str:
-    """The name without what UTF-8 and PostgreSQL cannot hold."""
-    return name.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
