@@ -14,7 +14,7 @@ from typing import Any
 
 from paploss.files import read_regular
 from paploss.jobs.messages import printable
-from paploss.jobs.metrics import LONGEST_CLASS_NAME
+from paploss.jobs.metrics import LONGEST_CLASS_NAME, MOST_CLASSES
 from paploss.jobs.spec import Split
 from paploss.trainer.datasets.annotations import Known, read_annotations
 from paploss.trainer.datasets.findings import Findings
@@ -229,6 +229,8 @@ def _read_name(file: Path, folder: Path, name: str, findings: Findings) -> str:
 def _check_categories(file: Path, categories: list[Json], findings: Findings) -> None:
     if not categories:
         findings.error(file, "expected at least one category, 'categories' is empty")
+    if len(categories) > MOST_CLASSES:
+        findings.error(file, f"expected at most {MOST_CLASSES} categories, got {len(categories)}")
     for category_id, count in Counter(category["id"] for category in categories).items():
         if count > 1:
             findings.error(file, "{count} category ids occur twice", f"a category id occurs twice: {category_id!r}")
