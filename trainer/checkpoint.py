@@ -1,5 +1,6 @@
 """Checkpoints, from which an interrupted training resumes: one file, replaced as a whole."""
 
+import logging
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import torch
 
 from paploss.files import whole_file
 from paploss.trainer.errors import UserError
+
+log = logging.getLogger(__name__)
 
 FILE_NAME = "checkpoint.pt"
 
@@ -42,17 +45,24 @@ def save_checkpoint(folder: Path, progress: TrainingProgress, states: dict[str, 
 
 
 def load_checkpoint(folder: Path, job: str) -> tuple[TrainingProgress, dict[str, Any]] | None:
-    """Progress and state dicts of the checkpoint in `folder`, or None where there is none.
+    """Progress and state dicts of the checkpoint in `folder`, or None where there is none that is whole.
 
     Raises:
         UserError: the checkpoint is of another job.
+        OSError: it cannot be read now.
     """
     path = folder / FILE_NAME
     if not path.exists():
         return None
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    stored = content.pop("progress")
-    progress = TrainingProgress(**{name.name: stored[name.name] for name in fields(TrainingProgress)})
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        stored = content.pop("progress")
+        progress = TrainingProgress(**{name.name: stored[name.name] for name in fields(TrainingProgress)})
+    except OSError:
+        raise
+    except Exception as error:  # torch raises errors of many kinds; each later attempt would meet them again
+        log.warning("%s is damaged, the training starts anew: %s", path, error)
+        return None
     if progress.job != job:
         raise UserError(f"{path}: belongs to another job; expected an empty folder or this job's own")
     return progress, content

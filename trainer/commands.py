@@ -22,7 +22,7 @@ from paploss.jobs.losses import parse_loss
 from paploss.jobs.metrics import REWARD
 from paploss.jobs.spec import EXIT_INTERRUPTED, DatasetSpec, JobResult, JobSpec
 from paploss.trainer.attempt import AttemptContext
-from paploss.trainer.errors import Interrupted, OutOfMemory, UserError
+from paploss.trainer.errors import Interrupted, MachineError, OutOfMemory, UserError
 from paploss.trainer.events import claim_stdout, discard
 from paploss.trainer.launch import die_with_launcher, leave_failure, run_on_gpus
 
@@ -39,7 +39,7 @@ def main() -> int:
     try:
         provide_home()
         status: int = arguments.command(arguments)
-    except UserError as error:
+    except (UserError, MachineError) as error:
         sys.stderr.write(f"error: {error}\n")
         return USER_ERROR_STATUS
     return status
@@ -142,6 +142,8 @@ def _run(arguments: argparse.Namespace) -> int:
         result = _failed("user", str(error))
     except OutOfMemory as error:
         result = _failed("out_of_memory", str(error))
+    except MachineError as error:
+        result = _failed("crash", str(error))
     except Exception:
         log.exception("crashed")
         result = _failed("crash", traceback.format_exc())

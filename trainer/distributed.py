@@ -4,13 +4,16 @@ import os
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from paploss.trainer.errors import UserError
+from paploss.trainer.errors import MachineError
+
+_ANY_TIME = timedelta(days=30)
 
 
 @contextmanager
@@ -21,12 +24,12 @@ def joined(gpus: int) -> Iterator[torch.device]:
         gpus: how many the job asks for; 0 accepts the CPU.
 
     Raises:
-        UserError: this machine has fewer.
+        MachineError: this machine has fewer, perhaps because one has failed.
     """
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     available = torch.cuda.device_count()
     if gpus > available:
-        raise UserError(f"gpus: the job asks for {gpus}, this machine has {available}")
+        raise MachineError(f"gpus: the job asks for {gpus}, this machine has {available}")
     device = torch.device("cuda", local_rank) if available else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -44,9 +47,19 @@ def joined(gpus: int) -> Iterator[torch.device]:
             dist.destroy_process_group()
 
 
-def is_first_process() -> bool:
-    """Whether this process speaks for its training, known before it has joined the others."""
-    return os.environ.get("RANK", "0") == "0"
+@contextmanager
+def leaving_together() -> Iterator[None]:
+    """The processes leave the block together, however long one of them takes in it.
+
+    What else they do together gives up on one that does not come: after 10 minutes on GPUs.
+    """
+    if not dist.is_initialized():
+        yield
+        return
+    group = dist.new_group(backend="gloo", timeout=_ANY_TIME)
+    yield
+    dist.barrier(group)
+    dist.destroy_process_group(group)
 
 
 def rank() -> int:

@@ -70,18 +70,20 @@ def train_and_evaluate(spec: JobSpec, attempt: AttemptContext) -> JobResult:
 
     Raises:
         UserError: the job or its data is wrong.
+        MachineError: this machine cannot run it now.
         OutOfMemory: the training does not fit.
         Interrupted: the job was asked to stop; a checkpoint is written.
     """
     data = read_job_data(spec, attempt.data_cache)
     recipe = recipe_of(spec, data.train)
-    if distributed.is_first_process():
-        visibility = visibility_of(spec.profile, recipe)
-        check_job_data(spec, data, visibility, attempt.file_cache, _leaving_if_stopped(attempt))
-    samples = TrainingSamples(data.train, recipe, spec.seed)
-    data = data.without_training_images()
     try:
         with distributed.joined(spec.gpus) as device:
+            with distributed.leaving_together():  # it may take hours to read all images
+                if distributed.rank() == 0:
+                    visibility = visibility_of(spec.profile, recipe)
+                    check_job_data(spec, data, visibility, attempt.file_cache, _leaving_if_stopped(attempt))
+            samples = TrainingSamples(data.train, recipe, spec.seed)
+            data = data.without_training_images()
             set_up(device)
             if recipe.schedule.batch_size % distributed.world_size():
                 raise UserError(
@@ -258,7 +260,7 @@ class _Training:
         if finished and self.end < self.total:
             self._save()
         kept = None
-        if finished and self.spec.kind in ANALYSED_KINDS and distributed.is_first_process():
+        if finished and self.spec.kind in ANALYSED_KINDS and distributed.rank() == 0:
             self.attempt.emit(AnalysisEvent(analysis=analyse(evaluated, self.data.test)))
         if finished and self.spec.kind == "final" and distributed.rank() == 0:
             kept = str(self._keep(metrics))

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from paploss.trainer.errors import UserError
+from paploss.trainer.errors import UserError, blame_machine
 
 
 def load_backbone(detector: Any, file: Path) -> None:
@@ -38,6 +38,7 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
+        blame_machine(file, error)
         raise UserError(f"weights: {file}: cannot be read: {error.strerror}") from error
     except Exception as error:  # torch raises pickle and runtime errors of many kinds
         raise UserError(f"weights: {file}: not a plain state dict: {error}") from error

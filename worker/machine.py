@@ -2,15 +2,19 @@
 
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
+from itertools import takewhile
 
 from paploss.jobs.lease import WorkerInfo
 
 _PACKAGES = ("paploss", "torch", "mmdet", "onedl-mmdetection", "mmcv", "onedl-mmcv")
 """Those of them that are installed are shown."""
+
+_NAME_OF_GPU = re.compile(r"\d|GPU-|MIG-")
 
 
 def describe(name: str) -> WorkerInfo:
@@ -57,7 +61,13 @@ def _gpu_models() -> list[str]:
         return []
     models = [line.strip() for line in listing.splitlines() if line.strip()]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # the tool lists all of the machine, a trainer sees only these
-    return models if visible is None else models[: len([index for index in visible.split(",") if index.strip()])]
+    return models if visible is None else models[: count_visible(visible)]
+
+
+def count_visible(devices: str) -> int:
+    """How many GPUs CUDA_VISIBLE_DEVICES names: CUDA reads it up to the first that cannot be, such as -1."""
+    named = (device.strip() for device in devices.split(","))
+    return len(list(takewhile(_NAME_OF_GPU.match, named)))
 
 
 def _versions() -> dict[str, str]:

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from paploss.jobs.analysis import Analysis
 from paploss.jobs.profiles import COMMAND
 from paploss.jobs.spec import (
+    MOST_EVALUATIONS,
     AnalysisEvent,
     CheckpointEvent,
     EvaluationEvent,
@@ -27,7 +28,8 @@ from paploss.jobs.spec import (
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 _SUBREAPER = Path(__file__).with_name("subreaper.py")
-_MAX_LINE_BYTES = 1_000_000
+_MAX_LINE_BYTES = 10_000_000
+"""More than the metrics of 10,000 classes with the longest names."""
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +146,8 @@ class Training:
             case ProgressEvent():
                 self.progress = event
             case EvaluationEvent():
-                self.evaluations = (*self.evaluations, event)
+                if len(self.evaluations) < MOST_EVALUATIONS:  # messages hold no more
+                    self.evaluations = (*self.evaluations, event)
             case AnalysisEvent():
                 self.analysis = event.analysis
             case CheckpointEvent():

@@ -66,7 +66,7 @@ class Route:
             )
         return proxy
 
-    def explain(self, error: httpx.TransportError) -> str:
+    def explain(self, error: httpx.RequestError) -> str:
         """Why no answer came, with the proxy that was asked where one was."""
         reason = str(error) or type(error).__name__
         return f"{reason}{self.by_proxy}"

@@ -4,16 +4,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from paploss.jobs.messages import Message
+from paploss.jobs.messages import Message, PlainText
 
 
 class ReportedFinding(Message):
     """One kind of fault in one place."""
 
     level: Literal["error", "warning"]
-    summary: str = Field(description="where, how many and what")
+    summary: PlainText = Field(description="where, how many and what")
     count: int
-    examples: tuple[str, ...] = Field((), description="the first of them")
+    examples: tuple[PlainText, ...] = Field((), description="the first of them")
 
 
 class BoxSizes(Message):
@@ -28,7 +28,7 @@ class SplitReport(Message):
     """One split in numbers."""
 
     name: str
-    annotations: str = Field(description="the file")
+    annotations: PlainText = Field(description="the file")
     images: int
     images_without_objects: int
     objects: int = Field(description="without crowds")
@@ -59,7 +59,7 @@ class DatasetReport(Message):
     """A data set's check."""
 
     schema_version: Literal[1] = 1
-    dataset: str
+    dataset: PlainText
     layout: str
     profile: str | None = None
     verdict: Literal["ok", "warnings", "errors"]

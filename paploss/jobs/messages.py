@@ -1,18 +1,24 @@
 """What all messages between programs have in common."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-def _replace_nul(text: str) -> str:
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+def printable(text: str) -> str:
+    """The text without what UTF-8 and PostgreSQL cannot hold: surrogates, as in names of files that are no UTF-8, and
+    NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-PlainText = Annotated[str, AfterValidator(_replace_nul)]
-"""Text that a program wrote, which may hold any character: NUL is replaced, because PostgreSQL stores none."""
+def _make_printable(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) else value
+
+
+PlainText = Annotated[str, BeforeValidator(_make_printable)]
+"""Text that a program wrote, which may hold any character, made printable."""
 
 
 class Message(BaseModel):

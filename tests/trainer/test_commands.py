@@ -81,6 +81,14 @@ def test_failures_are_results(synthetic_job, tmp_path, fault, kind):
     assert (events[-1].outcome, events[-1].error_kind) == ("failed", kind)
 
 
+@pytest.mark.slow
+def test_a_machine_without_its_gpu_is_a_crash_told_in_one_sentence(write_job, tmp_path):
+    status, events, _ = run("run", write_job(gpus=1), "--state", tmp_path / "state", CUDA_VISIBLE_DEVICES="")
+    assert status == 0
+    assert events[-1].error_kind == "crash"
+    assert events[-1].error == "gpus: the job asks for 1, this machine has 0"
+
+
 def test_a_hanging_job_ignores_sigterm(synthetic_job, tmp_path):
     arguments = ("run", synthetic_job(fault="hang", fault_iteration=1), "--state", tmp_path / "state")
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}

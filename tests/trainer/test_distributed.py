@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import weakref
@@ -26,6 +27,18 @@ from paploss.trainer.profiles import recipe_of
 
 EVENTS = TypeAdapter(Event)
 LAUNCH = "import sys; from paploss.trainer.launch import run_on_gpus; sys.exit(run_on_gpus(sys.argv[1:], 2))"
+
+LATE = """
+import datetime, time, torch, torch.distributed as dist
+from paploss.trainer.distributed import average, leaving_together, rank
+dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=10))
+with leaving_together():
+    if rank() == 0:
+        time.sleep(15)
+average(torch.ones(1))
+dist.destroy_process_group()
+"""
+"""One process is late by more than the others wait for it elsewhere."""
 
 
 def start(job, state) -> subprocess.Popen:
@@ -156,6 +169,16 @@ def test_an_error_keeps_nothing_of_a_training_alive_beyond_its_group():
     with pytest.raises(Interrupted), joined(0):
         train()
     assert held[0]() is None
+
+
+@pytest.mark.slow
+def test_processes_wait_for_one_longer_than_for_a_sum():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    command = [sys.executable, "-c", LATE]
+    started = [subprocess.Popen(command, env=common | {"RANK": str(rank)}) for rank in range(2)]
+    assert [process.wait() for process in started] == [0, 0]
 
 
 @pytest.mark.slow

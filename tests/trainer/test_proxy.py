@@ -24,7 +24,7 @@ from paploss.jobs.spec import (
 )
 from paploss.losses.alrp import FIRST_BOX_WEIGHT
 from paploss.trainer import proxy
-from paploss.trainer.errors import Interrupted, UserError
+from paploss.trainer.errors import Interrupted, MachineError, UserError
 from paploss.trainer.proxy import train_and_evaluate
 
 TOTAL = 6
@@ -338,9 +338,9 @@ def test_an_evaluation_split_that_is_missing_is_named(make_job, make_attempt):
         train_and_evaluate(make_job(evaluate_split="test"), attempt)
 
 
-def test_more_gpus_than_there_are_is_the_users_error(make_job, make_attempt):
+def test_more_gpus_than_there_are_is_a_fault_of_the_machine(make_job, make_attempt):
     attempt, _ = make_attempt()
-    with pytest.raises(UserError, match=f"gpus: the job asks for 64, this machine has {torch.cuda.device_count()}"):
+    with pytest.raises(MachineError, match=f"gpus: the job asks for 64, this machine has {torch.cuda.device_count()}"):
         train_and_evaluate(make_job(gpus=64), attempt)
 
 

@@ -17,13 +17,14 @@ CLAIM = ClaimRequest(claim_id=uuid4(), trial_id="trial", worker=WorkerInfo(name=
 class Answer(BaseHTTPRequestHandler):
     """Answers every request with one status and body."""
 
-    status, kind, body = 200, "application/json", b"{}"
+    status, kind, body, encoding = 200, "application/json", b"{}", "identity"
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(self.status)
         self.send_header("Content-Type", self.kind)
         self.send_header("Content-Length", str(len(self.body)))
+        self.send_header("Content-Encoding", self.encoding)
         self.end_headers()
         self.wfile.write(self.body)
 
@@ -71,6 +72,13 @@ def test_a_refusal_tells_a_lost_lease_from_a_request_that_is_not_understood(answ
     with pytest.raises(RefusedError) as caught:
         controller.renew(RenewRequest(trial_id="trial", token="token"))
     assert caught.value.lease_lost == lost
+
+
+def test_an_answer_that_cannot_be_decoded_is_none(answering):
+    handler, controller = answering
+    handler.encoding = "gzip"
+    with pytest.raises(UnavailableError, match=r"^renew: .*header"):
+        controller.renew(RenewRequest(trial_id="trial", token="token"))
 
 
 def test_of_a_lease_that_cannot_be_read_remains_what_releases_it(answering):

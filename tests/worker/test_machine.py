@@ -2,7 +2,7 @@
 
 import pytest
 
-from paploss.worker.machine import share_gpus
+from paploss.worker.machine import count_visible, share_gpus
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,11 @@ def test_slots_take_parts_of_the_gpus_in_turn(slots, wanted, found, visible, exp
 @pytest.mark.parametrize(("wanted", "found"), [(1, 1), (0, 1), (1, 0), (8, 8), (8, 4)])
 def test_where_there_is_nothing_to_share_the_environment_stays(wanted, found):
     assert share_gpus(0, wanted, found, None) == {}
+
+
+@pytest.mark.parametrize(
+    ("devices", "count"),
+    [("", 0), ("-1", 0), ("NoDevFiles", 0), ("0", 1), ("2, 0", 2), ("0,-1,1", 1), ("GPU-af3b,MIG-1c", 2)],
+)
+def test_gpus_are_counted_as_cuda_reads_their_list(devices, count):
+    assert count_visible(devices) == count

@@ -13,7 +13,7 @@ import pytest
 from analyses import make_analysis
 
 from paploss.jobs.losses import RankSort
-from paploss.jobs.spec import AnalysisEvent, JobSpec
+from paploss.jobs.spec import MOST_EVALUATIONS, AnalysisEvent, JobSpec
 from paploss.worker.training import Training, trainer_command
 
 START = 'print(\'{"event": "start", "total_iterations": 3}\', flush=True)\n'
@@ -197,3 +197,23 @@ def test_the_operators_program_trains_jobs_of_its_profile_alone(tmp_path):
     assert trainer_command(own, *files, None) == ours
     other = own.model_copy(update={"profile": "retinanet-tiny"})
     assert trainer_command(other, *files, ("python", "mine.py")) == ours
+
+
+EVALUATE = """
+import json
+metrics = dict.fromkeys(("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"), 0.5)
+event = {"event": "evaluation", "iteration": 1, "total_iterations": 3, "metrics": metrics}
+"""
+
+
+def test_evaluations_beyond_what_messages_hold_are_dropped(start):
+    program = EVALUATE + f"for _ in range({MOST_EVALUATIONS} + 5): print(json.dumps(event))\n" + RESULT
+    training = start(program).await_end()
+    assert len(training.evaluations) == MOST_EVALUATIONS
+    assert training.result is not None
+
+
+def test_an_evaluation_of_many_classes_is_read(start):
+    program = EVALUATE + "metrics['per_class'] = {f'{n:0>200}': 0.5 for n in range(10_000)}\nprint(json.dumps(event))\n"
+    (evaluation,) = start(program + RESULT).await_end().evaluations
+    assert len(evaluation.metrics.per_class) == 10_000

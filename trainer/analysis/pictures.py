@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from paploss.files import read_regular
 from paploss.jobs.analysis import (
     LONGEST_FILE_NAME,
     LONGEST_NAME,
@@ -68,7 +69,10 @@ def make_pictures(split: CocoSplit, found: SortedDetections) -> Iterator[Picture
 
 def make_thumbnail(file: Path) -> str | None:
     """A small JPEG of an image as a detector sees it, in base64; None where it cannot be read."""
-    pixels = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    try:  # not `imread`, which ends the process where a name is no UTF-8
+        pixels = cv2.imdecode(np.frombuffer(read_regular(file), np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, cv2.error):
+        return None
     if pixels is None:
         return None
     height, width = pixels.shape[:2]

@@ -13,6 +13,10 @@ CLIPPED = "{count} boxes reach outside their image and were clipped"
 DUPLICATE = "{count} boxes occur twice"
 EMPTY = "{count} empty boxes were left out"
 
+THINNEST_PX = 0.01
+"""Of a box. The corners of a thinner one are soon equal in float32, and to RetinaNet's assigner an object that overlaps
+no anchor is the object of all of them."""
+
 Json = dict[str, Any]
 Box = list[float]
 
@@ -73,6 +77,9 @@ def read_annotations(annotations: Sequence[Json], known: Known, findings: Findin
                 size = f"{image['width']} x {image['height']} px"
                 message = f"{one.where}: bbox {one.box} is wholly outside its image of {size} ({image['file_name']})"
                 findings.error(file, "{count} boxes are wholly outside their image", message)
+            continue
+        if min(inside[2:]) < THINNEST_PX and not is_other_format:
+            findings.warning(file, EMPTY, one.place)
             continue
         if inside != one.box:
             findings.warning(file, CLIPPED, one.place)

@@ -13,12 +13,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from paploss.files import read_regular
-from paploss.jobs.metrics import LONGEST_CLASS_NAME
+from paploss.jobs.messages import printable
+from paploss.jobs.metrics import LONGEST_CLASS_NAME, MOST_CLASSES
 from paploss.jobs.spec import Split
 from paploss.trainer.datasets.annotations import Known, read_annotations
 from paploss.trainer.datasets.findings import Findings
 from paploss.trainer.datasets.numbers import is_number
-from paploss.trainer.errors import UserError
+from paploss.trainer.errors import UserError, blame_machine
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ def checked_split(
     positions: dict[Hashable, int] = {}
     images = tuple(_read_images(annotation_file, image_folder, content["images"], positions, found))
     _check_categories(annotation_file, content["categories"], found)
-    categories = tuple({"id": one["id"], "name": _printable(one["name"])} for one in content["categories"])
+    categories = tuple({"id": one["id"], "name": printable(one["name"])} for one in content["categories"])
     known = Known(annotation_file, images, positions, {category["id"] for category in categories})
     annotations = tuple(read_annotations(content["annotations"], known, found))
     if findings is None:
@@ -154,6 +155,7 @@ def read_json(annotation_file: Path) -> Json:
     try:
         content: Json = json.loads(read_regular(annotation_file))
     except OSError as error:
+        blame_machine(annotation_file, error)
         raise UserError(f"{annotation_file}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{annotation_file}: not JSON: {error}") from error
@@ -227,6 +229,8 @@ def _read_name(file: Path, folder: Path, name: str, findings: Findings) -> str:
 def _check_categories(file: Path, categories: list[Json], findings: Findings) -> None:
     if not categories:
         findings.error(file, "expected at least one category, 'categories' is empty")
+    if len(categories) > MOST_CLASSES:
+        findings.error(file, f"expected at most {MOST_CLASSES} categories, got {len(categories)}")
     for category_id, count in Counter(category["id"] for category in categories).items():
         if count > 1:
             findings.error(file, "{count} category ids occur twice", f"a category id occurs twice: {category_id!r}")
@@ -234,8 +238,3 @@ def _check_categories(file: Path, categories: list[Json], findings: Findings) ->
         if count > 1:
             ids = ", ".join(repr(category["id"]) for category in categories if category["name"] == name)
             findings.warning(file, "{count} names belong to several categories", f"{name!r}: ids {ids}")
-
-
-def _printable(name: str) -> str:
-    """The name without what UTF-8 and PostgreSQL cannot hold."""
-    return name.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -23,6 +23,7 @@ from PIL import Image
 
 from paploss.files import read_regular, whole_file
 from paploss.trainer.cores import available_cores
+from paploss.trainer.errors import blame_machine
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,9 @@ def read_images(
         names: paths below it.
         cache: folder for what was read, of any number of data sets; None keeps nothing.
         on_image: called after each; it may raise to leave.
+
+    Raises:
+        MachineError: one cannot be read, which is no fault of the file.
     """
     cached = _Cache(folder, cache)
     facts = []
@@ -106,11 +110,15 @@ def read_images(
 
 
 def read_image(file: Path) -> ImageFacts:
-    """Facts of one file."""
+    """Facts of one file.
+
+    Raises:
+        MachineError: it cannot be read, which is no fault of the file.
+    """
     try:
         content = read_regular(file)
     except OSError as error:
-        return ImageFacts(problem=_describe(error))
+        return _of_unreadable(file, error)
     if not content:
         return ImageFacts(problem="it is empty")
     header = _read_header(content)
@@ -190,7 +198,7 @@ class _Cache:
         try:
             status = file.stat()
         except (OSError, ValueError) as error:
-            return ImageFacts(problem=_describe(error))
+            return _of_unreadable(file, error)
         if not stat.S_ISREG(status.st_mode):
             return ImageFacts(problem="it is no file")
         size, time, facts = self._known.get(name, (-1, -1, None))
@@ -217,10 +225,10 @@ class _Cache:
             log.warning("%s: what was read of images is not kept: %s", self._file, error.strerror)
 
 
-def _describe(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "it is not there"
-    return getattr(error, "strerror", None) or str(error)
+def _of_unreadable(file: Path, error: OSError | ValueError) -> ImageFacts:
+    blame_machine(file, error)
+    missing = isinstance(error, FileNotFoundError)
+    return ImageFacts(problem="it is not there" if missing else getattr(error, "strerror", None) or str(error))
 
 
 def find_similar(file: Path) -> Path | None:

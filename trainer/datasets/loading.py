@@ -25,7 +25,7 @@ from paploss.trainer.datasets.batches import Batch, PackedBatch, Sample, pack, u
 from paploss.trainer.datasets.coco import CocoSplit
 from paploss.trainer.datasets.image_files import read_image
 from paploss.trainer.datasets.records import Records
-from paploss.trainer.errors import UserError
+from paploss.trainer.errors import MachineError, UserError, blame_machine
 from paploss.trainer.profiles.recipe import Config, Recipe
 
 CACHE_BYTES = 512 * 2**20
@@ -147,6 +147,7 @@ def training_batches(
 
     Raises:
         UserError: an image cannot be read.
+        MachineError: the same, and the image is not to blame.
     """
     return _batches(samples, order, process_count, device)
 
@@ -166,7 +167,7 @@ def choose_process_count(recipe: Recipe, device: torch.device) -> int:
     return min(MOST_LOADING_PROCESSES, max(1, available_cores() // distributed.world_size()))
 
 
-class _Packing(Dataset[PackedBatch | UserError]):
+class _Packing(Dataset[PackedBatch | UserError | MachineError]):
     """Packs batches where they are loaded.
 
     An image that cannot be read is what it gives: if it were raised in another process, torch would put that process's
@@ -176,10 +177,10 @@ class _Packing(Dataset[PackedBatch | UserError]):
     def __init__(self, samples: Dataset[Sample]) -> None:
         self._samples = samples
 
-    def __getitem__(self, keys: Sequence[Any]) -> PackedBatch | UserError:
+    def __getitem__(self, keys: Sequence[Any]) -> PackedBatch | UserError | MachineError:
         try:
             return pack([self._samples[key] for key in keys])
-        except UserError as error:
+        except (UserError, MachineError) as error:
             return error
 
 
@@ -195,12 +196,12 @@ def _batches(
         pin_memory=device.type == "cuda",
     )
     for packed in loader:
-        if isinstance(packed, UserError):
+        if isinstance(packed, UserError | MachineError):
             raise packed
         yield unpack(packed, device)
 
 
-def _unchanged(packed: PackedBatch | UserError) -> PackedBatch | UserError:
+def _unchanged(packed: PackedBatch | UserError | MachineError) -> PackedBatch | UserError | MachineError:
     return packed
 
 
@@ -214,6 +215,7 @@ def load_image(pipeline: Compose, sample: dict[str, Any]) -> dict[str, Any]:
 
     Raises:
         UserError: the image file is missing, is no image, or has another size than the annotation file says.
+        MachineError: it cannot be read, which is no fault of the file.
     """
     file, expected = sample["img_path"], (sample["height"], sample["width"])
     try:
@@ -221,6 +223,7 @@ def load_image(pipeline: Compose, sample: dict[str, Any]) -> dict[str, Any]:
             raise UserError(f"{file}: cannot be read as an image: it is no file")
         loaded: dict[str, Any] = pipeline(sample)
     except (OSError, AssertionError, cv2.error) as error:
+        blame_machine(file, error)
         raise UserError(f"{file}: cannot be read as an image: {read_image(Path(file)).problem or error}") from error
     height, width = loaded["ori_shape"] if "ori_shape" in loaded else loaded["data_samples"].ori_shape
     if (height, width) != expected:

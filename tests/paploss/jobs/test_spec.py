@@ -50,9 +50,10 @@ def test_a_result_has_a_reward_or_an_error(given, message):
         JobResult(**given)
 
 
-def test_text_that_programs_wrote_loses_its_nul_characters():
-    result = JobResult(outcome="failed", error_kind="crash", error="a\0b")
-    assert result.error == "a\N{REPLACEMENT CHARACTER}b"
+def test_text_that_programs_wrote_loses_what_cannot_be_stored():
+    result = JobResult(outcome="failed", error_kind="crash", error="a\0b caf\udce9.jpg")
+    assert result.error == "a\N{REPLACEMENT CHARACTER}b caf?.jpg"
+    assert JobResult.model_validate_json(result.model_dump_json()) == result
 
 
 def test_an_unknown_key_is_named_and_a_job_survives_json():

@@ -1,6 +1,7 @@
 """Which images are shown, and with what."""
 
 import base64
+import os
 from dataclasses import replace
 
 import cv2
@@ -76,6 +77,15 @@ def test_a_picture_is_bounded_whatever_the_data_set_has(tmp_path):
     assert picture.file_name == name[-LONGEST_FILE_NAME:]
     assert {len(one.name) for one in (*picture.truths, *picture.detections)} == {LONGEST_NAME}
     assert picture.thumbnail is None  # there is no file of that name
+
+
+def test_a_name_that_is_no_utf_8_is_shown_with_its_image(tmp_path):
+    split = with_images(make_split((1, 4, [10, 10, 20, 20], 0)), tmp_path, 1)
+    name = os.fsdecode(b"caf\xe9.png")
+    (tmp_path / "1.png").rename(tmp_path / name)
+    (picture,) = pictures_of(replace(split, images=({**split.images[0], "file_name": name},)))
+    assert picture.file_name == "caf?.png"
+    assert picture.thumbnail is not None
 
 
 @pytest.mark.parametrize(

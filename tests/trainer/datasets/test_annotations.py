@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from paploss.jobs.metrics import MOST_CLASSES
 from paploss.trainer.datasets.coco import CocoSplit, checked_split
 from paploss.trainer.datasets.findings import Findings
 from paploss.trainer.errors import UserError
@@ -102,9 +103,24 @@ def test_boxes_that_occur_twice_and_thin_ones_are_warned_of(tmp_path):
     assert "1 box is thinner than a pixel (annotation 42" in warnings
 
 
+@pytest.mark.parametrize("bbox", [[99.99999999, 5, 10, 20], [10, 5, 20, 0.001]])
+def test_a_box_of_which_rounding_leaves_nothing_is_empty(tmp_path, bbox):
+    split, findings = read(tmp_path, {}, {"bbox": bbox})
+    assert [one["bbox"] for one in split.annotations] == [BOX]
+    assert "1 empty box was left out (annotation 41" in findings.warnings()[0]
+    assert not findings.has_errors
+
+
 def test_more_empty_boxes_than_others_are_an_error(tmp_path):
     _, findings = read(tmp_path, {}, {"bbox": [50, 40, -20, -30]}, {"bbox": [50, 40, 0, 9]})
     with pytest.raises(UserError, match="2 of 3 boxes have no width or height above 0"):
+        findings.raise_errors()
+
+
+def test_more_categories_than_results_can_hold_are_an_error(tmp_path):
+    categories = [{"id": place, "name": f"class {place}"} for place in range(MOST_CLASSES + 1)]
+    _, findings = read(tmp_path, {}, categories=categories)
+    with pytest.raises(UserError, match="expected at most 10000 categories, got 10001"):
         findings.raise_errors()
 
 

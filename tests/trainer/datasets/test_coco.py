@@ -9,7 +9,7 @@ from paploss.jobs.losses import FocalGIoU
 from paploss.jobs.spec import DatasetSpec, JobSpec, Split
 from paploss.trainer.datasets.coco import read_split
 from paploss.trainer.datasets.sources import read_job_data
-from paploss.trainer.errors import UserError
+from paploss.trainer.errors import MachineError, UserError
 
 FOCAL = FocalGIoU()
 SPLIT = Split(annotations="annotations/instances_train2017.json", images="train2017")
@@ -139,6 +139,14 @@ def test_malformed_files_are_named(tmp_path, changes, message):
     with pytest.raises(UserError, match=message) as caught:
         read_split(tmp_path, SPLIT)
     assert str(file) in str(caught.value)
+
+
+def test_a_disk_that_gives_errors_is_not_the_annotation_files_fault(tmp_path):
+    file = write(tmp_path)
+    file.unlink()
+    file.symlink_to("/proc/self/mem")  # a regular file whose reading is an input/output error
+    with pytest.raises(MachineError, match=f"{file}: cannot be read: Input/output error"):
+        read_split(tmp_path, SPLIT)
 
 
 def test_missing_and_unreadable_files_are_named(tmp_path):

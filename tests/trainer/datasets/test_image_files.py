@@ -12,7 +12,7 @@ from PIL import Image
 from paploss.trainer.datasets import image_files
 from paploss.trainer.datasets.image_files import find_similar, read_image, read_images
 from paploss.trainer.datasets.loading import build_pipeline, load_image
-from paploss.trainer.errors import UserError
+from paploss.trainer.errors import MachineError, UserError
 from paploss.trainer.profiles.pipelines import test_images as packed_images
 
 PICTURE = cv2.resize(np.random.default_rng(0).integers(0, 255, (8, 16, 3), dtype=np.uint8), (64, 32))
@@ -68,6 +68,12 @@ BROKEN = {
     "Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "it is a Git LFS pointer"),
     "an error page": (b"<!DOCTYPE html><html></html>", "it is a document"),
 }
+
+
+def test_a_disk_that_gives_errors_is_not_the_images_fault(tmp_path):
+    (tmp_path / "a.jpg").symlink_to("/proc/self/mem")  # a regular file whose reading is an input/output error
+    with pytest.raises(MachineError, match=r"a\.jpg: cannot be read: Input/output error"):
+        read_images(tmp_path, ["a.jpg"], None)
 
 
 @pytest.mark.parametrize("kind", BROKEN)

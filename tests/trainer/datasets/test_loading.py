@@ -15,7 +15,7 @@ from paploss.trainer.datasets.loading import (
 )
 from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import build_detector
-from paploss.trainer.errors import UserError
+from paploss.trainer.errors import MachineError, UserError
 from paploss.trainer.profiles import recipe_of
 
 CPU = torch.device("cpu")
@@ -133,3 +133,14 @@ def test_an_image_that_becomes_a_pipe_after_the_check_is_not_waited_for(make_job
     os.mkfifo(file)
     with pytest.raises(UserError, match=f"{file}: cannot be read as an image: it is no file"):
         list(evaluation_batches(samples, 1, 0, CPU))
+
+
+@pytest.mark.parametrize("process_count", [0, 1])
+def test_a_disk_that_gives_errors_is_not_the_images_fault(make_job, tmp_path, process_count):
+    data = read_job_data(make_job(), tmp_path)
+    pipeline = recipe_of(make_job(), data.train).test_pipeline
+    samples = EvaluationSamples(replace(data.test, image_folder=tmp_path), pipeline, [0])
+    file = tmp_path / data.test.images[0]["file_name"]
+    file.symlink_to("/proc/self/mem")  # a regular file whose reading is an input/output error
+    with pytest.raises(MachineError, match=f"^{file}: cannot be read: Input/output error$"):
+        list(evaluation_batches(samples, 1, process_count, CPU))
