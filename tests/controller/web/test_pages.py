@@ -120,6 +120,7 @@ def test_long_tables_come_in_pages(viewer: httpx.Client, client: Client) -> None
     following = re.search(r'id="next" rel="next" href="([^"#]+)', first)
     assert following
     assert "26–50 of 60" in page(viewer, following[1].replace("&amp;", "&"))
+    assert "51–60 of 60" in page(viewer, f"/experiments/{training.id}?offset=9000")
 
 
 def test_a_trial_shows_its_error_its_log_and_its_attempts(
