@@ -106,6 +106,7 @@ def test_the_trials_are_sorted_as_asked(viewer: httpx.Client, client: Client, wo
     run_search(client, worker, search.id)
     text = page(viewer, f"/experiments/{search.id}?sort=ap&descending=true")
     table = text[text.index('id="trial-table"') :]
+    assert "confirm best guess" in table
     shown = [float(ap) for ap in re.findall(r"<b>([\d.]+)</b>", table)]
     assert shown == sorted(shown, reverse=True)
     assert len(shown) == len(list(client.trials(search.id)))
