@@ -20,6 +20,7 @@ from sqlalchemy import event
 from paploss.client.states import Role
 from paploss.client.sync_client import Client
 from paploss.controller.api.app import create_app
+from paploss.controller.api.security.access import SESSION_COOKIE
 from paploss.controller.api.server import bind, make_server
 from paploss.controller.api.services import Services
 from paploss.controller.settings import Settings
@@ -94,6 +95,11 @@ class RunningController:
     def client(self, role: Role = "user") -> Client:
         """The project's own client; to be closed by the caller."""
         return Client(self.url, self.keys[role])
+
+
+def session_name(browser: httpx.Client) -> str:
+    """Of the cookie that a controller gives a browser which signs in."""
+    return f"{SESSION_COOKIE}_{browser.base_url.port}"
 
 
 class PlayedWorker:

@@ -22,6 +22,8 @@ MOST_OF_ONE, MOST_OF_ALL = 64, 256
 OVERLAP = 200
 """Each poll reads again the lines whose ids are at most this much lower than the newest: under PostgreSQL a line may
 become visible after one with a higher id."""
+MOST_LINES = 2 * OVERLAP
+"""Of one poll; more than are read again, so that a full one brings news."""
 
 
 class Streams:
@@ -78,6 +80,8 @@ async def stream_events(
         if progress != shown:
             shown = progress
             yield ServerSentEvent(event="progress", raw_data=progress)
+        if len(events) == MOST_LINES:  # there may be more
+            continue
         if ended:
             yield ServerSentEvent(event="end", raw_data=progress)
             return
@@ -96,7 +100,7 @@ def _read_news(database: Database, experiment_id: str, after: int) -> tuple[Sequ
             experiment = lists.get_experiment(session, experiment_id)
         except NotFoundError:
             return None
-        events = lists.list_events(session, experiment_id=experiment_id, cursor=str(after), limit=2 * OVERLAP).items
+        events = lists.list_events(session, experiment_id=experiment_id, cursor=str(after), limit=MOST_LINES).items
         summary = views.experiment_summary(session, experiment)
         progress = summary.model_dump_json(include={"state", "stage", "trials", "trials_final", "best_ap"})
         return events, progress, experiment.state in FINAL_EXPERIMENT_STATES

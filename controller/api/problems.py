@@ -177,6 +177,11 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
         place = f" at character {position}" if isinstance(position, int) else ""  # else the reason names it
         reason = broken[0].get("ctx", {}).get("error", "syntax error")
         return response(request, 400, f"the body is not valid JSON: {reason}{place}")
+    if isinstance(error.body, bytes) and any(item["loc"] == ("body",) for item in found):
+        given = request.headers.get("content-type") or "none"
+        return response(
+            request, 422, f"the body is not read as JSON: expected Content-Type: application/json, got {given}"
+        )
     errors = [_describe(item["loc"], item, error.body) for item in found]
     detail = "; ".join(f"{item.pointer.lstrip('/') or item.location}: {item.message}" for item in errors[:3])
     if len(errors) > 3:

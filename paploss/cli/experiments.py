@@ -1,5 +1,6 @@
 """Commands about one experiment: show, pause, resume, cancel."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -15,19 +16,22 @@ from paploss.cli.connection import (
     connect,
     watch_over,
 )
+from paploss.cli.failures import FAILED, CommandError
 from paploss.cli.output import echo_json
 from paploss.cli.progress import conclusion, rounds_table
 from paploss.cli.terminal import make_console
 from paploss.cli.watching import results_table, watch_search, watch_trainings
-from paploss.cli.wording import tell_state
-from paploss.client.models import ExperimentDetail
+from paploss.cli.wording import describe_end, tell_state
+from paploss.client.models import Best, ExperimentDetail, RoundSummary
 from paploss.client.states import FINAL_EXPERIMENT_STATES
 
 
 def show(
     experiment_id: IdArgument,
     *,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow it until it has ended.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Follow it until it has ended; exit status 1 if it failed or was cancelled.")
+    ] = False,
     as_json: JsonOption = False,
     state: StateOption = DEFAULT_STATE,
     url: UrlOption = None,
@@ -57,7 +61,13 @@ def show(
     if as_json:
         content = {"search": found, "rounds": rounds, "best": best}
         echo_json(content)
-        return
+    else:
+        _tell_search(found, rounds, best, console)
+    if watch and found.state in ("failed", "cancelled"):
+        raise CommandError(describe_end(found), FAILED)
+
+
+def _tell_search(found: ExperimentDetail, rounds: Sequence[RoundSummary], best: Best | None, console: Console) -> None:
     done = f"{found.trials_final} of {found.trials_planned} trials done"
     stage = "" if found.state in FINAL_EXPERIMENT_STATES else f", {found.stage}"
     console.print(f"{found.id} {found.name}: {found.state}{stage}, {done} {found.reason}".rstrip())

@@ -64,4 +64,5 @@ def describe(error: Exception) -> str:
         return f"{type(error).__name__}: {error}"
     fault = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(map(str, fault["loc"]))
-    return f"{place}: {fault['msg']}" if place else fault["msg"]
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message

@@ -77,6 +77,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "greater_than_equal": lambda context: f"expected {context['ge']:g} or more",
     "less_than": lambda context: f"expected less than {context['lt']:g}",
     "less_than_equal": lambda context: f"expected {context['le']:g} or less",
+    "string_pattern_mismatch": lambda context: f"expected text that matches {context['pattern']}",
     "string_too_short": lambda context: f"expected {counted(context['min_length'], 'character')} or more",
     "string_too_long": lambda context: f"expected {counted(context['max_length'], 'character')} or fewer",
     "too_short": lambda context: f"expected {counted(context['min_length'], 'value')} or more",

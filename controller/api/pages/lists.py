@@ -157,7 +157,7 @@ def _show(services: Services, caller: Caller, section: str, asked: Listing, pick
     kinds = KINDS[section]
     listing = replace(asked, address=ADDRESSES[section], chosen=replace(asked.chosen, kinds=kinds))
     with services.database.read() as session:
-        rows, total = sort_experiments(
+        page = sort_experiments(
             session,
             listing.chosen,
             order=listing.order,
@@ -165,7 +165,7 @@ def _show(services: Services, caller: Caller, section: str, asked: Listing, pick
             offset=listing.offset,
             limit=listing.limit,
         )
-        experiments = views.experiment_summaries(session, rows)
+        experiments = views.experiment_summaries(session, page.items)
         means = overview.mean_rewards(session, [each.id for each in experiments]) if section == "Searches" else {}
         known = known_values(session, kinds)
     return pages.render(
@@ -175,8 +175,8 @@ def _show(services: Services, caller: Caller, section: str, asked: Listing, pick
         experiments=experiments,
         sparklines={experiment_id: draw_sparkline(values) for experiment_id, values in means.items()},
         headings=[each for each in _HEADINGS if each.order != "project" or caller.chooses_project],
-        listing=listing,
-        total=total,
+        listing=replace(listing, offset=page.offset),
+        total=page.total,
         known=known,
         states=EXPERIMENT_STATES,
         archived=ARCHIVED,

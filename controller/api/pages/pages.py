@@ -292,16 +292,16 @@ def _trial_table(
     descending: bool,
     offset: int,
 ) -> TrialTable:
-    trials, total = overview.sort_trials(
+    page = overview.sort_trials(
         session, experiment.id, order=order, descending=descending, offset=offset, limit=TRIAL_ROWS, only=only
     )
     is_search = experiment.kind == "search"
     return TrialTable(
-        trials=[views.trial_summary(trial) for trial in trials],
-        total=total,
+        trials=[views.trial_summary(trial) for trial in page.items],
+        total=page.total,
         order=order,
         descending=descending,
-        offset=offset,
+        offset=page.offset,
         only=only,
         columns=tuple(
             (column, experiment.metric if column == _METRIC_COLUMN else heading, is_number)

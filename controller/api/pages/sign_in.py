@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
 
 from paploss.controller.api.pages.pages import pages
-from paploss.controller.api.security.access import SESSION_COOKIE, AuthorizedRoute, check_same_origin
+from paploss.controller.api.security.access import AuthorizedRoute, check_same_origin, session_cookie
 from paploss.controller.api.services import Injected, Services
 from paploss.controller.store.access.keys import find_key
 from paploss.controller.store.access.sign_ins import create_session, end_session, use_code
@@ -53,13 +53,13 @@ def sign_in(
 @router.post("/sign-out")
 def sign_out(request: Request, services: Injected) -> RedirectResponse:
     """End this browser's session."""
-    secret = request.cookies.get(SESSION_COOKIE)
+    secret = request.cookies.get(session_cookie(request))
     if secret is not None:
         with services.database.write() as session:
             end_session(session, secret)
         services.callers.forget()
     response = RedirectResponse("/sign-in", 303)
-    response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="strict")
+    response.delete_cookie(session_cookie(request), path="/", httponly=True, samesite="strict")
     return response
 
 
@@ -69,7 +69,7 @@ def open_session(request: Request, response: Response, services: Services, owner
     with services.database.write() as session:
         secret = create_session(session, owner, seconds)
     response.set_cookie(
-        SESSION_COOKIE,
+        session_cookie(request),
         secret,
         max_age=int(seconds),
         path="/",

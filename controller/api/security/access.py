@@ -186,12 +186,19 @@ async def authorize(request: Request) -> None:
         raise ProblemError(403, f"{operation} needs an API key or a signed-in browser, not a token")
 
 
+def session_cookie(request: Request) -> str:
+    """Name of the cookie of a browser's session: with the port, which browsers do not tell cookies apart by. Two
+    controllers on one machine would sign each other's users out."""
+    port = request.headers.get("host", "").rpartition(":")[2]
+    return f"{SESSION_COOKIE}_{port}" if port.isdecimal() else SESSION_COOKIE
+
+
 async def identify(request: Request, callers: Callers) -> Caller | None:
     """The owner of the request's key or session; None without a valid one."""
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme:
         return await callers.find_by_key(credentials.strip()) if scheme.lower() == "bearer" else None
-    secret = request.cookies.get(SESSION_COOKIE)
+    secret = request.cookies.get(session_cookie(request))
     if secret is None:
         return None
     check_same_origin(request)

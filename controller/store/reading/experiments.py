@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Float, Text, cast, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from paploss.client.states import FINAL_EXPERIMENT_STATES, Archived, ExperimentKind, ExperimentState
-from paploss.controller.store.reading.lists import RowPage, page_of
+from paploss.controller.store.reading.lists import RowPage, SortedPage, page_of, within_table
 from paploss.controller.store.reading.overview import MEASURED_KINDS
 from paploss.controller.store.tables import Experiment, Trial
 from paploss.controller.store.trials.counts import IS_WHOLE
@@ -43,12 +43,14 @@ class ExperimentFilter:
             (Experiment.project, self.project),
         )
         found = [column == value for column, value in exact if value]
-        tags = cast(Experiment.tags, Text)  # a list of texts in JSON, as Python writes it
+        tags = cast(Experiment.tags, Text)  # a list of lower-case texts in JSON, as Python writes it
         if self.kinds:
             found.append(Experiment.kind.in_(self.kinds))
         if self.text:
-            columns = (Experiment.id, Experiment.name, Experiment.note, tags)
-            found.append(or_(*(column.icontains(self.text, autoescape=True) for column in columns)))
+            columns = (Experiment.id, Experiment.name, Experiment.note)
+            in_columns = [column.icontains(self.text, autoescape=True) for column in columns]
+            in_tag = tags.contains(json.dumps(self.text.lower())[1:-1], autoescape=True)
+            found.append(or_(*in_columns, in_tag))
         if self.tag:
             found.append(tags.contains(json.dumps(self.tag.lower()), autoescape=True))
         if self.archived != "all":
@@ -75,11 +77,12 @@ def sort_experiments(
     descending: bool = True,
     offset: int = 0,
     limit: int = 50,
-) -> tuple[Sequence[Experiment], int]:
-    """One page of the experiments by any column, and how many there are; those without a value come last in both
-    directions."""
+) -> SortedPage[Experiment]:
+    """One page of the experiments by any column; those without a value come last in both directions."""
     conditions = chosen.conditions()
     key = _key(order)
+    total = session.scalar(select(func.count()).select_from(Experiment).where(*conditions)) or 0
+    offset = within_table(offset, limit, total)
     rows = session.scalars(
         select(Experiment)
         .where(*conditions)
@@ -87,8 +90,7 @@ def sort_experiments(
         .offset(offset)
         .limit(limit)
     ).all()
-    total = session.scalar(select(func.count()).select_from(Experiment).where(*conditions))
-    return rows, total or 0
+    return SortedPage(rows, total, offset)
 
 
 def list_open_experiments(session: Session, limit: int) -> Sequence[Experiment]:

@@ -34,6 +34,16 @@ class RowPage(Generic[Item]):
 
 
 @dataclass(frozen=True)
+class SortedPage(Generic[Item]):
+    """A part of a sorted table."""
+
+    items: Sequence[Item]
+    total: int
+    offset: int
+    """Of the first item: the one that was asked for, or that of the last page, where the table is not so long."""
+
+
+@dataclass(frozen=True)
 class RunningTrial:
     """Where a running trial is."""
 
@@ -265,6 +275,11 @@ def _number(cursor: str) -> int:
         return int(cursor)
     except ValueError:
         raise NotFoundError(f"cursor: expected a next_cursor of this list, got {cursor!r}") from None
+
+
+def within_table(offset: int, limit: int, total: int) -> int:
+    """The offset, or that of the last page, where a table of `total` rows is not so long."""
+    return min(offset, max(total - 1, 0) // limit * limit)
 
 
 def page_of(items: Sequence[Item], limit: int, key: Callable[[Item], str]) -> RowPage[Item]:

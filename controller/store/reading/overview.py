@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from paploss.client.states import REWARDED_STATES, TrialState
+from paploss.controller.store.reading.lists import SortedPage, within_table
 from paploss.controller.store.tables import Event, Experiment, Round, Trial
 from paploss.controller.store.trials.counts import IS_WHOLE
 from paploss.jobs.spec import JobKind
@@ -102,11 +103,12 @@ def sort_trials(
     offset: int,
     limit: int,
     only: TrialFilter = TrialFilter(),
-) -> tuple[Sequence[Trial], int]:
-    """One page of a search's trials by any column, and how many there are; rows without a value come last in both
-    directions."""
+) -> SortedPage[Trial]:
+    """One page of a search's trials by any column; rows without a value come last in both directions."""
     column = _COLUMNS[order]
     conditions = only.conditions(experiment_id)
+    total = session.scalar(select(func.count()).select_from(Trial).where(*conditions)) or 0
+    offset = within_table(offset, limit, total)
     # Only ids are sorted: a row has a theta, and a sort would carry it along.
     ids = session.scalars(
         select(Trial.id)
@@ -116,8 +118,7 @@ def sort_trials(
         .limit(limit)
     ).all()
     rows = {trial.id: trial for trial in session.scalars(select(Trial).where(Trial.id.in_(ids)))}
-    total = session.scalar(select(func.count()).select_from(Trial).where(*conditions))
-    return [rows[trial_id] for trial_id in ids], total or 0
+    return SortedPage([rows[trial_id] for trial_id in ids], total, offset)
 
 
 def open_classes(session: Session) -> set[int]:

@@ -22,8 +22,10 @@ function content(part) {
   return part.innerHTML.replaceAll(/ data-key="[^"]*"/g, "");
 }
 
+const RETRY_MILLISECONDS = 3000;
 let refreshing = false;
 let wanted = false;
+let ended = false; // the experiment has, so there is no more news
 
 async function refresh() {
   if (refreshing) {
@@ -37,12 +39,18 @@ async function refresh() {
       location.assign(reply.url);
       return;
     }
+    if (reply.status === 404) {
+      ended = true;
+      setLink("deleted", "deleted");
+      return;
+    }
     if (!reply.ok) throw new Error(`HTTP ${reply.status}`);
     swap(new DOMParser().parseFromString(await reply.text(), "text/html"));
     drawFigures();
-    if (status?.dataset.state !== "ended") setLink("live", "live");
+    setLink(ended ? "ended" : "live", ended ? "ended" : "live");
   } catch {
     setLink("lost", "connection lost, trying again");
+    setTimeout(() => document.hidden || soon(), RETRY_MILLISECONDS);
   } finally {
     refreshing = false;
     if (wanted) {
@@ -82,26 +90,41 @@ function soon() {
 }
 
 const live = document.querySelector("main").dataset;
-if (live.events) {
-  const source = new EventSource(live.events);
+let source;
+
+// Only while the page is seen: a browser has six connections to a server for all its tabs, and a stream takes one.
+function listen() {
+  source?.close();
+  if (!live.events || ended || document.hidden) return;
+  source = new EventSource(live.events);
   source.onopen = () => {
     setLink("live", "live");
     soon();
   };
-  source.onerror = () => setLink("lost", "connection lost, trying again");
+  source.onerror = () => {
+    setLink("lost", "connection lost, trying again");
+    // After a refusal, of a proxy without a controller for instance, a browser does not try again by itself.
+    if (source.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MILLISECONDS);
+  };
   source.onmessage = soon;
   source.addEventListener("progress", soon);
   source.addEventListener("end", () => {
     source.close();
+    ended = true;
     setLink("ended", "ended");
     soon();
   });
 }
+
+listen();
 if (live.pollSeconds) {
   setLink("live", "live");
   setInterval(() => document.hidden || refresh(), 1000 * Number(live.pollSeconds));
 }
-document.addEventListener("visibilitychange", () => document.hidden || soon());
+document.addEventListener("visibilitychange", () => {
+  listen();
+  if (!document.hidden) soon();
+});
 
 // ---- figures -------------------------------------------------------------------------------------------------
 
@@ -229,7 +252,7 @@ document.addEventListener("click", async (event) => {
     if (!reply.ok) say((await reply.json()).detail);
     else if (button.dataset.then) location.assign(button.dataset.then);
   } catch {
-    say("The controller does not answer; nothing was changed.");
+    say("The controller did not answer. What has become of this shows here once it does.");
   } finally {
     button.disabled = false;
     soon();

@@ -14,6 +14,7 @@ from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import TrainingSpec
 from paploss.client.sync_client import Client
 from paploss.controller.api import events
+from paploss.controller.store.events import Line, record_many
 
 SPEC = TrainingSpec(profile="synthetic", losses=(LossChoice(label="identity", preset="identity"),), seeds=(0, 1))
 
@@ -67,6 +68,19 @@ def test_a_broken_connection_goes_on_after_the_last_line_it_had(client: Client, 
     reply = http.get(f"/api/v1/experiments/{training.id}/events", headers=headers)
     seen = [data["id"] for kind, _, data in read_events(iter(reply.text.splitlines())) if kind == "message"]
     assert seen == [line.id for line in lines[2:]]
+
+
+def test_a_stream_of_an_ended_experiment_has_the_whole_log(
+    client: Client, http: httpx.Client, controller: RunningController
+) -> None:
+    training = client.create(SPEC)
+    client.cancel(training.id)
+    lines = [Line("trial_paused", str(number), experiment_id=training.id) for number in range(2 * events.MOST_LINES)]
+    with controller.services.database.write() as session:
+        record_many(session, lines)
+    reply = http.get(f"/api/v1/experiments/{training.id}/events", headers={"Last-Event-ID": "0"})
+    seen = [data["id"] for kind, _, data in read_events(iter(reply.text.splitlines())) if kind == "message"]
+    assert seen == [line.id for line in client.log(training.id)]
 
 
 def test_a_search_that_is_deleted_ends_its_stream(client: Client, http: httpx.Client, controller: Any) -> None:

@@ -40,6 +40,13 @@ def test_a_body_that_is_no_json(http: httpx.Client) -> None:
     assert "not valid JSON" in problem_of(reply, 400)["detail"]
 
 
+def test_a_body_that_is_not_said_to_be_json(http: httpx.Client) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}  # which curl says unless told otherwise
+    reply = http.post("/api/v1/experiments", content='{"profile": "synthetic"}', headers=headers)
+    detail = problem_of(reply, 422)["detail"]
+    assert "expected Content-Type: application/json, got application/x-www-form-urlencoded" in detail
+
+
 @pytest.mark.parametrize(
     ("change", "pointer", "words"),
     [

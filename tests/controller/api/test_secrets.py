@@ -4,12 +4,11 @@ import logging
 from typing import Any
 
 import pytest
-from controllers import PlayedWorker, RunningController
+from controllers import PlayedWorker, RunningController, session_name
 from scenarios import add_trial
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
-from paploss.controller.api.security.access import SESSION_COOKIE
 from paploss.controller.store.access.sign_ins import create_code
 from paploss.controller.store.database import Database, table_of
 from paploss.controller.store.tables import Attempt
@@ -34,7 +33,7 @@ def test_no_secret_is_logged_whatever_is_done_with_it(
             http.get("/api/v1/status", headers={"Authorization": f"Bearer {secret}"})
             http.get("/api/v1/experiments", params={"cursor": "\x00"}, headers={"Authorization": f"Bearer {secret}"})
         http.post("/sign-in", data={"key": controller.keys["admin"]})
-        secrets.append(http.cookies[SESSION_COOKIE])
+        secrets.append(http.cookies[session_name(http)])
         http.get("/workers")
         http.post("/sign-out")
     with controller.client("admin") as admin:

@@ -8,6 +8,7 @@ from paploss.client.numbers import percent
 from paploss.client.specs import ConfirmSpec, SearchSpec
 from paploss.client.states import Role
 from paploss.client.sync_client import Client
+from paploss.controller.api import events
 from paploss.controller.store.access.sign_ins import create_code
 
 pytestmark = pytest.mark.browser
@@ -135,6 +136,50 @@ def test_a_lost_connection_shows_and_recovers(site: Site, visitor: Visitor) -> N
     page.context.set_offline(False)
     sync_api.expect(state).to_have_text("live")
     visitor.expected = ("ERR_INTERNET_DISCONNECTED",)
+
+
+def test_a_tab_that_nobody_looks_at_leaves_its_connection_to_others(
+    site: Site, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "MOST_OF_ONE", 1)
+    first = visitor.sign_in(site.running, "viewer")
+    first.goto(f"{site.running.url}/experiments/{site.unfinished}")
+    sync_api.expect(first.locator("#link-state")).to_have_text("live")
+    second = visitor.sign_in(site.running, "viewer")
+    second.goto(f"{site.running.url}/experiments/{site.unfinished}")
+    sync_api.expect(second.locator("#link-state")).to_contain_text("connection lost")
+    first.evaluate("Object.defineProperty(document, 'hidden', {value: true})")
+    first.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    sync_api.expect(second.locator("#link-state")).to_have_text("live")
+    visitor.expected = ("429",)
+
+
+def test_a_refresh_that_failed_is_tried_again(site: Site, visitor: Visitor) -> None:
+    page = visitor.sign_in(site.running, "viewer")
+    address = f"{site.running.url}/experiments/{site.unfinished}"
+    page.goto(address)
+    state = page.locator("#link-state")
+    sync_api.expect(state).to_have_text("live")
+    page.route(address, lambda route: route.fulfill(status=503))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    sync_api.expect(state).to_contain_text("connection lost")
+    page.unroute(address)
+    sync_api.expect(state).to_have_text("live")
+    visitor.expected = ("503",)
+
+
+def test_a_page_says_that_its_experiment_was_deleted(
+    controller: RunningController, client: Client, visitor: Visitor
+) -> None:
+    experiment_id = client.create(SPEC).id
+    client.cancel(experiment_id)
+    page = visitor.sign_in(controller, "viewer")
+    page.goto(f"{controller.url}/experiments/{experiment_id}")
+    with controller.client("admin") as admin:
+        admin.delete(experiment_id)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    sync_api.expect(page.locator("#link-state")).to_have_text("deleted")
+    visitor.expected = ("404",)
 
 
 def test_the_reference_is_drawn(site: Site, visitor: Visitor) -> None:

@@ -106,6 +106,7 @@ def test_the_trials_are_sorted_as_asked(viewer: httpx.Client, client: Client, wo
     run_search(client, worker, search.id)
     text = page(viewer, f"/experiments/{search.id}?sort=ap&descending=true")
     table = text[text.index('id="trial-table"') :]
+    assert "confirm best guess" in table
     shown = [float(ap) for ap in re.findall(r"<b>([\d.]+)</b>", table)]
     assert shown == sorted(shown, reverse=True)
     assert len(shown) == len(list(client.trials(search.id)))
@@ -120,6 +121,7 @@ def test_long_tables_come_in_pages(viewer: httpx.Client, client: Client) -> None
     following = re.search(r'id="next" rel="next" href="([^"#]+)', first)
     assert following
     assert "26–50 of 60" in page(viewer, following[1].replace("&amp;", "&"))
+    assert "51–60 of 60" in page(viewer, f"/experiments/{training.id}?offset=9000")
 
 
 def test_a_trial_shows_its_error_its_log_and_its_attempts(

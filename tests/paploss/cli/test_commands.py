@@ -178,6 +178,26 @@ def test_the_end_of_an_experiment_is_told_without_a_dangling_colon(controller: R
     assert describe_end(client.get_experiment(search.id)) == f"search {search.id} was cancelled"
 
 
+def test_whoever_watches_an_experiment_that_ends_without_success_gets_a_status(
+    controller: RunningController, client: Client
+) -> None:
+    search = client.create(SearchSpec(profile="synthetic", rounds=1, trials_per_round=2))
+    client.cancel(search.id)
+    there = {"PAPLOSS_CONTROLLER_URL": controller.url, "PAPLOSS_KEY": controller.keys["viewer"]}
+    watched = invoke("show", search.id, "--watch", **there)
+    assert (watched.exit_code, watched.stderr) == (FAILED, f"paploss: search {search.id} was cancelled\n")
+    assert "0 of" in watched.stdout
+    assert invoke("show", search.id, **there).exit_code == 0
+
+
+def test_a_tag_that_cannot_be_is_refused_in_plain_words(controller: RunningController, client: Client) -> None:
+    search = client.create(SearchSpec(profile="synthetic"))
+    there = {"PAPLOSS_CONTROLLER_URL": controller.url, "PAPLOSS_KEY": controller.keys["user"]}
+    refused = invoke("annotate", search.id, "--tag", "a b", **there)
+    assert refused.exit_code == BAD_INPUT
+    assert refused.stderr == "paploss: tags.0: expected letters, digits and . : / + - _, got 'a b'\n"
+
+
 def test_who_waits_for_a_platform_of_this_machine_learns_of_its_end(tmp_path):
     with pytest.raises(CommandError, match="has ended; what it ran goes on with the next `paploss up`"):
         watch_over(tmp_path, None)()

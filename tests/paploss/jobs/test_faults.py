@@ -17,6 +17,7 @@ from paploss.jobs.faults import describe_fault
         (Annotated[list[int], Field(max_length=2)], [1, 2, 3], "expected 2 values or fewer, got 3"),
         (list[int], {}, "expected a list, got keys with values"),
         (Literal["mail", "slack"], "slak", "expected one of 'mail', 'slack', got 'slak'; did you mean 'slack'?"),
+        (Annotated[str, Field(pattern="^[a-z]$")], "A", "expected text that matches ^[a-z]$, got 'A'"),
         (int, "two", "expected a whole number, got 'two'"),
     ],
 )

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from controllers import RunningController
+from controllers import RunningController, session_name
 
-from paploss.controller.api.security.access import SESSION_COOKIE
 from paploss.controller.store.access.sign_ins import create_code
 
 
@@ -85,9 +84,10 @@ def test_a_code_opens_one_session_with_its_keys_role(controller: RunningControll
 def test_a_code_is_no_session_and_a_session_no_code(controller: RunningController, browser: httpx.Client) -> None:
     with controller.services.database.write() as session:
         code = create_code(session, "admin")
-    assert browser.get("/api/v1/status", headers={"Cookie": f"{SESSION_COOKIE}={code}"}).status_code == 401
+    cookie = f"{session_name(browser)}={code}"
+    assert browser.get("/api/v1/status", headers={"Cookie": cookie}).status_code == 401
     sign_in(browser, controller.keys["admin"])
-    secret = browser.cookies[SESSION_COOKIE]
+    secret = browser.cookies[session_name(browser)]
     browser.cookies.clear()
     assert browser.post("/sign-in", data={"code": secret}).status_code == 401
 
@@ -113,6 +113,17 @@ def test_another_sites_page_changes_nothing(
     assert browser.get("/api/v1/experiments").json()["items"] == []
 
 
+def test_two_controllers_on_one_machine_keep_a_browser_signed_in(
+    controller: RunningController, browser: httpx.Client, redis_url: str, tmp_path: Path
+) -> None:
+    with RunningController(f"sqlite:///{tmp_path / 'other.db'}", redis_url, tmp_path) as other:
+        sign_in(browser, controller.keys["viewer"])
+        reply = browser.post(f"{other.url}/sign-in", data={"key": other.keys["viewer"]}, headers={"Origin": other.url})
+        assert reply.status_code == 303
+        assert browser.get(f"{other.url}/api/v1/status").status_code == 200
+        assert browser.get("/api/v1/status").status_code == 200
+
+
 def test_the_page_itself_may_change_things(controller: RunningController, browser: httpx.Client) -> None:
     sign_in(browser, controller.keys["user"])
     assert browser.post("/api/v1/experiments", json={"kind": "search", "profile": "synthetic"}).status_code == 201
@@ -120,10 +131,11 @@ def test_the_page_itself_may_change_things(controller: RunningController, browse
 
 def test_signing_out_ends_the_session_at_the_server(controller: RunningController, browser: httpx.Client) -> None:
     sign_in(browser, controller.keys["viewer"])
-    secret = browser.cookies[SESSION_COOKIE]
+    secret = browser.cookies[session_name(browser)]
     assert browser.post("/sign-out").headers["Location"] == "/sign-in"
-    assert SESSION_COOKIE not in browser.cookies
-    assert browser.get("/api/v1/status", headers={"Cookie": f"{SESSION_COOKIE}={secret}"}).status_code == 401
+    assert session_name(browser) not in browser.cookies
+    cookie = f"{session_name(browser)}={secret}"
+    assert browser.get("/api/v1/status", headers={"Cookie": cookie}).status_code == 401
 
 
 def test_a_session_ends_with_its_key(controller: RunningController, browser: httpx.Client) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from controllers import RunningController
+from controllers import RunningController, session_name
 from identity_provider import CLIENT_ID, CLIENT_SECRET, KEY, IdentityProvider, sign
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
@@ -151,7 +151,7 @@ def test_a_group_for_a_project_that_is_not_there_opens_nothing(
     provider.person["groups"] = ["lost"]
     reply = sign_in(browser)
     assert (reply.status_code, "there is no project &#39;no-lab&#39;" in reply.text) == (403, True)
-    assert SESSION_COOKIE not in browser.cookies
+    assert session_name(browser) not in browser.cookies
 
 
 def test_groups_may_come_from_the_user_info_of_the_same_person(
@@ -163,7 +163,7 @@ def test_groups_may_come_from_the_user_info_of_the_same_person(
     provider.told_by_userinfo = {"sub": "another", "groups": ["ml-admins"]}
     browser.cookies.clear()
     assert sign_in(browser).status_code == 401
-    assert SESSION_COOKIE not in browser.cookies
+    assert session_name(browser) not in browser.cookies
 
 
 @pytest.mark.parametrize("groups", [[], ["unknown"], None, 7, {"ml-admins": True}])
@@ -174,7 +174,7 @@ def test_without_a_group_that_has_a_role_nobody_comes_in(
     provider.person["groups"] = groups
     reply = sign_in(browser)
     assert (reply.status_code, "none of your groups" in reply.text) == (403, True)
-    assert SESSION_COOKIE not in browser.cookies
+    assert session_name(browser) not in browser.cookies
 
 
 def test_whoever_loses_their_groups_loses_what_they_have_open_at_the_next_sign_in(
@@ -263,7 +263,7 @@ def test_a_token_that_the_provider_has_not_signed_opens_nothing(
     reply = sign_in(browser)
     assert reply.status_code in {401, 502}
     assert 'role="alert"' in reply.text
-    assert SESSION_COOKIE not in browser.cookies
+    assert session_name(browser) not in browser.cookies
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_a_token_for_somebody_else_opens_nothing(
     provider.claims = claims
     reply = sign_in(browser)
     assert reply.status_code == 401
-    assert SESSION_COOKIE not in browser.cookies
+    assert session_name(browser) not in browser.cookies
 
 
 def test_a_code_opens_one_session(controller: RunningController, browser: httpx.Client) -> None:
@@ -303,7 +303,7 @@ def test_a_code_opens_one_session(controller: RunningController, browser: httpx.
         assert thief.get(answer).status_code == 400, "a browser that has not begun it"
         again = thief.get(answer, headers={"Cookie": f"{COOKIE}={kept}"})
         assert (again.status_code, "invalid_grant" in again.text) == (401, True)
-        assert SESSION_COOKIE not in thief.cookies
+        assert session_name(thief) not in thief.cookies
 
 
 def test_a_code_that_was_taken_on_its_way_opens_nothing(controller: RunningController, browser: httpx.Client) -> None:
@@ -336,7 +336,7 @@ def test_an_answer_that_was_changed_opens_nothing(browser: httpx.Client, change:
     reply = browser.get(answer.path, params=query)
     assert reply.status_code == status
     assert "<script>" not in reply.text.replace('<script src="/static', "")
-    assert SESSION_COOKIE not in browser.cookies
+    assert session_name(browser) not in browser.cookies
 
 
 @pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:x"])

@@ -33,7 +33,7 @@ def names(database: Database) -> dict[str, str]:
     """Names of three experiments by id: of two searches, one of them cancelled and archived, and a training."""
     cells = add_search(database, name="Cells 50%", dataset={"name": "digits"}).id
     roads = add_search(database, name="roads", dataset=OTHER).id
-    final = add_training(database, name="final").id
+    final = add_training(database, name="final Épreuve").id
     annotate(database, cells, note="A *long* night", tags=("Night", "best_ever", "naïve"))
     annotate(database, final, tags=("night", "bestXever"))
     with database.write() as session:
@@ -52,6 +52,8 @@ def names(database: Database) -> dict[str, str]:
         ({"text": "CELLS"}, {"cells"}),
         ({"text": "long* NIGHT"}, {"cells"}),
         ({"text": "night"}, {"cells", "final"}),
+        ({"text": "NAÏ"}, {"cells"}),
+        ({"text": "éPREUVE"}, {"final"}),
         ({"tag": "NIGHT"}, {"cells", "final"}),
         ({"tag": "nigh"}, set()),
         ({"tag": "best_ever"}, {"cells"}),
@@ -65,9 +67,17 @@ def test_experiments_are_found_by_each_condition(
     database: Database, names: dict[str, str], chosen: dict[str, Any], found: set[str]
 ) -> None:
     with database.read() as session:
-        rows, total = sort_experiments(session, ExperimentFilter(**chosen))
-    assert {names[row.id] for row in rows} == found
-    assert total == len(found)
+        page = sort_experiments(session, ExperimentFilter(**chosen))
+    assert {names[row.id] for row in page.items} == found
+    assert page.total == len(found)
+
+
+def test_beyond_the_end_of_a_table_is_its_last_page(database: Database, names: dict[str, str]) -> None:
+    with database.read() as session:
+        page = sort_experiments(session, ExperimentFilter(), offset=50, limit=2)
+        none = sort_experiments(session, ExperimentFilter(owner="ben"), offset=50)
+    assert ([names[row.id] for row in page.items], page.offset, page.total) == (["cells"], 2, 3)
+    assert (none.items, none.offset, none.total) == ([], 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -91,9 +101,9 @@ def test_experiments_are_sorted_by_each_column_and_those_without_a_value_come_la
         session.execute(update(Experiment).where(Experiment.id == ids["cells"]).values(best={"mean": 0.5}))
         session.execute(update(Experiment).where(Experiment.id == ids["roads"]).values(round=1))
     with database.read() as session:
-        rows, _ = sort_experiments(session, ExperimentFilter(), order=order, descending=False)
+        rows = sort_experiments(session, ExperimentFilter(), order=order, descending=False).items
         assert [names[row.id] for row in rows] == ascending
-        descending, _ = sort_experiments(session, ExperimentFilter(), order=order, offset=0, limit=1)
+        descending = sort_experiments(session, ExperimentFilter(), order=order, offset=0, limit=1).items
         valued = [name for name in ascending if not (order in ("progress", "best") and name == ascending[-1])]
         last = {"state": "final", "dataset": "roads"}.get(order, valued[-1])
         assert names[descending[0].id] == last
@@ -107,7 +117,7 @@ def test_the_best_of_a_comparison_is_the_best_mean_of_a_loss(database: Database)
                 its = (Trial.experiment_id == experiment_id, Trial.label == "start", Trial.seed == seed)
                 session.execute(update(Trial).where(*its).values(reward=reward))
     with database.read() as session:
-        rows, _ = sort_experiments(session, ExperimentFilter(), order="best")
+        rows = sort_experiments(session, ExperimentFilter(), order="best").items
     assert [row.name for row in rows] == ["even", "split"]
 
 
