@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
 import redis
 from charts import ROOT
@@ -28,6 +29,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # A shell ignores SIGINT for what it starts in the background, as CI may be, and children inherit that: some tests
 # interrupt programs the way Ctrl-C does.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same examples on every run, however long a busy machine takes for one.
+hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("repeatable")
 
 gc.disable()  # while everything is imported
 

@@ -35,9 +35,6 @@ def bounded(examples: int) -> settings:
     """The same so many examples on every run."""
     return settings(
         max_examples=examples,
-        derandomize=True,
-        database=None,
-        deadline=None,
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from paploss.controller.search.algorithm import Sample, check_samples
-from paploss.controller.search.policy import PolicyState
+from paploss.controller.search.algorithm import NOTHING_KNOWN, History, Sample, check_samples
+from paploss.controller.search.policy import PolicyState, Vector
 from paploss.controller.search.policy_search import PolicySearch
 from paploss.controller.search.space import Space
 
@@ -13,10 +14,17 @@ from paploss.controller.search.space import Space
 class RandomSearch(PolicySearch):
     """Every theta comes from the start policy: what a search finds by luck alone."""
 
+    reads_history: ClassVar[bool] = True
+
     sigma: float = 0.2
 
     def initial_state(self, space: Space) -> PolicyState:
         return PolicyState(0, space.start(), self.sigma)
+
+    def best_guess(self, state: PolicyState, history: History = NOTHING_KNOWN) -> Vector:
+        """The best sample: nothing is learned that would be better."""
+        best = max(history.finished, key=lambda each: (each.length, each.reward), default=None)
+        return state.mu if best is None else best.theta
 
     def update(self, state: PolicyState, samples: Sequence[Sample[PolicyState]]) -> PolicyState:
         check_samples(state, state.mu.size, samples)

@@ -162,6 +162,16 @@ def test_a_learning_algorithm_improves_on_a_simple_objective(settings):
     assert distance_reward(algorithm.best_guess(state, history)) > distance_reward(SPACE.start()) + 0.005
 
 
+def test_random_guesses_the_best_of_its_whole_samples():
+    algorithm = create(RandomSettings(), ROUNDS)
+    state, _, history = searched(algorithm)
+    best = max(history.finished, key=lambda sample: sample.reward)
+    np.testing.assert_array_equal(algorithm.best_guess(state, history), best.theta)
+    half = replace(best, theta=SPACE.start(), reward=best.reward + 1, length=0.5)
+    with_half = replace(history, finished=(*history.finished, half))
+    np.testing.assert_array_equal(algorithm.best_guess(state, with_half), best.theta)
+
+
 @pytest.mark.parametrize("reward", [0.0, 0.1])
 def test_equal_rewards_leave_the_best_guess_of_the_same_spread_where_it_is(algorithm, reward):
     state = algorithm.initial_state(SPACE)

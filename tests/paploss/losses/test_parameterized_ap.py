@@ -154,7 +154,7 @@ def test_a_vanishing_denominator_is_floored() -> None:
 coordinates = st.sampled_from([0.0, 1.0, 0.5]) | st.floats(0, 1)
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
+@settings(max_examples=150)
 @given(
     theta=st.lists(coordinates, min_size=40, max_size=40),
     levels=st.lists(st.integers(-12, 12), min_size=1, max_size=30),

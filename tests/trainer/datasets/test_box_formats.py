@@ -30,7 +30,7 @@ def as_centres(boxes: np.ndarray) -> np.ndarray:
 
 
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_boxes_of_coco_are_not_mistaken(seed, count):
     boxes = make_boxes(count, seed)
     assert judge(boxes) is None
@@ -38,7 +38,7 @@ def test_boxes_of_coco_are_not_mistaken(seed, count):
 
 
 @given(seed=st.integers(0, 10**6), count=st.integers(8, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_other_formats_are_recognised(seed, count):
     boxes = make_boxes(count, seed)
     assert "between 0 and 1" in judge(boxes / [*SIZE, *SIZE])

@@ -28,7 +28,7 @@ def data_sets(draw) -> tuple[dict[int, list[int]], int]:
 
 
 @given(data_sets(), st.integers(0, 3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_other_choice_has_more_classes_in_both_parts(data, seed):
     objects, val_count = data
     chosen = choose_validation(objects, val_count, seed)

@@ -44,9 +44,6 @@ RESULTS = {
 BOUNDED = settings(
     max_examples=20,
     stateful_step_count=25,
-    derandomize=True,
-    database=None,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 
