@@ -43,13 +43,14 @@ def find_or_create(client: Client, spec: ExperimentSpec) -> str:
 def keep_dumps(client: Client, runs: Iterable[ExperimentSummary], folder: Path, data: Iterable[Path]) -> None:
     """Write those that have succeeded and do not lie in the folder yet, whole, as `paploss dump` does.
 
-    `data`: their data sets, which are in /data there, wherever they are on this machine.
+    `data`: their data sets, which are in /data there, wherever they are on this machine. Checkpoints are not kept, so
+    no trial names one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for run in runs:
-        path = folder / f"{re.sub('[^a-z0-9]+', '-', run.name)}.jsonl.gz"
+        path = folder / f"{re.sub('[^a-z0-9]+', '-', run.name.lower())}.jsonl.gz"
         if run.state == "succeeded" and not path.exists():
-            content = gzip.decompress(client.dump(run.id)).decode()
+            content = re.sub('"checkpoint":"[^"]*"', '"checkpoint":null', gzip.decompress(client.dump(run.id)).decode())
             for one in data:
                 content = content.replace(str(one), f"/data/{one.name}")
             path.write_bytes(gzip.compress(content.encode(), mtime=0))

@@ -77,8 +77,9 @@ def test_a_search_with_lengths_runs_to_its_best_loss(platform: Platform, algorit
     check_promotions(proxies)
     whole = [trial for trial in proxies if trial.length == 1]
     report = OUTCOME.read(found.best)
-    best = max(whole, key=lambda trial: trial.reward or 0)
-    assert [one.label for one in report.candidates] == ["mean", f"trial {best.number}"]
+    first, second = sorted(whole, key=lambda trial: -(trial.reward or 0))[:2]
+    other = second if algorithm == "random" else first  # random's best guess is the first itself
+    assert [one.label for one in report.candidates] == ["mean", f"trial {other.number}"]
     assert (
         found.planned
         == len(platform.trials(search))
@@ -88,7 +89,7 @@ def test_a_search_with_lengths_runs_to_its_best_loss(platform: Platform, algorit
     with platform.database.read() as session:
         shown = best_trial(session, search.id)
     assert shown is not None
-    assert shown.id == best.id
+    assert shown.id == first.id
 
 
 def test_what_is_carried_on_goes_out_before_more_short_trials(platform: Platform) -> None:
