@@ -149,8 +149,7 @@ def read_algorithm(session: Session, search: Experiment, spec: SearchSpec) -> tu
 def read_best_guess(session: Session, search: Experiment, spec: SearchSpec) -> Vector:
     """The theta [D] that the algorithm takes for the best, from all that it knows."""
     algorithm, state = read_algorithm(session, search, spec)
-    known = read_history(session, search) if algorithm.reads_history else NOTHING_KNOWN
-    return algorithm.best_guess(state, known)
+    return algorithm.best_guess(state, read_history(session, search))
 
 
 def read_history(session: Session, search: Experiment) -> History:

@@ -82,12 +82,12 @@ class Algorithm(Protocol[StateT]):
     - `propose` may be called for any index, in any order, from any process; its theta lies in [0, 1]^D.
     - `update` moves the version on by exactly 1 and does not depend on the order in which rewards arrived, beyond
       rounding. It never changes its arguments.
-    - Where `reads_history` is false, the caller need not load the history and may give none.
+    - Where `reads_history` is false, the caller need not load the history for `propose` and may give none.
     """
 
     @property
     def reads_history(self) -> bool:
-        """Whether it learns from the whole history. Its proposals may take long and are made outside transactions."""
+        """Whether it proposes from the whole history. This may take long, and is done outside transactions."""
         ...
 
     @property

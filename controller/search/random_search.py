@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from paploss.controller.search.algorithm import NOTHING_KNOWN, History, Sample, check_samples
 from paploss.controller.search.policy import PolicyState, Vector
@@ -13,8 +12,6 @@ from paploss.controller.search.space import Space
 @dataclass(frozen=True, kw_only=True)
 class RandomSearch(PolicySearch):
     """Every theta comes from the start policy: what a search finds by luck alone."""
-
-    reads_history: ClassVar[bool] = True
 
     sigma: float = 0.2
 
