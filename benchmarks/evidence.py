@@ -88,7 +88,7 @@ def search_spec(profile: str, dataset: str, folders: Mapping[str, Path], algorit
     """One search of TRAININGS trainings."""
     return SearchSpec.model_validate(
         {
-            "name": f"{profile}, {dataset}: {algorithm}, seed {seed}",
+            "name": search_name(profile, dataset, algorithm, seed),
             "profile": profile,
             "dataset": dataset_spec(dataset, folders[dataset]),
             "algorithm": algorithm,
@@ -103,9 +103,14 @@ def search_spec(profile: str, dataset: str, folders: Mapping[str, Path], algorit
     )
 
 
+def search_name(profile: str, dataset: str, algorithm: str, seed: int) -> str:
+    """By which a search is found again, in a platform and in the record."""
+    return f"{profile}, {dataset}: {algorithm}, seed {seed}"
+
+
 def find_guided(client: Client, dataset: str) -> str:
     """The id of the search of seed 0 with `guided` on a data set, `retinanet-tiny`, which the records have."""
-    name = f"{PROFILES[0]}, {dataset}: guided, seed 0"
+    name = search_name(PROFILES[0], dataset, "guided", 0)
     return next(run.id for run in client.list_experiments("search") if run.name == name)
 
 
@@ -113,7 +118,7 @@ def comparisons(folders: Mapping[str, Path], client: Client) -> Iterator[Compari
     """The found losses of the searches that have ended beside every other loss, at each length."""
     ended = {run.name: run.id for run in client.list_experiments("search") if run.state == "succeeded"}
     for (profile, dataset), length in itertools.product(itertools.product(PROFILES, folders), LENGTHS):
-        names = {algorithm: search_spec(profile, dataset, folders, algorithm, seed=0).name for algorithm in ALGORITHMS}
+        names = {algorithm: search_name(profile, dataset, algorithm, 0) for algorithm in ALGORITHMS}
         found = [
             LossChoice(label=f"found by {algorithm}", search=ended[name])
             for algorithm, name in names.items()

@@ -56,10 +56,13 @@ def keep_dumps(client: Client, runs: Iterable[ExperimentSummary], folder: Path, 
             path.write_bytes(gzip.compress(content.encode(), mtime=0))
 
 
-def restore(client: Client, folder: Path) -> None:
-    """Load what `keep_dumps` wrote and the platform does not have: nothing of it is run again."""
+def restore(client: Client, folder: Path, names: str = "*") -> None:
+    """Load what `keep_dumps` wrote and the platform does not have: nothing of it is run again.
+
+    `names`: a pattern of the files' names, without their suffix.
+    """
     known = {run.name for run in client.list_experiments()}
-    for path in sorted(folder.glob("*.jsonl.gz")):
+    for path in sorted(folder.glob(f"{names}.jsonl.gz")):
         with gzip.open(path, "rt") as file:
             _, first = (json.loads(next(file)) for _ in range(2))
         if first["row"]["name"] not in known:

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
+from benchmarks import evidence
 from benchmarks.platform import (
     add_results_option,
     connect,
@@ -43,7 +44,6 @@ CODE = ("controller", "paploss", "trainer", "worker")
 PROFILE, DATASET = "retinanet-tiny", "bccd"
 EPOCHS = (4, 8, 24)
 SEEDS = (21, 22, 23)
-FOUND_BY = "retinanet-tiny, bccd: guided, seed 0"
 
 
 def main() -> None:
@@ -77,7 +77,8 @@ def training_spec(folder: Path, epochs: int, seed: int) -> TrainingSpec:
 def found_loss(label: str = "found by guided") -> LossChoice:
     """What the recorded search has found and confirmed."""
     searches = json.loads((RESULTS / "evidence.json").read_text())["searches"]
-    loss = next(one["confirmed"]["loss"] for one in searches if one["name"] == FOUND_BY)
+    name = evidence.search_name(PROFILE, DATASET, "guided", 0)
+    loss = next(one["confirmed"]["loss"] for one in searches if one["name"] == name)
     return LossChoice.model_validate({"label": label, "loss": loss})
 
 

@@ -50,7 +50,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = dict(options.data)[DATASET]
     with connect(options.state, options.workers, [folder]) as client:
-        restore(client, RESULTS / "evidence")
+        restore(client, RESULTS / "evidence", "*-guided-seed-0")
         restore(client, options.results / "trained-lengths")
         found = run_to_end(client, search_spec(folder))
         write_record("trained-lengths", CODE, summarise(client, found), options.results)

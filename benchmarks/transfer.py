@@ -50,7 +50,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = dict(options.data)[DATASET]
     with connect(options.state, options.workers, [folder]) as client:
-        restore(client, RESULTS / "evidence")
+        restore(client, RESULTS / "evidence", "*-guided-seed-0")
         restore(client, options.results / "transfer")
         earlier, beside = (evidence.find_guided(client, dataset) for dataset in (FIRST_DATASET, DATASET))
         started = run_to_end(client, search_spec(folder, earlier))
