@@ -4,7 +4,8 @@
     agreement   values and gradients of the losses, and the losses of a detector's first step, are those of the CPU
     losses      the Parameterized AP Loss against a lean focal loss, and how often it waits for the device
     records     the losses' benchmarks, each with its own record: loss-cuda.json, ranking-losses-cuda.json
-    training    200 steps of ResNet-50 detectors at 512 px: time, peak memory, share of the losses
+    training    steps of ResNet-50 detectors at 512 px, with as many classes as COCO has: time, peak memory, share of
+                the losses
     search      a search with real trainings, three at a time on one GPU
 
 Takes about half an hour. `--steps` chooses among them; `--small` runs the same code on a CPU with tiny sizes, for which
@@ -12,6 +13,7 @@ nothing is claimed. Writes benchmarks/results/gpu-check.json after each part, an
 """
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -35,8 +37,9 @@ from benchmarks.record import write_record
 from benchmarks.training_steps import measure, take_steps
 from paploss.jobs.losses import parse_loss
 from paploss.jobs.presets import PRESETS
-from paploss.jobs.spec import JobSpec, Overrides
+from paploss.jobs.spec import DatasetSpec, JobSpec, Overrides, Split
 from paploss.losses import alrp_loss, ap_loss, parameterized_ap_loss, rank_sort_loss
+from paploss.trainer.datasets.digits import embedded_digits
 
 CODE = ("benchmarks/gpu_check.py", "benchmarks/training_steps.py", "trainer", "paploss/losses")
 GOAL_RATIO = 1.5
@@ -58,6 +61,7 @@ class Sizes:
     profiles: tuple[str, ...]
     batch_sizes: tuple[int, ...]
     image_size_px: int
+    classes_per_digit: int
     steps: int
     repeats: int
     slots: int
@@ -72,7 +76,8 @@ FULL = Sizes(
     ("retinanet-r50", "faster-rcnn-r50"),
     (16, 64),
     512,
-    200,
+    16,
+    60,
     21,
     slots=3,
     trials=6,
@@ -84,6 +89,7 @@ SMALL = Sizes(
     ("retinanet-tiny", "faster-rcnn-tiny"),
     (2,),
     64,
+    2,
     4,
     3,
     slots=2,
@@ -161,16 +167,16 @@ def run_records(sizes: Sizes) -> dict[str, object]:
 
 def measure_training(sizes: Sizes) -> dict[str, object]:
     """Steps of each detector with two losses, in both precisions."""
-    found: dict[str, object] = {}
-    for profile in sizes.profiles:
-        other = "focal_giou" if profile.startswith("retinanet") else "ce_giou"
-        for batch_size in sizes.batch_sizes:
-            for precision in ("float32", "bf16"):
-                for loss in (other, "parameterized_ap"):
-                    job = make_job(profile, loss, batch_size, sizes.image_size_px, precision)
-                    name = f"{profile}, batch {batch_size}, {precision}, {loss}"
-                    found[name] = measure(job, sizes.steps, sizes.device)
-                    print(f"   {name}: {found[name]}", flush=True)
+    found: dict[str, object] = {"steps": sizes.steps}
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = split_classes(Path(folder), sizes.classes_per_digit)
+        for profile, batch_size, precision in itertools.product(sizes.profiles, sizes.batch_sizes, ("float32", "bf16")):
+            other = "focal_giou" if profile.startswith("retinanet") else "ce_giou"
+            for loss in (other, "parameterized_ap"):
+                job = make_job(profile, loss, batch_size, sizes.image_size_px, precision)
+                name = f"{profile}, batch {batch_size}, {precision}, {loss}"
+                found[name] = measure(job.model_copy(update={"dataset": dataset}), sizes.steps, sizes.device)
+                print(f"   {name}: {found[name]}", flush=True)
     return found
 
 
@@ -204,6 +210,25 @@ def run_search(sizes: Sizes) -> dict[str, object]:
         threads = {} if gpus else {"OMP_NUM_THREADS": "1"}  # on a CPU, slots would wait for each other's threads
         _run(command, {"PAPLOSS_SLOTS": str(sizes.slots), "PAPLOSS_GPUS": f"[{gpus}]"} | threads)
         return {"slots": sizes.slots, "trials": sizes.trials, "seconds": round(time.monotonic() - started, 1)}
+
+
+def split_classes(folder: Path, parts: int) -> DatasetSpec:
+    """The embedded data set with each of its classes in `parts`: what a dense head ranks grows with their number."""
+    digits = embedded_digits(None)
+    splits = {}
+    for name in ("train", "val"):
+        split = getattr(digits, name)
+        content = json.loads((Path(digits.root) / split.annotations).read_text())
+        labels = itertools.product(range(len(content["categories"])), range(parts))
+        content["categories"] = [
+            {"id": 1 + label * parts + part, "name": f"{label}, part {part}"} for label, part in labels
+        ]
+        for annotation in content["annotations"]:
+            annotation["category_id"] = 1 + (annotation["category_id"] - 1) * parts + annotation["id"] % parts
+        (folder / f"{name}.json").write_text(json.dumps(content))
+        (folder / name).symlink_to(Path(digits.root) / split.images)
+        splits[name] = Split(annotations=f"{name}.json", images=name)
+    return DatasetSpec(name="digits", root=str(folder), **splits)
 
 
 def make_job(profile: str, loss: str, batch_size: int, image_size_px: int, precision: str = "float32") -> JobSpec:
