@@ -31,8 +31,8 @@ from paploss.losses.entries import QUALITY_SLACK, check_logits, select_entries
 SMALLEST_DENOMINATOR = 1e-6
 """Floor of B_i, which vanishes where H1 is 0 at the term j = i and no other entry comes near."""
 
-QualityFunction = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Maps qualities to value and derivative, all `[P]` float64."""
+QualityFunctions = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""From qualities, `[n]` float64, to the values of I2, I3 and I1 there and their derivatives, `[3, n]` float64 each."""
 
 S = TypeVar("S")
 """Weighted scores, in the form that a way of summing over pairs needs them."""
@@ -75,9 +75,8 @@ class APFunctions(Generic[S]):
     """From the scores of the positives, `[P]`, to sums of H2 and H1 over pairs with them."""
     reach: float
     """H1 and H2 are 0 at differences up to -reach."""
-    i2: QualityFunction
-    i3: QualityFunction
-    i1: QualityFunction
+    quality: QualityFunctions
+    """I2, I3 and I1."""
 
 
 def ap_loss(
@@ -172,9 +171,10 @@ def _value_and_gradients(
     if positives.numel() == 0:
         return logits.new_zeros(()), grad_logits, torch.zeros_like(quality)
 
-    u = quality.double().contiguous()
-    (i2, i2_slope), (i3, i3_slope), (i1, i1_slope) = functions.i2(u), functions.i3(u), functions.i1(u)
-    i2_elsewhere, _ = functions.i2(u.new_zeros(1))  # where t = 0, u is 0
+    values, slopes = functions.quality(torch.nn.functional.pad(quality.double(), (0, 1)))
+    i2_elsewhere = values[0, -1:]  # where t = 0, u is 0
+    (i2, i3, i1), (i2_slope, i3_slope, i1_slope) = values[:, :-1], slopes[:, :-1]
+    in_background = 1 - i2_elsewhere
 
     pairs = functions.pairs(logits.index_select(0, positives))
     h2, h1 = pairs.functions
@@ -183,7 +183,7 @@ def _value_and_gradients(
     corrected = pairs.place(logits.index_select(0, positives), (i2 - i2_elsewhere) * competes)
 
     def weighted_sums(f: PairFunction[S]) -> Tensor:
-        return (1 - i2_elsewhere) * f.sums(everyone) - f.sums(corrected)
+        return in_background * f.sums(everyone) - f.sums(corrected)
 
     normaliser = positives.numel() + 1e-8
     a, b = weighted_sums(h2), h1.sums(everyone).clamp_min(SMALLEST_DENOMINATOR)
@@ -191,7 +191,7 @@ def _value_and_gradients(
     loss = (1 - i1).sum() / normaliser + (c * a).sum()
 
     slope = h2.derivative()
-    as_competitor = slope.transposed_sums((1 - i2_elsewhere) * c, everyone)
+    as_competitor = slope.transposed_sums(in_background * c, everyone)
     grad_logits.scatter_(0, competitors, as_competitor.to(logits.dtype))
     as_competitor = (1 - i2) * competes * slope.transposed_sums(c, corrected)
     grad_logits.scatter_(0, positives, (as_competitor - c * weighted_sums(slope)).to(logits.dtype))

@@ -56,27 +56,27 @@ def handmade_ap_loss(
     if form == "linear":
         ramp = TruncatedPowers.ramp(1.0, logits.device)
         table = partial(SortedBreakpoints, functions=(ramp, ramp))
-        return ap_loss(logits, quality, targets, APFunctions(table, 1.0, _linear, _linear, _linear), top_k)
+        return ap_loss(logits, quality, targets, APFunctions(table, 1.0, _linear), top_k)
     if form == "square":
         ramp = TruncatedPowers.squared_ramp(logits.device)
         table = partial(SortedBreakpoints, functions=(ramp, ramp))
-        return ap_loss(logits, quality, targets, APFunctions(table, 1.0, _square, _square, _square), top_k)
+        return ap_loss(logits, quality, targets, APFunctions(table, 1.0, _square), top_k)
     if form == "sigmoid":
-        functions = APFunctions(SigmoidPairs, torch.inf, _sigmoid, _sigmoid, _sigmoid)
+        functions = APFunctions(SigmoidPairs, torch.inf, _sigmoid)
         return ap_loss(logits, quality, targets, functions, top_k)
     raise ValueError(f"form: expected linear, square or sigmoid, received {form!r}")
 
 
 def _linear(u: Tensor) -> tuple[Tensor, Tensor]:
-    return u, torch.ones_like(u)
+    return u.expand(3, -1), torch.ones_like(u).expand(3, -1)
 
 
 def _square(u: Tensor) -> tuple[Tensor, Tensor]:
-    return u.square(), 2 * u
+    return u.square().expand(3, -1), (2 * u).expand(3, -1)
 
 
 def _sigmoid(u: Tensor) -> tuple[Tensor, Tensor]:
-    value = torch.sigmoid(2 * u - 1)
+    value = torch.sigmoid(2 * u - 1).expand(3, -1)
     return value, 2 * value * (1 - value)
 
 

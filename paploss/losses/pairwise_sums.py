@@ -18,7 +18,8 @@ O((n + E) log E) time and O(n + E) memory, exact up to rounding. All of it is fl
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import comb, sqrt
+from itertools import accumulate, pairwise
+from math import sqrt
 from typing import Self
 
 import torch
@@ -46,53 +47,41 @@ class PlacedScores:
     bins: Tensor
     """`[n]` int32."""
     moments: Tensor
-    """Sum of w_j s_j^q over the scores above each of e, q = 0 to the degree of the functions, `[degree + 1, E]`."""
+    """Sum of w_j s_j^q over the scores above each breakpoint, `[degree + 1, P, M of all functions]`."""
 
 
 @dataclass(frozen=True)
 class PairFunction:
     """A function f of s_j - s_i with its place among the sorted breakpoints."""
 
-    coefficients: Tensor
-    """Of f, `[M, degree + 1]`."""
-    breakpoints: Tensor
-    """b, `[P, M]`."""
+    polynomials: Tensor
+    """Term m of f(s_j - s_i) where it counts, as a polynomial in s_j: coefficients of s_j^q, `[degree + 1, P, M]`."""
     ranks: Tensor
-    """Index of each breakpoint in e, `[P, M]` int64."""
+    """Index of each breakpoint in e, `[P M]` int64."""
+    columns: slice
+    """Of its M breakpoints among those of all functions."""
     bin_count: int
     """E + 1."""
 
     def derivative(self) -> Self:
         """f', from the left at a kink; jumps contribute nothing."""
-        powers = torch.arange(1, self.coefficients.shape[1], device=self.coefficients.device)
-        return replace(self, coefficients=self.coefficients[:, 1:] * powers)
+        powers = torch.arange(1, len(self.polynomials), device=self.ranks.device)
+        return replace(self, polynomials=self.polynomials[1:] * powers[:, None, None])
 
     def sums(self, placed: PlacedScores) -> Tensor:
         """sum_j w_j f(s_j - s_i), `[P]`."""
-        total = torch.zeros_like(self.breakpoints)
-        for q, moment in enumerate(placed.moments[: self.coefficients.shape[1]]):
-            above = moment.take(self.ranks)
-            for p in range(q, self.coefficients.shape[1]):
-                total += self.coefficients[:, p] * comb(p, q) * (-self.breakpoints) ** (p - q) * above
-        return total.sum(1)
+        return (self.polynomials * placed.moments[: len(self.polynomials), :, self.columns]).sum((0, 2))
 
     def transposed_sums(self, weights: Tensor, placed: PlacedScores) -> Tensor:
         """sum_i c_i f(s_j - s_i), `[n]`, given c `[P]`; w plays no part."""
-        table = self._polynomials(weights)
+        terms = (weights[:, None] * self.polynomials).flatten(1)
+        table = terms.new_zeros(len(terms), self.bin_count)
+        table[:, 1:].index_copy_(1, self.ranks, terms)  # no two breakpoints have one rank
+        table = table.cumsum(1)
         total = table[-1].index_select(0, placed.bins)
         for coefficients in reversed(table[:-1]):  # Horner's rule
             total.mul_(placed.scores).add_(coefficients.index_select(0, placed.bins))
         return total
-
-    def _polynomials(self, weights: Tensor) -> Tensor:
-        """The coefficient of s^q in sum_i c_i f(s - s_i), per bin, `[degree + 1, E + 1]`."""
-        degree = self.coefficients.shape[1] - 1
-        table = self.breakpoints.new_zeros(degree + 1, self.bin_count)
-        for p, coefficient in enumerate(self.coefficients.unbind(1)):
-            for q in range(p + 1):
-                terms = weights[:, None] * coefficient * comb(p, q) * (-self.breakpoints) ** (p - q)
-                table[q, 1:].index_add_(0, self.ranks.flatten(), terms.flatten())
-        return table.cumsum(1)
 
 
 class SortedBreakpoints:
@@ -114,26 +103,35 @@ class SortedBreakpoints:
         # A score counts if it is above the edge; an edge just below its breakpoint lets equality count too.
         edges = torch.where(inclusive, breakpoints.nextafter(breakpoints.new_full((), -torch.inf)), breakpoints)
         self._edges, order = edges.flatten().sort()
+        self._lowest, self._highest = edges.new_zeros(()), self._edges[-1] + 1
         ranks = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
+        self._ranks = ranks.view_as(edges)
         self._degree = max(f.degree for f in functions)
-        knots = [len(f.offsets) for f in functions]
+        coefficients = [torch.nn.functional.pad(f.coefficients, (0, self._degree - f.degree)) for f in functions]
+        polynomials = _in_powers_of_score(torch.cat(coefficients), breakpoints)
+        ends = list(accumulate((len(f.offsets) for f in functions), initial=0))
         self.functions = tuple(
-            PairFunction(f.coefficients, b, r, bin_count=order.numel() + 1)
-            for f, b, r in zip(
-                functions, torch.split(breakpoints, knots, 1), torch.split(ranks.view_as(edges), knots, 1), strict=True
+            PairFunction(
+                polynomials[: f.degree + 1, :, start:end],
+                self._ranks[:, start:end].flatten(),
+                slice(start, end),
+                bin_count=order.numel() + 1,
             )
+            for f, (start, end) in zip(functions, pairwise(ends), strict=True)
         )
 
     def place(self, scores: Tensor, weights: Tensor | None = None) -> PlacedScores:
         """Place scores s_j, `[n]` floating, infinite ones included, with weights w_j, `[n]` float64 (1 if None)."""
         centred = scores.double() - self._origin
         # Beyond the last edge every f is at its end, and smaller numbers keep more digits.
-        centred.clamp_(self._edges.new_zeros(()), self._edges[-1] + 1)
+        centred.clamp_(self._lowest, self._highest)
         bins = self._bins(centred)
         bin_count = self._edges.numel() + 1
         lanes = 1 if scores.device.type == "cpu" else max(1, min(LANES, MOST_LANE_CELLS // bin_count))
         sums = bin_sums(bins, _terms(centred, weights, self._degree), bin_count, lanes)
-        return PlacedScores(centred, bins, moments=sums[:, 1:].flip(1).cumsum(1).flip(1))
+        above = sums[:, 1:].flip(1).cumsum(1).flip(1)
+        moments = above.index_select(1, self._ranks.flatten()).view(-1, *self._ranks.shape)
+        return PlacedScores(centred, bins, moments)
 
     def _bins(self, scores: Tensor) -> Tensor:
         """`torch.bucketize(scores, edges)`, on the CPU some ten times faster for many scores.
@@ -171,6 +169,15 @@ def bin_sums(bins: Tensor, rows: Iterable[Tensor], bin_count: int, lanes: int) -
         bins = numbers.remainder_(lanes).add_(bins, alpha=lanes)
     sums = [row.new_zeros(bin_count * lanes).index_add_(0, bins, row) for row in rows]
     return torch.stack(sums).view(len(sums), bin_count, lanes).sum(2)
+
+
+def _in_powers_of_score(coefficients: Tensor, breakpoints: Tensor) -> Tensor:
+    """sum_p a_p (s - b)^p in powers of s, `[degree + 1, P, M]`, given a `[M, degree + 1]` and b `[P, M]`."""
+    powers = [a.expand_as(breakpoints) for a in coefficients.unbind(1)]
+    for lowest in range(len(powers) - 1):  # one division by s - b after the other, by Horner's rule
+        for q in reversed(range(lowest, len(powers) - 1)):
+            powers[q] = torch.addcmul(powers[q], powers[q + 1], breakpoints, value=-1)
+    return torch.stack(powers)
 
 
 def _terms(scores: Tensor, weights: Tensor | None, degree: int) -> Iterator[Tensor]:

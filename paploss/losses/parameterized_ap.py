@@ -43,13 +43,10 @@ def parameterized_ap_loss(
     Source: Tao et al., "Searching Parameterized AP Loss for Object Detection", NeurIPS 2021.
     """
     check_control_points(control_points)
-    rows = [
-        PiecewiseLinear.through(points) for points in control_points.to(logits.device, torch.float64, non_blocking=True)
-    ]
-    h2, (i2, i3, i1) = rows[0].of_difference(), rows[1:4]
-    h1 = rows[4].of_difference() if len(rows) == 5 else TruncatedPowers.half_sign(logits.device)
-    pairs = partial(SortedBreakpoints, functions=(h2, h1))
-    return ap_loss(logits, quality, targets, APFunctions(pairs, reach=1.0, i2=i2, i3=i3, i1=i1), top_k)
+    functions = PiecewiseLinear.through(control_points.to(logits.device, torch.float64, non_blocking=True))
+    h2, *h1 = functions[::4].of_difference()
+    pairs = partial(SortedBreakpoints, functions=(h2, *(h1 or [TruncatedPowers.half_sign(logits.device)])))
+    return ap_loss(logits, quality, targets, APFunctions(pairs, reach=1.0, quality=functions[1:4]), top_k)
 
 
 def identity_control_points(knots: int = 4) -> Tensor:

@@ -5,7 +5,7 @@
 | u      | localisation quality in [0, 1]                                  | any          |
 | d      | score difference s_j - s_i                                      | any          |
 | z      | clamp(d / 2 + 1/2, 0, 1), the difference mapped to [0, 1]       | any          |
-| x, y   | control points of a function on [0, 1], from (0, 0) to (1, 1)   | `[K+2]`      |
+| x, y   | control points of F functions on [0, 1], (0, 0) to (1, 1)       | `[F, K+2]`   |
 | o_m    | knots of a function of d                                        | `[M]`        |
 | a_mp   | coefficient of (d - o_m)^p right of knot m                      | `[M, deg+1]` |
 """
@@ -96,47 +96,57 @@ def _constant(values: list[float] | list[list[float]], device: torch.device) -> 
 
 @dataclass(frozen=True)
 class PiecewiseLinear:
-    """A function on [0, 1] through control points, with f(0) = 0 and f(1) = 1, left-continuous between.
+    """Functions on [0, 1] through control points, with f(0) = 0 and f(1) = 1, left-continuous between.
 
     Coordinates within 1e-7 of 0 or 1 count as 0 or 1; then a segment narrower than 1e-7 counts as a jump at its left
-    end. So slopes are bounded by 1e7 for any control points.
+    end. So slopes are bounded by 1e7 for any control points. Several functions are one object, because on a GPU an
+    operation on few numbers takes the time of its launch.
     """
 
     x: Tensor
-    """Knots, `[K+2]` float64."""
-    y: Tensor
-    """Value at each knot, before the jump there, `[K+2]` float64."""
+    """Knots, `[F, K+2]` float64."""
+    starts: Tensor
+    """Value at each knot, after the jump there, `[F, K+2]` float64."""
     slopes: Tensor
-    """Slope right of each knot, `[K+2]` float64; 0 at the last."""
+    """Slope right of each knot, `[F, K+2]` float64; 0 at the last."""
     jumps: Tensor
-    """Rise at each knot, `[K+2]` float64; 0 at the last."""
+    """Rise at each knot, `[F, K+2]` float64; 0 at the last."""
 
     @classmethod
     def through(cls, points: Tensor) -> Self:
-        """The function through `[K+2, 2]` control points (x, y)."""
+        """The functions through `[F, K+2, 2]` control points (x, y)."""
         x, y = points.double().unbind(-1)
         x = x.masked_fill(x < NARROWEST_WIDTH, 0.0).masked_fill(x > 1.0 - NARROWEST_WIDTH, 1.0)
         width, rise = x.diff(), y.diff()
         is_jump = width < NARROWEST_WIDTH
-        slopes = (rise / width.masked_fill(is_jump, 1.0)).masked_fill(is_jump, 0.0)
-        jumps = rise.masked_fill(~is_jump, 0.0)
-        return cls(x, y, *torch.nn.functional.pad(torch.stack((slopes, jumps)), (0, 1)))
+        jumps = torch.where(is_jump, rise, 0.0)
+        slopes = (rise - jumps) / width.masked_fill(is_jump, 1.0)
+        slopes, jumps = torch.nn.functional.pad(torch.stack((slopes, jumps)), (0, 1))
+        return cls(x, y + jumps, slopes, jumps)
+
+    def __getitem__(self, chosen: slice) -> Self:
+        """Some of the functions."""
+        return type(self)(self.x[chosen], self.starts[chosen], self.slopes[chosen], self.jumps[chosen])
 
     def __call__(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """f(u) and f'(u), the derivative from the left at a kink (from the right at u = 0), shaped like u."""
-        left = (torch.bucketize(u, self.x) - 1).clamp_min(0)  # x[left] < u, but for u = 0
-        slope = self.slopes[left]
-        value = self.y[left] + self.jumps[left] + slope * (u - self.x[left])
+        """f(u) and f'(u), the derivative from the left at a kink (from the right at u = 0).
+
+        `[F, n]` each, at u `[n]` float64.
+        """
+        # x[left] < u, but for u = 0
+        left = (torch.searchsorted(self.x, u.expand(len(self.x), -1).contiguous()) - 1).clamp_min(0)
+        slope = self.slopes.gather(1, left)
+        value = self.starts.gather(1, left) + slope * (u - self.x.gather(1, left))
         return value.masked_fill(u <= 0, 0.0).masked_fill(u >= 1, 1.0), slope
 
-    def of_difference(self) -> TruncatedPowers:
-        """f(z) as a function of the score difference d, with z = clamp(d / 2 + 1/2, 0, 1)."""
-        kinks = self.slopes.diff(prepend=self.slopes.new_zeros(1))
+    def of_difference(self) -> list[TruncatedPowers]:
+        """Each f(z) as a function of the score difference d, with z = clamp(d / 2 + 1/2, 0, 1)."""
+        kinks = torch.nn.functional.pad(self.slopes, (1, 0)).diff()
         # Jumps at z = 1 are due at 1 itself, so that f(1) = 1; they move to the last knot, which then has no kink.
-        at_end = self.x[:-1] >= 1
-        early, late = self.jumps[:-1].masked_fill(at_end, 0.0), (self.jumps[:-1] * at_end).sum(0, keepdim=True)
-        return TruncatedPowers(
-            offsets=2 * self.x - 1,
-            coefficients=torch.stack((torch.cat((early, late)), kinks / 2), dim=1),
-            inclusive=torch.cat((torch.zeros_like(at_end), at_end[-1:])),
-        )
+        at_end = self.x[:, :-1] >= 1
+        early = self.jumps[:, :-1].masked_fill(at_end, 0.0)
+        late = (self.jumps[:, :-1] * at_end).sum(1, keepdim=True)
+        offsets = 2 * self.x - 1
+        coefficients = torch.stack((torch.cat((early, late), dim=1), kinks / 2), dim=2)
+        inclusive = torch.cat((torch.zeros_like(at_end), at_end[:, -1:]), dim=1)
+        return [TruncatedPowers(*parts) for parts in zip(offsets, coefficients, inclusive, strict=True)]
