@@ -29,6 +29,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.loss import ours
 from benchmarks.measurement import entries, focal, milliseconds
@@ -139,7 +140,7 @@ def check_agreement(sizes: Sizes) -> dict[str, object]:
 
 
 def check_losses(sizes: Sizes) -> dict[str, object]:
-    """Times of forward and backward beside a lean focal loss, and waits for the device in one of them."""
+    """Times of forward and backward beside a lean focal loss, the device's work in them, and waits for the device."""
     found: dict[str, object] = {}
     for count in sizes.loss_entries:
         logits, quality, targets = entries("detector", count, 1000, sizes.device)
@@ -151,6 +152,7 @@ def check_losses(sizes: Sizes) -> dict[str, object]:
             "milliseconds": times,
             "ratio": round(ratio, 3),
             "goal_ratio": GOAL_RATIO,
+            "device": {name: _device_work(step, sizes.device) for name, step in steps.items()},
             "waits": _count_waits(steps["ours"], sizes.device),
         }
     return found
@@ -273,6 +275,20 @@ def _value_and_gradient(name: str, count: int, device: torch.device, dtype: torc
 
 def _difference(there: Tensor, here: Tensor) -> float:
     return float((there.cpu().double() - here.double()).abs().max() / here.double().abs().max().clamp(min=1e-12))
+
+
+def _device_work(step: Callable[[], object], device: torch.device) -> dict[str, float] | None:
+    """What one step launches on a GPU, and how long the GPU works at it; the rest of the step's time it idles."""
+    if device.type != "cuda":
+        return None
+    step()
+    torch.cuda.synchronize(device)
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
+        step()
+        torch.cuda.synchronize(device)
+    kernels = [event for event in profiled.events() if str(event.device_type) == "DeviceType.CUDA"]
+    busy = sum(event.time_range.elapsed_us() for event in kernels)
+    return {"launches": len(kernels), "busy_ms": round(busy / 1e3, 3)}
 
 
 def _count_waits(step: Callable[[], object], device: torch.device) -> int | None:
