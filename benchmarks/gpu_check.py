@@ -29,7 +29,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.loss import ours
 from benchmarks.measurement import entries, focal, milliseconds
@@ -283,7 +282,8 @@ def _device_work(step: Callable[[], object], device: torch.device) -> dict[str, 
         return None
     step()
     torch.cuda.synchronize(device)
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
+    activities = (torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities) as profiled:
         step()
         torch.cuda.synchronize(device)
     kernels = [event for event in profiled.events() if str(event.device_type) == "DeviceType.CUDA"]
