@@ -165,8 +165,9 @@ def bin_sums(bins: Tensor, rows: Iterable[Tensor], bin_count: int, lanes: int) -
         lanes: how many partial sums each bin has, to which the entries are added in turn.
     """
     if lanes > 1:
-        numbers = torch.arange(bins.numel(), dtype=bins.dtype, device=bins.device)
-        bins = numbers.remainder_(lanes).add_(bins, alpha=lanes)
+        bins = bins * lanes
+        in_turn = bins[: len(bins) // lanes * lanes].view(-1, lanes)  # the few others stay in the first lane
+        in_turn.add_(torch.arange(lanes, dtype=bins.dtype, device=bins.device))
     sums = [row.new_zeros(bin_count * lanes).index_add_(0, bins, row) for row in rows]
     return torch.stack(sums).view(len(sums), bin_count, lanes).sum(2)
 

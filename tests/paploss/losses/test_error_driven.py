@@ -151,7 +151,7 @@ def test_ignored_entries_have_no_part(name: str, device: torch.device) -> None:
     expected = run(logits, targets, errors, 1.0)
     logits[targets == -1] = torch.nan
     results = run(logits, targets, errors, 1.0)
-    assert all(torch.equal(result, e) for result, e in zip(results, expected, strict=True))
+    torch.testing.assert_close(results, expected, rtol=1e-12, atol=1e-12)  # a GPU sums in varying order
     assert all(bool((r[targets == -1] == 0).all()) for r in results if r.shape == logits.shape)
 
 
@@ -249,16 +249,11 @@ def test_bad_input_is_named(name: str, change: dict[str, Tensor | float], messag
 
 
 @of_every_loss
-def test_on_a_gpu_nan_shows_in_the_loss_and_only_one_wait_is_left(name: str, gpu: torch.device) -> None:
+def test_on_a_gpu_nan_shows_in_the_loss_and_only_one_wait_is_left(
+    name: str, gpu: torch.device, count_waits: Callable[[Callable[[], object]], int]
+) -> None:
     run, _ = LOSSES[name]
     logits, targets, errors = (x.to(gpu) for x in entries(1000, 50))
-    run(logits, targets, errors, 1.0)
-    torch.cuda.set_sync_debug_mode("warn")
-    try:
-        with pytest.warns(UserWarning, match="synchronizing") as waits:
-            run(logits, targets, errors, 1.0)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    assert len(waits) == 1
+    assert count_waits(lambda: run(logits, targets, errors, 1.0)) == 1
     logits[targets == 0] = torch.nan
     assert run(logits, targets, errors, 1.0)[0].isnan()
