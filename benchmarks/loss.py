@@ -42,6 +42,16 @@ def ours(logits: Tensor, quality: Tensor, targets: Tensor, control_points: Tenso
     return step
 
 
+def inputs(kind: str, count: int, positives: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Logits, quality and targets, `[count]` each, and control points; `kind` as in the module's text."""
+    if kind == "initial":
+        logits, quality, targets = entries("near", count, positives, device)
+        logits = (INITIAL_DEVIATION * logits.detach()).requires_grad_()
+        return logits, quality, targets, identity_control_points().to(device)
+    logits, quality, targets = entries(kind, count, positives, device)
+    return logits, quality, targets, CONTROL_POINTS.to(device)
+
+
 def float32_errors(device: torch.device) -> dict[str, float]:
     """Error of float32 input relative to float64 with the same values, maximum norm, at N = 1e6 and P = 1e3."""
     logits, quality, targets = entries("near", 10**6, 1000, device)
@@ -67,14 +77,10 @@ class Measured(TypedDict):
 def measure(options: Options) -> Measured:
     """All measurements."""
     device, repeats, clock = options.device, options.repeats, options.clock
-    published, identity = CONTROL_POINTS.to(device), identity_control_points().to(device)
     rows: list[dict[str, object]] = []
 
     def time_case(kind: str, count: int, positives: int, repeats: int, with_pairs: bool = False) -> dict[str, float]:
-        logits, quality, targets = entries("near" if kind == "initial" else kind, count, positives, device)
-        points = published
-        if kind == "initial":
-            logits, points = (INITIAL_DEVIATION * logits.detach()).requires_grad_(), identity
+        logits, quality, targets, points = inputs(kind, count, positives, device)
         steps = {"ours": ours(logits, quality, targets, points), "focal": focal(logits, targets)}
         if with_pairs:
             steps["pairwise"] = pairwise(logits, quality, targets, points)
@@ -93,7 +99,8 @@ def measure(options: Options) -> Measured:
     arrays = {}
     for dtype in (torch.float32, torch.float64):
         logits, quality, targets = entries("near", 10**7, 1000, device, dtype)
-        arrays[str(dtype)] = round(peak_bytes(ours(logits, quality, targets, published), device) / (8 * 10**7), 2)
+        step = ours(logits, quality, targets, CONTROL_POINTS.to(device))
+        arrays[str(dtype)] = round(peak_bytes(step, device) / (8 * 10**7), 2)
     errors = float32_errors(device)
 
     near = by_kind["near"]

@@ -19,7 +19,7 @@ def run(folder: Path, *parts: str) -> dict[str, object]:
 def test_losses_and_operators_agree_with_the_cpu_and_are_timed(tmp_path: Path) -> None:
     record = run(tmp_path, "operators", "losses", "records")
     assert record["failed"] == []
-    assert record["losses"]["1e+04"]["ratio"] > 0  # type: ignore[index]
+    assert record["losses"]["detector, N=1e+04"]["ratio"] > 0  # type: ignore[index]
 
 
 def test_a_part_that_fails_is_named_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
