@@ -28,6 +28,8 @@ version=$("$python" -c 'import sys; print(*sys.version_info[:2], sep=".")')
 nvcc=$(command -v nvcc || echo "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc")
 has_gpu() { [ "${CUDA_VISIBLE_DEVICES-all}" != "" ] && nvidia-smi -L > /dev/null 2>&1; }
 check_compilers() {
+  "$python" -c 'import sys; sys.exit(sys.version_info >= (3, 13))' \
+    || fail "PYTHON=$python is $("$python" -V), with which mmcv cannot be compiled; expected Python 3.11 or 3.12"
   command -v "${CXX:-c++}" > /dev/null \
     || fail "mmcv has to be compiled, without a C++ compiler; on Debian and Ubuntu: apt install g++"
   local include

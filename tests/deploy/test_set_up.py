@@ -51,6 +51,13 @@ def test_an_interpreter_that_is_too_old_is_named(bare_machine: Path) -> None:
     assert set_up(bare_machine, PYTHON="python9").startswith("PYTHON=python9: no such interpreter")
 
 
+def test_an_interpreter_that_mmcv_cannot_be_compiled_with_is_named(bare_machine: Path) -> None:
+    script = f'case "$*" in *"(3, 13)"*) exit 1;; -V) echo Python 3.13.1;; *) exec {sys.executable} "$@";; esac'
+    write_program(bare_machine / "python3", script)
+    expected = "PYTHON=python3 is Python 3.13.1, with which mmcv cannot be compiled; expected Python 3.11 or 3.12"
+    assert set_up(bare_machine).startswith(expected)
+
+
 def test_an_interpreter_without_venv_is_named(bare_machine: Path) -> None:
     script = f'case "$*" in *ensurepip*) exit 1;; *) exec {sys.executable} "$@";; esac'
     write_program(bare_machine / "python3", script)
