@@ -92,7 +92,7 @@ def atss(
             "stacked_convs": size.stacked_convs,
             "norm_cfg": {"type": "GN", "num_groups": normalised_groups, "requires_grad": True},
             "anchor_generator": {
-                "type": "AnchorGenerator",
+                "type": "CachedAnchorGenerator",
                 "octave_base_scale": 8,
                 "scales_per_octave": 1,
                 "ratios": [1.0],

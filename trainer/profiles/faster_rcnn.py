@@ -111,7 +111,7 @@ def faster_rcnn(size: FasterRCNNSize, class_count: int, loss: LossSpec, frozen_b
             "in_channels": size.neck_channels,
             "feat_channels": size.neck_channels,
             "anchor_generator": {
-                "type": "AnchorGenerator",
+                "type": "CachedAnchorGenerator",
                 "scales": [size.anchor_scale],
                 "ratios": [0.5, 1.0, 2.0],
                 "strides": list(size.strides),

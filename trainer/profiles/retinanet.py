@@ -175,7 +175,7 @@ def _parts(loss: LossSpec) -> LossParts:
 
 def _anchors(strides: Sequence[int]) -> Config:
     return {
-        "type": "AnchorGenerator",
+        "type": "CachedAnchorGenerator",
         "octave_base_scale": 4,
         "scales_per_octave": 2,
         "ratios": [0.5, 1.0, 2.0],
