@@ -17,8 +17,8 @@ MOST_SIZES = 16
 class CachedAnchorGenerator(AnchorGenerator):  # type: ignore[misc]
     """An AnchorGenerator with the same arguments and results, which are not to be changed in place.
 
-    mmdet makes all anchors anew in each step, and for each image the flags of those inside it: 680 of the 3300 operations
-    of a RetinaNet's step with 16 images, and a GPU waits for each to be launched.
+    mmdet makes all anchors anew in each step, and for each image the flags of those inside it: 680 of the 3300
+    operations of a RetinaNet's step with 16 images, and a GPU waits for each to be launched.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
