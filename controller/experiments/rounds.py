@@ -9,6 +9,7 @@ that are read without a lock, outside of any transaction; `advance` then stores 
 stood. A policy proposes in the transaction of the update before it.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -53,6 +54,9 @@ from paploss.controller.store.trials.spending import read_spending
 from paploss.jobs.metrics import name_reward
 from paploss.jobs.wording import counted
 
+LOOK_AHEAD_SECONDS: Final = 2.0
+"""How long proposals are made ahead at once: the leader's term has to outlast it, and other experiments wait."""
+
 MOST_CARRIED_ON: Final = 1000
 """Rewards of trials carried on that one update takes beside its own; more wait for the next."""
 
@@ -91,7 +95,10 @@ def next_action(session: Session, search: Experiment, spec: SearchSpec, counts: 
 def look_ahead(
     session: Session, search: Experiment, spec: SearchSpec, counts: Counts, pace: Pace
 ) -> Callable[[], Ahead] | None:
-    """The proposals that `advance` will ask for, to be computed without the session; none where it makes its own."""
+    """The proposals that `advance` will ask for, to be computed without the session; none where it makes its own.
+
+    After LOOK_AHEAD_SECONDS it is fewer, at least one: the others follow in the next look.
+    """
     algorithm, state = read_algorithm(session, search, spec)
     action = next_action(session, search, spec, counts, pace)
     if not (algorithm.reads_history and isinstance(action, Propose)):
@@ -101,8 +108,11 @@ def look_ahead(
     number, count, known = search.next_number, action.count, read_history(session, search)
 
     def compute() -> Ahead:
-        history, proposals = known, []
+        history, give_up_at = known, time.monotonic() + LOOK_AHEAD_SECONDS
+        proposals: list[Proposal] = []
         for index in range(first, first + count):
+            if proposals and time.monotonic() >= give_up_at:
+                break
             proposal = _propose(algorithm, state, spec, index, history)
             proposals.append(proposal)
             pending = (*history.pending, proposal.theta)

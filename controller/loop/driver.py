@@ -23,7 +23,7 @@ from paploss.controller.store.documents import SPEC
 from paploss.controller.store.errors import LeadershipLostError
 from paploss.controller.store.events import record
 from paploss.controller.store.experiments import end_experiment, list_running, lock_experiment
-from paploss.controller.store.leadership import Term, acquire, drive, new_holder, resign
+from paploss.controller.store.leadership import Term, acquire, drive, new_holder, renew, resign
 from paploss.controller.store.tables import Experiment
 from paploss.controller.store.trials import tallies, transitions
 from paploss.controller.store.trials.counts import (
@@ -90,6 +90,7 @@ class Driver:
         self._settings = settings
         self._holder = holder or new_holder()
         self._term: Term | None = None
+        self._renewed_at = 0.0
         self._unreadable: set[str] = set()
         self._entered: dict[int, set[str]] = {}  # by resource class: entries after the last tick, and those put since
         self._queued: dict[int, set[str]] = {}  # by resource class: the queue's entries when it was last fed
@@ -140,6 +141,7 @@ class Driver:
         Raises:
             LeadershipLostError: the term ended during the tick; what had been committed stands.
         """
+        self._renewed_at = time.monotonic()
         with self._database.write() as session:
             term = acquire(session, self._holder, self._settings.leader_lease_seconds)
         if term != self._term:  # what ended before this term says nothing of the throughput
@@ -254,6 +256,7 @@ class Driver:
                 if self._database.is_sqlite:  # what goes on in parts leaves its other writers half the time
                     self._stop.wait(took_seconds)
                 ahead = prepare()
+                self._keep(term)
                 began_at = time.monotonic()
                 with drive(self._database, term) as session:
                     locked = lock_experiment(session, experiment.id)
@@ -268,6 +271,20 @@ class Driver:
             raise
         except Exception:
             logger.exception("the experiment could not be advanced", extra={"experiment": experiment.id})
+
+    def _keep(self, term: Term) -> None:
+        """Renew the term where a third of it has passed: an experiment may take many steps in one tick, and long ones.
+
+        Raises:
+            LeadershipLostError: it has expired.
+        """
+        began_at, lease_seconds = time.monotonic(), self._settings.leader_lease_seconds
+        if began_at < self._renewed_at + lease_seconds / 3:
+            return
+        with self._database.write() as session:
+            if renew(session, self._holder, lease_seconds) != term:
+                raise LeadershipLostError(f"{term.holder} no longer leads (epoch {term.epoch})")
+        self._renewed_at = began_at
 
     def _find_work(self, experiment: Experiment, spec: ExperimentSpec, pace: Pace) -> Callable[[], Any] | None:
         """What makes the next step possible; None where there is none to take.

@@ -1,17 +1,18 @@
 """CMA-ES, by the library `cmaes`: a normal whose covariance is learnt, for comparison.
 
-The library's object is made anew for each proposal and told of the finished trials in their order, a population at a
-time: the history says everything, and what is asked of it follows from (seed, version, index).
+The library's object is told of the finished trials in their order, a population at a time: the history says everything,
+and what is asked of it follows from (seed, version, index). It is remembered for the proposals that share them.
 
 Source: Hansen, "The CMA Evolution Strategy: A Tutorial", 2016.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from paploss.controller.search.algorithm import NOTHING_KNOWN, History
+from paploss.controller.search.algorithm import NOTHING_KNOWN, History, Sample
 from paploss.controller.search.history_search import HistorySearch
 from paploss.controller.search.space import Space, Vector
 from paploss.controller.search.version_state import VersionState
@@ -39,26 +40,26 @@ class Cma(HistorySearch):
         *,
         screened: bool = False,  # noqa: ARG002
     ) -> Vector:
-        strategy = self._told(state.space, history)
+        strategy = self._tell(state.space, history)
         strategy.reseed_rng(int(np.random.SeedSequence((seed, state.version, index)).generate_state(1)[0]))
         return np.asarray(strategy.ask().clip(0, 1), dtype=np.float64)
 
     def best_guess(self, state: VersionState, history: History = NOTHING_KNOWN) -> Vector:
         """The mean of the normal."""
-        return np.asarray(self._told(state.space, history).mean.clip(0, 1), dtype=np.float64)
+        return np.asarray(self._tell(state.space, history).mean.clip(0, 1), dtype=np.float64)
 
-    def _told(self, space: Space, history: History) -> "CMA":
-        from cmaes import CMA  # noqa: PLC0415
+    def _tell(self, space: Space, history: History) -> "CMA":
+        return _told(space, history.finished, self.population, self.sigma)
 
-        strategy = CMA(
-            mean=space.start(),
-            sigma=self.sigma,
-            bounds=np.tile([0.0, 1.0], (space.dimension, 1)),
-            seed=0,
-            population_size=self.population,
-        )
-        finished = history.finished
-        for first in range(0, len(finished) - self.population + 1, self.population):
-            generation = finished[first : first + self.population]
-            strategy.tell([(sample.theta, -sample.reward) for sample in generation])
-        return strategy
+
+@lru_cache(maxsize=1)
+def _told(space: Space, finished: tuple[Sample[Any], ...], population: int, sigma: float) -> "CMA":
+    """The library's object after these trials; to ask it, seed it first: asking changes nothing else."""
+    from cmaes import CMA  # noqa: PLC0415
+
+    bounds = np.tile([0.0, 1.0], (space.dimension, 1))
+    strategy = CMA(mean=space.start(), sigma=sigma, bounds=bounds, seed=0, population_size=population)
+    for first in range(0, len(finished) - population + 1, population):
+        generation = finished[first : first + population]
+        strategy.tell([(sample.theta, -sample.reward) for sample in generation])
+    return strategy

@@ -87,10 +87,11 @@ class Guided(HistorySearch):
         self, state: VersionState, seed: int, index: int, history: History = NOTHING_KNOWN, *, screened: bool = False
     ) -> Vector:
         space = state.space
-        given = [*map(np.asarray, self.starts)]
-        given = [*given, self.best_guess(state)] if self.earlier else [space.start(), *given]
+        given = [*map(np.asarray, self.starts)] if self.earlier else [space.start(), *map(np.asarray, self.starts)]
         if history.proposed < len(given):
             return np.array(given[history.proposed], dtype=np.float64)
+        if self.earlier and history.proposed == len(given):
+            return self.best_guess(state)
         if not self._is_taught(history) or (history.proposed < _FIRST_TRIALS and not self.earlier):
             return sample(PolicyState(state.version, space.start(), self.first_sigma), seed, index)
         model = _learn(space, history.finished, self.earlier)

@@ -60,10 +60,14 @@ def box_gradient(space: Space, thetas: NDArray[np.float64]) -> NDArray[np.float6
 
 
 def passes(space: Space, thetas: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether each head of each theta [n, D] pulls boxes the right way, [n]; an added box term does so by itself."""
+    """Whether each head of each theta [n, D] pulls boxes the right way, [n].
+
+    An added box term does so by itself; the error-driven gradient gives boxes none, whatever the functions are.
+    """
     pulls = box_gradient(space, thetas) > LEAST_BOX_GRADIENT
     if space.extended:
         heads = [space.decode(theta).values() for theta in thetas]
+        pulls &= ~np.array([[one.error_driven for one in of_theta] for of_theta in heads])
         pulls |= np.array([[one.l1_weight > 0 or one.giou_weight > 0 for one in of_theta] for of_theta in heads])
     return np.asarray(pulls.all(axis=1))
 

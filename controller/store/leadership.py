@@ -37,7 +37,19 @@ def new_holder() -> str:
 
 def acquire(session: Session, holder: str, lease_seconds: float) -> Term | None:
     """Renew this holder's term, or take over where the last one has expired; None if another process leads."""
-    return _renew(session, holder, lease_seconds) or _take_over(session, holder, lease_seconds)
+    return renew(session, holder, lease_seconds) or _take_over(session, holder, lease_seconds)
+
+
+def renew(session: Session, holder: str, lease_seconds: float) -> Term | None:
+    """Renew this holder's term; None if it has expired or another process leads."""
+    row = session.execute(
+        update(Leader)
+        .where(Leader.id == _ROW, Leader.holder == holder, Leader.expires_at > now())
+        .values(expires_at=now() + lease_seconds)
+        .returning(Leader.epoch, Leader.acquired_at)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    return None if row is None else Term(holder, row.epoch, row.acquired_at)
 
 
 def resign(session: Session, term: Term) -> None:
@@ -71,17 +83,6 @@ def drive(database: Database, term: Term) -> Iterator[Session]:
 def find_leader(session: Session) -> Leader | None:
     """The current leader, or None."""
     return session.scalar(select(Leader).where(Leader.expires_at > now()))
-
-
-def _renew(session: Session, holder: str, lease_seconds: float) -> Term | None:
-    row = session.execute(
-        update(Leader)
-        .where(Leader.id == _ROW, Leader.holder == holder, Leader.expires_at > now())
-        .values(expires_at=now() + lease_seconds)
-        .returning(Leader.epoch, Leader.acquired_at)
-        .execution_options(synchronize_session=False)
-    ).one_or_none()
-    return None if row is None else Term(holder, row.epoch, row.acquired_at)
 
 
 def _take_over(session: Session, holder: str, lease_seconds: float) -> Term | None:

@@ -125,7 +125,7 @@ def _check_entries(logits: Tensor, quality: Tensor, targets: Tensor, top_k: int 
         raise ValueError(f"top_k: expected at least 1, received {top_k}")
     if logits.device.type != "cpu" or logits.numel() == 0:
         return  # reading values back would stop the device
-    lowest, highest = targets.aminmax()
+    lowest, highest = (bound.item() for bound in targets.aminmax())
     if lowest < -1 or highest > 1 or (targets.is_floating_point() and bool((targets != targets.round()).any())):
         wrong = targets[(targets != 1) & (targets != 0) & (targets != -1)][0].item()
         raise ValueError(f"targets: expected 1, 0 or -1, received {wrong}")

@@ -1,5 +1,8 @@
 """What the leader does with an experiment at each look: from its start to its end, jobs, what it leaves alone."""
 
+import time
+from typing import Any
+
 import numpy as np
 import pytest
 from scenarios import add_search, add_training, outcome, pass_term, search_spec, succeeded
@@ -11,6 +14,8 @@ from paploss.controller.experiments.confirmation import OUTCOME
 from paploss.controller.experiments.kinds import KINDS
 from paploss.controller.experiments.losses import decode_loss, search_space
 from paploss.controller.experiments.seeds import confirm_seed, proxy_seed
+from paploss.controller.loop.driver import Driver
+from paploss.controller.search.guided import Guided
 from paploss.controller.search.scheduling import Pace
 from paploss.controller.search.screen import MOST_DRAWS, is_screened, passes
 from paploss.controller.store import experiments
@@ -92,6 +97,25 @@ def test_proposals_that_do_not_fit_any_more_are_not_stored(platform: Platform) -
             counts = Counts(open=0, failed=0, ready=0, unrewarded=0)
             rounds.advance(session, locked, spec, counts, pace=pace, plan=plan, ahead=ahead)
         assert len(platform.trials(search)) == proposed
+
+
+def test_proposals_that_take_longer_than_a_term_are_stored_in_parts(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    propose = Guided.propose
+
+    def take_long(*arguments: Any, **options: Any) -> Any:
+        time.sleep(0.05)
+        return propose(*arguments, **options)
+
+    monkeypatch.setattr(Guided, "propose", take_long)
+    monkeypatch.setattr(rounds, "LOOK_AHEAD_SECONDS", 0.2)
+    search = add_search(platform.database, algorithm="guided", mode="round", trials_per_round=40)
+    settings = platform.settings.model_copy(update={"leader_lease_seconds": 1.0})
+    assert Driver(platform.database, platform.queue, settings).tick()
+    trials = platform.trials(search)
+    assert [trial.number for trial in trials] == list(range(40))
+    assert "trials_replaced" not in platform.events(search)
 
 
 def test_losses_are_screened_before_they_are_trained_and_counted(platform: Platform) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,22 @@ def test_by_hand() -> None:
     high = theta_with(H2=[0.6, 0.9])  # rho = 0.75 / 0.5
     assert box_gradient(SPACE, high[None]) == pytest.approx(1 - 1.5)
     assert passes(SPACE, np.stack([low, high])).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("added", "expected"),
+    [
+        ({}, [True, False]),
+        ({"error_driven": True}, [False, False]),  # it gives boxes no gradient, and the functions none at all
+        ({"l1_weight": 1.0}, [True, True]),
+        ({"error_driven": True, "giou_weight": 1.0}, [True, True]),
+    ],
+)
+def test_of_the_extended_family_the_added_terms_decide(added: dict[str, float], expected: list[bool]) -> None:
+    space = Space(("bbox_head",), knots=2, extended=True)
+    curves = [SPACE.decode(theta_with(H2=heights))["bbox_head"] for heights in ([0.1, 0.4], [0.6, 0.9])]
+    thetas = [space.encode({"bbox_head": replace(curve, **added)}) for curve in curves]
+    assert passes(space, np.stack(thetas)).tolist() == expected
 
 
 def test_every_head_has_to_pass() -> None:

@@ -315,6 +315,12 @@ def test_bad_input_is_named(change: dict[str, Tensor], message: str) -> None:
         parameterized_ap_loss(**(arguments | change))
 
 
+def test_targets_may_be_unsigned() -> None:
+    logits, quality, targets = entries(300, 30, ignored=0)
+    expected = parameterized_ap_loss(logits, quality, targets, PUBLISHED)
+    assert parameterized_ap_loss(logits, quality, targets.to(torch.uint8), PUBLISHED) == expected
+
+
 def test_one_entry_is_checked_too() -> None:
     with pytest.raises(ValueError, match="logits: expected numbers, received NaN"):
         parameterized_ap_loss(torch.tensor([torch.nan]), torch.zeros(1), torch.zeros(1), PUBLISHED)
