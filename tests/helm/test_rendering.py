@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -181,6 +182,16 @@ def pools_of(values: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize("name", VALUES)
 def test_a_ready_value_file_has_the_pools_that_it_names_and_no_others(name: str) -> None:
     assert pools_of(read_values(name)) == set(read_values(name)["workers"]["pools"])
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_ready_value_file_names_the_images_that_the_manual_pushes(name: str) -> None:
+    manual = (ROOT / "docs" / "cluster.md").read_text()
+    pushed = {image.partition(":")[0] for image in re.findall(r"docker push REGISTRY/(\S+)", manual)}
+    specs = [spec for _, spec in pod_specs(render(read_values(name)))]
+    images = [container["image"] for spec in specs for container in spec["containers"]]
+    ours = {image.partition("/")[2].partition(":")[0] for image in images if "paploss" in image}
+    assert ours == pushed
 
 
 @pytest.mark.parametrize("mode", ["static", "elastic"])
