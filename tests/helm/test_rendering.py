@@ -187,11 +187,11 @@ def test_a_ready_value_file_has_the_pools_that_it_names_and_no_others(name: str)
 @pytest.mark.parametrize("name", VALUES)
 def test_a_ready_value_file_names_the_images_that_the_manual_pushes(name: str) -> None:
     manual = (ROOT / "docs" / "cluster.md").read_text()
-    pushed = {image.partition(":")[0] for image in re.findall(r"docker push REGISTRY/(\S+)", manual)}
+    pushed = set(re.findall(r"docker push REGISTRY/(\S+)", manual))
     specs = [spec for _, spec in pod_specs(render(read_values(name)))]
     images = [container["image"] for spec in specs for container in spec["containers"]]
-    ours = {image.partition("/")[2].partition(":")[0] for image in images if "paploss" in image}
-    assert ours == pushed
+    assert {image.partition("/")[2] for image in images if "paploss" in image} == pushed
+    assert {image.partition(":")[2] for image in pushed} == {APP_VERSION}
 
 
 @pytest.mark.parametrize("mode", ["static", "elastic"])
