@@ -120,6 +120,14 @@ def test_the_queues_admit_the_workers_that_name_them() -> None:
         assert spec.get("priorityClassName") in {None, *priorities}
 
 
+def test_the_namespace_of_the_queue_is_made_before_the_queue() -> None:
+    head = [line.lstrip("# ") for line in VALUES["kueue"].read_text().splitlines() if line.startswith("#   ")]
+    queues = yaml.safe_load_all((ROOT / "deploy" / "kueue" / "queues.yaml").read_text())
+    (namespace,) = [found["metadata"]["namespace"] for found in queues if found["kind"] == "LocalQueue"]
+    assert head[:2] == [f"kubectl create namespace {namespace}", "kubectl apply -f deploy/kueue/queues.yaml"]
+    assert f" -n {namespace} " in head[2]
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_every_pod_meets_the_restricted_standard(name: str) -> None:
     specs = pod_specs(render(values_of(name)))
