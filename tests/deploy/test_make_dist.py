@@ -1,6 +1,8 @@
 """A release is what git knows, under one version; its workflow names targets and arguments that the Dockerfile has."""
 
+import os
 import re
+import shutil
 import subprocess
 import tomllib
 from importlib.metadata import version
@@ -50,6 +52,24 @@ def test_the_workflow_builds_what_the_dockerfile_has() -> None:
         assert re.search(rf"^FROM \S+ AS {row['target']}$", dockerfile, re.MULTILINE)
         for line in row["arguments"].split():
             assert re.search(rf"^ARG {line.partition('=')[0]}=", dockerfile, re.MULTILINE)
+
+
+def test_the_released_chart_names_the_images_that_are_pushed(tmp_path: Path) -> None:
+    jobs = {name: job["steps"] for name, job in WORKFLOW["jobs"].items()}
+    (write,) = [step["run"] for step in jobs["dist"] if "helm/values.yaml" in step.get("run", "")]
+    (name,) = [step["run"] for step in jobs["images"] if step.get("id") == "name"]
+    (tmp_path / "helm").mkdir()
+    shutil.copy(ROOT / "helm" / "values.yaml", tmp_path / "helm")
+    given = {"REPOSITORY": "Owner/Name", "GITHUB_REF_NAME": "v0.2.0", "SUFFIX": "", "GITHUB_OUTPUT": "names"}
+    pushed = {}
+    for image in ("controller", "worker"):
+        environment = {**os.environ, **given, "IMAGE": image}
+        subprocess.run(["bash", "-ec", name], cwd=tmp_path, env=environment, check=True)
+        pushed[image] = (tmp_path / "names").read_text().split()[-2].removeprefix("name=")
+    subprocess.run(["bash", "-ec", write], cwd=tmp_path, env={**os.environ, **given}, check=True)
+    images = yaml.safe_load((tmp_path / "helm" / "values.yaml").read_text())["images"]
+    assert {image: images[image]["repository"] for image in pushed} == pushed
+    assert images["redis"]["repository"] == "redis"
 
 
 def test_no_job_of_the_workflow_may_do_more_than_it_says() -> None:

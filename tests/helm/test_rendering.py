@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -119,6 +120,14 @@ def test_the_queues_admit_the_workers_that_name_them() -> None:
         assert spec.get("priorityClassName") in {None, *priorities}
 
 
+def test_the_namespace_of_the_queue_is_made_before_the_queue() -> None:
+    head = [line.lstrip("# ") for line in VALUES["kueue"].read_text().splitlines() if line.startswith("#   ")]
+    queues = yaml.safe_load_all((ROOT / "deploy" / "kueue" / "queues.yaml").read_text())
+    (namespace,) = [found["metadata"]["namespace"] for found in queues if found["kind"] == "LocalQueue"]
+    assert head[:2] == [f"kubectl create namespace {namespace}", "kubectl apply -f deploy/kueue/queues.yaml"]
+    assert f" -n {namespace} " in head[2]
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_every_pod_meets_the_restricted_standard(name: str) -> None:
     specs = pod_specs(render(values_of(name)))
@@ -181,6 +190,16 @@ def pools_of(values: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize("name", VALUES)
 def test_a_ready_value_file_has_the_pools_that_it_names_and_no_others(name: str) -> None:
     assert pools_of(read_values(name)) == set(read_values(name)["workers"]["pools"])
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_ready_value_file_names_the_images_that_the_manual_pushes(name: str) -> None:
+    manual = (ROOT / "docs" / "cluster.md").read_text()
+    pushed = set(re.findall(r"docker push REGISTRY/(\S+)", manual))
+    specs = [spec for _, spec in pod_specs(render(read_values(name)))]
+    images = [container["image"] for spec in specs for container in spec["containers"]]
+    assert {image.partition("/")[2] for image in images if "paploss" in image} == pushed
+    assert {image.partition(":")[2] for image in pushed} == {APP_VERSION}
 
 
 @pytest.mark.parametrize("mode", ["static", "elastic"])
