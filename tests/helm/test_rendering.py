@@ -237,6 +237,25 @@ def test_workers_get_no_rights_and_the_controller_those_on_jobs_and_pods() -> No
     assert [found["metadata"]["name"] for found in objects_of("Role", CASES["static"])] == ["demo-test"]
 
 
+def test_the_tests_pod_may_do_to_itself_what_setting_its_owner_takes_and_nothing_to_others() -> None:
+    """Where OwnerReferencesPermissionEnforcement is on, as on OpenShift, that takes the right to delete it."""
+    (role,) = (found for found in objects_of("Role", {}) if found["metadata"]["name"] == "demo-test")
+    rights = {
+        (kind, name, verb)
+        for rule in role["rules"]
+        for kind in rule["resources"]
+        for name in rule.get("resourceNames", [""])
+        for verb in rule["verbs"]
+    }
+    assert rights == {
+        ("pods", "", "list"),
+        ("events", "", "list"),
+        ("configmaps", "demo-test", "get"),
+        ("pods", "demo-test", "patch"),
+        ("pods", "demo-test", "delete"),
+    }
+
+
 def test_search_resources_add_the_rights_to_list_and_patch_them_in_the_releases_namespace() -> None:
     values = CASES["static"] | {"searchResources": {"enabled": True}}
     (role,) = (found for found in objects_of("Role", values) if found["metadata"]["name"] == "demo-controller")
