@@ -221,6 +221,13 @@ def test_a_worker_has_time_for_its_checkpoint() -> None:
     assert specs["gpu"]["terminationGracePeriodSeconds"] > float(environment["PAPLOSS_GRACE_SECONDS"] or 0) == 300
 
 
+def test_a_worker_on_a_spot_node_ends_before_the_node_does() -> None:
+    """GKE leaves 15 s of the warning to pods that are no part of the system."""
+    (container,) = dict(pod_specs(render(read_values("cloud-spot"))))["spot"]["containers"]
+    environment = {entry["name"]: entry.get("value") for entry in container["env"]}
+    assert float(environment["PAPLOSS_GRACE_SECONDS"] or 0) < 15
+
+
 def test_workers_get_no_rights_and_the_controller_those_on_jobs_and_pods() -> None:
     (role,) = (found for found in objects_of("Role", {}) if found["metadata"]["name"] == "demo-controller")
     assert {(kind, verb) for rule in role["rules"] for kind in rule["resources"] for verb in rule["verbs"]} == {
