@@ -19,6 +19,8 @@ from kubernetes_validate import SchemaNotFoundError, ValidationError, validate
 from paploss.controller.scaling.pools import Pools
 from paploss.controller.search_resources.resources import GROUP, PLURAL, VERSION
 
+IDENTITY = [{"to": [{"ipBlock": {"cidr": "169.254.169.254/32"}}]}, {"ports": [{"port": 443}]}]
+"""What workers with a cloud identity reach beside the release: a metadata server, and the cloud's services."""
 CASES: dict[str, dict[str, Any]] = {
     "static": {"workers": {"mode": "static"}},
     "everything": {
@@ -40,7 +42,7 @@ CASES: dict[str, dict[str, Any]] = {
             "tensorboard": {"existingClaim": "runs"},
             "existingSecret": "mlflow",
         },
-        "networkPolicy": {"from": [{"namespaceSelector": {}}]},
+        "networkPolicy": {"from": [{"namespaceSelector": {}}], "workerEgress": IDENTITY},
         "images": {"pullSecrets": ["registry"]},
         "migrations": {"enabled": False},
         "state": {"ephemeral": True},
@@ -219,6 +221,16 @@ def test_a_worker_has_time_for_its_checkpoint() -> None:
     specs = dict(pod_specs(render({"workers": {"graceSeconds": 300}})))
     environment = {entry["name"]: entry.get("value") for entry in specs["gpu"]["containers"][0]["env"]}
     assert specs["gpu"]["terminationGracePeriodSeconds"] > float(environment["PAPLOSS_GRACE_SECONDS"] or 0) == 300
+
+
+@pytest.mark.parametrize("name", ["default", "cloud-spot"])
+def test_workers_reach_what_the_operator_adds_beside_the_release(name: str) -> None:
+    def egress(**network_policy: Any) -> list[dict[str, Any]]:
+        found = objects_of("NetworkPolicy", read_values(name) | {"networkPolicy": network_policy})
+        (rules,) = [policy["spec"]["egress"] for policy in found if policy["metadata"]["name"] == "demo-worker"]
+        return list(rules)
+
+    assert egress(workerEgress=IDENTITY) == egress() + IDENTITY
 
 
 def test_a_worker_on_a_spot_node_ends_before_the_node_does() -> None:
