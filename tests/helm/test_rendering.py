@@ -348,6 +348,15 @@ def test_volumes_that_pods_may_not_name_become_volumes_of_the_cluster() -> None:
     assert volumes["ml-demo-state"]["accessModes"] == ["ReadWriteMany"]
 
 
+def test_the_file_for_one_node_says_what_it_claims_of_the_default_storage_class() -> None:
+    head = VALUES["single-node"].read_text().partition("helm install")[0]
+    objects = render(read_values("single-node"))
+    claims = [found["spec"] for found in objects if found["kind"] == "PersistentVolumeClaim"]
+    claims += [claim["spec"] for found in objects for claim in found.get("spec", {}).get("volumeClaimTemplates", [])]
+    (claim,) = [claim for claim in claims if "storageClassName" not in claim]
+    assert f"{claim['resources']['requests']['storage']} of the default StorageClass" in head
+
+
 def test_prometheus_has_a_viewers_key_that_the_controller_installs() -> None:
     (monitor,) = objects_of("ServiceMonitor", CASES["everything"])
     (endpoint,) = monitor["spec"]["endpoints"]
