@@ -6,7 +6,7 @@ import urllib3
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from paploss.controller.scaling.cluster import connect
+from paploss.controller.scaling.cluster import connect, translated
 from paploss.controller.scaling.waiting import TIMEOUT_SECONDS, explain, waits_long
 
 
@@ -43,9 +43,10 @@ class Release:
         """Have a pod deleted with the ConfigMap of its name, which belongs to the release: Helm keeps pods of tests.
 
         Raises:
-            ApiException: the cluster refuses.
+            ClusterError: the cluster refuses.
         """
-        owner: Any = self._core.read_namespaced_config_map(pod, self._namespace, _request_timeout=TIMEOUT_SECONDS)
-        reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": pod, "uid": owner.metadata.uid}
-        change = {"metadata": {"ownerReferences": [reference]}}
-        self._core.patch_namespaced_pod(pod, self._namespace, change, _request_timeout=TIMEOUT_SECONDS)
+        with translated(f"have pod {pod} deleted with its release"):
+            owner: Any = self._core.read_namespaced_config_map(pod, self._namespace, _request_timeout=TIMEOUT_SECONDS)
+            reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": pod, "uid": owner.metadata.uid}
+            change = {"metadata": {"ownerReferences": [reference]}}
+            self._core.patch_namespaced_pod(pod, self._namespace, change, _request_timeout=TIMEOUT_SECONDS)

@@ -16,7 +16,7 @@ from paploss.cli.databases import read_settings
 from paploss.cli.failures import FAILED, CommandError
 from paploss.cli.output import echo_json
 from paploss.cli.specifications import read_search
-from paploss.cli.terminal import make_console
+from paploss.cli.terminal import make_console, say
 from paploss.cli.wording import describe_end
 from paploss.client.errors import UnreachableError
 from paploss.client.specs import SearchSpec
@@ -52,7 +52,7 @@ def check(  # noqa: PLR0917 (each is an option of the command)
     spec = None if spec_file is None else read_search(spec_file)
     console = make_console(stderr=as_json)
     settings = read_settings()
-    find_waiting = _join_release(release, namespace, pod) if release else list
+    find_waiting = _join_release(release, namespace, pod, console) if release else list
     give_up_at = time.monotonic() + patience_seconds
     while faults := list(find_faults(settings, url)):
         if time.monotonic() > give_up_at:
@@ -123,17 +123,20 @@ def _find_controller_fault(url: str) -> str:
     return "" if reply.is_success else str(content.get("detail", reply.status_code))
 
 
-def _join_release(name: str, namespace: str, pod: str) -> Callable[[], list[str]]:
+def _join_release(name: str, namespace: str, pod: str, console: Console) -> Callable[[], list[str]]:
     """What tells which pods of the release wait for a node; the pod that this runs in will go with the release."""
     # The Kubernetes client takes long to import: only who runs in a cluster pays for it.
     from paploss.controller.scaling.release import Release  # noqa: PLC0415
 
     try:
         release = Release(namespace, name)
-        if pod:
-            release.adopt(pod)
     except ClusterError as error:
         raise CommandError(str(error), FAILED) from None
+    if pod:
+        try:
+            release.adopt(pod)
+        except ClusterError as error:  # the deployment works all the same; the pod stays when the release goes
+            say(console, error)
     return release.find_waiting
 
 

@@ -19,6 +19,8 @@ from kubernetes_validate import SchemaNotFoundError, ValidationError, validate
 from paploss.controller.scaling.pools import Pools
 from paploss.controller.search_resources.resources import GROUP, PLURAL, VERSION
 
+IDENTITY = [{"to": [{"ipBlock": {"cidr": "169.254.169.254/32"}}]}, {"ports": [{"port": 443}]}]
+"""What workers with a cloud identity reach beside the release: a metadata server, and the cloud's services."""
 CASES: dict[str, dict[str, Any]] = {
     "static": {"workers": {"mode": "static"}},
     "everything": {
@@ -40,7 +42,7 @@ CASES: dict[str, dict[str, Any]] = {
             "tensorboard": {"existingClaim": "runs"},
             "existingSecret": "mlflow",
         },
-        "networkPolicy": {"from": [{"namespaceSelector": {}}]},
+        "networkPolicy": {"from": [{"namespaceSelector": {}}], "workerEgress": IDENTITY},
         "images": {"pullSecrets": ["registry"]},
         "migrations": {"enabled": False},
         "state": {"ephemeral": True},
@@ -221,6 +223,23 @@ def test_a_worker_has_time_for_its_checkpoint() -> None:
     assert specs["gpu"]["terminationGracePeriodSeconds"] > float(environment["PAPLOSS_GRACE_SECONDS"] or 0) == 300
 
 
+@pytest.mark.parametrize("name", ["default", "cloud-spot"])
+def test_workers_reach_what_the_operator_adds_beside_the_release(name: str) -> None:
+    def egress(**network_policy: Any) -> list[dict[str, Any]]:
+        found = objects_of("NetworkPolicy", read_values(name) | {"networkPolicy": network_policy})
+        (rules,) = [policy["spec"]["egress"] for policy in found if policy["metadata"]["name"] == "demo-worker"]
+        return list(rules)
+
+    assert egress(workerEgress=IDENTITY) == egress() + IDENTITY
+
+
+def test_a_worker_on_a_spot_node_ends_before_the_node_does() -> None:
+    """GKE leaves 15 s of the warning to pods that are no part of the system."""
+    (container,) = dict(pod_specs(render(read_values("cloud-spot"))))["spot"]["containers"]
+    environment = {entry["name"]: entry.get("value") for entry in container["env"]}
+    assert float(environment["PAPLOSS_GRACE_SECONDS"] or 0) < 15
+
+
 def test_workers_get_no_rights_and_the_controller_those_on_jobs_and_pods() -> None:
     (role,) = (found for found in objects_of("Role", {}) if found["metadata"]["name"] == "demo-controller")
     assert {(kind, verb) for rule in role["rules"] for kind in rule["resources"] for verb in rule["verbs"]} == {
@@ -235,6 +254,25 @@ def test_workers_get_no_rights_and_the_controller_those_on_jobs_and_pods() -> No
     bindings = {found["metadata"]["name"]: found["subjects"] for found in objects_of("RoleBinding", {})}
     assert [subject["name"] for subject in bindings["demo-controller"]] == ["demo-controller"]
     assert [found["metadata"]["name"] for found in objects_of("Role", CASES["static"])] == ["demo-test"]
+
+
+def test_the_tests_pod_may_do_to_itself_what_setting_its_owner_takes_and_nothing_to_others() -> None:
+    """Where OwnerReferencesPermissionEnforcement is on, as on OpenShift, that takes the right to delete it."""
+    (role,) = (found for found in objects_of("Role", {}) if found["metadata"]["name"] == "demo-test")
+    rights = {
+        (kind, name, verb)
+        for rule in role["rules"]
+        for kind in rule["resources"]
+        for name in rule.get("resourceNames", [""])
+        for verb in rule["verbs"]
+    }
+    assert rights == {
+        ("pods", "", "list"),
+        ("events", "", "list"),
+        ("configmaps", "demo-test", "get"),
+        ("pods", "demo-test", "patch"),
+        ("pods", "demo-test", "delete"),
+    }
 
 
 def test_search_resources_add_the_rights_to_list_and_patch_them_in_the_releases_namespace() -> None:
@@ -308,6 +346,15 @@ def test_volumes_that_pods_may_not_name_become_volumes_of_the_cluster() -> None:
     }
     assert volumes["ml-demo-data-coco"]["nfs"] == {"server": "files.internal", "path": "/exports/coco"}
     assert volumes["ml-demo-state"]["accessModes"] == ["ReadWriteMany"]
+
+
+def test_the_file_for_one_node_says_what_it_claims_of_the_default_storage_class() -> None:
+    head = VALUES["single-node"].read_text().partition("helm install")[0]
+    objects = render(read_values("single-node"))
+    claims = [found["spec"] for found in objects if found["kind"] == "PersistentVolumeClaim"]
+    claims += [claim["spec"] for found in objects for claim in found.get("spec", {}).get("volumeClaimTemplates", [])]
+    (claim,) = [claim for claim in claims if "storageClassName" not in claim]
+    assert f"{claim['resources']['requests']['storage']} of the default StorageClass" in head
 
 
 def test_prometheus_has_a_viewers_key_that_the_controller_installs() -> None:

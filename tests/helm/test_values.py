@@ -94,6 +94,21 @@ def test_a_wrong_value_is_refused_with_its_path(values: dict[str, Any], path: st
             {"workers": {"podLabels": {"paploss/pool": "a"}}},
             "workers.podLabels: paploss/pool is a label of the chart itself",
         ),
+        (
+            {"database": {"included": {"podLabels": {"app.kubernetes.io/component": "x"}}}},
+            "database.included.podLabels: app.kubernetes.io/component is a label of the chart itself",
+        ),
+        (
+            {"redis": {"included": {"podLabels": {"app.kubernetes.io/name": "x"}}}},
+            "redis.included.podLabels: app.kubernetes.io/name is a label of the chart itself",
+        ),
+        (
+            {
+                "workers": {"mode": "static", "pools": {"mirror": {"gpus": 1, "replicas": 1}}},
+                "mirror": {"mlflow": "http://mlflow:5000"},
+            },
+            "workers.pools.mirror: this name belongs to the pod that writes to mirror.mlflow",
+        ),
         ({"test": {"pool": "cpu"}}, 'test.pool: expected one of workers.pools, got "cpu"'),
     ],
 )

@@ -1,11 +1,14 @@
 """`paploss check`, as `helm test` runs it: each part that fails is named with its reason."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from controllers import PlayedWorker, RunningController, run_search
 from typer.testing import CliRunner
 
@@ -39,6 +42,52 @@ def check(controller: RunningController, sqlite_url: str, redis_url: str, tmp_pa
         return CliRunner().invoke(app, ["check", *arguments, "--patience-seconds", "0"], env=environment)
 
     return run
+
+
+@pytest.fixture
+def refusing_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An API server that lets nobody set the owner of a pod, as OpenShift does for those who may not delete it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(200, {"metadata": {"uid": "1"}})
+
+        def do_PATCH(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.answer(403, {"message": "cannot set an ownerRef on a resource you can't delete"})
+
+        def answer(self, status: int, content: dict[str, Any]) -> None:
+            body = json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        named = {"cluster": {"server": f"http://127.0.0.1:{server.server_port}"}, "name": "a"}
+        context = {"context": {"cluster": "a", "user": "a"}, "name": "a"}
+        given = {"clusters": [named], "users": [{"name": "a", "user": {}}], "contexts": [context]}
+        (tmp_path / "kubeconfig").write_text(yaml.safe_dump(given | {"current-context": "a"}))
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        # The client has read the variable when it was imported.
+        monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "kubeconfig"))
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.usefixtures("refusing_cluster")
+def test_a_pod_that_cannot_go_with_its_release_is_a_line_and_not_the_result(check: Check) -> None:
+    result = check("--release", "demo", "--pod", "demo-test")
+    assert result.exit_code == 0, result.stderr
+    refusal = "403 cannot set an ownerRef on a resource you can't delete"
+    assert f"cannot have pod demo-test deleted with its release: {refusal}\n" in result.output
+    assert "secrets, database, Redis and controller: ok" in result.output
 
 
 def test_parts_that_work_are_told(check: Check) -> None:
