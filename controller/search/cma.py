@@ -40,16 +40,14 @@ class Cma(HistorySearch):
         *,
         screened: bool = False,  # noqa: ARG002
     ) -> Vector:
-        strategy = self._tell(state.space, history)
+        strategy = _told(state.space, history.finished, self.population, self.sigma)
         strategy.reseed_rng(int(np.random.SeedSequence((seed, state.version, index)).generate_state(1)[0]))
         return np.asarray(strategy.ask().clip(0, 1), dtype=np.float64)
 
     def best_guess(self, state: VersionState, history: History = NOTHING_KNOWN) -> Vector:
         """The mean of the normal."""
-        return np.asarray(self._tell(state.space, history).mean.clip(0, 1), dtype=np.float64)
-
-    def _tell(self, space: Space, history: History) -> "CMA":
-        return _told(space, history.finished, self.population, self.sigma)
+        strategy = _told(state.space, history.finished, self.population, self.sigma)
+        return np.asarray(strategy.mean.clip(0, 1), dtype=np.float64)
 
 
 @lru_cache(maxsize=1)
