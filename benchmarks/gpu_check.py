@@ -21,7 +21,6 @@ import sys
 import tempfile
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.loss import inputs, ours
-from benchmarks.measurement import entries, focal, milliseconds
+from benchmarks.measurement import count_waits, entries, focal, milliseconds
 from benchmarks.published import CONTROL_POINTS
 from benchmarks.record import write_record
 from benchmarks.training_steps import measure, take_steps
@@ -152,7 +151,7 @@ def check_losses(sizes: Sizes) -> dict[str, object]:
             "ratio": round(ratio, 3),
             "goal_ratio": GOAL_RATIO,
             "device": {name: _device_work(step, sizes.device) for name, step in steps.items()},
-            "waits": _count_waits(steps["ours"], sizes.device),
+            "waits": count_waits(steps["ours"]) if sizes.device.type == "cuda" else None,
         }
     return found
 
@@ -292,22 +291,6 @@ def _device_work(step: Callable[[], object], device: torch.device) -> dict[str, 
         busy = sum(event.time_range.elapsed_us() for event in kernels)
         found.append({"launches": len(kernels), "busy_ms": round(busy / 1e3, 3)})
     return min(found, key=lambda work: work["launches"])  # on a busy machine a profile has some of the step before
-
-
-def _count_waits(step: Callable[[], object], device: torch.device) -> int | None:
-    """How often one step waits for the device; none on a CPU."""
-    if device.type != "cuda":
-        return None
-    step()
-    before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("warn")
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            step()
-    finally:
-        torch.cuda.set_sync_debug_mode(before)
-    return sum("synchroniz" in str(warning.message) for warning in caught)
 
 
 def _run(command: list[str], settings: Mapping[str, str]) -> None:

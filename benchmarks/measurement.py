@@ -3,6 +3,7 @@
 import argparse
 import ctypes
 import time
+import warnings
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,19 @@ def milliseconds(
             if repeat >= 0:
                 times[name].append(elapsed)
     return {name: float(np.median(taken)) for name, taken in times.items()}
+
+
+def count_waits(step: Step) -> int:
+    """How often a step waits for the GPU, once it has run before."""
+    step()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            step()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    return sum("called a synchronizing" in str(warning.message) for warning in caught)
 
 
 def peak_bytes(step: Step, device: torch.device) -> int:

@@ -23,7 +23,7 @@ from paploss.controller.store.documents import SPEC
 from paploss.controller.store.errors import LeadershipLostError
 from paploss.controller.store.events import record
 from paploss.controller.store.experiments import end_experiment, list_running, lock_experiment
-from paploss.controller.store.leadership import Term, acquire, drive, new_holder, renew, resign
+from paploss.controller.store.leadership import Term, acquire, drive, new_holder, prolong, resign
 from paploss.controller.store.tables import Experiment
 from paploss.controller.store.trials import tallies, transitions
 from paploss.controller.store.trials.counts import (
@@ -282,8 +282,7 @@ class Driver:
         if began_at < self._renewed_at + lease_seconds / 3:
             return
         with self._database.write() as session:
-            if renew(session, self._holder, lease_seconds) != term:
-                raise LeadershipLostError(f"{term.holder} no longer leads (epoch {term.epoch})")
+            prolong(session, term, lease_seconds)
         self._renewed_at = began_at
 
     def _find_work(self, experiment: Experiment, spec: ExperimentSpec, pace: Pace) -> Callable[[], Any] | None:

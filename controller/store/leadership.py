@@ -37,19 +37,17 @@ def new_holder() -> str:
 
 def acquire(session: Session, holder: str, lease_seconds: float) -> Term | None:
     """Renew this holder's term, or take over where the last one has expired; None if another process leads."""
-    return renew(session, holder, lease_seconds) or _take_over(session, holder, lease_seconds)
+    return _renew(session, holder, lease_seconds) or _take_over(session, holder, lease_seconds)
 
 
-def renew(session: Session, holder: str, lease_seconds: float) -> Term | None:
-    """Renew this holder's term; None if it has expired or another process leads."""
-    row = session.execute(
-        update(Leader)
-        .where(Leader.id == _ROW, Leader.holder == holder, Leader.expires_at > now())
-        .values(expires_at=now() + lease_seconds)
-        .returning(Leader.epoch, Leader.acquired_at)
-        .execution_options(synchronize_session=False)
-    ).one_or_none()
-    return None if row is None else Term(holder, row.epoch, row.acquired_at)
+def prolong(session: Session, term: Term, lease_seconds: float) -> None:
+    """Renew a term that has not expired.
+
+    Raises:
+        LeadershipLostError: as `check`.
+    """
+    if _renew(session, term.holder, lease_seconds) != term:
+        raise _lost(term)
 
 
 def resign(session: Session, term: Term) -> None:
@@ -65,7 +63,7 @@ def check(session: Session, term: Term) -> None:
     """
     held = session.scalar(select(Leader.epoch).where(*_is(term), Leader.expires_at > now()).with_for_update(read=True))
     if held is None:
-        raise LeadershipLostError(f"{term.holder} no longer leads (epoch {term.epoch})")
+        raise _lost(term)
 
 
 @contextmanager
@@ -85,6 +83,17 @@ def find_leader(session: Session) -> Leader | None:
     return session.scalar(select(Leader).where(Leader.expires_at > now()))
 
 
+def _renew(session: Session, holder: str, lease_seconds: float) -> Term | None:
+    row = session.execute(
+        update(Leader)
+        .where(Leader.id == _ROW, Leader.holder == holder, Leader.expires_at > now())
+        .values(expires_at=now() + lease_seconds)
+        .returning(Leader.epoch, Leader.acquired_at)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    return None if row is None else Term(holder, row.epoch, row.acquired_at)
+
+
 def _take_over(session: Session, holder: str, lease_seconds: float) -> Term | None:
     row = session.execute(
         update(Leader)
@@ -99,6 +108,10 @@ def _take_over(session: Session, holder: str, lease_seconds: float) -> Term | No
         return None
     record(session, "leader_changed", f"{holder} leads now (epoch {row.epoch})")
     return Term(holder, row.epoch, row.acquired_at)
+
+
+def _lost(term: Term) -> LeadershipLostError:
+    return LeadershipLostError(f"{term.holder} no longer leads (epoch {term.epoch})")
 
 
 def _is(term: Term) -> tuple[ColumnElement[bool], ...]:
