@@ -1,8 +1,8 @@
 """Traces by OpenTelemetry, for operators who collect them: requests and SQL statements, without their values.
 
-Nothing is loaded unless OTEL_EXPORTER_OTLP_ENDPOINT is set; the packages come with the extra `otel`. What
-else OpenTelemetry reads from the environment (OTEL_SERVICE_NAME, OTEL_EXPORTER_OTLP_HEADERS, OTEL_TRACES_SAMPLER, ...)
-holds here as well.
+Nothing is loaded unless OTEL_EXPORTER_OTLP_ENDPOINT is set; the packages come with the extra `otel`. What else
+OpenTelemetry reads from the environment (OTEL_SERVICE_NAME, OTEL_EXPORTER_OTLP_HEADERS, OTEL_TRACES_SAMPLER, ...) holds
+here as well.
 """
 
 import os

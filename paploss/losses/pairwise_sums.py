@@ -142,7 +142,7 @@ class SortedBreakpoints:
         cell_count = min(int(GRID_DENSITY * sqrt(scores.numel() * self._edges.numel())), MOST_CELLS)
         if scores.device.type != "cpu" or cell_count < self._edges.numel():
             return torch.bucketize(scores, self._edges, out_int32=True)
-        cells_per_unit = cell_count / (self._edges[-1] + 1)
+        cells_per_unit = cell_count / self._highest
 
         def cells(values: Tensor) -> Tensor:
             return (values * cells_per_unit).int().clamp_(0, cell_count - 1)
