@@ -47,6 +47,7 @@ def test_both_heads_of_a_faster_rcnn_keep_their_own_parameters(written):
 def test_mmdets_runner_trains_a_step_of_it(written, tmp_path, profile, preset):
     config = written(profile=profile, loss=PRESETS[preset])
     config.work_dir = str(tmp_path / "work")
+    config.experiment_name = profile  # else mmengine names it by the second, and knows two of one second by one name
     for loader in (config.train_dataloader, config.val_dataloader):
         loader.num_workers, loader.persistent_workers = 0, False
     runner = Runner.from_cfg(config)
