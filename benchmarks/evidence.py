@@ -10,10 +10,11 @@ Searches    100 trainings each, the paper's 41 or 82 dimensions, with `guided`, 
             pair three searches of each algorithm, seeds 0, 1 and 2, on the others one. Nothing is stopped early: all
             rewards count alike. At the end three candidates and the published parameters are confirmed with five fresh
             seeds.
-Comparison  on the test split, seeds 11 to 15: what each search of seed 0 has found, the published parameters, the
-            identity, and every named loss that fits; each at the best of three rates (a check on the validation split
-            with two seeds of its own; comparisons recorded before 2026-11-27 used one, and their names lack "rates by
-            two seeds"); at the length of the proxies and at three times that.
+Comparison  on the test split, seeds 11 to 15: what each search of seed 0 has found (since 2026-11-28, before any of
+            them was on the test split, also what the searches of seeds 1 and 2 with `guided` have), the published
+            parameters, the identity, and every named loss that fits; each at the best of three rates (a check on the
+            validation split with two seeds of its own; comparisons recorded before 2026-11-27 used one, and their names
+            lack "rates by two seeds"); at the length of the proxies and at three times that.
 Judged      `guided` against `ppo`: the mean over searches of the confirmed AP, and of the best so far after 25, 50, 75
             and 100 trainings. The found loss: its mean on test against the best other loss, paired by seed, with the
             95 % interval. A loss that is ahead of the found one is named as the winner.
@@ -50,6 +51,7 @@ PROFILES = ("retinanet-tiny", "faster-rcnn-tiny")
 ALGORITHMS = ("guided", "ppo", "cma", "random")
 TRAININGS, UPDATED_AFTER = 100, 4
 LENGTHS = (1, 3)
+COMPARED = (("guided", 0), ("guided", 1), ("guided", 2), ("ppo", 0), ("cma", 0), ("random", 0))
 COMPARED_SEEDS = (11, 12, 13, 14, 15)
 MARKS = (25, 50, 75, 100)
 
@@ -118,11 +120,10 @@ def comparisons(folders: Mapping[str, Path], client: Client) -> Iterator[Compari
     """The found losses of the searches that have ended beside every other loss, at each length."""
     ended = {run.name: run.id for run in client.list_experiments("search") if run.state == "succeeded"}
     for (profile, dataset), length in itertools.product(itertools.product(PROFILES, folders), LENGTHS):
-        names = {algorithm: search_name(profile, dataset, algorithm, 0) for algorithm in ALGORITHMS}
         found = [
-            LossChoice(label=f"found by {algorithm}", search=ended[name])
-            for algorithm, name in names.items()
-            if name in ended
+            LossChoice(label=f"found by {algorithm}, seed {seed}", search=ended[name])
+            for algorithm, seed in COMPARED
+            if (name := search_name(profile, dataset, algorithm, seed)) in ended
         ]
         if found:
             yield ComparisonSpec(
