@@ -8,6 +8,7 @@ import httpx
 import pytest
 from controllers import PlayedWorker, RunningController, run_search
 from scenarios import pass_lease
+from stack import wait_until
 from typer.main import get_command
 
 from paploss.cli.main import app
@@ -149,6 +150,18 @@ def test_results_of_a_comparison(viewer: httpx.Client, client: Client, worker: P
     assert row.mean is not None
     assert percent(row.mean) in page(viewer, f"/experiments/{training.id}")
     assert training.id in page(viewer, "/trainings")
+
+
+def test_a_comparison_without_results_yet_says_that_it_is_checking_rates(
+    viewer: httpx.Client, client: Client, worker: PlayedWorker
+) -> None:
+    checked = client.create(COMPARISON.model_copy(update={"learning_rates": (1.0, 2.0)}))
+    explanation = "trained briefly at several learning rates"
+    assert explanation in page(viewer, f"/experiments/{checked.id}")
+    for trial in client.trials(checked.id):
+        worker.run(trial.id)
+    wait_until(lambda: client.get_experiment(checked.id).stage == "trainings", "the rates are chosen")
+    assert explanation not in page(viewer, f"/experiments/{checked.id}")
 
 
 def test_workers(viewer: httpx.Client, client: Client, worker: PlayedWorker) -> None:
