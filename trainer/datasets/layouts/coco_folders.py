@@ -9,6 +9,7 @@ PART.json, images/                                  this program
 """
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,14 +93,20 @@ def find_image_folder(root: Path, file: Path, images: list[Json], part: str) -> 
     """
     names = [str(image.get("file_name", "")).replace("\\", "/") for image in images[:FIRST] if isinstance(image, dict)]
     stem = file.stem.removeprefix("instances_")
-    likely = (
+    named = (
         *(file.parent / name for name in (stem, part, "")),
         *(root / name for name in (stem, part, "images", f"images/{stem}", f"images/{part}", "data", "img", "")),
         *(file.parent / name for name in ("images", "data")),
-        *(path for path in sorted(root.iterdir()) if path.is_dir()),
     )
-    best = max(likely, key=lambda place: sum((place / name).is_file() for name in names if name))
-    if names and not any((best / name).is_file() for name in names if name):
+    # os.path where Path would raise: a folder may be closed to this user, and a name longer than a file's can be.
+    likely = (*named, *(path for path in sorted(root.iterdir()) if os.path.isdir(path)))
+    counts = {place: sum(os.path.isfile(place / name) for name in names if name) for place in likely}
+    best = max(counts, key=counts.__getitem__)
+    if counts[best] < len(names):
+        for place in named:
+            if os.path.isdir(place) and not os.access(place, os.R_OK | os.X_OK):
+                raise UserError(f"{place}: cannot be read: permission denied (images of {file} may be in it)")
+    if names and not counts[best]:
         raise UserError(f"{file}: its images are not to be found below {root}, for example {names[0]!r}")
     return best
 
