@@ -50,9 +50,11 @@ def find_coco(folder: Path) -> dict[str, CocoPart]:
     """The annotation files below `folder` by part; none where it is in another layout.
 
     Raises:
-        UserError: several files claim a part, or the images of one are not to be found.
+        UserError: several files claim a part, the images of one are not to be found, or the only file that is named for
+            a part cannot be read.
     """
     contents: dict[Path, Json] = {}
+    unreadable: dict[str, Path] = {}
     for file in sorted(folder.rglob("*.json")):
         inside = file.relative_to(folder)
         if len(inside.parts) > DEEPEST or file.name.startswith("."):
@@ -60,19 +62,28 @@ def find_coco(folder: Path) -> dict[str, CocoPart]:
         try:
             content = json.loads(file.read_bytes())
         except (OSError, ValueError, RecursionError):
+            if (part := _named_part(file, folder)) is not None:
+                unreadable.setdefault(part, file)
             continue
         if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in ("images", "categories")):
             contents[file] = content
     claims: dict[str, list[Path]] = {}
     for file in contents:
-        part = part_of(file.stem) or part_of(file.relative_to(folder).parent.name) or "train"
-        claims.setdefault(part, []).append(file)
+        claims.setdefault(_named_part(file, folder) or "train", []).append(file)
+    for part, file in unreadable.items():
+        if contents and part not in claims:  # it would be missing without a word
+            read_json(file)
     parts = {}
     for part in (part for part in PARTS if part in claims):
         nearest = min(len(file.parts) for file in claims[part])  # deeper lies what was made of it
         file = _choose([file for file in claims[part] if len(file.parts) == nearest], part)
         parts[part] = CocoPart(file, find_image_folder(folder, file, contents[file]["images"], part))
     return parts
+
+
+def _named_part(file: Path, folder: Path) -> str | None:
+    """The part that a file below `folder` is named for, or lies in a folder named for it."""
+    return part_of(file.stem) or part_of(file.relative_to(folder).parent.name)
 
 
 def _choose(files: list[Path], part: str) -> Path:
