@@ -281,6 +281,14 @@ def test_sizes_of_voc_are_compared_with_the_images_and_filled_in(tmp_path, draw)
     assert "1 file has no size: that of the image was taken (a.xml)" in written["notes"][0]
 
 
+def test_an_image_of_voc_that_is_named_by_a_long_address_is_not_there(tmp_path, draw):
+    voc_original(tmp_path, draw)
+    (tmp_path / "JPEGImages/a.jpg").unlink()
+    write_voc(tmp_path / "Annotations/a.xml", "https://example.org/a.jpg?key=" + "0" * 300, "cell")
+    with pytest.raises(UserError, match=r"JPEGImages: expected one image a\.\*, found 0"):
+        convert(tmp_path, tmp_path / "out")
+
+
 def test_rotated_boxes_of_voc_are_refused_by_name(tmp_path, draw):
     voc_labelimg(tmp_path, draw)
     file = tmp_path / "a.xml"
