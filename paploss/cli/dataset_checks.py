@@ -51,7 +51,11 @@ def check_first(request: Request, console: Console) -> None:
     dataset = request.dataset
     if PROFILES[request.profile].detector is None or not dataset.root:
         return
-    if missing := find_missing(dataset, request.weights):
+    try:
+        missing = find_missing(dataset, request.weights)
+    except OSError as error:
+        raise CommandError(f"dataset: {error.filename}: cannot be read: {error.strerror}", BAD_INPUT) from error
+    if missing:
         raise CommandError("\n".join(f"{field}: {fault}" for field, fault in missing.items()), BAD_INPUT)
     if isinstance(request, SearchSpec):
         dataset = dataset.model_copy(update={"test": None})  # a search does not touch it

@@ -1,7 +1,8 @@
 """Whether the files that a request names are there: annotation files and image folders of every split, and weights."""
 
+import errno
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from paploss.jobs.spec import DatasetSpec
@@ -12,23 +13,35 @@ def find_missing(dataset: DatasetSpec, weights: str | None) -> dict[str, str]:
     """What is wrong by the request's field, such as `dataset.val.annotations`; empty where all is there.
 
     Only paths are looked at, no contents. Names beside a missing one are suggested from inside the data set alone.
+
+    Raises:
+        OSError: something cannot be looked at, for instance in a folder that is closed to this user.
     """
     missing: dict[str, str] = {}
-    if weights is not None and not Path(weights).is_file():
+    if weights is not None and not _is(Path.is_file, Path(weights)):
         missing["weights"] = f"{weights}: no such file"
     if not dataset.root:
         return missing
     root = Path(dataset.root)
-    if not root.is_dir():
+    if not _is(Path.is_dir, root):
         return missing | {"dataset.root": f"{root}: no such folder"}
     splits = {name: split for name in ("train", "val", "test") if (split := getattr(dataset, name)) is not None}
     taken = {split.annotations for split in splits.values()}
     for name, split in splits.items():
-        if not (file := root / split.annotations).is_file():
+        if not _is(Path.is_file, file := root / split.annotations):
             missing[f"dataset.{name}.annotations"] = f"{file}: no such file{_suggest(file, root, taken)}"
-        if not (folder := root / split.images).is_dir():
+        if not _is(Path.is_dir, folder := root / split.images):
             missing[f"dataset.{name}.images"] = f"{folder}: no such folder{_suggest(folder, root)}"
     return missing
+
+
+def _is(kind: Callable[[Path], bool], path: Path) -> bool:
+    try:
+        return kind(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # there can be none of this name
+            return False
+        raise
 
 
 def _suggest(path: Path, root: Path, taken: Collection[str] | None = None) -> str:

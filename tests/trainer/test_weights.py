@@ -43,6 +43,7 @@ def test_missing_files_and_objects_are_refused(tmp_path):
     torch.save(nn.Linear(2, 2), tmp_path / "object.pth")
     with pytest.raises(UserError, match="not a plain state dict"):
         read_state_dict(tmp_path / "object.pth")
-    torch.save({"weight": 3}, tmp_path / "number.pth")
-    with pytest.raises(UserError, match="expected a state dict of tensors"):
-        read_state_dict(tmp_path / "number.pth")
+    for content in ({"weight": 3}, {0: torch.zeros(2)}):
+        torch.save(content, tmp_path / "number.pth")
+        with pytest.raises(UserError, match="expected a state dict of tensors"):
+            read_state_dict(tmp_path / "number.pth")

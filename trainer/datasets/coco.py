@@ -6,6 +6,7 @@ file are whole numbers of any size or texts; in a CocoSplit an image's id is its
 
 import json
 import logging
+import os
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
@@ -123,7 +124,12 @@ def read_split(root: Path, split: Split, findings: Findings | None = None) -> Co
     """
     annotation_file, image_folder = root / split.annotations, root / split.images
     content = read_json(annotation_file)
-    if not image_folder.is_dir():
+    try:
+        is_folder = image_folder.is_dir()
+    except OSError as error:  # one on the way to it is closed to this user
+        blame_machine(image_folder, error)
+        raise UserError(f"{image_folder}: cannot be read: {error.strerror} (named for {annotation_file})") from error
+    if not is_folder:
         raise UserError(f"{image_folder}: no such folder of images (named for {annotation_file})")
     return checked_split(content, annotation_file, image_folder, findings)
 
@@ -219,7 +225,7 @@ def _read_images(
 
 def _read_name(file: Path, folder: Path, name: str, findings: Findings) -> str:
     """The name of an image with slashes, as Windows tools mean their backslashes."""
-    if "\\" not in name or (folder / name).exists():
+    if "\\" not in name or os.path.exists(folder / name):
         return name
     findings.warning(file, "{count} file names have backslashes, which were taken as slashes", repr(name))
     slashed = name.replace("\\", "/")

@@ -26,6 +26,7 @@ _NOUNS: Final = {
     "names": "name",
     "ids": "id",
     "areas": "area",
+    "annotations": "annotation",
 }
 _VERBS: Final = {
     "are": "is",
@@ -35,6 +36,7 @@ _VERBS: Final = {
     "reach": "reaches",
     "hold": "holds",
     "belong": "belongs",
+    "name": "names",
 }
 """Of the sentences, with what stands for one case."""
 

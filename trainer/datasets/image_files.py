@@ -234,9 +234,12 @@ def _of_unreadable(file: Path, error: OSError | ValueError) -> ImageFacts:
 def find_similar(file: Path) -> Path | None:
     """A file that may be meant where `file` is not there: its name in another folder, case or with another suffix."""
     for folder in (file.parent, file.parent.parent):
-        others = sorted(folder.iterdir()) if folder.is_dir() else []
+        try:
+            others = sorted(folder.iterdir())
+        except (OSError, ValueError):  # it is not there, is closed to this user, or has an impossible name
+            continue
         for other in others[:10_000]:
             same = other.name.lower() == file.name.lower() or other.stem == file.stem
-            if same and other.suffix.lower() in IMAGE_SUFFIXES and other.is_file():
+            if same and other.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(other):
                 return other
     return None

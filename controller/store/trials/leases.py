@@ -286,6 +286,8 @@ def _fail(session: Session, request: ResultRequest) -> TrialState:
         return _answer_again(trial, attempt)
     result = request.result
     keep_evaluations(session, {trial.id: request.evaluations})
+    if trial.state == "queued" and trial.started_at is not None:  # it had expired: one attempt is charged once
+        trial.preemptions -= 1
     trial.seconds = result.seconds
     trial.iteration = max(trial.iteration, result.iterations)
     trial.error_kind = result.error_kind

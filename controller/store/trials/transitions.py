@@ -39,7 +39,8 @@ def expire(session: Session, trial_id: str) -> TrialState | None:
         charge_preemption(session, trial)
     else:
         trial.state = "queued"
-    update_attempt(session, trial, {"outcome": "expired", "ended_at": now()})
+    # Not now: while no controller ran, a dead worker spent nothing of what caps the experiment.
+    update_attempt(session, trial, {"outcome": "expired", "ended_at": trial.lease_until})
     record(
         session,
         "lease_expired",

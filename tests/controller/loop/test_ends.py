@@ -1,14 +1,16 @@
 """Experiments that end before all is trained: budgets spent, paused, cancelled."""
 
 import pytest
-from scenarios import add_search
+from scenarios import add_search, pass_grace
 from simulation import Platform
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from paploss.client.projects import ProjectRequest
 from paploss.controller.store import experiments
+from paploss.controller.store.database import now
 from paploss.controller.store.projects import create_project
-from paploss.controller.store.tables import Event
+from paploss.controller.store.tables import Attempt, Event, Trial
+from paploss.controller.store.trials.spending import read_spending
 from paploss.controller.store.visibility import within
 from paploss.jobs.spec import JobResult
 
@@ -56,6 +58,22 @@ def test_a_spent_budget_ends_with_the_rewards_that_there_are(platform: Platform)
     assert len(platform.trials(search, kind="proxy")) == 4
     assert found.planned == len(platform.trials(search))
     assert platform.events(search).count("budget_spent") == 1
+
+
+def test_a_night_without_any_process_spends_no_hours(platform: Platform) -> None:
+    """All were killed while a trial ran; its lease ended nine hours before the next controller noticed."""
+    search = add_search(platform.database, rounds=2, trials_per_round=4, worker_hours=8)
+    platform.driver.tick()
+    lease = platform.start()
+    assert lease is not None
+    with platform.database.write() as session:
+        session.execute(update(Attempt).values(claimed_at=now() - 10 * 3600))
+        session.execute(update(Trial).where(Trial.id == lease.trial_id).values(lease_until=now() - 9 * 3600))
+    pass_grace(platform.database)
+    found = platform.run(search)
+    assert (found.state, found.round) == ("succeeded", 2)
+    with platform.database.read() as session:
+        assert read_spending(session, search.id, "proxy").seconds == pytest.approx(3600, abs=60)
 
 
 @pytest.mark.databases("sqlite", "postgresql")

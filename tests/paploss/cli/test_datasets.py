@@ -1,11 +1,14 @@
 """The commands for data sets, with the real trainer."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from privileges import bound_by_permissions
 from typer.testing import CliRunner
 
 from paploss.cli.failures import BAD_INPUT, FAILED
@@ -151,3 +154,19 @@ def test_a_file_of_any_split_that_is_missing_starts_nothing(root):
     assert "dataset.train.annotations" in told.output
     assert "no such file; did you mean 'trian.json'?" in " ".join(told.output.split())
     assert not (root / "state").exists()
+
+
+def test_a_search_on_a_data_set_in_a_closed_folder_names_it(root, tmp_path):
+    folder = tmp_path / "closed" / "cells"
+    folder.mkdir(parents=True)
+    (root / "images").rename(folder / "images")
+    file = tmp_path / "search.yaml"
+    file.write_text(SPEC.format(root=folder))
+    command = bound_by_permissions(sys.executable, "-m", "paploss.cli", "search", file, "--state", tmp_path / "state")
+    folder.parent.chmod(0)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        folder.parent.chmod(0o700)
+    assert done.returncode == BAD_INPUT
+    assert f"dataset: {folder}: cannot be read: Permission denied" in done.stderr.replace("\n", "")

@@ -51,3 +51,12 @@ def test_the_file_of_another_split_is_not_suggested(tmp_path: Path) -> None:
         "dataset.val.annotations": f"{tmp_path / 'val.json'}: no such file; did you mean 'valid.json'?",
         "dataset.test.annotations": f"{tmp_path / 'test.json'}: no such file",
     }
+
+
+def test_a_name_longer_than_any_files_is_missing(tmp_path: Path) -> None:
+    split = {"annotations": "a" * 300, "images": "a" * 300}
+    given = {"name": "set", "root": str(tmp_path), "train": split, "val": split}
+    missing = find_missing(DatasetSpec.model_validate(given), str(tmp_path / ("a" * 300)))
+    assert set(missing) == {"weights"} | {f"dataset.{part}.{one}" for part in ("train", "val") for one in split}
+    root = {"root": str(tmp_path / ("a" * 300))}
+    assert set(find_missing(DatasetSpec.model_validate(given | root), None)) == {"dataset.root"}

@@ -1,11 +1,14 @@
 """The check of a data set without a job, and the page about it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from privileges import bound_by_permissions
 
 from paploss.jobs.spec import DatasetSpec, Split
 from paploss.trainer.datasets.diagnosis import Detector, diagnose
@@ -122,3 +125,68 @@ def test_a_page_of_what_cannot_be_read_has_the_errors(root, tmp_path):
     text = (tmp_path / "page.html").read_text()
     assert "cannot be trained on" in text
     assert "expected at least one image" in text
+
+
+LOOK = """
+import json, sys
+from pathlib import Path
+from paploss.jobs.spec import DatasetSpec
+from paploss.trainer.datasets.diagnosis import diagnose
+target = sys.argv[1]
+report = diagnose(DatasetSpec.model_validate_json(target) if target.startswith("{") else Path(target)).report
+print(json.dumps([finding.summary for finding in report.findings if finding.level == "error"]))
+"""
+
+
+def look_while_closed(target: Path | DatasetSpec, closed: Path) -> list[str]:
+    """The errors of a data set whose user may not look into one folder."""
+    told = str(target) if isinstance(target, Path) else target.model_dump_json()
+    command = bound_by_permissions(sys.executable, "-c", LOOK, told)
+    closed.chmod(0)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        closed.chmod(0o700)
+    errors: list[str] = json.loads(done.stdout or "null")
+    assert errors is not None, done.stderr
+    return errors
+
+
+def test_a_closed_folder_of_images_is_named(root):
+    images = root / "images"
+    assert look_while_closed(root, images) == [
+        f"{images}: cannot be read: permission denied (images of {root / 'train.json'} may be in it)"
+    ]
+    splits = {part: Split(annotations=f"{part}.json", images="images") for part in ("train", "val")}
+    spec = DatasetSpec(name="pets", root=str(root), **splits)
+    assert look_while_closed(spec, images) == [f"4 images in {images} cannot be used"]
+    inner = root / "closed" / "images"
+    inner.parent.mkdir()
+    images.rename(inner)
+    splits = {part: Split(annotations=f"{part}.json", images="closed/images") for part in ("train", "val")}
+    (error,) = look_while_closed(DatasetSpec(name="pets", root=str(root), **splits), inner.parent)
+    assert error.startswith(f"{inner}: cannot be read: Permission denied")
+
+
+def test_a_yolo_description_may_name_a_closed_folder_of_another_machine(root, tmp_path):
+    folder, elsewhere = tmp_path / "yolo", tmp_path / "elsewhere"
+    (folder / "labels").mkdir(parents=True)
+    elsewhere.mkdir()
+    (root / "images").rename(folder / "images")
+    (folder / "labels" / "1.txt").write_text("0 0.5 0.5 0.3 0.3")
+    for place in ("path: {}/yolo\ntrain: images", "train: {}/yolo/images"):
+        (folder / "data.yaml").write_text(f"{place.format(elsewhere)}\nnames: [cell]\n")
+        assert look_while_closed(folder, elsewhere) == []
+    (error,) = look_while_closed(folder, folder / "labels")
+    assert error == f"{folder / 'labels' / '1.txt'}: cannot be read: Permission denied"
+
+
+@pytest.mark.parametrize("name", ["a" * 300 + ".jpg", "a" * 300 + "\\b.jpg"])
+def test_a_name_longer_than_any_files_is_an_image_that_is_not_there(root, name):
+    content = json.loads((root / "train.json").read_text())
+    content["images"][0]["file_name"] = name
+    (root / "train.json").write_text(json.dumps(content))
+    report = diagnose(root).report
+    assert [one.summary for one in report.findings if one.level == "error"] == [
+        f"1 image in {root / 'images'} cannot be used"
+    ]

@@ -9,6 +9,7 @@ PART.json, images/                                  this program
 """
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,9 +50,11 @@ def find_coco(folder: Path) -> dict[str, CocoPart]:
     """The annotation files below `folder` by part; none where it is in another layout.
 
     Raises:
-        UserError: several files claim a part, or the images of one are not to be found.
+        UserError: several files claim a part, the images of one are not to be found, or the only file that is named for
+            a part cannot be read.
     """
     contents: dict[Path, Json] = {}
+    unreadable: dict[str, Path] = {}
     for file in sorted(folder.rglob("*.json")):
         inside = file.relative_to(folder)
         if len(inside.parts) > DEEPEST or file.name.startswith("."):
@@ -59,19 +62,28 @@ def find_coco(folder: Path) -> dict[str, CocoPart]:
         try:
             content = json.loads(file.read_bytes())
         except (OSError, ValueError, RecursionError):
+            if (part := _named_part(file, folder)) is not None:
+                unreadable.setdefault(part, file)
             continue
         if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in ("images", "categories")):
             contents[file] = content
     claims: dict[str, list[Path]] = {}
     for file in contents:
-        part = part_of(file.stem) or part_of(file.relative_to(folder).parent.name) or "train"
-        claims.setdefault(part, []).append(file)
+        claims.setdefault(_named_part(file, folder) or "train", []).append(file)
+    for part, file in unreadable.items():
+        if contents and part not in claims:  # it would be missing without a word
+            read_json(file)
     parts = {}
     for part in (part for part in PARTS if part in claims):
         nearest = min(len(file.parts) for file in claims[part])  # deeper lies what was made of it
         file = _choose([file for file in claims[part] if len(file.parts) == nearest], part)
         parts[part] = CocoPart(file, find_image_folder(folder, file, contents[file]["images"], part))
     return parts
+
+
+def _named_part(file: Path, folder: Path) -> str | None:
+    """The part that a file below `folder` is named for, or lies in a folder named for it."""
+    return part_of(file.stem) or part_of(file.relative_to(folder).parent.name)
 
 
 def _choose(files: list[Path], part: str) -> Path:
@@ -92,14 +104,20 @@ def find_image_folder(root: Path, file: Path, images: list[Json], part: str) -> 
     """
     names = [str(image.get("file_name", "")).replace("\\", "/") for image in images[:FIRST] if isinstance(image, dict)]
     stem = file.stem.removeprefix("instances_")
-    likely = (
+    named = (
         *(file.parent / name for name in (stem, part, "")),
         *(root / name for name in (stem, part, "images", f"images/{stem}", f"images/{part}", "data", "img", "")),
         *(file.parent / name for name in ("images", "data")),
-        *(path for path in sorted(root.iterdir()) if path.is_dir()),
     )
-    best = max(likely, key=lambda place: sum((place / name).is_file() for name in names if name))
-    if names and not any((best / name).is_file() for name in names if name):
+    # os.path where Path would raise: a folder may be closed to this user, and a name longer than a file's can be.
+    likely = (*named, *(path for path in sorted(root.iterdir()) if os.path.isdir(path)))
+    counts = {place: sum(os.path.isfile(place / name) for name in names if name) for place in likely}
+    best = max(counts, key=counts.__getitem__)
+    if counts[best] < len(names):
+        for place in named:
+            if os.path.isdir(place) and not os.access(place, os.R_OK | os.X_OK):
+                raise UserError(f"{place}: cannot be read: permission denied (images of {file} may be in it)")
+    if names and not counts[best]:
         raise UserError(f"{file}: its images are not to be found below {root}, for example {names[0]!r}")
     return best
 

@@ -11,6 +11,7 @@ pixels from 1 and included the last, as VOC's own, its boxes lose a pixel at the
 as difficult become COCO's crowds: neither right nor wrong to find. Classes are numbered by how often they occur.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -180,7 +181,7 @@ def _find_image(folder: Path, file: Path, root: ElementTree.Element, index: Imag
             raise UserError(f"{place}: expected one image {file.stem}.*, found {len(found)}")
         if found:
             return found[0]
-        if given and (place / given).is_file():
+        if given and os.path.isfile(place / given):  # not Path.is_file: the name may be too long for one
             return place / given
     raise UserError(f"{places[0]}: expected one image {file.stem}.*, found 0")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from paploss.files import whole_file
 from paploss.trainer.datasets.layouts.labelled import LabelledImage, LabelledSet
-from paploss.trainer.errors import UserError
+from paploss.trainer.errors import UserError, blame_machine
 
 Json = dict[str, Any]
 
@@ -27,7 +27,8 @@ def write_coco(data: LabelledSet, folder: Path, output: Path, overwrite: bool = 
         order of their numbers, and how many boxes without an area were left out.
 
     Raises:
-        UserError: something lies in the way. Nothing has been written then, but perhaps images.
+        UserError: an image cannot be read, or something lies in the way. Nothing has been written then, but perhaps
+            images.
     """
     files = {part: output / f"{part}.json" for part in data.parts}
     for file in files.values():
@@ -93,12 +94,20 @@ def _name_images(files: Sequence[Path], folder: Path) -> dict[Path, str]:
 
 
 def _place_image(source: Path, target: Path) -> None:
+    try:
+        found = source.resolve(strict=True)
+        is_file = found.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # missing, closed, an impossible name, a link to itself
+        blame_machine(source, error)
+        raise UserError(f"{source}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not is_file:
+        raise UserError(f"{source}: cannot be read: it is no file")
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         if not filecmp.cmp(source, target, shallow=False):
             raise UserError(f"{target}: another image than {source} lies there; choose another --output")
         return
     try:
-        os.link(source.resolve(), target)
+        os.link(found, target)
     except OSError:  # another file system, or one without links
         shutil.copyfile(source, target)

@@ -9,6 +9,7 @@ The text of an image lies beside it, or in a folder `labels` in place of `images
 Polygons become the boxes around them.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -151,7 +152,8 @@ def _describe_yaml(file: Path) -> _Description:
     if not isinstance(numbered, dict) or not all(isinstance(key, int) and key >= 0 for key in numbered):
         raise UserError(f"{file}: names: expected a list, or texts by number, got {names!r}")
     root = Path(str(content.get("path") or ""))
-    root = file.parent / root if (file.parent / root).is_dir() else file.parent
+    # Not Path.is_dir and the like, here and below: of another machine's folders, such as /root, some are closed here.
+    root = file.parent / root if os.path.isdir(file.parent / root) else file.parent
     images = {}
     for part, key in (("train", "train"), ("val", "val"), ("test", "test")):
         given = content.get(key) or (content.get("valid") if key == "val" else None)
@@ -189,12 +191,12 @@ def _read_list(file: Path, root: Path) -> list[Path]:
 def _resolve(root: Path, entry: str) -> Path | None:
     """What a path in a description means: below `root`, whatever other machine's folders it begins with."""
     entry = entry.strip().replace("\\", "/")
-    if Path(entry).is_absolute() and Path(entry).exists():
+    if os.path.isabs(entry) and os.path.exists(entry):
         return Path(entry)
     parts = [part for part in PurePosixPath(entry).parts if part not in ("/", "..")]
     for start in range(len(parts)):
         found = root.joinpath(*parts[start:])
-        if found.exists():
+        if os.path.exists(found):
             return found
     return root if not parts else None
 
@@ -219,7 +221,11 @@ def _read_objects(
     file: Path, image: ImageFacts, description: _Description, columns: set[int], findings: Findings
 ) -> Iterator[LabelledObject]:
     """The objects in the text of an image; `columns` takes how many numbers their lines have."""
-    if not file.exists():
+    try:
+        is_there = file.exists()
+    except OSError as error:  # not taken for an image that shows nothing
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from error
+    if not is_there:
         return
     for number, line in enumerate(read_lines(file), 1):
         where = f"{file.name}, line {number}"

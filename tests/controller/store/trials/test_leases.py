@@ -487,6 +487,16 @@ def test_a_hand_back_after_expiry_is_charged_once(database: Database) -> None:
     assert trial(database, trial_id).preemptions == 1
 
 
+def test_a_failure_after_expiry_is_charged_once(database: Database) -> None:
+    trial_id = add_trial(database)
+    token = claim(database, trial_id)
+    renew(database, trial_id, token)
+    expire(database, trial_id)
+    assert finish(database, trial_id, token, failed("crash")) == "queued"
+    row = trial(database, trial_id)
+    assert (row.preemptions, row.failed_attempts) == (0, 1)
+
+
 def test_a_hand_back_of_a_cancelled_trial_is_refused(database: Database) -> None:
     trial_id = add_trial(database)
     token = claim(database, trial_id)

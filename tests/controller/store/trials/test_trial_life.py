@@ -186,6 +186,8 @@ class TrialLife(RuleBasedStateMachine):
             now.late = 1  # the first of its attempt, which `_keep` has as one, if others follow
         else:
             if result.outcome == "failed":
+                if now.state == "queued" and now.started:  # it had expired, and one attempt is charged once
+                    now.preemptions -= 1
                 now.failed += 1
                 now.holder = None
                 given_up = kind == "user" or now.failed >= MAX_FAILED_ATTEMPTS

@@ -281,6 +281,14 @@ def test_sizes_of_voc_are_compared_with_the_images_and_filled_in(tmp_path, draw)
     assert "1 file has no size: that of the image was taken (a.xml)" in written["notes"][0]
 
 
+def test_an_image_of_voc_that_is_named_by_a_long_address_is_not_there(tmp_path, draw):
+    voc_original(tmp_path, draw)
+    (tmp_path / "JPEGImages/a.jpg").unlink()
+    write_voc(tmp_path / "Annotations/a.xml", "https://example.org/a.jpg?key=" + "0" * 300, "cell")
+    with pytest.raises(UserError, match=r"JPEGImages: expected one image a\.\*, found 0"):
+        convert(tmp_path, tmp_path / "out")
+
+
 def test_rotated_boxes_of_voc_are_refused_by_name(tmp_path, draw):
     voc_labelimg(tmp_path, draw)
     file = tmp_path / "a.xml"
@@ -311,3 +319,28 @@ def test_several_files_of_one_part_are_named(tmp_path, draw):
         write(tmp_path / f"instances_train{year}.json", coco("a.jpg"))
     with pytest.raises(UserError, match=r"several files may be of the part 'train'.*2014.*2017"):
         recognise(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b'{"images": [', b'["\xe9"]'], ids=["cut", "Latin-1"])
+def test_a_training_part_that_cannot_be_read_is_not_passed_over(tmp_path, draw, content):
+    coco_ours(tmp_path, draw)
+    (tmp_path / "search_train.json").unlink()
+    (tmp_path / "train.json").write_bytes(content)
+    write(tmp_path / "notes.json", "not JSON either")
+    with pytest.raises(UserError, match=r"train\.json: not JSON"):
+        recognise(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["missing", "linked to itself", "of an impossible name", "a folder"])
+def test_an_image_that_cannot_be_converted_is_named(tmp_path, draw, kind):
+    coco_ours(tmp_path, draw)
+    content = json.loads((tmp_path / "train.json").read_text())
+    name = "odd\ud800.jpg" if kind == "of an impossible name" else "odd.jpg"
+    content["images"].append({"id": 77, "file_name": name, "width": 64, "height": 48})
+    write(tmp_path / "train.json", json.dumps(content))
+    if kind == "linked to itself":
+        (tmp_path / "images" / "odd.jpg").symlink_to("odd.jpg")
+    elif kind == "a folder":
+        (tmp_path / "images" / "odd.jpg").mkdir()
+    with pytest.raises(UserError, match=r"odd.*\.jpg: cannot be read: "):
+        convert(tmp_path, tmp_path / "out")
