@@ -140,7 +140,7 @@ class Trial(Base):
 
     reward: Mapped[float | None]
     diverged: Mapped[bool] = mapped_column(default=False)
-    metrics: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # paploss.jobs.spec.Metrics
+    metrics: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # paploss.jobs.metrics.Metrics
     error_kind: Mapped[str | None] = mapped_column(String(16))
     error: Mapped[str | None]
     seconds: Mapped[float | None]  # training and evaluation, over all attempts
@@ -245,7 +245,7 @@ class Evaluation(Base):
     iteration: Mapped[int] = mapped_column(primary_key=True)
     total_iterations: Mapped[int]
     ap: Mapped[float]  # of the experiment's metric, whose default it is named after
-    metrics: Mapped[JsonObject]  # paploss.jobs.spec.Metrics
+    metrics: Mapped[JsonObject]  # paploss.jobs.metrics.Metrics
     at: Mapped[float] = mapped_column(default=now())
 
 

@@ -1,8 +1,8 @@
 """A found loss as files that outlive the platform: JSON of its parameters, a detector config that trains with it, and a
 Python module that needs torch alone.
 
-The JSON holds the loss as `paploss.jobs.spec.LossSpec` says, under `loss`; the rest tells where it comes from and what
-it was searched with, so that `paploss train FILE` needs no more.
+The JSON holds the loss as `paploss.jobs.losses.LossSpec` says, under `loss`; the rest tells where it comes from and
+what it was searched with, so that `paploss train FILE` needs no more.
 """
 
 import json
