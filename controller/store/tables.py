@@ -113,9 +113,9 @@ class Trial(Base):
     number: Mapped[int]  # counts up within the search, over all kinds
     kind: Mapped[JobKind] = mapped_column(String(16))
     label: Mapped[str] = mapped_column(default="")  # confirm and trainings: which candidate or loss
-    round: Mapped[int | None]  # proxy: the policy version that proposed it
+    round: Mapped[int | None]  # proxy: the version of the algorithm that proposed it
     index: Mapped[int | None]  # proxy: which of that version's samples
-    consumed_round: Mapped[int | None]  # proxy: the policy version whose update made use of its reward
+    consumed_round: Mapped[int | None]  # proxy: the version whose update made use of its reward
     theta: Mapped[list[float] | None] = mapped_column(JSON(none_as_null=True))  # [D] in [0, 1]
     # What it trains with, fixed when it is proposed. Version 0.1.0 left the loss to theta and the plan to the request.
     loss: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # paploss.jobs.losses.LossSpec
