@@ -21,7 +21,6 @@ from paploss.client.models import (
     Best,
     ExperimentDetail,
     Figure,
-    LabelResult,
     LogLine,
     RoundSummary,
     TrialDetail,
@@ -77,7 +76,6 @@ class Story:
     best: Best | None
     rounds: Sequence[RoundSummary]
     trials: Sequence[TrialSummary]
-    confirmations: Sequence[LabelResult]
     log: Sequence[LogLine]
     figures: Sequence[Drawn]
     detections: Detections | None
@@ -131,7 +129,6 @@ def gather(client: Client, experiment_id: str) -> Story:
         best=best,
         rounds=list(client.rounds(experiment_id)),
         trials=trials,
-        confirmations=_confirmations(trials),
         log=list(client.log(experiment_id))[-MOST_LOG_LINES:],
         figures=_draw(client, search, best, top),
         detections=detections,
@@ -241,22 +238,6 @@ def _draw(client: Client, search: ExperimentDetail, best: Best | None, top: Tria
         figure = client.trial_figure(top.id, "learning")
         drawn.append(Drawn("learning", f"Learning curve of trial {top.number}", "The best single proxy.", figure))
     return drawn
-
-
-def _confirmations(trials: Sequence[TrialSummary]) -> list[LabelResult]:
-    by_label: dict[str, list[TrialSummary]] = {}
-    for trial in trials:
-        if trial.kind == "confirm":
-            by_label.setdefault(trial.label, []).append(trial)
-    rows = []
-    for label, of_label in by_label.items():
-        rewards = [trial.reward for trial in of_label if trial.reward is not None]
-        mean = sum(rewards) / len(rewards) if rewards else None
-        spread = None
-        if mean is not None and len(rewards) > 1:
-            spread = (sum((reward - mean) ** 2 for reward in rewards) / (len(rewards) - 1)) ** 0.5
-        rows.append(LabelResult(label=label, rewards=rewards, planned=len(of_label), mean=mean, spread=spread))
-    return sorted(rows, key=lambda row: -1.0 if row.mean is None else row.mean, reverse=True)
 
 
 def _environment(details: Sequence[TrialDetail]) -> dict[str, list[str]]:

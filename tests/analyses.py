@@ -27,14 +27,14 @@ def make_thumbnail(shade: int = 0) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def make_summary(cost: float = 0.1, threshold: float = 0.5) -> AnalysisSummary:
+def make_summary(cost: float = 0.1) -> AnalysisSummary:
     """Every kind of error costs as much."""
     curve = tuple(1 - cost * place / RECALL_POINTS for place in range(RECALL_POINTS))
     return AnalysisSummary(
         recall=AverageRecall(at_1=cost, at_10=2 * cost, at_100=2 * cost, small=-1, medium=cost, large=cost),
         precision=PrecisionCurves(iou_50=curve, iou_75=curve, mean=curve),
         errors={kind: ErrorCost(ap50=cost, count=round(100 * cost)) for kind in ERROR_KINDS},
-        threshold=threshold,
+        threshold=0.5,
     )
 
 

@@ -1,9 +1,9 @@
-"""What a search does next: propose trials, update its policy, wait, or end. Pure decisions from counts.
+"""What a search does next: propose trials, update its algorithm, wait, or end. Pure decisions from counts.
 
 The controller's loop and the simulation in `benchmarks/` call the same function.
 
-`round`: a round's trials go out together; the policy is updated when all of them are final. Failed ones leave the mean;
-with fewer than 2 rewards the missing ones are proposed anew. Workers wait for the slowest trial of each round.
+`round`: a round's trials go out together; the algorithm is updated when all of them are final. Failed ones leave the
+mean; with fewer than 2 rewards the missing ones are proposed anew. Workers wait for the slowest trial of each round.
 
 `stream`: proposals go out whenever the backlog is smaller than what the workers need, and an update consumes any n
 finished trials. No worker waits before the last trials of the search. Trials that run while others finish learn of it
@@ -52,7 +52,7 @@ class SearchProgress:
     """Where a search stands; proxy trials only."""
 
     updates: int
-    """Policy updates done, which is the version of the policy and the number of the running round."""
+    """Done so far, which is the version of the algorithm and the number of the running round."""
     open: int
     """Trials queued or running, of any version."""
     ready: int
@@ -81,7 +81,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Propose:
-    """Propose so many trials from the current version of the policy."""
+    """Propose so many trials from the current version of the algorithm."""
 
     count: int
 
@@ -95,7 +95,7 @@ class CarryOn:
 
 @dataclass(frozen=True)
 class Update:
-    """Update the policy from the `count` ready trials that finished first."""
+    """Update the algorithm from the `count` ready trials that finished first."""
 
     count: int
 

@@ -6,10 +6,10 @@ the database, never from a process: machines' clocks may differ by hours.
 
 import copy
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from sqlalchemy import (
     URL,
@@ -24,6 +24,7 @@ from sqlalchemy import (
     or_,
     select,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DataError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import SQLAlchemyError as DatabaseError
@@ -36,6 +37,9 @@ from sqlalchemy.sql.expression import FunctionElement
 
 __all__ = ["UNAVAILABLE", "UNSTORABLE", "Database", "DatabaseError", "Session"]
 """What the rest of the controller may import of SQLAlchemy."""
+
+INSERTS: Final[Mapping[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+"""By dialect: both have ON CONFLICT, but SQLAlchemy has no common construct for it."""
 
 UNAVAILABLE: tuple[type[DatabaseError], ...] = (
     OperationalError,

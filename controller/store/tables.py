@@ -113,9 +113,9 @@ class Trial(Base):
     number: Mapped[int]  # counts up within the search, over all kinds
     kind: Mapped[JobKind] = mapped_column(String(16))
     label: Mapped[str] = mapped_column(default="")  # confirm and trainings: which candidate or loss
-    round: Mapped[int | None]  # proxy: the policy version that proposed it
+    round: Mapped[int | None]  # proxy: the version of the algorithm that proposed it
     index: Mapped[int | None]  # proxy: which of that version's samples
-    consumed_round: Mapped[int | None]  # proxy: the policy version whose update made use of its reward
+    consumed_round: Mapped[int | None]  # proxy: the version whose update made use of its reward
     theta: Mapped[list[float] | None] = mapped_column(JSON(none_as_null=True))  # [D] in [0, 1]
     # What it trains with, fixed when it is proposed. Version 0.1.0 left the loss to theta and the plan to the request.
     loss: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # paploss.jobs.losses.LossSpec
@@ -140,7 +140,7 @@ class Trial(Base):
 
     reward: Mapped[float | None]
     diverged: Mapped[bool] = mapped_column(default=False)
-    metrics: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # paploss.jobs.spec.Metrics
+    metrics: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # paploss.jobs.metrics.Metrics
     error_kind: Mapped[str | None] = mapped_column(String(16))
     error: Mapped[str | None]
     seconds: Mapped[float | None]  # training and evaluation, over all attempts
@@ -245,7 +245,7 @@ class Evaluation(Base):
     iteration: Mapped[int] = mapped_column(primary_key=True)
     total_iterations: Mapped[int]
     ap: Mapped[float]  # of the experiment's metric, whose default it is named after
-    metrics: Mapped[JsonObject]  # paploss.jobs.spec.Metrics
+    metrics: Mapped[JsonObject]  # paploss.jobs.metrics.Metrics
     at: Mapped[float] = mapped_column(default=now())
 
 

@@ -40,7 +40,7 @@ def annotate(
 ) -> None:
     """Add a note and tags to experiments or trials, or hide experiments from lists."""
     if archive is not None and any(map(_is_trial, ids)):
-        raise CommandError("--archive: expected ids of experiments, a trial is hidden by none", BAD_INPUT)
+        raise CommandError("--archive: expected ids of experiments alone, trials cannot be archived", BAD_INPUT)
     changed, added, removed = [], set(tag or ()), {name.lower() for name in untag or ()}
     with connect(state, url, key_file) as client:
         for each in ids:

@@ -42,7 +42,9 @@ def run_training(
     job_file = folder / "job.json"
     text = job.model_dump_json(indent=1)
     if job_file.exists() and job_file.read_bytes() != text.encode():
-        raise CommandError(f"{job_file}: the folder holds another training; choose another one with --out", BAD_INPUT)
+        raise CommandError(
+            f"{job_file}: the folder holds another training; choose another one with --output", BAD_INPUT
+        )
     write_whole(job_file, text)
     command = [*TRAINER, "run", str(job_file), "--state", str(folder)]
     with (
@@ -67,15 +69,13 @@ def run_training(
     return result
 
 
-def call_trainer(arguments: Sequence[str], module: str = "paploss.trainer") -> str:
+def call_trainer(arguments: Sequence[str]) -> str:
     """Run another command of the trainer, which tells people on this terminal's standard error; its standard output.
-
-    `module`: of the trainer's, where the command has one to itself.
 
     Raises:
         typer.Exit: it failed and has said why.
     """
-    with start_trainer([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE) as trainer:
+    with start_trainer([*TRAINER, *arguments], stdout=subprocess.PIPE) as trainer:
         try:
             output, _ = trainer.communicate()
         except KeyboardInterrupt:

@@ -56,7 +56,7 @@ class Commands(LazyGroup):
             "Store the search of a file, on SQLite or PostgreSQL whichever it came from; needs an administrator's key.",
         ),
         "export": CommandEntry(
-            "results:export",
+            "exports:export",
             "Write the best loss: as JSON, as a ready mmdet config, and as a standalone PyTorch module.",
         ),
         "report": CommandEntry(
@@ -102,7 +102,7 @@ class Commands(LazyGroup):
             extras=("trainer",),
         ),
         "split": CommandEntry(
-            "trainings:split",
+            "datasets:split",
             "Split a training set into a part to search on and a part to measure rewards on.",
             extras=("trainer",),
         ),

@@ -10,12 +10,18 @@ from rich.console import Console
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, ProjectOption, StateOption, UrlOption
 from paploss.cli.dataset_checks import NoCheckOption, check_first, without_checks
 from paploss.cli.dry_run import estimate_here, show
-from paploss.cli.exports import describe_best
+from paploss.cli.exports import (
+    ExportFormat,
+    default_file,
+    describe_best,
+    describe_files,
+    export_files,
+    write_files,
+)
 from paploss.cli.failures import FAILED, INTERRUPTED, CommandError
 from paploss.cli.output import echo_json, tell
 from paploss.cli.own_platform import DataRootOption, DetachOption, PortOption, WorkersOption, use_platform
 from paploss.cli.progress import conclusion
-from paploss.cli.results import ExportFormat, default_file, describe_files, export_files, write_files
 from paploss.cli.specifications import read_search
 from paploss.cli.terminal import make_console, say
 from paploss.cli.watching import resume_same, waits_for_decision, watch_search

@@ -167,27 +167,6 @@ def measure(
         make_console().print(metrics_table(Metrics.model_validate(measured)))
 
 
-def split(
-    annotations: Annotated[Path, typer.Argument(help="COCO file, e.g. annotations/instances_train2017.json.")],
-    val: Annotated[str, typer.Option(help="Images for validation: a number, or a fraction below 1.")],
-    seed: Annotated[int, typer.Option(min=0, help="Which images are drawn.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Split a training set into a part to search on and a part to measure rewards on.
-
-    Every class that two images show is in both, as far as a split of this size can do that; others are named.
-    """
-    forced = ["--overwrite"] if overwrite else []
-    output = call_trainer(["split", str(annotations), "--val", val, "--seed", str(seed), *forced]).strip()
-    if as_json:
-        echo_json(json.loads(output))
-        return
-    for name, value in json.loads(output).items():
-        for line in value if name == "warnings" else (value,):
-            echo(f"{name.removesuffix('s') if name == 'warnings' else name}: {line}")
-
-
 def metrics_table(metrics: Metrics) -> Table:
     """COCO metrics in percent, and AP per class."""
     table = Table("", "AP", box=None)

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from paploss.losses.entries import check_logits, select_entries
-from paploss.losses.pairwise_sums import PairFunction, PlacedScores, SortedBreakpoints
+from paploss.losses.pairwise_sums import PlacedScores, SortedBreakpoints
 from paploss.losses.piecewise import TruncatedPowers
 
 SMALLEST_COUNT = 1e-10
@@ -83,7 +83,7 @@ def rank_positives(logits: Tensor, is_positive: Tensor, is_negative: Tensor, del
         return None
     scores, order = logits.index_select(0, positives).sort(stable=True)
     pairs = SortedBreakpoints(scores, [TruncatedPowers.ramp(delta, logits.device)])
-    ramp: PairFunction = pairs.functions[0]
+    (ramp,) = pairs.functions
     placed_negatives = pairs.place(logits.index_select(0, negatives))
     return Ranking(
         positives.index_select(0, order),

@@ -79,7 +79,7 @@ class APFunctions(Generic[S]):
     """I2, I3 and I1."""
 
 
-def ap_loss(
+def generalised_ap_loss(
     logits: Tensor, quality: Tensor, targets: Tensor, functions: APFunctions[S], top_k: int | None = None
 ) -> Tensor:
     """The loss with given functions; arguments, dtypes and errors as in `parameterized_ap_loss`."""
@@ -93,7 +93,7 @@ def ap_loss(
             )
         quality = quality.index_select(0, entries.positives)
     _check_quality(quality.detach())
-    loss: Tensor = _APLoss.apply(scores, quality, entries, functions)  # type: ignore[no-untyped-call]
+    loss: Tensor = _GeneralisedAPLoss.apply(scores, quality, entries, functions)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -146,7 +146,7 @@ def _check_quality(quality: Tensor) -> None:
         raise ValueError(f"quality: expected [0, 1] at positives, received {low.item()} to {high.item()}")
 
 
-class _APLoss(torch.autograd.Function):
+class _GeneralisedAPLoss(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: FunctionCtx, logits: Tensor, quality: Tensor, entries: _Entries, functions: APFunctions[S]

@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from paploss.losses.generalised_ap import APFunctions, ap_loss
+from paploss.losses.generalised_ap import APFunctions, generalised_ap_loss
 from paploss.losses.pairwise_sums import SortedBreakpoints
 from paploss.losses.piecewise import TruncatedPowers
 
@@ -56,14 +56,14 @@ def handmade_ap_loss(
     if form == "linear":
         ramp = TruncatedPowers.ramp(1.0, logits.device)
         table = partial(SortedBreakpoints, functions=(ramp, ramp))
-        return ap_loss(logits, quality, targets, APFunctions(table, 1.0, _linear), top_k)
+        return generalised_ap_loss(logits, quality, targets, APFunctions(table, 1.0, _linear), top_k)
     if form == "square":
         ramp = TruncatedPowers.squared_ramp(logits.device)
         table = partial(SortedBreakpoints, functions=(ramp, ramp))
-        return ap_loss(logits, quality, targets, APFunctions(table, 1.0, _square), top_k)
+        return generalised_ap_loss(logits, quality, targets, APFunctions(table, 1.0, _square), top_k)
     if form == "sigmoid":
         functions = APFunctions(SigmoidPairs, torch.inf, _sigmoid)
-        return ap_loss(logits, quality, targets, functions, top_k)
+        return generalised_ap_loss(logits, quality, targets, functions, top_k)
     raise ValueError(f"form: expected linear, square or sigmoid, received {form!r}")
 
 

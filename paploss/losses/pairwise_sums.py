@@ -51,7 +51,7 @@ class PlacedScores:
 
 
 @dataclass(frozen=True)
-class PairFunction:
+class PlacedFunction:
     """A function f of s_j - s_i with its place among the sorted breakpoints."""
 
     polynomials: Tensor
@@ -92,7 +92,7 @@ class SortedBreakpoints:
         functions: what will be summed; they share the table, and `functions` holds them in the same order.
     """
 
-    functions: tuple[PairFunction, ...]
+    functions: tuple[PlacedFunction, ...]
 
     def __init__(self, references: Tensor, functions: Sequence[TruncatedPowers]) -> None:
         offsets = torch.cat([f.offsets for f in functions])
@@ -111,7 +111,7 @@ class SortedBreakpoints:
         polynomials = _in_powers_of_score(torch.cat(coefficients), breakpoints)
         ends = list(accumulate((len(f.offsets) for f in functions), initial=0))
         self.functions = tuple(
-            PairFunction(
+            PlacedFunction(
                 polynomials[: f.degree + 1, :, start:end],
                 self._ranks[:, start:end].flatten(),
                 slice(start, end),

@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from paploss.losses.generalised_ap import APFunctions, ap_loss
+from paploss.losses.generalised_ap import APFunctions, generalised_ap_loss
 from paploss.losses.pairwise_sums import SortedBreakpoints
 from paploss.losses.piecewise import PiecewiseLinear, TruncatedPowers, check_control_points
 
@@ -46,7 +46,7 @@ def parameterized_ap_loss(
     functions = PiecewiseLinear.through(control_points.to(logits.device, torch.float64, non_blocking=True))
     h2, *h1 = functions[::4].of_difference()
     pairs = partial(SortedBreakpoints, functions=(h2, *(h1 or [TruncatedPowers.half_sign(logits.device)])))
-    return ap_loss(logits, quality, targets, APFunctions(pairs, reach=1.0, quality=functions[1:4]), top_k)
+    return generalised_ap_loss(logits, quality, targets, APFunctions(pairs, reach=1.0, quality=functions[1:4]), top_k)
 
 
 def identity_control_points(knots: int = 4) -> Tensor:

@@ -81,10 +81,10 @@ def test_a_report_tells_everything_and_needs_nothing(story: report.Story) -> Non
     assert "learning" in names
     for name in names:
         assert text.count(f'data-for="{name}"') == text.count(f'id="{name}"') == 1
-    assert {"identity", "mean"} == {row.label for row in story.confirmations}
+    assert {"identity", "mean"} == {row.label for row in story.search.results}
     best = story.best
     assert best is not None
-    assert [row.mean for row in story.confirmations if row.label == best.source] == [pytest.approx(best.ap)]
+    assert [row.mean for row in story.search.results if row.label == best.source] == [pytest.approx(best.ap)]
     assert story.environment["torch"] == ["2.13.0"]
     assert [(failure.kind, failure.trials) for failure in story.failures] == [("user", 1)]
     assert "ValueError: &lt;b&gt;bad&lt;/b&gt; image" in text

@@ -37,8 +37,8 @@ class Started:
         return self.training
 
 
-def _await(condition, seconds: float = 60) -> None:
-    give_up_at = time.monotonic() + seconds
+def _await(condition) -> None:
+    give_up_at = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < give_up_at, "waited in vain"
         time.sleep(0.02)

@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from paploss.jobs.dataset_report import BoxSizes, ClassReport, DatasetReport, ReportedFinding, SplitReport
 from paploss.trainer.datasets.annotations import CLIPPED, DUPLICATE, EMPTY
-from paploss.trainer.datasets.check import FactsBySplit
+from paploss.trainer.datasets.check import LARGE_AREA, MEDIUM_AREA, FactsBySplit
 from paploss.trainer.datasets.coco import CocoSplit, Json
 from paploss.trainer.datasets.findings import Findings
 from paploss.trainer.datasets.image_files import ImageFacts
 from paploss.trainer.datasets.visibility import Visibility
 
 TINY_PX = 4
-SMALL_PX2, LARGE_PX2 = 32**2, 96**2
-"""COCO's bounds of areas."""
 
 
 def make_report(
@@ -98,7 +96,7 @@ def _objects(split: CocoSplit) -> list[Json]:
 
 
 def _size_name(area: float) -> str:
-    return "small" if area < SMALL_PX2 else "medium" if area < LARGE_PX2 else "large"
+    return "small" if area < MEDIUM_AREA else "medium" if area < LARGE_AREA else "large"
 
 
 def _count_sides(split: CocoSplit) -> dict[int, int]:

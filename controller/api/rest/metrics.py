@@ -64,23 +64,23 @@ class _Platform(Collector):
     def _read_database(self) -> Iterator[Metric]:
         lease_seconds = self._services.settings.lease_seconds
         with self._services.database.read() as session:
-            searches, trials = lists.count_experiments(session), tallies.count_live_trials(session)
+            experiments, trials = lists.count_experiments(session), tallies.count_live_trials(session)
             yield _counts(
                 "paploss_experiments",
                 "Experiments by state.",
-                {state: searches.get(state, 0) for state in get_args(ExperimentState)},
+                {state: experiments.get(state, 0) for state in get_args(ExperimentState)},
                 "state",
             )
             yield _counts(
                 "paploss_trials",
-                "Trials of running and paused searches by state.",
+                "Trials of running and paused experiments by state.",
                 {state: trials.get(state, 0) for state in get_args(TrialState)},
                 "state",
             )
             queued = {str(gpus): count for gpus, count in statistics.count_queued(session).items()}
             yield _counts(
                 "paploss_queue_depth",
-                "Trials of running searches that wait for a worker, by GPUs per trial.",
+                "Trials of running experiments that wait for a worker, by GPUs per trial.",
                 queued or {"0": 0},
                 "gpus",
             )

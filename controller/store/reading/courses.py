@@ -1,7 +1,7 @@
 """How an experiment went, training by training: what comparisons of experiments draw, and single trials by columns."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
@@ -10,6 +10,9 @@ from paploss.controller.store.reading.overview import MEASURED_KINDS
 from paploss.controller.store.tables import Attempt, Experiment, Trial
 from paploss.controller.store.trials.counts import IS_WHOLE
 from paploss.jobs.documents import JsonObject
+
+MOST_MEASURED: Final = 1000
+"""Trials that the columns of a search show."""
 
 
 class EndedTraining(NamedTuple):
@@ -50,8 +53,8 @@ class MeasuredTrial(NamedTuple):
     metrics: JsonObject | None
 
 
-def read_measured(session: Session, search_id: str, newest: int = 1000) -> Sequence[MeasuredTrial]:
-    """The newest rewarded proxies of a search, `newest` at most, by number."""
+def read_measured(session: Session, search_id: str) -> Sequence[MeasuredTrial]:
+    """The newest rewarded proxies of a search, MOST_MEASURED at most, by number."""
     columns = [getattr(Trial, name) for name in MeasuredTrial._fields]
     rows = session.execute(
         select(*columns)
@@ -62,6 +65,6 @@ def read_measured(session: Session, search_id: str, newest: int = 1000) -> Seque
             Trial.theta.is_not(None),
         )
         .order_by(Trial.number.desc())
-        .limit(newest)
+        .limit(MOST_MEASURED)
     ).all()
     return [MeasuredTrial(*row) for row in reversed(rows)]

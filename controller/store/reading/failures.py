@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -10,6 +11,7 @@ from paploss.client.states import Outcome
 from paploss.controller.store.tables import Attempt, Trial
 
 REASON_CHARACTERS = 300
+MOST_REASONS: Final = 20
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class FailedAttempts:
     """Seconds since 1970."""
 
 
-def read_failures(session: Session, experiment_id: str, limit: int = 20) -> Sequence[FailedAttempts]:
-    """Attempts that ended without a result, by reason, the most frequent first; `limit` reasons at most."""
+def read_failures(session: Session, experiment_id: str) -> Sequence[FailedAttempts]:
+    """Attempts that ended without a result, by reason, the most frequent first; MOST_REASONS at most."""
     reason = func.coalesce(func.substr(Attempt.error, 1, REASON_CHARACTERS), "")
     rows = session.execute(
         select(
@@ -57,4 +59,4 @@ def read_failures(session: Session, experiment_id: str, limit: int = 20) -> Sequ
             max(trial_id, before.trial_id) if before else trial_id,
             max(last_at or 0, before.last_at) if before else last_at or 0,
         )
-    return sorted(merged.values(), key=lambda failure: (failure.outcome != "failed", -failure.count))[:limit]
+    return sorted(merged.values(), key=lambda failure: (failure.outcome != "failed", -failure.count))[:MOST_REASONS]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
@@ -21,8 +21,13 @@ from paploss.controller.store.tables import (
     Trial,
     Worker,
 )
+from paploss.controller.store.trials.counts import IS_WHOLE
 
 Item = TypeVar("Item")
+
+MOST_OBSTACLES: Final = 5
+MOST_ATTEMPTS: Final = 100
+"""Of a trial, and as many late results: the newest ones are shown."""
 
 
 @dataclass(frozen=True)
@@ -149,11 +154,14 @@ def latest_events(session: Session, experiment_id: str | None = None, limit: int
     return session.scalars(query).all()[::-1]
 
 
-def latest_obstacles(session: Session, limit: int = 5) -> Sequence[Event]:
-    """The newest events about elastic workers that cannot begin, newest first."""
+def latest_obstacles(session: Session) -> Sequence[Event]:
+    """The newest MOST_OBSTACLES events about elastic workers that cannot begin, newest first."""
     kinds = ("workers_blocked", "workers_unblocked")
     return session.scalars(
-        select(Event).where(Event.kind.in_(kinds), Event.experiment_id.is_(None)).order_by(Event.id.desc()).limit(limit)
+        select(Event)
+        .where(Event.kind.in_(kinds), Event.experiment_id.is_(None))
+        .order_by(Event.id.desc())
+        .limit(MOST_OBSTACLES)
     ).all()
 
 
@@ -217,9 +225,9 @@ def measure_fleet(session: Session, waiting: Collection[str], lease_seconds: flo
     )
 
 
-def list_attempts(session: Session, trial_id: str, limit: int = 100) -> Sequence[Attempt]:
+def list_attempts(session: Session, trial_id: str) -> Sequence[Attempt]:
     """A trial's newest attempts, in order."""
-    newest = select(Attempt).where(Attempt.trial_id == trial_id).order_by(Attempt.number.desc()).limit(limit)
+    newest = select(Attempt).where(Attempt.trial_id == trial_id).order_by(Attempt.number.desc()).limit(MOST_ATTEMPTS)
     return session.scalars(newest).all()[::-1]
 
 
@@ -230,9 +238,11 @@ def list_evaluations(session: Session, trial_id: str) -> Sequence[Evaluation]:
     ).all()
 
 
-def list_late_results(session: Session, trial_id: str, limit: int = 100) -> Sequence[LateResult]:
+def list_late_results(session: Session, trial_id: str) -> Sequence[LateResult]:
     """Results of a trial that came too late and were not counted: the newest, in order."""
-    newest = select(LateResult).where(LateResult.trial_id == trial_id).order_by(LateResult.id.desc()).limit(limit)
+    newest = (
+        select(LateResult).where(LateResult.trial_id == trial_id).order_by(LateResult.id.desc()).limit(MOST_ATTEMPTS)
+    )
     return session.scalars(newest).all()[::-1]
 
 
@@ -260,11 +270,11 @@ def count_experiments(session: Session) -> dict[ExperimentState, int]:
     return dict(rows.all())
 
 
-def best_trial(session: Session, experiment_id: str, kind: str = "proxy") -> Trial | None:
-    """The trial of the whole length with the highest reward, the earliest in a tie."""
+def best_trial(session: Session, experiment_id: str) -> Trial | None:
+    """The proxy of the whole length with the highest reward, the earliest in a tie."""
     return session.scalar(
         select(Trial)
-        .where(Trial.experiment_id == experiment_id, Trial.kind == kind, Trial.length == 1, Trial.reward.is_not(None))
+        .where(Trial.experiment_id == experiment_id, *IS_WHOLE, Trial.reward.is_not(None))
         .order_by(Trial.reward.desc(), Trial.number)
         .limit(1)
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
@@ -17,6 +17,9 @@ TrialOrder = Literal["number", "round", "state", "ap", "iteration", "seconds", "
 
 MEASURED_KINDS: tuple[JobKind, ...] = ("confirm", "compare", "final")
 """Job kinds whose APs are told by label."""
+PACE_TRIALS: Final = 24
+"""The last of a search, whose ends say how fast it goes."""
+MOST_SAMPLES: Final = 2000
 
 _COLUMNS = {
     "number": Trial.number,
@@ -126,8 +129,8 @@ def open_classes(session: Session) -> set[int]:
     return set(session.scalars(select(Experiment.gpus).where(Experiment.state.in_(("running", "paused"))).distinct()))
 
 
-def seconds_per_trial(session: Session, experiment_ids: Sequence[str], window: int = 24) -> dict[str, float]:
-    """Time between the ends of each search's last `window` trials, on average: what a trial takes with the current
+def seconds_per_trial(session: Session, experiment_ids: Sequence[str]) -> dict[str, float]:
+    """Time between the ends of each search's last PACE_TRIALS trials, on average: what a trial takes with the current
     workers. A search has no entry until three of its trials have ended."""
     place = func.row_number().over(partition_by=Trial.experiment_id, order_by=Trial.finished_at.desc())
     ends = (
@@ -137,7 +140,7 @@ def seconds_per_trial(session: Session, experiment_ids: Sequence[str], window: i
     )
     rows = session.execute(
         select(ends.c.experiment_id, func.min(ends.c.finished_at), func.max(ends.c.finished_at), func.count())
-        .where(ends.c.place <= window)
+        .where(ends.c.place <= PACE_TRIALS)
         .group_by(ends.c.experiment_id)
     )
     return {experiment_id: (last - first) / (count - 1) for experiment_id, first, last, count in rows if count >= 3}
@@ -228,20 +231,20 @@ def read_policy(session: Session, experiment_id: str, most: int = 200) -> Sequen
 
 @dataclass(frozen=True)
 class RewardedProxy:
-    """A rewarded proxy: what was proposed, by which policy version, and its reward."""
+    """A rewarded proxy: what was proposed, by which version, and its reward."""
 
     theta: list[float]
     round: int
     reward: float
 
 
-def read_samples(session: Session, experiment_id: str, newest: int = 2000) -> Sequence[RewardedProxy]:
-    """The newest rewarded proxies of the whole length of a search, `newest` at most, newest first."""
+def read_samples(session: Session, experiment_id: str) -> Sequence[RewardedProxy]:
+    """The newest rewarded proxies of the whole length of a search, MOST_SAMPLES at most, newest first."""
     rows = session.execute(
         select(Trial.theta, Trial.round, Trial.reward)
         .where(Trial.experiment_id == experiment_id, *IS_WHOLE, Trial.reward.is_not(None))
         .order_by(Trial.number.desc())
-        .limit(newest)
+        .limit(MOST_SAMPLES)
     )
     return [
         RewardedProxy(theta, number, reward)

@@ -8,11 +8,10 @@ import hashlib
 from typing import Any, Final
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from paploss.controller.store import tables
-from paploss.controller.store.database import table_of
+from paploss.controller.store.database import INSERTS, table_of
 from paploss.controller.store.documents import PICTURES, SUMMARY, KeptPictures
 from paploss.controller.store.tables import Thumbnail, Trial
 from paploss.jobs.analysis import Analysis, KeptPicture, Picture
@@ -21,8 +20,6 @@ MOST_PICTURED: Final = 100
 """Trials of an experiment that keep their pictures: the first ones to end."""
 MOST_THUMBNAILS: Final = 24
 """Of an experiment. Its trials picture six images; encoders of several versions may write them differently."""
-
-_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 def keep_analysis(session: Session, experiment_id: str, trial_id: str, analysis: Analysis) -> None:
@@ -55,4 +52,4 @@ def _keep_picture(session: Session, experiment_id: str, picture: Picture, known:
 
 def _add(session: Session, model: type[tables.Base], row: dict[str, Any]) -> None:
     """Insert a row, unless it is there."""
-    session.execute(_INSERTS[session.get_bind().dialect.name](table_of(model)).on_conflict_do_nothing(), row)
+    session.execute(INSERTS[session.get_bind().dialect.name](table_of(model)).on_conflict_do_nothing(), row)

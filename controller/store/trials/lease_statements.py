@@ -96,7 +96,7 @@ GRANTED = (
     _TRIALS.c.token,
     select(_EXPERIMENTS.c.spec).where(_ITS_EXPERIMENT).scalar_subquery().label("spec"),
 )
-"""What a granted claim is told of its trial; `paploss.controller.store.trials.leases.Grant` has the same names."""
+"""What a granted claim is told of its trial; `paploss.controller.store.trials.steps.Grant` has the same names."""
 
 READ_GRANT = select(*GRANTED).where(_TRIALS.c.id == bindparam("trial_id"))
 """The grant of a trial that was claimed before."""

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from paploss.controller.store.database import now, table_of
+from paploss.controller.store.database import INSERTS, now, table_of
 from paploss.controller.store.errors import ConflictError
 from paploss.controller.store.tables import Evaluation, Worker
 from paploss.jobs.lease import GpuUse, WorkerInfo
@@ -27,10 +26,9 @@ def _remembering(insert: Any) -> Any:
     return statement.on_conflict_do_update(index_elements=["name"], set_={**told, "last_seen_at": now()})
 
 
-# Built once for each dialect: both have ON CONFLICT, but SQLAlchemy has no common construct for it.
-_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-_REMEMBER = {dialect: _remembering(insert) for dialect, insert in _INSERTS.items()}
-_KEEP = {dialect: insert(_EVALUATIONS).on_conflict_do_nothing() for dialect, insert in _INSERTS.items()}
+# Built once for each dialect.
+_REMEMBER = {dialect: _remembering(insert) for dialect, insert in INSERTS.items()}
+_KEEP = {dialect: insert(_EVALUATIONS).on_conflict_do_nothing() for dialect, insert in INSERTS.items()}
 _STORED = select(_EVALUATIONS.c.trial_id, _EVALUATIONS.c.iteration).where(
     _EVALUATIONS.c.trial_id.in_(bindparam("trial_ids", expanding=True))
 )

@@ -44,7 +44,7 @@ def shorter_of(trial: Trial) -> int | None:
     return None if trial.derived_from is None else number_of(trial.derived_from)
 
 
-def check_promotions(trials: list[Trial], keep: int = 3) -> None:
+def check_promotions(trials: list[Trial]) -> None:
     """Each was among the best of its length when it was carried on, and is that training, to a greater length."""
     by_id = {trial.id: trial for trial in trials}
     carried = [trial for trial in trials if trial.derived_from is not None]
@@ -63,7 +63,7 @@ def check_promotions(trials: list[Trial], keep: int = 3) -> None:
             for one in trials
             if one.length == shorter.length and one.state == "succeeded" and (one.finished_at or 0) <= trial.created_at
         ]
-        assert sum(reward > (shorter.reward or 0) for reward in then) < len(then) // keep
+        assert sum(reward > (shorter.reward or 0) for reward in then) < len(then) // LENGTHS["keep"]
 
 
 @pytest.mark.parametrize("algorithm", ["random", "guided"])

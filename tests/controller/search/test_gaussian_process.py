@@ -8,10 +8,10 @@ from paploss.controller.search.gaussian_process import GaussianProcess, Training
 GROUPS = np.array([0, 0, 1])
 
 
-def trainings(count: int, effect: float = 0.0, noise: float = 0.05) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def trainings(count: int, effect: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     generator = np.random.default_rng(0)
     rows, seeds = generator.normal(size=(count, 3)), np.arange(count) % 4
-    rewards = np.sin(2 * rows[:, 0]) + rows[:, 1] + effect * (seeds - 1.5) + noise * generator.normal(size=count)
+    rewards = np.sin(2 * rows[:, 0]) + rows[:, 1] + effect * (seeds - 1.5) + 0.05 * generator.normal(size=count)
     return rows, rewards, seeds
 
 

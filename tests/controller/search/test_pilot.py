@@ -8,9 +8,9 @@ from paploss.controller.search import pilot, race
 SEEDS = range(2000)
 
 
-def repeat(noise: float, losses: int, seeds: int, seed: int = 0) -> dict[str, dict[int, float]]:
+def repeat(noise: float, losses: int, seeds: int) -> dict[str, dict[int, float]]:
     """Rewards of some losses with common seeds: what a seed adds to all is five times the noise of one training."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     shared = random.normal(0, 5 * noise, seeds)
     table = 0.4 + 0.1 * np.arange(losses)[:, None] + shared + random.normal(0, noise, (losses, seeds))
     return {f"loss {row}": dict(enumerate(table[row])) for row in range(losses)}
@@ -41,8 +41,8 @@ def test_losses_that_differ_by_noise_alone_leave_nothing_to_gain() -> None:
     assert not outlook.is_promising
 
 
-def spread_of(best: list[float], noise: float = 0.01) -> float:
-    found = pilot.judge(best, repeat(noise, 3, 2000), 100, 4, (3,)).spread
+def spread_of(best: list[float]) -> float:
+    found = pilot.judge(best, repeat(0.01, 3, 2000), 100, 4, (3,)).spread
     assert found is not None
     return found
 

@@ -10,8 +10,8 @@ from paploss.controller.search.space import Space
 SPACE = Space(("bbox_head",), knots=1)
 
 
-def state_at(version: int, sigma: float = 0.2) -> PolicyState:
-    return PolicyState(version, SPACE.start(), sigma)
+def state_at(version: int) -> PolicyState:
+    return PolicyState(version, SPACE.start(), 0.2)
 
 
 def step_sample(state: PolicyState, index: int, shift: float, reward: float) -> Sample:

@@ -203,13 +203,15 @@ def test_a_cursor_of_another_list_is_refused(database: Database) -> None:
         lists.list_trials(session, made.id, cursor="abc")
 
 
-def test_the_best_trial_is_the_first_with_the_highest_reward(database: Database) -> None:
+def test_the_best_trial_is_the_first_proxy_with_the_highest_reward(database: Database) -> None:
     made = add_training(database, seeds=[0, 1])
     with database.write() as session:
+        session.get_one(Trial, f"{made.id}-000000").reward = 0.5  # no proxy
+        assert lists.best_trial(session, made.id) is None
         for number, reward in ((1, 0.3), (2, 0.4), (3, 0.4)):
-            session.get_one(Trial, f"{made.id}-{number:06d}").reward = reward
+            trial = session.get_one(Trial, f"{made.id}-{number:06d}")
+            trial.kind, trial.reward = "proxy", reward
     with database.read() as session:
-        best = lists.best_trial(session, made.id, kind="final")
+        best = lists.best_trial(session, made.id)
         assert best is not None
         assert best.number == 2
-        assert lists.best_trial(session, made.id) is None

@@ -16,10 +16,10 @@ from paploss.trainer.analysis.pictures import SIDE_PX, choose_images, make_thumb
 from paploss.trainer.evaluation import evaluate_detections
 
 
-def with_images(split, folder, count, shape=(200, 200)):
+def with_images(split, folder, count):
     """The split on `count` images of its own."""
     for number in range(1, count + 1):
-        noise = np.random.default_rng(number).integers(0, 256, (*shape, 3), dtype=np.uint8)
+        noise = np.random.default_rng(number).integers(0, 256, (200, 200, 3), dtype=np.uint8)
         cv2.imwrite(str(folder / f"{number}.png"), noise)
     images = [{**split.images[0], "id": one, "file_name": f"{one}.png"} for one in range(1, count + 1)]
     return replace(split, images=tuple(images), image_folder=folder)

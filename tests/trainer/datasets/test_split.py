@@ -9,11 +9,11 @@ from paploss.trainer.datasets.split import choose_images, read_amount, split_fil
 from paploss.trainer.errors import UserError
 
 
-def make_content(image_count: int = 400, seed: int = 0) -> dict:
+def make_content() -> dict:
     """Class 1 in most images, class 2 in a third, class 3 in every 20th; some crowds and some empty images."""
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     annotations: list[dict] = []
-    for image_id in range(image_count):
+    for image_id in range(400):
         counts = (generator.poisson(4), int(generator.random() < 0.33), 2 * int(generator.random() < 0.05))
         for category, count in enumerate(counts, start=1):
             for _ in range(count):
@@ -29,7 +29,7 @@ def make_content(image_count: int = 400, seed: int = 0) -> dict:
                 )
     return {
         "info": {"year": 2017},
-        "images": [{"id": one, "file_name": f"{one}.jpg", "width": 9, "height": 9} for one in range(image_count)],
+        "images": [{"id": one, "file_name": f"{one}.jpg", "width": 9, "height": 9} for one in range(400)],
         "annotations": annotations,
         "categories": [{"id": one, "name": str(one)} for one in (1, 2, 3)],
     }

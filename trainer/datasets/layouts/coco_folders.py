@@ -13,7 +13,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from paploss.jobs.spec import Split
 from paploss.trainer.datasets.check import match_categories
 from paploss.trainer.datasets.coco import CocoSplit, Json, checked_split, read_json
 from paploss.trainer.datasets.findings import Findings
@@ -37,13 +36,6 @@ class CocoPart:
 
     annotation_file: Path
     image_folder: Path
-
-    def split_below(self, root: Path) -> Split:
-        """As a specification names it."""
-        return Split(
-            annotations=self.annotation_file.relative_to(root).as_posix(),
-            images=self.image_folder.relative_to(root).as_posix(),
-        )
 
 
 def find_coco(folder: Path) -> dict[str, CocoPart]:

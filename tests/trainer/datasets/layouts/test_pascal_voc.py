@@ -5,7 +5,7 @@ import pytest
 
 from paploss.jobs.spec import Split
 from paploss.trainer.datasets.coco import read_split
-from paploss.trainer.datasets.voc import convert_voc
+from paploss.trainer.datasets.layouts.recognition import convert
 from paploss.trainer.errors import UserError
 
 CELL = "<object><name>RBC</name><bndbox><xmin>1</xmin><ymin>333</ymin><xmax>87</xmax><ymax>437</ymax></bndbox></object>"
@@ -39,7 +39,7 @@ def write_annotation(root: Path, name: str, *objects: str) -> None:
 
 def test_boxes_keep_their_corners_and_classes_go_by_their_number(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "coco"
-    written = convert_voc(folder, output)
+    written = convert(folder, output, "voc")
     content = json.loads((output / "train.json").read_text())
     assert [image["file_name"] for image in content["images"]] == ["b.jpg", "a.jpg"]
     assert content["images"][0] == {"id": 1, "file_name": "b.jpg", "width": 640, "height": 480}
@@ -49,6 +49,8 @@ def test_boxes_keep_their_corners_and_classes_go_by_their_number(folder: Path, t
         {"id": 2, "image_id": 2, "category_id": 2, "bbox": [260, 177, 231, 199], "area": 231 * 199, "iscrowd": 0},
         {"id": 3, "image_id": 2, "category_id": 1, "bbox": [1, 333, 86, 104], "area": 86 * 104, "iscrowd": 0},
     ]
+    (note,) = written.pop("notes")
+    assert "3 images cannot be used" in note  # those of the fixture are none
     assert written == {
         "parts": {
             "train": {"file": str(output / "train.json"), "images": 2, "objects": 3},
@@ -56,11 +58,12 @@ def test_boxes_keep_their_corners_and_classes_go_by_their_number(folder: Path, t
         },
         "classes": ["RBC", "WBC"],
         "empty_boxes": 1,
+        "layout": "Pascal VOC",
     }
 
 
 def test_the_trainer_reads_what_was_written(folder: Path) -> None:
-    convert_voc(folder, folder)
+    convert(folder, folder, "voc")
     split = read_split(folder, Split(annotations="val.json", images="images"))
     (sample,) = split.samples()
     assert sample["instances"] == [{"bbox": [1, 333, 87, 437], "bbox_label": 0, "ignore_flag": 1}]
@@ -70,15 +73,15 @@ def test_the_trainer_reads_what_was_written(folder: Path) -> None:
 
 def test_images_are_linked_and_files_that_exist_are_kept_unless_asked(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "coco"
-    convert_voc(folder, output)
+    convert(folder, output, "voc")
     assert (output / "images" / "a.jpg").samefile(folder / "JPEGImages" / "a.jpg")
     with pytest.raises(UserError, match=r"train\.json: exists already"):
-        convert_voc(folder, output)
-    convert_voc(folder, output, overwrite=True)
+        convert(folder, output, "voc")
+    convert(folder, output, "voc", overwrite=True)
     (output / "images" / "a.jpg").unlink()
     (output / "images" / "a.jpg").write_bytes(b"another")
     with pytest.raises(UserError, match=r"a\.jpg: another image than .* lies there"):
-        convert_voc(folder, output, overwrite=True)
+        convert(folder, output, "voc", overwrite=True)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +122,7 @@ def test_images_are_linked_and_files_that_exist_are_kept_unless_asked(folder: Pa
 def test_what_is_no_voc_is_refused_by_file_and_value(folder: Path, spoil, message) -> None:
     spoil(folder)
     with pytest.raises(UserError, match=message):
-        convert_voc(folder, folder)
+        convert(folder, folder, "voc")
     assert not list(folder.glob("*.json"))
 
 
@@ -133,4 +136,4 @@ def change(root: Path, old: str, new: str) -> None:
 def test_a_folder_without_lists_is_no_voc(tmp_path: Path) -> None:
     (tmp_path / "JPEGImages").mkdir()
     with pytest.raises(UserError, match=r"ImageSets/Main: expected train\.txt, val\.txt or test\.txt"):
-        convert_voc(tmp_path, tmp_path)
+        convert(tmp_path, tmp_path, "voc")
