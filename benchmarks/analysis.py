@@ -21,7 +21,7 @@ from paploss.jobs.analysis import Analysis
 from paploss.jobs.losses import FocalGIoU, LossSpec
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import DatasetSpec, JobResult, JobSpec, Overrides, Split
-from paploss.trainer import proxy
+from paploss.trainer import training
 from paploss.trainer.analysis.analysis import analyse
 from paploss.trainer.attempt import AttemptContext
 from paploss.trainer.datasets.coco import CocoSplit
@@ -73,9 +73,9 @@ def measure(folder: Path, loss: LossSpec, epochs: int, clock: Callable[[], float
         loss=loss,
     )
     watched, started = Watched(clock), clock()
-    with tempfile.TemporaryDirectory() as state, patch.object(proxy, "analyse", watched):
+    with tempfile.TemporaryDirectory() as state, patch.object(training, "analyse", watched):
         attempt = AttemptContext(state=Path(state), data_cache=None, emit=discard, stop_requested=lambda: False)
-        result = proxy.train_and_evaluate(job, attempt)
+        result = training.train_and_evaluate(job, attempt)
     return Measured(result, watched.found[-1], clock() - started, watched.seconds)
 
 

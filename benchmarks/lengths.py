@@ -43,8 +43,8 @@ from paploss.controller.search.halving import Rung, count_due
 from paploss.controller.search.policy import PolicyState, sample
 from paploss.controller.search.random_search import RandomSearch
 from paploss.controller.search.scheduling import (
-    CarryOn,
     Finish,
+    Promote,
     Propose,
     SearchProgress,
     SearchSchedule,
@@ -172,15 +172,15 @@ def play(algorithm: Algorithm[StateT], lengths: Lengths, losses: int, ground: Gr
             unrewarded=0,
             workers=WORKERS,
             due=sum(due.values()),
-            carrying=sum(length > fractions[0] for length in waiting_or_running),
+            promotions=sum(length > fractions[0] for length in waiting_or_running),
         )
         match decide(schedule, progress):
-            case CarryOn():
+            case Promote():
                 for length, count in due.items():
                     longer = fractions[fractions.index(length) + 1]
                     for _ in range(count):
                         queue.insert(0, (heapq.heappop(best[length])[1], longer))
-                    rungs[longer] = replace(rungs[longer], carrying=rungs[longer].carrying + count)
+                    rungs[longer] = replace(rungs[longer], promotions=rungs[longer].promotions + count)
             case Propose(count):
                 for _ in range(count):
                     known = {loss for loss, _ in queue} | {one.loss for one in running}

@@ -138,7 +138,7 @@ def step(
     iteration: int,
     total: int,
 ) -> None:
-    """One step as `paploss.trainer.proxy` makes it."""
+    """One step as `paploss.trainer.training` makes it."""
     schedule = recipe.schedule
     set_rate(optimizer, learning_rate(schedule, iteration, total))
     torch.manual_seed((seed << 32) + iteration)

@@ -8,7 +8,7 @@ Beside it   the recorded search of `benchmarks.evidence` with the same seed: 100
             candidates with the same five seeds.
 Judged      the confirmed losses, paired by seed, with the 95 % interval of Student's t: lengths save something if it
             lies above 0. Beside it the number, the mean and the best AP of the whole trainings, and Spearman's
-            correlation of the AP at half length and at the end, over the losses that were carried on.
+            correlation of the AP at half length and at the end, over the losses that were promoted.
 
 It runs through the platform; stopped at any point, the same command goes on where it was. What is known so far is in
 benchmarks/results/trained-lengths.json.
@@ -69,13 +69,13 @@ def summarise(client: Client, found: str) -> dict[str, Any]:
     searches = {"lengths": found, "whole": evidence.find_guided(client, DATASET)}
     trials = {name: list(client.trials(search, kind="proxy")) for name, search in searches.items()}
     halves = {one.id: one.reward for one in trials["lengths"] if one.length < 1}
-    carried_on = [
+    promoted = [
         (halves[one.continues], one.reward) for one in trials["lengths"] if one.continues and one.reward is not None
     ]
     return {
         "half_trainings": len(halves),
         "whole_trainings": {name: read_whole(of_search) for name, of_search in trials.items()},
-        "spearman_of_carried_on": round(float(spearmanr(carried_on).statistic), 2),
+        "spearman_of_carried_on": round(float(spearmanr(promoted).statistic), 2),
         **compare_confirmed(client, searches),
     }
 

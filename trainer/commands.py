@@ -159,7 +159,7 @@ def _train(spec: JobSpec, attempt: AttemptContext) -> JobResult:
         from paploss.trainer.synthetic import train_synthetic  # noqa: PLC0415
 
         return train_synthetic(spec, attempt)
-    from paploss.trainer.proxy import train_and_evaluate  # noqa: PLC0415
+    from paploss.trainer.training import train_and_evaluate  # noqa: PLC0415
 
     return train_and_evaluate(spec, attempt)
 

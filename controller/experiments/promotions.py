@@ -1,6 +1,6 @@
-"""Trials of a search with `lengths` that carry on the best shorter ones: how many are due, and which.
+"""Trials of a search with `lengths` that continue the best shorter ones: how many are due, and which.
 
-Both follow from the rows alone, and a trial is carried on at most once (a unique index), so whoever leads after a crash
+Both follow from the rows alone, and a trial is promoted at most once (a unique index), so whoever leads after a crash
 goes on where the last one stopped.
 """
 
@@ -23,12 +23,12 @@ def find_rungs(session: Session, search: Experiment, spec: SearchSpec) -> Mappin
 
 
 def find_due(spec: SearchSpec, rungs: Mapping[float, Rung]) -> Mapping[float, int]:
-    """How many trials of each length are to be carried on now."""
+    """How many trials of each length are to be promoted now."""
     return {} if spec.lengths is None else count_due(rungs, spec.lengths.fractions, spec.lengths.keep)
 
 
 def first_length(spec: SearchSpec) -> float:
-    """Of a trial that carries on no other."""
+    """Of a trial that continues no other."""
     return 1.0 if spec.lengths is None else spec.lengths.fractions[0]
 
 

@@ -28,10 +28,10 @@ from paploss.controller.search.budget import count_affordable
 from paploss.controller.search.scheduling import (
     MOST_AT_ONCE,
     Action,
-    CarryOn,
     Fail,
     Finish,
     Pace,
+    Promote,
     Propose,
     SearchProgress,
     SearchSchedule,
@@ -57,8 +57,8 @@ from paploss.jobs.wording import counted
 LOOK_AHEAD_SECONDS: Final = 2.0
 """How long proposals are made ahead at once: the leader's term has to outlast it, and other experiments wait."""
 
-MOST_CARRIED_ON: Final = 1000
-"""Rewards of trials carried on that one update takes beside its own; more wait for the next."""
+MOST_PROMOTIONS: Final = 1000
+"""Rewards of promotions that one update takes beside its own; more wait for the next."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ def next_action(session: Session, search: Experiment, spec: SearchSpec, counts: 
         workers=pace.workers,
         ended=pace.ended,
         due=sum(find_due(spec, rungs).values()),
-        carrying=sum(rung.open for rung in rungs.values()),
+        promotions=sum(rung.open for rung in rungs.values()),
     )
     return decide(schedule, progress)
 
@@ -179,7 +179,7 @@ def read_history(session: Session, search: Experiment) -> History:
         if trial.consumed_by is not None and trial.reward is not None
     ]
     pending = [np.asarray(trial.theta) for trial in trials if trial.consumed_by is None]
-    proposed = sum(not trial.carries_on for trial in trials)
+    proposed = sum(not trial.is_promotion for trial in trials)
     return History(tuple(sorted(finished, key=lambda each: each.consumed_by or 0)), tuple(pending), proposed)
 
 
@@ -221,12 +221,12 @@ class _Rounds:
                     counts = replace(counts, open=counts.open + len(proposals))
                     if count == MOST_AT_ONCE:
                         return action
-                case CarryOn(wanted):
+                case Promote(wanted):
                     count = self._count_affordable(wanted, counts)
                     if count == 0:
                         self._close()
                         continue
-                    self._carry_on(count)
+                    self._promote(count)
                     counts = replace(counts, open=counts.open + count)
                 case Update(count):
                     self._update(count)
@@ -278,7 +278,7 @@ class _Rounds:
             return ()
         return ahead.proposals[:count]
 
-    def _carry_on(self, count: int) -> None:
+    def _promote(self, count: int) -> None:
         """Propose longer trainings of the best trials, at most `count`."""
         trials = make_promotions(
             self._session, self._search, self._spec, self._plan, version=self._version, count=count
@@ -287,13 +287,13 @@ class _Rounds:
         self._version.proposed += len(trials)
 
     def _learn_the_rest(self) -> None:
-        """Have the algorithm's best guess know what no update was waiting for: trials carried on at the end."""
+        """Have the algorithm's best guess know what no update was waiting for: promotions at the end."""
         if self._spec.lengths is not None:
-            store.consume(self._session, self._version, self._read_carried_on())
+            store.consume(self._session, self._version, self._read_promotions())
 
-    def _read_carried_on(self) -> Sequence[store.ReadySample]:
-        """What trials that carry on others have brought since the last update."""
-        return store.read_ready(self._session, self._search.id, MOST_CARRIED_ON, by_time=True, carrying=True)
+    def _read_promotions(self) -> Sequence[store.ReadySample]:
+        """What promotions have brought since the last update."""
+        return store.read_ready(self._session, self._search.id, MOST_PROMOTIONS, by_time=True, promotions=True)
 
     def _add(self, proposals: Sequence[Proposal]) -> None:
         spec, version, cycle = self._spec, self._version, self._algorithm.training_seeds
@@ -327,7 +327,7 @@ class _Rounds:
         """Close the version with its rewards, and begin the next one."""
         ready = [*store.read_ready(self._session, self._search.id, count, by_time=self._spec.mode == "stream")]
         if self._spec.lengths is not None:
-            ready += self._read_carried_on()
+            ready += self._read_promotions()
         numbers = {sample.round for sample in ready if sample.round is not None}
         stored = store.read_states(self._session, self._search.id, numbers)
         states = {number: self._algorithm.load(state) for number, state in stored.items()}

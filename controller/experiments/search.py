@@ -81,7 +81,7 @@ class Search:
     def plan(self, spec: SearchSpec, job_kind: JobKind) -> TrialPlan:
         """Confirmations have the schedule that the request names, all else the proxies'; only proxies may be pruned.
 
-        Not those of several lengths, of which most end early anyway: those that are carried on would be compared with
+        Not those of several lengths, of which most end early anyway: those that are promoted would be compared with
         trials of another length.
         """
         return TrialPlan(

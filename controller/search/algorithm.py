@@ -55,7 +55,7 @@ class History:
     pending: tuple[Vector, ...] = ()
     """Theta [D] of each trial that was proposed and that no update has consumed, in the order of their numbers."""
     proposed: int = 0
-    """Losses proposed before, failed ones included: the number of the next one, whatever was carried on since."""
+    """Losses proposed before, failed ones included: the number of the next one, whatever was promoted since."""
 
 
 NOTHING_KNOWN = History()

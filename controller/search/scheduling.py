@@ -12,7 +12,7 @@ n * max_staleness open trials bounds that, at the price of idle workers where th
 
 In both modes a search consumes rounds * n rewards (in `round` mode fewer by the failed trials).
 
-Trials that carry on others (`paploss.controller.search.halving`) come on top: they go out as soon as they are due,
+Promotions (`paploss.controller.search.halving`) come on top: they go out as soon as they are due,
 before others, and the search does not end before they have.
 """
 
@@ -64,9 +64,9 @@ class SearchProgress:
     ended: int = 0
     """Trials that have ended since the last look."""
     due: int = 0
-    """Finished trials that are to be carried on."""
-    carrying: int = 0
-    """Of the open trials, those that carry on others."""
+    """Finished trials that are to be promoted."""
+    promotions: int = 0
+    """Of the open trials, those that are promotions."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Propose:
 
 
 @dataclass(frozen=True)
-class CarryOn:
+class Promote:
     """Carry on so many finished trials."""
 
     count: int
@@ -117,7 +117,7 @@ class Fail:
     reason: str
 
 
-Action = Propose | CarryOn | Update | Wait | Finish | Fail
+Action = Propose | Promote | Update | Wait | Finish | Fail
 
 
 def decide(schedule: SearchSchedule, progress: SearchProgress) -> Action:
@@ -126,9 +126,9 @@ def decide(schedule: SearchSchedule, progress: SearchProgress) -> Action:
     A search that finishes leaves no trial open: no more are proposed than the updates still to come will consume.
     """
     if progress.due:
-        return CarryOn(min(progress.due, MOST_AT_ONCE))
+        return Promote(min(progress.due, MOST_AT_ONCE))
     if progress.updates >= schedule.rounds:
-        return Wait() if progress.carrying else Finish()
+        return Wait() if progress.promotions else Finish()
     match schedule.mode:
         case "round":
             return _decide_round(schedule, progress)
@@ -164,7 +164,7 @@ def _decide_stream(schedule: SearchSchedule, progress: SearchProgress) -> Action
     spare = 2 * progress.ended if progress.ended > progress.workers else -(-progress.workers // 8)
     wanted = max(n, progress.workers + spare)
     to_come = (schedule.rounds - progress.updates) * n - progress.ready
-    count = min(min(wanted, n * schedule.max_staleness) - progress.open, to_come + progress.carrying - progress.open)
+    count = min(min(wanted, n * schedule.max_staleness) - progress.open, to_come + progress.promotions - progress.open)
     return Propose(min(count, MOST_AT_ONCE)) if count > 0 else Wait()
 
 

@@ -38,8 +38,8 @@ _IDEMPOTENCY_DAYS = 2.0
 def find_removable_files(session: Session, trial_ids: Sequence[str], days: float) -> Sequence[str]:
     """Those of the trials that ended, or whose search was deleted, more than `days` ago.
 
-    The weights of a final training stay until its search is deleted. The checkpoint of a short trial stays while its
-    search may carry it on, and goes once the search has left its rounds. Nothing is removed of a trial that is unknown
+    The weights of a final training stay until its search is deleted. The checkpoint of a short trial stays while the
+    search may promote that, and goes once the search has left its rounds. Nothing is removed of a trial that is unknown
     to this database.
     """
     limit = now() - days * DAY_SECONDS

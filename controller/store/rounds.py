@@ -23,7 +23,7 @@ _READY = (
         _TRIALS.c.experiment_id == bindparam("experiment_id"),
         *UNCONSUMED,
         _TRIALS.c.reward.is_not(None),
-        _TRIALS.c.derived_from.is_not(None) == bindparam("carrying", type_=Boolean),
+        _TRIALS.c.derived_from.is_not(None) == bindparam("promotions", type_=Boolean),
     )
     .limit(bindparam("count", type_=Integer))
 )
@@ -96,8 +96,8 @@ class ProposedTrial(NamedTuple):
     succeeded: bool
     consumed_by: int | None
     length: float
-    carries_on: bool
-    """Whether it carries on another one, whose theta it has."""
+    is_promotion: bool
+    """Whether it continues another one, whose theta it has."""
 
 
 def find_version(session: Session, experiment_id: str, number: int) -> Round | None:
@@ -142,17 +142,17 @@ def read_states(session: Session, experiment_id: str, numbers: Collection[int]) 
 
 
 def read_ready(
-    session: Session, experiment_id: str, count: int, *, by_time: bool, carrying: bool = False
+    session: Session, experiment_id: str, count: int, *, by_time: bool, promotions: bool = False
 ) -> Sequence[ReadySample]:
     """The next `count` samples for an update: the first that ended, or those of the lowest numbers.
 
-    `carrying`: those of trials that carry on others, instead of those of the others.
+    `promotions`: those of promotions, instead of those of the other trials.
 
     Raises:
         ValueError: a proxy with a reward has no theta.
     """
     statement = _READY_IN_TIME if by_time else _READY_IN_ORDER
-    asked = {"experiment_id": experiment_id, "count": count, "carrying": carrying}
+    asked = {"experiment_id": experiment_id, "count": count, "promotions": promotions}
     rows = session.execute(statement, asked).all()
     for trial_id, theta, *_ in rows:
         if theta is None:
@@ -200,9 +200,9 @@ def read_rungs(session: Session, experiment_id: str) -> dict[float, Rung]:
 
 
 def read_best_of_length(session: Session, experiment_id: str, length: float, count: int) -> Sequence[Trial]:
-    """The best proxies of one length that can be carried on and have not been; ties go to the earlier one."""
+    """The best proxies of one length that can be promoted and have not been; ties go to the earlier one."""
     longer = aliased(Trial)
-    is_carried_on = exists().where(longer.experiment_id == experiment_id, longer.derived_from == Trial.id)
+    is_promoted = exists().where(longer.experiment_id == experiment_id, longer.derived_from == Trial.id)
     return session.scalars(
         select(Trial)
         .where(
@@ -211,7 +211,7 @@ def read_best_of_length(session: Session, experiment_id: str, length: float, cou
             Trial.length == length,
             Trial.state == "succeeded",
             ~Trial.diverged,
-            ~is_carried_on,
+            ~is_promoted,
         )
         .order_by(Trial.reward.desc(), Trial.number)
         .limit(count)

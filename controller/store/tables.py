@@ -122,7 +122,7 @@ class Trial(Base):
     seed: Mapped[int]
     plan: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))  # documents.TrialPlan
     length: Mapped[float] = mapped_column(default=1.0, server_default=text("1.0"))  # share of its schedule
-    derived_from: Mapped[str | None] = mapped_column(String(64))  # the shorter trial that it carries on
+    derived_from: Mapped[str | None] = mapped_column(String(64))  # the shorter trial that it continues
     learning_rate_factor: Mapped[float] = mapped_column(default=1.0, server_default=text("1.0"))
     prune: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # PrunePoints, fixed by the first claim
 
@@ -155,7 +155,7 @@ class Trial(Base):
         UniqueConstraint("experiment_id", "number"),
         UniqueConstraint("experiment_id", "round", "index"),
         Index(
-            "ix_trials_derived",  # a trial is carried on once
+            "ix_trials_derived",  # a trial is promoted once
             "experiment_id",
             "derived_from",
             unique=True,

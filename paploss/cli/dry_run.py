@@ -142,7 +142,7 @@ def show(estimate: Estimate, measured: MeasuredSteps | None, console: Console) -
     say(console, f"worker hours: {spent}, GPU-hours: {on_gpus}{_describe_hours(estimate)}")
     on_disk = "not measured" if measured is None else f"{math.ceil(measured.disk_bytes / 1e6)} MB for each worker"
     if measured is not None and estimate.has_lengths:
-        on_disk += ", and as much for each short training until it is carried on or the rounds are over"
+        on_disk += ", and as much for each short training until it is promoted or the rounds are over"
     say(console, f"disk while it runs: {on_disk}")
     until = "the race's first look" if is_range and estimate.has_confirmations else "end"
     table = Table("workers", f"from start to {until}", box=None, header_style="dim")

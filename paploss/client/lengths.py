@@ -11,9 +11,9 @@ from paploss.jobs.spec import Length
 
 
 class Lengths(Message):
-    """Asynchronous successive halving: every loss trains for a short time, and the best ones are carried on.
+    """Asynchronous successive halving: every loss trains for a short time, and the best ones are promoted.
 
-    A training of length f follows the whole schedule and stops after that share of its iterations. What is carried on
+    A training of length f follows the whole schedule and stops after that share of its iterations. What is promoted
     begins with its checkpoint, and ends as a training that was never stopped.
     """
 
@@ -22,7 +22,7 @@ class Lengths(Message):
         max_length=5,
         description="lengths of trainings in parts of the whole schedule, ascending to 1, e.g. 0.25, 0.5, 1",
     )
-    keep: int = Field(3, ge=2, le=10, description="of so many finished trainings of a length, the best is carried on")
+    keep: int = Field(3, ge=2, le=10, description="of so many finished trainings of a length, the best is promoted")
 
     @field_validator("fractions", mode="before")
     @classmethod

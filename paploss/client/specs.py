@@ -159,7 +159,7 @@ class SearchSpec(Request):
     )
     rounds: int = Field(40, ge=1, le=10_000)
     trials_per_round: int = Field(
-        8, ge=2, le=1000, description="samples behind one update; with `lengths`, those that are carried on come on top"
+        8, ge=2, le=1000, description="samples behind one update; with `lengths`, those that are promoted come on top"
     )
     worker_hours: float | None = Field(
         None,
@@ -186,8 +186,8 @@ class SearchSpec(Request):
     )
     lengths: Lengths | None = Field(
         None,
-        description="short trainings, of which the best are carried on from their checkpoints; by default every "
-        "training has the whole length",
+        description="short trainings, of which the best are promoted: continued from their checkpoints; by default "
+        "every training has the whole length",
     )
     screen: bool = Field(True, description="leave out most losses whose formula pulls boxes the wrong way")
     pilot: Pilot | None = Field(
@@ -323,7 +323,7 @@ class SearchSpec(Request):
 
     @property
     def proxies(self) -> int:
-        """Trainings of its rounds, if none fails; one that is carried on is several."""
+        """Trainings of its rounds, if none fails; one that is promoted is several."""
         losses = self.rounds * self.trials_per_round
         return losses if self.lengths is None else sum(self.lengths.count(losses))
 

@@ -26,7 +26,7 @@ class ProfileCard:
     has_many_entries: bool = False
     """Whether a batch has so many entries, candidates times classes, that no loss can compare all pairs of them."""
     stops_anywhere: bool = True
-    """Whether its trainings can stop at any length and be carried on later."""
+    """Whether its trainings can stop at any length and be continued later."""
 
 
 @dataclass(frozen=True)

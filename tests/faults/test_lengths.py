@@ -1,4 +1,4 @@
-"""Trials that are carried on, with real processes: what breaks costs time, and changes no reward."""
+"""Trials that are promoted, with real processes: what breaks costs time, and changes no reward."""
 
 import shutil
 import signal
@@ -32,7 +32,7 @@ SEARCH: dict[str, Any] = {
 def await_longer(stack: Stack, experiment_id: str) -> str:
     """The id of the first trial that carries another on."""
     found: str = await_trials(
-        stack, experiment_id, lambda trials: next((t.id for t in trials if t.derived_from), 0), "a trial carried on"
+        stack, experiment_id, lambda trials: next((t.id for t in trials if t.derived_from), 0), "a trial promoted"
     )
     return found
 

@@ -51,9 +51,9 @@ class Counts:
     failed: int
     """Of any kind."""
     ready: int
-    """Proxies with a reward that no update has consumed, without those that carry on others."""
+    """Proxies with a reward that no update has consumed, without promotions."""
     unrewarded: int
-    """Proxies that ended without a reward since the last update, without those that carry on others."""
+    """Proxies that ended without a reward since the last update, without promotions."""
 
 
 def count_open(session: Session) -> dict[str, int]:

@@ -323,7 +323,7 @@ def test_proposals_come_from_a_search_in_which_no_training_is_whole_yet(settings
     SPACE.check(algorithm.best_guess(state, short))
 
 
-def test_a_loss_that_was_carried_on_counts_once_among_the_best():
+def test_a_loss_that_was_promoted_counts_once_among_the_best():
     """The elites are losses: the best of them must not crowd the others out by having trained several times."""
     algorithm = create(GuidedSettings(), ROUNDS)
     state, _, history = searched(algorithm)

@@ -1,4 +1,4 @@
-"""Searches with lengths: the best short trials are carried on, each once, whatever breaks."""
+"""Searches with lengths: the best short trials are promoted, each once, whatever breaks."""
 
 import random
 from collections import Counter
@@ -40,16 +40,16 @@ def add(platform: Platform, **changes: Any) -> Experiment:
 
 
 def shorter_of(trial: Trial) -> int | None:
-    """The number of the trial that it carries on."""
+    """The number of the trial that it continues."""
     return None if trial.derived_from is None else number_of(trial.derived_from)
 
 
 def check_promotions(trials: list[Trial]) -> None:
-    """Each was among the best of its length when it was carried on, and is that training, to a greater length."""
+    """Each was among the best of its length when it was promoted, and is that training, to a greater length."""
     by_id = {trial.id: trial for trial in trials}
-    carried = [trial for trial in trials if trial.derived_from is not None]
-    assert len({trial.derived_from for trial in carried}) == len(carried)
-    for trial in carried:
+    promoted = [trial for trial in trials if trial.derived_from is not None]
+    assert len({trial.derived_from for trial in promoted}) == len(promoted)
+    for trial in promoted:
         shorter = by_id[trial.derived_from or ""]
         fractions = LENGTHS["fractions"]
         assert isinstance(fractions, list)
@@ -92,7 +92,7 @@ def test_a_search_with_lengths_runs_to_its_best_loss(platform: Platform, algorit
     assert shown.id == first.id
 
 
-def test_what_is_carried_on_goes_out_before_more_short_trials(platform: Platform) -> None:
+def test_what_is_promoted_goes_out_before_more_short_trials(platform: Platform) -> None:
     search = add(platform)
     platform.driver.tick()
     first = platform.trials(search)
@@ -162,7 +162,7 @@ def test_a_tick_that_dies_with_its_promotions_leaves_none_and_the_next_makes_the
 
 @pytest.mark.databases("sqlite", "postgresql")
 @pytest.mark.parametrize("seed", range(2))
-def test_in_whatever_order_trials_end_and_fail_the_best_are_carried_on_once(platform: Platform, seed: int) -> None:
+def test_in_whatever_order_trials_end_and_fail_the_best_are_promoted_once(platform: Platform, seed: int) -> None:
     draw = random.Random(seed)
     search = add(platform, budgets={"max_failed_attempts": 1, "max_failed_trials": 100})
     leases: list[Any] = []
@@ -183,13 +183,13 @@ def test_in_whatever_order_trials_end_and_fail_the_best_are_carried_on_once(plat
     proxies = platform.trials(search, kind="proxy")
     check_promotions(proxies)
     ended = Counter(trial.length for trial in proxies if trial.state == "succeeded")
-    carried = Counter(trial.length for trial in proxies if trial.derived_from is not None)
-    assert (carried[0.5], carried[1.0]) == (ended[0.25] // 3, ended[0.5] // 3)
+    promoted = Counter(trial.length for trial in proxies if trial.derived_from is not None)
+    assert (promoted[0.5], promoted[1.0]) == (ended[0.25] // 3, ended[0.5] // 3)
     assert ended[0.25] == 5 * 4
 
 
 @pytest.mark.databases("sqlite", "postgresql")
-def test_a_trial_that_was_carried_on_and_is_preempted_goes_on_as_itself(platform: Platform) -> None:
+def test_a_trial_that_was_promoted_and_is_preempted_goes_on_as_itself(platform: Platform) -> None:
     search = add(platform)
     platform.driver.tick()
     platform.work(3)
@@ -208,7 +208,7 @@ def test_a_trial_that_was_carried_on_and_is_preempted_goes_on_as_itself(platform
 
 
 @pytest.mark.databases("sqlite", "postgresql")
-def test_a_trial_cannot_be_carried_on_twice(platform: Platform) -> None:
+def test_a_trial_cannot_be_promoted_twice(platform: Platform) -> None:
     search = add(platform)
     platform.driver.tick()
     platform.work(3)
@@ -219,7 +219,7 @@ def test_a_trial_cannot_be_carried_on_twice(platform: Platform) -> None:
         session.execute(same)
 
 
-def test_a_diverged_trial_is_never_carried_on(platform: Platform) -> None:
+def test_a_diverged_trial_is_never_promoted(platform: Platform) -> None:
     search = add(platform)
     for _ in range(200):
         platform.driver.tick()

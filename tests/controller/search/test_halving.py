@@ -1,4 +1,4 @@
-"""How many trainings are carried on, whatever the order in which they end."""
+"""How many trainings are promoted, whatever the order in which they end."""
 
 import random
 from dataclasses import replace
@@ -16,10 +16,10 @@ LENGTHS = (0.25, 0.5, 1.0)
         ({}, {}),
         ({0.25: Rung(2, 2)}, {}),
         ({0.25: Rung(3, 3)}, {0.25: 1}),
-        ({0.25: Rung(7, 7), 0.5: Rung(0, 0, carrying=1)}, {0.25: 1}),
-        ({0.25: Rung(9, 9), 0.5: Rung(3, 3, carrying=3)}, {0.5: 1}),
-        ({0.25: Rung(9, 9), 0.5: Rung(3, 3, carrying=3), 1.0: Rung(1, 1, carrying=1)}, {}),
-        ({0.25: Rung(9, 2), 0.5: Rung(1, 1, carrying=1)}, {0.25: 1}),  # seven have diverged
+        ({0.25: Rung(7, 7), 0.5: Rung(0, 0, promotions=1)}, {0.25: 1}),
+        ({0.25: Rung(9, 9), 0.5: Rung(3, 3, promotions=3)}, {0.5: 1}),
+        ({0.25: Rung(9, 9), 0.5: Rung(3, 3, promotions=3), 1.0: Rung(1, 1, promotions=1)}, {}),
+        ({0.25: Rung(9, 2), 0.5: Rung(1, 1, promotions=1)}, {0.25: 1}),  # seven have diverged
         ({0.25: Rung(9, 0)}, {}),
         ({1.0: Rung(100, 100)}, {}),
     ],
@@ -29,7 +29,7 @@ def test_one_in_three_goes_on_unless_it_has_diverged(rungs: dict[float, Rung], e
 
 
 def test_the_greatest_length_comes_first() -> None:
-    due = count_due({0.25: Rung(6, 6), 0.5: Rung(3, 3, carrying=1)}, LENGTHS, 3)
+    due = count_due({0.25: Rung(6, 6), 0.5: Rung(3, 3, promotions=1)}, LENGTHS, 3)
     assert list(due.items()) == [(0.5, 1), (0.25, 1)]
 
 
@@ -49,7 +49,7 @@ def test_in_whatever_order_trainings_end_each_length_has_its_share_at_every_mome
             continue
         for at, count in count_due(rungs, LENGTHS, keep).items():
             longer = LENGTHS[LENGTHS.index(at) + 1]
-            rungs[longer] = replace(rungs[longer], carrying=rungs[longer].carrying + count)
+            rungs[longer] = replace(rungs[longer], promotions=rungs[longer].promotions + count)
             under_way += [longer] * count
-            assert rungs[longer].carrying == min(rungs[at].ended // keep, rungs[at].able)
+            assert rungs[longer].promotions == min(rungs[at].ended // keep, rungs[at].able)
         assert count_due(rungs, LENGTHS, keep) == {}

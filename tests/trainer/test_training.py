@@ -23,9 +23,9 @@ from paploss.jobs.spec import (
     StartEvent,
 )
 from paploss.losses.alrp import FIRST_BOX_WEIGHT
-from paploss.trainer import proxy
+from paploss.trainer import training
 from paploss.trainer.errors import Interrupted, MachineError, UserError
-from paploss.trainer.proxy import train_and_evaluate
+from paploss.trainer.training import train_and_evaluate
 
 TOTAL = 6
 """Steps of a job of `make_job`: 2 epochs of 12 images in batches of 4."""
@@ -130,7 +130,7 @@ def test_a_reward_that_cannot_be_measured_is_refused_before_the_first_step(make_
 
 def test_an_undefined_ap_is_the_users_error_and_no_reward(make_job, make_attempt, monkeypatch):
     undefined = Metrics(ap=-1, ap50=-1, ap75=-1, ap_small=-1, ap_medium=-1, ap_large=-1)
-    monkeypatch.setattr(proxy, "evaluate", lambda *_: SimpleNamespace(metrics=undefined))
+    monkeypatch.setattr(training, "evaluate", lambda *_: SimpleNamespace(metrics=undefined))
     attempt, _ = make_attempt()
     job = make_job(overrides=Overrides(epochs=1, batch_size=12, image_size_px=64))
     with pytest.raises(UserError, match=r"instances_val2017\.json: AP is undefined: none of the \d+ objects counts"):
@@ -175,7 +175,7 @@ def test_interrupted_in_the_middle_of_an_epoch_it_ends_as_if_uninterrupted(make_
 
 
 @pytest.mark.parametrize("lengths", [(0.5, 1.0), (1 / 3, 0.7, 1.0)])
-def test_a_training_that_is_carried_on_equals_the_uninterrupted_one_bit_for_bit(make_job, make_attempt, lengths):
+def test_a_training_that_is_promoted_equals_the_uninterrupted_one_bit_for_bit(make_job, make_attempt, lengths):
     """Each part in a folder of its own, with nothing but the checkpoint of the part before it, as a worker links it."""
     uninterrupted, _ = make_attempt("uninterrupted", checkpoint_seconds=0)
     expected = train_and_evaluate(make_job(), uninterrupted)
@@ -291,7 +291,7 @@ def test_a_loss_without_gradient_stops_early_and_scores_0(make_job, make_attempt
 
 
 def test_steps_that_are_not_finite_change_no_weight_and_end_as_diverged(make_job, make_attempt, monkeypatch):
-    build = proxy.build_detector
+    build = training.build_detector
     detectors = []
 
     def build_with_nan(*arguments):
@@ -301,9 +301,9 @@ def test_steps_that_are_not_finite_change_no_weight_and_end_as_diverged(make_job
         detectors.append(detector)
         return detector
 
-    monkeypatch.setattr(proxy, "build_detector", build_with_nan)
+    monkeypatch.setattr(training, "build_detector", build_with_nan)
     job = make_job(overrides=Overrides(epochs=10, batch_size=4, image_size_px=64))
-    before = build_with_nan(proxy.recipe_of(job, proxy.read_job_data(job, None).train).model, job.seed, None)
+    before = build_with_nan(training.recipe_of(job, training.read_job_data(job, None).train).model, job.seed, None)
     attempt, events = make_attempt()
     result = train_and_evaluate(job, attempt)
     assert (result.reward, result.diverged, result.iterations) == (0, True, 6)
