@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
-from paploss.cli.failures import REFUSED, CommandError
+from paploss.cli.failures import BAD_INPUT, CommandError
 from paploss.cli.groups import CommandGroup
 from paploss.cli.output import echo_json, tell
 from paploss.cli.terminal import make_console
@@ -39,7 +39,7 @@ def add(
     try:
         request = SubscriptionRequest.model_validate(given)
     except ValidationError as error:
-        raise CommandError(describe(error), REFUSED) from None
+        raise CommandError(describe(error), BAD_INPUT) from None
     with connect(state, url, key_file) as client:
         made = client.subscribe(request)
     secret = "" if made.secret is None else f"\nsecret: {made.secret}"

@@ -84,6 +84,12 @@ def test_bad_settings_of_a_controller_are_named(tmp_path):
     assert "renew_seconds: expected at most half of lease_seconds" in result.stderr
 
 
+def test_a_subscription_to_what_never_happens_is_refused_before_any_controller_is_asked():
+    result = invoke("subscriptions", "add", "https://example.org/hook", "--on", "ended,lunch")
+    assert result.exit_code == BAD_INPUT
+    assert "occasions.1: " in result.output
+
+
 def test_an_unreachable_redis_is_named(tmp_path):
     result = invoke(
         "serve", PAPLOSS_REDIS_URL="redis://127.0.0.1:9/0", PAPLOSS_STATE_DIR=str(tmp_path), PAPLOSS_PORT="0"
