@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from benchmarks.record import RESULTS
-from benchmarks.screen import HOPELESS, SEARCHES, SPACE, read_trials
+from benchmarks.screen import HOPELESS, SPACES, UNSCREENED, read_trials
 from paploss.controller.search.screen import LEAST_BOX_GRADIENT, box_gradient, evaluate, rho
 from paploss.controller.search.space import FUNCTIONS, HeadParameters
 from paploss.controller.web.style import PALETTES
@@ -18,6 +18,7 @@ from paploss.jobs.presets import PRESETS
 
 PATH = Path(__file__).resolve().parent / "images" / "screen.svg"
 COLOURS = PALETTES["light"]
+SPACE = SPACES[41]
 TITLES = {"bccd-search": "96 trainings at a low learning rate", "rate8-search": "80 trainings at 8 times the rate"}
 H2, I3, I1, H1 = (FUNCTIONS.index(name) for name in ("H2", "I3", "I1", "H1"))
 
@@ -27,7 +28,7 @@ def main() -> None:
     mpl.rcParams["svg.hashsalt"] = "paploss"
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.1), layout="constrained")
     _draw_net(axes[0])
-    for axis, name in zip(axes[1:], SEARCHES, strict=True):
+    for axis, name in zip(axes[1:], UNSCREENED, strict=True):
         _draw_search(axis, name)
     figure.savefig(PATH, metadata={"Date": None})
 
@@ -36,7 +37,7 @@ def _draw_net(axis: plt.Axes) -> None:
     """What a box of quality u is worth, for the identity, the published set, and the worst trial of a search."""
     published = PRESETS["retinanet"].heads["bbox_head"]
     parameters = HeadParameters(np.array(published.control_points), published.gradient_scale)
-    thetas, _ = read_trials(RESULTS / f"{SEARCHES[1]}.jsonl.gz")
+    thetas, _ = read_trials(RESULTS / f"{UNSCREENED[1]}.jsonl.gz")
     lowest = thetas[int(np.argmin(box_gradient(SPACE, thetas)[:, 0]))]
     u = np.linspace(0, 1, 201)
     shown = {"identity": SPACE.start(), "published": SPACE.encode({"bbox_head": parameters}), "lowest g": lowest}

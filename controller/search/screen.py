@@ -60,11 +60,12 @@ def box_gradient(space: Space, thetas: NDArray[np.float64]) -> NDArray[np.float6
 
 
 def passes(space: Space, thetas: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether each head of each theta [n, D] pulls boxes the right way, [n].
+    """Whether each theta [n, D] pulls the boxes of its first head the right way, and those of others at all, [n].
 
     An added box term does so by itself; the error-driven gradient gives boxes none, whatever the functions are.
     """
     pulls = box_gradient(space, thetas) > LEAST_BOX_GRADIENT
+    pulls[:, 1:] = True  # of a second stage, whose boxes begin near objects, g tells nothing: see the page
     if space.extended:
         heads = [space.decode(theta).values() for theta in thetas]
         pulls &= ~np.array([[one.error_driven for one in of_theta] for of_theta in heads])

@@ -70,10 +70,20 @@ def test_of_the_extended_family_the_added_terms_decide(added: dict[str, float], 
     assert passes(space, np.stack(thetas)).tolist() == expected
 
 
-def test_every_head_has_to_pass() -> None:
+def test_of_two_stages_the_first_has_to_pass() -> None:
     low, high = (SPACE.decode(theta_with(H2=heights))["bbox_head"] for heights in ([0.1, 0.4], [0.6, 0.9]))
     mixed = [BOTH.encode({"rpn_head": a, "bbox_head": b}) for a, b in ((low, low), (low, high), (high, low))]
-    assert passes(BOTH, np.stack(mixed)).tolist() == [True, False, False]
+    assert passes(BOTH, np.stack(mixed)).tolist() == [True, True, False]
+
+
+def test_a_second_stage_whose_boxes_get_no_gradient_does_not_pass() -> None:
+    space = Space(BOTH.heads, knots=2, extended=True)
+    low = SPACE.decode(theta_with(H2=[0.1, 0.4]))["bbox_head"]
+    driven = replace(low, error_driven=True)
+    thetas = [
+        space.encode({"rpn_head": low, "bbox_head": one}) for one in (low, driven, replace(driven, l1_weight=1.0))
+    ]
+    assert passes(space, np.stack(thetas)).tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize("name", PRESETS)
