@@ -134,8 +134,9 @@ class Findings:
 def _as_singular(sentence: str) -> str:
     """The sentence for one case: "1 image occurs twice"; in "1 of 9 images" there are several."""
     words = sentence.split(" ")
+    singular = words.copy()  # looked up in `words`: the noun "name" is a verb too
     for forms in (_NOUNS, _VERBS):
         first = next((number for number, word in enumerate(words) if word in forms), None)
         if first is not None and words[1] != "of":
-            words[first] = forms[words[first]]
-    return " ".join(words)
+            singular[first] = forms[words[first]]
+    return " ".join(singular)
