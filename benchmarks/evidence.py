@@ -46,6 +46,7 @@ from benchmarks.platform import (
 from benchmarks.record import write_record
 from paploss.client.loss_choice import LossChoice, every_loss
 from paploss.client.specs import RATE_FACTORS, ComparisonSpec, ConfirmSpec, SearchSpec
+from paploss.client.states import ExperimentKind
 from paploss.client.sync_client import Client
 from paploss.jobs.spec import Overrides
 
@@ -119,9 +120,14 @@ def find_guided(client: Client, dataset: str) -> str:
     return next(run.id for run in client.list_experiments("search") if run.name == name)
 
 
+def find_ended(client: Client, kind: ExperimentKind) -> dict[str, str]:
+    """Ids of the experiments of a kind that have succeeded, by name."""
+    return {run.name: run.id for run in client.list_experiments(kind) if run.state == "succeeded"}
+
+
 def comparisons(folders: Mapping[str, Path], client: Client) -> Iterator[ComparisonSpec]:
     """The found losses of the searches that have ended beside every other loss, at each length."""
-    ended = {run.name: run.id for run in client.list_experiments("search") if run.state == "succeeded"}
+    ended = find_ended(client, "search")
     for (profile, dataset), length in itertools.product(itertools.product(PROFILES, folders), LENGTHS):
         found = [
             LossChoice(label=f"found by {algorithm}, seed {seed}", search=ended[name])
@@ -145,15 +151,15 @@ def comparisons(folders: Mapping[str, Path], client: Client) -> Iterator[Compari
 
 def doubled_rates(folders: Mapping[str, Path], client: Client) -> Iterator[ComparisonSpec]:
     """Losses that took the largest rate in a comparison that has ended, each at it and at twice that."""
-    ended = {run.name: run.id for run in client.list_experiments("comparison") if run.state == "succeeded"}
+    ended, largest_rate = find_ended(client, "comparison"), max(RATE_FACTORS)
     for spec in comparisons(folders, client):
         rows = client.comparison(ended[spec.name]).rows if spec.name in ended else ()
-        largest = {row.label for row in rows if row.learning_rate_factor == max(RATE_FACTORS)}
+        largest = {row.label for row in rows if row.learning_rate_factor == largest_rate}
         losses = tuple(
             choice.model_copy(update={"label": f"{choice.label}, {factor:g} x", "learning_rate_factor": factor})
             for choice in spec.losses
             if choice.label in largest
-            for factor in (max(RATE_FACTORS), 2 * max(RATE_FACTORS))
+            for factor in (largest_rate, 2 * largest_rate)
         )
         if losses:
             changes = {"losses": losses, "reference": losses[0].label, "learning_rates": (), "evaluate_split": "val"}

@@ -10,15 +10,15 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from benchmarks.record import RESULTS
-from benchmarks.screen import HOPELESS, SPACES, UNSCREENED, read_trials
+from benchmarks.screen import HOPELESS, UNSCREENED, read_trials
 from paploss.controller.search.screen import LEAST_BOX_GRADIENT, box_gradient, evaluate, rho
-from paploss.controller.search.space import FUNCTIONS, HeadParameters
+from paploss.controller.search.space import FUNCTIONS, HeadParameters, Space
 from paploss.controller.web.style import PALETTES
 from paploss.jobs.presets import PRESETS
 
 PATH = Path(__file__).resolve().parent / "images" / "screen.svg"
 COLOURS = PALETTES["light"]
-SPACE = SPACES[41]
+SPACE = Space(("bbox_head",))
 TITLES = {"bccd-search": "96 trainings at a low learning rate", "rate8-search": "80 trainings at 8 times the rate"}
 H2, I3, I1, H1 = (FUNCTIONS.index(name) for name in ("H2", "I3", "I1", "H1"))
 
