@@ -1,20 +1,24 @@
 """How many trainings `guided` saves, and what its proposals cost: `python -m benchmarks.guided [--searches N]`.
 
 The simulated landscapes of `benchmarks.search` (AP in percent) under the real scheduling code, eight trainings at a
-time. The pick is the algorithm's best guess, as it would be confirmed. Costs are processor seconds on one thread.
+time. The pick is the algorithm's best guess, as it would be confirmed. Costs are processor seconds on one thread. Each
+constant of the algorithm is also set to about half and twice its value, on the same landscapes: how much they matter.
 """
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from unittest import mock
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.record import write_record
 from benchmarks.search import Cliff, Objective, Valley, noisy
 from benchmarks.simulation import Fleet, Run, Trial, simulate
+from paploss.controller.search import guided
 from paploss.controller.search.algorithm import Algorithm, History, Sample, StateT
 from paploss.controller.search.guided import Guided
 from paploss.controller.search.paper import Paper
@@ -52,6 +56,19 @@ VARIANTS = (
     Variant("ppo", Ppo, rounds_of_8(12)),
     Variant("ppo", Ppo, rounds_of_8(40)),
     Variant("paper", Paper, rounds_of_8(40)),
+)
+CHANGES: tuple[tuple[str, object], ...] = (
+    ("_FIRST_TRIALS", 8),
+    ("_FIRST_TRIALS", 32),
+    ("_ELITES", (8, 12)),
+    ("_ELITES", (32, 48)),
+    ("_CANDIDATES", 75),
+    ("_CANDIDATES", 300),
+    ("_MOVED_SHARES", (0.25,)),
+    ("_MOVED_SHARES", (1.0,)),
+    ("_BOLDNESS", 0.0),
+    ("_BOLDNESS", 0.25),
+    ("_BOLDNESS", 1.0),
 )
 
 
@@ -104,22 +121,54 @@ def study_budgets(searches: int) -> list[dict[str, object]]:
     """AP of the pick, with standard errors over searches, and the difference to guided on the same landscapes."""
     rows: list[dict[str, object]] = []
     for objective in (Cliff, Valley):
-        guided = np.zeros(searches)
+        by_guided = np.zeros(searches)
         for variant in VARIANTS:
             runs = [simulate(variant.schedule, Fleet(workers=8), seed) for seed in range(searches)]
             algorithm = variant.make(variant.schedule.rounds)
             landscapes = [objective(seed) for seed in range(searches)]
-            picks = [play(algorithm, run, landscapes[seed], seed) for seed, run in enumerate(runs)]
-            found = np.array([float(landscape(pick)) for landscape, pick in zip(landscapes, picks, strict=True)])
-            guided = found if variant.name == "guided" else guided
+            found = find(algorithm, runs, landscapes)
+            by_guided = found if variant.name == "guided" else by_guided
             row: dict[str, object] = {
                 "objective": objective.name,
                 "algorithm": variant.name,
                 "trainings": variant.schedule.rounds * variant.schedule.trials_per_round,
                 "ap_of_pick": round(float(found.mean()), 2),
-                "guided_minus_it": round(float((guided - found).mean()), 2),
-                "standard_error": round(float((guided - found).std(ddof=1)) / searches**0.5, 2),
+                "guided_minus_it": round(float((by_guided - found).mean()), 2),
+                "standard_error": standard_error(by_guided - found),
                 "trial_times": round(float(np.mean([run.seconds for run in runs])) / 60, 1),
+            }
+            rows.append(row)
+            print(*row.values(), sep="  ", flush=True)
+    return rows
+
+
+def find(algorithm: Algorithm[Any], runs: list[Run], landscapes: Sequence[Objective]) -> NDArray[np.float64]:
+    """The noiseless AP of what the algorithm picks on each landscape."""
+    searches = zip(runs, landscapes, strict=True)
+    return np.array([float(each(play(algorithm, run, each, seed))) for seed, (run, each) in enumerate(searches)])
+
+
+def standard_error(differences: NDArray[np.float64]) -> float:
+    """Of their mean."""
+    return round(float(differences.std(ddof=1) / np.sqrt(len(differences))), 2)
+
+
+def study_constants(searches: int) -> list[dict[str, object]]:
+    """AP of the pick with one constant changed, minus that of `guided` as it is."""
+    rows: list[dict[str, object]] = []
+    runs = [simulate(ASYNCHRONOUS, Fleet(workers=8), seed) for seed in range(searches)]
+    for objective in (Cliff, Valley):
+        landscapes = [objective(seed) for seed in range(searches)]
+        as_it_is = find(Guided(ASYNCHRONOUS.rounds), runs, landscapes)
+        for name, value in CHANGES:
+            with mock.patch.object(guided, name, value):
+                guided._learn.cache_clear()  # what it remembers was fitted with other constants
+                gain = find(Guided(ASYNCHRONOUS.rounds), runs, landscapes) - as_it_is
+            row: dict[str, object] = {
+                "objective": objective.name,
+                "changed": f"{name} = {value}",
+                "gain": round(float(gain.mean()), 2),
+                "standard_error": standard_error(gain),
             }
             rows.append(row)
             print(*row.values(), sep="  ", flush=True)
@@ -155,7 +204,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--searches", type=int, default=16, help="on each landscape")
     searches = parser.parse_args().searches
-    result = {"searches": searches, "costs": measure_costs(), "budgets": study_budgets(searches)}
+    result = {
+        "searches": searches,
+        "costs": measure_costs(),
+        "budgets": study_budgets(searches),
+        "constants": study_constants(searches),
+    }
     print(write_record("guided", CODE, result))
 
 
