@@ -29,6 +29,7 @@ from paploss.cli.wording import describe_end, next_command
 from paploss.client.models import ExperimentDetail
 from paploss.client.states import FINAL_EXPERIMENT_STATES
 from paploss.client.sync_client import Client
+from paploss.client.verdict import names_another
 
 SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="What to search; see examples/.")]
 
@@ -130,4 +131,7 @@ def _conclude(client: Client, found: ExperimentDetail, console: Console, state: 
     console.print("\n".join(conclusion(best)), style="bold")
     for line in describe_files(written, refused):
         say(console, line)
-    say(console, f"next: {next_command('train', file)}")
+    if best.report is not None and names_another(best.report):
+        say(console, "these files hold the best found loss, not the one to use")
+    else:
+        say(console, f"next: {next_command('train', file)}")
