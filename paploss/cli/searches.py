@@ -96,12 +96,12 @@ def search(
             while waits_for_decision(found):
                 say(console, found.reason)
                 if not (go_on or _ask(console)):
-                    raise CommandError(_describe_pause(experiment_id, platform.is_own), FAILED)
+                    raise CommandError(_describe_pause(experiment_id, platform.is_own, state, url), FAILED)
                 client.resume(experiment_id)
                 found = watch_search(client, experiment_id, console, platform.keep_up)
         except KeyboardInterrupt:
             if not platform.is_own:
-                follow = next_command("show", experiment_id, "--watch")
+                follow = next_command("show", experiment_id, "--watch", *_place(state, url))
                 raise CommandError(f"the search goes on: {follow}", INTERRUPTED) from None
             console.print("running trials leave a checkpoint ...")
             raise CommandError("interrupted; the same command goes on", INTERRUPTED) from None
@@ -112,9 +112,16 @@ def _ask(console: Console) -> bool:
     return console.is_terminal and sys.stdin.isatty() and typer.confirm("Go on with the search?", err=console.stderr)
 
 
-def _describe_pause(experiment_id: str, is_own: bool) -> str:
-    goes_on = "the same command" if is_own else next_command("resume", experiment_id)
+def _describe_pause(experiment_id: str, is_own: bool, state: Path, url: str | None) -> str:
+    goes_on = "the same command" if is_own else next_command("resume", experiment_id, *_place(state, url))
     return f"paused after the pilot; {goes_on} goes on"
+
+
+def _place(state: Path, url: str | None) -> tuple[object, ...]:
+    """The options by which another command finds the same controller."""
+    if url is not None:
+        return "--url", url
+    return () if state == DEFAULT_STATE else ("--state", state)
 
 
 def _conclude(client: Client, found: ExperimentDetail, console: Console, state: Path, as_json: bool) -> None:

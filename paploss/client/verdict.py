@@ -41,5 +41,6 @@ class Verdict(Message):
 def names_another(report: Mapping[str, Any]) -> bool:
     """Whether the verdict of a confirmed search is for a loss that it did not find: the published set, a rival."""
     verdict = report.get("verdict")
-    found = {candidate["label"] for candidate in report["candidates"]}
-    return bool(verdict) and verdict["is_decided"] and verdict["use"] not in found
+    if verdict is None or not verdict["is_decided"]:
+        return False
+    return verdict["use"] not in {candidate["label"] for candidate in report["candidates"]}

@@ -40,7 +40,7 @@ class Reward:
     trial_id: str
     number: int
     round: int
-    """Whose update has consumed it, or else the round that is open: in a stream later than the version that proposed it."""
+    """Whose update has consumed it, else the open one: in a stream later than the version that proposed it."""
     reward: float
     state: TrialState
 
@@ -57,9 +57,7 @@ class LabelRewards:
 def read_rewards(session: Session, experiment_id: str) -> Sequence[Reward]:
     """All rewarded proxies of the whole length of a search, by number."""
     rows = session.execute(
-        select(
-            Trial.id, Trial.number, func.coalesce(Trial.consumed_round, Experiment.round), Trial.reward, Trial.state
-        )
+        select(Trial.id, Trial.number, func.coalesce(Trial.consumed_round, Experiment.round), Trial.reward, Trial.state)
         .join(Experiment, Experiment.id == Trial.experiment_id)
         .where(Trial.experiment_id == experiment_id, *IS_WHOLE, Trial.state.in_(REWARDED_STATES))
         .order_by(Trial.number)

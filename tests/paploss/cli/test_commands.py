@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -42,6 +43,15 @@ def test_help_lists_every_command_and_the_exit_statuses():
     commands = "search list show pause resume cancel export report train test convert-voc split up serve migrate keys"
     assert all(command in output for command in commands.split())
     assert "Exit status: 0 done" in output
+
+
+def test_the_version_is_that_of_the_package():
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"paploss {metadata.version('paploss')}\n"
+
+
+@pytest.mark.parametrize("group", ["keys", "projects", "subscriptions", "tokens"])
+def test_a_group_of_commands_does_not_offer_completion_of_its_own(group):
+    assert "--install-completion" not in CliRunner().invoke(app, [group, "--help"]).stdout
 
 
 @pytest.mark.parametrize("command", ["list", "show x", "pause x", "resume x", "cancel x", "export x", "keys list"])
