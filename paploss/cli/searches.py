@@ -7,7 +7,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, ProjectOption, StateOption, UrlOption
+from paploss.cli.connection import (
+    DEFAULT_STATE,
+    JsonOption,
+    KeyFileOption,
+    ProjectOption,
+    StateOption,
+    UrlOption,
+    name_controller,
+)
 from paploss.cli.dataset_checks import NoCheckOption, check_first, without_checks
 from paploss.cli.dry_run import estimate_here, show
 from paploss.cli.exports import (
@@ -101,7 +109,7 @@ def search(
                 found = watch_search(client, experiment_id, console, platform.keep_up)
         except KeyboardInterrupt:
             if not platform.is_own:
-                follow = next_command("show", experiment_id, "--watch", *_place(state, url))
+                follow = next_command("show", experiment_id, "--watch", *name_controller(state, url))
                 raise CommandError(f"the search goes on: {follow}", INTERRUPTED) from None
             console.print("running trials leave a checkpoint ...")
             raise CommandError("interrupted; the same command goes on", INTERRUPTED) from None
@@ -113,15 +121,8 @@ def _ask(console: Console) -> bool:
 
 
 def _describe_pause(experiment_id: str, is_own: bool, state: Path, url: str | None) -> str:
-    goes_on = "the same command" if is_own else next_command("resume", experiment_id, *_place(state, url))
+    goes_on = "the same command" if is_own else next_command("resume", experiment_id, *name_controller(state, url))
     return f"paused after the pilot; {goes_on} goes on"
-
-
-def _place(state: Path, url: str | None) -> tuple[object, ...]:
-    """The options by which another command finds the same controller."""
-    if url is not None:
-        return "--url", url
-    return () if state == DEFAULT_STATE else ("--state", state)
 
 
 def _conclude(client: Client, found: ExperimentDetail, console: Console, state: Path, as_json: bool) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from controllers import RunningController
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from paploss.cli.connection import watch_over
+from paploss.cli.connection import DEFAULT_STATE, name_controller, watch_over
 from paploss.cli.failures import BAD_INPUT, FAILED, REFUSED, UNREACHABLE, CommandError
 from paploss.cli.main import app
 from paploss.cli.wording import describe_end
@@ -52,6 +53,12 @@ def test_the_version_is_that_of_the_package():
 @pytest.mark.parametrize("group", ["keys", "projects", "subscriptions", "tokens"])
 def test_a_group_of_commands_does_not_offer_completion_of_its_own(group):
     assert "--install-completion" not in CliRunner().invoke(app, [group, "--help"]).stdout
+
+
+def test_what_to_type_next_names_the_controller_unless_it_is_the_default():
+    assert name_controller(DEFAULT_STATE, None) == ()
+    assert name_controller(Path("elsewhere"), None) == ("--state", Path("elsewhere"))
+    assert name_controller(DEFAULT_STATE, "http://lab:8080") == ("--url", "http://lab:8080")
 
 
 @pytest.mark.parametrize("command", ["list", "show x", "pause x", "resume x", "cancel x", "export x", "keys list"])
