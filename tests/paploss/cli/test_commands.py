@@ -97,6 +97,20 @@ def test_detaching_needs_a_platform_that_stays(tmp_path):
     assert "--detach: expected a running platform" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("up", "--data", "nowhere"), "--data nowhere: no such folder"),
+        (("test", "nowhere.pth"), "nowhere.pth: no such file"),
+    ],
+)
+def test_what_is_not_there_is_named(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    result = invoke(*arguments)
+    assert result.exit_code == BAD_INPUT
+    assert result.stderr == f"paploss: {message}\n"
+
+
 def test_bad_settings_of_a_controller_are_named(tmp_path):
     result = invoke("serve", PAPLOSS_RENEW_SECONDS="50", PAPLOSS_STATE_DIR=str(tmp_path))
     assert result.exit_code == BAD_INPUT
