@@ -5,6 +5,7 @@
 Nothing is started and nothing is asked over the network. `make docs` runs it; the pages are not kept in git.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,19 @@ from paploss.controller.settings import Settings as ControllerSettings
 from paploss.worker.settings import Settings as WorkerSettings
 
 FOLDER = Path(__file__).resolve().parent / "reference"
+EXAMPLE = """
+With `paploss up` on this machine, a search is started, followed and read like this:
+
+```bash
+KEY=$(cat state/keys/admin)
+URL=http://127.0.0.1:8080/api/v1/experiments
+curl -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" $URL \\
+  -d '{"kind": "search", "name": "first", "profile": "synthetic", "rounds": 2}'
+curl -H "Authorization: Bearer $KEY" "$URL?state=running"
+curl -H "Authorization: Bearer $KEY" $URL/ID
+curl -H "Authorization: Bearer $KEY" $URL/ID/best
+```
+"""
 NOTE = "<!-- Made by docs/make_reference.py. -->"
 
 
@@ -38,6 +52,8 @@ def describe_api() -> str:
         "request but probes and signing in carries a key as `Authorization: Bearer KEY`. Every error is a problem",
         "document (RFC 9457, `application/problem+json`) that names the field at fault. Lists come in pages: ask again",
         "with `cursor=next_cursor`.",
+        "",
+        EXAMPLE.strip(),
     ]
     by_tag: dict[str, list[str]] = {}
     for path, operations in document["paths"].items():
@@ -74,11 +90,18 @@ def _parameter(parameter: dict[str, Any]) -> str:
 
 def _describe_model(name: str, schema: dict[str, Any]) -> list[str]:
     lines = ["", f"### {name}", "", schema.get("description", "")]
+    required = schema.get("required", ())
     rows = [
-        f"| `{field}` | {_type(kind)} | {_cell(kind.get('description', ''))} |"
+        f"| `{field}` | {_type(kind)} | {'required' if field in required else _default_of(kind)} "
+        f"| {_cell(kind.get('description', ''))} |"
         for field, kind in schema.get("properties", {}).items()
     ]
-    return lines + (["", "| field | type | |", "|---|---|---|", *rows] if rows else [])
+    return lines + (["", "| field | type | default | |", "|---|---|---|---|", *rows] if rows else [])
+
+
+def _default_of(schema: dict[str, Any]) -> str:
+    value = schema.get("default")
+    return "" if value in (None, "", [], {}) else f"`{json.dumps(value)}`"
 
 
 def _type(schema: dict[str, Any]) -> str:
@@ -87,7 +110,7 @@ def _type(schema: dict[str, Any]) -> str:
         case {"$ref": address}:
             name = address.rpartition("/")[2]
             words = f"[{name}](#{_anchor(name)})"
-        case {"anyOf": choices}:
+        case {"anyOf": choices} | {"oneOf": choices}:
             words = " or ".join(map(_type, choices))
         case {"enum": values}:
             words = " or ".join(f"`{value}`" for value in values)

@@ -184,7 +184,9 @@ def _conclude(
         identity=measured[IDENTITY],
         published=measured.get(PUBLISHED),
         rivals=tuple(one for label, one in measured.items() if label not in (*found, IDENTITY, PUBLISHED)),
-        verdict=deliver(standing, max(map(len, by_label.values())), name_reward(spec.reward), _names(found)),
+        verdict=deliver(
+            standing, max(map(len, by_label.values())), name_reward(spec.reward), _names(by_label, found, spec)
+        ),
     )
     search.best = OUTCOME.write(outcome)
     end_experiment(session, search, "succeeded")
@@ -196,10 +198,19 @@ def _find_candidates(by_label: ByLabel, spec: SearchSpec) -> list[str]:
     return [label for label in by_label if label not in (IDENTITY, PUBLISHED, *spec.rivals)]
 
 
-def _names(found: Sequence[str]) -> dict[str, str]:
-    """What the sentence calls the losses that the search has not been given by a label of their own."""
-    names = {label: f"the found loss ({_name(label)})" for label in found}
-    return names | {IDENTITY: "the identity", PUBLISHED: "the published set"}
+def _names(by_label: ByLabel, found: Sequence[str], spec: SearchSpec) -> dict[str, str]:
+    """What the sentence calls the losses that the search has not been given by a label of their own.
+
+    The published set is among the first trials of `guided`: where it stays the best, nothing was found.
+    """
+    preset = PROFILES[spec.profile].preset
+    published = None if preset is None else PRESETS[preset]
+    names = {IDENTITY: "the identity", PUBLISHED: "the published set"}
+    for label in found:
+        first = by_label[label][0]
+        is_published = read_loss(spec, first.loss, first.theta) == published and first.learning_rate_factor == 1
+        names[label] = f"the {'published set' if is_published else 'found loss'} ({_name(label)})"
+    return names
 
 
 def _name(label: str) -> str:

@@ -125,7 +125,7 @@ def _switch(
         experiment.state, experiment.reason = after, ""
         record(session, kind, kind.removeprefix("experiment_"), experiment_id=experiment.id)
     elif experiment.state != after:
-        raise ConflictError(f"experiment {experiment_id} is already {experiment.state}")
+        raise ConflictError(f"experiment {experiment_id} has ended already: {experiment.state}")
     return experiment
 
 
@@ -141,7 +141,7 @@ def cancel_experiment(session: Session, experiment_id: str) -> Experiment:
         end_experiment(session, experiment, "cancelled")
         record(session, "experiment_cancelled", "cancelled", experiment_id=experiment.id)
     elif experiment.state != "cancelled":
-        raise ConflictError(f"experiment {experiment_id} is already {experiment.state}")
+        raise ConflictError(f"experiment {experiment_id} has ended already: {experiment.state}")
     return experiment
 
 

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from paploss.client import numbers
+from paploss.client.verdict import names_another
 from paploss.controller.web.markdown import render_markdown
 from paploss.jobs.ids import number_of
 
@@ -27,6 +28,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._environment.globals["asset_url"] = asset_url
+        self._environment.tests["for_another_loss"] = names_another
         self._environment.filters |= {
             "ap": numbers.percent,
             "confirmed": numbers.confirmed,

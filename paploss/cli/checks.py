@@ -54,9 +54,15 @@ def check(  # noqa: PLR0917 (each is an option of the command)
     settings = read_settings()
     find_waiting = _join_release(release, namespace, pod, console) if release else list
     give_up_at = time.monotonic() + patience_seconds
+    told: list[str] = []
     while faults := list(find_faults(settings, url)):
-        if time.monotonic() > give_up_at:
+        # A setting that was missing at the start of this process stays missing.
+        if time.monotonic() > give_up_at or not settings.model_fields_set.issuperset(GIVEN):
             raise CommandError("\n".join([*faults, *find_waiting()]), FAILED)
+        for fault in faults:
+            if fault not in told:
+                say(console, f"waiting: {fault}")
+        told = faults
         time.sleep(min(_PAUSE_SECONDS, patience_seconds))
     console.print("secrets, database, Redis and controller: ok")
     ran = None

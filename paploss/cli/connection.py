@@ -35,6 +35,13 @@ ProjectOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
+def name_controller(state: Path, url: str | None) -> tuple[object, ...]:
+    """The options by which another command finds the same controller."""
+    if url is not None:
+        return "--url", url
+    return () if state == DEFAULT_STATE else ("--state", state)
+
+
 def complete_ids(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """Ids that begin so with their names, newest first, for the shell; none where no controller answers."""
     try:

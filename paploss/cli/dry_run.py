@@ -54,7 +54,10 @@ def estimate_here(
         if estimate.proxy_seconds is not None:
             return estimate, None
     require("a measured step (no earlier search trained alike)", "trainer")
-    with console.status(f"measuring for {MEASURED_SECONDS:g} s after the first step ..."):
+    doing = f"measuring for {MEASURED_SECONDS:g} s after the first step ..."
+    if not console.is_terminal:  # which shows no status
+        say(console, doing)
+    with console.status(doing):
         measured = measure_steps(spec, MEASURED_SECONDS)
     return estimate_search(spec, measured.seconds), measured
 

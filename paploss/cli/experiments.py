@@ -47,7 +47,8 @@ def show(
             if as_json:
                 echo_json(found)
             elif not watch:
-                console.print(f"{found.id} {found.name}: {found.state} {found.reason}".rstrip())
+                console.print(f"{found.id} {found.name}: {found.state}")
+                _tell_reason(found, console)
                 _tell_annotation(found, console)
                 console.print(results_table(found))
                 if found.kind == "comparison" and found.state == "succeeded":
@@ -70,7 +71,8 @@ def show(
 def _tell_search(found: ExperimentDetail, rounds: Sequence[RoundSummary], best: Best | None, console: Console) -> None:
     done = f"{found.trials_final} of {found.trials_planned} trials done"
     stage = "" if found.state in FINAL_EXPERIMENT_STATES else f", {found.stage}"
-    console.print(f"{found.id} {found.name}: {found.state}{stage}, {done} {found.reason}".rstrip())
+    console.print(f"{found.id} {found.name}: {found.state}{stage}, {done}")
+    _tell_reason(found, console)
     _tell_annotation(found, console)
     if found.lengths:
         trained = ", ".join(f"{row.succeeded} of length {row.length:g}" for row in found.lengths)
@@ -78,6 +80,11 @@ def _tell_search(found: ExperimentDetail, rounds: Sequence[RoundSummary], best: 
     console.print(rounds_table(rounds, found.metric))
     for line in conclusion(best) if best else ():
         console.print(line)
+
+
+def _tell_reason(found: ExperimentDetail, console: Console) -> None:
+    if found.reason:
+        console.print(found.reason)
 
 
 def _tell_annotation(found: ExperimentDetail, console: Console) -> None:

@@ -25,7 +25,7 @@ from paploss.cli.connection import (
     connect,
 )
 from paploss.cli.extras import require
-from paploss.cli.failures import CommandError
+from paploss.cli.failures import BAD_INPUT, CommandError
 from paploss.cli.local_training import TRAINER
 from paploss.cli.output import echo, echo_json
 from paploss.client.documents import SPEC
@@ -82,6 +82,8 @@ def export(
     key_file: KeyFileOption = None,
 ) -> None:
     """Write the best loss: as JSON, as a ready mmdet config, and as a standalone PyTorch module."""
+    if framework and formats and ExportFormat.TORCH not in formats:
+        raise CommandError(f"--for {framework} is a form of the PyTorch module: add --format torch", BAD_INPUT)
     with connect(state, url, key_file) as client:
         found, best = client.get_experiment(experiment_id), client.best(experiment_id)
     formats = formats or ([ExportFormat.TORCH] if framework else None)

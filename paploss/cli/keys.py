@@ -15,7 +15,7 @@ from paploss.cli.wording import TIME_ZONE, moment
 from paploss.client.projects import DEFAULT_PROJECT
 from paploss.client.states import Role
 
-app = typer.Typer(cls=CommandGroup, help="API keys of a controller.", no_args_is_help=True)
+app = typer.Typer(cls=CommandGroup, add_completion=False, help="API keys of a controller.", no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(help="Who the key is for.")]
 

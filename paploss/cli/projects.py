@@ -17,7 +17,7 @@ from paploss.jobs.documents import describe
 
 HELP = "Projects, which separate users: who sees what, and how much they may use."
 
-app = typer.Typer(cls=CommandGroup, help=HELP, no_args_is_help=True)
+app = typer.Typer(cls=CommandGroup, add_completion=False, help=HELP, no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")]
 DataRootOption = Annotated[

@@ -7,7 +7,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, ProjectOption, StateOption, UrlOption
+from paploss.cli.connection import (
+    DEFAULT_STATE,
+    JsonOption,
+    KeyFileOption,
+    ProjectOption,
+    StateOption,
+    UrlOption,
+    name_controller,
+)
 from paploss.cli.dataset_checks import NoCheckOption, check_first, without_checks
 from paploss.cli.dry_run import estimate_here, show
 from paploss.cli.exports import (
@@ -29,6 +37,7 @@ from paploss.cli.wording import describe_end, next_command
 from paploss.client.models import ExperimentDetail
 from paploss.client.states import FINAL_EXPERIMENT_STATES
 from paploss.client.sync_client import Client
+from paploss.client.verdict import names_another
 
 SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="What to search; see examples/.")]
 
@@ -95,12 +104,12 @@ def search(
             while waits_for_decision(found):
                 say(console, found.reason)
                 if not (go_on or _ask(console)):
-                    raise CommandError(_describe_pause(experiment_id, platform.is_own), FAILED)
+                    raise CommandError(_describe_pause(experiment_id, platform.is_own, state, url), FAILED)
                 client.resume(experiment_id)
                 found = watch_search(client, experiment_id, console, platform.keep_up)
         except KeyboardInterrupt:
             if not platform.is_own:
-                follow = next_command("show", experiment_id, "--watch")
+                follow = next_command("show", experiment_id, "--watch", *name_controller(state, url))
                 raise CommandError(f"the search goes on: {follow}", INTERRUPTED) from None
             console.print("running trials leave a checkpoint ...")
             raise CommandError("interrupted; the same command goes on", INTERRUPTED) from None
@@ -111,8 +120,8 @@ def _ask(console: Console) -> bool:
     return console.is_terminal and sys.stdin.isatty() and typer.confirm("Go on with the search?", err=console.stderr)
 
 
-def _describe_pause(experiment_id: str, is_own: bool) -> str:
-    goes_on = "the same command" if is_own else next_command("resume", experiment_id)
+def _describe_pause(experiment_id: str, is_own: bool, state: Path, url: str | None) -> str:
+    goes_on = "the same command" if is_own else next_command("resume", experiment_id, *name_controller(state, url))
     return f"paused after the pilot; {goes_on} goes on"
 
 
@@ -130,4 +139,7 @@ def _conclude(client: Client, found: ExperimentDetail, console: Console, state: 
     console.print("\n".join(conclusion(best)), style="bold")
     for line in describe_files(written, refused):
         say(console, line)
-    say(console, f"next: {next_command('train', file)}")
+    if best.report is not None and names_another(best.report):
+        say(console, "these files hold the best found loss, not the one to use")
+    else:
+        say(console, f"next: {next_command('train', file)}")

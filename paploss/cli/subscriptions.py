@@ -15,7 +15,12 @@ from paploss.cli.wording import TIME_ZONE, moment
 from paploss.client.notifications import OCCASIONS, Channel, SubscriptionRequest
 from paploss.jobs.documents import describe
 
-app = typer.Typer(cls=CommandGroup, help="Who is told when an experiment ends, fails or stalls.", no_args_is_help=True)
+app = typer.Typer(
+    cls=CommandGroup,
+    add_completion=False,
+    help="Who is told when an experiment ends, fails or stalls.",
+    no_args_is_help=True,
+)
 
 IdArgument = Annotated[str, typer.Argument(help="Of a subscription, as `paploss subscriptions list` shows it.")]
 

@@ -14,7 +14,7 @@ from paploss.client.states import TokenRole
 
 HELP = "Your personal access tokens: they expire, and may do less than your key."
 
-app = typer.Typer(cls=CommandGroup, help=HELP, no_args_is_help=True)
+app = typer.Typer(cls=CommandGroup, add_completion=False, help=HELP, no_args_is_help=True)
 
 
 @app.command()

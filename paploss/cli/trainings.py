@@ -23,7 +23,7 @@ from paploss.cli.connection import (
 )
 from paploss.cli.dataset_checks import NoCheckOption, without_checks
 from paploss.cli.extras import require
-from paploss.cli.failures import FAILED, CommandError
+from paploss.cli.failures import BAD_INPUT, FAILED, CommandError
 from paploss.cli.local_training import call_trainer, run_training
 from paploss.cli.output import echo, echo_json
 from paploss.cli.specifications import read_training
@@ -156,6 +156,8 @@ def measure(
     as_json: JsonOption = False,
 ) -> None:
     """Measure the AP of a checkpoint, per class too."""
+    if not checkpoint.is_file():
+        raise CommandError(f"{checkpoint}: no such file", BAD_INPUT)
     named = (["--job", str(job)] if job else []) + (["--no-check"] if no_check else [])
     output = call_trainer(["evaluate", "--checkpoint", str(checkpoint), "--split", split.value, *named])
     if as_json:

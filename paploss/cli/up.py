@@ -7,8 +7,8 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from paploss.cli.connection import DEFAULT_STATE, JsonOption, StateOption
-from paploss.cli.failures import FAILED, CommandError
+from paploss.cli.connection import DEFAULT_STATE, JsonOption, StateOption, name_controller
+from paploss.cli.failures import BAD_INPUT, FAILED, CommandError
 from paploss.cli.machine import workers_here
 from paploss.cli.output import echo_json
 from paploss.cli.own_platform import PortOption, WorkersOption
@@ -20,7 +20,8 @@ from paploss.cli.platform import (
     end_on_sigterm,
     run_platform,
 )
-from paploss.cli.terminal import make_console
+from paploss.cli.terminal import make_console, say
+from paploss.cli.wording import next_command
 
 
 def up(
@@ -35,6 +36,8 @@ def up(
     """Run the whole platform on this machine until Ctrl-C; unfinished searches continue."""
     console = make_console(stderr=as_json)
     end_on_sigterm()
+    if missing := [folder for folder in data or () if not folder.is_dir()]:
+        raise CommandError(f"--data {missing[0]}: no such folder", BAD_INPUT)
     try:
         with run_platform(
             state, port or DEFAULT_PORT, workers_here(workers), [folder.resolve() for folder in data or ()]
@@ -42,7 +45,8 @@ def up(
             if as_json:
                 echo_json({"url": platform.address.url, "sign_in_url": platform.sign_in_url})
             announce(platform, console)
-            console.print("Start a search from another terminal: paploss search SPEC.yaml")
+            start = next_command("search", "SPEC.yaml", *name_controller(state, None))
+            say(console, f"Start a search from another terminal: {start}")
             try:
                 watch_children(platform, console)
             except KeyboardInterrupt:

@@ -1,5 +1,8 @@
 """How a race of losses over common seeds ended, as it is stored and answered. No statistics: clients read it too."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from paploss.jobs.messages import Message
 
 
@@ -33,3 +36,11 @@ class Verdict(Message):
     """Over each other loss, those that are not decided first."""
     sentence: str
     """All this for people, AP in percent."""
+
+
+def names_another(report: Mapping[str, Any]) -> bool:
+    """Whether the verdict of a confirmed search is for a loss that it did not find: the published set, a rival."""
+    verdict = report.get("verdict")
+    if verdict is None or not verdict["is_decided"]:
+        return False
+    return verdict["use"] not in {candidate["label"] for candidate in report["candidates"]}

@@ -70,8 +70,8 @@ InnerPath = Annotated[str, Field(max_length=1000), AfterValidator(_check_inside)
 class Split(Message):
     """One split of a data set, as paths below the data set's root."""
 
-    annotations: InnerPath = Field(description="COCO annotation file, e.g. annotations/instances_val2017.json")
-    images: InnerPath = Field(description="folder of the images, e.g. val2017")
+    annotations: InnerPath = Field(description="COCO annotation file, below the root")
+    images: InnerPath = Field(description="folder of its images, below the root")
 
 
 class DatasetSpec(Message):

@@ -78,6 +78,7 @@ def test_a_report_tells_everything_and_needs_nothing(story: report.Story) -> Non
     assert {"error_costs", "precision_recall"} < set(names)
     assert page.tags.count("image") == 2 * 2  # pictures of two losses
     assert "<h3>best guess</h3>" in text
+    assert "<td>confirm best guess</td>" in text
     assert "learning" in names
     for name in names:
         assert text.count(f'data-for="{name}"') == text.count(f'id="{name}"') == 1

@@ -123,3 +123,18 @@ def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
         check=False,
     )
     assert built.returncode == 0, built.stderr
+
+
+def test_the_reference_names_what_starts_an_experiment_and_what_it_needs() -> None:
+    text = make_reference.describe_api()
+    assert (
+        "Body: [SearchSpec](#searchspec) or [ComparisonSpec](#comparisonspec) or [TrainingSpec](#trainingspec)." in text
+    )
+    search = text.partition("\n### SearchSpec\n")[2].partition("\n### ")[0]
+    assert "| `profile` | string | required |" in search
+    assert "| `rounds` | integer | `40` |" in search
+
+
+def test_the_request_that_the_reference_shows_is_a_search() -> None:
+    (request,) = re.findall(r"-d '(\{.*\})'", make_reference.describe_api())
+    assert SearchSpec.model_validate_json(request).profile == "synthetic"

@@ -58,7 +58,7 @@ def create(
     project: ProjectChoice = None,
     idempotency_key: IdempotencyHeader = None,
 ) -> ExperimentDetail:
-    """Start an experiment: a search, a comparison or trainings, as its `kind` says."""
+    """Start an experiment: a search, a comparison or trainings, as its `kind` says, which is needed here."""
     there = start_in(services, caller, project)
     check_files(spec, read_data_roots(there))
     with there.database.write() as session:

@@ -40,6 +40,7 @@ class Reward:
     trial_id: str
     number: int
     round: int
+    """Whose update has consumed it, else the open one: in a stream later than the version that proposed it."""
     reward: float
     state: TrialState
 
@@ -56,14 +57,15 @@ class LabelRewards:
 def read_rewards(session: Session, experiment_id: str) -> Sequence[Reward]:
     """All rewarded proxies of the whole length of a search, by number."""
     rows = session.execute(
-        select(Trial.id, Trial.number, Trial.round, Trial.reward, Trial.state)
+        select(Trial.id, Trial.number, func.coalesce(Trial.consumed_round, Experiment.round), Trial.reward, Trial.state)
+        .join(Experiment, Experiment.id == Trial.experiment_id)
         .where(Trial.experiment_id == experiment_id, *IS_WHOLE, Trial.state.in_(REWARDED_STATES))
         .order_by(Trial.number)
     )
     return [
         Reward(trial_id, number, round_number, reward, state)
         for trial_id, number, round_number, reward, state in rows
-        if round_number is not None and reward is not None
+        if reward is not None
     ]
 
 

@@ -78,7 +78,7 @@ def cancel_trial(session: Session, trial_id: str) -> Trial:
     if trial.state == "cancelled":
         return trial
     if trial.state not in OPEN_TRIAL_STATES:
-        raise ConflictError(f"trial {trial_id} is already {trial.state}")
+        raise ConflictError(f"trial {trial_id} has ended already: {trial.state}")
     if trial.state == "running":
         update_attempt(session, trial, {"outcome": "cancelled", "ended_at": now()})
     trial.state = "cancelled"

@@ -13,6 +13,7 @@ from paploss.controller.experiments import confirmation
 from paploss.controller.experiments.losses import read_loss
 from paploss.controller.store.documents import OUTCOME, SPEC, Outcome
 from paploss.controller.store.tables import Event, Experiment, Trial
+from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import JobResult
 
 # Above the store statements are the same on both; those that no other test asks are asked on both here too.
@@ -34,8 +35,8 @@ def race(
     algorithm: str = "ppo",
     **confirm: object,
 ) -> tuple[Experiment, Outcome]:
-    """A search whose confirmations have the AP of `means` by label, else 0.1, with a little noise that the seed and the
-    label fix; rivals are best at the factor `best_rate`."""
+    """A search whose trials have the AP of `means` by label, else 0.1, with a little noise that the seed and the label
+    fix; a proxy's label is that of its confirmation. Rivals are best at the factor `best_rate`."""
     search = add_search(platform.database, rounds=1, algorithm=algorithm, confirm=RACE | confirm)
     for _ in range(20):
         platform.driver.tick()
@@ -45,7 +46,7 @@ def race(
         while (lease := platform.start()) is not None:
             (trial,) = platform.trials(search, id=lease.trial_id)
             noise = np.random.default_rng((trial.seed, len(trial.label))).normal(0, 0.002)
-            reward = means.get(trial.label, 0.1) + noise
+            reward = means.get(trial.label or f"trial {trial.number}", 0.1) + noise
             if trial.kind == "rate_check":
                 reward = 0.2 if trial.learning_rate_factor == best_rate else 0.1
             result = JobResult(outcome="succeeded", reward=reward, metrics=metrics(reward))
@@ -134,6 +135,14 @@ def test_no_loss_races_against_itself(platform: Platform) -> None:
     losses = [read_loss(spec, trial.loss, trial.theta) for trial in entrants]
     assert len(losses) == len(labels)
     assert not any(one == other for one, other in itertools.combinations(losses, 2))
+
+
+def test_the_published_set_is_not_called_found_where_it_is_the_best_trial(platform: Platform) -> None:
+    """It is the second proxy of `guided`."""
+    _, outcome = race(platform, {"trial 1": 0.5, "mean": 0.5}, algorithm="guided", candidates=2, rivals=[])
+    assert outcome.loss == PRESETS["retinanet"]
+    assert outcome.verdict is not None
+    assert outcome.verdict.sentence.startswith("Use the published set (")
 
 
 def test_where_nothing_else_was_found_the_best_guess_races_all_the_same(

@@ -16,6 +16,8 @@ from paploss.client.loss_choice import LossChoice
 from paploss.client.numbers import percent
 from paploss.client.specs import ComparisonSpec, ConfirmSpec, SearchSpec
 from paploss.client.sync_client import Client
+from paploss.controller.store.documents import OUTCOME
+from paploss.controller.store.tables import Experiment
 from paploss.controller.store.trials import transitions
 from paploss.jobs.spec import JobResult
 
@@ -102,6 +104,23 @@ def test_a_search_that_has_ended(viewer: httpx.Client, client: Client, worker: P
     assert f'href="/experiments/{search.id}"' in page(viewer, "/")
 
 
+def test_training_with_the_found_loss_is_the_first_choice_unless_the_verdict_is_for_another(
+    controller: RunningController, client: Client, worker: PlayedWorker
+) -> None:
+    search = client.create(SMALL)
+    run_search(client, worker, search.id)
+    address, first = f"/experiments/{search.id}", '<button class="primary">Train with the found loss</button>'
+    with controller.http("user") as http:
+        assert first in page(http, address)
+        with controller.services.database.write() as session:
+            row = session.get_one(Experiment, search.id)
+            outcome = OUTCOME.read(row.best or {})
+            assert outcome.verdict is not None
+            verdict = outcome.verdict.model_copy(update={"use": "identity", "is_decided": True})
+            row.best = OUTCOME.write(outcome.model_copy(update={"verdict": verdict}))
+        assert "<button>Train with the found loss</button>" in page(http, address)
+
+
 def test_the_trials_are_sorted_as_asked(viewer: httpx.Client, client: Client, worker: PlayedWorker) -> None:
     search = client.create(SMALL)
     run_search(client, worker, search.id)
@@ -170,6 +189,15 @@ def test_workers(viewer: httpx.Client, client: Client, worker: PlayedWorker) -> 
     text = page(viewer, "/workers")
     assert "busy" in text
     assert f"/trials/{trial.id}" in text
+
+
+def test_one_waiting_trial_is_one_and_a_worker_without_one_is_idle(
+    viewer: httpx.Client, client: Client, worker: PlayedWorker
+) -> None:
+    worker.run(next(client.trials(client.create(COMPARISON).id)).id)
+    for path in ("/", "/workers"):
+        assert ">1 trial waiting<" in page(viewer, path)
+    assert ">idle<" in page(viewer, "/workers")
 
 
 def test_buttons_are_for_those_who_may_press_them(controller: RunningController, client: Client) -> None:

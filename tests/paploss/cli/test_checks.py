@@ -39,7 +39,7 @@ def check(controller: RunningController, sqlite_url: str, redis_url: str, tmp_pa
         given = {"database_url": sqlite_url, "redis_url": redis_url, "admin_key": controller.keys["admin"]} | changes
         environment = {f"PAPLOSS_{name.upper()}": value for name, value in given.items()}
         environment |= {"PAPLOSS_SECRETS_DIR": str(secrets), "PAPLOSS_CONTROLLER_URL": controller.url}
-        return CliRunner().invoke(app, ["check", *arguments, "--patience-seconds", "0"], env=environment)
+        return CliRunner().invoke(app, ["check", "--patience-seconds", "0", *arguments], env=environment)
 
     return run
 
@@ -111,6 +111,19 @@ def test_what_is_missing_or_unreachable_is_named(check: Check, changes: dict[str
     assert result.exit_code == FAILED
     assert fault in result.stderr
     assert "hidden" not in result.stderr
+
+
+def test_a_missing_setting_is_not_waited_for(check: Check) -> None:
+    """It would last as long as the patience, beyond every limit of a test."""
+    result = check("--patience-seconds", "86400", redis_url=None)
+    assert result.exit_code == FAILED
+    assert "PAPLOSS_REDIS_URL is not set" in result.stderr
+
+
+def test_what_is_waited_for_is_told_once(check: Check) -> None:
+    result = check("--patience-seconds", "0.3", "--url", f"http://{NOWHERE}")
+    assert result.exit_code == FAILED
+    assert result.stdout.count("waiting: controller: ") == 1
 
 
 def test_a_controller_that_does_not_answer_is_named(check: Check) -> None:

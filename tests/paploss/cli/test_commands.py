@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +15,14 @@ from controllers import RunningController
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from paploss.cli.connection import watch_over
+from paploss.cli.connection import DEFAULT_STATE, name_controller, watch_over
 from paploss.cli.failures import BAD_INPUT, FAILED, REFUSED, UNREACHABLE, CommandError
 from paploss.cli.main import app
 from paploss.cli.wording import describe_end
 from paploss.client.specs import SearchSpec
 from paploss.client.sync_client import Client
+from paploss.controller.store.experiments import end_experiment
+from paploss.controller.store.tables import Experiment
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +46,21 @@ def test_help_lists_every_command_and_the_exit_statuses():
     commands = "search list show pause resume cancel export report train test convert-voc split up serve migrate keys"
     assert all(command in output for command in commands.split())
     assert "Exit status: 0 done" in output
+
+
+def test_the_version_is_that_of_the_package():
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"paploss {metadata.version('paploss')}\n"
+
+
+@pytest.mark.parametrize("group", ["keys", "projects", "subscriptions", "tokens"])
+def test_a_group_of_commands_does_not_offer_completion_of_its_own(group):
+    assert "--install-completion" not in CliRunner().invoke(app, [group, "--help"]).stdout
+
+
+def test_what_to_type_next_names_the_controller_unless_it_is_the_default():
+    assert name_controller(DEFAULT_STATE, None) == ()
+    assert name_controller(Path("elsewhere"), None) == ("--state", Path("elsewhere"))
+    assert name_controller(DEFAULT_STATE, "http://lab:8080") == ("--url", "http://lab:8080")
 
 
 @pytest.mark.parametrize("command", ["list", "show x", "pause x", "resume x", "cancel x", "export x", "keys list"])
@@ -76,6 +95,20 @@ def test_detaching_needs_a_platform_that_stays(tmp_path):
     result = invoke("search", str(tmp_path / "spec.yaml"), "--detach", "--state", str(tmp_path / "state"))
     assert result.exit_code == FAILED
     assert "--detach: expected a running platform" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("up", "--data", "nowhere"), "--data nowhere: no such folder"),
+        (("test", "nowhere.pth"), "nowhere.pth: no such file"),
+    ],
+)
+def test_what_is_not_there_is_named(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    result = invoke(*arguments)
+    assert result.exit_code == BAD_INPUT
+    assert result.stderr == f"paploss: {message}\n"
 
 
 def test_bad_settings_of_a_controller_are_named(tmp_path):
@@ -194,6 +227,15 @@ def test_whoever_watches_an_experiment_that_ends_without_success_gets_a_status(
     assert (watched.exit_code, watched.stderr) == (FAILED, f"paploss: search {search.id} was cancelled\n")
     assert "0 of" in watched.stdout
     assert invoke("show", search.id, **there).exit_code == 0
+
+
+def test_why_a_search_failed_is_a_line_of_its_own(controller: RunningController, client: Client) -> None:
+    search = client.create(SearchSpec(name="mine", profile="synthetic", rounds=1, trials_per_round=2))
+    with controller.services.database.write() as session:
+        end_experiment(session, session.get_one(Experiment, search.id), "failed", "no image there")
+    shown = invoke("show", search.id, "--url", controller.url, PAPLOSS_KEY=controller.keys["viewer"]).stdout
+    assert shown.splitlines()[0].startswith(f"{search.id} mine: failed, ")
+    assert shown.splitlines()[1] == "no image there"
 
 
 def test_a_tag_that_cannot_be_is_refused_in_plain_words(controller: RunningController, client: Client) -> None:

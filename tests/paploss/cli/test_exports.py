@@ -98,6 +98,14 @@ def test_an_unknown_framework_is_refused_with_those_that_are_known(
     assert not list(tmp_path.glob("*.py"))
 
 
+def test_a_framework_for_a_file_that_is_no_module_is_refused(
+    controller: RunningController, found: str, tmp_path: Path
+) -> None:
+    result = export(controller, found, "--for", "transformers", "--format", "json", "--out", tmp_path / "loss.json")
+    assert result.exit_code == BAD_INPUT
+    assert "--for transformers is a form of the PyTorch module" in result.stderr
+
+
 def test_a_format_that_was_asked_for_and_cannot_be_had_fails(
     controller: RunningController, found: str, tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def find_coco(folder: Path) -> dict[str, CocoPart]:
     for part, file in unreadable.items():
         if contents and part not in claims:  # it would be missing without a word
             read_json(file)
+    claims = _without_overlap(claims)
     parts = {}
     for part in (part for part in PARTS if part in claims):
         nearest = min(len(file.parts) for file in claims[part])  # deeper lies what was made of it
@@ -78,13 +79,24 @@ def _named_part(file: Path, folder: Path) -> str | None:
     return part_of(file.stem) or part_of(file.relative_to(folder).parent.name)
 
 
+def _without_overlap(claims: dict[str, list[Path]]) -> dict[str, list[Path]]:
+    """The original files, or both that `paploss split` made of the training set where there is no other validation set.
+
+    One of them beside an original would have images twice.
+    """
+    split = {part: [file for file in files if file.name.startswith("search_")] for part, files in claims.items()}
+    original = {part: [file for file in files if file not in split[part]] for part, files in claims.items()}
+    if not original.get("val") and split.get("train") and split.get("val"):
+        original |= {"train": split["train"], "val": split["val"]}
+    return {part: files or claims[part] for part, files in original.items()}
+
+
 def _choose(files: list[Path], part: str) -> Path:
-    """The file of a part among several: not what `paploss split` made, and COCO's boxes rather than its captions."""
-    original = [file for file in files if not file.name.startswith("search_")] or files
-    boxes = [file for file in original if file.name.startswith("instances")] or original
+    """The file of a part among several: COCO's boxes rather than its captions."""
+    boxes = [file for file in files if file.name.startswith("instances")] or files
     if len(boxes) > 1:
         names = ", ".join(str(file) for file in boxes[:5])
-        raise UserError(f"{boxes[0].parent}: several files may be of the part {part!r}, name one: {names}")
+        raise UserError(f"{boxes[0].parent}: several files may be of the split {part!r}, name one: {names}")
     return boxes[0]
 
 

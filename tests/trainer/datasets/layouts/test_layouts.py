@@ -7,6 +7,7 @@ import pytest
 
 from paploss.jobs.spec import Split
 from paploss.trainer.datasets.coco import read_split
+from paploss.trainer.datasets.layouts.coco_folders import find_coco
 from paploss.trainer.datasets.layouts.recognition import convert, recognise
 from paploss.trainer.errors import UserError
 
@@ -317,8 +318,20 @@ def test_several_files_of_one_part_are_named(tmp_path, draw):
     draw(tmp_path / "a.jpg")
     for year in (2014, 2017):
         write(tmp_path / f"instances_train{year}.json", coco("a.jpg"))
-    with pytest.raises(UserError, match=r"several files may be of the part 'train'.*2014.*2017"):
+    with pytest.raises(UserError, match=r"several files may be of the split 'train'.*2014.*2017"):
         recognise(tmp_path)
+
+
+def test_after_a_split_no_image_is_in_two_splits(tmp_path, draw):
+    """As the tutorial does it: a training set that was split, and a test set."""
+    draw(*(tmp_path / f"images/{name}.jpg" for name in "abt"))
+    for name, images in (("train", "ab"), ("search_train", "a"), ("search_val", "b"), ("test", "t")):
+        write(tmp_path / f"{name}.json", coco(*(f"{image}.jpg" for image in images)))
+    files = {part: found.annotation_file.name for part, found in find_coco(tmp_path).items()}
+    assert files == {"train": "search_train.json", "val": "search_val.json", "test": "test.json"}
+    write(tmp_path / "val.json", coco("t.jpg"))
+    files = {part: found.annotation_file.name for part, found in find_coco(tmp_path).items()}
+    assert files == {"train": "train.json", "val": "val.json", "test": "test.json"}
 
 
 @pytest.mark.parametrize("content", [b'{"images": [', b'["\xe9"]'], ids=["cut", "Latin-1"])
