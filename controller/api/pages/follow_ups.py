@@ -52,7 +52,7 @@ def start(
 def follow(
     spec: SearchSpec, experiment_id: str, follow_up: Literal["training", "comparison"]
 ) -> TrainingSpec | ComparisonSpec:
-    """The request: the search's detector, data, reward and final schedule, measured on the test split where it has one."""
+    """With the search's detector, data, reward and final schedule, measured on its test split where it has one."""
     found = LossChoice(label=LABEL, search=experiment_id)
     shared = {
         "profile": spec.profile,
