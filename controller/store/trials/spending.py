@@ -13,8 +13,16 @@ _TRIALS, _ATTEMPTS, _EXPERIMENTS = table_of(Trial), table_of(Attempt), table_of(
 _ITS = _TRIALS.c.experiment_id == bindparam("experiment_id")
 _OF_PROJECT = _EXPERIMENTS.c.project == bindparam("project")
 _GPUS = case((_EXPERIMENTS.c.gpus > 1, _EXPERIMENTS.c.gpus), else_=1)  # a trial without one counts as with one
-_ENDED_SECONDS = _ATTEMPTS.c.ended_at - _ATTEMPTS.c.claimed_at
-_ALL_SECONDS = func.coalesce(_ATTEMPTS.c.ended_at, now()) - _ATTEMPTS.c.claimed_at
+
+
+def _seconds_until(end: ColumnElement[float]) -> ColumnElement[float]:
+    """Since an attempt was claimed; 0 where the clock was set back beyond that, or it would pay for others."""
+    seconds = end - _ATTEMPTS.c.claimed_at
+    return case((seconds > 0, seconds), else_=0.0)
+
+
+_ENDED_SECONDS = _seconds_until(_ATTEMPTS.c.ended_at)
+_ALL_SECONDS = _seconds_until(func.coalesce(_ATTEMPTS.c.ended_at, now()))
 _OF_TRIALS = _ATTEMPTS.join(_TRIALS, _TRIALS.c.id == _ATTEMPTS.c.trial_id)
 _OF_EXPERIMENTS = _OF_TRIALS.join(_EXPERIMENTS, _EXPERIMENTS.c.id == _TRIALS.c.experiment_id)
 
