@@ -1,5 +1,6 @@
 """The time that workers have spent on the trials of an experiment or a project, whatever came of them."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, bindparam, case, func, select
@@ -39,7 +40,12 @@ _ALL = select(_total(_ALL_SECONDS)).select_from(_OF_TRIALS).where(_ITS)
 _PROJECT_ENDED = (
     select(_total(_ENDED_SECONDS * _GPUS), _TRIALS_ENDED).select_from(_OF_EXPERIMENTS).where(_OF_PROJECT, _HAS_ENDED)
 )
-_PROJECT_ALL = select(_total(_ALL_SECONDS * _GPUS)).select_from(_OF_EXPERIMENTS).where(_OF_PROJECT)
+_PROJECTS_ALL = (
+    select(_EXPERIMENTS.c.project, _total(_ALL_SECONDS * _GPUS))
+    .select_from(_OF_EXPERIMENTS)
+    .where(_EXPERIMENTS.c.project.in_(bindparam("projects", expanding=True)))
+    .group_by(_EXPERIMENTS.c.project)
+)
 
 
 class Spending(NamedTuple):
@@ -71,6 +77,6 @@ def read_project_spending(session: Session, project: str) -> Spending:
     return Spending(*session.execute(_PROJECT_ENDED, {"project": project}).one())
 
 
-def read_project_gpu_seconds(session: Session, project: str) -> float:
-    """The GPU-seconds of all attempts of a project's trials, those of running ones until now."""
-    return float(session.execute(_PROJECT_ALL, {"project": project}).scalar_one())
+def read_gpu_seconds(session: Session, projects: Sequence[str]) -> Mapping[str, float]:
+    """The GPU-seconds of all attempts of projects' trials, those of running ones until now; none of one without any."""
+    return dict(session.execute(_PROJECTS_ALL, {"projects": list(projects)}).all())
