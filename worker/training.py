@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from paploss.jobs.analysis import Analysis
 from paploss.jobs.profiles import COMMAND
 from paploss.jobs.spec import (
+    EVENT,
     MOST_EVALUATIONS,
     AnalysisEvent,
     CheckpointEvent,
@@ -26,7 +27,6 @@ from paploss.jobs.spec import (
     StartEvent,
 )
 
-_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 _SUBREAPER = Path(__file__).with_name("subreaper.py")
 _MAX_LINE_BYTES = 10_000_000
 """More than the metrics of 10,000 classes with the longest names."""
@@ -135,7 +135,7 @@ class Training:
         with stdout, self._log_file.open("ab", buffering=0) as log_file:
             while line := stdout.readline(_MAX_LINE_BYTES):
                 try:
-                    self._take(_EVENT.validate_json(line))
+                    self._take(EVENT.validate_json(line))
                 except ValidationError:
                     _append(log_file.fileno(), line)
 

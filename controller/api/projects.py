@@ -16,7 +16,7 @@ from paploss.controller.store.errors import NotFoundError
 from paploss.controller.store.projects import get_project
 from paploss.controller.store.tables import Project
 from paploss.controller.store.trials.quotas import count_running
-from paploss.controller.store.trials.spending import read_project_gpu_seconds
+from paploss.controller.store.trials.spending import read_gpu_seconds
 from paploss.controller.store.visibility import project_of
 
 ProjectChoice = Annotated[
@@ -50,14 +50,23 @@ def read_data_roots(services: Services) -> Sequence[Path]:
         return narrow(services.settings.data_roots, get_project(session, project_of(session)).data_roots)
 
 
+def project_summaries(session: Session, projects: Sequence[Project]) -> list[ProjectSummary]:
+    """Projects, and what they use, with a fixed number of queries."""
+    running, used = count_running(session), read_gpu_seconds(session, [each.name for each in projects])
+    return [
+        ProjectSummary(
+            name=project.name,
+            data_roots=project.data_roots,
+            max_running_trials=project.max_running_trials,
+            gpu_hours=project.gpu_hours,
+            running_trials=running.get(project.name, 0),
+            gpu_hours_used=used.get(project.name, 0.0) / 3600,
+            created_at=moment(project.created_at),
+        )
+        for project in projects
+    ]
+
+
 def project_summary(session: Session, project: Project) -> ProjectSummary:
     """A project, and what it uses."""
-    return ProjectSummary(
-        name=project.name,
-        data_roots=project.data_roots,
-        max_running_trials=project.max_running_trials,
-        gpu_hours=project.gpu_hours,
-        running_trials=count_running(session).get(project.name, 0),
-        gpu_hours_used=read_project_gpu_seconds(session, project.name) / 3600,
-        created_at=moment(project.created_at),
-    )
+    return project_summaries(session, [project])[0]

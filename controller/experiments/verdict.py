@@ -48,11 +48,17 @@ class _Sentence:
             alike = self._tell_leads("it need not be told apart", "from", open_leads, {seeds: ""})
             use = f"Use {leader}: {better}" if better else f"Use {leader}"
             return "; ".join(part for part in (use, self._tell_left(left), alike) if part) + "."
-        ahead = [lead for lead in open_leads if lead.mean != 0]
+        ahead = [lead for lead in open_leads if lead.mean > 0]
         level = [lead for lead in open_leads if lead.mean == 0]
+        # Where trainings were lost, the best over all pairs may be behind in one of them, or have no seed in common.
+        behind = [lead for lead in open_leads if lead.mean < 0]
+        compared = {lead.label for lead in standing.leads} | {standing.leader}
+        apart = [self._name(label) for label in standing.remaining if label not in compared]
         places = (
             self._tell_leads("ahead", "of", ahead, {seeds: ""}),
             self._tell_leads("level", "with", level, {seeds: ""}),
+            self._tell_leads("behind", "", behind, {seeds: ""}),
+            f"without a seed in common with {_join(apart)}" if apart else "",
         )
         told = (
             f"Not decided {total}: {leader} is {' and '.join(filter(None, places))}",
@@ -67,7 +73,7 @@ class _Sentence:
         groups = []
         for count, group in groupby(sorted(leads, key=lambda lead: -lead.seeds), lambda lead: lead.seeds):
             over = suffixes.get(count, f"over {counted(count, 'seed')}")
-            groups.append(f"{preposition} {_join([self._tell_lead(lead) for lead in group])} {over}".rstrip())
+            groups.append(f"{preposition} {_join([self._tell_lead(lead) for lead in group])} {over}".strip())
         return f"{how} {', '.join(groups)}" if groups else ""
 
     def _tell_left(self, leads: Sequence[Lead]) -> str:
@@ -84,7 +90,7 @@ class _Sentence:
 
     def _tell_lead(self, lead: Lead) -> str:
         ahead, _, interval = difference(lead.mean, lead.interval).partition(" ")
-        by = f"by {ahead.removeprefix('+')} {self.metric}" if lead.mean else ""
+        by = f"by {ahead.lstrip('+-')} {self.metric}" if lead.mean else ""
         return " ".join(filter(None, (self._name(lead.label), by, interval)))
 
     def _name(self, label: str) -> str:

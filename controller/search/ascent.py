@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from paploss.controller.search.policy import Vector, location, logit
+from paploss.controller.search.policy import location, logit
+from paploss.controller.search.space import Vector
 
 STEPS = 100
 WARMUP_STEPS = 30

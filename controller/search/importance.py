@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Vector = NDArray[np.float64]
+from paploss.controller.search.space import Vector
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,8 @@
 from typing import Any, ClassVar
 
 from paploss.controller.search.algorithm import NOTHING_KNOWN, Distribution, History
-from paploss.controller.search.policy import PolicyState, Vector, mean, sample
+from paploss.controller.search.policy import PolicyState, mean, sample
+from paploss.controller.search.space import Vector
 
 
 class PolicySearch:

@@ -34,9 +34,9 @@ from numpy.typing import NDArray
 
 from paploss.controller.search.algorithm import Sample, advantages, check_samples
 from paploss.controller.search.ascent import ascend
-from paploss.controller.search.policy import PolicyState, Vector, log_density, log_density_and_slope
+from paploss.controller.search.policy import PolicyState, log_density, log_density_and_slope
 from paploss.controller.search.policy_search import PolicySearch
-from paploss.controller.search.space import Space
+from paploss.controller.search.space import Space, Vector
 
 # The ratio of a bad sample is not clipped from above. Past e^100 its size is immaterial, and its square overflows.
 _LARGEST_LOG_RATIO = 100.0

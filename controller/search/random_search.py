@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paploss.controller.search.algorithm import NOTHING_KNOWN, History, Sample, check_samples
-from paploss.controller.search.policy import PolicyState, Vector
+from paploss.controller.search.policy import PolicyState
 from paploss.controller.search.policy_search import PolicySearch
-from paploss.controller.search.space import Space
+from paploss.controller.search.space import Space, Vector
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -23,10 +23,9 @@ from paploss.client.numbers import hours_range
 from paploss.client.specs import SearchSpec
 from paploss.jobs.presets import identity
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import EvaluationEvent, Event, JobResult, JobSpec, ProgressEvent
+from paploss.jobs.spec import EVENT, EvaluationEvent, JobResult, JobSpec, ProgressEvent
 
 MEASURED_SECONDS = 20.0
-_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 class MeasuredSteps(NamedTuple):
@@ -106,7 +105,7 @@ def _follow(run: "subprocess.Popen[bytes]", seconds: float) -> tuple[float, bool
     has_evaluations = evaluated = False
     for line in run.stdout or ():
         try:
-            event = _EVENT.validate_json(line)
+            event = EVENT.validate_json(line)
         except ValidationError:
             continue
         match event:

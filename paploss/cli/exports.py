@@ -39,6 +39,9 @@ from paploss.jobs.spec import JobSpec
 FORMAT = 1
 """Of the JSON file."""
 
+_CONDITIONS = ("profile", "dataset", "weights", "overrides", "reward", "gpus", "gather_scores")
+"""What of a request decides how its loss trains: another number of GPUs is another training."""
+
 
 class ExportFormat(StrEnum):
     """Formats of an exported loss."""
@@ -180,7 +183,7 @@ def describe_best(search: ExperimentDetail, best: Best) -> dict[str, Any]:
             "identity": (report.get("identity") or {}).get("mean"),
         },
         "verdict": report.get("verdict"),
-        **{name: spec[name] for name in ("profile", "dataset", "weights", "overrides", "reward")},
+        **{name: spec[name] for name in _CONDITIONS},
     }
 
 

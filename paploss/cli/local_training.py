@@ -10,19 +10,17 @@ from types import MappingProxyType
 from typing import IO
 
 import typer
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from paploss.cli.failures import BAD_INPUT, FAILED, INTERRUPTED, CommandError
 from paploss.client.numbers import percent
 from paploss.files import write_whole
-from paploss.jobs.spec import EXIT_INTERRUPTED, EvaluationEvent, Event, JobResult, JobSpec, ProgressEvent, StartEvent
+from paploss.jobs.spec import EVENT, EXIT_INTERRUPTED, EvaluationEvent, JobResult, JobSpec, ProgressEvent, StartEvent
 from paploss.processes import ending_with_parent
 
 TRAINER = (sys.executable, "-m", "paploss.trainer")
-
-_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 def run_training(
@@ -116,7 +114,7 @@ def _follow(
     task = bar.add_task("starting", total=None, ap="–")
     for line in trainer.stdout or ():
         try:
-            event = _EVENT.validate_json(line)
+            event = EVENT.validate_json(line)
         except ValidationError:
             bar.console.print(line.decode(errors="replace").rstrip())
             continue

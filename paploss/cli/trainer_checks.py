@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from paploss.cli.connection import JsonOption
 from paploss.cli.failures import FAILED, CommandError
@@ -20,6 +20,7 @@ from paploss.cli.terminal import make_console
 from paploss.jobs.presets import identity
 from paploss.jobs.profiles import SYNTHETIC
 from paploss.jobs.spec import (
+    EVENT,
     EXIT_INTERRUPTED,
     CheckpointEvent,
     EvaluationEvent,
@@ -31,7 +32,6 @@ from paploss.jobs.spec import (
     SyntheticOptions,
 )
 
-_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 LONGEST_SHOWN = 200
 
 
@@ -66,7 +66,7 @@ def trainer_check(
     Four runs: one to the end, one that is asked to stop, one that goes on from there, and one with a broken job.
     """
     if schema:
-        echo_json({"job": JobSpec.model_json_schema(), "event": _EVENT.json_schema()})
+        echo_json({"job": JobSpec.model_json_schema(), "event": EVENT.json_schema()})
         return
     if not command:
         raise CommandError("COMMAND: expected the program to check, e.g. `paploss trainer-check python trainer.py`")
@@ -157,7 +157,7 @@ def _run(command: Sequence[str], timeout_seconds: float, stop_after: type[Event]
     with process, _killed_after(timeout_seconds, process.kill) as is_late:
         for number, line in enumerate(process.stdout or (), 1):
             try:
-                events.append(_EVENT.validate_json(line))
+                events.append(EVENT.validate_json(line))
             except ValidationError as error:
                 process.kill()
                 first = error.errors()[0]

@@ -9,7 +9,7 @@ only the control points that it decodes to. AP and reward are fractions in [0, 1
 
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from paploss.jobs.analysis import Analysis
 from paploss.jobs.losses import LossSpec
@@ -235,7 +235,10 @@ Event = Annotated[
     StartEvent | ProgressEvent | EvaluationEvent | AnalysisEvent | CheckpointEvent | JobResult,
     Field(discriminator="event"),
 ]
-"""One line of a trainer's standard output; parse it with `pydantic.TypeAdapter(Event).validate_json(line)`."""
+"""One line of a trainer's standard output."""
+
+EVENT: Final[TypeAdapter[Event]] = TypeAdapter(Event)
+"""Reads such a line: `EVENT.validate_json(line)`."""
 
 EXIT_INTERRUPTED = 75
 """Exit status of a trainer that was asked to stop (SIGTERM) and left a checkpoint: sysexits' EX_TEMPFAIL."""

@@ -8,11 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from pydantic import TypeAdapter
 
-from paploss.jobs.spec import EXIT_INTERRUPTED, Event, JobResult, SyntheticOptions
-
-EVENTS = TypeAdapter(Event)
+from paploss.jobs.spec import EVENT, EXIT_INTERRUPTED, JobResult, SyntheticOptions
 
 
 def trainer(*arguments: object) -> list[str]:
@@ -24,7 +21,7 @@ def run(*arguments: object, **environment: str) -> tuple[int, list, str]:
     done = subprocess.run(
         trainer(*arguments), capture_output=True, text=True, check=False, env={**os.environ, **environment}
     )
-    return done.returncode, [EVENTS.validate_json(line) for line in done.stdout.splitlines()], done.stderr
+    return done.returncode, [EVENT.validate_json(line) for line in done.stdout.splitlines()], done.stderr
 
 
 @pytest.fixture
@@ -53,7 +50,7 @@ def test_a_synthetic_job_ends_with_a_result_and_loads_no_torch(synthetic_job, tm
     command = [sys.executable, "-c", check, "run", str(synthetic_job()), "--state", str(tmp_path / "state")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert EVENTS.validate_json(done.stdout.splitlines()[-1]).outcome == "succeeded"
+    assert EVENT.validate_json(done.stdout.splitlines()[-1]).outcome == "succeeded"
 
 
 def test_sigterm_stops_the_job_with_a_checkpoint(synthetic_job, tmp_path):
@@ -65,7 +62,7 @@ def test_sigterm_stops_the_job_with_a_checkpoint(synthetic_job, tmp_path):
         process.send_signal(signal.SIGTERM)
         rest = process.stdout.read().splitlines()
     assert process.returncode == EXIT_INTERRUPTED
-    assert EVENTS.validate_json(rest[-1]).event == "checkpoint"
+    assert EVENT.validate_json(rest[-1]).event == "checkpoint"
 
 
 def test_a_crash_leaves_no_result(synthetic_job, tmp_path):

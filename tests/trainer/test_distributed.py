@@ -12,10 +12,9 @@ from dataclasses import fields
 import pytest
 import torch
 from mmengine.dataset import pseudo_collate
-from pydantic import TypeAdapter
 from torch import nn
 
-from paploss.jobs.spec import EXIT_INTERRUPTED, CheckpointEvent, Event, JobResult, Overrides
+from paploss.jobs.spec import EVENT, EXIT_INTERRUPTED, CheckpointEvent, JobResult, Overrides
 from paploss.trainer.datasets.loading import SampleOrder, TrainingSamples
 from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import build_detector
@@ -25,7 +24,6 @@ from paploss.trainer.heads.ranked import Ranked
 from paploss.trainer.launch import _root_failure, leave_failure
 from paploss.trainer.profiles import recipe_of
 
-EVENTS = TypeAdapter(Event)
 LAUNCH = "import sys; from paploss.trainer.launch import run_on_gpus; sys.exit(run_on_gpus(sys.argv[1:], 2))"
 
 LATE = """
@@ -92,7 +90,7 @@ def test_the_gradient_is_of_one_loss_over_all_devices_or_the_mean_of_each(make_j
     job = tmp_path / "job.json"
     job.write_text(spec.model_dump_json())
     with start(job, tmp_path / "state") as process:
-        events = [EVENTS.validate_json(line) for line in process.stdout]
+        events = [EVENT.validate_json(line) for line in process.stdout]
     assert process.returncode == 0
     assert [type(event) for event in events].count(JobResult) == 1
     assert (events[-1].outcome, events[-1].iterations) == ("succeeded", 1)
@@ -121,7 +119,7 @@ def test_what_one_device_alone_fails_of_is_the_result(make_job, tmp_path, coco_r
     job = tmp_path / "job.json"
     job.write_text(spec.model_dump_json())
     with start(job, tmp_path / "state") as process:
-        events = [EVENTS.validate_json(line) for line in process.stdout]
+        events = [EVENT.validate_json(line) for line in process.stdout]
     assert process.returncode == 0
     assert [type(event) for event in events].count(JobResult) == 1
     assert events[-1].error_kind == "user"
@@ -190,6 +188,6 @@ def test_sigterm_to_the_launcher_stops_the_job(make_job, tmp_path):
             if '"progress"' in line:
                 break
         process.send_signal(signal.SIGTERM)
-        rest = [EVENTS.validate_json(line) for line in process.stdout]
+        rest = [EVENT.validate_json(line) for line in process.stdout]
     assert process.returncode == EXIT_INTERRUPTED
     assert isinstance(rest[-1], CheckpointEvent)

@@ -52,13 +52,14 @@ def start(
 def follow(
     spec: SearchSpec, experiment_id: str, follow_up: Literal["training", "comparison"]
 ) -> TrainingSpec | ComparisonSpec:
-    """The request: the search's detector, data and final schedule, measured on its test split where there is one."""
+    """With the search's detector, data, reward and final schedule, measured on its test split where it has one."""
     found = LossChoice(label=LABEL, search=experiment_id)
     shared = {
         "profile": spec.profile,
         "dataset": spec.dataset,
         "weights": spec.weights,
         "overrides": spec.overrides.model_copy(update={"epochs": None}),
+        "reward": spec.reward,
         "gpus": spec.gpus,
         "gather_scores": spec.gather_scores,
         "budgets": spec.budgets,

@@ -17,6 +17,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from paploss.client.documents import SPEC
 from paploss.client.estimates import Estimate
 from paploss.client.specs import SearchSpec
 from paploss.controller.api import estimates
@@ -43,7 +44,9 @@ FIELDS = list_fields(SearchSpec.model_json_schema())
 _GROUPS = {
     "Search": ("name", "profile", "reward", "rounds", "trials_per_round", "worker_hours", "seed"),
     "Data set": ("dataset", "weights"),
-    "Algorithm": ("algorithm", "start_from", "mode", "family", "knots", "searched_rate", "quality", "screen", "prune"),
+    "Algorithm": (
+        *("algorithm", "start_from", "pilot", "mode", "family", "knots", "searched_rate", "quality", "screen", "prune"),
+    ),
     "Lengths of trainings": ("lengths",),
     "Proxy schedule": ("overrides",),
     "Confirmation of the best": ("confirm",),
@@ -85,7 +88,8 @@ def show_form(
     if clone is not None:
         with services.database.read() as session:
             search = lists.get_experiment(session, clone, "search")
-            document = {key: value for key, value in search.spec.items() if key != VERSION_KEY}
+            # Brought up to this version: what an older one did not know would take today's default.
+            document = {key: value for key, value in SPEC.write(SPEC.read(search.spec)).items() if key != VERSION_KEY}
             document["name"] = f"{search.name} (copy)".strip()
             project = search.project
     elif example is not None:
@@ -156,7 +160,7 @@ def _render(
             "start.html",
             caller=caller,
             section="Searches",
-            groups=_group(typed, errors),
+            groups=group_fields(typed, errors),
             typed=typed,
             errors=errors,
             general={path: message for path, message in errors.items() if path not in known},
@@ -172,7 +176,8 @@ def _render(
     )
 
 
-def _group(typed: Mapping[str, str], errors: Mapping[str, str]) -> list[Fieldset]:
+def group_fields(typed: Mapping[str, str], errors: Mapping[str, str]) -> list[Fieldset]:
+    """The fields under their headings; folded where all have their default, but for the first headings."""
     places = {key: title for title, keys in _GROUPS.items() for key in keys}
     titles = [*_GROUPS, _REST]
     title_of = {field.path: places.get(field.path.partition(".")[0], _REST) for field in FIELDS}

@@ -8,7 +8,7 @@ from paploss.client.models import Page
 from paploss.client.projects import ProjectChange, ProjectName, ProjectRequest, ProjectSummary
 from paploss.controller.api import problems
 from paploss.controller.api.problems import ProblemError, field_error
-from paploss.controller.api.projects import project_summary
+from paploss.controller.api.projects import project_summaries, project_summary
 from paploss.controller.api.security.access import AuthorizedRoute
 from paploss.controller.api.services import Injected, Services
 from paploss.controller.data_roots import PathRefusedError, check_roots
@@ -61,7 +61,7 @@ def make(services: Services, request: ProjectRequest) -> ProjectSummary:
 def read(services: Services) -> list[ProjectSummary]:
     """The projects that the services' database shows."""
     with services.database.read() as session:
-        return [project_summary(session, each) for each in store.list_projects(session)]
+        return project_summaries(session, store.list_projects(session))
 
 
 def _check_roots(services: Services, change: ProjectChange) -> None:

@@ -25,8 +25,6 @@ Use = Literal["busy", "preempted", "failed", "elsewhere"]
 USES: tuple[Use, ...] = ("busy", "preempted", "failed", "elsewhere")
 """Work that was kept; work lost to preemption or an expired lease; work of failed attempts; other searches'."""
 
-Vector = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Interval:
@@ -42,11 +40,11 @@ class Interval:
 class GpuTime:
     """Mean number of GPUs in each use, by time."""
 
-    edges: Vector
+    edges: NDArray[np.float64]
     """[B + 1] seconds since 1970."""
-    uses: dict[Use, Vector]
+    uses: dict[Use, NDArray[np.float64]]
     """[B] for each."""
-    idle: Vector
+    idle: NDArray[np.float64]
     """[B]"""
 
     def share(self, use: Use | Literal["idle"]) -> float:
@@ -107,12 +105,25 @@ def add_up(
     return GpuTime(edges, uses, np.maximum(idle, 0))
 
 
-def _overlaps(spans: Sequence[tuple[float, float]], edges: Vector) -> Vector:
-    """[B] seconds of all spans together in each part of the time."""
+def _overlaps(spans: Sequence[tuple[float, float]], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[B] seconds of all spans together in each part of the time.
+
+    By what lies before each edge and not span by span: a search may have a million attempts.
+    """
     if not spans:
         return np.zeros(edges.size - 1)
-    begin, end = np.asarray(spans, dtype=np.float64).T[:, :, None]
-    return np.asarray(np.maximum(np.minimum(end, edges[1:]) - np.maximum(begin, edges[:-1]), 0).sum(axis=0))
+    begin, end = np.asarray(spans, dtype=np.float64).T - edges[0]  # else seconds since 1970 would cost digits
+    end = np.maximum(begin, end)  # of a clock that was set back
+    before = _sum_before(begin, edges - edges[0]) - _sum_before(end, edges - edges[0])
+    return np.asarray(np.maximum(np.diff(before), 0))
+
+
+def _sum_before(moments: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[B + 1] sum of edge - moment over all moments before each edge."""
+    ascending = np.sort(moments)
+    counts = np.searchsorted(ascending, edges)
+    sums = np.concatenate([[0.0], np.cumsum(ascending)])[counts]
+    return np.asarray(counts * edges - sums)
 
 
 def _read_attempts(session: Session, search: Experiment) -> Sequence[_Attempt]:

@@ -1,5 +1,6 @@
 """The time that workers have spent on the trials of an experiment or a project, whatever came of them."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, bindparam, case, func, select
@@ -13,8 +14,16 @@ _TRIALS, _ATTEMPTS, _EXPERIMENTS = table_of(Trial), table_of(Attempt), table_of(
 _ITS = _TRIALS.c.experiment_id == bindparam("experiment_id")
 _OF_PROJECT = _EXPERIMENTS.c.project == bindparam("project")
 _GPUS = case((_EXPERIMENTS.c.gpus > 1, _EXPERIMENTS.c.gpus), else_=1)  # a trial without one counts as with one
-_ENDED_SECONDS = _ATTEMPTS.c.ended_at - _ATTEMPTS.c.claimed_at
-_ALL_SECONDS = func.coalesce(_ATTEMPTS.c.ended_at, now()) - _ATTEMPTS.c.claimed_at
+
+
+def _seconds_until(end: ColumnElement[float]) -> ColumnElement[float]:
+    """Since an attempt was claimed; 0 where the clock was set back beyond that, or it would pay for others."""
+    seconds = end - _ATTEMPTS.c.claimed_at
+    return case((seconds > 0, seconds), else_=0.0)
+
+
+_ENDED_SECONDS = _seconds_until(_ATTEMPTS.c.ended_at)
+_ALL_SECONDS = _seconds_until(func.coalesce(_ATTEMPTS.c.ended_at, now()))
 _OF_TRIALS = _ATTEMPTS.join(_TRIALS, _TRIALS.c.id == _ATTEMPTS.c.trial_id)
 _OF_EXPERIMENTS = _OF_TRIALS.join(_EXPERIMENTS, _EXPERIMENTS.c.id == _TRIALS.c.experiment_id)
 
@@ -31,7 +40,12 @@ _ALL = select(_total(_ALL_SECONDS)).select_from(_OF_TRIALS).where(_ITS)
 _PROJECT_ENDED = (
     select(_total(_ENDED_SECONDS * _GPUS), _TRIALS_ENDED).select_from(_OF_EXPERIMENTS).where(_OF_PROJECT, _HAS_ENDED)
 )
-_PROJECT_ALL = select(_total(_ALL_SECONDS * _GPUS)).select_from(_OF_EXPERIMENTS).where(_OF_PROJECT)
+_PROJECTS_ALL = (
+    select(_EXPERIMENTS.c.project, _total(_ALL_SECONDS * _GPUS))
+    .select_from(_OF_EXPERIMENTS)
+    .where(_EXPERIMENTS.c.project.in_(bindparam("projects", expanding=True)))
+    .group_by(_EXPERIMENTS.c.project)
+)
 
 
 class Spending(NamedTuple):
@@ -63,6 +77,6 @@ def read_project_spending(session: Session, project: str) -> Spending:
     return Spending(*session.execute(_PROJECT_ENDED, {"project": project}).one())
 
 
-def read_project_gpu_seconds(session: Session, project: str) -> float:
-    """The GPU-seconds of all attempts of a project's trials, those of running ones until now."""
-    return float(session.execute(_PROJECT_ALL, {"project": project}).scalar_one())
+def read_gpu_seconds(session: Session, projects: Sequence[str]) -> Mapping[str, float]:
+    """The GPU-seconds of all attempts of projects' trials, those of running ones until now; none of one without any."""
+    return dict(session.execute(_PROJECTS_ALL, {"projects": list(projects)}).all())

@@ -59,6 +59,21 @@ def test_the_seeds_of_a_lead_that_is_not_decided_are_told_where_trainings_were_l
     )
 
 
+def test_where_trainings_were_lost_the_leader_may_be_behind_one_loss_or_have_no_seed_in_common_with_it() -> None:
+    rewards = {"a": {0: 0.50}, "b": {0: 0.51, 1: 0.41}, "c": {1: 0.3}, "d": {0: 0.1}}
+    standing = judge(rewards, [0, 1, 2], (3,))
+    assert standing is not None
+    assert deliver(standing, 3).sentence == (
+        "Not decided over 3 common seeds: a is ahead of d by 40.0 AP over 1 seed and behind b by 1.0 AP over 1 seed "
+        "and without a seed in common with c; how many more seeds it would take cannot be told from these."
+    )
+    alone = judge({"a": {0: 0.5}, "b": {1: 0.4}}, [0, 1], (2,))
+    assert alone is not None
+    assert deliver(alone, 2).sentence.startswith(
+        "Not decided over 2 common seeds: a is without a seed in common with b; "
+    )
+
+
 def test_what_another_loss_has_beaten_is_not_called_worse_than_the_leader() -> None:
     told = decided(
         lead("b", 0.02, beaten_by="a", seeds=8),

@@ -13,6 +13,9 @@ from paploss.client.documents import SPEC
 from paploss.client.specs import ConfirmSpec, SearchSpec
 from paploss.client.sync_client import Client
 from paploss.controller.api.pages.examples import EXAMPLES
+from paploss.controller.api.pages.starting import group_fields
+
+OLD = Path(__file__).parents[2] / "fixtures" / "0.1.0"
 
 FILLED = {"profile": "synthetic", "name": "<i>mine</i>", "rounds": "3", "trials_per_round": "2", "prune": "false"}
 
@@ -91,6 +94,20 @@ def test_a_clone_is_filled_in_like_its_search(http: httpx.Client, client: Client
     clone = client.get_experiment(reply.headers["Location"].rpartition("/")[2])
     assert SPEC.read(clone.spec) == spec.model_copy(update={"name": "first (copy)"})
     assert http.get("/experiments/new?clone=0nothing").status_code == 404
+
+
+def test_a_clone_of_an_older_versions_search_does_what_that_did(
+    http: httpx.Client, controller: RunningController
+) -> None:
+    with controller.client("admin") as admin:
+        old = admin.load((OLD / "finished-search.jsonl.gz").read_bytes()).id
+    typed = read_form(http.get(f"/experiments/new?clone={old}").text)
+    assert (typed["algorithm.name"], typed["screen"], typed["confirm.rivals"]) == ("ppo", "false", "[]")
+
+
+def test_what_goes_before_the_rounds_is_asked_for_beside_them_and_not_with_the_workers() -> None:
+    (title,) = [each.title for each in group_fields({}, {}) for field in each.fields if field.path == "pilot"]
+    assert title == "Algorithm"
 
 
 @pytest.mark.parametrize("name", list(EXAMPLES))

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from paploss.cli.failures import BAD_INPUT, FAILED, REFUSED
 from paploss.cli.main import app
+from paploss.cli.specifications import read_training
 from paploss.client.algorithms import PpoSettings
 from paploss.client.specs import ConfirmSpec, SearchSpec
 from paploss.client.sync_client import Client
@@ -71,6 +72,17 @@ def test_an_export_has_the_learning_rate_that_was_found(
     module = tmp_path / "loss_loss.py"
     told = f"Trained with {best.learning_rate_factor:.4g} times the search's learning rate."
     assert told in (ast.get_docstring(ast.parse(module.read_text())) or "")
+
+
+def test_an_export_trains_on_as_many_gpus_as_its_search_and_ranks_their_entries_together(
+    controller: RunningController, client: Client, worker: PlayedWorker, tmp_path: Path
+) -> None:
+    experiment_id = client.create(SPEC.model_copy(update={"gpus": 2, "gather_scores": True})).id
+    run_search(client, worker, experiment_id)
+    file = tmp_path / "loss.json"
+    assert export(controller, experiment_id, "--format", "json", "--out", file).exit_code == 0
+    training = read_training(str(file), None, profile=None, data_root=None, epochs=None, gpus=None, schedule="final")
+    assert (training.gpus, training.gather_scores) == (2, True)
 
 
 def test_one_format_goes_to_the_named_file(controller: RunningController, found: str, tmp_path: Path) -> None:

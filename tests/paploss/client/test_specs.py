@@ -112,6 +112,11 @@ def test_a_search_of_the_first_version_keeps_the_seeds_that_it_had(confirm: dict
     assert (spec.confirm.seeds, spec.most_seeds) == (seeds, seeds)
 
 
+def test_a_search_of_version_1_has_no_screen_which_that_did_not_know() -> None:
+    assert not SPEC.read({"profile": "retinanet-tiny"}).screen
+    assert SearchSpec(profile="retinanet-tiny").screen
+
+
 @pytest.mark.parametrize("given", ["paper", "released", {"name": "released"}, PaperSettings()])
 def test_the_update_of_the_paper_is_also_known_by_its_former_name(given: Any) -> None:
     assert search(algorithm=given).algorithm == PaperSettings()

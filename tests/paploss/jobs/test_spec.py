@@ -1,12 +1,12 @@
 """The job's schema: what it refuses, with the field in the message, and what survives the way through JSON."""
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from paploss.jobs.metrics import Metrics
 from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import DatasetSpec, EvaluationEvent, Event, JobResult, JobSpec, Split
+from paploss.jobs.spec import EVENT, DatasetSpec, EvaluationEvent, JobResult, JobSpec, Split
 
 INSIDE = Split(annotations="annotations/a.json", images="images")
 FRACTIONS = {"ap": 0.5, "ap50": 0.5, "ap75": 0.5, "ap_small": -1, "ap_medium": 0.5, "ap_large": 0.5}
@@ -65,7 +65,7 @@ def test_an_unknown_key_is_named_and_a_job_survives_json():
 
 def test_an_event_is_told_by_its_kind():
     event = EvaluationEvent(iteration=3, total_iterations=6, metrics=Metrics(**FRACTIONS))
-    assert TypeAdapter(Event).validate_json(event.model_dump_json()) == event
+    assert EVENT.validate_json(event.model_dump_json()) == event
 
 
 @pytest.mark.parametrize("card", PROFILES.values(), ids=lambda card: card.name)

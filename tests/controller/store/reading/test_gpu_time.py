@@ -1,5 +1,6 @@
 """What a search's GPUs did: hand-made intervals, and attempts that were preempted."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -32,6 +33,24 @@ def test_without_any_attempt_nothing_was_used() -> None:
     use = add_up([], {}, (0, 10), bins=3, gpus=0)
     assert use.idle.tolist() == [0, 0, 0]
     assert use.share("busy") == 0
+
+
+def test_attempts_cost_memory_by_their_number_and_not_by_the_number_of_parts() -> None:
+    intervals = [Interval("a", "busy", begin, begin + 1) for begin in range(20_000)]
+    tracemalloc.start()
+    try:
+        use = add_up(intervals, {}, (0, 20_000), bins=100, gpus=1)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert use.uses["busy"].tolist() == [1] * 100
+    assert most_bytes < 10_000_000
+
+
+def test_an_attempt_that_ends_before_it_began_takes_no_time() -> None:
+    """After the clock was set back."""
+    use = add_up([Interval("a", "busy", 8, 2), Interval("b", "busy", 4, 6)], {}, (0, 10), bins=5, gpus=1)
+    assert use.uses["busy"].tolist() == [0, 0, 1, 0, 0]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from paploss.controller.store.projects import change_project, create_project
 from paploss.controller.store.tables import Attempt, Experiment
 from paploss.controller.store.trials.demand import count_wanted, find_claimants, find_rooms
 from paploss.controller.store.trials.quotas import count_running, read_gpu_use
-from paploss.controller.store.trials.spending import read_project_gpu_seconds
+from paploss.controller.store.trials.spending import read_gpu_seconds, read_spent_seconds
 from paploss.controller.store.visibility import within
 
 
@@ -101,7 +101,22 @@ def test_gpu_hours_are_those_of_every_attempt_times_its_gpus(database: Database)
         spending, open_trials = read_gpu_use(session, "lab")
         assert spending.seconds == pytest.approx(3 * 3600)  # a trial without a GPU counts as with one
         assert (spending.trials, open_trials) == (2, 2)
-        assert read_project_gpu_seconds(session, "lab") == pytest.approx(3 * 3600)
+        assert read_gpu_seconds(session, ["lab"]) == {"lab": pytest.approx(3 * 3600)}
+
+
+def test_an_attempt_during_which_the_clock_was_set_back_pays_for_no_other(database: Database) -> None:
+    lab = make_project(database)
+    made = add_training(lab, seeds=[0, 1]).id
+    for number, seconds in enumerate((3600, -7200)):
+        trial_id = f"{made}-{number:06}"
+        finish(database, trial_id, claim(database, trial_id), succeeded())
+        with database.write() as session:
+            its = update(Attempt).where(Attempt.trial_id == trial_id)
+            session.execute(its.values(claimed_at=Attempt.ended_at - seconds))
+    with database.read() as session:
+        assert read_gpu_use(session, "lab")[0].seconds == pytest.approx(3600)
+        assert read_gpu_seconds(session, ["lab"]) == {"lab": pytest.approx(3600)}
+        assert read_spent_seconds(session, made) == pytest.approx(3600)
 
 
 def test_nothing_starts_in_a_project_whose_hours_are_used(database: Database) -> None:
