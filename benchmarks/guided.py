@@ -22,12 +22,11 @@ from paploss.controller.search import guided
 from paploss.controller.search.algorithm import Algorithm, History, Sample, StateT
 from paploss.controller.search.guided import Guided
 from paploss.controller.search.paper import Paper
-from paploss.controller.search.policy import Vector
 from paploss.controller.search.ppo import Ppo
 from paploss.controller.search.random_search import RandomSearch
 from paploss.controller.search.scheduling import SearchSchedule
 from paploss.controller.search.screen import passes
-from paploss.controller.search.space import Space
+from paploss.controller.search.space import Space, Vector
 from paploss.controller.search.version_state import VersionState
 
 CODE = ("controller/search", "benchmarks/simulation.py", "benchmarks/search.py", "benchmarks/guided.py")

@@ -21,12 +21,12 @@ from paploss.controller.search import selection
 from paploss.controller.search.algorithm import Algorithm, Sample, advantages
 from paploss.controller.search.ascent import ascend
 from paploss.controller.search.paper import Paper, product_slope
-from paploss.controller.search.policy import PolicyState, Vector, log_density
+from paploss.controller.search.policy import PolicyState, log_density
 from paploss.controller.search.policy_search import PolicySearch
 from paploss.controller.search.ppo import Ppo
 from paploss.controller.search.random_search import RandomSearch
 from paploss.controller.search.scheduling import SearchSchedule
-from paploss.controller.search.space import Space
+from paploss.controller.search.space import Space, Vector
 
 SPACE = Space(("bbox_head",))
 SEEDS = 16

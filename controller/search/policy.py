@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import expit, ndtr, ndtri
 from scipy.special import logit as scipy_logit
 
-from paploss.controller.search.space import Vector as Vector  # noqa: PLC0414 (the benchmarks take it from here)
+from paploss.controller.search.space import Vector
 
 _LOG_SQRT_TWO_PI = 0.5 * np.log(2 * np.pi)
 _LOCATION_MARGIN = 1e-9

@@ -178,7 +178,11 @@ class SearchSpec(Request):
     )
     searched_rate: bool = Field(False, description="also search a factor on the learning rate, from 1/4 to 4")
     quality: Quality = "giou"
-    seed: Seed = 0
+    seed: Seed = Field(
+        0,
+        description="everything random follows from it; a search that starts from one on the same data needs another, "
+        "or its race has the seeds by which the earlier one's losses were chosen",
+    )
     prune: bool = Field(
         True,
         description="stop trials that are hopeless beside the others at the same point; with `lengths`, which ends "
