@@ -1,13 +1,12 @@
 """Figures of several experiments side by side, and of one search's trials by their columns."""
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from paploss.client.models import Figure, Theme
 from paploss.client.numbers import percent
-from paploss.controller.web.style import PALETTES, line_mode, make_axis, make_layout
+from paploss.controller.web.style import PALETTES, as_text, line_mode, make_axis, make_layout
 
 _BANDS: Final = ((0.0, "lowest quarter"), (0.25, "middle half"), (0.75, "next 15 %"), (0.9, "best 10 %"))
 """Lower ends of the parts in which trials are drawn, by the rank of their reward."""
@@ -40,12 +39,12 @@ def best_so_far(courses: Sequence[Course], across: str, theme: Theme = "light") 
         {
             "type": "scatter",
             "mode": line_mode(len(course.spent)),
-            "name": html.escape(course.label, quote=False),
+            "name": as_text(course.label),
             "x": [round(value, 4) for value in course.spent],
             "y": [round(100 * value, 3) for value in course.best],
             "line": {"color": colours.series[index % len(colours.series)], "width": 2, "shape": "hv"}
             | ({"dash": "dash"} if index // len(colours.series) % 2 else {}),
-            "hovertemplate": f"%{{x:.4~g}} {across}<br><b>%{{y:.2f}} {course.metric}</b>"
+            "hovertemplate": f"%{{x:.4~g}} {across}<br><b>%{{y:.2f}} {as_text(course.metric)}</b>"
             "<extra>%{fullData.name}</extra>",
         }
         for index, course in enumerate(courses)
@@ -88,8 +87,8 @@ def scatter(trials: Sequence[str], across: Column, up: Column, theme: Theme = "l
         "customdata": list(trials),
         "text": [f"trial {int(trial.rpartition('-')[2])}" for trial in trials],
         "marker": {"color": colours.trial, "size": 8, "opacity": 0.7},
-        "hovertemplate": f"%{{text}}<br>{across.title} <b>%{{x:.4~g}}</b>"
-        f"<br>{up.title} <b>%{{y:.4~g}}</b><extra></extra>",
+        "hovertemplate": f"%{{text}}<br>{as_text(across.title)} <b>%{{x:.4~g}}</b>"
+        f"<br>{as_text(up.title)} <b>%{{y:.4~g}}</b><extra></extra>",
     }
     return {"data": [dots], "layout": layout}
 

@@ -1,12 +1,11 @@
 """The figure of a comparison: each loss a line, what we measured on the left, the published AP on the right."""
 
-import html
 import textwrap
 from collections.abc import Sequence
 
 from paploss.client.comparison import Comparison, Row, find_axis
 from paploss.client.models import Figure, Theme
-from paploss.controller.web.style import PALETTES, Palette, make_axis, make_layout
+from paploss.controller.web.style import PALETTES, Palette, as_text, make_axis, make_layout
 
 _ROW_PX, _FRAME_PX = 48, 110
 _LABEL_CHARACTERS = 18
@@ -19,7 +18,7 @@ def draw_comparison(comparison: Comparison, theme: Theme = "light") -> Figure:
 
     The panels have axes of their own: an AP on COCO and one on another data set are at most ordered alike.
     """
-    colours, metric = PALETTES[theme], comparison.metric
+    colours, metric = PALETTES[theme], as_text(comparison.metric)
     rows = comparison.rows
     seeds = [(place, row.label, seed, ap) for place, row in enumerate(rows) for seed, ap in row.rewards.items()]
     measured = [(place, row, row.mean) for place, row in enumerate(rows) if row.mean is not None]
@@ -35,7 +34,7 @@ def draw_comparison(comparison: Comparison, theme: Theme = "light") -> Figure:
             "name": "one seed",
             "x": [round(100 * ap, 3) for _, _, _, ap in seeds],
             "y": [place for place, _, _, _ in seeds],
-            "text": [f"{label}, seed {seed}" for _, label, seed, _ in seeds],
+            "text": [f"{as_text(label)}, seed {seed}" for _, label, seed, _ in seeds],
             "marker": {"color": colours.trial, "size": 8, "opacity": 0.6},
             "hovertemplate": f"%{{text}}<br><b>%{{x:.2f}} {metric}</b><extra></extra>",
         },
@@ -45,7 +44,7 @@ def draw_comparison(comparison: Comparison, theme: Theme = "light") -> Figure:
             "name": "mean, 95 % interval",
             "x": [round(100 * mean, 3) for _, _, mean in measured],
             "y": [place for place, _, _ in measured],
-            "text": [row.label for _, row, _ in measured],
+            "text": [as_text(row.label) for _, row, _ in measured],
             "error_x": {
                 "type": "data",
                 "symmetric": False,
@@ -66,7 +65,7 @@ def draw_comparison(comparison: Comparison, theme: Theme = "light") -> Figure:
         },
     ]
     layout = make_layout(
-        colours, height_px=_FRAME_PX + _ROW_PX * len(rows), across=f"{metric} (%), {comparison.split}", up=""
+        colours, height_px=_FRAME_PX + _ROW_PX * len(rows), across=f"{comparison.metric} (%), {comparison.split}", up=""
     )
     data += _cut_ends(measured, axis, colours)
     layout["xaxis"] |= {"domain": _PANELS[0], "range": axis, "tickangle": 0, "nticks": 8}
@@ -86,7 +85,7 @@ def draw_comparison(comparison: Comparison, theme: Theme = "light") -> Figure:
                 "name": "published, COCO",
                 "x": [round(100 * ap, 3) for _, _, ap in published],
                 "y": [place for place, _, _ in published],
-                "text": [row.label for _, row, _ in published],
+                "text": [as_text(row.label) for _, row, _ in published],
                 "xaxis": "x2",
                 "marker": {"color": colours.published, "size": 10, "symbol": "square"},
                 "hovertemplate": "%{text}<br><b>%{x:.2f} AP</b><extra>published</extra>",
@@ -125,7 +124,7 @@ def _cut_ends(measured: Sequence[tuple[int, Row, float]], axis: tuple[float, flo
             "x": [edge for _, _, edge, _ in cut],
             "y": [place for place, _, _, _ in cut],
             "text": [
-                f"{row.label}: {100 * row.interval[0]:.2f} to {100 * row.interval[1]:.2f}"
+                f"{as_text(row.label)}: {100 * row.interval[0]:.2f} to {100 * row.interval[1]:.2f}"
                 for _, row, _, _ in cut
                 if row.interval
             ],
@@ -139,5 +138,5 @@ def _cut_ends(measured: Sequence[tuple[int, Row, float]], axis: tuple[float, flo
 def _break_label(label: str, *, is_bold: bool) -> str:
     """A label in lines of a width that leaves a phone room for the figure."""
     lines = textwrap.wrap(label, _LABEL_CHARACTERS, max_lines=3, placeholder=" ...")
-    text = "<br>".join(html.escape(line, quote=False) for line in lines)
+    text = "<br>".join(as_text(line) for line in lines)
     return f"<b>{text}</b>" if is_bold else text

@@ -1,11 +1,10 @@
 """Figures of what trainings detected: precision by recall, and what each kind of error costs."""
 
-import html
 from collections.abc import Sequence
 
 from paploss.client.detections import LossDetections
 from paploss.client.models import Figure, Theme
-from paploss.controller.web.style import PALETTES, make_axis, make_layout
+from paploss.controller.web.style import PALETTES, as_text, make_axis, make_layout
 from paploss.jobs.analysis import ERROR_KINDS, RECALL_POINTS
 
 _CURVES = (("iou_50", "IoU 0.5", "solid"), ("iou_75", "IoU 0.75", "dash"), ("mean", "IoU 0.5 to 0.95", "dot"))
@@ -62,4 +61,4 @@ def error_costs(losses: Sequence[LossDetections], theme: Theme = "light") -> Fig
 
 
 def _label(loss: LossDetections) -> str:
-    return html.escape("best guess" if loss.label == "mean" else loss.label, quote=False)
+    return as_text("best guess" if loss.label == "mean" else loss.label)

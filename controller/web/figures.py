@@ -6,13 +6,12 @@ objects, which would cost the controller some 60 MB. In a notebook, `plotly.grap
 Rewards come in as fractions in [0, 1] and are drawn in percent.
 """
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paploss.client.models import Figure, Theme
 from paploss.client.numbers import percent
-from paploss.controller.web.style import PALETTES, Palette, count_axis, line_mode, make_axis, make_layout
+from paploss.controller.web.style import PALETTES, Palette, as_text, count_axis, line_mode, make_axis, make_layout
 from paploss.jobs.losses import FUNCTION_NAMES, HeadLoss
 from paploss.jobs.metrics import Metrics
 from paploss.jobs.presets import identity
@@ -85,7 +84,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, metric: str = "AP
                     "symbol": "circle-open" if pruned else "circle",
                     "line": {"width": 1.5 if pruned else 0, "color": colours.trial},
                 },
-                "hovertemplate": f"%{{text}}<br><b>%{{y:.2f}} {metric}</b><extra>{label}</extra>",
+                "hovertemplate": f"%{{text}}<br><b>%{{y:.2f}} {as_text(metric)}</b><extra>{label}</extra>",
             }
         )
     labels = [number + 1 for number in numbers]
@@ -98,7 +97,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, metric: str = "AP
             "y": [round(value, 3) for value in means],
             "line": {"color": colours.mean, "width": 2},
             "marker": {"size": 4},
-            "hovertemplate": f"round %{{x}}<br><b>%{{y:.2f}} {metric}</b><extra>mean</extra>",
+            "hovertemplate": f"round %{{x}}<br><b>%{{y:.2f}} {as_text(metric)}</b><extra>mean</extra>",
         }
     )
     data.append(
@@ -109,7 +108,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, metric: str = "AP
             "x": labels,
             "y": [round(value, 3) for value in best],
             "line": {"color": colours.best, "width": 2, "shape": "hv"},
-            "hovertemplate": f"after round %{{x}}<br><b>%{{y:.2f}} {metric}</b><extra>best</extra>",
+            "hovertemplate": f"after round %{{x}}<br><b>%{{y:.2f}} {as_text(metric)}</b><extra>best</extra>",
         }
     )
     layout = make_layout(colours, height_px=340, across="round", up=f"{metric} (%)")
@@ -152,7 +151,7 @@ def functions(
         series.append(("published", published, {"color": colours.published, "width": 2, "dash": "dash"}, "lines"))
     own = colours.series if len(losses) > 1 else (colours.best,)
     series += [
-        (html.escape(label, quote=False), loss, {"color": own[index % len(own)], "width": 2.5}, "lines+markers")
+        (as_text(label), loss, {"color": own[index % len(own)], "width": 2.5}, "lines+markers")
         for index, (label, loss) in enumerate(losses)
     ]
 
@@ -240,7 +239,7 @@ def breakdown(metrics: Metrics, theme: Theme = "light") -> Figure:
                 "type": "bar",
                 "orientation": "h",
                 "name": group,
-                "y": [[group] * len(known), [label for label, _ in known]],
+                "y": [[group] * len(known), [as_text(label) for label, _ in known]],
                 "x": [round(100 * value, 2) for _, value in known],
                 "text": [percent(value) for _, value in known],
                 "textposition": "outside",
@@ -279,12 +278,12 @@ def learning_curve(evaluations: Sequence[EvaluationEvent], metric: str = "AP", t
         {
             "type": "scatter",
             "mode": "lines+markers",
-            "name": name,
+            "name": as_text(name),
             "x": iterations,
             "y": [round(100 * value, 3) if value >= 0 else None for value in values],
             "line": style,
             "marker": {"size": 6},
-            "hovertemplate": f"iteration %{{x}}<br><b>%{{y:.2f}} {name}</b><extra></extra>",
+            "hovertemplate": f"iteration %{{x}}<br><b>%{{y:.2f}} {as_text(name)}</b><extra></extra>",
         }
         for name, values, style in measured
     ]

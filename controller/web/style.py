@@ -1,5 +1,6 @@
 """What all figures share: colours of both themes, axes and layout."""
 
+import html
 from dataclasses import dataclass
 
 from paploss.client.models import Figure, Theme
@@ -59,10 +60,15 @@ PALETTES: dict[Theme, Palette] = {
 }
 
 
+def as_text(name: str) -> str:
+    """A label, class or metric as plotly shows it, which reads markup."""
+    return html.escape(name, quote=False)
+
+
 def make_axis(colours: Palette, title: str = "") -> Figure:
     """An axis without ticks or zero line; `title` may be empty."""
     return {
-        "title": {"text": title, "font": {"color": colours.muted, "size": 12}, "standoff": 8},
+        "title": {"text": as_text(title), "font": {"color": colours.muted, "size": 12}, "standoff": 8},
         "gridcolor": colours.grid,
         "linecolor": colours.grid,
         "zeroline": False,

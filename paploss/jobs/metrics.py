@@ -147,7 +147,7 @@ def measure(reward: Reward, metrics: Metrics) -> float:
 
 
 def name_reward(reward: Reward) -> str:
-    """What people call it: `AP75`, `AP of Platelets`, `0.75 AP + 0.25 AP_small`."""
+    """What people call it: `AP75`, `AP of Platelets`, `(0.75 AP + 0.25 AP_small)`, which is read after a number."""
     match reward:
         case ClassAP():
             return f"AP of {reward.name}"
@@ -159,7 +159,8 @@ def name_reward(reward: Reward) -> str:
             )
         case WeightedSum():
             total = fsum(term.weight for term in reward.sum)
-            return " + ".join(f"{term.weight / total:.2g} {name_reward(term.metric)}" for term in reward.sum)
+            terms = " + ".join(f"{term.weight / total:.2g} {name_reward(term.metric)}" for term in reward.sum)
+            return f"({terms})"
         case _:
             return reward
 

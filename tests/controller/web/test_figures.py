@@ -1,5 +1,6 @@
 """Figures are valid for plotly and show what was given."""
 
+import json
 from typing import Any
 
 import pytest
@@ -95,6 +96,16 @@ def test_what_was_not_measured_is_a_gap() -> None:
     curve = learning_curve([EvaluationEvent(iteration=10, total_iterations=20, metrics=missing)])
     assert series(curve)["AP75"]["y"] == [None]
     assert series(curve)["AP"]["y"] == [20.0]
+
+
+def test_names_are_not_read_as_markup() -> None:
+    name = "cell <b>"
+    by_class = breakdown(metrics(0.5).model_copy(update={"per_class": {name: 0.4}}))
+    (classes,) = [series["y"][1] for series in by_class["data"] if series["name"] == "class"]
+    assert classes == ["cell &lt;b&gt;"]
+    shown = json.dumps([by_class, rewards([], 1, f"AP of {name}"), learning_curve([], f"AP of {name}")])
+    assert name not in shown
+    assert "AP of cell &lt;b&gt;" in shown
 
 
 def test_the_breakdown_shows_every_iou_that_was_measured() -> None:

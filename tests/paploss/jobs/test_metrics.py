@@ -29,7 +29,7 @@ FORMS: dict[str, tuple[Any, float]] = {
     "AP of the worst class": ({"worst_classes": 1}, 0.1),
     "AP of the 2 worst classes": ({"worst_classes": 2}, 0.2),
     "AP of the 3 worst classes": ({"worst_classes": 3}, 1.3 / 3),
-    "0.6 AP + 0.2 AP of white + 0.2 AP of the worst class": (SUM, (3 * 0.5 + 0.3 + 0.1) / 5),
+    "(0.6 AP + 0.2 AP of white + 0.2 AP of the worst class)": (SUM, (3 * 0.5 + 0.3 + 0.1) / 5),
 }
 
 
