@@ -34,7 +34,7 @@ RACE_SEEDS: Final = 12
 
 Pilot = Literal["none", "tell", "ask"]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class Budgets(Message):
