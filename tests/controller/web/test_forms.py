@@ -79,7 +79,7 @@ def test_what_may_be_left_out_as_a_whole_is_not_filled_in() -> None:
         ("reward", "{class: [", "worst_classes: K"),
         ("reward", "7", "worst_classes: K"),
         ("dataset.train.images", "images", "is missing"),
-        ("seed", "99999999999999999999999", "less than"),
+        ("seed", "99999999999999999999999", "expected 2147483647 or less"),
     ],
 )
 def test_a_wrong_value_is_told_at_its_field(path: str, text: str, complaint: str) -> None:

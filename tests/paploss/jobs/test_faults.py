@@ -14,6 +14,7 @@ from paploss.jobs.faults import describe_fault
         (Annotated[str, Field(min_length=1)], "", "expected 1 character or more, got ''"),
         (Annotated[str, Field(min_length=3)], "ab", "expected 3 characters or more, got 'ab'"),
         (Annotated[list[str], Field(min_length=1)], [], "expected 1 value or more, got 0"),
+        (Annotated[int, Field(le=10_000_000)], 10_000_001, "expected 10000000 or less, got 10000001"),
         (Annotated[list[int], Field(max_length=2)], [1, 2, 3], "expected 2 values or fewer, got 3"),
         (list[int], {}, "expected a list, got keys with values"),
         (Literal["mail", "slack"], "slak", "expected one of 'mail', 'slack', got 'slak'; did you mean 'slack'?"),
