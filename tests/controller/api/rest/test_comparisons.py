@@ -149,5 +149,5 @@ def test_one_trial_is_cancelled_and_the_others_go_on(client: Client, worker: Pla
     for trial in others:
         worker.run(trial.id)
     assert client.wait(training.id, poll_seconds=0.05).state == "succeeded"
-    with pytest.raises(ApiError, match="already succeeded"):
+    with pytest.raises(ApiError, match="has ended already: succeeded"):
         client.cancel_trial(others[0].id)
