@@ -40,7 +40,7 @@ def main() -> int:
         provide_home()
         status: int = arguments.command(arguments)
     except (UserError, MachineError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"paploss: {error}\n")  # as every command of `paploss`, some of which start this program
         return USER_ERROR_STATUS
     return status
 

@@ -32,7 +32,7 @@ def run_check(arguments: Sequence[str]) -> DatasetReport:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode:
         # Before the message, libraries for images may have said things of their own.
-        _, _, message = done.stderr.decode(errors="replace").rpartition("error: ")
+        _, _, message = f"\n{done.stderr.decode(errors='replace')}".rpartition("\npaploss: ")
         raise CommandError(message.strip(), BAD_INPUT)
     return DatasetReport.model_validate_json(done.stdout)
 

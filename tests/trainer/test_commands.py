@@ -138,4 +138,4 @@ def test_split_prints_the_files_and_errors_name_them(coco_root, tmp_path):
     assert json.loads(done.stdout)["val"] == str(tmp_path / "search_val2017.json")
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 2
-    assert again.stderr.startswith(f"error: {tmp_path / 'search_train2017.json'}: exists already")
+    assert again.stderr.startswith(f"paploss: {tmp_path / 'search_train2017.json'}: exists already")
