@@ -100,10 +100,10 @@ def test_with_the_replacement_policy_no_other_pod_follows() -> None:
         "killed",
         "evicted",
         "pressure",
-        "pressure before 1.26",
+        "old pressure",
         "preempted",
         "spot",
-        "older kubelet",
+        "shutdown",
         "node lost",
     ],
 )
