@@ -16,8 +16,20 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 _NAT64: Final = ip_network("64:ff9b::/96")
-_OF_CLOUDS: Final = frozenset({ip_address("168.63.129.16")})
-"""Azure's own services for a machine, at an address that looks public."""
+_REFUSED: Final = tuple(
+    map(
+        ip_network,
+        (
+            "168.63.129.16",  # Azure's own services for a machine, at an address that looks public
+            "192.0.0.0/24",  # IETF protocols; metadata of Oracle's cloud
+            "64:ff9b:1::/48",  # NAT64 of a site
+            "fec0::/10",  # site-local
+            "::/96",  # IPv4 within IPv6, in two outdated ways
+            "::ffff:0:0:0/96",
+        ),
+    )
+)
+"""Not public, though `is_global` says so: which of them it knows depends on Python's version."""
 
 
 class AddressRefusedError(httpcore.ConnectError):
@@ -28,7 +40,7 @@ def is_allowed(address: Address, networks: Sequence[Network]) -> bool:
     """Whether the address, and each one that it stands for, is public or in one of the networks."""
     return all(
         any(each in network for network in networks)
-        or (each.is_global and not each.is_multicast and each not in _OF_CLOUDS)
+        or (each.is_global and not each.is_multicast and not any(each in network for network in _REFUSED))
         for each in _meant_by(address)
     )
 

@@ -83,17 +83,23 @@ class Reconciler:
         self._stop.set()
 
     def look(self) -> None:
-        """One pass over all resources.
+        """One pass over all resources. What cannot be written to one of them, for a policy say, holds up no other.
 
         Raises:
-            ClusterError: the cluster cannot be reached, or refuses.
+            ClusterError: the cluster cannot be reached, or has refused; the first of such errors.
             DatabaseError: the database cannot be reached.
         """
+        refusal: ClusterError | None = None
         for resource in self._resources.list_all():
-            if resource.is_deleted:
-                self._let_go(resource)
-            elif not status.is_settled(resource.status, resource.generation):
-                self._keep(resource)
+            try:
+                if resource.is_deleted:
+                    self._let_go(resource)
+                elif not status.is_settled(resource.status, resource.generation):
+                    self._keep(resource)
+            except ClusterError as error:
+                refusal = refusal or error
+        if refusal is not None:
+            raise refusal
 
     def _let_go(self, resource: "SearchResource") -> None:
         """Cancel the search of a resource that is being deleted; its results stay."""

@@ -89,8 +89,12 @@ terminationGracePeriodSeconds: {{ add $workers.graceSeconds 30 }}
 {{- with $workers.runtimeClassName }}
 runtimeClassName: {{ . }}
 {{- end }}
-{{- $placement := pick $workers "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
-{{- with include "paploss.placement" (merge (pick $pool "nodeSelector" "tolerations" "affinity" "priorityClassName") $placement) | trim }}
+{{- /* What a pool has replaces what stands beside the pools, also an empty one: `merge` would mix them. */}}
+{{- $placement := dict }}
+{{- range $field := list "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
+{{- $_ := set $placement $field (get (ternary $pool $workers (hasKey $pool $field)) $field) }}
+{{- end }}
+{{- with include "paploss.placement" $placement | trim }}
 {{ . }}
 {{- end }}
 {{- with $workers.initContainers }}

@@ -248,7 +248,7 @@ class WorkerSummary(BaseModel):
 
 
 class Check(BaseModel):
-    """One condition for serving; `workers`, what keeps elastic ones from starting, decides nothing about readiness."""
+    """One part; `redis`, and `workers`, what keeps elastic ones from starting, decide nothing about readiness."""
 
     name: Literal["database", "redis", "leader", "workers"]
     ok: bool
@@ -256,7 +256,7 @@ class Check(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether the controller can do its work."""
+    """Whether the controller can serve, and what works."""
 
     ready: bool
     checks: list[Check]

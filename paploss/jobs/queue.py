@@ -230,6 +230,8 @@ class TrialQueue:
         try:
             yield
         except redis.RedisError as error:
+            if isinstance(error, redis.ReadOnlyError):  # a failover: by now the address leads to another server
+                self._redis.connection_pool.disconnect(inuse_connections=False)
             raise QueueError(f"Redis at {self.address}: {error}") from error
 
 

@@ -217,6 +217,18 @@ def test_a_pool_may_have_nodes_of_its_own() -> None:
     assert specs["more"]["nodeSelector"] == {"gpu": "any"}
 
 
+def test_a_pools_placement_replaces_the_one_beside_the_pools_also_by_nothing() -> None:
+    common = {"nodeSelector": {"gpu": "any"}, "tolerations": [{"key": "nvidia.com/gpu"}], "priorityClassName": "high"}
+    pools = {
+        "ssd": {"gpus": 0, "maximum": 1, "nodeSelector": {"disk": "ssd"}},
+        "anywhere": {"gpus": 0, "maximum": 1, "nodeSelector": {}, "tolerations": [], "priorityClassName": ""},
+    }
+    specs = dict(pod_specs(render({"workers": common | {"pools": pools}})))
+    assert specs["ssd"]["nodeSelector"] == {"disk": "ssd"}
+    assert specs["ssd"]["tolerations"] == common["tolerations"]
+    assert common.keys().isdisjoint(specs["anywhere"])
+
+
 def test_a_worker_has_time_for_its_checkpoint() -> None:
     specs = dict(pod_specs(render({"workers": {"graceSeconds": 300}})))
     environment = {entry["name"]: entry.get("value") for entry in specs["gpu"]["containers"][0]["env"]}

@@ -24,14 +24,14 @@ router = APIRouter(route_class=AuthorizedRoute, tags=["platform"])
 
 
 @router.get("/healthz")
-def healthz() -> dict[str, str]:
+async def healthz() -> dict[str, str]:  # asynchronous, or it would wait for a thread behind pages without a database
     """The process answers; nothing else is checked, because a restart fixes nothing else."""
     return {"status": "ok"}
 
 
 @router.get("/readyz", responses=problems.documented(503))
 def readyz(services: Injected) -> Readiness:
-    """The controller can do its work: database, schema, Redis, and a leader. 503 names what is missing.
+    """The controller can serve: database, schema, and a leader. 503 names what is missing; without Redis it serves on.
 
     No key is needed, so the answer is cached for a second and has no details; /api/v1/status has them."""
     looked = services.readiness.get(lambda: _look(services))
@@ -67,9 +67,12 @@ def read_status(services: Services) -> Status:
 
 def check_readiness(services: Services) -> Readiness:
     """Check everything that the controller needs, and what keeps its workers from starting; never raises."""
-    checks = [_check_database(services), _check_redis(services), _check_leader(services)]
-    # Without workers searches wait, but the page must stay reachable, so this does not fail the probe.
-    return Readiness(ready=all(check.ok for check in checks), checks=[*checks, _check_workers(services)])
+    database, leader = _check_database(services), _check_leader(services)
+    # Without workers or Redis searches wait. That fails no probe: leases must be renewed and the page stay reachable,
+    # and all replicas would leave their Service at once.
+    return Readiness(
+        ready=database.ok and leader.ok, checks=[database, _check_redis(services), leader, _check_workers(services)]
+    )
 
 
 def _look(services: Services) -> Readiness:

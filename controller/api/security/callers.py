@@ -9,8 +9,6 @@ import math
 import time
 from dataclasses import dataclass
 
-from starlette.concurrency import run_in_threadpool
-
 from paploss.client.projects import DEFAULT_PROJECT
 from paploss.client.states import Role
 from paploss.controller.store.access.keys import digest_key
@@ -82,7 +80,7 @@ class Callers:
 
     async def _read(self) -> None:
         forgotten, started_at = self._forgotten, time.monotonic()
-        remembered = await run_in_threadpool(self._query)
+        remembered = await asyncio.to_thread(self._query)  # a lease's thread: a renewal must wait for no page
         if forgotten == self._forgotten:  # else it may hold a key that was revoked meanwhile
             self._remembered, self._read_at = remembered, started_at
 

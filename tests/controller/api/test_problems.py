@@ -1,6 +1,8 @@
 """Every error is a problem document that names what is at fault."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,16 @@ import httpx
 import pytest
 from controllers import RunningController
 from servers import RedisServer
-from sqlalchemy import update
+from sqlalchemy import text, update
 from stack import wait_until
 
+from paploss.client.models import Status
+from paploss.controller.api.rest import health
+from paploss.controller.api.services import Services
 from paploss.controller.store.tables import Experiment
+
+THREADS_OF_PAGES = 40
+"""Of the thread pool of handlers that are plain functions: anyio's own number."""
 
 
 def problem_of(reply: httpx.Response, status: int) -> dict[str, Any]:
@@ -122,21 +130,69 @@ def mortal_redis() -> Iterator[RedisServer]:
     server.close()
 
 
-def test_readiness_names_what_is_missing(mortal_redis: RedisServer, sqlite_url: str, tmp_path: Path) -> None:
+def await_leader(http: httpx.Client) -> None:
+    wait_until(lambda: http.get("/readyz").status_code == 200, "the first tick to make a leader")
+
+
+def find_faults(http: httpx.Client) -> list[str]:
+    return [check["name"] for check in http.get("/readyz").json()["checks"] if not check["ok"]]
+
+
+def test_without_redis_a_controller_is_told_to_have_none_and_serves_on(
+    mortal_redis: RedisServer, sqlite_url: str, tmp_path: Path
+) -> None:
+    """Not ready, all replicas would leave their Service: no lease could be renewed, and no result delivered."""
     with RunningController(sqlite_url, mortal_redis.url, tmp_path) as controller, controller.http() as http:
-        while http.get("/readyz").status_code != 200:
-            pass  # until the first tick has made a leader
+        await_leader(http)
         checks = http.get("/readyz").json()["checks"]
         assert {check["name"] for check in checks} == {"database", "redis", "leader", "workers"}
-        assert {check["detail"] for check in checks} == {""}  # addresses and names of hosts are not for everyone
         mortal_redis.stop()
-        wait_until(lambda: http.get("/readyz").status_code == 503, "the controller to be not ready")
-        problem = problem_of(http.get("/readyz"), 503)
-        assert mortal_redis.url.rpartition("/")[0].removeprefix("redis://") not in str(problem)
-        assert [fault["pointer"] for fault in problem["errors"]] == ["/redis"]
-        assert http.get("/healthz").status_code == 200
+        wait_until(lambda: find_faults(http) == ["redis"], "the controller to tell that Redis is gone")
+        checks = http.get("/readyz").json()["checks"]
+        assert {check["detail"] for check in checks} == {""}  # addresses and names of hosts are not for everyone
         with controller.http("viewer") as viewer:
             status = viewer.get("/api/v1/status").json()
-        assert not status["readiness"]["ready"]
+        (redis,) = [check for check in status["readiness"]["checks"] if check["name"] == "redis"]
+        assert mortal_redis.url.rpartition("/")[0].removeprefix("redis://") in redis["detail"]
         mortal_redis.start()
-        wait_until(lambda: http.get("/readyz").status_code == 200, "the controller to be ready again")
+        wait_until(lambda: find_faults(http) == [], "Redis to be there again")
+
+
+def test_readiness_names_what_is_missing(controller: RunningController, http: httpx.Client) -> None:
+    await_leader(http)
+    with controller.services.database.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = 'newer'"))
+    wait_until(lambda: http.get("/readyz").status_code == 503, "the controller to be not ready")
+    problem = problem_of(http.get("/readyz"), 503)
+    assert [fault["pointer"] for fault in problem["errors"]] == ["/database"]
+    assert "newer" not in str(problem)
+    assert http.get("/healthz").status_code == 200
+
+
+def test_while_pages_wait_for_the_database_a_controller_lives_and_takes_renewals(
+    controller: RunningController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, end, read_status = threading.Semaphore(0), threading.Event(), health.read_status
+
+    def wait(services: Services) -> Status:
+        begun.release()
+        end.wait(60)
+        return read_status(services)
+
+    monkeypatch.setattr(health, "read_status", wait)
+    with (
+        controller.http("viewer") as viewer,
+        controller.http("worker") as worker,
+        ThreadPoolExecutor(THREADS_OF_PAGES) as browsers,
+    ):
+        try:
+            for _ in range(THREADS_OF_PAGES):
+                browsers.submit(viewer.get, "/api/v1/status")
+            for _ in range(THREADS_OF_PAGES):
+                assert begun.acquire(timeout=30)
+            controller.services.callers.forget()  # as after two seconds
+            assert worker.get("/healthz", timeout=10).status_code == 200
+            renewal = {"trial_id": "0nothing-00000", "token": "0"}
+            assert worker.post("/api/v1/leases/renew", json=renewal, timeout=10).status_code == 410
+        finally:
+            end.set()

@@ -38,6 +38,11 @@ from paploss.controller.notifications.addresses import AddressRefusedError, Guar
         "64:ff9b::7f00:1",  # 127.0.0.1 by NAT64
         "2002:7f00:1::",  # 127.0.0.1 by 6to4
         "2001:0:7f00:1::",  # by Teredo
+        "64:ff9b:1::a00:1",  # 10.0.0.1 by a NAT64 of the site
+        "::ffff:0:127.0.0.1",  # by stateless translation
+        "::127.0.0.1",
+        "fec0::1",
+        "192.0.0.192",  # metadata of a cloud
     ],
 )
 def test_addresses_that_are_not_public_are_refused(address: str) -> None:

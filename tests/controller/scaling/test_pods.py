@@ -84,12 +84,28 @@ def test_with_the_replacement_policy_no_other_pod_follows() -> None:
         pod("Failed", leaving=True, exit_status=137),
         pod("Failed", exit_status=137, conditions=[DISRUPTED]),
         pod("Failed", reason="Evicted", message="The node was low on resource: memory."),
+        pod(
+            "Failed",
+            reason="Evicted",
+            message="The node was low on resource: memory. Container worker was using 20Gi, which exceeds its request "
+            "of 16Gi. ",
+        ),
         pod("Failed", reason="Preempting", message="Preempted in order to admit critical pod"),
         pod("Failed", reason="Terminated", message="Pod was terminated in response to imminent node shutdown."),
         pod("Failed", reason="Shutdown", message="Node is shutting, evicting pods"),
         pod("Failed", reason="NodeLost", message="Node gpu-0 which was running pod is unresponsive"),
     ],
-    ids=["deleted", "killed", "evicted", "pressure", "preempted", "spot", "older kubelet", "node lost"],
+    ids=[
+        "deleted",
+        "killed",
+        "evicted",
+        "pressure",
+        "old pressure",
+        "preempted",
+        "spot",
+        "shutdown",
+        "node lost",
+    ],
 )
 def test_a_disrupted_worker_is_no_obstacle(ended: Any) -> None:
     found = describe(job(BACKOFF), [] if ended is None else [ended])

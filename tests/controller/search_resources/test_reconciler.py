@@ -169,6 +169,24 @@ def test_a_fault_in_one_resource_holds_up_no_other(
     assert [search.name for search in searches(platform)] == ["b"]
 
 
+def test_a_resource_that_the_cluster_protects_holds_up_no_other(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protect = resources.protect
+
+    def admit(resource: SearchResource) -> SearchResource | None:
+        if resource.name == "a":
+            raise ClusterError("cannot change the finalisers of the Search a: 403 denied by a policy")
+        return protect(resource)
+
+    monkeypatch.setattr(resources, "protect", admit)
+    resources.apply("a", **SEARCH)
+    resources.apply("b", **SEARCH)
+    with pytest.raises(ClusterError, match="Search a: 403"):
+        reconciler.look()
+    assert [search.name for search in searches(platform)] == ["b"]
+
+
 def test_a_leader_that_ends_before_it_has_told_leaves_one_search(
     platform: Platform, resources: KeptResources, reconciler: Reconciler
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import redis
 from servers import CannotStartError, RedisServer
+from wire import Wire
 
 from paploss.jobs.queue import QueueEntry, QueueError, TrialQueue
 
@@ -181,3 +182,22 @@ def test_a_consumer_of_any_name_breaks_no_list(queue: TrialQueue, redis_url: str
     with redis.Redis.from_url(redis_url) as raw:
         raw.execute_command("XGROUP", "CREATECONSUMER", "paploss:trials:0", "workers", b"\xff")
     assert {consumer.name for consumer in queue.consumers(0)} == {"w", "\N{REPLACEMENT CHARACTER}"}
+
+
+def test_a_server_that_became_a_replica_is_left_for_the_one_that_its_address_leads_to_now() -> None:
+    old, new = RedisServer(), RedisServer()
+    try:
+        old.start()
+        new.start()
+        with Wire(("127.0.0.1", old.port)) as wire, TrialQueue(wire.redis_url) as queue:
+            queue.put(0, ["a"])
+            wire.target = ("127.0.0.1", new.port)
+            with redis.Redis.from_url(old.url) as client:
+                client.replicaof("127.0.0.1", new.port)  # connections to it stay open
+            with pytest.raises(QueueError, match="read only"):
+                queue.put(0, ["b"])
+            queue.put(0, ["b"])
+            assert queue.present(0) == {"b"}
+    finally:
+        old.close()
+        new.close()
