@@ -139,7 +139,7 @@ def _was_disrupted(pod: Any) -> bool:
         return True
     if any(found.type == "DisruptionTarget" and found.status == "True" for found in pod.status.conditions or ()):
         return True
-    # A pod that exceeds its own limits is evicted too, and would be each time. On a node that is low on something, older
+    # A pod that exceeds its own limits is evicted too, and would be each time. Where a node is low on something, older
     # kubelets also say which request it exceeds.
     message = pod.status.message or ""
     return pod.status.reason in _DISRUPTIONS and ("node was low" in message or "exceed" not in message)
