@@ -14,7 +14,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "analysis": ("analysis", "--threads", "1", "--clock", "cpu", "--epochs", "4"),
     "command-line": ("command_line",),
     "first-search": ("first_search",),
-    "guided": ("guided", "--searches", "6"),
+    "guided": ("guided", "--searches", "16"),
     "lengths": ("lengths", "--searches", "4"),
     "load": ("load", "--workers", "5000", "--seconds", "20"),
     "load-large": ("load_large", "--workers", "1000"),

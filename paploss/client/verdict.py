@@ -39,8 +39,10 @@ class Verdict(Message):
 
 
 def names_another(report: Mapping[str, Any]) -> bool:
-    """Whether the verdict of a confirmed search is for a loss that it did not find: the published set, a rival."""
-    verdict = report.get("verdict")
-    if verdict is None or not verdict["is_decided"]:
-        return False
-    return verdict["use"] not in {candidate["label"] for candidate in report["candidates"]}
+    """Whether the verdict of a confirmed search is for a loss that it did not find: the published set, a rival.
+
+    The report may be of another version: what it does not say is not so.
+    """
+    verdict = report.get("verdict") or {}
+    found = [candidate.get("label") for candidate in report.get("candidates", ())]
+    return bool(verdict.get("is_decided")) and verdict.get("use") not in found
