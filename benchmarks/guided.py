@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.record import write_record
-from benchmarks.search import Cliff, Objective, Valley, noisy
+from benchmarks.search import Cliff, Objective, Valley, noisy, standard_error
 from benchmarks.simulation import Fleet, Run, Trial, simulate
 from paploss.controller.search import guided
 from paploss.controller.search.algorithm import Algorithm, History, Sample, StateT
@@ -145,11 +145,6 @@ def find(algorithm: Algorithm[Any], runs: list[Run], landscapes: Sequence[Object
     """The noiseless AP of what the algorithm picks on each landscape."""
     searches = zip(runs, landscapes, strict=True)
     return np.array([float(each(play(algorithm, run, each, seed))) for seed, (run, each) in enumerate(searches)])
-
-
-def standard_error(differences: NDArray[np.float64]) -> float:
-    """Of their mean."""
-    return round(float(differences.std(ddof=1) / np.sqrt(len(differences))), 2)
 
 
 def study_constants(searches: int) -> list[dict[str, object]]:

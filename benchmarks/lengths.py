@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from benchmarks.record import RESULTS, write_record
-from benchmarks.search import NOISE, SPACE, Cliff, Objective, Valley
+from benchmarks.search import NOISE, SPACE, Cliff, Objective, Valley, standard_error
 from paploss.client.lengths import Lengths
 from paploss.controller.search.algorithm import Algorithm, History, Sample, StateT
 from paploss.controller.search.guided import Guided
@@ -259,7 +259,7 @@ def study_savings(searches: int) -> list[dict[str, object]]:
                         "losses": losses,
                         "ap_of_pick": round(float(np.mean(found)), 2),
                         "gained": round(float(gained.mean()), 2),
-                        "standard_error": round(float(gained.std(ddof=1)) / searches**0.5, 2),
+                        "standard_error": standard_error(gained),
                     }
                     rows.append(row)
                     print(*row.values(), sep="  ", flush=True)

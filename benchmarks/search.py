@@ -107,6 +107,11 @@ def noisy(objective: Objective, theta: NDArray[np.float64], generator: np.random
     return np.asarray(np.maximum(ap + NOISE * np.minimum(ap / 5, 1) * generator.normal(size=ap.shape), 0))
 
 
+def standard_error(values: NDArray[np.float64]) -> float:
+    """Of the mean of the values of several searches, to two decimals."""
+    return round(float(values.std(ddof=1) / np.sqrt(len(values))), 2)
+
+
 def play(
     algorithm: Algorithm[PolicyState], run: Run, objective: Objective, seed: int
 ) -> tuple[PolicyState, list[Sample[PolicyState]]]:
@@ -163,7 +168,7 @@ def study_algorithms() -> list[dict[str, object]]:
                     "schedule": schedule_name,
                     "algorithm": variant,
                     "ap_of_last_mu": round(float(np.mean(last)), 2),
-                    "standard_error": round(float(np.std(last, ddof=1)) / SEEDS**0.5, 2),
+                    "standard_error": standard_error(np.array(last)),
                     "mean_ap_of_trials": round(float(np.mean(mean)), 2),
                     "minutes": round(float(np.mean([run.seconds for run in runs])) / 60, 1),
                 }

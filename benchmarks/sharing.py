@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.guided import ASYNCHRONOUS, HEADS, explore
 from benchmarks.record import write_record
-from benchmarks.search import Cliff, Objective, Valley
+from benchmarks.search import Cliff, Objective, Valley, standard_error
 from benchmarks.simulation import Fleet, simulate
 from paploss.controller.search.guided import Guided
 
@@ -57,7 +57,7 @@ def main() -> None:
                 "ap_shared": round(float(np.mean(picks[SHARED])), 2),
                 "ap_own": round(float(np.mean(picks[OWN])), 2),
                 "shared_minus_own": round(float(gain.mean()), 2),
-                "standard_error": round(float(gain.std(ddof=1)) / searches**0.5, 2),
+                "standard_error": standard_error(gain),
             }
             rows.append(row)
             print(*row.values(), sep="  ", flush=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.guided import ASYNCHRONOUS, SPACE, explore, guess
 from benchmarks.record import write_record
-from benchmarks.search import Cliff, Objective, Valley
+from benchmarks.search import Cliff, Objective, Valley, standard_error
 from benchmarks.simulation import Fleet, simulate
 from paploss.controller.search.algorithm import Sample
 from paploss.controller.search.guided import Guided
@@ -81,7 +81,7 @@ def study(searches: int) -> list[dict[str, object]]:
                     "ap_without": round(float(without[:, place].mean()), 2),
                     "ap_started": round(float(started[:, place].mean()), 2),
                     "gain": round(float(gain.mean()), 2),
-                    "standard_error": round(float(gain.std(ddof=1)) / searches**0.5, 2),
+                    "standard_error": standard_error(gain),
                 }
                 rows.append(row)
                 print(*row.values(), sep="  ", flush=True)

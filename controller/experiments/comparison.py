@@ -19,7 +19,7 @@ from scipy.special import stdtrit
 
 from paploss.client.comparison import Difference, RateResult, Row
 from paploss.jobs.losses import LossSpec, ParameterizedAP
-from paploss.jobs.presets import PRESETS
+from paploss.jobs.presets import published_for
 from paploss.jobs.profiles import PROFILES, Detector
 from paploss.jobs.published_results import PUBLISHED_RESULTS
 
@@ -116,7 +116,7 @@ def _rate_remarks(chosen: float, check: Sequence[RateResult]) -> list[str]:
 
 def _published_ap(loss: LossSpec, profile: str) -> float | None:
     card = PROFILES[profile]
-    if isinstance(loss, ParameterizedAP) and (card.preset is None or loss != PRESETS[card.preset]):
+    if isinstance(loss, ParameterizedAP) and loss != published_for(profile):
         return None  # the published number is of the published parameters alone
     found = (row.ap for row in PUBLISHED_RESULTS if row.detector == card.detector and row.loss is type(loss))
     return next(found, None)

@@ -34,8 +34,7 @@ from paploss.controller.store.tables import Experiment, Trial
 from paploss.controller.store.trials.proposals import NewTrial, add_trials, trials_by_label
 from paploss.jobs.losses import LossSpec
 from paploss.jobs.metrics import name_reward
-from paploss.jobs.presets import PRESETS
-from paploss.jobs.profiles import PROFILES
+from paploss.jobs.presets import published_for
 from paploss.jobs.wording import counted
 
 BEST_GUESS: Final = "mean"
@@ -111,9 +110,9 @@ def _find_rivals(session: Session, search: Experiment, spec: SearchSpec) -> dict
     if unusable := [label for label in spec.rivals if label not in found]:
         message = f"not raced, for no training at any learning rate ended with a result: {', '.join(unusable)}"
         record(session, "rates_chosen", message, experiment_id=search.id, level="warning")
-    preset = PROFILES[spec.profile].preset
-    if spec.confirm.published and preset is not None and PUBLISHED not in spec.rivals:
-        found[PUBLISHED] = (None, PRESETS[preset], rates[PUBLISHED])
+    published = published_for(spec.profile)
+    if spec.confirm.published and published is not None and PUBLISHED not in spec.rivals:
+        found[PUBLISHED] = (None, published, rates[PUBLISHED])
     return found
 
 
@@ -203,8 +202,7 @@ def _names(by_label: ByLabel, found: Sequence[str], spec: SearchSpec) -> dict[st
 
     The published set is among the first trials of `guided`: where it stays the best, nothing was found.
     """
-    preset = PROFILES[spec.profile].preset
-    published = None if preset is None else PRESETS[preset]
+    published = published_for(spec.profile)
     names = {IDENTITY: "the identity", PUBLISHED: "the published set"}
     for label in found:
         first = by_label[label][0]

@@ -21,8 +21,7 @@ from paploss.controller.store.experiments import end_experiment
 from paploss.controller.store.tables import Experiment
 from paploss.controller.store.trials.proposals import NewTrial, add_trials, trials_by_label
 from paploss.jobs.losses import LossSpec
-from paploss.jobs.presets import PRESETS
-from paploss.jobs.profiles import PROFILES
+from paploss.jobs.presets import published_for
 
 
 def start(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) -> None:
@@ -52,8 +51,7 @@ def go_on(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) ->
 
 def _find_losses(spec: SearchSpec) -> dict[str, LossSpec]:
     """The loss where the search starts, and those that it has to beat."""
-    preset = PROFILES[spec.profile].preset
-    start_loss = decode_loss(spec, search_space(spec).start().tolist()) if preset is None else PRESETS[preset]
+    start_loss = published_for(spec.profile) or decode_loss(spec, search_space(spec).start().tolist())
     return {spec.start_label: start_loss} | dict(spec.rivals)
 
 

@@ -23,8 +23,7 @@ from paploss.controller.store.experiments import find_experiment
 from paploss.controller.store.tables import Experiment
 from paploss.jobs.documents import JsonObject
 from paploss.jobs.losses import APL1
-from paploss.jobs.presets import PRESETS
-from paploss.jobs.profiles import PROFILES
+from paploss.jobs.presets import published_for
 
 
 def fix_earlier(session: Session, spec: SearchSpec) -> list[JsonObject] | None:
@@ -74,9 +73,9 @@ def starting_points(spec: SearchSpec) -> list[Vector]:
 
 def _published_points(spec: SearchSpec) -> Sequence[Vector]:
     """The published set that fits the profile, and AP Loss + L1."""
-    preset = PROFILES[spec.profile].preset
+    published = published_for(spec.profile)
     points = []
-    for loss in (APL1(), *(() if preset is None else (PRESETS[preset],))):
+    for loss in (APL1(), *(() if published is None else (published,))):
         with suppress(ValueError):  # no point of this space, for instance for another number of knots
             points.append(encode_loss(spec, loss))
     return points

@@ -50,7 +50,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, metric: str = "AP
         rounds_planned: how far the horizontal axis reaches.
         theme: colours.
     """
-    colours = PALETTES[theme]
+    colours, unit = PALETTES[theme], as_text(metric)
     by_round: dict[int, list[float]] = {}
     for trial in trials:
         by_round.setdefault(trial.round, []).append(100 * trial.reward)
@@ -84,7 +84,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, metric: str = "AP
                     "symbol": "circle-open" if pruned else "circle",
                     "line": {"width": 1.5 if pruned else 0, "color": colours.trial},
                 },
-                "hovertemplate": f"%{{text}}<br><b>%{{y:.2f}} {as_text(metric)}</b><extra>{label}</extra>",
+                "hovertemplate": f"%{{text}}<br><b>%{{y:.2f}} {unit}</b><extra>{label}</extra>",
             }
         )
     labels = [number + 1 for number in numbers]
@@ -97,7 +97,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, metric: str = "AP
             "y": [round(value, 3) for value in means],
             "line": {"color": colours.mean, "width": 2},
             "marker": {"size": 4},
-            "hovertemplate": f"round %{{x}}<br><b>%{{y:.2f}} {as_text(metric)}</b><extra>mean</extra>",
+            "hovertemplate": f"round %{{x}}<br><b>%{{y:.2f}} {unit}</b><extra>mean</extra>",
         }
     )
     data.append(
@@ -108,7 +108,7 @@ def rewards(trials: Sequence[TrialPoint], rounds_planned: int, metric: str = "AP
             "x": labels,
             "y": [round(value, 3) for value in best],
             "line": {"color": colours.best, "width": 2, "shape": "hv"},
-            "hovertemplate": f"after round %{{x}}<br><b>%{{y:.2f}} {as_text(metric)}</b><extra>best</extra>",
+            "hovertemplate": f"after round %{{x}}<br><b>%{{y:.2f}} {unit}</b><extra>best</extra>",
         }
     )
     layout = make_layout(colours, height_px=340, across="round", up=f"{metric} (%)")
@@ -273,17 +273,17 @@ def learning_curve(evaluations: Sequence[EvaluationEvent], metric: str = "AP", t
     ]
     if metric not in {name for name, _, _ in measured}:
         rewards = [-1.0 if evaluation.reward is None else evaluation.reward for evaluation in evaluations]
-        measured.insert(0, (metric, rewards, {"color": colours.trial, "width": 2.5}))
+        measured.insert(0, (as_text(metric), rewards, {"color": colours.trial, "width": 2.5}))
     data: list[Figure] = [
         {
             "type": "scatter",
             "mode": "lines+markers",
-            "name": as_text(name),
+            "name": name,
             "x": iterations,
             "y": [round(100 * value, 3) if value >= 0 else None for value in values],
             "line": style,
             "marker": {"size": 6},
-            "hovertemplate": f"iteration %{{x}}<br><b>%{{y:.2f}} {as_text(name)}</b><extra></extra>",
+            "hovertemplate": f"iteration %{{x}}<br><b>%{{y:.2f}} {name}</b><extra></extra>",
         }
         for name, values, style in measured
     ]

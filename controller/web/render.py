@@ -41,6 +41,7 @@ class Pages:
             "markdown": render_markdown,
             "timestamp": format_timestamp,
             "number": format_number,
+            "counted": format_counted,
             "trial_number": number_of,
         }
 
@@ -89,6 +90,11 @@ def format_number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:,.0f}".replace(",", "\u202f") if value == int(value) else f"{value:g}"
+
+
+def format_counted(number: int, unit: str) -> str:
+    """How many there are of what: "1 trial", "2 trials"; for units whose plural is an s more."""
+    return f"{format_number(number)} {unit}{'' if number == 1 else 's'}"
 
 
 def mark_code(text: str) -> Markup:

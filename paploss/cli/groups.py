@@ -43,6 +43,11 @@ class CommandGroup(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
 
 
+def make_group(help_text: str) -> typer.Typer:
+    """A group of commands below `paploss`, for its commands to be added to."""
+    return typer.Typer(cls=CommandGroup, add_completion=False, help=help_text, no_args_is_help=True)
+
+
 class LazyGroup(CommandGroup):
     """The commands of `entries`. Help and the shell's completion list them without importing any."""
 

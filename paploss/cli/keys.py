@@ -8,14 +8,14 @@ from rich.table import Table
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
 from paploss.cli.extras import require
 from paploss.cli.failures import REFUSED, CommandError
-from paploss.cli.groups import CommandGroup
+from paploss.cli.groups import make_group
 from paploss.cli.output import echo_json, tell
 from paploss.cli.terminal import make_console
 from paploss.cli.wording import TIME_ZONE, moment
 from paploss.client.projects import DEFAULT_PROJECT
 from paploss.client.states import Role
 
-app = typer.Typer(cls=CommandGroup, add_completion=False, help="API keys of a controller.", no_args_is_help=True)
+app = make_group("API keys of a controller.")
 
 NameArgument = Annotated[str, typer.Argument(help="Who the key is for.")]
 

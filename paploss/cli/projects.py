@@ -8,7 +8,7 @@ from rich.table import Table
 
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
 from paploss.cli.failures import BAD_INPUT, CommandError
-from paploss.cli.groups import CommandGroup
+from paploss.cli.groups import make_group
 from paploss.cli.output import echo_json, tell
 from paploss.cli.terminal import make_console
 from paploss.cli.wording import TIME_ZONE, moment
@@ -17,7 +17,7 @@ from paploss.jobs.documents import describe
 
 HELP = "Projects, which separate users: who sees what, and how much they may use."
 
-app = typer.Typer(cls=CommandGroup, add_completion=False, help=HELP, no_args_is_help=True)
+app = make_group(HELP)
 
 NameArgument = Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")]
 DataRootOption = Annotated[

@@ -8,19 +8,14 @@ from rich.table import Table
 
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
 from paploss.cli.failures import BAD_INPUT, CommandError
-from paploss.cli.groups import CommandGroup
+from paploss.cli.groups import make_group
 from paploss.cli.output import echo_json, tell
 from paploss.cli.terminal import make_console
 from paploss.cli.wording import TIME_ZONE, moment
 from paploss.client.notifications import OCCASIONS, Channel, SubscriptionRequest
 from paploss.jobs.documents import describe
 
-app = typer.Typer(
-    cls=CommandGroup,
-    add_completion=False,
-    help="Who is told when an experiment ends, fails or stalls.",
-    no_args_is_help=True,
-)
+app = make_group("Who is told when an experiment ends, fails or stalls.")
 
 IdArgument = Annotated[str, typer.Argument(help="Of a subscription, as `paploss subscriptions list` shows it.")]
 

@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
-from paploss.cli.groups import CommandGroup
+from paploss.cli.groups import make_group
 from paploss.cli.output import echo_json, tell
 from paploss.cli.terminal import make_console
 from paploss.cli.wording import TIME_ZONE, moment
@@ -14,7 +14,7 @@ from paploss.client.states import TokenRole
 
 HELP = "Your personal access tokens: they expire, and may do less than your key."
 
-app = typer.Typer(cls=CommandGroup, add_completion=False, help=HELP, no_args_is_help=True)
+app = make_group(HELP)
 
 
 @app.command()

@@ -7,6 +7,7 @@ Source of the published numbers: Tao et al., "Searching Parameterized AP Loss fo
 from collections.abc import Sequence
 
 from paploss.jobs.losses import APL1, FUNCTION_NAMES, HandmadeAP, HeadLoss, Loss, ParameterizedAP
+from paploss.jobs.profiles import PROFILES
 
 Knots = tuple[tuple[float, float], ...]
 
@@ -45,6 +46,12 @@ PRESETS = {
     ),
 }
 """Published parameter sets by name."""
+
+
+def published_for(profile: str) -> ParameterizedAP | None:
+    """The published parameters that fit a profile; none for a detector that the paper did not search."""
+    preset = PROFILES[profile].preset
+    return None if preset is None else PRESETS[preset]
 
 
 def identity(heads: Sequence[str], knots: int = 4) -> ParameterizedAP:

@@ -17,8 +17,8 @@ from paploss.controller.store.database import now, read_clock
 from paploss.controller.store.tables import AccessToken, ApiKey, SignIn
 
 CODE_SECONDS = 600.0
-MOST_OF_ONE = 1000
-"""Sessions of a key, which many people may share. Every replica reads all sessions every two seconds."""
+MOST_SESSIONS = 1000
+"""Of one key, which many people may share. Every replica reads all sessions every two seconds."""
 
 Purpose = Literal["bearer", "session"]
 """What a valid secret is sent as: a key or a token of a program, or the cookie of a browser."""
@@ -41,11 +41,11 @@ class ValidSecret:
 def create_session(session: Session, key_name: str, seconds: float) -> str:
     """Open a browser session with the rights of a key; returns its secret, for the cookie.
 
-    Of MOST_OF_ONE sessions that which ends first makes room.
+    Of MOST_SESSIONS that which ends first makes room.
     """
     of_key = (SignIn.key_name == key_name, SignIn.purpose == "session")
-    surplus = select(SignIn.digest).where(*of_key).order_by(SignIn.expires_at.desc()).offset(MOST_OF_ONE - 1)
-    session.execute(delete(SignIn).where(SignIn.digest.in_(surplus.subquery().select())))
+    surplus = select(SignIn.digest).where(*of_key).order_by(SignIn.expires_at.desc()).offset(MOST_SESSIONS - 1)
+    session.execute(delete(SignIn).where(SignIn.digest.in_(surplus)))
     return _create(session, key_name, "session", seconds)
 
 

@@ -11,7 +11,7 @@ def test_a_key_has_so_many_sessions_and_the_oldest_make_room(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of them are read every two seconds: a program that signs in each time must not make ever more."""
-    monkeypatch.setattr(sign_ins, "MOST_OF_ONE", 3)
+    monkeypatch.setattr(sign_ins, "MOST_SESSIONS", 3)
     with database.write() as session:
         create_key(session, "ann", "viewer")
         create_key(session, "bob", "viewer")
