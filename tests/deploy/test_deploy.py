@@ -14,7 +14,7 @@ import make_kustomize
 import make_requirements
 import pytest
 import yaml
-from charts import ROOT
+from charts import REDIS_CONFIGURATION, ROOT, start_redis
 from packaging.requirements import Requirement
 
 from paploss.trainer.environment import FORKS
@@ -166,3 +166,10 @@ def test_compose_services_wait_for_what_they_need() -> None:
         ("worker", "controller"): "service_healthy",
     }
     assert yaml.safe_load(GPU_COMPOSE.read_text())["services"].keys() <= services.keys()
+
+
+def test_redis_of_compose_is_no_root_and_no_list_of_processes_shows_its_password(tmp_path: Path) -> None:
+    redis: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())["services"]["redis"]
+    assert (redis["user"], redis["read_only"], redis["cap_drop"]) == ("redis", True, ["ALL"])
+    command = [part.replace("$$", "$") for part in redis["command"]]  # as compose hands it on
+    assert start_redis(command, tmp_path, REDIS_PASSWORD="secret") == REDIS_CONFIGURATION
