@@ -40,6 +40,14 @@ def wait_until(holds: Callable[[], Any], what: str) -> Any:
     return found
 
 
+def lives(process: psutil.Process) -> bool:
+    """Whether a process runs, also where it ends at this moment; one that waits to be reaped does not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 class Stack:
     """One controller at a time, any number of workers, one folder for database, state volume and logs."""
 

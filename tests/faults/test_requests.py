@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from breakable import Breakable
 from disturbances import ITERATIONS, SEARCH, TRIALS, await_iterations, expect_same, family, read_trials
 from scenarios import check_ended
-from stack import Stack, wait_until
+from stack import Stack, lives, wait_until
 from wire import Wire
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # patience with busy machines
@@ -102,10 +101,3 @@ def test_with_the_default_settings_a_worker_told_to_stop_is_gone_within_30_secon
     wait_until(lambda: not any(map(lives, members)), "the end of its processes")
     assert time.monotonic() - ordered_at < 30
     assert stack.trial(training)["state"] == ("queued" if controller == "answers" else "running")
-
-
-def lives(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

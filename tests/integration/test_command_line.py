@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from stack import IMPATIENT, WAIT_SECONDS, wait_until
+from stack import IMPATIENT, WAIT_SECONDS, lives, wait_until
 
 from paploss.jobs.losses import parse_loss
 
@@ -69,13 +69,6 @@ def is_trainer(process: psutil.Process) -> bool:
         return False
 
 
-def lives(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def write_spec(folder: Path, iteration_seconds: float = 0.0) -> str:
     (folder / "spec.yaml").write_text(SPEC % iteration_seconds)
     return str(folder / "spec.yaml")
@@ -128,7 +121,7 @@ def test_up_search_list_show_export_train_and_down(tmp_path):
         assert "in use by process" in run_refused("up", *state)
         up.send_signal(signal.SIGINT)
         assert up.wait(WAIT_SECONDS) == 0
-    assert not any(lives(process) for process in family)
+    assert not any(map(lives, family))
 
 
 def run_refused(*arguments: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from stack import wait_until
+from stack import lives, wait_until
 
 from paploss.jobs.presets import identity
 from paploss.jobs.spec import JobSpec, Overrides, SyntheticOptions
@@ -61,7 +61,7 @@ class Ranks:
             with suppress(psutil.Error):
                 if process.environ().get(MARK) == self.mark and process.pid != self.worker.pid:
                     found.append(process)
-        return [process for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+        return list(filter(lives, found))
 
     def ranks(self) -> list[psutil.Process]:
         found = []

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from analyses import make_analysis
+from stack import lives
 
 from paploss.jobs.losses import RankSort
 from paploss.jobs.spec import MOST_EVALUATIONS, AnalysisEvent, JobSpec
@@ -145,7 +146,7 @@ def test_kill_ends_every_process_whatever_its_session(start, nested):
     family = _family(training.pid)
     training.kill()
     started.await_end()
-    assert not any(_lives(process) for process in family)
+    assert not any(map(lives, family))
 
 
 def test_what_a_trainer_leaves_behind_is_gone_when_it_counts_as_ended(start, nested):
@@ -155,7 +156,7 @@ def test_what_a_trainer_leaves_behind_is_gone_when_it_counts_as_ended(start, nes
     family = _family(training.pid)
     started.await_end()
     assert training.exit_status == 0
-    assert not any(_lives(process) for process in family)
+    assert not any(map(lives, family))
 
 
 def test_kill_9_of_the_subreaper_takes_the_trainer_along(start):
@@ -165,7 +166,7 @@ def test_kill_9_of_the_subreaper_takes_the_trainer_along(start):
     os.kill(training.pid, signal.SIGKILL)
     started.await_end()
     assert family
-    _await(lambda: not any(_lives(process) for process in family))
+    _await(lambda: not any(map(lives, family)))
 
 
 def test_only_the_end_of_a_long_log_is_read(start):
@@ -179,13 +180,6 @@ def test_only_the_end_of_a_long_log_is_read(start):
 def _family(pid: int) -> list[psutil.Process]:
     head = psutil.Process(pid)
     return [head, *head.children(recursive=True)]
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_the_operators_program_trains_jobs_of_its_profile_alone(tmp_path):

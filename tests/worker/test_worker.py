@@ -5,7 +5,7 @@ import signal
 
 import psutil
 import pytest
-from stack import Stack, wait_until
+from stack import Stack, lives, wait_until
 
 from paploss.worker.__main__ import main
 
@@ -150,7 +150,7 @@ def test_kill_9_of_the_worker_leaves_no_trainer(stack):
     family = psutil.Process(stack.workers["w0"].pid).children(recursive=True)
     assert len(family) >= 2
     stack.kill_worker()
-    wait_until(lambda: not any(one.is_running() and one.status() != "zombie" for one in family), "the end of all")
+    wait_until(lambda: not any(map(lives, family)), "the end of all")
 
 
 def test_several_slots_run_several_trials_at_a_time(stack):

@@ -1,10 +1,11 @@
-"""A real browser, and a controller with a finished and a running search to look at."""
+"""Browsers, and a controller with a finished and a running search to look at."""
 
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from browsers import FLAGS, PATIENCE_MS, Site, Visitor, sync_api
 from controllers import RunningController
@@ -35,6 +36,14 @@ def visitor(chromium: "sync_api.Browser") -> Iterator[Visitor]:
     yield found
     found.close()
     assert [error for error in found.errors if not any(part in error for part in found.expected)] == []
+
+
+@pytest.fixture
+def http(controller: RunningController) -> Iterator[httpx.Client]:
+    """A browser of a user's, as far as HTTP goes."""
+    with controller.http("user") as opened:
+        opened.headers["Accept"] = "text/html"
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -1,22 +1,12 @@
 """The lists of experiments as a browser without a script sees them."""
 
 import re
-from collections.abc import Iterator
 
 import httpx
-import pytest
 from controllers import RunningController
 from scenarios import search_spec, training_spec
 
 from paploss.client.sync_client import Client
-
-
-@pytest.fixture
-def http(controller: RunningController) -> Iterator[httpx.Client]:
-    """A browser of a user's, as far as HTTP goes."""
-    with controller.http("user") as opened:
-        opened.headers["Accept"] = "text/html"
-        yield opened
 
 
 def shown(http: httpx.Client, address: str = "/") -> list[str]:

@@ -1,7 +1,6 @@
 """Starting a search from the form: what is wrong is told at its field, and what was typed is kept."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -18,14 +17,6 @@ from paploss.controller.api.pages.starting import group_fields
 OLD = Path(__file__).parents[2] / "fixtures" / "0.1.0"
 
 FILLED = {"profile": "synthetic", "name": "<i>mine</i>", "rounds": "3", "trials_per_round": "2", "prune": "false"}
-
-
-@pytest.fixture
-def http(controller: RunningController) -> Iterator[httpx.Client]:
-    """A browser of a user's, as far as HTTP goes."""
-    with controller.http("user") as opened:
-        opened.headers["Accept"] = "text/html"
-        yield opened
 
 
 def read_form(text: str) -> dict[str, str]:

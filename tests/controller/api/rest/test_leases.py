@@ -1,7 +1,6 @@
 """The lease protocol over HTTP, on both databases."""
 
 import socket
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from controllers import PlayedWorker, RunningController
+from stack import wait_until
 
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import TrainingSpec
@@ -31,12 +31,6 @@ def trial_id(client: Client) -> str:
     """A queued trial."""
     spec = TrainingSpec(profile="synthetic", losses=(LossChoice(label="identity", preset="identity"),))
     return next(client.trials(client.create(spec).id)).id
-
-
-@pytest.fixture
-def lease_http(controller: RunningController) -> Iterator[httpx.Client]:
-    with controller.http("worker") as http:
-        yield http
 
 
 def post(http: httpx.Client, step: str, body: str) -> httpx.Response:
@@ -73,16 +67,18 @@ def test_what_is_wrong_with_a_message_is_said(lease_http: httpx.Client, body: st
 
 
 def test_a_worker_that_dies_while_it_tells_is_no_defect(
-    controller: RunningController, caplog: pytest.LogCaptureFixture
+    controller: RunningController, lease_http: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     host, port = controller.url.removeprefix("http://").split(":")
     head = (
         f"POST /api/v1/leases/result HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {controller.keys['worker']}\r\n"
     )
-    with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
-        time.sleep(0.2)
-    time.sleep(0.2)
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(f"{head}Expect: 100-continue\r\nContent-Length: 100\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")  # the body is waited for
+        connection.sendall(b"{")
+    wait_until(lambda: len(controller._server.server_state.connections) == 0, "the end of the connection")
+    assert post(lease_http, "renew", "{}").status_code == 422  # it has come to nothing by then
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 

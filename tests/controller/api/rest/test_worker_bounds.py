@@ -27,12 +27,6 @@ def lease(client: Client, worker: PlayedWorker) -> Lease:
     return worker.claim(next(client.trials(client.create(training_spec(seeds=range(20), learning_rates=[])).id)).id)
 
 
-@pytest.fixture
-def lease_http(controller: RunningController):
-    with controller.http("worker") as http:
-        yield http
-
-
 def send(http: httpx.Client, step: str, lease: Lease, **fields: Any) -> httpx.Response:
     """`HUGE` and `1e308` in quotes are sent without them: Python would write neither."""
     body = json.dumps({"trial_id": lease.trial_id, "token": lease.token} | fields)
