@@ -120,6 +120,21 @@ def test_a_workers_key_opens_the_lease_protocol_alone() -> None:
     assert opened == {f"POST /api/v1/leases/{step}" for step in ("claim", "renew", "result", "release", "files")}
 
 
+def test_administrators_alone_delete_and_let_others_in_and_viewers_change_only_their_own_tokens() -> None:
+    """Said once more, beside the table that the other tests take for right."""
+    opened = {role: {operation for operation in ROLES_OF if role in ROLES_OF[operation]} for role in ROLES}
+    assert opened["viewer"] < opened["user"] < opened["admin"]
+    assert opened["admin"] - opened["user"] == {
+        "DELETE /api/v1/experiments/{experiment_id}",
+        *("GET /api/v1/experiments/{experiment_id}/dump", "POST /api/v1/experiments/load"),
+        *("POST /api/v1/keys", "GET /api/v1/keys", "DELETE /api/v1/keys/{name}"),
+        *("POST /api/v1/projects", "PUT /api/v1/projects/{name}", "DELETE /api/v1/projects/{name}", "POST /projects"),
+    }
+    assert {operation for operation in opened["viewer"] if not operation.startswith("GET ")} == {
+        *("POST /api/v1/tokens", "DELETE /api/v1/tokens/{token_id}", "POST /tokens", "POST /sign-out"),
+    }
+
+
 def test_a_revoked_key_is_refused_at_once(controller: RunningController) -> None:
     with controller.http("viewer") as http:
         assert http.get("/api/v1/experiments").status_code == 200
