@@ -67,4 +67,4 @@ gpu-check: $(READY)  ## whether everything works on this machine's GPU, and how 
 	$(BIN)/python -m benchmarks.gpu_check
 
 clean:  ## remove the environment and caches, keep searches
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build *.egg-info .hypothesis .pytest_cache .mypy_cache .ruff_cache

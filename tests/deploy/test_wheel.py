@@ -62,7 +62,8 @@ def test_the_wheel_holds_one_package_with_every_file_that_is_kept(built: tuple[P
     names = _list_wheel(built[0]).keys()
     assert {name.partition("/")[0] for name in names} == {"paploss", INFO}
     assert f"{INFO}/licenses/LICENSE" in names
-    for folder, kept in (("controller", "paploss/controller"), ("trainer", "paploss/trainer"), ("paploss", "paploss")):
+    for folder in ("controller", "trainer", "worker", "paploss"):
+        kept = "paploss" if folder == "paploss" else f"paploss/{folder}"
         files = [path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
         assert {f"{kept}/{path.relative_to(ROOT / folder)}" for path in files} <= names
 

@@ -23,7 +23,7 @@ SEARCH: dict[str, Any] = {
     "overrides": {"epochs": 1, "image_size_px": 64},
     "confirm": {"candidates": 1, "seeds": 1},
 }
-HAND_BACK_SECONDS = 30
+RELEASE_SECONDS = 30
 
 Strike = Callable[[Stack, str, str], None]
 
@@ -77,7 +77,7 @@ def kill_controller(stack: Stack, experiment_id: str, trial_id: str) -> None:
 def stop_worker(stack: Stack, experiment_id: str, trial_id: str) -> None:
     began_at = time.monotonic()
     assert stack.kill_worker("w0", signal.SIGTERM) == 0
-    assert time.monotonic() - began_at < HAND_BACK_SECONDS
+    assert time.monotonic() - began_at < RELEASE_SECONDS
     assert attempts(stack.database, trial_id)[-1].outcome == "preempted"
     assert list((stack.state / "trials" / trial_id).glob("*/training/checkpoint.pt"))
     stack.start_worker("w0")

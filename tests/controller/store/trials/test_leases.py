@@ -438,7 +438,7 @@ def test_a_result_of_a_cancelled_trial_is_refused(database: Database) -> None:
     assert trial(database, trial_id).reward is None
 
 
-# Hand-backs
+# Releases
 
 
 def test_preemptions_have_a_budget_of_their_own(database: Database) -> None:
@@ -463,13 +463,13 @@ def test_the_reason_of_a_trial_taken_away_too_often_is_not_an_earlier_crash(data
     assert (row.error_kind, row.error) == (None, "preempted 1 times, more than max_preemptions (0) allows")
 
 
-def test_an_attempt_that_never_started_is_handed_back_uncharged(database: Database) -> None:
+def test_an_attempt_that_never_started_is_released_uncharged(database: Database) -> None:
     trial_id = add_trial(database, budgets={"max_preemptions": 0})
     assert release(database, trial_id, claim(database, trial_id), "preempted") == "queued"
     assert trial(database, trial_id).preemptions == 0
 
 
-def test_a_paused_hand_back_is_charged_to_nobody(database: Database) -> None:
+def test_a_release_for_a_pause_is_charged_to_no_budget(database: Database) -> None:
     trial_id = add_trial(database, budgets={"max_preemptions": 0})
     for _ in range(3):
         token = claim(database, trial_id)
@@ -478,7 +478,7 @@ def test_a_paused_hand_back_is_charged_to_nobody(database: Database) -> None:
     assert trial(database, trial_id).preemptions == 0
 
 
-def test_a_hand_back_after_expiry_is_charged_once(database: Database) -> None:
+def test_a_release_after_expiry_is_charged_once(database: Database) -> None:
     trial_id = add_trial(database)
     token = claim(database, trial_id)
     renew(database, trial_id, token)
@@ -497,7 +497,7 @@ def test_a_failure_after_expiry_is_charged_once(database: Database) -> None:
     assert (row.preemptions, row.failed_attempts) == (0, 1)
 
 
-def test_a_hand_back_of_a_cancelled_trial_is_refused(database: Database) -> None:
+def test_a_release_of_a_cancelled_trial_is_refused(database: Database) -> None:
     trial_id = add_trial(database)
     token = claim(database, trial_id)
     with database.write() as session:
@@ -506,13 +506,13 @@ def test_a_hand_back_of_a_cancelled_trial_is_refused(database: Database) -> None
         release(database, trial_id, token, "preempted")
 
 
-@pytest.mark.parametrize("kind", ["reward", "failure", "hand-back"])
+@pytest.mark.parametrize("kind", ["reward", "failure", "release"])
 def test_the_same_answer_twice_at_once_is_taken_once_and_answered_alike(database: Database, kind: str) -> None:
     trial_id = add_trial(database)
     token = claim(database, trial_id)
 
     def deliver(session: Session) -> str:
-        if kind == "hand-back":
+        if kind == "release":
             return leases.release(session, ReleaseRequest(trial_id=trial_id, token=token, reason="preempted"))
         result = succeeded() if kind == "reward" else failed()
         return leases.finish(session, ResultRequest(trial_id=trial_id, token=token, result=result))
