@@ -8,6 +8,7 @@ from paploss.controller.search.scheduling import (
     Action,
     Fail,
     Finish,
+    Promote,
     Propose,
     SearchProgress,
     SearchSchedule,
@@ -57,6 +58,7 @@ def test_round_mode_waits_for_the_whole_round(progress: SearchProgress, action: 
         (replace(START, workers=6, updates=2, open=2, ready=1), Propose(1)),
         (replace(START, workers=6, updates=2, open=3, ready=1), Wait()),
         (replace(START, workers=6, open=5, unrewarded=2), Propose(2)),  # failed ones are replaced
+        (replace(START, workers=6, updates=2, open=3, promotions=1, ready=1), Propose(1)),  # which no update consumes
         (replace(START, updates=3), Finish()),
     ],
 )
@@ -78,6 +80,13 @@ def test_many_trials_are_proposed_in_parts(mode):
         counts.append(action.count)
         progress = replace(progress, open=progress.open + action.count)
     assert counts == [MOST_AT_ONCE, MOST_AT_ONCE, 50]
+
+
+@pytest.mark.parametrize("schedule", [ROUND, STREAM])
+def test_promotions_go_before_all_else_in_parts_and_the_search_waits_for_them(schedule: SearchSchedule):
+    assert decide(schedule, replace(START, ready=4, due=2)) == Promote(2)
+    assert decide(schedule, replace(START, due=MOST_AT_ONCE + 1)) == Promote(MOST_AT_ONCE)
+    assert decide(schedule, replace(START, updates=3, open=1, promotions=1)) == Wait()
 
 
 @pytest.mark.parametrize("schedule", [ROUND, STREAM])
