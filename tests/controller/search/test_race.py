@@ -92,6 +92,18 @@ def test_losses_of_one_group_need_no_decision_between_them():
     standing = stand(rewards, group={"0", "1"})
     assert standing.is_decided
     assert set(standing.remaining) == {"0", "1"}
+    for of_another in ({"0", "2"}, {"1", "2"}):  # one of the two best is no member, whichever leads
+        assert not stand(rewards, group=of_another).is_decided
+
+
+def test_an_open_race_takes_another_seed_even_where_its_noise_would_do_with_those_that_there_are():
+    """Of a loss that has lost trainings; 0 more would be a decision."""
+    rewards = {"a": dict.fromkeys(range(5), 0.31), "b": {0: 0.299607, 1: 0.300393}}
+    standing = stand(rewards, 5)
+    (lead,) = standing.leads
+    assert lead.interval is not None
+    assert lead.seeds < lead.seeds * ((lead.interval[1] - lead.mean) / lead.mean) ** 2 < 5
+    assert (standing.more_seeds, standing.is_decided) == (1, False)
 
 
 def test_a_lost_training_takes_its_seed_from_its_own_pairs_alone():
