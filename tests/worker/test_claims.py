@@ -77,6 +77,9 @@ def test_an_avoided_trial_is_tried_once_when_its_time_has_come(queue: TrialQueue
     controller.answer = lease_of
     assert claims.claim(entries[0], INFO) is not None
     assert queue.present(0) == {SOUND}
+    controller.answer, asked = unanswered, len(controller.asked)
+    claims.claim(entries[0], INFO)
+    assert len(controller.asked) > asked + 2  # once answered, it is asked for with patience again
 
 
 def test_pauses_between_claims_grow_and_differ_between_workers(queue: TrialQueue, entries: list[QueueEntry]) -> None:

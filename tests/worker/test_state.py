@@ -128,10 +128,10 @@ def test_a_result_that_never_counted_is_found_by_the_next_attempt(volume):
     assert found.result == REWARD
 
 
-def test_pruning_points_do_not_make_it_another_training(volume):
+@pytest.mark.parametrize("changed", [{"prune": (PrunePoint(fraction=0.5, min_ap=0.1),)}, {"timeout_seconds": 60.0}])
+def test_pruning_points_and_a_timeout_do_not_make_it_another_training(volume, changed):
     volume.open_attempt(lease(1)).write_result(request(1))
-    pruned = JOB.model_copy(update={"prune": (PrunePoint(fraction=0.5, min_ap=0.1),)})
-    assert volume.finished_result(lease(2, pruned)) is not None
+    assert volume.finished_result(lease(2, JOB.model_copy(update=changed))) is not None
 
 
 def test_a_failure_is_not_handed_on_as_a_result(volume):

@@ -31,11 +31,22 @@ def decided(*leads: Lead, seeds: int) -> str:
 )
 def test_a_tie_is_called_one(leads: list[Lead], sentence: str) -> None:
     standing = Standing("a", tuple(leads), ("a", *(one.label for one in leads)), more_seeds=None)
-    told = deliver(standing, 3).sentence
+    verdict = deliver(standing, 3)
+    assert (verdict.use, verdict.is_decided, verdict.seeds) == ("a", False, 3)
     assert (
-        told
+        verdict.sentence
         == f"Not decided over 3 common seeds: {sentence} how many more seeds it would take cannot be told from these."
     )
+
+
+@pytest.mark.parametrize(
+    ("more_seeds", "told"),
+    [(1, "about 1 more seed."), (200, "about 200 more seeds."), (201, "more than 200 more seeds.")],
+)
+def test_an_estimate_that_says_only_that_losses_are_alike_is_no_number(more_seeds: int, told: str) -> None:
+    verdict = deliver(Standing("a", (lead("b", 0.005),), ("a", "b"), more_seeds), 3)
+    assert verdict.more_seeds == more_seeds
+    assert verdict.sentence.endswith(f"it would take {told}")
 
 
 def test_seeds_are_told_where_the_losers_had_fewer_than_the_race() -> None:

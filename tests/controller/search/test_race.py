@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from paploss.client.specs import RACE_SEEDS, ConfirmSpec
-from paploss.controller.search.race import Standing, judge, plan_looks
+from paploss.controller.search.race import Standing, judge, level, plan_looks
 
 LOOKS = (3, 5, 8)
 OF_A_SEARCH = plan_looks(ConfirmSpec().seeds, RACE_SEEDS)
@@ -112,6 +112,16 @@ def test_a_lost_training_takes_its_seed_from_its_own_pairs_alone():
     standing = stand(rewards, 3)
     assert standing.leader == "1"
     assert {lead.seeds for lead in standing.leads} == {2}
+
+
+def test_who_leads_is_judged_by_pairs_with_a_seed_in_common():
+    standing = judge({"a": {0: 0.50}, "b": {0: 0.48, 1: 0.40}, "c": {1: 0.35}}, [0, 1], (2,))
+    assert standing is not None
+    assert standing.leader == "a"  # by 2 AP; b by 1.5 on the mean over a and c
+
+
+def test_a_look_at_one_seed_spends_nothing():
+    assert level(2, (1, 2, 3)) == level(2, (2, 3)) == 0.05 / 2 / 2
 
 
 def test_one_seed_decides_nothing():

@@ -48,6 +48,7 @@ def test_a_key_that_asks_too_often_is_told_when_to_try_again(sqlite_url: str, re
         RunningController(sqlite_url, redis_url, tmp_path, requests_per_second=0.1) as controller,
         controller.http("viewer") as viewer,
         controller.http("user") as user,
+        controller.http("worker") as worker,
     ):
         assert viewer.get("/api/v1/experiments").status_code == 200
         refused = viewer.get("/api/v1/experiments")
@@ -55,6 +56,8 @@ def test_a_key_that_asks_too_often_is_told_when_to_try_again(sqlite_url: str, re
         assert refused.json()["detail"].startswith("too many requests from 'viewer'")
         assert 0 < int(refused.headers["Retry-After"]) <= 10
         assert user.get("/api/v1/experiments").status_code == 200
+        asked = [worker.post("/api/v1/leases/claim", json={}).status_code for _ in range(3)]
+        assert asked == [422] * 3  # workers have a limit of their own
 
 
 def test_who_guesses_keys_is_slowed_down_and_who_has_one_is_not(
