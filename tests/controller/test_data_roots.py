@@ -9,7 +9,7 @@ import pytest
 from privileges import bound_by_permissions
 
 from paploss.client.specs import SearchSpec
-from paploss.controller.data_roots import PathRefusedError, check_files, check_paths, find_datasets
+from paploss.controller.data_roots import PathRefusedError, check_files, check_paths, find_datasets, narrow
 
 ROOTS = (Path("/data"), Path("/more/data"))
 COCO = {
@@ -48,6 +48,12 @@ def test_paths_outside_the_data_roots_are_refused_by_field(changes: dict[str, An
 def test_without_data_roots_only_the_embedded_data_set_can_be_used() -> None:
     with pytest.raises(PathRefusedError, match="PAPLOSS_DATA_ROOTS"):
         check_paths(search(dataset=COCO), ())
+
+
+def test_a_project_keeps_no_root_that_the_operator_has_taken_away() -> None:
+    assert narrow(ROOTS, ["/data/lab", "/gone", "/database"]) == [Path("/data/lab")]
+    assert narrow(ROOTS, ["/gone"]) == []
+    assert narrow(ROOTS, []) == ROOTS
 
 
 def test_every_file_that_is_missing_is_named_before_anything_starts(tmp_path: Path) -> None:

@@ -24,3 +24,13 @@ def test_a_key_has_so_many_sessions_and_the_oldest_make_room(
         assert session.scalar(select(func.count()).select_from(SignIn)) == 5
     with database.write() as session:
         assert sign_ins.use_code(session, code) is not None
+
+
+def test_a_session_opens_nothing_after_its_time(database: Database) -> None:
+    with database.write() as session:
+        create_key(session, "ann", "viewer")
+        lasts, over = (sign_ins.create_session(session, "ann", seconds) for seconds in (60, -1))
+    with database.read() as session:
+        assert session.get(SignIn, digest_key(over)) is not None  # until the next one signs in
+        found = {secret.digest for secret in sign_ins.find_valid(session) if secret.purpose == "session"}
+    assert found == {digest_key(lasts)}
