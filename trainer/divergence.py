@@ -49,7 +49,7 @@ class DivergenceWatch:
         for head in self._heads:
             gradients = [one.grad.abs().amax() for one in self._parameters[head.name] if one.grad is not None]
             rows.append(torch.stack((head_loss(losses, head).detach().abs(), torch.stack(gradients).amax())))
-        return torch.stack(rows).nan_to_num(nan=torch.inf)
+        return torch.stack(rows).nan_to_num(nan=torch.inf, posinf=torch.inf)  # else it would make infinity finite
 
     def update(self, measured: list[list[float]]) -> bool:
         """Counts one step; whether the training has diverged."""

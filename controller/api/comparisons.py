@@ -47,7 +47,9 @@ def read_comparison(session: Session, experiment_id: str) -> Comparison:
         seeds=seeds,
         reference=reference,
         metric=name_reward(spec.reward),
-        rows=compare(measured, reference, spec.profile, name_reward(spec.reward)),
+        rows=compare(
+            measured, reference, spec.profile, name_reward(spec.reward), short_checks=spec.schedule != "proxy"
+        ),
         verdict=verdict,
         environments=tuple(store.read_environments(session, experiment_id)),
     )

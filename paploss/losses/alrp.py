@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from paploss.losses.buffers import Float64Buffers
 from paploss.losses.entries import QUALITY_SLACK
 from paploss.losses.error_driven import check_entries, rank_positives, with_gradient
 
@@ -96,7 +97,7 @@ def alrp_loss(logits: Tensor, targets: Tensor, regression_error: Tensor, delta: 
     return ALRP(classification, regression.to(box_errors.dtype), ranks.to(scores.dtype), ranking.order)
 
 
-class ALRPLoss(torch.nn.Module):
+class ALRPLoss(Float64Buffers):
     """`alrp_loss` with its self-balancing: once per epoch the box part is weighted up to the classification part.
 
     Call `end_epoch` after each training epoch. Weight and sums are buffers, so a resumed epoch continues where it was;

@@ -5,6 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from paploss.losses.buffers import Float64Buffers
 from paploss.losses.generalised_ap import APFunctions, generalised_ap_loss
 from paploss.losses.pairwise_sums import SortedBreakpoints
 from paploss.losses.piecewise import PiecewiseLinear, TruncatedPowers, check_control_points
@@ -55,8 +56,8 @@ def identity_control_points(knots: int = 4) -> Tensor:
     return line[None, :, None].repeat(5, 1, 2)
 
 
-class ParameterizedAPLoss(torch.nn.Module):
-    """`parameterized_ap_loss` with fixed control points, which are kept as a float64 buffer.
+class ParameterizedAPLoss(Float64Buffers):
+    """`parameterized_ap_loss` with fixed control points, which are kept as a buffer, float64 in every model.
 
     Args:
         control_points: `[4 or 5, K+2, 2]`, see `parameterized_ap_loss`; checked here once.

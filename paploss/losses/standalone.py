@@ -34,7 +34,8 @@ class ParameterizedAPLoss(torch.nn.Module):
         slopes = torch.where(width < 1e-7, 0, rise / width.clamp_min(1e-7))
         jumps = torch.where(width < 1e-7, rise, 0)
         self.error_driven = EXTENSIONS.get(head, {}).get("error_driven", False)
-        self.register_buffer("functions", torch.stack((x, y, slopes, jumps), 1), persistent=False)
+        # No buffer: a model that is cast to half precision would round it, and then minimise another loss.
+        self.functions = torch.stack((x, y, slopes, jumps), 1)
 
     def forward(self, logits: Tensor, quality: Tensor, targets: Tensor) -> Tensor:
         """A scalar of the logits' dtype, at least float32; 0 without a positive."""
@@ -42,7 +43,7 @@ class ParameterizedAPLoss(torch.nn.Module):
             raise ValueError(f"expected one shape [N], got {logits.shape}, {quality.shape}, {targets.shape}")
         if self.error_driven:
             return _ap_loss(logits.double(), targets).to(torch.promote_types(logits.dtype, torch.float32))
-        h2, i2, i3, i1, h1 = self.get_buffer("functions").unbind()
+        h2, i2, i3, i1, h1 = self.functions.to(logits.device).unbind()
         s, positive = logits.double(), targets == 1
         s_i, u = s[positive], quality[positive].double()
         loss = s[:0].sum() + u[:0].sum()

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmdet.registry import MODELS
+from mmengine.config import ConfigDict
 
 from paploss.jobs.presets import PRESETS, identity
 from paploss.losses import ParameterizedAPLoss, identity_control_points
@@ -65,8 +67,13 @@ def test_a_retinanet_of_torchvision_learns_with_it(exported):
     assert_learns(example("torchvision_retinanet.py")["train"](exported("torchvision"), 60))
 
 
-def test_a_retinanet_of_mmdet_learns_with_it(exported):
-    assert_learns(example("mmdet_retinanet.py")["train"](exported("mmdet"), 40))
+def test_a_retinanet_of_mmdet_learns_with_it_and_refuses_what_does_not_fit(exported):
+    program = example("mmdet_retinanet.py")
+    assert_learns(program["train"](exported("mmdet"), 40))  # registers the head, which mmdet does once in a process
+    for wrong in ({"reg_decoded_bbox": True}, {"loss_cls": {"type": "CrossEntropyLoss", "use_sigmoid": False}}):
+        head = ConfigDict({**program["MODEL"]["bbox_head"], **wrong})
+        with pytest.raises(ValueError, match="expected reg_decoded_bbox=False and a loss_cls with use_sigmoid=True"):
+            MODELS.build(head)
 
 
 def test_parameters_of_two_heads_are_for_torch_alone(tmp_path):

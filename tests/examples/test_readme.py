@@ -1,14 +1,19 @@
 """What the documentation shows of the losses runs, and its table says what the records say."""
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from paploss.jobs.losses import LOSSES
+from paploss.jobs.presets import PRESETS
 from paploss.jobs.published_results import PUBLISHED_RESULTS
+from paploss.losses import APLoss
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "use-the-losses.md").read_text()
+PAGES = Path(__file__).parents[2] / "docs" / "how-to"
+PAGE, EXPORT_PAGE = ((PAGES / name).read_text() for name in ("use-the-losses.md", "export.md"))
 NUMBERS = re.compile(r"AP (\S+), IoU (\d\.\d+)")
 
 
@@ -32,3 +37,21 @@ def test_the_table_of_losses_is_that_of_the_records() -> None:
             for detector in ("retinanet", "atss", "faster-rcnn", "deformable-detr")
         ]
         assert f"| `{name}` | {record.title} | {' | '.join(cells)} |" in PAGE
+
+
+@pytest.mark.parametrize("error_driven", [False, True])
+def test_a_found_loss_is_taken_from_its_file_as_the_page_says(error_driven, tmp_path, monkeypatch):
+    loss = PRESETS["retinanet"]
+    if error_driven:
+        head = loss.heads["bbox_head"].model_copy(update={"error_driven": True})
+        loss = loss.model_copy(update={"heads": {"bbox_head": head}})
+    (tmp_path / "ID.json").write_text(json.dumps({"loss": loss.model_dump(mode="json")}))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(re.findall(r"```python\n(.*?)```", EXPORT_PAGE, re.DOTALL)[-1], "export.md", "exec"), names)  # noqa: S102
+    if error_driven:
+        assert isinstance(names["loss"], APLoss)
+    else:
+        assert names["loss"].control_points.tolist() == [
+            [list(point) for point in row] for row in loss.heads["bbox_head"].control_points
+        ]

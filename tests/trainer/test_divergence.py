@@ -63,10 +63,11 @@ def test_measures_loss_and_gradient_of_each_head(detector):
     assert measured[1].tolist() == [pytest.approx(abs(losses["loss_cls"][0].item())), 6]
 
 
-def test_nan_is_measured_as_infinite(detector):
+@pytest.mark.parametrize("factor", [torch.nan, torch.inf])
+def test_what_is_not_finite_is_measured_as_infinite(detector, factor):
     losses = {
         "loss_rpn_cls": detector.rpn(torch.ones(1, 2)).sum(),
-        "loss_cls": detector.bbox(torch.ones(1, 2)).sum() * torch.nan,
+        "loss_cls": detector.bbox(torch.ones(1, 2)).sum() * factor,
     }
     minimised_loss(losses, HEADS).backward()
     measured = DivergenceWatch(detector, HEADS, 1000, {}).measure(losses)

@@ -180,6 +180,20 @@ def test_a_heads_whole_loss_is_that_of_our_objective(quality, extensions, positi
     torch.testing.assert_close(results_of(theirs, logits, boxes), expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_in_a_model_of_half_precision_the_functions_stay_whole(dtype, tmp_path):
+    module = load(PRESETS["faster-rcnn"], tmp_path)
+    whole, cast = (module["ParameterizedAPLoss"]("rpn_head").to(one) for one in (torch.float64, dtype))
+    assert cast(*entries()) == whole(*entries())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_loss_that_was_not_moved_follows_its_input_to_a_gpu(tmp_path):
+    loss = load(PRESETS["retinanet"], tmp_path)["ParameterizedAPLoss"]("bbox_head")  # as in transformers' closure
+    moved = loss(*(tensor.cuda() for tensor in entries()))
+    torch.testing.assert_close(moved.cpu(), loss(*entries()))
+
+
 def test_a_published_head_has_no_box_terms(tmp_path):
     module = load(PRESETS["retinanet"], tmp_path)
     assert module["EXTENSIONS"] == {}

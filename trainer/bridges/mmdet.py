@@ -25,6 +25,8 @@ class ParameterizedAPRetinaHead(RetinaHead):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        if self.reg_decoded_bbox or not self.use_sigmoid_cls:
+            raise ValueError("expected reg_decoded_bbox=False and a loss_cls with use_sigmoid=True")
         self.loss_of_head = HeadLoss("bbox_head")
 
     def loss_by_feat(

@@ -17,7 +17,13 @@ class AnchorRanking:
     corners: DeltaCorners
 
     def rank_anchors(self: Any, ranking: dict[str, Any]) -> None:
-        """To be called when the head is built; `ranking`: arguments of `RankingObjective`."""
+        """To be called when the head is built; `ranking`: arguments of `RankingObjective`.
+
+        Raises:
+            ValueError: the head's targets are boxes instead of deltas.
+        """
+        if self.reg_decoded_bbox:
+            raise ValueError("reg_decoded_bbox: expected False, a ranking loss decodes the boxes itself")
         self.objective = RankingObjective(**ranking)
         self.corners = DeltaCorners(self.bbox_coder.means, self.bbox_coder.stds)
 

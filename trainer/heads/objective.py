@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from paploss.jobs.losses import ALRP, APL1, LOSSES, Form, HandmadeAP, ParameterizedAP, Quality, RankingLoss, RankSort
 from paploss.losses import ALRPLoss, ap_loss, handmade_ap_loss, parameterized_ap_loss, rank_sort_loss
+from paploss.losses.buffers import Float64Buffers
 from paploss.trainer.distributed import gather_with_gradient
 from paploss.trainer.heads.quality import EPSILON
 from paploss.trainer.heads.ranked import Ranked, rank
@@ -31,7 +32,7 @@ SMALLEST_IOU = 1e-6
 """Stands for the IoU 0 of a positive, which Rank & Sort would take for a negative."""
 
 
-class RankingObjective(nn.Module):
+class RankingObjective(Float64Buffers):
     """A ranking loss and its box part, for the entries of any head with sigmoid classes.
 
     Args:
@@ -81,7 +82,7 @@ class RankingObjective(nn.Module):
                 raise ValueError(f"{argument}: expected for {needing} and for no other loss, got {name!r}")
         self.name = name
         self.parts = objective.loss.parts
-        # Not in the state: the job says what they are. In float64, from which each dtype gets its nearest number.
+        # Not in the state: the job says what they are.
         points = None if control_points is None else torch.tensor(control_points, dtype=torch.float64)
         self.register_buffer("control_points", points, persistent=False)
         self.form = form

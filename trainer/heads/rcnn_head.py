@@ -38,6 +38,8 @@ class RankingBBoxHead(Shared2FCBBoxHead):  # type: ignore[misc]
 
     def __init__(self, *, ranking: dict[str, Any], **head: Any) -> None:
         super().__init__(loss_cls={"type": "IndependentClasses"}, **head)
+        if self.reg_decoded_bbox:
+            raise ValueError("reg_decoded_bbox: expected False, a ranking loss decodes the boxes itself")
         self.objective = RankingObjective(**ranking)
         self.corners = DeltaCorners(self.bbox_coder.means, self.bbox_coder.stds)
 

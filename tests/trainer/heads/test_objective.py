@@ -216,6 +216,12 @@ def test_constants_follow_the_objective_to_another_device_and_are_not_in_the_sta
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_detector_of_half_precision_leaves_constants_and_balance_whole(name):
+    cast, whole = (dict(one.named_buffers()) for one in (objective(name).bfloat16(), objective(name)))
+    torch.testing.assert_close(cast, whole, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_under_autocast_losses_are_those_of_the_same_outputs_in_single_precision(name, dtype):
     halves = [tensor.detach().to(dtype).requires_grad_(tensor.requires_grad) for tensor in candidates()]

@@ -4,7 +4,9 @@ import copy
 
 import pytest
 import torch
+from mmengine.config import ConfigDict
 
+from paploss.trainer.detectors import MODELS
 from paploss.trainer.heads.objective import RankingObjective
 from tests.trainer.heads.ranking_heads import HEADS, NOTHING, TRUTH, RankingHead
 
@@ -33,6 +35,20 @@ def test_its_losses_are_those_of_its_objective_by_name(head):
     watch.remove()
     assert losses == {name.replace("loss_", head.prefix): value for name, value in given[0].items()}
     assert all(value > 0 for value in losses.values())
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        HEADS["retina"].model()["bbox_head"],
+        HEADS["rpn"].model()["rpn_head"],
+        HEADS["rcnn"].model()["roi_head"]["bbox_head"],
+    ],
+    ids=["retina", "rpn", "rcnn"],
+)
+def test_boxes_as_targets_in_place_of_deltas_are_refused(config):
+    with pytest.raises(ValueError, match="reg_decoded_bbox: expected False"):
+        MODELS.build(ConfigDict({**config, "reg_decoded_bbox": True}))
 
 
 def test_a_batch_without_an_object_gives_zero_with_a_graph_to_every_output(head):
