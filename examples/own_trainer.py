@@ -21,6 +21,7 @@ from paploss.losses import ParameterizedAPLoss
 
 STEPS, PLACES = 100, 5_000
 INTERRUPTED = 75
+UNDERSTOOD = {"control_points", "gradient_scale", "quality"}  # of the last one, IoU alone: it is no part of a search
 
 
 def main() -> int:
@@ -34,6 +35,8 @@ def main() -> int:
     try:
         job = json.loads(options.job.read_bytes())
         (head,) = job["loss"]["heads"].values()
+        if unknown := sorted(head.keys() - UNDERSTOOD):  # what is not used may not be searched
+            raise ValueError(f"loss: this program knows no {', '.join(unknown)}")
     except (OSError, ValueError, KeyError) as error:
         emit(event="result", outcome="failed", error_kind="user", error=f"{options.job}: {error!r}")
         return 0

@@ -55,6 +55,18 @@ def test_a_broken_rule_is_named_with_its_line(tmp_path, lines, status, said):
         list(check(program(tmp_path, lines, status), JOB, tmp_path, timeout_seconds=60))
 
 
+def test_the_example_refuses_a_loss_of_which_it_would_leave_something_out(tmp_path):
+    loss = identity(["bbox_head"])
+    extended = loss.heads["bbox_head"].model_copy(update={"l1_weight": 0.5})
+    job = JOB.model_copy(update={"loss": loss.model_copy(update={"heads": {"bbox_head": extended}})})
+    (tmp_path / "job.json").write_text(job.model_dump_json())
+    command = [sys.executable, str(EXAMPLE), str(tmp_path / "job.json"), "--state", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    result = json.loads(done.stdout)
+    assert (result["outcome"], result["error_kind"]) == ("failed", "user")
+    assert "this program knows no l1_weight" in result["error"]
+
+
 def test_a_program_that_does_not_end_is_ended(tmp_path):
     file = tmp_path / "program.py"
     file.write_text(f"import time\nprint({json.dumps(START)!r}, flush=True)\ntime.sleep(600)\n")
