@@ -63,14 +63,31 @@ class Cluster:
                 of_pool[place] = replace(of_pool[place], trouble=trouble)
 
     def create(self, pool: Pool, ordinal: int) -> None:
-        """Create the Job of this ordinal; nothing happens where an earlier leader has created it."""
+        """Create the Job of this ordinal; nothing happens where an earlier leader has created it.
+
+        Raises:
+            ClusterError: also where another release has a Job of this name.
+        """
         with translated("read the ConfigMap that owns the Jobs"):
             owner: Any = self._core.read_namespaced_config_map(
                 self._pools.owner, self._pools.namespace, _request_timeout=TIMEOUT_SECONDS
             )
         manifest: Any = self._manifest(pool, ordinal, owner.metadata.uid)
-        with translated(f"create a worker of pool {pool.name}", unless=(409,)):
-            self._jobs.create_namespaced_job(self._pools.namespace, manifest, _request_timeout=TIMEOUT_SECONDS)
+        with translated(f"create a worker of pool {pool.name}"):
+            try:
+                self._jobs.create_namespaced_job(self._pools.namespace, manifest, _request_timeout=TIMEOUT_SECONDS)
+            except ApiException as error:
+                if error.status != 409:
+                    raise
+                self._check_owned(manifest["metadata"]["name"])
+
+    def _check_owned(self, name: str) -> None:
+        found: Any = self._jobs.list_namespaced_job(
+            self._pools.namespace, field_selector=f"metadata.name={name}", _request_timeout=TIMEOUT_SECONDS
+        )
+        for job in found.items:
+            if not self._pools.labels.items() <= (job.metadata.labels or {}).items():
+                raise ClusterError(f"the Job {name} belongs to another release: give this one's pool another name")
 
     def withdraw(self, job: WorkerJob) -> None:
         """Delete a Job whose pod has not started; nothing happens where it has changed since it was listed."""
@@ -168,13 +185,12 @@ def unless_changed() -> Iterator[None]:
 
 
 @contextmanager
-def translated(what: str, unless: Sequence[int] = ()) -> Iterator[None]:
-    """Raises ClusterError for errors of the cluster's API, but for statuses in `unless`; `what`: cannot be done."""
+def translated(what: str) -> Iterator[None]:
+    """Raises ClusterError for errors of the cluster's API; `what`: cannot be done."""
     try:
         yield
     except ApiException as error:
-        if error.status not in unless:
-            raise ClusterError(f"cannot {what}: {error.status} {_message(error)}") from error
+        raise ClusterError(f"cannot {what}: {error.status} {_message(error)}") from error
     except urllib3.exceptions.HTTPError as error:
         raise ClusterError(f"cannot {what}: the cluster's API does not answer ({type(error).__name__})") from error
 

@@ -92,6 +92,7 @@ class Scaler:
             for pool in self._pools.pools:
                 self._tell(pool, str(error))
             raise
+        refusal: ClusterError | None = None
         for pool in self._pools.pools:
             back_off = self._back_offs[pool.name]
             plan = decide(
@@ -105,12 +106,15 @@ class Scaler:
             )
             try:
                 self._carry_out(pool, plan)
-            except ClusterError as error:
+            except ClusterError as error:  # perhaps of this pool alone: the others get their workers
                 self._tell(pool, str(error))
-                raise
-            self._tell(pool, plan.trouble)
+                refusal = error
+            else:
+                self._tell(pool, plan.trouble)
         for name in jobs.keys() - set(self.pool_names):
             self._dissolve(name, jobs[name])
+        if refusal is not None:
+            raise refusal
 
     def _dissolve(self, pool: str, jobs: Sequence[WorkerJob]) -> None:
         """Delete waiting Jobs of a pool that is no longer configured; its running workers end when they are idle."""

@@ -229,6 +229,16 @@ def test_a_pools_placement_replaces_the_one_beside_the_pools_also_by_nothing() -
     assert common.keys().isdisjoint(specs["anywhere"])
 
 
+@pytest.mark.parametrize("given", [{}, {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"}])
+def test_an_autoscaler_moves_no_elastic_worker_unless_the_operator_lets_it(given: dict[str, str]) -> None:
+    (manifest,) = (
+        each for each in render({"workers": {"podAnnotations": given}}) if "pools.yaml" in each.get("data", {})
+    )
+    (pool,) = yaml.safe_load(manifest["data"]["pools.yaml"])["pools"]
+    annotations = pool["job"]["spec"]["template"]["metadata"]["annotations"]
+    assert annotations.items() >= ({"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"} | given).items()
+
+
 def test_a_worker_has_time_for_its_checkpoint() -> None:
     specs = dict(pod_specs(render({"workers": {"graceSeconds": 300}})))
     environment = {entry["name"]: entry.get("value") for entry in specs["gpu"]["containers"][0]["env"]}

@@ -21,11 +21,19 @@ class PlayedCluster:
     """Refuses while it is told to, and has Jobs of a pool that is no more otherwise."""
 
     refusal = ""
+    refused: frozenset[str] = frozenset()
+    """Pools of which no worker may be created."""
 
     def __init__(self, *old: WorkerJob) -> None:
         self.old = old
         self.withdrawn: list[str] = []
         self.cleared: list[str] = []
+        self.created: list[tuple[str, int]] = []
+
+    def create(self, pool: Pool, ordinal: int) -> None:
+        if pool.name in self.refused:
+            raise ClusterError(f"cannot create a worker of pool {pool.name}: 403 a policy of the cluster")
+        self.created.append((pool.name, ordinal))
 
     def withdraw(self, job: WorkerJob) -> None:
         self.withdrawn.append(job.name)
@@ -36,12 +44,15 @@ class PlayedCluster:
     def list_jobs(self) -> dict[str, list[WorkerJob]]:
         if self.refusal:
             raise ClusterError(self.refusal)
-        return {"gpu": [], "old": list(self.old)}
+        return {"cpu": [], "gpu": [], "old": list(self.old)}
 
 
-def make_scaler(database: Database, cluster: PlayedCluster) -> Scaler:
-    pool = Pool.model_validate({"name": "gpu", "gpus": 1, "maximum": 1, "job": {}})
-    pools = Pools(namespace="ml", prefix="demo", owner="demo-pools", labels={"a": "b"}, pools=(pool,))
+def make_scaler(database: Database, cluster: PlayedCluster, minimum: int = 0) -> Scaler:
+    made = [
+        Pool.model_validate({"name": name, "gpus": gpus, "minimum": minimum, "maximum": 1, "job": {}})
+        for name, gpus in (("cpu", 0), ("gpu", 1))
+    ]
+    pools = Pools(namespace="ml", prefix="demo", owner="demo-pools", labels={"a": "b"}, pools=tuple(made))
     return Scaler(database, cluster, pools, lambda: True, 1.0)  # type: ignore[arg-type]
 
 
@@ -70,6 +81,16 @@ def test_an_obstacle_that_was_mended_by_a_restart_is_gone_with_the_next_look(dat
     cluster.refusal = ""
     make_scaler(database, cluster).look()
     assert standing(database, "gpu") == []
+
+
+def test_a_pool_whose_workers_are_refused_holds_up_no_other_pool(database: Database) -> None:
+    cluster = PlayedCluster()
+    cluster.refused = frozenset({"cpu"})
+    with pytest.raises(ClusterError):
+        make_scaler(database, cluster, minimum=1).look()
+    assert cluster.created == [("gpu", 0)]
+    told = "workers of pool cpu: cannot create a worker of pool cpu: 403 a policy of the cluster"
+    assert standing(database, "cpu", "gpu") == [told]
 
 
 def test_an_obstacle_of_a_pool_that_is_no_more_is_none(database: Database) -> None:

@@ -128,6 +128,21 @@ def test_lost_rights_are_told_and_mended_without_a_restart(release: Release) -> 
         wait_until(namespace.jobs, "workers, now that it may")
 
 
+def test_a_job_of_another_release_that_has_a_workers_name_is_told(release: Release) -> None:
+    namespace = release.namespace
+    release.install()
+    container = {"name": "worker", "image": "example.com/other"}
+    foreign = {
+        "metadata": {"name": "demo-gpu-0"},
+        "spec": {"template": {"spec": {"containers": [container], "restartPolicy": "Never"}}},
+    }
+    namespace.batch.create_namespaced_job(namespace.name, foreign)
+    with release.start() as stack:
+        experiment_id = start_search(stack)
+        wait_until(lambda: messages(stack, experiment_id), "the reason on the search's page")
+        assert "the Job demo-gpu-0 belongs to another release" in messages(stack, experiment_id)[0]
+
+
 @pytest.mark.parametrize("status", [409, 410, 500])
 def test_a_refused_request_is_made_again(release: Release, status: int) -> None:
     namespace = release.namespace
