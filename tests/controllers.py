@@ -113,15 +113,15 @@ class PlayedWorker:
         request = ClaimRequest(claim_id=uuid.uuid4(), trial_id=trial_id, worker=self.info)
         return Lease.model_validate_json(self._post("claim", request.model_dump_json()).content)
 
-    def renew(self, lease: Lease, *aps: float, log_tail: str = "") -> str:
-        """`aps`: what was measured after each tenth of the training."""
+    def renew(self, lease: Lease, *aps: float, log_tail: str = "", total_iterations: int = 20) -> str:
+        """`aps`: what was measured after each two iterations."""
         request = RenewRequest(
             trial_id=lease.trial_id,
             token=lease.token,
-            start=StartEvent(total_iterations=20, environment={"torch": "2.13.0"}),
-            progress=ProgressEvent(iteration=2 * len(aps), total_iterations=20, loss=0.5),
+            start=StartEvent(total_iterations=total_iterations, environment={"torch": "2.13.0"}),
+            progress=ProgressEvent(iteration=2 * len(aps), total_iterations=total_iterations, loss=0.5),
             evaluations=tuple(
-                EvaluationEvent(iteration=2 * (index + 1), total_iterations=20, metrics=metrics(ap))
+                EvaluationEvent(iteration=2 * (index + 1), total_iterations=total_iterations, metrics=metrics(ap))
                 for index, ap in enumerate(aps)
             ),
             log_tail=log_tail,

@@ -47,9 +47,7 @@ def read_comparison(session: Session, experiment_id: str) -> Comparison:
         seeds=seeds,
         reference=reference,
         metric=name_reward(spec.reward),
-        rows=compare(
-            measured, reference, spec.profile, name_reward(spec.reward), short_checks=spec.schedule != "proxy"
-        ),
+        rows=compare(measured, reference, spec.profile, name_reward(spec.reward)),
         verdict=verdict,
         environments=tuple(store.read_environments(session, experiment_id)),
     )
@@ -72,4 +70,9 @@ def _measure(label: str, loss: LossSpec, trials: Sequence[store.ComparedTrial]) 
         rate_check=[
             RateResult(factor=trial.learning_rate_factor, ap=trial.reward, seed=trial.seed) for trial in checks
         ],
+        is_checked_briefly=_longest(checks) < _longest(trainings),
     )
+
+
+def _longest(trials: Sequence[store.ComparedTrial]) -> int:
+    return max((trial.total_iterations or 0 for trial in trials), default=0)

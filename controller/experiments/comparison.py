@@ -38,11 +38,11 @@ class Measured:
     diverged: Sequence[int] = ()
     learning_rate_factor: float | None = None
     rate_check: Sequence[RateResult] = ()
+    is_checked_briefly: bool = False
+    """Whether the check of its learning rate trained for fewer iterations than what is compared."""
 
 
-def compare(
-    measured: Sequence[Measured], reference: str, profile: str, metric: str = "AP", *, short_checks: bool = False
-) -> tuple[Row, ...]:
+def compare(measured: Sequence[Measured], reference: str, profile: str, metric: str = "AP") -> tuple[Row, ...]:
     """The rows of a comparison, then the published ones that cannot be trained here.
 
     Args:
@@ -50,18 +50,9 @@ def compare(
         reference: the label of one of them.
         profile: a name in PROFILES, which says which published results are comparable.
         metric: name of what was measured. Published is AP alone.
-        short_checks: whether learning rates were chosen in shorter trainings than those that are compared.
     """
     rewards = next(one.rewards for one in measured if one.label == reference)
-    rows = [
-        _compare_one(
-            one,
-            None if one.label == reference else rewards,
-            published_ap=_published_ap(one.loss, profile) if metric == "AP" else None,
-            remark="; ".join(_remarks(one, metric, short_checks=short_checks)),
-        )
-        for one in measured
-    ]
+    rows = [_compare_one(one, None if one.label == reference else rewards, profile, metric) for one in measured]
     return (*rows, *(_untrainable(PROFILES[profile].detector) if metric == "AP" else ()))
 
 
@@ -84,9 +75,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
     return float(mean - reach), float(mean + reach)
 
 
-def _compare_one(
-    one: Measured, reference: Mapping[int, float] | None, *, published_ap: float | None, remark: str
-) -> Row:
+def _compare_one(one: Measured, reference: Mapping[int, float] | None, profile: str, metric: str) -> Row:
     values = list(one.rewards.values())
     return Row(
         label=one.label,
@@ -99,12 +88,12 @@ def _compare_one(
         difference=None if reference is None else paired_difference(one.rewards, reference),
         learning_rate_factor=one.learning_rate_factor,
         rate_check=tuple(one.rate_check),
-        published_ap=published_ap,
-        remark=remark,
+        published_ap=_published_ap(one.loss, profile) if metric == "AP" else None,
+        remark="; ".join(_remarks(one, metric)),
     )
 
 
-def _remarks(one: Measured, metric: str, *, short_checks: bool) -> list[str]:
+def _remarks(one: Measured, metric: str) -> list[str]:
     remarks = []
     if one.failed:
         remarks.append(f"{_name_seeds(one.failed)} ended without a result")
@@ -113,19 +102,19 @@ def _remarks(one: Measured, metric: str, *, short_checks: bool) -> list[str]:
     if len(one.rewards) == 1:
         remarks.append("one seed: no spread, no interval")
     if one.learning_rate_factor is not None and one.rate_check:
-        remarks += _rate_remarks(one.learning_rate_factor, one.rate_check, short_checks=short_checks)
+        remarks += _rate_remarks(one, one.learning_rate_factor)
     return remarks
 
 
-def _rate_remarks(chosen: float, check: Sequence[RateResult], *, short_checks: bool) -> list[str]:
-    measured = [result.factor for result in check if result.ap is not None]
+def _rate_remarks(one: Measured, chosen: float) -> list[str]:
+    measured = [result.factor for result in one.rate_check if result.ap is not None]
     if not measured:
         return ["no learning-rate check ended with a result: trained at the profile's rate"]
     ends = {min(measured): "smallest", max(measured): "largest"}
     if len(ends) == 2 and chosen in ends:
         remark = f"its learning rate is the {ends[chosen]} that was tried: a better one may lie beyond"
-        too_high = ends[chosen] == "largest" and short_checks
-        return [remark + ", or it is too high, for it was tried in shorter trainings" if too_high else remark]
+        too_high = one.is_checked_briefly and ends[chosen] == "largest"
+        return [f"{remark}, or it is too high, for it was tried in shorter trainings" if too_high else remark]
     return []
 
 

@@ -23,6 +23,8 @@ class ComparedTrial(NamedTuple):
     learning_rate_factor: float
     reward: float | None
     diverged: bool
+    total_iterations: int | None
+    """None before it has started."""
 
 
 def read_compared_trials(session: Session, experiment_id: str) -> Mapping[str, list[ComparedTrial]]:

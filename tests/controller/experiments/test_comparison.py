@@ -110,6 +110,6 @@ def test_a_rate_at_the_end_of_what_was_tried_is_told(
 
 def test_a_large_rate_that_was_tried_in_shorter_trainings_may_be_too_high() -> None:
     check = [RateResult(factor=factor, ap=factor / 10) for factor in (1, 2)]
-    measured = [Measured("a", FOCAL, FIRST, learning_rate_factor=2.0, rate_check=check)]
-    (row,) = compare(measured, "a", "retinanet-tiny", short_checks=True)
+    one = Measured("a", FOCAL, FIRST, learning_rate_factor=2.0, rate_check=check, is_checked_briefly=True)
+    (row,) = compare([one], "a", "retinanet-tiny")
     assert row.remark.endswith("a better one may lie beyond, or it is too high, for it was tried in shorter trainings")

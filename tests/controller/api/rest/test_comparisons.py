@@ -7,12 +7,14 @@ import httpx
 import pytest
 from controllers import PlayedWorker
 from plotly import graph_objects
+from simulation import metrics
 from stack import wait_until
 
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import ComparisonSpec, TrainingSpec
 from paploss.client.sync_client import ApiError, Client
 from paploss.jobs.losses import FocalL1
+from paploss.jobs.spec import JobResult
 
 SEARCH = {"kind": "search", "profile": "synthetic"}
 COMPARISON = ComparisonSpec(
@@ -78,6 +80,29 @@ def test_the_best_of_an_unknown_or_unfinished_search_cannot_be_trained(client: C
         reply = http.post("/api/v1/experiments", json={"kind": "training", "profile": "synthetic", "losses": losses})
         assert reply.status_code == status
         assert "losses[found].search" in reply.json()["detail"]
+
+
+@pytest.mark.parametrize("total_iterations", [20, 60])
+def test_a_rate_that_was_chosen_in_shorter_trainings_is_remarked_on(
+    client: Client, worker: PlayedWorker, total_iterations: int
+) -> None:
+    spec = {
+        "kind": "comparison",
+        "profile": "synthetic",
+        "losses": ["published"],
+        "seeds": [1],
+        "learning_rates": [1, 2],
+    }
+    training = client.create(ComparisonSpec.model_validate(spec))
+    while client.get_experiment(training.id).state == "running":
+        for trial in client.trials(training.id, state="queued"):
+            lease = worker.claim(trial.id)
+            worker.renew(lease, total_iterations=20 if trial.kind == "rate_check" else total_iterations)
+            reward = lease.job.learning_rate_factor / 10
+            worker.finish(lease, JobResult(outcome="succeeded", reward=reward, metrics=metrics(reward), seconds=1))
+    (row,) = client.comparison(training.id).rows
+    assert "the largest that was tried" in row.remark
+    assert ("shorter trainings" in row.remark) == (total_iterations > 20)
 
 
 def test_a_comparison_with_its_check_of_the_rate_as_json_csv_and_figure(
