@@ -190,3 +190,9 @@ def test_a_name_longer_than_any_files_is_an_image_that_is_not_there(root, name):
     assert [one.summary for one in report.findings if one.level == "error"] == [
         f"1 image in {root / 'images'} cannot be used"
     ]
+
+
+def test_images_of_a_file_in_annotations_lie_beside_that_folder(root):
+    (root / "annotations").mkdir()
+    file = (root / "train.json").rename(root / "annotations" / "train.json")
+    assert diagnose(file).report.verdict == "ok"
