@@ -144,7 +144,7 @@ def read_image(file: Path) -> ImageFacts:
 
 def _digest_pixels(image: NDArray[Any]) -> str:
     digest = hashlib.blake2b(f"{image.shape}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(image))  # without a copy: several threads hold large images
+    digest.update(np.ascontiguousarray(image).data)  # without a copy: several threads hold large images
     return digest.hexdigest()
 
 
