@@ -210,10 +210,12 @@ def _read_image(
                 f"{file.name}: {given[0]} x {given[1]} px, {annotation.image} has {width:g} x {height:g} px{turned}",
             )
             return (annotation.image, int(width), int(height)), []
-    objects = [
-        _read_object(f"{file}: object {number}", element, width, height)
-        for number, element in enumerate(root.findall("object"), 1)
-    ]
+    objects = []
+    for number, element in enumerate(root.findall("object"), 1):
+        try:
+            objects.append(_read_object(f"{file}: object {number}", element, width, height))
+        except UserError as error:  # told with all others
+            findings.error("", f"{{count}} objects in {file.parent} are faulty", str(error))
     return (annotation.image, int(width), int(height)), objects
 
 
