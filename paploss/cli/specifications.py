@@ -130,6 +130,9 @@ def read_dataset(file: Path, data_root: Path | None = None) -> DatasetInput:
         CommandError: names the file and the key.
     """
     content = _read_request(file, data_root)
+    if not content.keys() & {"dataset", "profile"}:  # it would be taken for a search on the embedded data set
+        hint = "; of a YOLO data set, name the folder" if "names" in content else ""
+        raise CommandError(f"{file}: expected a specification, with a key 'dataset'{hint}", BAD_INPUT)
     return _validate(
         DatasetInput, {key: content[key] for key in DatasetInput.model_fields if key in content}, str(file)
     )

@@ -49,6 +49,14 @@ def check_splits(
     _check_classes(splits, findings)
     if visibility is not None:
         for split in splits.values():
+            for image in split.images:
+                if visibility.shrinks_to_nothing(image["width"], image["height"]):
+                    findings.error(
+                        split.annotation_file,
+                        f"{{count}} images are too long and thin for {visibility.profile}",
+                        f"{image['file_name']}: {image['width']} x {image['height']} px, of which less than half a "
+                        "pixel is left of the short side",
+                    )
             unseen, count = visibility.count_unseen(split), sum(not one["iscrowd"] for one in split.annotations)
             if 10 * unseen > count:
                 findings.warning(

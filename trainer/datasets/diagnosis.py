@@ -92,7 +92,10 @@ def _read(
         names = ("train", "val", "test") if _can_test(target, findings) else ("train", "val")
         return "COCO", read_splits(target, names, findings)
     if target.is_file():
-        folder = find_image_folder(target.parent, target, read_json(target)["images"], target.stem)
+        # Images of `annotations/instances_train2017.json` are beside `annotations`.
+        root = target.absolute().parent
+        root = root.parent if root.name == "annotations" else root
+        folder = find_image_folder(root, target, read_json(target)["images"], target.stem)
         parts = {"train": CocoPart(target, folder)}
     else:
         layout = recognise(target)

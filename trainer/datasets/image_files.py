@@ -19,6 +19,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from paploss.files import read_regular, whole_file
@@ -136,9 +137,15 @@ def read_image(file: Path) -> ImageFacts:
         height=image.shape[0],
         largest=int(image.max()) if image.dtype == np.uint16 else 0,
         digest=hashlib.blake2b(content, digest_size=16).hexdigest(),
-        pixels=hashlib.blake2b(f"{image.shape}".encode() + image.tobytes(), digest_size=16).hexdigest(),
+        pixels=_digest_pixels(image),
         **header,
     )
+
+
+def _digest_pixels(image: NDArray[Any]) -> str:
+    digest = hashlib.blake2b(f"{image.shape}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(image).data)  # without a copy: several threads hold large images
+    return digest.hexdigest()
 
 
 def _read_header(content: bytes) -> dict[str, Any]:

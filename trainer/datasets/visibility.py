@@ -32,5 +32,9 @@ class Visibility:
         )
         return sum(side < self.smallest_px for side in sides)
 
+    def shrinks_to_nothing(self, width: float, height: float) -> bool:
+        """Whether the resized image has no pixel: its short side rounds to 0."""
+        return min(width, height) * self._factor(width, height) < 0.5
+
     def _factor(self, width: float, height: float) -> float:
         return min(max(self.scale_px) / max(width, height), min(self.scale_px) / min(width, height))

@@ -170,3 +170,12 @@ def test_a_search_on_a_data_set_in_a_closed_folder_names_it(root, tmp_path):
         folder.parent.chmod(0o700)
     assert done.returncode == BAD_INPUT
     assert f"dataset: {folder}: cannot be read: Permission denied" in done.stderr.replace("\n", "")
+
+
+def test_a_description_of_yolo_is_not_taken_for_a_search_on_the_embedded_images(tmp_path):
+    file = tmp_path / "data.yaml"
+    file.write_text("train: images/train\nval: images/val\nnames: [cell]\n")
+    told = run("doctor", file)
+    assert told.exit_code == BAD_INPUT
+    assert f"{file}: expected a specification" in told.output.replace("\n", "")
+    assert "name the folder" in told.output

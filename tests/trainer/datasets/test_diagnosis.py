@@ -190,3 +190,23 @@ def test_a_name_longer_than_any_files_is_an_image_that_is_not_there(root, name):
     assert [one.summary for one in report.findings if one.level == "error"] == [
         f"1 image in {root / 'images'} cannot be used"
     ]
+
+
+def test_images_of_a_file_in_annotations_lie_beside_that_folder(root):
+    (root / "annotations").mkdir()
+    file = (root / "train.json").rename(root / "annotations" / "train.json")
+    assert diagnose(file).report.verdict == "ok"
+
+
+def test_an_image_of_which_a_detector_would_see_nothing_is_refused_and_the_page_shows_it(root):
+    cv2.imwrite(str(root / "images" / "1.jpg"), np.zeros((1, 3000, 3), dtype=np.uint8))
+    content = json.loads((root / "train.json").read_text())
+    content["images"][0] |= {"width": 3000, "height": 1}
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] != 1]
+    content["annotations"].append({"image_id": 1, "category_id": 2, "bbox": [5, 0, 90, 1]})
+    (root / "train.json").write_text(json.dumps(content))
+    found = diagnose(root, detector=Detector("retinanet-tiny", image_size_px=100))
+    assert found.report.verdict == "errors"
+    assert any("too long and thin for retinanet-tiny" in one.summary for one in found.report.findings)
+    write_page(found.report, found.splits, root / "page.html")
+    assert b"1.jpg" in (root / "page.html").read_bytes()

@@ -2,6 +2,7 @@
 
 import io
 import os
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -186,3 +187,15 @@ def test_a_file_that_may_be_meant_is_found(tmp_path):
     (tmp_path / "c.json").touch()
     found = [find_similar(tmp_path / "images" / name) for name in ("a.jpg", "b.jpg", "c.jpg")]
     assert found == [tmp_path / "A.JPG", tmp_path / "b.png", None]
+
+
+def test_reading_an_image_keeps_no_second_copy_of_its_pixels(tmp_path):
+    file = tmp_path / "large.png"
+    cv2.imwrite(str(file), np.zeros((2000, 2000, 3), dtype=np.uint8))
+    read_image(file)  # what is loaded once
+    tracemalloc.start()
+    try:
+        assert read_image(file).width == 2000
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * 2000 * 2000 * 3
+    finally:
+        tracemalloc.stop()

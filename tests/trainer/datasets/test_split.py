@@ -1,4 +1,5 @@
 import json
+import resource
 from collections import Counter
 from pathlib import Path
 
@@ -116,3 +117,16 @@ def test_an_amount_is_a_whole_number_or_a_fraction_below_1():
 def test_an_amount_that_could_be_meant_otherwise_is_refused(text):
     with pytest.raises(UserError, match="val: expected a whole number of images, such as 50, or a fraction below 1"):
         read_amount(text)
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path):
+    file = tmp_path / "train.json"
+    file.write_text(json.dumps(make_content()))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"search_train\.json: cannot be written"):
+            split_file(file, 0.2, 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [one.name for one in tmp_path.iterdir()] == ["train.json"]

@@ -21,6 +21,7 @@ from paploss.trainer.datasets.layouts.labelled import (
     LabelledImage,
     LabelledObject,
     LabelledSet,
+    files_below,
     part_of,
 )
 from paploss.trainer.errors import UserError
@@ -47,9 +48,8 @@ def find_coco(folder: Path) -> dict[str, CocoPart]:
     """
     contents: dict[Path, Json] = {}
     unreadable: dict[str, Path] = {}
-    for file in sorted(folder.rglob("*.json")):
-        inside = file.relative_to(folder)
-        if len(inside.parts) > DEEPEST or file.name.startswith("."):
+    for file in files_below(folder, {".json"}):
+        if len(file.relative_to(folder).parts) > DEEPEST:
             continue
         try:
             content = json.loads(file.read_bytes())

@@ -1,6 +1,7 @@
 """A data set in whatever layout, read: images with their objects, by part."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,6 +61,28 @@ def part_of(name: str) -> str | None:
 
 
 _WORDS = {"train": ("train",), "val": ("val", "dev"), "test": ("test",)}
+
+
+def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Files below `folder` with one of the suffixes in any case, sorted; folders that are linked to are entered.
+
+    Hidden files and folders are left out: macOS, Jupyter and network drives put copies of images and texts there.
+    """
+    found: list[Path] = []
+    entered: set[tuple[int, int]] = set()
+    open_folders = [str(folder)]
+    for top in open_folders:  # links come last: what they lead to may have been entered by its own name
+        for place, folders, names in os.walk(top):
+            status = os.stat(place)
+            if (status.st_dev, status.st_ino) in entered:
+                folders.clear()
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            open_folders += [path for name in folders if os.path.islink(path := os.path.join(place, name))]
+            files = (Path(place, name) for name in names if not name.startswith("."))
+            found += [file for file in files if file.suffix.lower() in suffixes]
+    return sorted(found)
 
 
 class ImageIndex:

@@ -28,6 +28,7 @@ from paploss.trainer.datasets.layouts.labelled import (
     LabelledObject,
     LabelledSet,
     facts_of,
+    files_below,
     part_of,
 )
 from paploss.trainer.datasets.layouts.texts import read_lines, read_xml
@@ -98,15 +99,13 @@ def _find_parts(folder: Path) -> Iterator[tuple[str, list[Path]]]:
         return
     lists = _read_lists(folder, annotation_folder)
     if not lists and not (folder / "ImageSets").is_dir():
-        files = sorted(_xml_files(annotation_folder))
-        lists = {"train": [file.relative_to(annotation_folder).with_suffix("").as_posix() for file in files]}
+        yield "train", list(_xml_files(annotation_folder))
     for part, names in lists.items():
         yield part, [annotation_folder / f"{name}.xml" for name in names]
 
 
 def _xml_files(folder: Path) -> Iterator[Path]:
-    # macOS puts its own files beside those of others when it writes to foreign disks and archives.
-    return (file for file in folder.rglob("*.xml") if not file.name.startswith("._") and file.name != "annotations.xml")
+    return (file for file in files_below(folder, {".xml"}) if file.name != "annotations.xml")
 
 
 def _read_lists(folder: Path, annotation_folder: Path) -> dict[str, list[str]]:
@@ -211,10 +210,12 @@ def _read_image(
                 f"{file.name}: {given[0]} x {given[1]} px, {annotation.image} has {width:g} x {height:g} px{turned}",
             )
             return (annotation.image, int(width), int(height)), []
-    objects = [
-        _read_object(f"{file}: object {number}", element, width, height)
-        for number, element in enumerate(root.findall("object"), 1)
-    ]
+    objects = []
+    for number, element in enumerate(root.findall("object"), 1):
+        try:
+            objects.append(_read_object(f"{file}: object {number}", element, width, height))
+        except UserError as error:  # told with all others
+            findings.error("", f"{{count}} objects in {file.parent} are faulty", str(error))
     return (annotation.image, int(width), int(height)), objects
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from paploss.trainer.datasets.coco import Json
 from paploss.trainer.datasets.layouts.coco_folders import find_coco, read_coco
-from paploss.trainer.datasets.layouts.labelled import LabelledSet
+from paploss.trainer.datasets.layouts.labelled import LabelledSet, files_below
 from paploss.trainer.datasets.layouts.pascal_voc import read_voc
 from paploss.trainer.datasets.layouts.writing import write_coco
 from paploss.trainer.datasets.layouts.yolo import is_yolo, read_yolo
@@ -35,7 +35,7 @@ def recognise(folder: Path) -> str:
         return "coco"
     if is_yolo(folder):
         return "yolo"
-    if (folder / "ImageSets").is_dir() or any(_is_voc(file) for file in folder.rglob("*.xml")):
+    if (folder / "ImageSets").is_dir() or any(_is_voc(file) for file in files_below(folder, {".xml"})):
         return "voc"
     hint = ""
     if (folder / "annotations.xml").is_file():
@@ -72,6 +72,6 @@ def convert(
 
 def _is_voc(file: Path) -> bool:
     try:
-        return not file.name.startswith("._") and ROOT.search(file.read_bytes()[:2000].replace(b"\0", b"")) is not None
+        return ROOT.search(file.read_bytes()[:2000].replace(b"\0", b"")) is not None
     except OSError:
         return False

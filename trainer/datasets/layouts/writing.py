@@ -42,7 +42,8 @@ def write_coco(data: LabelledSet, folder: Path, output: Path, overwrite: bool = 
             with whole_file(file) as opened:
                 opened.write(json.dumps(as_coco(data.parts[part], data.classes, names)).encode())
     except OSError as error:
-        raise UserError(f"{error.filename or output}: cannot be written: {error.strerror}") from error
+        place = error.filename2 or error.filename or output  # where a copy fails, the second is the target
+        raise UserError(f"{place}: cannot be written: {error.strerror}") from error
     return {
         "parts": {
             part: {"file": str(file), "images": len(data.parts[part]), "objects": _count_objects(data.parts[part])}
@@ -110,4 +111,8 @@ def _place_image(source: Path, target: Path) -> None:
     try:
         os.link(found, target)
     except OSError:  # another file system, or one without links
-        shutil.copyfile(source, target)
+        try:
+            shutil.copyfile(source, target)
+        except BaseException:
+            target.unlink(missing_ok=True)  # a part would be taken for another image the next time
+            raise

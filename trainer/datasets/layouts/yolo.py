@@ -26,6 +26,7 @@ from paploss.trainer.datasets.layouts.labelled import (
     LabelledObject,
     LabelledSet,
     facts_of,
+    files_below,
     part_of,
 )
 from paploss.trainer.datasets.layouts.texts import read_bytes, read_lines
@@ -63,6 +64,8 @@ def read_yolo(folder: Path, cache: Path | None) -> LabelledSet:
         UserError: something is missing or is not YOLO's; the message names the file and the line.
     """
     description = _describe(folder)
+    if not any(description.images.values()):
+        raise UserError(f"{folder}: expected images, there is none in what its description names")
     facts = facts_of([image for part in description.images.values() for image in part], cache)
     findings = Findings()
     parts: dict[str, list[LabelledImage]] = {}
@@ -76,6 +79,9 @@ def read_yolo(folder: Path, cache: Path | None) -> LabelledSet:
                 message = f"{image}: cannot be read as an image: {known.problem}"
                 findings.error("", f"{{count}} images in {image.parent} cannot be used", message)
                 continue
+            if known.orientation > 4 and known.width != known.height:  # others, the check of the data set tells
+                turned = "{count} images are turned by their EXIF orientation: boxes have to fit them then"
+                findings.warning(image.parent, turned, image.name)
             objects = list(_read_objects(label_file(image), known, description, columns, findings))
             kept = tuple(one for one in objects if min(one.box[2:]) > 0)
             empty += len(objects) - len(kept)
@@ -112,8 +118,10 @@ def _find_description(folder: Path) -> Path | None:
 def _is_description(file: Path) -> bool:
     try:
         content = yaml.safe_load(file.read_bytes())
-    except (OSError, yaml.YAMLError, UnicodeError):
+    except OSError:
         return False
+    except (yaml.YAMLError, UnicodeError):
+        return file.stem in ("data", "dataset")  # whose fault is told where it is read
     return isinstance(content, dict) and "names" in content and ("train" in content or "val" in content)
 
 
@@ -125,7 +133,7 @@ def _describe(folder: Path) -> _Description:
         return _describe_yaml(file)
     if file.suffix == ".data":
         return _describe_darknet(file)
-    images = {part: sorted(found) for part, found in _find_images(folder).items()}
+    images = _find_images(folder)
     if not images:
         raise UserError(f"{folder}: expected images beside {file}")
     return _Description(images, dict(enumerate(read_lines(file))))
@@ -134,11 +142,10 @@ def _describe(folder: Path) -> _Description:
 def _find_images(folder: Path) -> dict[str, list[Path]]:
     """Images below `folder` by the part that a folder on the way is named for; without one, for training."""
     images: dict[str, list[Path]] = {}
-    for file in folder.rglob("*"):
-        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."):
-            inside = file.relative_to(folder).parts[:-1]
-            part = next((found for name in inside if (found := part_of(name))), "train")
-            images.setdefault(part, []).append(file)
+    for file in files_below(folder, IMAGE_SUFFIXES):
+        inside = file.relative_to(folder).parts[:-1]
+        part = next((found for name in inside if (found := part_of(name))), "train")
+        images.setdefault(part, []).append(file)
     return {part: images[part] for part in PARTS if part in images}
 
 
@@ -153,13 +160,19 @@ def _describe_yaml(file: Path) -> _Description:
         raise UserError(f"{file}: names: expected a list, or texts by number, got {names!r}")
     root = Path(str(content.get("path") or ""))
     # Not Path.is_dir and the like, here and below: of another machine's folders, such as /root, some are closed here.
-    root = file.parent / root if os.path.isdir(file.parent / root) else file.parent
-    images = {}
-    for part, key in (("train", "train"), ("val", "val"), ("test", "test")):
-        given = content.get(key) or (content.get("valid") if key == "val" else None)
-        if given:
-            entries = given if isinstance(given, list) else [given]
-            images[part] = [image for entry in entries for image in _images_of(file, root, str(entry))]
+    # Without `..`: images are named by their paths below the data set.
+    root = Path(os.path.normpath(file.parent / root)) if os.path.isdir(file.parent / root) else file.parent
+    images: dict[str, list[Path]] = {}
+    named: dict[Path | None, str] = {}
+    for part in PARTS:
+        given = content.get(part) or (content.get("valid") if part == "val" else None)
+        entries = [str(entry) for entry in (given if isinstance(given, list) else [given])] if given else []
+        for entry in entries:
+            images.setdefault(part, []).extend(_images_of(file, root, entry))
+            place = _resolve(root, entry)
+            first = named.setdefault(place, entry)
+            if PurePosixPath(first) != PurePosixPath(entry):  # `train/images` and `val/images` where only `images` is
+                raise UserError(f"{file}: {first!r} and {entry!r} both lead to {place}: one of them is not there")
     shape = content.get("kpt_shape")
     keypoints = shape[0] * shape[1] if isinstance(shape, list) and len(shape) == 2 else 0
     return _Description(images, {number: str(name) for number, name in numbered.items()}, keypoints)
@@ -171,8 +184,7 @@ def _images_of(file: Path, root: Path, entry: str) -> list[Path]:
     if place is None:
         raise UserError(f"{file}: {entry!r} is not there, below {root}")
     if place.is_dir():
-        found = sorted(one for one in place.rglob("*") if one.suffix.lower() in IMAGE_SUFFIXES)
-        return [one for one in found if not one.name.startswith(".")]
+        return files_below(place, IMAGE_SUFFIXES)
     return _read_list(place, root)
 
 

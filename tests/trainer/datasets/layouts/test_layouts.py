@@ -1,9 +1,14 @@
 """Data sets in the layouts that tools export, each converted to COCO."""
 
 import json
+import os
+import resource
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from PIL import Image
 
 from paploss.jobs.spec import Split
 from paploss.trainer.datasets.coco import read_split
@@ -248,6 +253,89 @@ def test_images_of_one_name_in_two_folders_keep_their_folders(tmp_path, draw):
         for part in ("train", "val")
     }
     assert names == {"train": "images/train/1.jpg", "val": "images/val/1.jpg"}
+
+
+def test_images_of_a_yolo_folder_elsewhere_stay_inside_the_output(tmp_path, draw, monkeypatch):
+    for part in ("train", "val"):
+        draw(tmp_path / f"elsewhere/images/{part}/1.jpg")
+        write(tmp_path / f"elsewhere/labels/{part}/1.txt", f"0 {YOLO_BOX}\n")
+    write(tmp_path / "data/data.yaml", "path: ../elsewhere\ntrain: images/train\nval: images/val\nnames: [cell]\n")
+    monkeypatch.chdir(tmp_path)
+    convert(Path("data"), Path("out"))
+    for part in ("train", "val"):
+        split = read_split(tmp_path / "out", Split(annotations=f"{part}.json", images="images"))
+        assert (split.image_folder / split.images[0]["file_name"]).is_file()
+
+
+@pytest.mark.parametrize("make", [voc_original, voc_labelimg, yolo_ultralytics, yolo_label_studio, coco_original])
+def test_folders_may_be_links_and_what_is_hidden_is_left_out(tmp_path, draw, make):
+    make(tmp_path / "disk", draw)
+    convert(tmp_path / "disk", tmp_path / "expected")
+    for one in [*(tmp_path / "disk").rglob("*")]:
+        if one.is_file():  # as Jupyter leaves copies
+            write(one.parent / ".ipynb_checkpoints" / f"{one.stem}-checkpoint{one.suffix}", "")
+            (one.parent / ".ipynb_checkpoints" / f"{one.stem}-checkpoint{one.suffix}").write_bytes(one.read_bytes())
+    (tmp_path / "data").mkdir()
+    for one in (tmp_path / "disk").iterdir():
+        (tmp_path / "data" / one.name).symlink_to(one)
+    (tmp_path / "data" / "loop").symlink_to(tmp_path / "data")
+    convert(tmp_path / "data", tmp_path / "found")
+    for file in (tmp_path / "expected").glob("*.json"):
+        assert (tmp_path / "found" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_a_yolo_description_without_images_is_refused(tmp_path):
+    (tmp_path / "images" / "train").mkdir(parents=True)
+    write(tmp_path / "data.yaml", "train: images/train\nnames: [cell]\n")
+    with pytest.raises(UserError, match="expected images"):
+        convert(tmp_path, tmp_path / "out")
+
+
+def test_a_part_of_yolo_that_is_not_there_is_not_another_part(tmp_path, draw):
+    draw(tmp_path / "images/1.jpg")
+    write(tmp_path / "labels/1.txt", f"0 {YOLO_BOX}\n")
+    write(tmp_path / "data.yaml", "train: train/images\nval: valid/images\nnames: [cell]\n")
+    with pytest.raises(UserError, match=r"'train/images' and 'valid/images' both lead to .*images: one of them"):
+        convert(tmp_path, tmp_path / "out")
+
+
+def test_a_yolo_description_that_is_not_yaml_is_named(tmp_path, draw):
+    yolo_ultralytics(tmp_path, draw)
+    write(tmp_path / "data.yaml", 'path: "C:\\Users\\bob"\ntrain: images/train\nnames: [cell]\n')
+    for file in tmp_path.glob("*.y*ml"):
+        if file.name != "data.yaml":
+            file.unlink()
+    with pytest.raises(UserError, match=r"data\.yaml: not valid YAML"):
+        convert(tmp_path, tmp_path / "out")
+
+
+def test_of_turned_images_of_yolo_a_note_is_made_as_their_boxes_say_no_size(tmp_path):
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    Image.fromarray(np.zeros((48, 64, 3), dtype=np.uint8)).save(tmp_path / "1.jpg", exif=tags)
+    write(tmp_path / "1.txt", f"0 {YOLO_BOX}\n")
+    write(tmp_path / "classes.txt", "cell\n")
+    notes = convert(tmp_path, tmp_path / "out")["notes"]
+    assert any("turned by its EXIF" in note or "turned by their EXIF" in note for note in notes), notes
+
+
+def test_a_copy_that_a_full_disk_cuts_off_is_removed_and_named(tmp_path, draw, monkeypatch):
+    yolo_labelimg(tmp_path / "data", draw)
+    cv2.imwrite(str(tmp_path / "data/b.jpg"), np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8))
+
+    def refuse(*_: object) -> None:
+        raise OSError(18, "another file system")
+
+    monkeypatch.setattr(os, "link", refuse)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"out/images/b\.jpg: cannot be written"):
+            convert(tmp_path / "data", tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not (tmp_path / "out/images/b.jpg").exists()
+    convert(tmp_path / "data", tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -137,3 +137,12 @@ def test_a_folder_without_lists_is_no_voc(tmp_path: Path) -> None:
     (tmp_path / "JPEGImages").mkdir()
     with pytest.raises(UserError, match=r"ImageSets/Main: expected train\.txt, val\.txt or test\.txt"):
         convert(tmp_path, tmp_path, "voc")
+
+
+def test_all_faulty_objects_are_told_at_once(folder: Path, tmp_path: Path) -> None:
+    turned = CELL.replace("<xmin>1</xmin>", "<xmin>99</xmin>")
+    write_annotation(folder, "a", turned, LATER, turned)
+    write_annotation(folder, "b", turned)
+    with pytest.raises(UserError, match=r"3 objects in .*Annotations are faulty") as raised:
+        convert(folder, tmp_path / "coco", "voc")
+    assert all(f"{name}: bndbox: expected xmin" in str(raised.value) for name in ("a.xml: object 3", "b.xml: object 1"))
