@@ -102,6 +102,7 @@ def test_seeds_are_added_for_those_that_are_not_decided_and_the_end_says_how_man
     counts = {one: sum(trial.label == one for trial in confirms) for one in (label, "mean", "identity")}
     assert counts[label] == counts["mean"] == 5
     assert counts["identity"] < 5
+    assert {trial.learning_rate_factor for trial in confirms if trial.label == label} == {2.0}
     assert "seeds_added" in platform.events(search)
     assert outcome.verdict is not None
     assert not outcome.verdict.is_decided

@@ -9,6 +9,7 @@ import redis
 from servers import CannotStartError, RedisServer
 from wire import Wire
 
+from paploss.jobs import queue as queues
 from paploss.jobs.queue import QueueEntry, QueueError, TrialQueue
 
 
@@ -112,6 +113,19 @@ def test_redis_emptied_while_a_worker_waits_costs_it_nothing(queue: TrialQueue, 
     assert taken == [None]
     queue.put(0, ["a"])
     assert trial_of(take(queue, 0)) == "a"
+
+
+def test_a_worker_that_is_long_silent_is_forgotten_but_not_what_it_took(
+    queue: TrialQueue, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "FORGET_CONSUMER_SECONDS", 0)
+    queue.put(0, ["a"])
+    take(queue, 0, consumer="dead")
+    assert queue.consumers(0) == []
+    assert trial_of(take(queue, 0, consumer="alive", takeover_seconds=0)) == "a"
+    assert queue.consumers(0) == []
+    with redis.Redis.from_url(redis_url) as raw:
+        assert [row["name"] for row in raw.xinfo_consumers("paploss:trials:0", "workers")] == [b"alive"]
 
 
 def test_a_purged_class_is_empty(queue: TrialQueue) -> None:
