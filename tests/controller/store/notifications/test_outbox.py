@@ -8,7 +8,7 @@ from paploss.controller.store import experiments
 from paploss.controller.store.database import Database
 from paploss.controller.store.documents import NOTICE
 from paploss.controller.store.errors import ConflictError, NotFoundError
-from paploss.controller.store.events import record
+from paploss.controller.store.events import EventKind, record
 from paploss.controller.store.notifications import subscriptions
 from paploss.controller.store.projects import create_project
 from paploss.controller.store.tables import Delivery
@@ -40,6 +40,22 @@ def test_an_event_adds_deliveries_for_those_who_asked_for_it(database: Database)
     with database.read() as session:
         notice = NOTICE.read(session.scalars(select(Delivery)).first().notice)  # type: ignore[union-attr]
     assert (notice.experiment_id, notice.state, notice.kind) == (search.id, "cancelled", "search")
+
+
+def test_each_occasion_is_told(database: Database) -> None:
+    told: dict[EventKind, str] = {
+        "experiment_succeeded": "ended",
+        "experiment_cancelled": "ended",
+        "experiment_failed": "failed",
+        "experiment_stalled": "stalled",
+        "new_best": "new_best",
+        "budget_spent": "budget_spent",
+    }
+    search, subscription = add_search(database), subscribe(database, occasions=sorted(set(told.values())))
+    with database.write() as session:
+        for kind in told:
+            record(session, kind, "it happened", experiment_id=search.id)
+    assert sorted(deliveries(database)) == sorted((subscription, occasion) for occasion in told.values())
 
 
 def test_a_projects_subscription_is_told_of_no_other_project(database: Database) -> None:
