@@ -83,6 +83,7 @@ class TrialQueue:
             ) from None
         self.address = _describe(self._redis)
         self._dropped = 0
+        self._look_from: dict[int, bytes] = {}  # by class: where the next look for idle entries begins
 
     def close(self) -> None:
         """Close all connections."""
@@ -176,8 +177,16 @@ class TrialQueue:
 
     def _take_over(self, gpus: int, consumer: str, idle_seconds: float) -> QueueEntry | None:
         reply: Any = self._redis.xautoclaim(
-            _stream(gpus), GROUP, consumer, min_idle_time=int(idle_seconds * 1000), start_id="0-0", count=1
+            _stream(gpus),
+            GROUP,
+            consumer,
+            min_idle_time=int(idle_seconds * 1000),
+            # Redis goes through ten entries at once: from the beginning each time, none behind ten that other workers
+            # have in hand would ever be found.
+            start_id=self._look_from.get(gpus, b"0-0"),
+            count=1,
         )
+        self._look_from[gpus] = reply[0]
         for entry_id, fields in reply[1]:
             if fields:  # Redis 6 also hands out entries that were deleted
                 return self._parse(gpus, entry_id.decode(), fields)

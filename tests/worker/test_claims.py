@@ -127,6 +127,25 @@ def test_a_lease_that_cannot_be_read_is_released_charged_and_ends_no_worker(
     assert claims.claim(entries[1], INFO) is not None
 
 
+def test_a_lease_that_can_neither_be_read_nor_released_ends_no_worker(
+    queue: TrialQueue, entries: list[QueueEntry]
+) -> None:
+    def answer(trial_id: str) -> Any:
+        if len(controller.asked) == 1:
+            raise UnreadableLeaseError("claim: noise", Granted(trial_id=trial_id, token="0" * 32))
+        return unanswered(trial_id)
+
+    claims, controller, _ = make(queue, answer)
+    assert claims.claim(entries[0], INFO) is None
+    assert queue.present(0) == {SOUND}
+
+
+def test_a_lease_whose_entry_cannot_be_acknowledged_is_trained_all_the_same() -> None:
+    with TrialQueue("redis://127.0.0.1:1/0") as nowhere:
+        claims, _, _ = make(nowhere, lease_of)
+        assert claims.claim(QueueEntry(0, "1-1", SOUND), INFO) == lease_of(SOUND)
+
+
 def test_pauses_after_unreadable_leases_grow_until_one_can_be_read(queue: TrialQueue) -> None:
     def answer(_trial_id: str) -> Any:
         raise UnreadableLeaseError("claim: nothing in it", None)

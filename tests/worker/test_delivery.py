@@ -31,7 +31,8 @@ def volume(tmp_path: Path) -> StateVolume:
 
 def leave_result(volume: StateVolume, trial_id: str, **job_fields: Any) -> Result:
     """A result on disk, as an attempt leaves it."""
-    job = JobSpec(trial_id=trial_id, kind="proxy", profile="synthetic", loss=identity(["bbox_head"]), **job_fields)
+    given = {"kind": "proxy", "profile": "synthetic", "loss": identity(["bbox_head"])} | job_fields
+    job = JobSpec(trial_id=trial_id, **given)
     folder = volume.open_attempt(
         Lease(trial_id=trial_id, token="0" * 32, attempt=1, lease_seconds=60, renew_seconds=5, job=job)
     )
@@ -76,6 +77,12 @@ def test_the_files_of_a_short_trial_stay_until_the_one_that_continues_it_has_end
     assert volume.trial_ids() == ["t-1"]
     deliveries.deliver(*leave_result(volume, "t-2", continues="t-1"))
     assert volume.trial_ids() == []
+
+
+def test_the_weights_of_a_final_training_stay(volume: StateVolume) -> None:
+    deliveries, _, _ = make(volume, lambda _: ACCEPTED)
+    deliveries.deliver(*leave_result(volume, "t-0", kind="final"))
+    assert volume.trial_ids() == ["t-0"]
 
 
 def test_pauses_grow_up_to_a_quarter_of_a_minute_and_differ(volume: StateVolume) -> None:

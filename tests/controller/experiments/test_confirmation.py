@@ -10,7 +10,7 @@ from simulation import Platform, metrics
 from sqlalchemy import select
 
 from paploss.controller.experiments import confirmation
-from paploss.controller.experiments.losses import read_loss
+from paploss.controller.experiments.losses import decode_rate, read_loss
 from paploss.controller.store.documents import OUTCOME, SPEC, Outcome
 from paploss.controller.store.tables import Event, Experiment, Trial
 from paploss.jobs.presets import PRESETS
@@ -73,6 +73,17 @@ def test_the_check_of_a_rival_starts_at_the_rate_that_its_user_gave(platform: Pl
     assert [one.learning_rate_factor for one in outcome.rivals] == [4.0, 1.0]
 
 
+def test_a_found_loss_races_and_is_exported_at_the_rate_that_it_was_found_at(platform: Platform) -> None:
+    confirm = {"candidates": 2, "seeds": 1, "rivals": []}
+    found = platform.run(add_search(platform.database, rounds=1, searched_rate=True, confirm=confirm))
+    spec, outcome = SPEC.read(found.spec), OUTCOME.read(found.best)
+    rates = {one.label: one.learning_rate_factor for one in outcome.candidates}
+    raced = {trial.label: trial for trial in platform.trials(found, kind="confirm") if trial.label in rates}
+    assert rates == {label: decode_rate(spec, trial.theta or []) for label, trial in raced.items()}
+    assert len(set(rates.values()) - {1.0}) == 2
+    assert outcome.learning_rate_factor == rates[outcome.label]
+
+
 def test_a_clear_winner_is_named_with_what_it_is_better_by(platform: Platform) -> None:
     _, outcome = race(platform, {"mean": 0.5})
     verdict = outcome.verdict
@@ -102,6 +113,7 @@ def test_seeds_are_added_for_those_that_are_not_decided_and_the_end_says_how_man
     counts = {one: sum(trial.label == one for trial in confirms) for one in (label, "mean", "identity")}
     assert counts[label] == counts["mean"] == 5
     assert counts["identity"] < 5
+    assert {trial.learning_rate_factor for trial in confirms if trial.label == label} == {2.0}
     assert "seeds_added" in platform.events(search)
     assert outcome.verdict is not None
     assert not outcome.verdict.is_decided

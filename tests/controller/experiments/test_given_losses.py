@@ -2,15 +2,17 @@
 
 import numpy as np
 import pytest
-from scenarios import add_training
+from scenarios import add_search, add_training
 from simulation import Platform, metrics
 
 from paploss.controller.api.comparisons import read_comparison
 from paploss.controller.experiments import given_losses
 from paploss.controller.search.scheduling import Pace
 from paploss.controller.store.documents import SPEC
+from paploss.controller.store.errors import ConflictError
 from paploss.controller.store.tables import Experiment
 from paploss.controller.store.trials.counts import Counts
+from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import JobResult, JobSpec
 
 # Above the store statements are the same on both; those that no other test asks are asked on both here too.
@@ -122,6 +124,39 @@ def test_a_loss_whose_checks_all_failed_is_trained_with_the_profiles_rate(platfo
     assert factors == {"published": 2.0, "start": 1.0}
 
 
+def add_found(platform: Platform, **changes: object) -> Experiment:
+    """A search that has ended, with a loss that it found at three times the profile's rate."""
+    found = add_search(platform.database, **changes)
+    with platform.database.write() as session:
+        row = session.get_one(Experiment, found.id)
+        row.state = "succeeded"
+        row.best = {"loss": PRESETS["retinanet"].model_dump(mode="json"), "learning_rate_factor": 3.0}
+    return found
+
+
+def test_a_loss_keeps_the_rate_that_it_was_given_or_found_with_unless_another_is_ahead(platform: Platform) -> None:
+    given = {"label": "given", "preset": "identity", "learning_rate_factor": 4.0}
+    search = add_comparison(platform, losses=[given, {"label": "found", "search": add_found(platform).id}])
+    platform.driver.tick()
+    assert [trial.learning_rate_factor for trial in platform.trials(search)] == [2.0, 4.0, 8.0, 1.5, 3.0, 6.0]
+    platform.work()  # the rates make no difference
+    platform.driver.tick()
+    factors = {(trial.label, trial.learning_rate_factor) for trial in platform.trials(search, kind="compare")}
+    assert factors == {("given", 4.0), ("found", 3.0)}
+
+
+def test_a_rate_that_no_job_can_have_is_refused_with_the_request(platform: Platform) -> None:
+    given = {"label": "given", "preset": "identity", "learning_rate_factor": 60.0}
+    with pytest.raises(ConflictError, match=r"losses\[given\]: expected a rate of at most 100 times"):
+        add_comparison(platform, losses=[given])
+
+
+def test_a_loss_that_was_found_for_other_heads_is_refused(platform: Platform) -> None:
+    found = {"label": "found", "search": add_found(platform).id}
+    with pytest.raises(ConflictError, match="a loss for synthetic does not fit faster-rcnn-tiny"):
+        add_comparison(platform, losses=[found], profile="faster-rcnn-tiny")
+
+
 def test_a_comparison_whose_trainings_all_failed_has_failed_whatever_its_checks_measured(platform: Platform) -> None:
     search = add_comparison(platform)
     platform.driver.tick()
@@ -168,16 +203,20 @@ def test_more_is_proposed_where_many_workers_wait(platform: Platform) -> None:
 MEANS = {"published": 0.5, "start": 0.495, "far": 0.2}
 
 
-def race(platform: Platform, **changes: object) -> Experiment:
-    """A comparison of three losses with the AP of MEANS, on which each seed and loss adds a little of its own."""
+def race(platform: Platform, failing_seed: int | None = None, **changes: object) -> Experiment:
+    """A comparison of three losses with the AP of MEANS, on which each seed and loss adds a little of its own; with
+    `failing_seed` the loss `start` cannot be trained."""
     far = {"label": "far", "loss": {"name": "focal_l1"}}
-    losses = [{"label": "published", "preset": "published"}, {"label": "start", "preset": "identity"}, far]
+    published = {"label": "published", "preset": "published", "learning_rate_factor": 2.0}
+    losses = [published, {"label": "start", "preset": "identity"}, far]
     search = add_comparison(platform, losses=losses, learning_rates=[], seeds=[5, 0], **changes)
     while platform.search(search.id).state == "running":
         while (lease := platform.start()) is not None:
             label = label_of(platform, search, lease.job)
             reward = MEANS[label] + 0.002 * np.sin((len(label) + 1) * lease.job.seed)
-            platform.finish(lease, JobResult(outcome="succeeded", reward=reward, metrics=metrics(reward)))
+            result = JobResult(outcome="succeeded", reward=reward, metrics=metrics(reward))
+            fails = (label, lease.job.seed) == ("start", failing_seed)
+            platform.finish(lease, FAILED if fails else result)
         platform.driver.tick()
     return search
 
@@ -195,6 +234,8 @@ def test_losses_that_are_not_told_apart_yet_get_more_seeds_and_others_leave(plat
     assert seeds["published"] == seeds["start"]
     assert 2 < len(seeds["start"]) <= 12
     assert seeds["start"][:4] == [5, 0, 2, 3]  # 1 is kept for checks of rates
+    rates = {(trial.label, trial.learning_rate_factor) for trial in platform.trials(search, kind="compare")}
+    assert rates == {("published", 2.0), ("start", 1.0), ("far", 1.0)}
     with platform.database.read() as session:
         comparison = read_comparison(session, search.id)
     assert comparison.seeds == tuple(seeds["start"])
@@ -207,6 +248,13 @@ def test_added_seeds_end_with_the_most_that_are_allowed(platform: Platform, monk
     monkeypatch.setattr(given_losses, "PART", 3)  # the parts in which they are proposed make no difference
     search = race(platform, most_seeds=8)
     seeds = [5, 0, 2, 3, 4, 6, 7, 8]
+    assert seeds_by_loss(platform, search) == {"published": seeds, "start": seeds, "far": [5, 0]}
+
+
+def test_a_training_with_an_added_seed_that_failed_is_not_proposed_again(platform: Platform) -> None:
+    search = race(platform, failing_seed=2, most_seeds=3)
+    seeds = [5, 0, 2]
+    assert platform.search(search.id).state == "succeeded"
     assert seeds_by_loss(platform, search) == {"published": seeds, "start": seeds, "far": [5, 0]}
 
 

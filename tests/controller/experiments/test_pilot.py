@@ -129,7 +129,9 @@ def test_the_race_takes_the_rates_of_the_pilot_and_checks_none_again(platform: P
     train(platform, search, until="confirm")
     assert platform.search(search.id).state == "succeeded"
     second_seeds = 3 * 2
-    assert len(platform.trials(search, kind="rate_check")) == 18 + second_seeds
+    checks = platform.trials(search, kind="rate_check")
+    assert len(checks) == 18 + second_seeds
+    assert {trial.learning_rate_factor for trial in checks[-9:]} == {2.0}  # with the further seeds
     raced = {trial.label: trial.learning_rate_factor for trial in platform.trials(search, kind="confirm")}
     assert (raced["Focal + GIoU"], raced["AP Loss + L1"]) == (2.0, 2.0)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from scenarios import add_search, pass_grace
+from scenarios import add_search, pass_grace, pass_term
 from simulation import Platform
 from sqlalchemy.ext.compiler import compiles
 
@@ -75,6 +75,23 @@ def test_a_dead_workers_trial_is_given_on_after_one_lease(
         set_clock(seconds + later)
         platform.driver.tick()
     assert states(platform, search) == {"queued"}
+
+
+def test_a_leader_that_comes_back_forgets_jumps_of_its_earlier_term(
+    platform: Platform, set_clock: Callable[[float], None]
+) -> None:
+    search = add_search(platform.database)
+    platform.driver.tick()
+    assert platform.start() is not None
+    set_clock(-HOUR)
+    platform.driver.tick()  # every lease has its full time
+    pass_term(platform.database)
+    assert platform.new_driver().tick()
+    assert not platform.driver.tick()
+    set_clock(200 - HOUR)  # longer than a lease, in which no leader may have been there
+    pass_term(platform.database)
+    assert platform.driver.tick()
+    assert "running" in states(platform, search)
 
 
 def test_a_new_leader_does_not_wait_for_a_term_of_the_future(

@@ -6,6 +6,7 @@ from simulation import Platform
 from sqlalchemy import select, update
 
 from paploss.client.projects import ProjectRequest
+from paploss.controller.loop.driver import Driver
 from paploss.controller.store import experiments
 from paploss.controller.store.database import now
 from paploss.controller.store.projects import create_project
@@ -117,6 +118,23 @@ def test_a_paused_search_does_not_advance_and_goes_on_where_it_was(platform: Pla
         experiments.resume_experiment(session, search.id)
     assert platform.run(search).state == "succeeded"
     assert len(platform.trials(search, kind="proxy")) == 12
+
+
+def test_a_search_that_is_paused_while_its_next_step_is_prepared_does_not_take_it(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = add_search(platform.database)
+    platform.driver.tick()
+    platform.work()
+
+    def pause(*_: object) -> None:
+        with platform.database.write() as session:
+            experiments.pause_experiment(session, search.id)
+
+    monkeypatch.setattr(Driver, "_keep", pause)  # between the look and the lock
+    platform.driver.tick()
+    found = platform.search(search.id)
+    assert (found.state, found.round, len(platform.trials(search))) == ("paused", 0, 4)
 
 
 def test_a_cancelled_search_leaves_nothing_open(platform: Platform) -> None:

@@ -1,6 +1,6 @@
 import asyncio
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,7 +9,7 @@ from scenarios import add_trial, claim, expire, succeeded, trial
 from sqlalchemy import event, select, update
 from sqlalchemy.exc import OperationalError
 
-from paploss.controller.loop.gathering import LeaseSteps
+from paploss.controller.loop.gathering import Gathering, LeaseSteps
 from paploss.controller.settings import Settings
 from paploss.controller.store.database import UNAVAILABLE, Database
 from paploss.controller.store.errors import ConflictError, LateResultError, NotFoundError
@@ -66,6 +66,21 @@ def test_a_second_wave_is_answered_too(database: Database, settings: Settings) -
         return [await steps.renewals.ask(request), await steps.renewals.ask(request)]
 
     assert in_a_thread(renew_twice()) == [RenewReply(command="continue")] * 2
+
+
+def test_what_is_too_much_for_one_transaction_is_answered_by_the_next() -> None:
+    batches: list[list[int]] = []
+
+    def answer(steps: Sequence[int]) -> Sequence[int]:
+        batches.append(list(steps))
+        return steps
+
+    async def ask_five() -> list[int]:
+        gathering = Gathering(answer, ask=lambda step: -step, most=2)
+        return await asyncio.wait_for(asyncio.gather(*map(gathering.ask, range(5))), timeout=60)
+
+    assert in_a_thread(ask_five()) == [0, 1, 2, 3, 4]
+    assert batches == [[0, 1], [2, 3], [4]]
 
 
 def test_each_is_told_that_the_database_does_not_answer(settings: Settings, tmp_path: Any) -> None:

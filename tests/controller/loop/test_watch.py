@@ -102,4 +102,19 @@ def test_what_is_paused_does_not_stall(hasty: Platform) -> None:
         session.get_one(Experiment, training.id).state = "paused"
     for _ in range(3):
         hasty.driver.tick()
+    with hasty.database.write() as session:
+        session.get_one(Experiment, training.id).state = "running"
+    hasty.driver.tick()  # its pause was no standstill either
+    assert messages(hasty, training, "experiment_stalled") == []
+
+
+def test_what_a_leader_saw_in_an_earlier_term_is_no_standstill(hasty: Platform) -> None:
+    training = add_training(hasty.database)
+    first = hasty.driver
+    first.tick()
+    change_leader(hasty)
+    hasty.driver.tick()
+    assert not first.tick()
+    pass_term(hasty.database)
+    assert first.tick()
     assert messages(hasty, training, "experiment_stalled") == []

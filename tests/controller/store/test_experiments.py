@@ -97,6 +97,7 @@ def test_pause_resume_and_cancel_may_be_repeated(database: Database) -> None:
     for change, state in (
         (experiments.pause_experiment, "paused"),
         (experiments.resume_experiment, "running"),
+        (experiments.pause_experiment, "paused"),
         (experiments.cancel_experiment, "cancelled"),
     ):
         for _ in range(2):
@@ -107,7 +108,8 @@ def test_pause_resume_and_cancel_may_be_repeated(database: Database) -> None:
         experiments.resume_experiment(session, made.id)
     with database.read() as session:
         kinds = [event.kind for event in lists.list_events(session, experiment_id=made.id).items]
-    assert kinds == ["experiment_started", "experiment_paused", "experiment_resumed", "experiment_cancelled"]
+    changes = ("started", "paused", "resumed", "paused", "cancelled")
+    assert kinds == [f"experiment_{change}" for change in changes]
 
 
 def test_cancelling_a_search_ends_its_open_trials_and_their_attempts(database: Database) -> None:

@@ -1,7 +1,8 @@
 import pytest
 from scenarios import pass_term
+from sqlalchemy import text
 
-from paploss.controller.store.database import Database
+from paploss.controller.store.database import Database, DatabaseError
 from paploss.controller.store.errors import LeadershipLostError
 from paploss.controller.store.leadership import Term, acquire, check, drive, find_leader, resign
 
@@ -45,6 +46,30 @@ def test_a_leader_that_slept_through_its_term_starts_a_new_one(database: Databas
     second = lead(database, "a")
     assert second is not None
     assert second.epoch == first.epoch + 1
+    with pytest.raises(LeadershipLostError), database.write() as session:
+        check(session, first)
+
+
+@pytest.mark.databases("postgresql")
+def test_nobody_takes_over_in_the_middle_of_a_leaders_transaction(database: Database) -> None:
+    """On SQLite there is one writer at a time."""
+    first = lead(database, "a")
+    assert first is not None
+    with drive(database, first), database.write() as other:
+        other.execute(text("SET LOCAL lock_timeout = 1"))
+        with pytest.raises(DatabaseError, match="lock timeout"):
+            acquire(other, "b", 0.001)  # for which the term of 15 s is one of the future
+        other.rollback()
+
+
+def test_a_leader_that_was_followed_ends_no_other_term_when_it_resigns(database: Database) -> None:
+    first = lead(database, "a")
+    assert first is not None
+    pass_term(database)
+    assert lead(database, "b") is not None
+    with database.write() as session:
+        resign(session, first)
+    assert lead(database, "c") is None
 
 
 def test_a_leader_that_resigns_is_followed_at_once(database: Database) -> None:

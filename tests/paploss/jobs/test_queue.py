@@ -9,6 +9,7 @@ import redis
 from servers import CannotStartError, RedisServer
 from wire import Wire
 
+from paploss.jobs import queue as queues
 from paploss.jobs.queue import QueueEntry, QueueError, TrialQueue
 
 
@@ -40,7 +41,7 @@ def test_a_worker_gets_only_the_classes_it_asks_for_and_the_first_class_first(qu
     assert trial_of(take(queue, 2, 0)) == "small"
 
 
-def test_an_entry_stays_until_it_is_acknowledged(queue: TrialQueue) -> None:
+def test_an_entry_stays_until_it_is_acknowledged(queue: TrialQueue, redis_url: str) -> None:
     queue.put(0, ["a", "b"])
     entry = take(queue, 0)
     assert entry is not None
@@ -48,6 +49,8 @@ def test_an_entry_stays_until_it_is_acknowledged(queue: TrialQueue) -> None:
     queue.acknowledge(entry)
     queue.acknowledge(entry)
     assert queue.present(0) == {"b"}
+    with redis.Redis.from_url(redis_url) as raw:
+        assert raw.xpending("paploss:trials:0", "workers")["pending"] == 0
 
 
 def test_an_entry_left_idle_goes_to_the_next_worker(queue: TrialQueue) -> None:
@@ -56,6 +59,16 @@ def test_an_entry_left_idle_goes_to_the_next_worker(queue: TrialQueue) -> None:
     assert take(queue, 0, consumer="alive") is None
     time.sleep(0.02)
     assert trial_of(take(queue, 0, consumer="alive", takeover_seconds=0.01)) == "a"
+
+
+def test_an_entry_left_idle_is_found_behind_any_number_that_are_in_hand(queue: TrialQueue, redis_url: str) -> None:
+    queue.put(0, [f"t-{number}" for number in range(25)])
+    *_, last = [take(queue, 0, consumer="dead") for _ in range(25)]
+    assert last is not None
+    with redis.Redis.from_url(redis_url) as raw:
+        raw.xclaim("paploss:trials:0", "workers", "dead", 0, [last.entry_id], idle=120_000)
+    found = [trial_of(take(queue, 0, consumer="alive")) for _ in range(3)]  # ten at a look
+    assert [each for each in found if each is not None] == ["t-24"]
 
 
 def test_entries_of_two_classes_that_come_at_once_are_not_lost(queue: TrialQueue) -> None:
@@ -76,6 +89,18 @@ def test_entries_of_two_classes_that_come_at_once_are_not_lost(queue: TrialQueue
     worker.join()
     taken.append(take(queue, 0, 1))
     assert {trial_of(entry) for entry in taken} == {"of-0", "of-1"}
+
+
+def test_entries_of_two_classes_that_come_after_a_look_at_each_are_not_lost(
+    queue: TrialQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for gpus in (0, 1):
+        take(queue, gpus)  # makes the groups
+        queue.put(gpus, [f"of-{gpus}"])
+    with monkeypatch.context() as before:
+        before.setattr(queue, "_find", lambda *_: None)
+        first = take(queue, 0, 1)
+    assert {trial_of(entry) for entry in (first, take(queue, 0, 1))} == {"of-0", "of-1"}
 
 
 def test_workers_that_wait_are_known_by_name(queue: TrialQueue) -> None:
@@ -112,6 +137,19 @@ def test_redis_emptied_while_a_worker_waits_costs_it_nothing(queue: TrialQueue, 
     assert taken == [None]
     queue.put(0, ["a"])
     assert trial_of(take(queue, 0)) == "a"
+
+
+def test_a_worker_that_is_long_silent_is_forgotten_but_not_what_it_took(
+    queue: TrialQueue, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "FORGET_CONSUMER_SECONDS", 0)
+    queue.put(0, ["a"])
+    take(queue, 0, consumer="dead")
+    assert queue.consumers(0) == []
+    assert trial_of(take(queue, 0, consumer="alive", takeover_seconds=0)) == "a"
+    assert queue.consumers(0) == []
+    with redis.Redis.from_url(redis_url) as raw:
+        assert [row["name"] for row in raw.xinfo_consumers("paploss:trials:0", "workers")] == [b"alive"]
 
 
 def test_a_purged_class_is_empty(queue: TrialQueue) -> None:

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 
-from sqlalchemy import select, update
+import pytest
+from sqlalchemy import event, select, update
 
 from paploss.client.notifications import SubscriptionRequest
 from paploss.controller.store import retention
@@ -82,6 +83,31 @@ def test_pauses_grow_and_the_last_failure_gives_up(database: Database) -> None:
     assert begin(database) == []
     with database.read() as session:
         assert session.scalars(select(Delivery)).one().error == "status 500"
+
+
+def test_a_last_attempt_whose_process_died_is_repeated_and_then_given_up(database: Database) -> None:
+    add_delivery(database)
+    with database.write() as session:
+        session.execute(update(Delivery).values(attempts=MOST_ATTEMPTS))
+    (attempt,) = begin(database)
+    assert end(database, attempt, "status 500") == "given_up"
+
+
+@pytest.mark.databases("postgresql")
+def test_of_two_processes_that_see_a_delivery_one_makes_the_attempt(database: Database) -> None:
+    """On SQLite there is one writer at a time."""
+    add_delivery(database)
+    first: list[Attempt] = []
+    asked: list[str] = []
+
+    def overtake(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        asked.append(statement)
+        if statement.startswith("UPDATE") and not any(each.startswith("UPDATE") for each in asked[:-1]):
+            first.extend(begin(database))
+
+    event.listen(database.engine, "before_cursor_execute", overtake)
+    assert begin(database) == []
+    assert [attempt.number for attempt in first] == [1]
 
 
 def test_a_subscriber_is_sent_one_thing_at_a_time_and_a_busy_one_none(database: Database) -> None:

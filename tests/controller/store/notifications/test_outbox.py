@@ -3,19 +3,22 @@ from scenarios import add_search, add_training
 from sqlalchemy import select
 
 from paploss.client.notifications import SubscriptionRequest
+from paploss.client.projects import ProjectRequest
 from paploss.controller.store import experiments
 from paploss.controller.store.database import Database
 from paploss.controller.store.documents import NOTICE
 from paploss.controller.store.errors import ConflictError, NotFoundError
-from paploss.controller.store.events import record
+from paploss.controller.store.events import EventKind, record
 from paploss.controller.store.notifications import subscriptions
+from paploss.controller.store.projects import create_project
 from paploss.controller.store.tables import Delivery
+from paploss.controller.store.visibility import within
 
 
-def subscribe(database: Database, **changes: object) -> str:
+def subscribe(database: Database, project: str | None = None, **changes: object) -> str:
     request = SubscriptionRequest.model_validate({"target": "https://example.org/hook"} | changes)
     with database.write() as session:
-        return subscriptions.add_subscription(session, request, "ann").id
+        return subscriptions.add_subscription(session, request, "ann", project).id
 
 
 def deliveries(database: Database) -> list[tuple[str, str]]:
@@ -37,6 +40,36 @@ def test_an_event_adds_deliveries_for_those_who_asked_for_it(database: Database)
     with database.read() as session:
         notice = NOTICE.read(session.scalars(select(Delivery)).first().notice)  # type: ignore[union-attr]
     assert (notice.experiment_id, notice.state, notice.kind) == (search.id, "cancelled", "search")
+
+
+def test_each_occasion_is_told(database: Database) -> None:
+    told: dict[EventKind, str] = {
+        "experiment_succeeded": "ended",
+        "experiment_cancelled": "ended",
+        "experiment_failed": "failed",
+        "experiment_stalled": "stalled",
+        "new_best": "new_best",
+        "budget_spent": "budget_spent",
+    }
+    search, subscription = add_search(database), subscribe(database, occasions=sorted(set(told.values())))
+    with database.write() as session:
+        for kind in told:
+            record(session, kind, "it happened", experiment_id=search.id)
+    assert sorted(deliveries(database)) == sorted((subscription, occasion) for occasion in told.values())
+
+
+def test_a_projects_subscription_is_told_of_no_other_project(database: Database) -> None:
+    for name in ("lab", "elsewhere"):
+        with database.write() as session:
+            create_project(session, ProjectRequest(name=name))
+    of_lab, _ = subscribe(database, "lab"), subscribe(database, "elsewhere")
+    search = add_search(within(database, "lab"))
+    of_search = subscribe(database, experiment_id=search.id)
+    with database.write() as session:
+        experiments.cancel_experiment(session, search.id)
+    assert sorted(deliveries(database)) == sorted([(of_lab, "ended"), (of_search, "ended")])
+    with within(database, "lab").read() as session:  # whoever may see the search sees who is told of it
+        assert {each.id for each in subscriptions.list_subscriptions(session)} == {of_lab, of_search}
 
 
 def test_deliveries_are_part_of_the_transaction_of_their_event(database: Database) -> None:
