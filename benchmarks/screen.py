@@ -32,6 +32,11 @@ SCREENED = (
     "evidence/retinanet-tiny-bccd-cma-seed-0",
     "evidence/retinanet-tiny-bccd-guided-seed-1",
     "evidence/retinanet-tiny-bccd-guided-seed-2",
+    "evidence/retinanet-tiny-bccd-ppo-seed-1",
+    "evidence/retinanet-tiny-bccd-ppo-seed-2",
+    "evidence/retinanet-tiny-bccd-cma-seed-1",
+    "evidence/retinanet-tiny-bccd-cma-seed-2",
+    "evidence/retinanet-tiny-bccd-random-seed-2",
     "evidence/faster-rcnn-tiny-bccd-guided-seed-0",
 )
 """Searches whose proposals were screened: what they trained has passed, but for a share that is never screened."""
