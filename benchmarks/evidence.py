@@ -18,11 +18,11 @@ Comparison  on the test split, seeds 11 to 15: what each search of seed 0 has fo
 Largest     losses that took the largest of the three rates, at it and at twice that, the same seeds and length, on the
             validation split (since 2026-11-28, before any was trained so). One that is ahead at twice that, by the 95 %
             interval of its paired difference, would be better in the table than it is, which the results then say.
-Halved      losses that took the largest rate in trainings three times as long as those in which rates are checked, at
-            half that, the same seeds, on the test split. Decided on 2026-11-28, before any was trained so, because one
-            of them, ahead in short trainings, had collapsed in long ones (30.7 ± 9.1): is it the rate or the loss? One
-            that is ahead at half the rate, by the 95 % interval of its paired difference, had a rate too high for the
-            length; one that is not ahead did not. The table of the comparison stays as its own rule makes it.
+Halved      losses that took the largest rate at three times the length of the proxies, at half that, the same seeds, on
+            the test split. Decided on 2026-11-28, before any was trained so, because one of them, ahead in short
+            trainings, had collapsed in long ones (30.7 ± 9.1): is it the rate or the loss? One that is ahead at half
+            the rate, by the 95 % interval of its paired difference, had a rate too high for the length. The table of
+            the comparison stays as its own rule makes it.
 Judged      `guided` against `ppo`: the mean over searches of the confirmed AP, and of the best so far after 25, 50, 75
             and 100 trainings. The found loss: its mean on test against the best other loss, paired by seed, with the
             95 % interval. A loss that is ahead of the found one is named as the winner.
