@@ -6,26 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paploss.trainer.heads.objective import RankingObjective
-from paploss.trainer.heads.quality import DeltaCorners
+from paploss.trainer.heads.delta_ranking import DeltaRanking
 
 
-class AnchorRanking:
+class AnchorRanking(DeltaRanking):
     """Gives an mmdet AnchorHead, named after it among the bases, the loss of its `objective`."""
-
-    objective: RankingObjective
-    corners: DeltaCorners
-
-    def rank_anchors(self: Any, ranking: dict[str, Any]) -> None:
-        """To be called when the head is built; `ranking`: arguments of `RankingObjective`.
-
-        Raises:
-            ValueError: the head's targets are boxes instead of deltas.
-        """
-        if self.reg_decoded_bbox:
-            raise ValueError("reg_decoded_bbox: expected False, a ranking loss decodes the boxes itself")
-        self.objective = RankingObjective(**ranking)
-        self.corners = DeltaCorners(self.bbox_coder.means, self.bbox_coder.stds)
 
     def loss_by_feat(
         self: Any,

@@ -40,7 +40,7 @@ class RankingATSSHead(WithoutCenterness, AnchorRanking, ATSSHead):  # type: igno
 
     def __init__(self, *, ranking: dict[str, Any], **head: Any) -> None:
         super().__init__(reg_decoded_bbox=False, **head)
-        self.rank_anchors(ranking)
+        self.build_objective(ranking)
 
     def get_targets(self, *arguments: Any, **options: Any) -> tuple[Any, ...]:
         """As in mmdet's AnchorHead, from which ATSSHead's differs by the anchors in front."""

@@ -6,8 +6,7 @@ from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from paploss.trainer.heads.objective import RankingObjective
-from paploss.trainer.heads.quality import DeltaCorners
+from paploss.trainer.heads.delta_ranking import DeltaRanking
 
 
 @MODELS.register_module()
@@ -26,7 +25,7 @@ class IndependentClasses(nn.Module):
 
 
 @MODELS.register_module()
-class RankingBBoxHead(Shared2FCBBoxHead):  # type: ignore[misc]
+class RankingBBoxHead(DeltaRanking, Shared2FCBBoxHead):  # type: ignore[misc]
     """A Shared2FCBBoxHead whose loss covers classification and localisation of all proposals at once.
 
     The `train_cfg` of its RoI head should name a PseudoSampler: every proposal takes part, and no true box is added.
@@ -38,10 +37,7 @@ class RankingBBoxHead(Shared2FCBBoxHead):  # type: ignore[misc]
 
     def __init__(self, *, ranking: dict[str, Any], **head: Any) -> None:
         super().__init__(loss_cls={"type": "IndependentClasses"}, **head)
-        if self.reg_decoded_bbox:
-            raise ValueError("reg_decoded_bbox: expected False, a ranking loss decodes the boxes itself")
-        self.objective = RankingObjective(**ranking)
-        self.corners = DeltaCorners(self.bbox_coder.means, self.bbox_coder.stds)
+        self.build_objective(ranking)
 
     def loss(
         self,

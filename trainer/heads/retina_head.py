@@ -22,4 +22,4 @@ class RankingRetinaHead(AnchorRanking, RetinaHead):  # type: ignore[misc]
         super().__init__(**head)
         if not self.use_sigmoid_cls:
             raise ValueError("loss_cls: expected a loss with use_sigmoid=True, a ranking loss has no background class")
-        self.rank_anchors(ranking)
+        self.build_objective(ranking)

@@ -26,7 +26,7 @@ class RankingRPNHead(AnchorRanking, RPNHead):  # type: ignore[misc]
     def __init__(self, *, ranking: dict[str, Any], **head: Any) -> None:
         scores = {"type": "Normal", "name": "rpn_cls", "std": 0.01, "bias_prob": OBJECT_PRIOR}
         super().__init__(init_cfg={"type": "Normal", "layer": "Conv2d", "std": 0.01, "override": scores}, **head)
-        self.rank_anchors(ranking)
+        self.build_objective(ranking)
 
     def loss_by_feat(self, *arguments: Any, **options: Any) -> dict[str, Tensor]:
         """As in `AnchorRanking`, named `loss_rpn_*`; all labels are 0."""

@@ -163,13 +163,15 @@ def _describe_yaml(file: Path) -> _Description:
     # Without `..`: images are named by their paths below the data set.
     root = Path(os.path.normpath(file.parent / root)) if os.path.isdir(file.parent / root) else file.parent
     images: dict[str, list[Path]] = {}
-    named: dict[Path | None, str] = {}
+    named: dict[Path, str] = {}
     for part in PARTS:
         given = content.get(part) or (content.get("valid") if part == "val" else None)
         entries = [str(entry) for entry in (given if isinstance(given, list) else [given])] if given else []
         for entry in entries:
-            images.setdefault(part, []).extend(_images_of(file, root, entry))
             place = _resolve(root, entry)
+            if place is None:
+                raise UserError(f"{file}: {entry!r} is not there, below {root}")
+            images.setdefault(part, []).extend(_images_of(place, root))
             first = named.setdefault(place, entry)
             if PurePosixPath(first) != PurePosixPath(entry):  # `train/images` and `val/images` where only `images` is
                 raise UserError(f"{file}: {first!r} and {entry!r} both lead to {place}: one of them is not there")
@@ -178,14 +180,9 @@ def _describe_yaml(file: Path) -> _Description:
     return _Description(images, {number: str(name) for number, name in numbered.items()}, keypoints)
 
 
-def _images_of(file: Path, root: Path, entry: str) -> list[Path]:
+def _images_of(place: Path, root: Path) -> list[Path]:
     """Images of a folder, or in a list, that a description names."""
-    place = _resolve(root, entry)
-    if place is None:
-        raise UserError(f"{file}: {entry!r} is not there, below {root}")
-    if place.is_dir():
-        return files_below(place, IMAGE_SUFFIXES)
-    return _read_list(place, root)
+    return files_below(place, IMAGE_SUFFIXES) if place.is_dir() else _read_list(place, root)
 
 
 def _read_list(file: Path, root: Path) -> list[Path]:

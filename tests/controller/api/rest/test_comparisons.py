@@ -86,14 +86,8 @@ def test_the_best_of_an_unknown_or_unfinished_search_cannot_be_trained(client: C
 def test_a_rate_that_was_chosen_in_shorter_trainings_is_remarked_on(
     client: Client, worker: PlayedWorker, total_iterations: int
 ) -> None:
-    spec = {
-        "kind": "comparison",
-        "profile": "synthetic",
-        "losses": ["published"],
-        "seeds": [1],
-        "learning_rates": [1, 2],
-    }
-    training = client.create(ComparisonSpec.model_validate(spec))
+    changes = {"losses": COMPARISON.losses[:1], "learning_rates": (1, 2)}
+    training = client.create(COMPARISON.model_copy(update=changes))
     while client.get_experiment(training.id).state == "running":
         for trial in client.trials(training.id, state="queued"):
             lease = worker.claim(trial.id)
