@@ -7,6 +7,7 @@ stop, no timeout and no kill.
 
 import logging
 import random
+import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -317,4 +318,4 @@ def describe_ending(exit_status: int | None) -> str:
     number = -exit_status if exit_status is not None and exit_status < 0 else (exit_status or 0) - 128
     if number == 9:
         return "killed, perhaps by the kernel for lack of memory"
-    return f"signal {number}" if number > 0 else f"exit status {exit_status}"
+    return f"signal {number}" if number in signal.valid_signals() else f"exit status {exit_status}"

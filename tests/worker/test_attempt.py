@@ -18,7 +18,13 @@ def test_threads_of_a_training_leave_the_cores_to_others_while_they_wait_unless_
 
 @pytest.mark.parametrize(
     ("exit_status", "text"),
-    [(70, "exit status 70"), (128 + 11, "signal 11"), (-15, "signal 15"), (137, "killed, perhaps by the kernel")],
+    [
+        (70, "exit status 70"),
+        (128 + 11, "signal 11"),
+        (-15, "signal 15"),
+        (137, "killed, perhaps by the kernel"),
+        (255, "exit status 255"),  # of sys.exit(-1): there is no signal 127
+    ],
 )
 def test_the_ending_of_a_trainer_is_told_in_words(exit_status, text):
     assert describe_ending(exit_status).startswith(text)
