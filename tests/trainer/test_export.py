@@ -31,6 +31,6 @@ def test_mmdet_detects_with_the_weights_and_knows_the_names_of_their_classes(mak
     origin = json.loads((tmp_path / "final" / "origin.json").read_text())
     assert origin == {
         "job": job.model_dump(mode="json"),
-        "metrics": METRICS.model_dump(),
+        "metrics": METRICS.model_dump(mode="json"),
         "environment": {"device": "here"},
     }
