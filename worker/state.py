@@ -110,11 +110,7 @@ class StateVolume:
         name = f"{lease.attempt:04d}-{lease.token[:8]}"
         predecessors = [
             *(other for other in self._attempts(lease.job.continues) if _is_continued(other.job(), lease.job)),
-            *(
-                other
-                for other in self._attempts(lease.trial_id)
-                if other.path.name != name and _same_training(other.job(), lease.job)
-            ),
+            *(other for other in self._attempts(lease.trial_id) if _same_training(other.job(), lease.job)),
         ]
         folder = AttemptFolder(self._trials / lease.trial_id / name)
         # Made beside and renamed: killed in the middle, this attempt must not leave its successor half of the files.
