@@ -28,6 +28,19 @@ def test_seeds_that_not_all_losses_have_are_left_out() -> None:
     assert pilot.judge([0.4, 0.5], rewards, 9, 4, (3,)) == complete
 
 
+def test_a_loss_whose_trainings_were_lost_does_not_keep_the_noise_of_the_others_from_being_known() -> None:
+    rewards = repeat(0.01, 3, 5)
+    others = {label: rewards[label] for label in ("loss 0", "loss 2")}
+    lost = rewards | {"loss 1": {3: 0.9}}
+    assert pilot.judge([0.4, 0.5], lost, 9, 4, (3,)) == pilot.judge([0.4, 0.5], others, 9, 4, (3,))
+
+
+def test_a_race_of_one_seed_has_no_interval_and_tells_nothing() -> None:
+    outlook = pilot.judge([0.2, 0.6], repeat(0.001, 3, 5), 100, 4, (1,))
+    assert outlook.gain is not None
+    assert (outlook.detectable, outlook.is_promising) == (None, False)
+
+
 @pytest.mark.parametrize("repeated", [{}, {"a": {0: 0.4, 1: 0.5}}, {"a": {0: 0.4}, "b": {0: 0.5}}])
 def test_nothing_is_expected_where_the_noise_cannot_be_known(repeated: dict[str, dict[int, float]]) -> None:
     outlook = pilot.judge([0.4, 0.5], repeated, 100, 4, (3,))
