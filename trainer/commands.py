@@ -123,7 +123,7 @@ def _run(arguments: argparse.Namespace) -> int:
         claim_stdout()(_failed("user", str(error)))
         return 0
     except OSError as error:
-        claim_stdout()(_failed("crash", f"{arguments.state}: cannot be made: {error.strerror}"))
+        claim_stdout()(_failed("crash", f"{arguments.state}: cannot be created: {error.strerror}"))
         return 0
     in_group = "RANK" in os.environ
     if spec.gpus > 1 and not in_group:

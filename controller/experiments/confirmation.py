@@ -96,7 +96,7 @@ def _start_race(session: Session, search: Experiment, spec: SearchSpec, plan: Pl
     add_trials(session, search, trials)
     search.stage = "confirm"
     session.flush()
-    message = f"{len(losses)} losses with {counted(spec.confirm.seeds, 'fresh seed')} each"
+    message = f"{counted(len(losses), 'loss')} with {counted(spec.confirm.seeds, 'fresh seed')} each"
     record(session, "confirm_started", message, experiment_id=search.id)
 
 

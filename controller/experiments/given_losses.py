@@ -69,8 +69,7 @@ class GivenLosses:
             self._check_rates(session, experiment, spec, losses, {})
         else:
             self._propose(session, experiment, spec, losses)
-        many = "1 loss" if len(losses) == 1 else f"{len(losses)} losses"
-        message = f"{many} with {counted(len(spec.seeds), 'seed')} each"
+        message = f"{counted(len(losses), 'loss')} with {counted(len(spec.seeds), 'seed')} each"
         record(session, "experiment_started", message, experiment_id=experiment.id)
 
     def is_due(self, session: Session, experiment: Experiment, spec: Spec, counts: Counts, pace: Pace) -> bool:

@@ -116,7 +116,7 @@ def test_a_state_folder_that_cannot_be_made_is_named(synthetic_job, tmp_path):
     (tmp_path / "file").touch()
     status, events, _ = run("run", synthetic_job(), "--state", tmp_path / "file" / "state")
     assert status == 0
-    assert events[-1].error == f"{tmp_path}/file/state: cannot be made: Not a directory"
+    assert events[-1].error == f"{tmp_path}/file/state: cannot be created: Not a directory"
 
 
 def test_an_output_that_cannot_be_written_is_named(synthetic_job, tmp_path):
