@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from paploss.controller.experiments.starts import starting_points
+from paploss.controller.search import guided
 from paploss.controller.search.algorithm import History, Sample
 from paploss.controller.search.guided import Guided, _by_length, _centroid, _choose_rows, _raise_to_floor
 from paploss.controller.search.screen import is_screened, redraw
@@ -69,7 +70,7 @@ def _sample(trial: dict[str, Any]) -> Sample[Any]:
 @pytest.mark.parametrize(
     ("name", "numbers"),
     [
-        ("evidence/retinanet-tiny-bccd-guided-seed-0", (0, 2, 3, 17, 60, 99)),
+        ("evidence/retinanet-tiny-bccd-guided-seed-0", (0, 2, 15, 16, 60, 99)),
         ("trained-lengths/retinanet-tiny-bccd-guided-seed-0-lengths-1-2-and-1", (31, 195)),
         ("transfer/retinanet-tiny-raccoon-guided-seed-0-from-1m8dcbkjgwfcd", (0, 1, 2, 20)),
     ],
@@ -125,3 +126,48 @@ def test_before_there_is_a_model_the_best_trial_of_any_search_is_the_guess() -> 
     np.testing.assert_array_equal(Guided().best_guess(state, History((own,))), own.theta)
     np.testing.assert_array_equal(Guided(earlier=((other,),)).best_guess(state, History((own,))), other.theta)
     np.testing.assert_array_equal(Guided().best_guess(state), SPACE.start())
+
+
+def history(count: int) -> History:
+    """Of so many trials around the start, the better the greater their mean."""
+    thetas = np.random.default_rng(0).normal(SPACE.start(), 0.2, (count, SPACE.dimension)).clip(0, 1)
+    return History(tuple(Sample(theta, theta.mean(), None) for theta in thetas), (), 80)
+
+
+def test_eight_trials_make_a_model() -> None:
+    state = VersionState(2, SPACE)
+    for count in (7, 8):
+        known = history(count)
+        best = max(known.finished, key=lambda each: each.reward).theta
+        assert np.array_equal(Guided().best_guess(state, known), best) == (count == 7)
+
+
+@pytest.mark.parametrize(("passing", "only_those"), [(20, False), (21, True)])
+def test_candidates_that_fail_the_screen_are_left_out_where_more_than_twenty_pass(
+    monkeypatch: pytest.MonkeyPatch, passing: int, only_those: bool
+) -> None:
+    asked: list[Vector] = []
+
+    def pass_first(_space: Space, thetas: Vector) -> Vector:
+        asked.append(thetas)
+        return np.arange(len(thetas)) < passing
+
+    monkeypatch.setattr(guided, "passes", pass_first)
+    among = []
+    for index in range(4):
+        theta = Guided().propose(VersionState(2, SPACE), 0, index, history(40), screened=True)
+        among.append((asked[-1][:passing] == theta).all(axis=1).any())
+    assert all(among) == only_those
+
+
+@pytest.mark.parametrize("sigma", [0.2, 2.0])
+def test_candidates_beyond_an_end_come_back_from_it(sigma: float) -> None:
+    """At the ends themselves nothing is to be learnt of where to go; only what comes back too far stays there."""
+    for end in (0.0, 1.0):
+        corners = np.full((60, SPACE.dimension), abs(end - 0.02))
+        algorithm = Guided(first_sigma=sigma)
+        model = guided._Model(None, corners)  # type: ignore[arg-type]
+        thetas = algorithm._candidates(VersionState(0, SPACE), model, np.random.default_rng(0))
+        assert thetas.min() >= 0
+        assert thetas.max() <= 1
+        assert sigma > 1 or not (thetas == end).any()
