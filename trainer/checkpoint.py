@@ -49,7 +49,7 @@ def load_checkpoint(folder: Path, job: str) -> tuple[TrainingProgress, dict[str,
 
     Raises:
         UserError: the checkpoint is of another job.
-        OSError: it cannot be read now.
+        OSError, MemoryError: it cannot be read now.
     """
     path = folder / FILE_NAME
     if not path.exists():
@@ -58,9 +58,11 @@ def load_checkpoint(folder: Path, job: str) -> tuple[TrainingProgress, dict[str,
         content = torch.load(path, map_location="cpu", weights_only=True)
         stored = content.pop("progress")
         progress = TrainingProgress(**{name.name: stored[name.name] for name in fields(TrainingProgress)})
-    except OSError:
+    except (OSError, MemoryError):
         raise
     except Exception as error:  # torch raises errors of many kinds; each later attempt would meet them again
+        if "DefaultCPUAllocator" in str(error):
+            raise MemoryError(str(error)) from error
         log.warning("%s is damaged, the training starts anew: %s", path, error)
         return None
     if progress.job != job:

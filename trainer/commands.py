@@ -11,6 +11,8 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -120,6 +122,9 @@ def _run(arguments: argparse.Namespace) -> int:
     except UserError as error:
         claim_stdout()(_failed("user", str(error)))
         return 0
+    except OSError as error:
+        claim_stdout()(_failed("crash", f"{arguments.state}: cannot be created: {error.strerror}"))
+        return 0
     in_group = "RANK" in os.environ
     if spec.gpus > 1 and not in_group:
         return run_on_gpus(sys.argv[1:], spec.gpus)
@@ -200,10 +205,8 @@ def _check(arguments: argparse.Namespace) -> int:
     files = not arguments.no_check
     found = diagnose(target, detector=detector, reward=reward, cache=cache, data_cache=cache, files=files)
     if arguments.html is not None:
-        try:
+        with _writing(arguments.html):
             write_page(found.report, found.splits, arguments.html)
-        except OSError as error:
-            raise UserError(f"{arguments.html}: cannot be written: {error.strerror}") from error
     sys.stdout.write(found.report.model_dump_json() + "\n")
     return 0
 
@@ -239,7 +242,9 @@ def _config(arguments: argparse.Namespace) -> int:
     from paploss.trainer.profiles import recipe_of  # noqa: PLC0415
 
     data = read_job_data(spec, _cache(arguments))
-    write_config(mmdet_config(spec, data, recipe_of(spec, data.train)), arguments.output)
+    config = mmdet_config(spec, data, recipe_of(spec, data.train))
+    with _writing(arguments.output):
+        write_config(config, arguments.output)
     sys.stdout.write(f"{arguments.output}\n")
     return 0
 
@@ -253,9 +258,19 @@ def _module(arguments: argparse.Namespace) -> int:
         raise UserError(f"{arguments.file}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{arguments.file}: expected a key 'loss' with a loss: {error}") from error
-    write_module(loss, arguments.origin, arguments.output, arguments.framework)
+    with _writing(arguments.output):
+        write_module(loss, arguments.origin, arguments.output, arguments.framework)
     sys.stdout.write(f"{arguments.output}\n")
     return 0
+
+
+@contextmanager
+def _writing(file: Path) -> Iterator[None]:
+    """Names `file` where it cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{file}: cannot be written: {error.strerror}") from error
 
 
 def _cache(arguments: argparse.Namespace) -> Path:

@@ -7,6 +7,7 @@ stop, no timeout and no kill.
 
 import logging
 import random
+import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Literal
 
 from paploss.backoff import Backoff
 from paploss.jobs.lease import Lease, ReleaseRequest, RenewRequest, ResultRequest
-from paploss.jobs.spec import EXIT_INTERRUPTED, JobResult
+from paploss.jobs.spec import EXIT_INTERRUPTED, EvaluationEvent, JobResult
 from paploss.worker.controller import Controller, RefusedError, UnavailableError
 from paploss.worker.delivery import Deliveries
 from paploss.worker.gpus import GpuWatch
@@ -35,6 +36,8 @@ _LOOK_SECONDS = 0.25
 """So long a stop of the worker may go unnoticed."""
 _RELEASE_SECONDS = 5
 """For so long a release is tried; without one the lease runs out by itself."""
+_MAX_EVALUATIONS_BYTES = 300_000
+"""Of the evaluations in one message: a controller takes messages of a megabyte, if its operator says nothing else."""
 _MAX_ERROR_LENGTH = 4000
 _LOG_IN_ERROR_BYTES = 3500
 
@@ -88,6 +91,7 @@ class AttemptRun:
         self._releasing: Reason | None = None
         self._kill_at = float("inf")
         self._sent_log_tail = ""
+        self._told_evaluations = 0
 
     def run(self) -> Verdict:
         """Run the job to its end and tell the controller.
@@ -158,12 +162,13 @@ class AttemptRun:
 
     def _renew(self, training: Training) -> None:
         log_tail = training.log_tail()
+        untold = _fitting(training.evaluations[self._told_evaluations :])
         request = RenewRequest(
             trial_id=self._lease.trial_id,
             token=self._lease.token,
             start=training.start,
             progress=training.progress,
-            evaluations=training.evaluations,
+            evaluations=untold,
             log_tail=log_tail if log_tail != self._sent_log_tail else "",
             gpu_use=self._gpus.use,
         )
@@ -177,8 +182,10 @@ class AttemptRun:
                 log.warning("renewal refused: %s", error, extra=self._context)
                 if error.lease_lost:
                     self._obey("lost")
+            self._told_evaluations += len(untold)  # the next renewal goes without: they must not cost the lease
             return
         self._sent_log_tail = log_tail
+        self._told_evaluations += len(untold)
         if command != "continue":
             self._obey(command)
 
@@ -236,7 +243,7 @@ class AttemptRun:
             trial_id=self._lease.trial_id,
             token=self._lease.token,
             result=result,
-            evaluations=training.evaluations,
+            evaluations=_fitting(training.evaluations[::-1])[::-1],
             analysis=training.analysis,
             log_tail=training.log_tail(),
         )
@@ -311,10 +318,20 @@ def _failure(kind: Literal["crash", "timeout"], error: str, training: Training) 
     return JobResult(outcome="failed", error_kind=kind, error=error, iterations=iterations)
 
 
+def _fitting(evaluations: Sequence[EvaluationEvent]) -> tuple[EvaluationEvent, ...]:
+    """The first evaluations, as many as one message takes; at least one if there is one."""
+    size_bytes = 0
+    for number, evaluation in enumerate(evaluations):
+        size_bytes += len(evaluation.model_dump_json().encode())
+        if number and size_bytes > _MAX_EVALUATIONS_BYTES:
+            return tuple(evaluations[:number])
+    return tuple(evaluations)
+
+
 def describe_ending(exit_status: int | None) -> str:
     """How a trainer ended, for people."""
     # The subreaper reports a signal as 128 + its number; a negative status means that it was killed itself.
     number = -exit_status if exit_status is not None and exit_status < 0 else (exit_status or 0) - 128
     if number == 9:
         return "killed, perhaps by the kernel for lack of memory"
-    return f"signal {number}" if number > 0 else f"exit status {exit_status}"
+    return f"signal {number}" if number in signal.valid_signals() else f"exit status {exit_status}"

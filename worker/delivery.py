@@ -92,10 +92,11 @@ class Deliveries:
         try:
             state = self._controller.report(request).state
         except RefusedError as error:
-            if request.analysis is not None and not error.lease_lost:  # too large, perhaps
-                log.warning("refused, the result goes without its analysis: %s", error, extra=context)
-                self._ask(folder, request.model_copy(update={"analysis": None}))
-                return
+            for part, nothing in (("analysis", None), ("evaluations", ())):  # too large, perhaps
+                if getattr(request, part) and not error.lease_lost:
+                    log.warning("refused, the result goes without its %s: %s", part, error, extra=context)
+                    self._ask(folder, request.model_copy(update={part: nothing}))
+                    return
             log.warning("result refused: %s", error, extra=context)
             _note_answer(folder, f"refused: {error}")
             raise

@@ -110,18 +110,17 @@ class StateVolume:
         name = f"{lease.attempt:04d}-{lease.token[:8]}"
         predecessors = [
             *(other for other in self._attempts(lease.job.continues) if _is_continued(other.job(), lease.job)),
-            *(
-                other
-                for other in self._attempts(lease.trial_id)
-                if other.path.name != name and _same_training(other.job(), lease.job)
-            ),
+            *(other for other in self._attempts(lease.trial_id) if _same_training(other.job(), lease.job)),
         ]
         folder = AttemptFolder(self._trials / lease.trial_id / name)
-        folder.training.mkdir(parents=True, exist_ok=True)
+        # Made beside and renamed: killed in the middle, this attempt must not leave its successor half of the files.
+        beside = folder.path / ".training"
+        beside.mkdir(parents=True, exist_ok=True)
         write_whole(folder.job_file, lease.job.model_dump_json(indent=1))
         for predecessor in reversed(predecessors):
-            if _carry_over(predecessor.training, folder.training):
+            if _carry_over(predecessor.training, beside):
                 break
+        beside.rename(folder.training)
         return folder
 
     def finished_result(self, lease: Lease) -> ResultRequest | None:
@@ -171,7 +170,7 @@ def _is_continued(shorter: JobSpec | None, job: JobSpec) -> bool:
 
 
 def _carry_over(source: Path, target: Path) -> bool:
-    """Link the whole files of `source` into `target`; whether there were any."""
+    """Link the whole files of `source` into the empty folder `target`; whether there were any."""
     carried = False
     for path in sorted(source.rglob("*")) if source.is_dir() else ():
         if path.name.startswith(".") or not path.is_file():  # dot files are not whole yet
@@ -180,13 +179,9 @@ def _carry_over(source: Path, target: Path) -> bool:
         into.parent.mkdir(parents=True, exist_ok=True)
         try:
             into.hardlink_to(path)
-        except FileExistsError:
-            pass
         except FileNotFoundError:  # a predecessor that still runs has just replaced it
             continue
         except OSError:
-            beside = into.with_name(f".{into.name}.{os.getpid()}")
-            shutil.copy2(path, beside)
-            beside.replace(into)  # killed while copying, this attempt must not leave its successor half a checkpoint
+            shutil.copy2(path, into)
         carried = True
     return carried

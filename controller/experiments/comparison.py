@@ -111,11 +111,13 @@ def _rate_remarks(one: Measured, chosen: float) -> list[str]:
     if not measured:
         return ["no learning-rate check ended with a result: trained at the profile's rate"]
     ends = {min(measured): "smallest", max(measured): "largest"}
-    if len(ends) == 2 and chosen in ends:
-        remark = f"its learning rate is the {ends[chosen]} that was tried: a better one may lie beyond"
-        too_high = one.is_checked_briefly and ends[chosen] == "largest"
-        return [f"{remark}, or it is too high, for it was tried in shorter trainings" if too_high else remark]
-    return []
+    if len(ends) < 2 or chosen not in ends:
+        return []
+    remark = f"its learning rate is the {ends[chosen]} that was tried: a better one may lie beyond"
+    if ends[chosen] == "largest" and one.is_checked_briefly:
+        # A rate above the profile's that is best in shorter trainings may be too high, so 1 may well be the largest.
+        return [] if chosen == 1 else [f"{remark}, or it is too high, for it was tried in shorter trainings"]
+    return [remark]
 
 
 def _published_ap(loss: LossSpec, profile: str) -> float | None:

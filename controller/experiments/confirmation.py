@@ -17,7 +17,7 @@ import numpy as np
 from paploss.client.loss_choice import IDENTITY, PUBLISHED
 from paploss.client.numbers import confirmed
 from paploss.client.specs import SearchSpec
-from paploss.controller.experiments.losses import decode_loss, decode_rate, read_loss, search_space
+from paploss.controller.experiments.losses import as_point, decode_loss, decode_rate, read_loss, search_space
 from paploss.controller.experiments.rate_checks import choose_rate
 from paploss.controller.experiments.rival_rates import Plan, check_rates, read_rates
 from paploss.controller.experiments.rounds import read_best_guess
@@ -32,7 +32,7 @@ from paploss.controller.store.experiments import end_experiment
 from paploss.controller.store.rounds import read_best_proxies
 from paploss.controller.store.tables import Experiment, Trial
 from paploss.controller.store.trials.proposals import NewTrial, add_trials, trials_by_label
-from paploss.jobs.losses import LossSpec
+from paploss.jobs.losses import APL1, LossSpec
 from paploss.jobs.metrics import name_reward
 from paploss.jobs.presets import published_for
 from paploss.jobs.wording import counted
@@ -66,14 +66,17 @@ def go_on(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) ->
     found = _find_candidates(by_label, spec)
     rewards = {label: _rewards(trials) for label, trials in by_label.items()}
     proposed = {(label, trial.seed) for label, trials in by_label.items() for trial in trials}
-    more = race.plan_next(rewards, seeds, looks, proposed, found)
+    group = _find_group(by_label, found, spec)
+    # Where no candidate could be trained the search has failed, and further seeds of the others tell nothing of it.
+    is_confirmable = any(rewards[label] for label in found)
+    more = race.plan_next(rewards, seeds, looks, proposed, group) if is_confirmable else []
     if not more:
-        _conclude(session, search, spec, by_label, race.judge(rewards, seeds[:used], looks, found))
+        _conclude(session, search, spec, by_label, race.judge(rewards, seeds[:used], looks, group))
         return
     confirm = plan(spec, "confirm")
     add_trials(session, search, [_repeat(spec, by_label[label][0], seed, confirm) for label, seed in more])
     labels, added = dict(more), {seed for _, seed in more}
-    message = f"not decided after {used} seeds: {len(added)} more for {', '.join(labels)}"
+    message = f"not decided after {counted(used, 'seed')}: {len(added)} more for {', '.join(labels)}"
     record(session, "seeds_added", message, experiment_id=search.id)
 
 
@@ -93,7 +96,7 @@ def _start_race(session: Session, search: Experiment, spec: SearchSpec, plan: Pl
     add_trials(session, search, trials)
     search.stage = "confirm"
     session.flush()
-    message = f"{len(losses)} losses with {counted(spec.confirm.seeds, 'fresh seed')} each"
+    message = f"{counted(len(losses), 'loss')} with {counted(spec.confirm.seeds, 'fresh seed')} each"
     record(session, "confirm_started", message, experiment_id=search.id)
 
 
@@ -124,7 +127,7 @@ def _nominate(session: Session, search: Experiment, spec: SearchSpec, others: Se
     """
     best = read_best_proxies(session, search.id, spec.confirm.candidates + len(others))
     samples: list[Sample[Any]] = [Sample(np.asarray(t.theta), float(t.reward or 0), None) for t in best]
-    entered = [(loss, factor) for _, loss, factor in others]
+    entered = [(form, factor) for _, loss, factor in others for form in (loss, as_point(spec, loss))]
     nominees: dict[str, Entrant] = {}
     for candidate in selection.candidates(read_best_guess(session, search, spec), samples, len(samples) + 1):
         label = BEST_GUESS if candidate.sample is None else f"trial {best[candidate.sample].number}"
@@ -197,17 +200,34 @@ def _find_candidates(by_label: ByLabel, spec: SearchSpec) -> list[str]:
     return [label for label in by_label if label not in (IDENTITY, PUBLISHED, *spec.rivals)]
 
 
+def _find_group(by_label: ByLabel, found: Sequence[str], spec: SearchSpec) -> list[str]:
+    """Labels of the losses among which no decision is needed: the found ones, and what is the same as one of them.
+
+    There is such a one where the search has found nothing else.
+    """
+    losses = {label: read_loss(spec, trials[0].loss, trials[0].theta) for label, trials in by_label.items()}
+    entered = [(losses[label], by_label[label][0].learning_rate_factor) for label in found]
+
+    def is_found(label: str) -> bool:
+        factor = by_label[label][0].learning_rate_factor
+        return any((form, factor) in entered for form in (losses[label], as_point(spec, losses[label])))
+
+    return [label for label in by_label if is_found(label)]
+
+
 def _names(by_label: ByLabel, found: Sequence[str], spec: SearchSpec) -> dict[str, str]:
     """What the sentence calls the losses that the search has not been given by a label of their own.
 
-    The published set is among the first trials of `guided`: where it stays the best, nothing was found.
+    Known losses are among the first trials of `guided`: where one stays the best, nothing was found.
     """
-    published = published_for(spec.profile)
+    known = [("the published set", published_for(spec.profile)), (APL1().label, APL1())]
     names = {IDENTITY: "the identity", PUBLISHED: "the published set"}
     for label in found:
         first = by_label[label][0]
-        is_published = read_loss(spec, first.loss, first.theta) == published and first.learning_rate_factor == 1
-        names[label] = f"the {'published set' if is_published else 'found loss'} ({_name(label)})"
+        loss = read_loss(spec, first.loss, first.theta)
+        given = [name for name, one in known if one is not None and loss in (one, as_point(spec, one))]
+        name = given[0] if given and first.learning_rate_factor == 1 else "the found loss"
+        names[label] = f"{name} ({_name(label)})"
     return names
 
 

@@ -31,6 +31,7 @@ from paploss.controller.store.trials.proposals import NewTrial, add_trials, list
 from paploss.jobs.losses import LossSpec
 from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import MOST_RATE_FACTOR, JobKind
+from paploss.jobs.wording import counted
 
 Spec = ComparisonSpec | TrainingSpec
 
@@ -68,7 +69,7 @@ class GivenLosses:
             self._check_rates(session, experiment, spec, losses, {})
         else:
             self._propose(session, experiment, spec, losses)
-        message = f"{len(losses)} losses with {len(spec.seeds)} seeds each"
+        message = f"{counted(len(losses), 'loss')} with {counted(len(spec.seeds), 'seed')} each"
         record(session, "experiment_started", message, experiment_id=experiment.id)
 
     def is_due(self, session: Session, experiment: Experiment, spec: Spec, counts: Counts, pace: Pace) -> bool:

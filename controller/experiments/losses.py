@@ -67,6 +67,17 @@ def encode_loss(spec: SearchSpec, loss: Loss, rate: float = 1.0) -> Vector:
     return search_space(spec).encode(heads, rate)
 
 
+def as_point(spec: SearchSpec, loss: Loss) -> LossSpec | Loss:
+    """A loss as a trial of this search has it, where it is a point of the space; else as it is.
+
+    A trial's may differ from the loss that it was encoded from: by the last bit of a knot, or by its name.
+    """
+    try:
+        return decode_loss(spec, encode_loss(spec, loss).tolist())
+    except ValueError:
+        return loss
+
+
 def read_loss(spec: ExperimentSpec, stored: JsonObject | None, theta: Sequence[float] | None) -> LossSpec:
     """The loss that a trial trains with. `stored`: as its row has it; version 0.1.0 left it to theta.
 

@@ -22,13 +22,14 @@ from paploss.controller.store.tables import Experiment
 from paploss.controller.store.trials.proposals import NewTrial, add_trials, trials_by_label
 from paploss.jobs.losses import LossSpec
 from paploss.jobs.presets import published_for
+from paploss.jobs.wording import counted
 
 
 def start(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) -> None:
     """Propose the first step. The caller has just created the search."""
     losses = _find_losses(spec)
     check_rates(session, search, spec, losses, plan)
-    message = f"pilot: {len(losses)} losses at {len(RATE_FACTORS)} learning rates"
+    message = f"pilot: {counted(len(losses), 'loss')} at {len(RATE_FACTORS)} learning rates"
     record(session, "pilot_started", message, experiment_id=search.id)
 
 

@@ -15,6 +15,7 @@ from paploss.controller.experiments.rate_checks import choose_rate, first_reward
 from paploss.controller.search.pilot import LEAST_REWARD, Outlook, judge
 from paploss.controller.search.race import plan_looks
 from paploss.jobs.metrics import name_reward
+from paploss.jobs.wording import counted
 
 _NAMES: Final = {IDENTITY: "the identity", PUBLISHED: "the published set"}
 _DOUBT: Final = 2.0
@@ -80,14 +81,15 @@ def _tell_lead(found: Findings) -> str:
     if not measured:
         return ""
     label, lead = max(measured.items(), key=lambda each: each[1].mean)
-    return f"{label} differs from it by {difference(lead.mean, lead.interval)} over {lead.seeds} seeds"
+    return f"{label} differs from it by {difference(lead.mean, lead.interval)} over {counted(lead.seeds, 'seed')}"
 
 
 def _tell_outlook(outlook: Outlook, trainings: int, seeds: int, metric: str) -> str:
     if outlook.noise is None:
         return "the noise of a training is not known"
     noise = f"one training varies by ± {percent(outlook.noise)} (standard deviation)"
-    race = f"its race of up to {seeds} seeds can tell {percent(outlook.detectable)}"
+    can_tell = "nothing" if outlook.detectable is None else percent(outlook.detectable)
+    race = f"its race of up to {counted(seeds, 'seed')} can tell {can_tell}"
     if outlook.gain is None:
         return f"{noise}; {race}"
     gain = f"{percent(outlook.gain)} {metric} over the best of the losses tried"

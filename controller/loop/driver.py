@@ -38,6 +38,7 @@ from paploss.controller.store.trials.counts import (
 from paploss.controller.store.trials.demand import find_claimants, find_rooms
 from paploss.jobs.documents import UnreadableError
 from paploss.jobs.queue import QueueError, TrialQueue
+from paploss.jobs.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -358,7 +359,7 @@ def _act(session: Session, experiment: Experiment, spec: ExperimentSpec, pace: P
         _fail(session, experiment, mistake)
     elif failed := _count_too_many_failures(session, experiment, spec, counts):
         reason = (
-            f"{failed} trials failed, more than max_failed_trials allows; "
+            f"{counted(failed, 'trial')} failed, more than max_failed_trials allows; "
             f"the last error: {find_last_error(session, experiment.id)}. "
             "Fix the cause and start again, or allow more failures."
         )

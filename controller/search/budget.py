@@ -12,8 +12,6 @@ def count_affordable(
         mean_seconds: what one trial is taken to need, above 0; None where none has ended.
         open_trials: proposed and not ended; each is taken to need as much.
     """
-    if spent_seconds >= cap_seconds:
-        return 0
     if mean_seconds is None:
         return None
     return max(0, int((cap_seconds - spent_seconds) / mean_seconds) - open_trials)

@@ -18,6 +18,7 @@ d = (t + 0.84) sqrt(2) s / sqrt(n), with the t of `paploss.controller.search.rac
 or so to which a handful of trainings can measure s and b.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +44,8 @@ Rewards = Mapping[str, Mapping[int, float]]
 class Outlook:
     """What a search may expect; rewards as fractions. None where too few trainings have a result.
 
-    Spread and gain take two losses, noise and what is detectable two losses with two further seeds.
+    Spread and gain take two losses, noise and what is detectable two losses with two further seeds; a race of one seed
+    has no interval and tells nothing.
     """
 
     noise: float | None
@@ -77,7 +79,7 @@ def judge(best: Sequence[float], repeated: Rewards, trainings: int, entrants: in
     seeds = looks[-1]
     freedom = max((seeds - 1) * (entrants - 1), 1)
     reach = float(-stdtrit(freedom, level(entrants, looks))) + float(ndtri(_POWER))
-    detectable = reach * math.sqrt(2 / seeds) * noise
+    detectable = reach * math.sqrt(2 / seeds) * noise if seeds > 1 else None
     if len(best) < 2:
         return Outlook(noise, None, None, detectable)
     usual = _leave_out_failures(np.array(best), noise)
@@ -100,11 +102,24 @@ def _expected_greatest(count: int) -> float:
 
 
 def _measure_noise(repeated: Rewards) -> float | None:
-    """From the residuals of the layout of losses by seeds; None where fewer than two of each are complete."""
-    seeds = sorted(set.intersection(*(set(rewards) for rewards in repeated.values()))) if repeated else []
-    if len(repeated) < 2 or len(seeds) < 2:
+    """From the residuals of the layout of losses by seeds; None where no two losses have two seeds in common.
+
+    Where trainings were lost, from the losses and the seeds that leave most degrees of freedom.
+    """
+    layouts = [
+        (labels, sorted(set.intersection(*(set(repeated[label]) for label in labels))))
+        for count in range(len(repeated), 1, -1)
+        for labels in itertools.combinations(repeated, count)
+    ]
+    labels, seeds = max(layouts, key=_freedom, default=((), []))
+    freedom = _freedom((labels, seeds))
+    if freedom < 1:
         return None
-    table = np.array([[rewards[seed] for seed in seeds] for rewards in repeated.values()])
+    table = np.array([[repeated[label][seed] for seed in seeds] for label in labels])
     residuals = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
-    freedom = (len(repeated) - 1) * (len(seeds) - 1)
     return math.sqrt(float((residuals**2).sum()) / freedom)
+
+
+def _freedom(layout: tuple[Sequence[str], Sequence[int]]) -> int:
+    labels, seeds = layout
+    return (len(labels) - 1) * max(len(seeds) - 1, 0)

@@ -5,7 +5,8 @@ Notation: K entrants, n seeds so far, d_ij the mean of (AP of i - AP of j) over 
 At each look every pair of entrants has the interval d_ij ± t s_ij / sqrt(n_ij). The noise s² is pooled: the variance of
 the seeds' differences, averaged over the pairs that are still in the race (for complete data twice the residual mean
 square of the layout of losses by seeds). A pair that varies more than that is judged by its own variance, so that one
-unsteady loss is not judged by the steadiness of the others. An entrant that the leader is better than, with an interval
+unsteady loss is not judged by the steadiness of the others; and a pair of steady ones by the pairs of steady ones, so
+that the others are not judged by a loss that collapses. An entrant that the leader is better than, with an interval
 above 0, leaves the race.
 
 t is Student's quantile for 5 % divided by the number of looks, by that of the pairs that are still in the race, and by
@@ -18,8 +19,8 @@ and up to 12 seeds, one loss of 4 or of 12 unlike the others:
 
 first look at                                  3 seeds     5 seeds     8 seeds
 equal noise                                    1 to 3 %    2 to 3 %    1 to 3 %
-one varies 3 to 6 times as much                6 to 10 %   5 %         3 to 5 %
-one collapses, with 2 of 5 seeds               27 to 31 %  10 to 11 %  4 %
+one varies 3 to 6 times as much                5 to 10 %   5 to 6 %    3 to 5 %
+one collapses, with 2 of 5 seeds               27 to 31 %  10 to 12 %  4 to 6 %
 
 No interval mends the last row: five seeds show nothing of such a loss's collapse in 0.6^5 = 8 % of races. A loss that
 may collapse takes a later first look.
@@ -39,6 +40,9 @@ from scipy.special import stdtrit
 
 WRONG_VERDICTS: Final = 0.05
 """Greatest share of races in which any loss is called better than one that is equal to it, where all vary alike."""
+_UNSTEADY: Final = 13.0
+"""Variance of a loss's differences to others over the usual one: that of a loss with five times the others' standard
+deviation, (5² + 1) / 2. A bound of 5 finds no more of those that collapse, but makes more wrong verdicts."""
 _GROWTH: Final = 1.5
 """Seeds at a look over those at the one before: few looks, and at most half as many seeds too many."""
 
@@ -169,13 +173,21 @@ class _Look:
         self._counts = counts
         self._means = np.nansum(differences, axis=2) / np.maximum(counts, 1)
         squares = np.nansum((differences - self._means[:, :, None]) ** 2, axis=2)
-        freedoms = np.maximum(counts - 1, 0) * (1 - np.eye(len(labels), dtype=int))
         self._variances = squares / np.maximum(counts - 1, 1)
-        self._variance = float((freedoms * self._variances).sum() / max(freedoms.sum(), 1))
-        self._freedom = max(int(np.isfinite(table).sum() - len(labels) - np.isfinite(table).any(axis=0).sum()) + 1, 1)
+        self._is_steady = _find_steady(self._variances, len(seeds))
+        self._of_steady = self._pool(table, self._is_steady)
+        self._of_all = self._pool(table, np.ones(len(labels), dtype=bool))
         others = (counts > 0) & ~np.eye(len(labels), dtype=bool)
         mean_leads = np.where(others, self._means, 0).sum(axis=1) / np.maximum(others.sum(axis=1), 1)
         self.leader = labels[int(np.argmax(np.where(others.any(axis=1), mean_leads, -np.inf)))]
+
+    def _pool(self, table: np.ndarray, chosen: np.ndarray) -> tuple[float, int]:
+        """Variance of a difference between two of the chosen losses, and its degrees of freedom."""
+        pairs = np.outer(chosen, chosen) & ~np.eye(len(chosen), dtype=bool)
+        weights = np.maximum(self._counts - 1, 0) * pairs
+        known = np.isfinite(table[chosen])
+        freedom = int(known.sum() - known.any(axis=1).sum() - known.any(axis=0).sum()) + 1
+        return float((weights * self._variances).sum() / max(weights.sum(), 1)), max(freedom, 1)
 
     def lead(self, label: str, leader: str = "") -> tuple[float, tuple[float, float] | None, int]:
         """Mean difference, interval and number of common seeds of a leader (by default this look's) and another."""
@@ -186,9 +198,23 @@ class _Look:
         mean = float(self._means[pair])
         if count < 2:
             return mean, None, count
-        variance = max(self._variance, float(self._variances[pair]))
-        reach = float(-stdtrit(self._freedom, self._level)) * math.sqrt(variance / count)
+        pooled, freedom = self._of_steady if self._is_steady[list(pair)].all() else self._of_all
+        variance = max(pooled, float(self._variances[pair]))
+        reach = float(-stdtrit(freedom, self._level)) * math.sqrt(variance / count)
         return mean, (mean - reach, mean + reach), count
+
+
+def _find_steady(variances: np.ndarray, seeds: int) -> np.ndarray:
+    """Which of K losses do not vary far more than the others, [K], by the variances of the pairs, [K, K].
+
+    The median over its pairs tells how much a loss varies, whatever a few of the others do. With fewer than four losses
+    one is in half of another's pairs, and two seeds are a pair's variance by one degree of freedom.
+    """
+    count = len(variances)
+    if count < 4 or seeds < 3:
+        return np.ones(count, dtype=bool)
+    typical = np.median(variances[~np.eye(count, dtype=bool)].reshape(count, count - 1), axis=1)
+    return np.asarray(typical <= _UNSTEADY * np.median(typical))
 
 
 def level(entrants: int, looks: Sequence[int]) -> float:

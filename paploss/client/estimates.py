@@ -10,6 +10,8 @@ from paploss.jobs.messages import Message
 from paploss.jobs.spec import Count, Seconds
 
 WORKERS = (1, 2, 4, 8, 16, 32, 64)
+_ROUNDING = 1e-9
+"""What a whole number of trainings may lack by rounding."""
 
 
 class Estimate(Message):
@@ -97,7 +99,7 @@ def estimate_search(spec: SearchSpec, proxy_seconds: float | None, trials: int =
     first = count_pilot(spec)
     last, most = (confirmations, most_confirmations) if spec.confirm.schedule == "proxy" else (0, 0)
     hours = None if proxy_seconds is None else proxy_seconds / 3600
-    planned = int(affordable) if is_capped else whole
+    planned = int(affordable + _ROUNDING) if is_capped else whole
 
     def count_turns(workers: int) -> int:
         """How often after one another each worker trains: in `round` mode all wait at the end of each round."""
@@ -107,7 +109,7 @@ def estimate_search(spec: SearchSpec, proxy_seconds: float | None, trials: int =
         return ceil(first / workers) + in_rounds + ceil(last / workers)
 
     return Estimate(
-        proxies=int(share * spec.proxies + 1e-9),
+        proxies=int(share * spec.proxies + _ROUNDING),
         whole_proxies=planned,
         pilot=first,
         confirmations=confirmations,

@@ -25,6 +25,8 @@ MOST_TRAININGS: Final = 20_000
 """Trials that one request may ask for: a search proposes its own by and by, given losses are all stored at once."""
 RATE_FACTORS: Final = (0.5, 1.0, 2.0)
 """On the profile's learning rate: what a loss is tried with where each is to have its own best rate."""
+FINAL_RATE_FACTORS: Final = tuple(factor for factor in RATE_FACTORS if factor <= 1)
+"""The same for final trainings: a greater rate that is ahead in short trainings is often too high for longer ones."""
 PILOT_LOSSES: Final = 3
 """That a pilot trains with further seeds: where the search starts, and the best of the others."""
 PILOT_SEEDS: Final = 3
@@ -420,7 +422,8 @@ class TrainingSpec(GivenLossesSpec):
 class ComparisonSpec(GivenLossesSpec):
     """Losses beside each other, each with a learning rate of its own.
 
-    By default every loss that fits the profile, the seeds 0, 1, 2 and the factors 0.5, 1, 2.
+    By default every loss that fits the profile, the seeds 0, 1, 2 and the factors 0.5 and 1, of the schedule `proxy` 2
+    as well.
     """
 
     kind: Literal["comparison"] = "comparison"
@@ -441,7 +444,8 @@ class ComparisonSpec(GivenLossesSpec):
         if not isinstance(given, dict):
             return given
         losses = every_loss(given["profile"]) if given.get("profile") in list(PROFILES) else ()
-        return {"losses": losses, "seeds": (0, 1, 2), "learning_rates": RATE_FACTORS, **given}
+        factors = RATE_FACTORS if given.get("schedule") == "proxy" else FINAL_RATE_FACTORS
+        return {"losses": losses, "seeds": (0, 1, 2), "learning_rates": factors, **given}
 
     @model_validator(mode="after")
     def _check_reference(self) -> Self:

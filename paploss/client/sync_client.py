@@ -308,9 +308,12 @@ class Client:
                 if found.state in FINAL_EXPERIMENT_STATES:
                     return found
                 seen = found
-            if timeout_seconds is not None and time.monotonic() - started_at > timeout_seconds:
-                raise TimeoutError(f"{experiment_id} has not ended after {timeout_seconds:g} s")
-            time.sleep(poll_seconds)
+            pause_seconds = poll_seconds
+            if timeout_seconds is not None:
+                pause_seconds = min(poll_seconds, started_at + timeout_seconds - time.monotonic())
+                if pause_seconds <= 0:
+                    raise TimeoutError(f"{experiment_id} has not ended after {timeout_seconds:g} s")
+            time.sleep(pause_seconds)
 
     def estimate(self, spec: SearchSpec) -> Estimate:
         """What a search would cost, from the newest one that trained alike. Nothing is started."""

@@ -88,7 +88,7 @@ class RenewRequest(Message):
     token: Token
     start: StartEvent | None = None
     progress: ProgressEvent | None = None
-    evaluations: Evaluations = Field((), description="measured since the start, all of them")
+    evaluations: Evaluations = Field((), description="measured since the start and not told yet")
     log_tail: PlainText = Field("", max_length=20_000)
     gpu_use: tuple[GpuUse, ...] = Field((), max_length=64, description="of the worker's GPUs; empty if not known")
 

@@ -47,6 +47,13 @@ def test_a_checkpoint_that_cannot_be_read_now_is_kept_for_later(tmp_path):
         load_checkpoint(tmp_path, "job")
 
 
+def test_a_checkpoint_that_does_not_fit_into_memory_now_is_kept_for_later(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, TrainingProgress("job"), {})
+    monkeypatch.setattr(torch, "load", lambda *_, **__: torch.empty(2**60, dtype=torch.uint8))
+    with pytest.raises(MemoryError, match="allocate memory"):
+        load_checkpoint(tmp_path, "job")
+
+
 def test_objects_in_a_checkpoint_are_not_run(tmp_path):
     class Trap:
         def __reduce__(self):

@@ -112,6 +112,20 @@ def test_a_job_file_that_is_wrong_is_named(tmp_path, text, message):
     assert message in events[-1].error
 
 
+def test_a_state_folder_that_cannot_be_made_is_named(synthetic_job, tmp_path):
+    (tmp_path / "file").touch()
+    status, events, _ = run("run", synthetic_job(), "--state", tmp_path / "file" / "state")
+    assert status == 0
+    assert events[-1].error == f"{tmp_path}/file/state: cannot be created: Not a directory"
+
+
+def test_an_output_that_cannot_be_written_is_named(synthetic_job, tmp_path):
+    output = tmp_path / "missing" / "loss.py"
+    done = subprocess.run(trainer("module", synthetic_job(), "--output", output), capture_output=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.decode() == f"paploss: {output}: cannot be written: No such file or directory\n"
+
+
 @pytest.mark.slow
 def test_a_real_training_owns_stdout_and_its_final_weights_can_be_evaluated(write_job, tmp_path):
     job = write_job(kind="final")

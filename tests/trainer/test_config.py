@@ -78,3 +78,30 @@ def test_the_published_final_schedule(written):
     assert config.param_scheduler[1].milestones == [60, 80]
     assert config.model.backbone.init_cfg.checkpoint == "/weights/resnet50.pth"
     assert config.train_dataloader.batch_size == 64
+
+
+def test_each_gpu_gets_its_part_of_a_batch(written):
+    config = written(gpus=2, overrides={"batch_size": 8})
+    loaders = (config.train_dataloader, config.val_dataloader, config.test_dataloader)
+    assert [loader.batch_size for loader in loaders] == [4, 4, 4]
+    assert written(gpus=4, overrides={"batch_size": 2}).train_dataloader.batch_size == 1
+
+
+def test_a_cosine_ends_with_the_training_and_gradients_are_clipped(written):
+    config = written(overrides={"epochs": 3})
+    warmup, cosine = config.param_scheduler
+    assert (warmup.type, warmup.start_factor, warmup.begin, warmup.end) == ("LinearLR", 0.001, 0, 50)
+    assert (cosine.type, cosine.T_max, cosine.end, cosine.by_epoch) == ("CosineAnnealingLR", 3, 3, True)
+    assert cosine.convert_to_iter_based
+    assert config.optim_wrapper.clip_grad.max_norm == 10
+    assert config.optim_wrapper.optimizer.type == "AdamW"
+
+
+def test_only_training_leaves_out_images_without_objects_and_shuffles(written):
+    config = written()
+    assert config.train_dataloader.dataset.filter_cfg.filter_empty_gt
+    assert config.train_dataloader.sampler.shuffle
+    for loader in (config.val_dataloader, config.test_dataloader):
+        assert loader.dataset.test_mode
+        assert "filter_cfg" not in loader.dataset
+        assert not loader.sampler.shuffle

@@ -12,6 +12,7 @@ from paploss.trainer.schedule import (
     evaluation_iterations,
     learning_rate,
     set_rate,
+    stopping_iteration,
     total_iterations,
 )
 
@@ -56,6 +57,18 @@ def test_frozen_parameters_are_not_optimised(name, kind):
     optimizer = build_optimizer(model, dataclasses.replace(SCHEDULE, optimizer=name))
     assert isinstance(optimizer, kind)
     assert [parameter.shape for parameter in optimizer.param_groups[0]["params"]] == [(2, 3)]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_the_optimiser_takes_its_settings_from_the_schedule(name):
+    schedule = dataclasses.replace(SCHEDULE, optimizer=name, momentum=0.8, weight_decay=0.05)
+    (group,) = build_optimizer(torch.nn.Linear(3, 2), schedule).param_groups
+    assert (group["lr"], group["weight_decay"], group.get("momentum", 0.8)) == (0.1, 0.05, 0.8)
+
+
+@pytest.mark.parametrize(("length", "iteration"), [(1.0, 6), (0.5, 3), (0.7, 4), (0.01, 1)])
+def test_a_length_is_a_share_of_the_steps_and_one_at_least(length, iteration):
+    assert stopping_iteration(length, 6) == iteration
 
 
 def test_slow_parts_learn_at_a_tenth_of_the_rate():

@@ -3,6 +3,7 @@
 import itertools
 import math
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -313,6 +314,22 @@ def test_steps_that_are_not_finite_change_no_weight_and_end_as_diverged(make_job
         if pair[0].isfinite().all()
     )
     assert all(event.loss is None for event in events if isinstance(event, ProgressEvent))
+
+
+def test_the_gradient_of_a_step_is_no_longer_than_the_schedule_lets_it_be(make_job, make_attempt, monkeypatch):
+    recipe_of, build = training.recipe_of, training.build_detector
+    detectors = []
+
+    def clipped(*arguments):
+        recipe = recipe_of(*arguments)
+        return replace(recipe, schedule=replace(recipe.schedule, clip_norm=1e-3))
+
+    monkeypatch.setattr(training, "recipe_of", clipped)
+    monkeypatch.setattr(training, "build_detector", lambda *given: detectors.append(build(*given)) or detectors[0])
+    attempt, _ = make_attempt()
+    train_and_evaluate(make_job(overrides=Overrides(epochs=1, batch_size=12, image_size_px=64)), attempt)
+    norms = [one.grad.norm() for one in detectors[0].parameters() if one.grad is not None]
+    assert torch.stack(norms).norm() == pytest.approx(1e-3, rel=1e-2)
 
 
 @pytest.mark.parametrize("name", ["focal_l1", "focal_giou"])

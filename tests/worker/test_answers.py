@@ -52,7 +52,7 @@ def test_a_renewal_refused_otherwise_ends_nothing(stack: Stack, gateway: Gateway
 def test_a_result_that_is_not_understood_fails_the_attempt_and_is_delivered_by_the_next(
     stack: Stack, gateway: Gateway
 ) -> None:
-    gateway.answer("result", 422, holding='"outcome":"succeeded"', times=1)
+    gateway.answer("result", 422, holding='"outcome":"succeeded"', times=2)  # with its evaluations, and without
     start_worker(stack, gateway)
     training = stack.submit_training(synthetic=SHORT)
     stack.wait_for(training, "succeeded")

@@ -86,6 +86,31 @@ def test_a_copy_that_was_broken_off_is_no_checkpoint(volume, monkeypatch):
     assert (volume.open_attempt(lease(3)).training / "checkpoint.pt").read_text() == "first"
 
 
+def test_a_successor_has_all_files_of_a_checkpoint_though_an_attempt_was_killed_while_it_took_them_over(
+    volume, monkeypatch
+):
+    checkpoint = {"step-7/model.bin": "weights", "step-7/optimizer.bin": "moments", "trainer.json": "7"}
+    first = volume.open_attempt(lease(1)).training
+    (first / "step-7").mkdir()
+    for name, content in checkpoint.items():
+        (first / name).write_text(content)
+    link, linked = Path.hardlink_to, []
+
+    def killed_at_the_last(target, source):
+        if len(linked) == len(checkpoint) - 1:
+            raise KeyboardInterrupt
+        linked.append(source)
+        link(target, source)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "hardlink_to", killed_at_the_last)
+        with pytest.raises(KeyboardInterrupt):
+            volume.open_attempt(lease(2))
+    third = volume.open_attempt(lease(3)).training
+    found = {str(file.relative_to(third)): file.read_text() for file in third.rglob("*") if file.is_file()}
+    assert found == checkpoint
+
+
 def test_half_written_files_are_not_carried_over(volume):
     (volume.open_attempt(lease(1)).training / ".checkpoint.pt.77").write_text("half")
     assert list(volume.open_attempt(lease(2)).training.iterdir()) == []

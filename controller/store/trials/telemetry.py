@@ -55,8 +55,7 @@ def see_worker(session: Session, name: str, gpu_use: Sequence[GpuUse]) -> None:
 
 
 def keep_evaluations(session: Session, told: Mapping[str, Sequence[EvaluationEvent]]) -> None:
-    """Store what is not stored yet, by trial: each renewal brings all of them, and a resumed training measures some
-    again.
+    """Store what is not stored yet, by trial: a resumed training, a result and older workers tell some again.
 
     Beyond MOST_CLASS_APS per-class values of a trial, evaluations are stored without theirs.
 

@@ -113,3 +113,13 @@ def test_a_large_rate_that_was_tried_in_shorter_trainings_may_be_too_high() -> N
     one = Measured("a", FOCAL, FIRST, learning_rate_factor=2.0, rate_check=check, is_checked_briefly=True)
     (row,) = compare([one], "a", "retinanet-tiny")
     assert row.remark.endswith("a better one may lie beyond, or it is too high, for it was tried in shorter trainings")
+
+
+@pytest.mark.parametrize(("is_checked_briefly", "remarks"), [(True, 0), (False, 1)])
+def test_the_profiles_rate_as_the_largest_is_told_only_where_a_greater_one_could_have_been_tried(
+    is_checked_briefly: bool, remarks: int
+) -> None:
+    check = [RateResult(factor=factor, ap=factor / 10) for factor in (0.5, 1)]
+    one = Measured("a", FOCAL, FIRST, learning_rate_factor=1.0, rate_check=check, is_checked_briefly=is_checked_briefly)
+    (row,) = compare([one], "a", "retinanet-tiny")
+    assert row.remark.count("its learning rate is the largest that was tried") == remarks

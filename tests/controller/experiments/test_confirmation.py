@@ -13,7 +13,6 @@ from paploss.controller.experiments import confirmation
 from paploss.controller.experiments.losses import decode_rate, read_loss
 from paploss.controller.store.documents import OUTCOME, SPEC, Outcome
 from paploss.controller.store.tables import Event, Experiment, Trial
-from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import JobResult
 
 # Above the store statements are the same on both; those that no other test asks are asked on both here too.
@@ -33,11 +32,14 @@ def race(
     best_rate: float = 2.0,
     fails: Callable[[Trial], bool] = lambda _: False,
     algorithm: str = "ppo",
+    profile: str = "synthetic",
+    family: str = "functions",
     **confirm: object,
 ) -> tuple[Experiment, Outcome]:
     """A search whose trials have the AP of `means` by label, else 0.1, with a little noise that the seed and the label
     fix; a proxy's label is that of its confirmation. Rivals are best at the factor `best_rate`."""
-    search = add_search(platform.database, rounds=1, algorithm=algorithm, confirm=RACE | confirm)
+    asked = {"rounds": 1, "algorithm": algorithm, "profile": profile, "family": family, "confirm": RACE | confirm}
+    search = add_search(platform.database, **asked)
     for _ in range(20):
         platform.driver.tick()
         found = platform.search(search.id)
@@ -149,12 +151,67 @@ def test_no_loss_races_against_itself(platform: Platform) -> None:
     assert not any(one == other for one, other in itertools.combinations(losses, 2))
 
 
-def test_the_published_set_is_not_called_found_where_it_is_the_best_trial(platform: Platform) -> None:
+@pytest.mark.parametrize(
+    ("profile", "family", "rival"),
+    [
+        ("synthetic", "functions", "published"),
+        ("faster-rcnn-tiny", "functions", "published"),
+        ("synthetic", "extended", "ap_l1"),
+    ],
+)
+def test_no_known_loss_races_as_a_candidate_beside_itself(
+    platform: Platform, profile: str, family: str, rival: str
+) -> None:
+    """The second proxy of `guided` is one. Its theta gives it another name, or other last bits, than its own."""
+    given = {"algorithm": "guided", "profile": profile, "family": family, "rivals": [rival]}
+    search, outcome = race(platform, {"trial 1": 0.5}, best_rate=1.0, candidates=3, **given)
+    labels = [one.label for one in outcome.candidates]
+    assert len(labels) == len(set(labels)) > 1
+    raced = platform.trials(search, kind="confirm", seed=min(outcome.identity.rewards))
+    (known,) = platform.trials(search, number=1)
+    assert known.theta not in [trial.theta for trial in raced]
+
+
+@pytest.mark.parametrize(
+    ("profile", "family", "name"),
+    [
+        ("synthetic", "functions", "the published set"),
+        ("faster-rcnn-tiny", "functions", "the published set"),
+        ("synthetic", "extended", "AP Loss + L1"),
+    ],
+)
+def test_a_known_loss_is_not_called_found_where_it_is_the_best_trial(
+    platform: Platform, profile: str, family: str, name: str
+) -> None:
     """It is the second proxy of `guided`."""
-    _, outcome = race(platform, {"trial 1": 0.5, "mean": 0.5}, algorithm="guided", candidates=2, rivals=[])
-    assert outcome.loss == PRESETS["retinanet"]
+    given = {"algorithm": "guided", "profile": profile, "family": family, "rivals": []}
+    _, outcome = race(platform, {"trial 1": 0.5, "mean": 0.5}, candidates=2, **given)
     assert outcome.verdict is not None
-    assert outcome.verdict.sentence.startswith("Use the published set (")
+    assert outcome.verdict.sentence.startswith(f"Use {name} (")
+
+
+def test_where_only_known_losses_were_trained_the_race_is_decided_without_telling_one_from_itself(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(confirmation, "read_best_proxies", lambda *_: [])
+    means = {"trial 1": 0.5, "mean": 0.5, "published": 0.5}
+    _, outcome = race(platform, means, best_rate=1.0, algorithm="guided", rivals=["published"])
+    assert outcome.verdict is not None
+    assert (outcome.verdict.is_decided, outcome.verdict.seeds) == (True, 2)
+    assert "it need not be told apart from the published set" in outcome.verdict.sentence
+
+
+def test_no_seeds_are_added_for_the_others_where_no_candidate_can_be_trained(platform: Platform) -> None:
+    def fails(trial: Trial) -> bool:
+        return trial.label == "mean" or trial.label.startswith("trial ")
+
+    with pytest.raises(ValueError, match="outcome"):  # there is none
+        race(platform, {}, fails=fails)
+    with platform.database.read() as session:
+        (search,) = session.scalars(select(Experiment))
+    assert (search.state, search.reason.partition(":")[0]) == ("failed", "no candidate could be confirmed")
+    confirms = platform.trials(search, kind="confirm")
+    assert len({trial.seed for trial in confirms}) == 2
 
 
 def test_where_nothing_else_was_found_the_best_guess_races_all_the_same(

@@ -10,7 +10,7 @@ from paploss.controller.experiments import given_losses
 from paploss.controller.search.scheduling import Pace
 from paploss.controller.store.documents import SPEC
 from paploss.controller.store.errors import ConflictError
-from paploss.controller.store.tables import Experiment
+from paploss.controller.store.tables import Event, Experiment
 from paploss.controller.store.trials.counts import Counts
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import JobResult, JobSpec
@@ -256,6 +256,19 @@ def test_a_training_with_an_added_seed_that_failed_is_not_proposed_again(platfor
     seeds = [5, 0, 2]
     assert platform.search(search.id).state == "succeeded"
     assert seeds_by_loss(platform, search) == {"published": seeds, "start": seeds, "far": [5, 0]}
+
+
+def test_one_loss_is_the_one_to_use_and_gets_no_more_seeds(platform: Platform) -> None:
+    loss = {"label": "start", "preset": "identity"}
+    search = add_comparison(platform, losses=[loss], learning_rates=[], seeds=[0], most_seeds=3)
+    platform.run(search)
+    with platform.database.read() as session:
+        comparison = read_comparison(session, search.id)
+        started = session.query(Event).filter_by(experiment_id=search.id, kind="experiment_started").one()
+    assert comparison.seeds == (0,)
+    assert comparison.verdict is not None
+    assert comparison.verdict.sentence == "Use start: alone over 1 common seed."
+    assert started.message == "1 loss with 1 seed each"
 
 
 def test_without_most_seeds_no_seed_is_added(platform: Platform) -> None:

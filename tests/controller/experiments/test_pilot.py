@@ -195,6 +195,19 @@ def test_trainings_that_fail_are_said_to_be_why_the_noise_is_not_known() -> None
     assert "what it may gain" not in advice
 
 
+def test_a_race_of_one_seed_is_said_to_tell_nothing() -> None:
+    found = Findings(
+        start="published",
+        trainings=12,
+        rates={label: [RateResult(factor=1, ap=0.4)] for label in ("published", "ap_l1")},
+        default_rates={"published": 1.0, "ap_l1": 1.0},
+        repeated={"published": {0: 0.4, 1: 0.41}, "ap_l1": {0: 0.42, 1: 0.41}},
+    )
+    sentence = tell(search_spec(confirm=CONFIRM | {"seeds": 1, "most_seeds": 1}), found)
+    assert "its race of up to 1 seed can tell nothing." in sentence
+    assert "confirm.most_seeds allows a longer race" in sentence
+
+
 def test_a_start_that_hardly_trains_does_not_make_a_search_of_equal_losses_worth_it(platform: Platform) -> None:
     confirm = CONFIRM | {"rivals": ["focal_l1_giou", "ap_l1", "rank_sort", "mal"]}
     search = add_search(

@@ -11,10 +11,15 @@ from simulation import Platform
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
+from paploss.client.specs import SearchSpec
 from paploss.controller.experiments import rounds
 from paploss.controller.experiments.confirmation import OUTCOME
+from paploss.controller.experiments.kinds import KINDS
+from paploss.controller.experiments.promotions import find_due, find_rungs, make_promotions
+from paploss.controller.store.documents import SPEC
 from paploss.controller.store.reading.lists import best_trial
 from paploss.controller.store.retention import find_removable_files
+from paploss.controller.store.rounds import find_version
 from paploss.controller.store.tables import Experiment, Trial
 from paploss.jobs.ids import number_of
 from paploss.jobs.spec import JobResult
@@ -105,6 +110,24 @@ def test_what_is_promoted_goes_out_before_more_short_trials(platform: Platform) 
     assert longer[0].derived_from == max(ended, key=lambda trial: trial.reward or 0).id
     assert longer[0].number == len(first)
     assert len(platform.trials(search, length=0.25)) > len(first)
+
+
+def test_no_more_are_promoted_at_once_than_asked_for(platform: Platform) -> None:
+    """What one action adds is bounded, however many are due."""
+    search = add(platform, trials_per_round=8)
+    spec, plan = SPEC.read(search.spec), KINDS["search"].plan(SPEC.read(search.spec), "proxy")
+    assert isinstance(spec, SearchSpec)
+    platform.driver.tick()
+    platform.work(6)
+    ended = sorted(platform.trials(search, state="succeeded"), key=lambda trial: -(trial.reward or 0))
+    with platform.database.read() as session:
+        version = find_version(session, search.id, 0)
+        assert version is not None
+        assert find_due(spec, find_rungs(session, search, spec)) == {0.25: 2}
+        for count in (1, 2):
+            made = make_promotions(session, search, spec, plan, version=version, count=count)
+            assert [trial.derived_from for trial in made] == [trial.id for trial in ended[:count]]
+            assert [trial.index for trial in made] == [8 + place for place in range(count)]
 
 
 def test_the_job_says_how_far_it_trains_and_what_it_continues(platform: Platform) -> None:

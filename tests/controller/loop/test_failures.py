@@ -66,6 +66,14 @@ def test_a_search_whose_trials_all_fail_ends_with_the_reason(platform: Platform,
     assert not platform.trials(search, state="queued")
 
 
+def test_one_failure_too_many_is_told_as_one(platform: Platform) -> None:
+    search = add_search(platform.database, budgets={"max_failed_trials": 0, "max_failed_attempts": 1})
+    platform.driver.tick()
+    platform.work(1, FAILED)
+    platform.driver.tick()
+    assert platform.search(search.id).reason.startswith("1 trial failed, more than max_failed_trials allows; ")
+
+
 def test_replacements_are_bounded(platform: Platform) -> None:
     search = add_search(platform.database, budgets={"max_failed_trials": 1000})
     for _ in range(20):

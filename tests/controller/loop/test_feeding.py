@@ -1,3 +1,4 @@
+import pytest
 import redis
 from scenarios import add_search, pass_term
 from servers import RedisServer
@@ -5,7 +6,7 @@ from simulation import Platform
 from wire import Wire
 
 from paploss.controller.settings import Settings
-from paploss.jobs.queue import TrialQueue
+from paploss.jobs.queue import Consumer, TrialQueue
 
 # The queue
 
@@ -62,6 +63,15 @@ def test_the_queue_holds_no_more_than_workers_take_soon(platform: Platform) -> N
     assert len(platform.queue.present(0)) == platform.settings.queue_margin
     assert len(platform.trials(search)) == 20
     assert platform.run(search).state == "succeeded"
+
+
+def test_for_each_worker_that_asked_within_a_minute_two_trials_more_are_in_the_queue(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_search(platform.database, trials_per_round=40, rounds=1)
+    monkeypatch.setattr(platform.queue, "consumers", lambda _gpus: [Consumer("lives", 59.0), Consumer("gone", 61.0)])
+    platform.driver.tick()
+    assert len(platform.queue.present(0)) == 2 + platform.settings.queue_margin
 
 
 def test_each_resource_class_has_its_own_queue(platform: Platform) -> None:

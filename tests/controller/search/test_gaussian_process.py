@@ -1,6 +1,10 @@
+from dataclasses import replace
+from itertools import combinations
+
 import numpy as np
 import pytest
 from scipy.optimize import check_grad
+from scipy.stats import multivariate_normal, norm
 
 from paploss.controller.search import gaussian_process
 from paploss.controller.search.gaussian_process import GaussianProcess, Trainings, fit
@@ -72,3 +76,61 @@ def test_the_gradient_is_that_of_the_value(monkeypatch: pytest.MonkeyPatch) -> N
     learn(rows, rewards, seeds, np.arange(12) // 6)
     start = asked["start"] + 0.1 * np.arange(len(asked["start"]))
     assert check_grad(lambda h: asked["loss"](h)[0], lambda h: asked["loss"](h)[1], start) < 1e-4
+
+
+def test_mean_and_covariance_are_those_of_the_formula() -> None:
+    rows, rewards, seeds = trainings(12, effect=0.5)
+    levels, new = np.arange(12) % 3, trainings(15)[0][12:]
+    model = learn(rows, rewards, seeds, levels)
+    *lengths, s, v, b, e = np.exp(model.hyper)
+    parts = ([0, 1], [2])
+    medians = [np.median([((x - z) ** 2)[part].sum() for x, z in combinations(rows, 2)]) for part in parts]
+    centre = rows.mean(axis=0)
+    size = ((rows - centre) ** 2).sum(axis=1).mean()
+
+    def k(x: np.ndarray, z: np.ndarray) -> float:
+        shares = zip(parts, medians, lengths, strict=True)
+        d = sum(((x - z) ** 2)[part].sum() / median / length**2 for part, median, length in shares)
+        r = np.sqrt(5 * d)
+        return s * (1 + r + r**2 / 3) * np.exp(-r) + b * (x - centre) @ (z - centre) / size
+
+    def kernel(a: np.ndarray, c: np.ndarray) -> np.ndarray:
+        return np.array([[k(x, z) for z in c] for x in a])
+
+    noise = v * np.where(levels == 0, 1, 3) + 1e-6
+    effects = e * (seeds[:, None] == seeds) + ((levels[:, None] == levels) & (levels > 0))
+    observed = kernel(rows, rows) + effects + np.diag(noise)
+    away = rewards - np.array([rewards[levels == level].mean() for level in range(3)])[levels]
+    gain = kernel(new, rows) @ np.linalg.inv(observed)
+    mean, covariance = model.predict(new)
+    np.testing.assert_allclose(mean, rewards[levels == 0].mean() + gain @ away, rtol=1e-6)
+    left = kernel(new, new) - gain @ kernel(rows, new)
+    np.testing.assert_allclose(covariance, away.std() ** 2 * left, rtol=1e-5, atol=1e-8)
+    assert model.noise == pytest.approx(away.std() ** 2 * v)
+
+
+def test_hyperparameters_are_judged_by_the_likelihood_and_their_priors_and_sought_from_the_priors_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = {}
+
+    def keep(loss, start, **_):
+        asked["loss"], asked["start"] = loss, start
+        return type("Found", (), {"x": start})
+
+    monkeypatch.setattr(gaussian_process, "minimize", keep)
+    rows, rewards, seeds = trainings(12, effect=0.5)
+    learn(rows, rewards, seeds)
+    start = asked["start"]
+    np.testing.assert_allclose(start, [*2 * [np.log(2) / 2], *np.log([0.5, 0.3, 0.3, 0.1])])
+    spreads = np.array([0.7, 0.7, 1, 0.7, 1, 1])
+    y = (rewards - rewards.mean()) / rewards.std()
+
+    def expected(hyper: np.ndarray) -> float:
+        model = replace(learn(rows, rewards, seeds), hyper=hyper)
+        observed = model._prior(rows, rows) + np.exp(hyper[5]) * (seeds[:, None] == seeds)
+        observed += (np.exp(hyper[3]) + 1e-6) * np.eye(12)
+        return -multivariate_normal(cov=observed).logpdf(y) - norm(start, spreads).logpdf(hyper).sum()
+
+    loss, there = asked["loss"], start + 0.3 * np.arange(1, 7)
+    assert loss(there)[0] - loss(start)[0] == pytest.approx(expected(there) - expected(start))

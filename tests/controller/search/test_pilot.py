@@ -28,6 +28,19 @@ def test_seeds_that_not_all_losses_have_are_left_out() -> None:
     assert pilot.judge([0.4, 0.5], rewards, 9, 4, (3,)) == complete
 
 
+def test_a_loss_whose_trainings_were_lost_does_not_keep_the_noise_of_the_others_from_being_known() -> None:
+    rewards = repeat(0.01, 3, 5)
+    others = {label: rewards[label] for label in ("loss 0", "loss 2")}
+    lost = rewards | {"loss 1": {3: 0.9}}
+    assert pilot.judge([0.4, 0.5], lost, 9, 4, (3,)) == pilot.judge([0.4, 0.5], others, 9, 4, (3,))
+
+
+def test_a_race_of_one_seed_has_no_interval_and_tells_nothing() -> None:
+    outlook = pilot.judge([0.2, 0.6], repeat(0.001, 3, 5), 100, 4, (1,))
+    assert outlook.gain is not None
+    assert (outlook.detectable, outlook.is_promising) == (None, False)
+
+
 @pytest.mark.parametrize("repeated", [{}, {"a": {0: 0.4, 1: 0.5}}, {"a": {0: 0.4}, "b": {0: 0.5}}])
 def test_nothing_is_expected_where_the_noise_cannot_be_known(repeated: dict[str, dict[int, float]]) -> None:
     outlook = pilot.judge([0.4, 0.5], repeated, 100, 4, (3,))
@@ -50,6 +63,32 @@ def spread_of(best: list[float]) -> float:
 def test_losses_that_hardly_train_leave_the_spread_of_the_others_as_it_is() -> None:
     usual = [0.21, 0.23, 0.25, 0.255, 0.26, 0.27]
     assert spread_of([*usual, 0.01]) == spread_of([*usual, 0.05, 0.0]) == spread_of(usual) > 0.01
+
+
+def test_hardly_trained_is_what_lies_three_deviations_below_the_median() -> None:
+    """With the seventh loss the median is 0.25, and 1.4826 times the median deviation 0.0297."""
+    usual = [0.21, 0.23, 0.25, 0.255, 0.26, 0.27]
+    assert spread_of([*usual, 0.25 - 3.1 * 0.02965]) == spread_of(usual)
+    assert spread_of([*usual, 0.25 - 2.9 * 0.02965]) > spread_of(usual)
+
+
+def test_losses_that_hardly_train_are_not_counted_among_those_that_a_search_has_to_beat() -> None:
+    usual = [0.21, 0.23, 0.25, 0.255, 0.26, 0.27]
+    gains = [pilot.judge(best, repeat(0.01, 3, 50), 100, 4, (3,)).gain for best in (usual, [*usual, 0.05, 0.0])]
+    assert gains[0] == gains[1]
+
+
+def test_the_gain_over_two_losses_without_noise_is_that_of_a_table_of_greatest_normal_values() -> None:
+    """The expected greatest of 100 is 2.508, of 2 it is 0.564, in units of the spread (Harter, 1961)."""
+    outlook = pilot.judge([0.2, 0.3], repeat(1e-6, 3, 50), 100, 4, (3,))
+    assert outlook.gain == pytest.approx((2.508 - 0.564) * 0.1 / 2**0.5, rel=0.025)
+
+
+def test_what_a_race_can_tell_is_told_in_four_of_five() -> None:
+    """Four entrants, one look at five seeds: t with 12 degrees of freedom at 0.05 / 2 / 6 is 3.153; 0.842 for 0.8."""
+    outlook = pilot.judge([0.2, 0.3], repeat(0.01, 3, 50), 100, 4, (5,))
+    assert outlook.noise is not None
+    assert outlook.detectable == pytest.approx((3.153 + 0.842) * (2 / 5) ** 0.5 * outlook.noise, rel=1e-3)
 
 
 def test_losses_that_are_alike_but_for_one_that_hardly_trains_leave_nothing_to_gain() -> None:

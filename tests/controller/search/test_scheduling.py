@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from paploss.client.algorithms import PpoSettings
 from paploss.controller.search.scheduling import (
     MOST_AT_ONCE,
     Action,
@@ -64,6 +65,11 @@ def test_round_mode_waits_for_the_whole_round(progress: SearchProgress, action: 
 )
 def test_stream_mode_keeps_the_workers_supplied(progress: SearchProgress, action: Action):
     assert decide(STREAM, progress) == action
+
+
+def test_by_default_no_more_are_open_at_once_than_a_policy_learns_from():
+    schedule = SearchSchedule(mode="stream", rounds=1, trials_per_round=4)
+    assert schedule.max_staleness == PpoSettings().max_staleness
 
 
 def test_stream_mode_bounds_staleness_by_the_trials_open_at_once():

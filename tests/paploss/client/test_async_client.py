@@ -62,6 +62,8 @@ def test_waiting_can_be_limited(client: Client) -> None:
     search = client.create(SearchSpec(profile="synthetic"))
     with pytest.raises(TimeoutError, match=f"{search.id} has not ended after 0 s"):
         client.wait(search.id, timeout_seconds=0, poll_seconds=0.01)
+    with pytest.raises(TimeoutError, match=r"has not ended after 0\.5 s"):  # a long pause between looks is cut short
+        client.wait(search.id, timeout_seconds=0.5, poll_seconds=3600)
 
 
 def test_figures_come_as_plotly_draws_them(client: Client) -> None:

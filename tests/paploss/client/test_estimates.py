@@ -37,6 +37,12 @@ def test_a_budget_ends_the_rounds() -> None:
     assert estimate_search(changed(worker_hours=60), HOUR).is_capped is False
 
 
+def test_a_budget_of_a_whole_number_of_trainings_loses_none_to_rounding() -> None:
+    for count in range(1, 60):
+        found = estimate_search(changed(worker_hours=count * 700 / 3600), 700)
+        assert (found.proxies, found.whole_proxies, found.has_lengths) == (count, count, False)
+
+
 @pytest.mark.parametrize("mode", ["round", "stream"])
 def test_a_round_that_a_budget_ends_takes_as_long_as_its_own_trials(mode: str) -> None:
     found = estimate_search(changed(mode=mode, worker_hours=20), HOUR)

@@ -13,6 +13,7 @@ from paploss.client.numbers import confirmed, difference, hours, hours_range, me
         (1.0, "100.0"),
         (0.0, "0.0"),
         (0.0042, "0.42"),
+        (0.01, "1.0"),
         (0.0036, "0.36"),
         (None, "–"),
         (-1.0, "–"),

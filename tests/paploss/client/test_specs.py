@@ -162,9 +162,13 @@ def test_a_mistake_in_a_comparison_names_its_field(changes: dict[str, Any], name
 def test_a_comparison_is_of_every_loss_over_three_seeds_with_a_check_of_the_rate() -> None:
     spec = ComparisonSpec(profile="retinanet-tiny")
     assert spec.losses == every_loss("retinanet-tiny")
-    assert (spec.seeds, spec.learning_rates) == ((0, 1, 2), (0.5, 1, 2))
+    assert (spec.seeds, spec.learning_rates) == ((0, 1, 2), (0.5, 1))
     assert spec.reference_label == spec.losses[0].label == "Focal + L1"
     assert ComparisonSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_trainings_as_long_as_the_check_of_their_rate_may_take_a_greater_one_than_the_profiles() -> None:
+    assert ComparisonSpec(profile="retinanet-tiny", schedule="proxy").learning_rates == (0.5, 1, 2)
 
 
 def test_final_trainings_have_no_check_of_the_rate() -> None:

@@ -20,7 +20,7 @@ from paploss.jobs.losses import (
 )
 from paploss.jobs.presets import PRESETS, as_parameterized, identity
 from paploss.jobs.profiles import PROFILES
-from paploss.jobs.spec import Overrides
+from paploss.jobs.spec import DatasetSpec, Overrides
 from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import build_detector
 from paploss.trainer.errors import UserError
@@ -129,6 +129,16 @@ def test_short_trainings_are_measured_on_low_scores_too(make_recipe):
 def test_tiny_does_not_enlarge_small_images(make_recipe):
     assert make_recipe(overrides=Overrides()).load_pipeline[-1]["scale"][1] == 128
     assert make_recipe(overrides=Overrides(image_size_px=96)).load_pipeline[-1]["scale"][1] == 96
+
+
+def test_the_embedded_scenes_have_a_rate_of_their_own(make_job, tmp_path):
+    data = read_job_data(make_job(), tmp_path).train
+    photographs, scenes = (
+        recipe_of(make_job(overrides=Overrides(), **changes), data).schedule
+        for changes in ({}, {"dataset": DatasetSpec()})
+    )
+    assert (photographs.learning_rate, photographs.batch_size) == (8e-3, 8)
+    assert (scenes.learning_rate, scenes.batch_size) == (2e-3, 4)
 
 
 def test_r50_has_the_published_schedules(make_recipe):

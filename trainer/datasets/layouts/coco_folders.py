@@ -46,32 +46,40 @@ def find_coco(folder: Path) -> dict[str, CocoPart]:
         UserError: several files claim a part, the images of one are not to be found, or the only file that is named for
             a part cannot be read.
     """
-    contents: dict[Path, Json] = {}
+    images: dict[Path, list[Json]] = {}
     unreadable: dict[str, Path] = {}
     for file in files_below(folder, {".json"}):
         if len(file.relative_to(folder).parts) > DEEPEST:
             continue
         try:
-            content = json.loads(file.read_bytes())
+            first = _first_images(file)
         except (OSError, ValueError, RecursionError):
             if (part := _named_part(file, folder)) is not None:
                 unreadable.setdefault(part, file)
             continue
-        if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in ("images", "categories")):
-            contents[file] = content
+        if first is not None:
+            images[file] = first
     claims: dict[str, list[Path]] = {}
-    for file in contents:
+    for file in images:
         claims.setdefault(_named_part(file, folder) or "train", []).append(file)
     for part, file in unreadable.items():
-        if contents and part not in claims:  # it would be missing without a word
+        if images and part not in claims:  # it would be missing without a word
             read_json(file)
     claims = _without_overlap(claims)
     parts = {}
     for part in (part for part in PARTS if part in claims):
         nearest = min(len(file.parts) for file in claims[part])  # deeper lies what was made of it
         file = _choose([file for file in claims[part] if len(file.parts) == nearest], part)
-        parts[part] = CocoPart(file, find_image_folder(folder, file, contents[file]["images"], part))
+        parts[part] = CocoPart(file, find_image_folder(folder, file, images[file], part))
     return parts
+
+
+def _first_images(file: Path) -> list[Json] | None:
+    """The first images of a JSON file; None where it is not COCO's. The rest is not kept: it may be gigabytes."""
+    content = json.loads(file.read_bytes())
+    if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in ("images", "categories")):
+        return list(content["images"][:FIRST])
+    return None
 
 
 def _named_part(file: Path, folder: Path) -> str | None:

@@ -1,6 +1,7 @@
 """A data set in whatever layout, read: images with their objects, by part."""
 
 import os
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,13 +55,21 @@ class LabelledSet:
 
 
 def part_of(name: str) -> str | None:
-    """Which part a file or folder of this name belongs to: `instances_train2017` to train, `valid` to val."""
+    """Which part a file or folder of this name belongs to: `instances_train2017` to train, `valid` to val.
+
+    Words of the name are looked at first, so that `valves_train` belongs to train, then its letters: `minival`.
+    """
     lowered = name.lower()
-    found = [part for part, words in _WORDS.items() if any(word in lowered for word in words)]
+    named = set(re.findall("[a-z]+", lowered))
+    found = [part for part, words in _WORDS.items() if words & named] or [part for part in _WORDS if part in lowered]
     return found[0] if len(found) == 1 else None
 
 
-_WORDS = {"train": ("train",), "val": ("val", "dev"), "test": ("test",)}
+_WORDS = {
+    "train": {"train", "training"},
+    "val": {"val", "valid", "validation", "dev"},
+    "test": {"test", "testing"},
+}
 
 
 def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:

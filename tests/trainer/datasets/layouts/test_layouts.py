@@ -13,6 +13,7 @@ from PIL import Image
 from paploss.jobs.spec import Split
 from paploss.trainer.datasets.coco import read_split
 from paploss.trainer.datasets.layouts.coco_folders import find_coco
+from paploss.trainer.datasets.layouts.labelled import part_of
 from paploss.trainer.datasets.layouts.recognition import convert, recognise
 from paploss.trainer.errors import UserError
 
@@ -289,6 +290,27 @@ def test_a_yolo_description_without_images_is_refused(tmp_path):
     write(tmp_path / "data.yaml", "train: images/train\nnames: [cell]\n")
     with pytest.raises(UserError, match="expected images"):
         convert(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("instances_train2017", "train"),
+        ("valid", "val"),
+        ("dev", "val"),
+        ("minival2014", "val"),
+        ("testImages", "test"),
+        ("valves_train", "train"),
+        ("devices-test", "test"),
+        ("latest_val", "val"),
+        ("instances_trainval", None),
+        ("test-dev2017", None),
+        ("VOCdevkit", None),
+        ("images", None),
+    ],
+)
+def test_the_part_that_a_name_tells(name, part):
+    assert part_of(name) == part
 
 
 def test_a_part_of_yolo_that_is_not_there_is_not_another_part(tmp_path, draw):
