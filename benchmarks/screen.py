@@ -39,6 +39,7 @@ SCREENED = (
     "evidence/retinanet-tiny-bccd-random-seed-2",
     "evidence/faster-rcnn-tiny-bccd-guided-seed-0",
     "evidence/faster-rcnn-tiny-raccoon-guided-seed-0",
+    "evidence/faster-rcnn-tiny-bccd-ppo-seed-0",
 )
 """Searches whose proposals were screened: what they trained has passed, but for a share that is never screened."""
 HOPELESS = 0.25
