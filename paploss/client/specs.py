@@ -26,7 +26,7 @@ MOST_TRAININGS: Final = 20_000
 RATE_FACTORS: Final = (0.5, 1.0, 2.0)
 """On the profile's learning rate: what a loss is tried with where each is to have its own best rate."""
 FINAL_RATE_FACTORS: Final = tuple(factor for factor in RATE_FACTORS if factor <= 1)
-"""The same for final trainings: a greater rate that is ahead in short trainings is often too high for longer ones."""
+"""The same for final trainings: a greater rate that is ahead in short ones may be too high for them."""
 PILOT_LOSSES: Final = 3
 """That a pilot trains with further seeds: where the search starts, and the best of the others."""
 PILOT_SEEDS: Final = 3
@@ -422,8 +422,8 @@ class TrainingSpec(GivenLossesSpec):
 class ComparisonSpec(GivenLossesSpec):
     """Losses beside each other, each with a learning rate of its own.
 
-    By default every loss that fits the profile, the seeds 0, 1, 2 and the factors 0.5 and 1, of the schedule `proxy` 2
-    as well.
+    By default every loss that fits the profile, the seeds 0, 1, 2 and the factors 0.5 and 1; for the schedule `proxy`
+    2 as well.
     """
 
     kind: Literal["comparison"] = "comparison"

@@ -112,7 +112,7 @@ def test_a_job_file_that_is_wrong_is_named(tmp_path, text, message):
     assert message in events[-1].error
 
 
-def test_a_state_folder_that_cannot_be_made_is_named(synthetic_job, tmp_path):
+def test_a_state_folder_that_cannot_be_created_is_named(synthetic_job, tmp_path):
     (tmp_path / "file").touch()
     status, events, _ = run("run", synthetic_job(), "--state", tmp_path / "file" / "state")
     assert status == 0

@@ -14,8 +14,10 @@ from paploss.trainer.profiles import recipe_of
 from paploss.trainer.profiles.recipe import SLOW_RATE, Recipe
 
 CONFIGS = Path(mmdet.__file__).parent / ".mim" / "configs"
-OURS = {"CachedAnchorGenerator": "AnchorGenerator", "VectorisedMaxIoUAssigner": "MaxIoUAssigner"} | {
-    "FiniteHungarianAssigner": "HungarianAssigner"
+OURS = {
+    "CachedAnchorGenerator": "AnchorGenerator",
+    "VectorisedMaxIoUAssigner": "MaxIoUAssigner",
+    "FiniteHungarianAssigner": "HungarianAssigner",
 }
 """Types with mmdet's arguments and results, and what they stand for."""
 
