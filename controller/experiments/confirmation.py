@@ -17,7 +17,7 @@ import numpy as np
 from paploss.client.loss_choice import IDENTITY, PUBLISHED
 from paploss.client.numbers import confirmed
 from paploss.client.specs import SearchSpec
-from paploss.controller.experiments.losses import as_point, decode_loss, decode_rate, read_loss, search_space
+from paploss.controller.experiments.losses import decode_loss, decode_rate, forms, read_loss, search_space
 from paploss.controller.experiments.rate_checks import choose_rate
 from paploss.controller.experiments.rival_rates import Plan, check_rates, read_rates
 from paploss.controller.experiments.rounds import read_best_guess
@@ -127,7 +127,7 @@ def _nominate(session: Session, search: Experiment, spec: SearchSpec, others: Se
     """
     best = read_best_proxies(session, search.id, spec.confirm.candidates + len(others))
     samples: list[Sample[Any]] = [Sample(np.asarray(t.theta), float(t.reward or 0), None) for t in best]
-    entered = [(form, factor) for _, loss, factor in others for form in (loss, as_point(spec, loss))]
+    entered = [(form, factor) for _, loss, factor in others for form in forms(spec, loss)]
     nominees: dict[str, Entrant] = {}
     for candidate in selection.candidates(read_best_guess(session, search, spec), samples, len(samples) + 1):
         label = BEST_GUESS if candidate.sample is None else f"trial {best[candidate.sample].number}"
@@ -210,7 +210,7 @@ def _find_group(by_label: ByLabel, found: Sequence[str], spec: SearchSpec) -> li
 
     def is_found(label: str) -> bool:
         factor = by_label[label][0].learning_rate_factor
-        return any((form, factor) in entered for form in (losses[label], as_point(spec, losses[label])))
+        return any((form, factor) in entered for form in forms(spec, losses[label]))
 
     return [label for label in by_label if is_found(label)]
 
@@ -225,7 +225,7 @@ def _names(by_label: ByLabel, found: Sequence[str], spec: SearchSpec) -> dict[st
     for label in found:
         first = by_label[label][0]
         loss = read_loss(spec, first.loss, first.theta)
-        given = [name for name, one in known if one is not None and loss in (one, as_point(spec, one))]
+        given = [name for name, one in known if one is not None and loss in forms(spec, one)]
         name = given[0] if given and first.learning_rate_factor == 1 else "the found loss"
         names[label] = f"{name} ({_name(label)})"
     return names

@@ -67,15 +67,15 @@ def encode_loss(spec: SearchSpec, loss: Loss, rate: float = 1.0) -> Vector:
     return search_space(spec).encode(heads, rate)
 
 
-def as_point(spec: SearchSpec, loss: Loss) -> LossSpec | Loss:
-    """A loss as a trial of this search has it, where it is a point of the space; else as it is.
+def forms(spec: SearchSpec, loss: Loss) -> tuple[Loss, ...]:
+    """A loss, and as a trial of this search has it, where it is a point of the space.
 
     A trial's may differ from the loss that it was encoded from: by the last bit of a knot, or by its name.
     """
     try:
-        return decode_loss(spec, encode_loss(spec, loss).tolist())
+        return loss, decode_loss(spec, encode_loss(spec, loss).tolist())
     except ValueError:
-        return loss
+        return (loss,)
 
 
 def read_loss(spec: ExperimentSpec, stored: JsonObject | None, theta: Sequence[float] | None) -> LossSpec:

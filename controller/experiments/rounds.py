@@ -113,7 +113,7 @@ def look_ahead(
         for index in range(first, first + count):
             if proposals and time.monotonic() >= give_up_at:
                 break
-            proposal = _propose(algorithm, state, spec, index, history)
+            proposal = propose(algorithm, state, spec, index, history)
             proposals.append(proposal)
             pending = (*history.pending, proposal.theta)
             history = replace(history, pending=pending, proposed=history.proposed + 1)
@@ -164,7 +164,11 @@ def read_best_guess(session: Session, search: Experiment, spec: SearchSpec) -> V
 
 def read_history(session: Session, search: Experiment) -> History:
     """What the newest version knows when it proposes the next trial."""
-    trials = store.read_proposed(session, search.id, search.next_number)
+    return history_of(store.read_proposed(session, search.id, search.next_number))
+
+
+def history_of(trials: Sequence[store.ProposedTrial]) -> History:
+    """What a version knows, of the trials that were proposed before, by their numbers."""
     finished: list[Sample[Any]] = [
         Sample(
             np.asarray(trial.theta),
@@ -183,7 +187,7 @@ def read_history(session: Session, search: Experiment) -> History:
     return History(tuple(sorted(finished, key=lambda each: each.consumed_by or 0)), tuple(pending), proposed)
 
 
-def _propose(algorithm: Algorithm[Any], state: Any, spec: SearchSpec, index: int, history: History) -> Proposal:
+def propose(algorithm: Algorithm[Any], state: Any, spec: SearchSpec, index: int, history: History) -> Proposal:
     """The `index`-th trial of this state, screened where the request asks for it."""
     if not (spec.screen and is_screened(spec.seed, state.version, index)):
         return Proposal(algorithm.propose(state, spec.seed, index, history))
@@ -273,7 +277,7 @@ class _Rounds:
         version, ahead = self._version, self._ahead
         if not self._algorithm.reads_history:
             indices = range(version.proposed, version.proposed + count)
-            return tuple(_propose(self._algorithm, self._state, self._spec, index, NOTHING_KNOWN) for index in indices)
+            return tuple(propose(self._algorithm, self._state, self._spec, index, NOTHING_KNOWN) for index in indices)
         if ahead is None or (ahead.version, ahead.number) != (version.number, self._search.next_number):
             return ()
         return ahead.proposals[:count]

@@ -51,12 +51,14 @@ def fix_earlier(session: Session, spec: SearchSpec) -> list[JsonObject] | None:
 
 def read_earlier(session: Session, search: Experiment) -> tuple[tuple[Sample[Any], ...], ...]:
     """The finished trials of each earlier search that a search learns from."""
+    return tuple(learnt_from(stored) for stored in rounds.read_earlier(session, search.id))
+
+
+def learnt_from(stored: JsonObject) -> tuple[Sample[Any], ...]:
+    """The finished trials of one earlier search, as the search that learns from it has stored them."""
     return tuple(
-        tuple(
-            Sample(np.asarray(trial.theta), trial.reward, None, trial.seed, trial.complete)
-            for trial in EARLIER.read(stored).trials
-        )
-        for stored in rounds.read_earlier(session, search.id)
+        Sample(np.asarray(trial.theta), trial.reward, None, trial.seed, trial.complete)
+        for trial in EARLIER.read(stored).trials
     )
 
 

@@ -182,27 +182,26 @@ def test_a_start_without_a_result_at_the_profiles_rate_is_a_reason_to_change_it(
     assert "the best learning rate of the published set is the smallest that was tried" in sentence
 
 
-def test_trainings_that_fail_are_said_to_be_why_the_noise_is_not_known() -> None:
-    found = Findings(
+def repeated(**rewards: dict[int, float]) -> Findings:
+    """Of losses that were tried at the profile's rate alone, and trained again with these rewards by seed."""
+    return Findings(
         start="published",
         trainings=12,
-        rates={label: [RateResult(factor=1, ap=0.4)] for label in ("published", "ap_l1")},
-        default_rates={"published": 1.0, "ap_l1": 1.0},
-        repeated={"published": {0: 0.4, 1: 0.41, 2: 0.39}, "ap_l1": {0: 0.4}},
+        rates={label: [RateResult(factor=1, ap=0.4)] for label in rewards},
+        default_rates=dict.fromkeys(rewards, 1.0),
+        repeated=rewards,
     )
+
+
+def test_trainings_that_fail_are_said_to_be_why_the_noise_is_not_known() -> None:
+    found = repeated(published={0: 0.4, 1: 0.41, 2: 0.39}, ap_l1={0: 0.4})
     advice = tell(search_spec(confirm=CONFIRM), found).partition("Look first: ")[2]
     assert advice.startswith("the noise could not be measured, because no two losses have results with two seeds")
     assert "what it may gain" not in advice
 
 
 def test_a_race_of_one_seed_is_said_to_tell_nothing() -> None:
-    found = Findings(
-        start="published",
-        trainings=12,
-        rates={label: [RateResult(factor=1, ap=0.4)] for label in ("published", "ap_l1")},
-        default_rates={"published": 1.0, "ap_l1": 1.0},
-        repeated={"published": {0: 0.4, 1: 0.41}, "ap_l1": {0: 0.42, 1: 0.41}},
-    )
+    found = repeated(published={0: 0.4, 1: 0.41}, ap_l1={0: 0.42, 1: 0.41})
     sentence = tell(search_spec(confirm=CONFIRM | {"seeds": 1, "most_seeds": 1}), found)
     assert "its race of up to 1 seed can tell nothing." in sentence
     assert "confirm.most_seeds allows a longer race" in sentence

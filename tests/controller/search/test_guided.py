@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paploss.controller.experiments.starts import starting_points
+from paploss.controller.experiments.rounds import history_of, propose
+from paploss.controller.experiments.starts import learnt_from, starting_points
 from paploss.controller.search import guided
 from paploss.controller.search.algorithm import History, Sample
 from paploss.controller.search.guided import Guided, _by_length, _centroid, _choose_rows, _raise_to_floor
-from paploss.controller.search.screen import is_screened, redraw
 from paploss.controller.search.space import Space, Vector
 from paploss.controller.search.version_state import VersionState
 from paploss.controller.store.documents import SPEC
+from paploss.controller.store.rounds import ProposedTrial
 
 RESULTS = Path(__file__).parents[3] / "benchmarks" / "results"
 SPACE = Space(("bbox_head",))
@@ -32,38 +33,32 @@ class Recorded:
         self.spec: Any = SPEC.read(search["spec"])
         self.trials = sorted((each for each in trials if each["kind"] == "proxy"), key=lambda each: each["number"])
         self.guess = next(each["theta"] for each in trials if each["label"] == "mean")
-        earlier = tuple(tuple(map(_sample, each["trials"])) for each in search.get("earlier") or ())
+        earlier = tuple(learnt_from(each) for each in search.get("earlier") or ())
         starts = tuple(tuple(theta.tolist()) for theta in starting_points(self.spec))
         self.algorithm = Guided(self.spec.rounds, starts=starts, earlier=earlier)
 
     def known(self, number: int, version: int) -> History:
         """What the algorithm knew before it proposed a trial."""
-        before = [each for each in self.trials if each["number"] < number]
-        consumed = [each["consumed_round"] is not None and each["consumed_round"] < version for each in before]
-        finished = [_sample(each) for each, known in zip(before, consumed, strict=True) if known]
-        pending = [np.array(each["theta"]) for each, known in zip(before, consumed, strict=True) if not known]
-        proposed = sum(each["derived_from"] is None for each in before)
-        return History(tuple(sorted(finished, key=lambda each: each.consumed_by or 0)), tuple(pending), proposed)
+        return history_of([_as_known(each, version) for each in self.trials if each["number"] < number])
 
     def propose(self, number: int) -> Vector:
         """The trial of this number, proposed anew."""
         trial = self.trials[number]
-        version, index, seed = trial["round"], trial["index"], self.spec.seed
-        state, known = VersionState(version, SPACE), self.known(number, version)
-        if not is_screened(seed, version, index):
-            return self.algorithm.propose(state, seed, index, known)
-        return redraw(SPACE, lambda of: self.algorithm.propose(state, of, index, known, screened=True), seed).theta
+        state, known = VersionState(trial["round"], SPACE), self.known(number, trial["round"])
+        return propose(self.algorithm, state, self.spec, trial["index"], known).theta
 
 
-def _sample(trial: dict[str, Any]) -> Sample[Any]:
-    return Sample(
-        np.array(trial["theta"]),
-        trial["reward"],
-        None,
-        trial["seed"],
-        trial.get("state", "succeeded") == "succeeded",
-        trial.get("consumed_round"),
-        trial.get("length", 1.0),
+def _as_known(trial: dict[str, Any], version: int) -> ProposedTrial:
+    """A trial as it was when a version proposed: what that one or a later one has consumed was not known yet."""
+    consumed = trial["consumed_round"]
+    return ProposedTrial(
+        theta=trial["theta"],
+        reward=trial["reward"],
+        seed=trial["seed"],
+        succeeded=trial["state"] == "succeeded",
+        consumed_by=consumed if consumed is not None and consumed < version else None,
+        length=trial.get("length", 1.0),  # older records have none
+        is_promotion=trial["derived_from"] is not None,
     )
 
 
