@@ -121,9 +121,9 @@ def search_name(profile: str, dataset: str, algorithm: str, seed: int) -> str:
     return f"{profile}, {dataset}: {algorithm}, seed {seed}"
 
 
-def find_guided(client: Client, dataset: str) -> str:
-    """The id of the search of seed 0 with `guided` on a data set, `retinanet-tiny`, which the records have."""
-    name = search_name(PROFILES[0], dataset, "guided", 0)
+def find_guided(client: Client, dataset: str, seed: int = 0) -> str:
+    """The id of a search with `guided` on a data set, `retinanet-tiny`, which the records have."""
+    name = search_name(PROFILES[0], dataset, "guided", seed)
     return next(run.id for run in client.list_experiments("search") if run.name == name)
 
 

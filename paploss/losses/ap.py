@@ -44,7 +44,7 @@ def ap_loss(logits: Tensor, targets: Tensor, delta: float = 1.0) -> Tensor:
     if ranking is None:
         return scores[:0].sum()  # 0, with a graph
     share = ranking.false_positives / (ranking.true_positives + 0.5 + ranking.false_positives)
-    errors = share.cummin(0).values
+    errors = interpolate(share)
     count = errors.numel()
     return with_gradient(
         scores,
@@ -53,6 +53,11 @@ def ap_loss(logits: Tensor, targets: Tensor, delta: float = 1.0) -> Tensor:
         at_positives=-errors[None] / count,
         at_negatives=ranking.errors_of_negatives(errors / count),
     )[0]
+
+
+def interpolate(errors: Tensor) -> Tensor:
+    """The least error of the positives that score no higher, `[P]`, given errors by ascending score, `[P]`."""
+    return errors.cummin(0).values
 
 
 class APLoss(torch.nn.Module):
