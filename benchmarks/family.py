@@ -106,14 +106,6 @@ def main() -> None:
             write_record("family", CODE, record, options.results)
             keep_dumps(client, [client.get_experiment(run)], options.results / "family", [folder])
 
-        for length in RATES:
-            run = run_to_end(client, comparison_spec("parts", length, folder, part_losses()))
-            keep(run, "parts", f"{length}", summarise(client.comparison(run), CONTRASTS))
-            if f"{length}" not in record["without_running_maximum"]:
-                rival = row_of(client.comparison(run), RIVAL)
-                patched = train_without_maximum(length, folder, rival.learning_rate_factor or 1, options.workers)
-                minus = difference(rival.rewards, patched)
-                keep(run, "without_running_maximum", f"{length}", {"rewards": patched, "rival_minus_it": minus})
         searches: dict[int, str] = {}
         for seed in SEARCH_SEEDS:
             searches[seed] = run_to_end(client, search_spec(seed, folder))
@@ -123,6 +115,13 @@ def main() -> None:
         found = [LossChoice(label=f"found, seed {seed}", search=run) for seed, run in searches.items()]
         contrasts = [(choice.label, RIVAL) for choice in found]
         for length in RATES:
+            run = run_to_end(client, comparison_spec("parts", length, folder, part_losses()))
+            keep(run, "parts", f"{length}", summarise(client.comparison(run), CONTRASTS))
+            if f"{length}" not in record["without_running_maximum"]:
+                rival = row_of(client.comparison(run), RIVAL)
+                patched = train_without_maximum(length, folder, rival.learning_rate_factor or 1, options.workers)
+                minus = difference(rival.rewards, patched)
+                keep(run, "without_running_maximum", f"{length}", {"rewards": patched, "rival_minus_it": minus})
             losses = (*found, choose_by_name("ap_l1"), LossChoice(preset="published"))
             run = run_to_end(client, comparison_spec("found", length, folder, losses))
             keep(run, "found", f"{length}", summarise(client.comparison(run), contrasts))
