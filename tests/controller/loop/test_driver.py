@@ -209,6 +209,15 @@ def test_a_stream_search_keeps_every_worker_busy_across_updates(platform: Platfo
     assert {trial.consumed_round for trial in platform.trials(search, round=0)} == {0, 1, None}
 
 
+def test_no_more_are_open_at_once_than_a_policy_that_leaves_old_trials_out_learns_from(platform: Platform) -> None:
+    algorithm = {"name": "ppo", "max_staleness": 3}
+    search = add_search(platform.database, mode="stream", rounds=100, trials_per_round=2, algorithm=algorithm)
+    for index in range(20):
+        platform.take(f"w{index}")
+    platform.driver.tick()
+    assert len(platform.trials(search)) == 3 * 2
+
+
 def test_a_stream_search_makes_all_updates_that_are_due_in_one_look(platform: Platform) -> None:
     search = add_search(platform.database, mode="stream", rounds=6, trials_per_round=2)
     workers = [f"w{index}" for index in range(8)]
