@@ -103,7 +103,7 @@ def test_searches_whose_project_has_used_its_hours_confirm_their_best(platform: 
 
 
 def test_long_trainings_of_its_project_do_not_end_a_search_of_short_ones(platform: Platform) -> None:
-    """Of 100 hours two trainings took 40 and three run; a hundredth of an hour is what each proxy takes."""
+    """Of 100 hours two trainings took 40, and four wait; a hundredth of an hour is what each proxy takes."""
     with platform.database.write() as session:
         create_project(session, ProjectRequest(name="lab", gpu_hours=100))
     lab = within(platform.database, "lab")
