@@ -77,7 +77,7 @@ def next_action(session: Session, search: Experiment, spec: SearchSpec, counts: 
     if search.stage == "closing":
         if counts.open:
             return Wait()
-        if counts.ready >= 2 and search.round < spec.rounds:
+        if counts.ready >= 2:
             return Update(counts.ready)
         if not (counts.ready or search.round):
             return Fail("its budget was spent before a trial of its rounds had a reward: there is nothing to confirm")
