@@ -27,6 +27,13 @@ def test_mu_moves_towards_the_better_sample_and_only_where_samples_differ():
     np.testing.assert_allclose(np.delete(moved, 3), 0, atol=1e-12)
 
 
+@pytest.mark.parametrize("algorithm", [Ppo(), Paper()])
+def test_the_best_guess_is_where_the_trials_are_and_not_the_location_at_an_end(algorithm: Ppo | Paper):
+    state = PolicyState(3, np.full(SPACE.dimension, 0.02), 0.2)
+    trials = np.concatenate([algorithm.propose(state, 0, index) for index in range(200)])
+    np.testing.assert_allclose(algorithm.best_guess(state), trials.mean(), atol=0.01)
+
+
 def test_the_scale_and_offset_of_rewards_do_not_matter():
     state = state_at(0)
     thetas = [Ppo().propose(state, 0, index) for index in range(8)]
