@@ -121,6 +121,19 @@ def test_long_trainings_of_its_project_do_not_end_a_search_of_short_ones(platfor
     assert len(platform.trials(search, kind="proxy")) == 2 * 4
 
 
+def test_a_trial_of_two_gpus_needs_two_gpu_hours_an_hour(platform: Platform) -> None:
+    """Of 11, the first round takes 8, and one more trial fits."""
+    with platform.database.write() as session:
+        create_project(session, ProjectRequest(name="lab", gpu_hours=11))
+    search = add_search(within(platform.database, "lab"), gpus=2, rounds=10, trials_per_round=4)
+    platform.driver.tick()
+    while (lease := platform.start(gpus=2)) is not None:
+        platform.finish(lease)
+    platform.set_hours([trial.id for trial in platform.trials(search)], 1.0)
+    platform.driver.tick()
+    assert len(platform.trials(search)) == 5
+
+
 @pytest.mark.parametrize(("hours", "proxies"), [(0.5, 0), (1.0, 1)])
 def test_a_search_whose_budget_is_less_than_a_trial_fails_instead_of_racing_what_it_did_not_search(
     platform: Platform, hours: float, proxies: int
