@@ -11,7 +11,7 @@ from paploss.cli.failures import BAD_INPUT, CommandError
 from paploss.cli.starts import read_start
 from paploss.client.loss_choice import LOSS_NAMES, choose_by_name
 from paploss.client.specs import ComparisonSpec, Request, SearchSpec
-from paploss.jobs.faults import describe_fault
+from paploss.jobs.faults import describe_faults
 from paploss.jobs.losses import LossSpec, check_fit
 from paploss.jobs.messages import Message
 from paploss.jobs.metrics import Reward
@@ -206,9 +206,4 @@ def _validate(model: type[Model], content: Mapping[str, Any], source: str) -> Mo
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        faults = [f"{source}: {_name(fault['loc'])}{describe_fault(fault, model)}" for fault in error.errors()]
-        raise CommandError("\n".join(faults), BAD_INPUT) from None
-
-
-def _name(location: Sequence[int | str]) -> str:
-    return f"{'.'.join(map(str, location))}: " if location else ""
+        raise CommandError(describe_faults(error, model, source), BAD_INPUT) from None
