@@ -21,6 +21,19 @@ from paploss.jobs.spec import DatasetSpec, Overrides, RateFactor
 Model = TypeVar("Model", bound=BaseModel)
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML's own loader takes the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                problem = f"the key {key.value!r} is there twice"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 class TrainingInput(Message):
     """What a training is made of, whichever files and options that came from."""
 
@@ -192,7 +205,7 @@ def _with_root(dataset: object, root: Path) -> dict[str, Any]:
 
 def _read_mapping(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_bytes())  # as UTF-8 or UTF-16, whatever the locale
+        content = yaml.load(file.read_bytes(), _Loader)  # noqa: S506 (a safe one); UTF-8 or UTF-16, whatever the locale
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}", BAD_INPUT) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
