@@ -81,6 +81,6 @@ class TensorBoardTarget:
 
 
 def _name(experiment: ExperimentSummary) -> str:
-    """Of its folder: the id, by which the folders are in the order of time, and the name for people, as far as it fits."""
+    """Of its folder: the id, by which folders are in the order of time, and the name for people, as far as it fits."""
     name = f"{experiment.id} {_UNSAFE.sub('-', experiment.name)}".strip()
     return name.encode()[:_MOST_BYTES].decode(errors="ignore")
