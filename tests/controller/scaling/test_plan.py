@@ -119,6 +119,11 @@ def test_one_that_waits_with_an_outdated_template_is_replaced_when_it_is_gone() 
     assert list(look(1).create) == [0]
 
 
+def test_those_with_an_outdated_template_do_not_count_where_others_are_too_many() -> None:
+    old, new = job(0, "waiting", template="old"), job(1, "waiting")
+    assert list(look(1, old, new).withdraw) == [old]
+
+
 def test_an_obstacle_holds_new_workers_back_ever_longer() -> None:
     back_off = BackOff()
     blocked = (job(0, "waiting", OBSTACLE), job(1))
@@ -146,6 +151,13 @@ def test_workers_that_fail_at_once_are_tried_one_at_a_time() -> None:
     plan = look(4, *begun, back_off=back_off, time=FIRST_DELAY_SECONDS + 1 + LASTING_SECONDS)
     assert len(plan.create) == 3
     assert plan.trouble == ""
+
+
+def test_a_worker_that_ends_well_shows_that_the_pool_works() -> None:
+    back_off = BackOff()
+    failed = job(0, "failed", "exit status 2")
+    assert look(1, failed, back_off=back_off).trouble
+    assert not look(1, failed, job(1, "succeeded"), back_off=back_off, time=30.0).trouble
 
 
 def test_a_worker_that_runs_already_does_not_show_that_new_ones_can() -> None:
