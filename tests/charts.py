@@ -53,15 +53,25 @@ def read_values(name: str) -> dict[str, Any]:
     return {} if name == "default" else dict(yaml.safe_load(VALUES[name].read_text()))
 
 
-def render(values: dict[str, Any], namespace: str = "ml") -> list[dict[str, Any]]:
-    """The objects of a release `demo` with these values, hooks included."""
+class _Loader(yaml.CSafeLoader):
+    """Refuses a mapping that has a name twice, as YAML does, and some who apply manifests."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """As the base class does, once names are known to differ."""
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        assert len(set(names)) == len(names), f"twice in one mapping: {sorted(names)}{node.start_mark}"
+        return super().construct_mapping(node, deep)
+
+
+def render(values: dict[str, Any], namespace: str = "ml", release: str = "demo") -> list[dict[str, Any]]:
+    """The objects of a release with these values, hooks included."""
     with Chart.load(CHART) as chart:
-        files = chart.render(values, name="demo", namespace=namespace)
+        files = chart.render(values, name=release, namespace=namespace)
     return [
         document
         for name, text in files.items()
         if name.endswith(".yaml")
-        for document in yaml.load_all(text, yaml.CSafeLoader)
+        for document in yaml.load_all(text, _Loader)
         if document
     ]
 

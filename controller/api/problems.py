@@ -20,7 +20,7 @@ from paploss.controller.data_roots import PathRefusedError
 from paploss.controller.store.database import UNAVAILABLE, UNSTORABLE
 from paploss.controller.store.errors import ConflictError, DumpError, GoneError, NotFoundError, RightsError, SchemaError
 from paploss.jobs.documents import UnreadableError
-from paploss.jobs.faults import describe_fault
+from paploss.jobs.faults import describe_fault, without_echoes
 from paploss.jobs.queue import QueueError
 
 logger = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
         return response(
             request, 422, f"the body is not read as JSON: expected Content-Type: application/json, got {given}"
         )
-    errors = [_describe(item["loc"], item, error.body) for item in found]
+    errors = [_describe(item["loc"], item, error.body) for item in without_echoes(found)]
     detail = "; ".join(f"{item.pointer.lstrip('/') or item.location}: {item.message}" for item in errors[:3])
     if len(errors) > 3:
         detail += f"; and {len(errors) - 3} more"
@@ -195,7 +195,7 @@ _NAMED_FIELD = re.compile(r"^([a-z_]+(?:\.[a-z_]+)*)(?:\[[^\]]*\])?: ")
 
 def describe_errors(found: Sequence[Mapping[str, Any]], body: Any) -> list[FieldError]:
     """What pydantic's `ValidationError.errors()` found in a request's body."""
-    return [_describe(("body", *item["loc"]), item, body) for item in found]
+    return [_describe(("body", *item["loc"]), item, body) for item in without_echoes(found)]
 
 
 def _describe(place: Sequence[str | int], item: Mapping[str, Any], body: Any) -> FieldError:

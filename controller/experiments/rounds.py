@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from paploss.client.algorithms import PpoSettings
 from paploss.client.numbers import percent
 from paploss.client.specs import SearchSpec
 from paploss.controller.experiments.algorithms import create
@@ -49,8 +50,8 @@ from paploss.controller.store.experiments import end_experiment
 from paploss.controller.store.tables import Experiment, Round
 from paploss.controller.store.trials.counts import Counts, count_of_kind
 from paploss.controller.store.trials.proposals import NewTrial, add_trials
-from paploss.controller.store.trials.quotas import read_gpu_budget, read_gpu_use
-from paploss.controller.store.trials.spending import read_spending
+from paploss.controller.store.trials.quotas import estimate_gpu_use, read_gpu_budget
+from paploss.controller.store.trials.spending import count_gpus, read_spending, read_trial_seconds
 from paploss.jobs.metrics import name_reward
 from paploss.jobs.wording import counted
 
@@ -76,8 +77,11 @@ def next_action(session: Session, search: Experiment, spec: SearchSpec, counts: 
     if search.stage == "closing":
         if counts.open:
             return Wait()
-        return Update(counts.ready) if counts.ready >= 2 and search.round < spec.rounds else Finish()
-    schedule = SearchSchedule(mode=spec.mode, rounds=spec.rounds, trials_per_round=spec.trials_per_round)
+        if counts.ready >= 2:
+            return Update(counts.ready)
+        if not (counts.ready or search.round):
+            return Fail("its budget was spent before a trial of its rounds had a reward: there is nothing to confirm")
+        return Finish()
     rungs = find_rungs(session, search, spec)
     progress = SearchProgress(
         updates=search.round,
@@ -89,7 +93,13 @@ def next_action(session: Session, search: Experiment, spec: SearchSpec, counts: 
         due=sum(find_due(spec, rungs).values()),
         promotions=sum(rung.open for rung in rungs.values()),
     )
-    return decide(schedule, progress)
+    return decide(_schedule(spec), progress)
+
+
+def _schedule(spec: SearchSpec) -> SearchSchedule:
+    """As asked for; no more trials are open at once than a policy that leaves old ones out would learn from."""
+    bound = {"max_staleness": spec.algorithm.max_staleness} if isinstance(spec.algorithm, PpoSettings) else {}
+    return SearchSchedule(mode=spec.mode, rounds=spec.rounds, trials_per_round=spec.trials_per_round, **bound)
 
 
 def look_ahead(
@@ -244,19 +254,22 @@ class _Rounds:
     def _count_affordable(self, wanted: int, counts: Counts) -> int:
         """How many of the wanted trials fit into the search's budget and its project's.
 
-        The search's budget is that of its proxies. Until one has ended, the pilot's trainings say how long one takes.
+        The search's budget is that of its proxies. Its own trials say how long one takes: others of the project may be
+        trainings a hundred times as long.
         """
         session, search, spec = self._session, self._search, self._spec
         found: list[tuple[int | None, str]] = []
-        if spec.worker_hours is not None:
-            spent = read_spending(session, search.id, "proxy")
-            mean = spent.mean_seconds or read_spending(session, search.id, "rate_check").mean_seconds
-            count = count_affordable(3600 * spec.worker_hours, spent.seconds, mean, counts.open)
-            found.append((count, f"worker_hours ({spec.worker_hours:g})"))
         gpu_hours = read_gpu_budget(session, search.project)
+        if spec.worker_hours is None and gpu_hours is None:
+            return wanted
+        mean = read_trial_seconds(session, search.id, "proxy")
+        if spec.worker_hours is not None:
+            spent = read_spending(session, search.id, "proxy").seconds
+            count = count_affordable(3600 * spec.worker_hours, spent, mean, counts.open)
+            found.append((count, f"worker_hours ({spec.worker_hours:g})"))
         if gpu_hours is not None:
-            spent, open_trials = read_gpu_use(session, search.project)
-            count = count_affordable(3600 * gpu_hours, spent.seconds, spent.mean_seconds, open_trials)
+            used = estimate_gpu_use(session, search.project)
+            count = count_affordable(3600 * gpu_hours, used, mean and mean * count_gpus(search.gpus), 0)
             found.append((count, f"the GPU-hours of the project {search.project!r} ({gpu_hours:g})"))
         for count, budget in found:
             if count is not None and count < wanted:
@@ -269,7 +282,7 @@ class _Rounds:
         search.stage = "closing"
         if search.planned is not None:
             search.planned += count_of_kind(self._session, search.id, "proxy") - spec.proxies
-        message = f"another trial would go beyond {self._spent}: the best will be confirmed"
+        message = f"another trial would go beyond {self._spent}: no more are proposed"
         record(self._session, "budget_spent", message, experiment_id=search.id, level="warning")
 
     def _make_proposals(self, count: int) -> tuple[Proposal, ...]:

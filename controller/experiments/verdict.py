@@ -1,6 +1,6 @@
 """From a race of losses to the sentence that it ends with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -43,25 +43,22 @@ class _Sentence:
         beaten = [lead for lead in standing.leads if _is_behind(lead)]
         left = [lead for lead in standing.leads if lead.is_decided and not _is_behind(lead)]
         open_leads = [lead for lead in standing.leads if not lead.is_decided]
+        # Where trainings were lost, the best over all pairs may be behind in one of them, or have no seed in common.
+        places = [
+            self._tell_leads("ahead", "of", [lead for lead in open_leads if lead.mean > 0], {seeds: ""}),
+            self._tell_leads("level", "with", [lead for lead in open_leads if lead.mean == 0], {seeds: ""}),
+            self._tell_leads("behind", "", [lead for lead in open_leads if lead.mean < 0], {seeds: ""}),
+        ]
         if standing.is_decided:
             better = self._tell_leads("better", "than", beaten, {seeds: total}) if beaten or left else f"alone {total}"
-            alike = self._tell_leads("it need not be told apart", "from", open_leads, {seeds: ""})
+            alike = f"it is {_and(places)}, which need not be decided" if open_leads else ""
             use = f"Use {leader}: {better}" if better else f"Use {leader}"
             return "; ".join(part for part in (use, self._tell_left(left), alike) if part) + "."
-        ahead = [lead for lead in open_leads if lead.mean > 0]
-        level = [lead for lead in open_leads if lead.mean == 0]
-        # Where trainings were lost, the best over all pairs may be behind in one of them, or have no seed in common.
-        behind = [lead for lead in open_leads if lead.mean < 0]
         compared = {lead.label for lead in standing.leads} | {standing.leader}
         apart = [self._name(label) for label in standing.remaining if label not in compared]
-        places = (
-            self._tell_leads("ahead", "of", ahead, {seeds: ""}),
-            self._tell_leads("level", "with", level, {seeds: ""}),
-            self._tell_leads("behind", "", behind, {seeds: ""}),
-            f"without a seed in common with {_join(apart)}" if apart else "",
-        )
+        places.append(f"without a seed in common with {_join(apart)}" if apart else "")
         told = (
-            f"Not decided {total}: {leader} is {' and '.join(filter(None, places))}",
+            f"Not decided {total}: {leader} is {_and(places)}",
             self._tell_leads("better", "than", beaten, {seeds: ""}),
             self._tell_left(left),
             _tell_more(standing.more_seeds),
@@ -95,6 +92,10 @@ class _Sentence:
 
     def _name(self, label: str) -> str:
         return self.names.get(label, label)
+
+
+def _and(parts: Iterable[str]) -> str:
+    return " and ".join(filter(None, parts))
 
 
 def _is_behind(lead: Lead) -> bool:

@@ -82,10 +82,12 @@ class Plan:
 class BackOff:
     """The back-off of a pool since this process began to lead. Times are of one monotonic clock."""
 
-    level: int = 0
+    delay_seconds: float = 0.0
+    """Between one try and the next; 0 where nothing is in the way."""
     retry_at: float = 0.0
     trouble: str = ""
-    _failed: bool = False
+    _failed_at: float | None = None
+    """When the last worker failed, unless a later one has shown that the pool works."""
     _ended: dict[str, float] = field(default_factory=dict)
     _since: dict[tuple[str, str], float] = field(default_factory=dict)
 
@@ -106,34 +108,45 @@ class BackOff:
             if job.state == "starting" and job.pod and seconds >= SLOW_START_SECONDS
         ]
         if failures:
-            self._failed = True
-            self.raise_level(failures[0], time)
+            self._failed_at = time
+            self.wait_longer(failures[0], time)
         elif obstacles:
             self.trouble = obstacles[0]
-            if not self.level:
-                self.raise_level(obstacles[0], time)
-        elif self._failed and jobs and not any(job.state in ("running", "succeeded") for job in (*lasting, *news)):
-            pass  # one that has only just begun proves nothing after a failure
-        else:
-            self.level, self.trouble, self._failed = 0, "", False
+            if not self.delay_seconds:
+                self.wait_longer(obstacles[0], time)
+        elif not self._is_in_doubt([*lasting, *news], time):
+            self.delay_seconds, self.trouble, self._failed_at = 0.0, "", None
+
+    def _is_in_doubt(self, jobs: Sequence[WorkerJob], time: float) -> bool:
+        """Whether a worker has failed and none of these Jobs, which last or have just ended, shows that others do not.
+
+        One that ran already when that one failed shows nothing: new ones may have another image, key or node. Where no
+        more are wanted, and so none is tried, the failure is forgotten.
+        """
+        if self._failed_at is None or time >= self.retry_at + LONGEST_DELAY_SECONDS:
+            return False
+        return not any(
+            job.state == "succeeded" or (job.state == "running" and self._since[job.uid, "running"] >= self._failed_at)
+            for job in jobs
+        )
 
     def seconds_since_end(self, job: WorkerJob, time: float) -> float:
         """How long ago an ended Job was first seen to have ended; 0 for others."""
         return time - self._ended.get(job.uid, time)
 
-    def raise_level(self, trouble: str, time: float) -> None:
+    def wait_longer(self, trouble: str, time: float) -> None:
         """Wait longer than before."""
         self.trouble = trouble
-        self.retry_at = time + min(FIRST_DELAY_SECONDS * 2**self.level, LONGEST_DELAY_SECONDS)
-        self.level += 1
+        self.delay_seconds = min(max(FIRST_DELAY_SECONDS, 2 * self.delay_seconds), LONGEST_DELAY_SECONDS)
+        self.retry_at = time + self.delay_seconds
 
     def allow(self, missing: int, time: float) -> int:
         """How many of the missing Jobs may be created now."""
-        if missing <= 0 or not self.level:
+        if missing <= 0 or not self.delay_seconds:
             return max(0, min(missing, BURST))
         if time < self.retry_at:
             return 0
-        self.raise_level(self.trouble, time)
+        self.wait_longer(self.trouble, time)
         return 1
 
 

@@ -111,7 +111,7 @@ def _read_pod(pod: Any) -> tuple[JobState, str]:
 def _describe_failure(condition: Any, pods: Iterable[Any]) -> str:
     """How a worker failed, by its pod's termination message; empty where it was deleted, evicted or preempted."""
     for pod in pods:
-        if not _has_ended(pod) or _was_disrupted(pod):
+        if _was_disrupted(pod):
             continue
         for container in pod.status.container_statuses or ():
             ended = container.state.terminated if container.state else None

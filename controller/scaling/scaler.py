@@ -46,7 +46,6 @@ class Scaler:
         self._pause_seconds = pause_seconds
         self._back_offs = {pool.name: BackOff() for pool in pools.pools}
         self._told: dict[str, _Told] = {}
-        self._refusals = 0
         self._stop = threading.Event()
 
     @property
@@ -58,17 +57,16 @@ class Scaler:
         """Run until `stop` is called; errors are logged, written to the searches' logs, and retried."""
         pause = self._pause_seconds
         while not self._stop.wait(pause):
-            pause = self._pause_seconds
             if not self._leads():
                 self._back_offs = {pool.name: BackOff() for pool in self._pools.pools}
                 self._told.clear()
+                pause = self._pause_seconds
                 continue
             try:
                 self.look()
-                self._refusals = 0
+                pause = self._pause_seconds
             except (ClusterError, DatabaseError) as error:
-                self._refusals += 1
-                pause = min(self._pause_seconds * 2**self._refusals, max(_LONGEST_PAUSE_SECONDS, self._pause_seconds))
+                pause = min(2 * pause, max(_LONGEST_PAUSE_SECONDS, self._pause_seconds))
                 logger.warning("the elastic workers: %s", error)
             except Exception:
                 logger.exception("the loop of the elastic workers met a defect and will try again")

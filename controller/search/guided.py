@@ -108,7 +108,7 @@ class Guided(HistorySearch):
         """The wider centroid: where the model holds the good losses to be."""
         if not self._is_taught(history):
             known = (*history.finished, *(sample for samples in self.earlier for sample in samples))
-            best = max(known, key=lambda each: each.reward, default=None)
+            best = max(known, key=lambda each: (each.length, each.reward), default=None)
             return state.space.start() if best is None else best.theta
         return _centroid(_learn(state.space, history.finished, self.earlier).thetas, _ELITES[-1])
 

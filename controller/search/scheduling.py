@@ -36,7 +36,7 @@ class SearchSchedule:
     rounds: int
     trials_per_round: int
     max_staleness: int = 16
-    """`stream`: at most n times as many trials are open at once; algorithms may leave out samples that are older."""
+    """`stream`: at most n times as many trials are open at once; a policy leaves out samples that are older."""
     max_replacements: int = 2
     """A round that has lost more than n times as many trials, and has too few rewards, ends the search."""
 

@@ -2,24 +2,23 @@
 {{- .Values.fullnameOverride | default .Release.Name | trunc 30 | trimSuffix "-" }}
 {{- end }}
 
-{{- /* Labels of a component. Call with (list $ "controller"). */}}
+{{- /* Labels of a component. Call with (list $ "controller"), and a third item for labels of its own, which replace
+commonLabels of the same name: twice in one mapping, a name is no valid YAML. */}}
 {{- define "paploss.labels" -}}
-{{- $root := index . 0 }}
+{{- $root := index . 0 }}{{- $own := dict }}
+{{- if gt (len .) 2 }}{{- $own = index . 2 | default dict }}{{- end }}
 {{- include "paploss.selector" . }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
-{{- with $root.Values.commonLabels }}
+{{- with merge (dict) $own ($root.Values.commonLabels | default dict) }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
 
 {{- /* Labels of pods that are no worker of an elastic pool. Call with (list $ "controller" .Values.controller). */}}
 {{- define "paploss.podLabels" -}}
-{{- include "paploss.labels" . }}
-{{- with (index . 2).podLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- include "paploss.labels" (list (index . 0) (index . 1) (index . 2).podLabels) }}
 {{- end }}
 
 {{- define "paploss.selector" -}}

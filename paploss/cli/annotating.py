@@ -18,7 +18,7 @@ from paploss.cli.failures import BAD_INPUT, CommandError
 from paploss.cli.output import echo, echo_json
 from paploss.client.models import ExperimentDetail, TrialDetail
 from paploss.client.sync_client import Client
-from paploss.jobs.documents import describe
+from paploss.jobs.faults import describe_faults
 
 
 def annotate(
@@ -47,7 +47,7 @@ def annotate(
             try:
                 changed.append(_change(client, each, note=note, added=added, removed=removed, archive=archive))
             except ValidationError as error:
-                raise CommandError(describe(error), BAD_INPUT) from None
+                raise CommandError(describe_faults(error), BAD_INPUT) from None
     if as_json:
         echo_json(changed)
         return

@@ -3,17 +3,20 @@
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.table import Table
 
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
 from paploss.cli.extras import require
-from paploss.cli.failures import REFUSED, CommandError
+from paploss.cli.failures import BAD_INPUT, REFUSED, CommandError
 from paploss.cli.groups import make_group
 from paploss.cli.output import echo_json, tell
 from paploss.cli.terminal import make_console
 from paploss.cli.wording import TIME_ZONE, moment
+from paploss.client.models import KeyRequest
 from paploss.client.projects import DEFAULT_PROJECT
 from paploss.client.states import Role
+from paploss.jobs.faults import describe_faults
 
 app = make_group("API keys of a controller.")
 
@@ -42,12 +45,15 @@ def create(
     key_file: KeyFileOption = None,
 ) -> None:
     """Create a key and print it; it is not shown again."""
-    its_project = None if all_projects else project
+    try:
+        request = KeyRequest(name=name, role=role, project=None if all_projects else project)
+    except ValidationError as error:
+        raise CommandError(describe_faults(error), BAD_INPUT) from None
     if direct:
-        key = _write_key(name, role, its_project)
+        key = _write_key(request)
     else:
         with connect(state, url, key_file) as client:
-            key = client.create_key(name, role, project=its_project).key
+            key = client.create_key(name, role, project=request.project).key
     tell(as_json, {"name": name, "role": role, "key": key}, key)
 
 
@@ -84,7 +90,7 @@ def revoke(
     tell(as_json, {"name": name, "revoked": True}, f"revoked {name}")
 
 
-def _write_key(name: str, role: Role, project: str | None) -> str:
+def _write_key(request: KeyRequest) -> str:
     require("--direct", "controller")
     # Late, because the database's packages are not there where only the client is installed.
     from paploss.cli.databases import open_database  # noqa: PLC0415
@@ -94,6 +100,6 @@ def _write_key(name: str, role: Role, project: str | None) -> str:
     with open_database() as database:
         try:
             with database.write() as session:
-                return create_key(session, name, role, project)
+                return create_key(session, request.name, request.role, request.project)
         except StoreError as error:
             raise CommandError(str(error), REFUSED) from None

@@ -13,7 +13,7 @@ from paploss.cli.output import echo_json, tell
 from paploss.cli.terminal import make_console
 from paploss.cli.wording import TIME_ZONE, moment
 from paploss.client.projects import ProjectChange, ProjectRequest
-from paploss.jobs.documents import describe
+from paploss.jobs.faults import describe_faults
 
 HELP = "Projects, which separate users: who sees what, and how much they may use."
 
@@ -111,7 +111,7 @@ def _read(
     try:
         return ProjectRequest.model_validate(given | {"data_roots": data_roots or []})
     except ValidationError as error:
-        raise CommandError(describe(error), BAD_INPUT) from None
+        raise CommandError(describe_faults(error), BAD_INPUT) from None
 
 
 def _of(used: str, limit: float | None) -> str:

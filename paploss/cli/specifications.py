@@ -11,7 +11,7 @@ from paploss.cli.failures import BAD_INPUT, CommandError
 from paploss.cli.starts import read_start
 from paploss.client.loss_choice import LOSS_NAMES, choose_by_name
 from paploss.client.specs import ComparisonSpec, Request, SearchSpec
-from paploss.jobs.faults import describe_fault
+from paploss.jobs.faults import describe_faults
 from paploss.jobs.losses import LossSpec, check_fit
 from paploss.jobs.messages import Message
 from paploss.jobs.metrics import Reward
@@ -19,6 +19,19 @@ from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import DatasetSpec, Overrides, RateFactor
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML's own loader takes the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                problem = f"the key {key.value!r} is there twice"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 class TrainingInput(Message):
@@ -192,7 +205,7 @@ def _with_root(dataset: object, root: Path) -> dict[str, Any]:
 
 def _read_mapping(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_bytes())  # as UTF-8 or UTF-16, whatever the locale
+        content = yaml.load(file.read_bytes(), _Loader)  # noqa: S506 (a safe one); UTF-8 or UTF-16, whatever the locale
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}", BAD_INPUT) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -206,9 +219,4 @@ def _validate(model: type[Model], content: Mapping[str, Any], source: str) -> Mo
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        faults = [f"{source}: {_name(fault['loc'])}{describe_fault(fault, model)}" for fault in error.errors()]
-        raise CommandError("\n".join(faults), BAD_INPUT) from None
-
-
-def _name(location: Sequence[int | str]) -> str:
-    return f"{'.'.join(map(str, location))}: " if location else ""
+        raise CommandError(describe_faults(error, model, source), BAD_INPUT) from None

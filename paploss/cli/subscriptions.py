@@ -13,7 +13,7 @@ from paploss.cli.output import echo_json, tell
 from paploss.cli.terminal import make_console
 from paploss.cli.wording import TIME_ZONE, moment
 from paploss.client.notifications import OCCASIONS, Channel, SubscriptionRequest
-from paploss.jobs.documents import describe
+from paploss.jobs.faults import describe_faults
 
 app = make_group("Who is told when an experiment ends, fails or stalls.")
 
@@ -39,7 +39,7 @@ def add(
     try:
         request = SubscriptionRequest.model_validate(given)
     except ValidationError as error:
-        raise CommandError(describe(error), BAD_INPUT) from None
+        raise CommandError(describe_faults(error), BAD_INPUT) from None
     with connect(state, url, key_file) as client:
         made = client.subscribe(request)
     secret = "" if made.secret is None else f"\nsecret: {made.secret}"

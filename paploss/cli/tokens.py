@@ -3,14 +3,17 @@
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.table import Table
 
 from paploss.cli.connection import DEFAULT_STATE, JsonOption, KeyFileOption, StateOption, UrlOption, connect
+from paploss.cli.failures import BAD_INPUT, CommandError
 from paploss.cli.groups import make_group
 from paploss.cli.output import echo_json, tell
 from paploss.cli.terminal import make_console
 from paploss.cli.wording import TIME_ZONE, moment
 from paploss.client.states import TokenRole
+from paploss.jobs.faults import describe_faults
 
 HELP = "Your personal access tokens: they expire, and may do less than your key."
 
@@ -30,7 +33,10 @@ def create(
 ) -> None:
     """Create a token and print it; it is not shown again."""
     with connect(state, url, key_file) as client:
-        made = client.create_token(name, role, days)
+        try:
+            made = client.create_token(name, role, days)
+        except ValidationError as error:
+            raise CommandError(describe_faults(error), BAD_INPUT) from None
     tell(as_json, made.model_dump(mode="json"), made.token)
 
 

@@ -14,9 +14,10 @@ import typer
 from pydantic import ValidationError
 
 from paploss.cli.connection import JsonOption
-from paploss.cli.failures import FAILED, CommandError
+from paploss.cli.failures import BAD_INPUT, FAILED, CommandError
 from paploss.cli.output import echo_json
 from paploss.cli.terminal import make_console
+from paploss.jobs.faults import describe_faults
 from paploss.jobs.presets import identity
 from paploss.jobs.profiles import SYNTHETIC
 from paploss.jobs.spec import (
@@ -69,7 +70,9 @@ def trainer_check(
         echo_json({"job": JobSpec.model_json_schema(), "event": EVENT.json_schema()})
         return
     if not command:
-        raise CommandError("COMMAND: expected the program to check, e.g. `paploss trainer-check python trainer.py`")
+        raise CommandError(
+            "COMMAND: expected the program to check, e.g. `paploss trainer-check python trainer.py`", BAD_INPUT
+        )
     console = make_console(stderr=as_json)
     with tempfile.TemporaryDirectory(prefix="paploss-trainer-check-") as folder:
         try:
@@ -142,9 +145,9 @@ def _read_job(file: Path | None) -> JobSpec:
     try:
         return JobSpec.model_validate_json(file.read_bytes())
     except OSError as error:
-        raise CommandError(f"{file}: cannot be read: {error.strerror}") from error
+        raise CommandError(f"{file}: cannot be read: {error.strerror}", BAD_INPUT) from error
     except ValidationError as error:
-        raise CommandError(f"{file}: {error}") from error
+        raise CommandError(describe_faults(error, source=str(file)), BAD_INPUT) from error
 
 
 def _run(command: Sequence[str], timeout_seconds: float, stop_after: type[Event] | None) -> Ran:

@@ -143,7 +143,8 @@ def train(
     console.print(f"AP {percent(result.reward)} on {evaluate_on.value}", style="bold")
     if result.checkpoint:
         say(console, f"weights: {result.checkpoint}")
-        say(console, f"next: {next_command('test', result.checkpoint)}")
+        if PROFILES[job.profile].detector:
+            say(console, f"next: {next_command('test', result.checkpoint)}")
 
 
 def measure(

@@ -40,7 +40,11 @@ class PpoSettings(Message):
     clip: float = Field(0.4, gt=0, lt=1, description="how far a density ratio may move from 1")
     learning_rate: float = Field(0.01, gt=0, le=1, description="of Adam in the logits of the policy's location")
     max_staleness: int = Field(
-        16, ge=1, le=1000, description="in stream mode: trials of policies older than so many updates are left out"
+        16,
+        ge=1,
+        le=1000,
+        description="in stream mode: trials of policies older than so many updates are left out, and at most so many "
+        "times trials_per_round are open at once, however many workers there are",
     )
 
 

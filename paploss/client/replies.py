@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from paploss.client.errors import UnreachableError
 from paploss.client.models import ExperimentSummary
+from paploss.jobs.documents import describe
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -21,7 +22,7 @@ def parse(model: type[Model], response: httpx.Response) -> Model:
         return model.model_validate_json(response.content)
     except ValidationError as error:
         raise UnreachableError(
-            f"what answers at {response.url} is not a controller of this version: {error}"
+            f"what answers at {response.url} is not a controller of this version: {describe(error)}"
         ) from error
 
 

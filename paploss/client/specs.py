@@ -451,7 +451,7 @@ class ComparisonSpec(GivenLossesSpec):
     def _check_reference(self) -> Self:
         labels = [choice.label for choice in self.losses]
         if self.reference is not None and self.reference not in labels:
-            raise ValueError(f"reference: expected one of {', '.join(labels)}; got {self.reference!r}")
+            raise ValueError(f"reference: expected one of {', '.join(map(repr, labels))}; got {self.reference!r}")
         return self
 
     @model_validator(mode="after")

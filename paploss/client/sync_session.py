@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx
 
 from paploss.backoff import Backoff
-from paploss.client.errors import ClientError, UnreachableError, is_passing, pause_after
+from paploss.client.errors import ApiError, ClientError, UnreachableError, is_passing, pause_after
 from paploss.client.transport import Route
 
 TIMEOUT = httpx.Timeout(30, connect=5)
@@ -60,6 +60,8 @@ class Session:
 
     def send_once(self, method: str, path: str, **request: Any) -> httpx.Response:
         """Send a request that may not be repeated."""
+        if not {"", ".", ".."}.isdisjoint(path.split("/")):  # an id that was typed: another place would be asked
+            raise ApiError(404, "Not Found", f"there is nothing at /api/v1/{path}", {})
         try:
             # Quoted, because ids are what people typed: `?` and `#` would cut a path short.
             return self._route.check(self._http.request(method, quote(path), **request))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from paploss.jobs.suggestions import did_you_mean
 from paploss.jobs.wording import counted
@@ -26,6 +26,21 @@ _EXPECTED = {
     "finite": "a finite number",
 }
 """By the beginning of an error's type, such as `int_parsing`."""
+
+
+def describe_faults(error: ValidationError, model: Any = None, source: str = "") -> str:
+    """A line for each fault of a document: the file that is its `source`, the place, and what `describe_fault` says."""
+    lines = []
+    for fault in without_echoes(error.errors()):
+        place = ".".join(map(str, fault["loc"]))
+        lines.append(": ".join(filter(None, (source, place, describe_fault(fault, model)))))
+    return "\n".join(lines)
+
+
+def without_echoes(faults: Sequence[Fault]) -> list[Fault]:
+    """The faults without those that follow from others: pydantic counts only those items of a list that are sound."""
+    parents = {tuple(fault["loc"][:depth]) for fault in faults for depth in range(len(fault["loc"]))}
+    return [fault for fault in faults if fault["type"] != "too_short" or tuple(fault["loc"]) not in parents]
 
 
 def describe_fault(fault: Fault, model: Any = None) -> str:

@@ -25,7 +25,7 @@ _VERDICT: Final = "verdict"
 _MOST_METRICS, _MOST_PARAMETERS, _MOST_RUNS = 1000, 100, 1000
 """In one request."""
 _LONGEST_TAG: Final = 5000
-_UNSAFE = re.compile(r"[^\w\-. ]", re.ASCII)
+_UNSAFE = re.compile(r"[^\w\-. ]")
 _STATUSES: Final = {"succeeded": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 
 
@@ -73,7 +73,7 @@ class MlflowTarget:
             tags.append(RunTag("mlflow.note.content", end.sentence[:_LONGEST_TAG]))
             self._log(run_id, _metrics(end.metrics, at, 0), [], tags)
             for file, text in end.files.items():
-                self._mlflow.log_text(run_id, text, file)
+                self._store(run_id, file, text)
             self._mlflow.set_terminated(run_id, _STATUSES[end.state], at)
 
     def _open(self, experiment: ExperimentSummary, trial: str, name: str, began_at: float) -> str:
@@ -98,6 +98,13 @@ class MlflowTarget:
         for start in range(0, len(parameters), _MOST_PARAMETERS):
             self._mlflow.log_batch(run_id, params=parameters[start : start + _MOST_PARAMETERS])
         self._mlflow.log_batch(run_id, tags=tags)
+
+    def _store(self, run_id: str, file: str, text: str) -> None:
+        try:
+            self._mlflow.log_text(run_id, text, file)
+        except Exception as error:  # of the library of whatever keeps the artifacts, or that there is none
+            told = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            raise TargetError(f"MLflow at {self._uri}: cannot store {file}: {told}") from error
 
     def _list_runs(self, inside: str) -> Iterator[Run]:
         token: str | None = None

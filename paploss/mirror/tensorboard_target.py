@@ -18,6 +18,8 @@ _VERDICT: Final = "verdict"
 _UNSAFE: Final = re.compile(r"[^\w.-]+")
 _PARTIAL: Final = ".partial"
 """Where a run is written, before it gets its name whole."""
+_MOST_BYTES: Final = 255
+"""Of a folder's name, on nearly every file system."""
 
 
 class TensorBoardTarget:
@@ -79,5 +81,6 @@ class TensorBoardTarget:
 
 
 def _name(experiment: ExperimentSummary) -> str:
-    """Of its folder: the id, by which the folders are in the order of time, and the name for people."""
-    return f"{experiment.id} {_UNSAFE.sub('-', experiment.name)}".strip()
+    """Of its folder: the id, by which folders are in the order of time, and the name for people, as far as it fits."""
+    name = f"{experiment.id} {_UNSAFE.sub('-', experiment.name)}".strip()
+    return name.encode()[:_MOST_BYTES].decode(errors="ignore")

@@ -77,6 +77,9 @@ def test_install_upgrade_rollback_and_uninstall(release: Release) -> None:
 
     helm.install(str(CHART), "demo", {}, namespace=namespace.name)
     assert secret(namespace) == first  # the database's volume is still there, and knows this password
+    another = {"database": {"existingSecret": "own", "included": {"enabled": False}}}
+    helm.upgrade(str(CHART), "demo", another, namespace=namespace.name)
+    assert secret(namespace) == first  # the same where another database has taken its place
 
 
 def test_a_failed_migration_leaves_the_old_controller_in_place(release: Release) -> None:

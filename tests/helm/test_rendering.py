@@ -197,6 +197,14 @@ def test_pods_have_labels_of_their_own() -> None:
     assert "sidecar" not in pod_labels(values, "demo-redis")
 
 
+def test_labels_of_their_own_replace_the_common_ones() -> None:
+    values = {"commonLabels": {"team": "vision"}, "controller": {"podLabels": {"team": "site"}}}
+    assert pod_labels(values, "demo")["team"] == "site"
+    values = {"commonLabels": {"release": "a"}, "serviceMonitor": {"enabled": True, "labels": {"release": "b"}}}
+    (monitor,) = objects_of("ServiceMonitor", values)
+    assert monitor["metadata"]["labels"]["release"] == "b"
+
+
 def test_images_come_from_one_registry_and_may_be_fixed_by_digest() -> None:
     digest = f"sha256:{'0' * 64}"
     values = CASES["everything"] | {"images": {"worker": {"digest": digest}, "pullSecrets": ["own"]}}

@@ -109,12 +109,23 @@ def test_a_wrong_value_is_refused_with_its_path(values: dict[str, Any], path: st
             },
             "workers.pools.mirror: this name belongs to the pod that writes to mirror.mlflow",
         ),
+        (
+            {"serviceMonitor": {"labels": {"app.kubernetes.io/part-of": "x"}}},
+            "serviceMonitor.labels: app.kubernetes.io/part-of is a label of the chart itself",
+        ),
         ({"test": {"pool": "cpu"}}, 'test.pool: expected one of workers.pools, got "cpu"'),
     ],
 )
 def test_values_that_do_not_go_together_are_refused_by_name(values: dict[str, Any], message: str) -> None:
     with pytest.raises(HelmError, match=message):
         render(values)
+
+
+@pytest.mark.parametrize("release", ["7b", "a.b", f"{'a' * 28}--b"])
+def test_a_release_whose_name_no_service_can_have_is_refused(release: str) -> None:
+    with pytest.raises(HelmError, match="fullnameOverride: expected a name that a Service can have"):
+        render({}, release=release)
+    assert render({"fullnameOverride": "demo"}, release=release)
 
 
 def test_the_settings_are_those_of_the_controller() -> None:

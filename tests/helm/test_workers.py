@@ -1,5 +1,6 @@
 """The workers that the chart renders, static and elastic: pools, GPUs, nodes, queues of Kueue, and time to end."""
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -117,6 +118,12 @@ def test_workers_reach_what_the_operator_adds_beside_the_release(name: str) -> N
         return list(rules)
 
     assert egress(workerEgress=IDENTITY) == egress() + IDENTITY
+
+
+def test_workers_reach_names_also_behind_a_dns_service_that_maps_its_port() -> None:
+    (policy,) = (found for found in objects_of("NetworkPolicy", {}) if found["metadata"]["name"] == "demo-worker")
+    names, *_ = policy["spec"]["egress"]
+    assert {(port["port"], port["protocol"]) for port in names["ports"]} == set(product((53, 5353), ("UDP", "TCP")))
 
 
 def test_a_worker_on_a_spot_node_ends_before_the_node_does() -> None:

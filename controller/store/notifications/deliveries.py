@@ -5,6 +5,7 @@ processes never make the same attempt, and where one dies before it has stored t
 again under the same id: it arrives at least once, and a subscriber can tell a repetition.
 """
 
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,14 +14,20 @@ from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from paploss.client.notifications import Channel, DeliveryState
-from paploss.controller.store.database import now, table_of
+from paploss.controller.store.database import now, read_clock, table_of
 from paploss.controller.store.documents import NOTICE, Notice
 from paploss.controller.store.notifications.subscriptions import get_subscription
 from paploss.controller.store.tables import Delivery, Subscription
+from paploss.jobs.documents import UnreadableError
+
+logger = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = (15.0, 60.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0)
 """Pauses after the first, second, ... attempt. The attempt after the last pause is the last: 18 hours in all."""
 MOST_ATTEMPTS: Final = len(RETRY_SECONDS) + 1
+
+UNREADABLE_SECONDS: Final = 300.0
+"""Until a notice that this version cannot read is looked at again, perhaps by another version."""
 
 _LOG_LENGTH = 200
 """Deliveries of a subscription that a list shows."""
@@ -49,10 +56,16 @@ def begin_attempts(session: Session, busy: Collection[str], count: int) -> Seque
     """Begin at most `count` due attempts, the longest due first, of one delivery for each subscription.
 
     `busy`: ids of subscriptions that an attempt is made for at this moment. So a subscriber that does not answer holds
-    up nobody but itself.
+    up nobody but itself. What a newer version has written, and this one cannot read, is postponed, and not counted.
     """
     begun = []
     for delivery in session.scalars(_due(busy).limit(count)).all():
+        try:
+            notice = NOTICE.read(delivery.notice)
+        except UnreadableError as error:
+            logger.warning("the delivery %s waits: %s", delivery.id, error)
+            delivery.due_at = read_clock(session) + UNREADABLE_SECONDS
+            continue
         number = delivery.attempts + 1
         counted = session.scalar(
             update(table_of(Delivery))
@@ -63,7 +76,6 @@ def begin_attempts(session: Session, busy: Collection[str], count: int) -> Seque
         if counted is None:  # another process has begun it
             continue
         to = session.get_one(Subscription, delivery.subscription_id)
-        notice = NOTICE.read(delivery.notice)
         begun.append(Attempt(delivery.id, to.id, to.channel, to.target, to.secret, notice, number))
     return begun
 

@@ -12,7 +12,7 @@ from paploss.client.states import OPEN_TRIAL_STATES
 from paploss.controller.store.database import is_one_of, table_of
 from paploss.controller.store.errors import ConflictError
 from paploss.controller.store.tables import Experiment, Project, Trial
-from paploss.controller.store.trials.spending import Spending, read_project_spending
+from paploss.controller.store.trials.spending import count_gpus, read_ended_gpu_seconds, read_trial_seconds
 
 _TRIALS, _EXPERIMENTS, _PROJECTS = (table_of(model) for model in (Trial, Experiment, Project))
 _OF_TRIALS = _TRIALS.join(_EXPERIMENTS, _EXPERIMENTS.c.id == _TRIALS.c.experiment_id)
@@ -57,12 +57,19 @@ def read_gpu_budget(session: Session, project: str) -> float | None:
     return session.execute(select(_PROJECTS.c.gpu_hours).where(_PROJECTS.c.name == project)).scalar_one_or_none()
 
 
-def read_gpu_use(session: Session, project: str) -> tuple[Spending, int]:
-    """The GPU-seconds of a project's ended attempts, and how many trials are open."""
+def estimate_gpu_use(session: Session, project: str) -> float:
+    """The GPU-seconds of a project's ended attempts, and those that its open trials are taken to need.
+
+    Each as much as others of its kind in its experiment; nothing where none of them has ended.
+    """
     its_open = (_EXPERIMENTS.c.project == project, is_one_of(_TRIALS.c.state, OPEN_TRIAL_STATES))
     is_live = _EXPERIMENTS.c.state.in_(("running", "paused"))  # no others have an open trial: fewer to look through
-    open_trials = select(func.count()).select_from(_OF_TRIALS).where(*its_open, is_live)
-    return read_project_spending(session, project), session.execute(open_trials).scalar_one()
+    columns = (_EXPERIMENTS.c.id, _EXPERIMENTS.c.gpus, _TRIALS.c.kind)
+    open_trials = select(*columns, func.count()).select_from(_OF_TRIALS).where(*its_open, is_live).group_by(*columns)
+    seconds = read_ended_gpu_seconds(session, project)
+    for experiment_id, gpus, kind, count in session.execute(open_trials).all():
+        seconds += count * count_gpus(gpus) * (read_trial_seconds(session, experiment_id, kind) or 0)
+    return seconds
 
 
 def check_gpu_budget(session: Session, project: str) -> None:
@@ -72,7 +79,7 @@ def check_gpu_budget(session: Session, project: str) -> None:
         ConflictError: says how many those are.
     """
     hours = read_gpu_budget(session, project)
-    if hours is not None and read_project_spending(session, project).seconds >= 3600 * hours:
+    if hours is not None and read_ended_gpu_seconds(session, project) >= 3600 * hours:
         raise ConflictError(f"the project {project!r} has used its {hours:g} GPU-hours; an administrator may give more")
 
 

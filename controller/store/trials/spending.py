@@ -13,7 +13,7 @@ from paploss.jobs.spec import JobKind
 _TRIALS, _ATTEMPTS, _EXPERIMENTS = table_of(Trial), table_of(Attempt), table_of(Experiment)
 _ITS = _TRIALS.c.experiment_id == bindparam("experiment_id")
 _OF_PROJECT = _EXPERIMENTS.c.project == bindparam("project")
-_GPUS = case((_EXPERIMENTS.c.gpus > 1, _EXPERIMENTS.c.gpus), else_=1)  # a trial without one counts as with one
+_GPUS = case((_EXPERIMENTS.c.gpus > 1, _EXPERIMENTS.c.gpus), else_=1)  # as `count_gpus` has it
 
 
 def _seconds_until(end: ColumnElement[float]) -> ColumnElement[float]:
@@ -37,15 +37,18 @@ _HAS_ENDED = _ATTEMPTS.c.ended_at.is_not(None)
 _OF_KIND = _TRIALS.c.kind == bindparam("kind")
 _ENDED = select(_total(_ENDED_SECONDS), _TRIALS_ENDED).select_from(_OF_TRIALS).where(_ITS, _OF_KIND, _HAS_ENDED)
 _ALL = select(_total(_ALL_SECONDS)).select_from(_OF_TRIALS).where(_ITS)
-_PROJECT_ENDED = (
-    select(_total(_ENDED_SECONDS * _GPUS), _TRIALS_ENDED).select_from(_OF_EXPERIMENTS).where(_OF_PROJECT, _HAS_ENDED)
-)
+_PROJECT_ENDED = select(_total(_ENDED_SECONDS * _GPUS)).select_from(_OF_EXPERIMENTS).where(_OF_PROJECT, _HAS_ENDED)
 _PROJECTS_ALL = (
     select(_EXPERIMENTS.c.project, _total(_ALL_SECONDS * _GPUS))
     .select_from(_OF_EXPERIMENTS)
     .where(_EXPERIMENTS.c.project.in_(bindparam("projects", expanding=True)))
     .group_by(_EXPERIMENTS.c.project)
 )
+
+
+def count_gpus(gpus: int) -> int:
+    """What a trial of a resource class counts as; one without a GPU as with one."""
+    return max(gpus, 1)
 
 
 class Spending(NamedTuple):
@@ -67,14 +70,23 @@ def read_spending(session: Session, experiment_id: str, kind: JobKind) -> Spendi
     return Spending(*session.execute(_ENDED, {"experiment_id": experiment_id, "kind": kind}).one())
 
 
+def read_trial_seconds(session: Session, experiment_id: str, kind: JobKind) -> float | None:
+    """How long an experiment's trials of one kind take; None where that is unknown.
+
+    Until one has ended, the checks of learning rates say so: they are as long as proxies.
+    """
+    mean = read_spending(session, experiment_id, kind).mean_seconds
+    return mean or read_spending(session, experiment_id, "rate_check").mean_seconds
+
+
 def read_spent_seconds(session: Session, experiment_id: str) -> float:
     """The time of all attempts, that of running ones until now."""
     return float(session.execute(_ALL, {"experiment_id": experiment_id}).scalar_one())
 
 
-def read_project_spending(session: Session, project: str) -> Spending:
-    """What the ended attempts of a project's trials have cost, in GPU-seconds."""
-    return Spending(*session.execute(_PROJECT_ENDED, {"project": project}).one())
+def read_ended_gpu_seconds(session: Session, project: str) -> float:
+    """The GPU-seconds of the ended attempts of a project's trials."""
+    return float(session.execute(_PROJECT_ENDED, {"project": project}).scalar_one())
 
 
 def read_gpu_seconds(session: Session, projects: Sequence[str]) -> Mapping[str, float]:

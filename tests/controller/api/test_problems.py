@@ -76,6 +76,12 @@ def test_a_bad_field_is_named(http: httpx.Client, change: dict[str, Any], pointe
     assert http.get("/api/v1/experiments").json()["items"] == []
 
 
+def test_a_list_with_a_fault_in_it_is_not_also_told_to_be_short(http: httpx.Client) -> None:
+    asked = {"kind": "comparison", "profile": "synthetic", "losses": ["published"], "seeds": [-1]}
+    problem = problem_of(http.post("/api/v1/experiments", json=asked), 422)
+    assert problem["detail"] == "seeds/0: expected 0 or more, got -1"
+
+
 def test_a_missing_field_and_a_bad_parameter_are_named(http: httpx.Client) -> None:
     problem = problem_of(http.post("/api/v1/experiments", json={"kind": "search"}), 422)
     assert [(fault["location"], fault["pointer"]) for fault in problem["errors"]] == [("body", "/profile")]

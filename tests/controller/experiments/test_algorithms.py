@@ -9,7 +9,14 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from paploss.client.algorithms import AlgorithmSettings, GuidedSettings, PaperSettings, PpoSettings, RandomSettings
+from paploss.client.algorithms import (
+    AlgorithmSettings,
+    CmaSettings,
+    GuidedSettings,
+    PaperSettings,
+    PpoSettings,
+    RandomSettings,
+)
 from paploss.controller.experiments.algorithms import create
 from paploss.controller.search.algorithm import NOTHING_KNOWN, Algorithm, History, Sample
 from paploss.controller.search.guided import Guided
@@ -102,6 +109,23 @@ def test_the_start_is_version_0_and_guesses_around_the_identity(algorithm):
     state = algorithm.initial_state(SPACE)
     assert state.version == 0
     assert np.abs(algorithm.best_guess(state) - SPACE.start()).max() < 0.15
+
+
+def test_cma_learns_as_soon_as_a_population_has_finished():
+    algorithm = create(CmaSettings(population=4), ROUNDS)
+    state = algorithm.initial_state(SPACE)
+    samples = play_round(algorithm, state, count=4)
+    guesses = [algorithm.best_guess(state, after(NOTHING_KNOWN, samples[:count])) for count in (3, 4)]
+    assert [bool((guess != SPACE.start()).any()) for guess in guesses] == [False, True]
+
+
+def test_cma_proposes_no_theta_again_in_a_later_version_of_the_same_population():
+    algorithm = create(CmaSettings(population=4), ROUNDS)
+    state = algorithm.initial_state(SPACE)
+    samples = play_round(algorithm, state, count=2)
+    known = after(NOTHING_KNOWN, samples)
+    thetas = {algorithm.propose(each, 1, 0, known).tobytes() for each in (state, algorithm.update(state, samples))}
+    assert len(thetas) == 2
 
 
 def test_equal_seeds_give_equal_searches(algorithm):

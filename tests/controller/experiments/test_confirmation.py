@@ -198,7 +198,8 @@ def test_where_only_known_losses_were_trained_the_race_is_decided_without_tellin
     _, outcome = race(platform, means, best_rate=1.0, algorithm="guided", rivals=["published"])
     assert outcome.verdict is not None
     assert (outcome.verdict.is_decided, outcome.verdict.seeds) == (True, 2)
-    assert "it need not be told apart from the published set" in outcome.verdict.sentence
+    assert "; it is ahead of the published set by 0.1 AP " in outcome.verdict.sentence
+    assert outcome.verdict.sentence.endswith(", which need not be decided.")
 
 
 def test_no_seeds_are_added_for_the_others_where_no_candidate_can_be_trained(platform: Platform) -> None:

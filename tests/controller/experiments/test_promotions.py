@@ -112,6 +112,14 @@ def test_what_is_promoted_goes_out_before_more_short_trials(platform: Platform) 
     assert len(platform.trials(search, length=0.25)) > len(first)
 
 
+def test_of_equals_the_earlier_is_promoted(platform: Platform) -> None:
+    search = add(platform)
+    platform.driver.tick()
+    platform.work(3, JobResult(outcome="succeeded", reward=0.25))
+    platform.driver.tick()
+    assert [shorter_of(trial) for trial in platform.trials(search, length=0.5)] == [0]
+
+
 def test_no_more_are_promoted_at_once_than_asked_for(platform: Platform) -> None:
     """What one action adds is bounded, however many are due."""
     search = add(platform, trials_per_round=8)

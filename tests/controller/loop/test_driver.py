@@ -177,6 +177,18 @@ def test_trials_of_one_version_share_a_seed_that_no_confirmation_uses(platform: 
     assert confirms.isdisjoint(trial.seed for trial in proxies)
 
 
+def test_trials_of_an_algorithm_that_learns_from_the_whole_history_take_turns_with_four_seeds(
+    platform: Platform,
+) -> None:
+    search = add_search(platform.database, algorithm="guided", mode="stream", seed=7)
+    for _ in range(2):
+        platform.driver.tick()
+        platform.work()
+    trials = platform.trials(search)
+    assert len(trials) > 4
+    assert [trial.seed for trial in trials] == [proxy_seed(7, trial.number % 4) for trial in trials]
+
+
 def test_the_same_request_gives_the_same_search_again(platform: Platform) -> None:
     first, second = (platform.run(add_search(platform.database, seed=5)) for _ in range(2))
     assert outcome(platform.database, first.id) == outcome(platform.database, second.id)
@@ -207,6 +219,40 @@ def test_a_stream_search_keeps_every_worker_busy_across_updates(platform: Platfo
             assert busy[worker] is not None, worker
     assert platform.search(search.id).round == 2
     assert {trial.consumed_round for trial in platform.trials(search, round=0)} == {0, 1, None}
+
+
+def test_a_stream_search_updates_from_the_trials_that_ended_first(platform: Platform) -> None:
+    search = add_search(platform.database, mode="stream", trials_per_round=2)
+    for worker in ("w1", "w2", "w3"):
+        platform.take(worker)
+    platform.driver.tick()
+    assert platform.work(3) == 3
+    with platform.database.write() as session:
+        of_last = update(Trial).where(Trial.id == f"{search.id}-000002")
+        session.execute(of_last.values(finished_at=Trial.finished_at - 1))
+    platform.driver.tick()
+    assert [trial.number for trial in platform.trials(search, consumed_round=0)] == [0, 2]
+
+
+def test_workers_that_train_are_counted_though_they_have_not_asked_for_long(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = add_search(platform.database, mode="stream", trials_per_round=2)
+    platform.driver.tick()
+    for worker in ("w1", "w2"):
+        assert platform.start(worker) is not None
+    monkeypatch.setattr(platform.queue, "consumers", lambda _gpus: [])
+    platform.driver.tick()
+    assert len(platform.trials(search)) == 3  # for both, and a spare one
+
+
+def test_no_more_are_open_at_once_than_a_policy_that_leaves_old_trials_out_learns_from(platform: Platform) -> None:
+    algorithm = {"name": "ppo", "max_staleness": 3}
+    search = add_search(platform.database, mode="stream", rounds=100, trials_per_round=2, algorithm=algorithm)
+    for index in range(20):
+        platform.take(f"w{index}")
+    platform.driver.tick()
+    assert len(platform.trials(search)) == 3 * 2
 
 
 def test_a_stream_search_makes_all_updates_that_are_due_in_one_look(platform: Platform) -> None:

@@ -1,7 +1,7 @@
 """Experiments that end before all is trained: budgets spent, paused, cancelled."""
 
 import pytest
-from scenarios import add_search, pass_grace
+from scenarios import add_search, add_training, pass_grace, succeeded
 from simulation import Platform
 from sqlalchemy import select, update
 
@@ -98,8 +98,56 @@ def test_searches_whose_project_has_used_its_hours_confirm_their_best(platform: 
     with platform.database.read() as session:
         told = session.scalars(select(Event.message).where(Event.kind == "budget_spent")).all()
     assert set(told) == {
-        "another trial would go beyond the GPU-hours of the project 'lab' (10.5): the best will be confirmed"
+        "another trial would go beyond the GPU-hours of the project 'lab' (10.5): no more are proposed"
     }
+
+
+def test_long_trainings_of_its_project_do_not_end_a_search_of_short_ones(platform: Platform) -> None:
+    """Of 100 hours two trainings took 40, and four wait; a hundredth of an hour is what each proxy takes."""
+    with platform.database.write() as session:
+        create_project(session, ProjectRequest(name="lab", gpu_hours=100))
+    lab = within(platform.database, "lab")
+    training = add_training(lab)
+    assert platform.run(training).state == "succeeded"
+    platform.set_hours([trial.id for trial in platform.trials(training)], 20.0)
+    search = add_search(lab, rounds=2, trials_per_round=4)
+    add_training(lab, seeds=[0, 1])
+    while platform.search(search.id).stage == "rounds":
+        platform.driver.tick()
+        platform.work(1)
+        ended = [trial.id for trial in platform.trials(search) if trial.finished_at is not None]
+        platform.set_hours(ended, 0.01)
+    assert "budget_spent" not in platform.events(search)
+    assert len(platform.trials(search, kind="proxy")) == 2 * 4
+
+
+def test_a_trial_of_two_gpus_needs_two_gpu_hours_an_hour(platform: Platform) -> None:
+    """Of 11, the first round takes 8, and one more trial fits."""
+    with platform.database.write() as session:
+        create_project(session, ProjectRequest(name="lab", gpu_hours=11))
+    search = add_search(within(platform.database, "lab"), gpus=2, rounds=10, trials_per_round=4)
+    platform.driver.tick()
+    while (lease := platform.start(gpus=2)) is not None:
+        platform.finish(lease)
+    platform.set_hours([trial.id for trial in platform.trials(search)], 1.0)
+    platform.driver.tick()
+    assert len(platform.trials(search)) == 5
+
+
+@pytest.mark.parametrize(("hours", "proxies"), [(0.5, 0), (1.0, 1)])
+def test_a_search_whose_budget_is_less_than_a_trial_fails_instead_of_racing_what_it_did_not_search(
+    platform: Platform, hours: float, proxies: int
+) -> None:
+    """The pilot says that a training takes an hour."""
+    rivals = ["published", "handmade_sigmoid"]
+    search = add_search(platform.database, worker_hours=hours, pilot="tell", confirm={"rivals": rivals})
+    while (found := platform.search(search.id)).state == "running" and found.stage != "confirm":
+        platform.driver.tick()
+        platform.work(result=succeeded(0.2))
+        platform.set_hours([trial.id for trial in platform.trials(search)], 1.0)
+    assert len(platform.trials(search, kind="proxy")) == proxies
+    assert found.state == ("running" if proxies else "failed")
+    assert proxies or found.reason.startswith("its budget was spent before a trial of its rounds had a reward")
 
 
 def test_a_paused_search_does_not_advance_and_goes_on_where_it_was(platform: Platform) -> None:

@@ -32,6 +32,7 @@ def test_failed_trials_leave_the_mean(platform: Platform) -> None:
     rewards = [trial.reward for trial in platform.trials(search, round=0) if trial.reward is not None]
     assert (first.rewards, first.proposed) == (2, 4)
     assert first.mean_reward == pytest.approx(sum(rewards) / 2)
+    assert first.best_reward == max(rewards)
     assert {trial.consumed_round for trial in platform.trials(search, round=0)} == {0}
 
 

@@ -74,6 +74,18 @@ def test_for_each_worker_that_asked_within_a_minute_two_trials_more_are_in_the_q
     assert len(platform.queue.present(0)) == 2 + platform.settings.queue_margin
 
 
+def test_as_many_more_are_in_the_queue_as_were_taken_since_the_last_look(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where trials are short, so many may be taken until the next one."""
+    add_search(platform.database, trials_per_round=40, rounds=1)
+    monkeypatch.setattr(platform.queue, "consumers", lambda _gpus: [])
+    platform.driver.tick()
+    assert platform.work(5) == 5
+    platform.driver.tick()
+    assert len(platform.queue.present(0)) == 5 + platform.settings.queue_margin
+
+
 def test_each_resource_class_has_its_own_queue(platform: Platform) -> None:
     small = add_search(platform.database)
     large = add_search(platform.database, gpus=2)

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -118,6 +119,11 @@ def test_one_that_waits_with_an_outdated_template_is_replaced_when_it_is_gone() 
     assert list(look(1).create) == [0]
 
 
+def test_those_with_an_outdated_template_do_not_count_where_others_are_too_many() -> None:
+    old, new = job(0, "waiting", template="old"), job(1, "waiting")
+    assert list(look(1, old, new).withdraw) == [old]
+
+
 def test_an_obstacle_holds_new_workers_back_ever_longer() -> None:
     back_off = BackOff()
     blocked = (job(0, "waiting", OBSTACLE), job(1))
@@ -145,6 +151,53 @@ def test_workers_that_fail_at_once_are_tried_one_at_a_time() -> None:
     plan = look(4, *begun, back_off=back_off, time=FIRST_DELAY_SECONDS + 1 + LASTING_SECONDS)
     assert len(plan.create) == 3
     assert plan.trouble == ""
+
+
+def test_a_worker_that_ends_well_shows_that_the_pool_works() -> None:
+    back_off = BackOff()
+    failed = job(0, "failed", "exit status 2")
+    assert look(1, failed, back_off=back_off).trouble
+    assert not look(1, failed, job(1, "succeeded"), back_off=back_off, time=30.0).trouble
+
+
+def test_a_worker_that_runs_already_does_not_show_that_new_ones_can() -> None:
+    back_off = BackOff()
+    look(1, job(0), back_off=back_off)
+    failed: list[WorkerJob] = []
+    for time in range(100, 1900, 5):
+        plan = look(10, job(0), *failed, back_off=back_off, time=float(time))
+        failed += [job(ordinal, "failed", "exit status 2") for ordinal in plan.create]
+    assert len(failed) < 9 + 10  # those of the first look, then one at a time
+    assert plan.trouble == "exit status 2"
+
+
+def test_a_short_memory_of_ended_jobs_makes_no_pool_forget_that_its_workers_fail() -> None:
+    back_off = BackOff()
+    tries: list[tuple[int, WorkerJob]] = []
+    for time in range(0, 7200, 5):
+        kept = [failed for at, failed in tries if time - at < 60]
+        for _ in look(1, *kept, back_off=back_off, time=float(time)).create:
+            tries.append((time, job(len(tries), "failed", "exit status 2")))
+    gaps = [after - before for (before, _), (after, _) in pairwise(tries)]
+    assert gaps == sorted(gaps)
+    assert gaps[-1] >= LONGEST_DELAY_SECONDS
+
+
+def test_a_failure_is_forgotten_where_no_more_workers_are_wanted() -> None:
+    back_off = BackOff()
+    jobs = [job(0), job(1, "failed", "exit status 2")]
+    look(1, job(0), back_off=back_off)
+    assert look(1, *jobs, back_off=back_off, time=100.0).trouble
+    end = 100.0 + FIRST_DELAY_SECONDS + LONGEST_DELAY_SECONDS
+    assert look(1, *jobs, back_off=back_off, time=end - 1).trouble
+    assert not look(1, *jobs, back_off=back_off, time=end).trouble
+
+
+def test_a_pool_whose_workers_fail_is_tried_for_weeks() -> None:
+    back_off = BackOff()
+    for number in range(2000):
+        look(0, job(number, "failed", "exit status 2"), back_off=back_off, time=number * LONGEST_DELAY_SECONDS)
+    assert back_off.delay_seconds == LONGEST_DELAY_SECONDS
 
 
 def test_a_job_that_gets_no_pod_is_an_obstacle_after_a_while() -> None:

@@ -133,6 +133,27 @@ def test_a_job_that_failed_as_a_whole_says_why() -> None:
     assert describe(job(deadline), []).trouble == "a worker failed: DeadlineExceeded: active longer than 5 s"
 
 
+def test_an_init_container_that_cannot_start_is_an_obstacle() -> None:
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+    status = {"name": "fetch", "image": "-", "imageID": "", "ready": False, "restartCount": 0, "state": waiting}
+    found = describe(job(), [pod("Pending", initContainerStatuses=[status])])
+    assert (found.state, found.trouble) == ("waiting", "ImagePullBackOff: no such image")
+
+
+def test_of_several_containers_the_one_that_failed_is_told() -> None:
+    failed = pod("Failed", exit_status=2)
+    fine = pod("Failed", exit_status=0).status.container_statuses
+    failed.status.container_statuses = [*fine, *failed.status.container_statuses]
+    assert describe(job(BACKOFF), [failed]).trouble.startswith("a worker failed with exit status 2 ")
+
+
+def test_a_job_that_a_quota_manager_holds_is_told_from_one_that_gets_no_pod() -> None:
+    held = job()
+    held.spec.suspend = True
+    assert describe(held, []).state == "suspended"
+    assert describe(job(), []).state == "waiting"
+
+
 def test_a_job_that_is_being_deleted_is_not_taken_back_again() -> None:
     found = describe(job(deletionTimestamp=NOW), [pod("Running", leaving=True)])
     assert (found.state, found.leaving) == ("leaving", 1)

@@ -9,6 +9,7 @@ from paploss.controller.search.budget import count_affordable
     ("cap", "spent", "mean", "open_trials", "count"),
     [
         (100, 0, None, 0, None),
+        (100, 100, None, 0, 0),
         (100, 0, 10, 0, 10),
         (100, 30, 10, 0, 7),
         (100, 30, 10, 5, 2),

@@ -121,6 +121,8 @@ def test_before_there_is_a_model_the_best_trial_of_any_search_is_the_guess() -> 
     np.testing.assert_array_equal(Guided().best_guess(state, History((own,))), own.theta)
     np.testing.assert_array_equal(Guided(earlier=((other,),)).best_guess(state, History((own,))), other.theta)
     np.testing.assert_array_equal(Guided().best_guess(state), SPACE.start())
+    half = Sample(other.theta, other.reward, None, length=0.5)  # which tells less than a whole training
+    np.testing.assert_array_equal(Guided().best_guess(state, History((half, own))), own.theta)
 
 
 def history(count: int) -> History:

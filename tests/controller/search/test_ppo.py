@@ -27,6 +27,13 @@ def test_mu_moves_towards_the_better_sample_and_only_where_samples_differ():
     np.testing.assert_allclose(np.delete(moved, 3), 0, atol=1e-12)
 
 
+@pytest.mark.parametrize("algorithm", [Ppo(), Paper()])
+def test_the_best_guess_is_where_the_trials_are_and_not_the_location_at_an_end(algorithm: Ppo | Paper):
+    state = PolicyState(3, np.full(SPACE.dimension, 0.02), 0.2)
+    trials = np.concatenate([algorithm.propose(state, 0, index) for index in range(200)])
+    np.testing.assert_allclose(algorithm.best_guess(state), trials.mean(), atol=0.01)
+
+
 def test_the_scale_and_offset_of_rewards_do_not_matter():
     state = state_at(0)
     thetas = [Ppo().propose(state, 0, index) for index in range(8)]
@@ -96,6 +103,7 @@ def test_a_sample_too_old_is_left_out():
     fresh = [step_sample(recent, 0, 0.1, 0.3), step_sample(recent, 0, -0.1, 0.2)]
     with_old = algorithm.update(state, [*fresh, step_sample(old, 1, 0.1, 0.9)])
     np.testing.assert_array_equal(with_old.mu, algorithm.update(state, fresh).mu)
+    assert (with_old.mu != state.mu).any()  # the others are as old as may be
 
 
 def test_an_update_without_fresh_samples_moves_the_version_on_and_not_mu():
@@ -114,6 +122,15 @@ def test_a_sample_that_the_current_policy_would_hardly_propose_weighs_little():
     as_if_current = Ppo().update(state, [*likely, Sample(far.mu, 0.4, state)]).mu - state.mu
     assert (moved > 0.01).all()
     assert (as_if_current < -0.005).all()
+
+
+def test_a_sample_that_the_current_policy_is_likelier_to_propose_weighs_no_more_than_its_own():
+    far = PolicyState(0, np.full(SPACE.dimension, 0.1), 0.1)
+    state = PolicyState(1, np.full(SPACE.dimension, 0.5), 0.1)
+    of_far, own = (
+        Ppo().update(state, [Sample(state.mu + 0.1, 0.3, by), Sample(state.mu - 0.1, 0.2, by)]) for by in (far, state)
+    )
+    np.testing.assert_array_equal(of_far.mu, own.mu)
 
 
 def test_narrow_policies_do_not_overflow():

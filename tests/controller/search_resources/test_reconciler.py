@@ -32,7 +32,7 @@ class KeptResources:
         self.writes = 0
         self.is_refusing = False
 
-    def apply(self, name: str, **search: Any) -> dict[str, Any]:
+    def apply(self, name: str, /, **search: Any) -> dict[str, Any]:
         """`kubectl apply`."""
         kept = self.kept.setdefault(name, {"metadata": {"name": name, "uid": f"uid-of-{name}", "generation": 0}})
         kept["spec"] = {"search": search}
@@ -94,6 +94,19 @@ def reconciler(platform: Platform, resources: KeptResources) -> Reconciler:
 def searches(platform: Platform) -> list[Experiment]:
     with platform.database.read() as session:
         return list(session.scalars(select(Experiment).order_by(Experiment.id)))
+
+
+@pytest.mark.databases("postgresql")
+def test_a_request_that_the_database_cannot_store_is_refused_and_holds_up_no_other(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler
+) -> None:
+    """SQLite stores a NUL character."""
+    resources.apply("bad", **SEARCH, name="\0")
+    resources.apply("good", **SEARCH)
+    reconciler.look()
+    assert [search.name for search in searches(platform)] == ["good"]
+    refusal = "spec.search: a value cannot be stored: a NUL character, or a number out of range"
+    assert resources.condition("bad", "Accepted") == ("False", refusal)
 
 
 def test_a_resource_gets_a_search_and_tells_of_it(

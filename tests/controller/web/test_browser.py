@@ -3,6 +3,7 @@
 import pytest
 from browsers import Site, Visitor, sync_api
 from controllers import PlayedWorker, RunningController
+from scenarios import training_spec
 
 from paploss.client.numbers import percent
 from paploss.client.specs import ConfirmSpec, SearchSpec
@@ -191,3 +192,15 @@ def test_a_phone_shows_the_choice_of_searches_to_compare(site: Site, visitor: Vi
     page = visitor.sign_in(site.running, "viewer", viewport={"width": 390, "height": 844})
     page.goto(f"{site.running.url}/compare")
     sync_api.expect(page.get_by_role("button", name="Compare")).to_be_visible()
+
+
+def test_a_name_without_a_space_widens_no_page(controller: RunningController, client: Client, visitor: Visitor) -> None:
+    run = client.create(training_spec(name="cells_retinanet_run_" * 10)).id
+    trial = next(iter(client.trials(run))).id
+    page = visitor.sign_in(controller, "user", viewport={"width": 1000, "height": 740})
+    page.goto(f"{controller.url}/trainings")
+    assert page.locator("#list .scroll").evaluate("box => box.scrollWidth <= box.clientWidth")
+    page.set_viewport_size({"width": 360, "height": 740})
+    for path in ("/trainings", f"/experiments/{run}", f"/trials/{trial}"):
+        page.goto(controller.url + path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path

@@ -120,7 +120,29 @@ def test_bad_settings_of_a_controller_are_named(tmp_path):
 def test_a_subscription_to_what_never_happens_is_refused_before_any_controller_is_asked():
     result = invoke("subscriptions", "add", "https://example.org/hook", "--on", "ended,lunch")
     assert result.exit_code == BAD_INPUT
-    assert "occasions.1: " in result.output
+    assert "occasions.1: expected one of 'ended', 'failed'" in result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("keys", "create", "Ann B", "--role", "user"), "name: expected text that matches ^[A-Za-z0-9]"),
+        (("keys", "create", "Ann B", "--role", "user", "--direct"), "name: expected text that matches ^[A-Za-z0-9]"),
+        (("tokens", "create", "Ann's"), "name: expected text that matches ^[A-Za-z0-9]"),
+        (("projects", "create", "Bird Lab"), "name: expected text that matches ^[a-z0-9]"),
+        (("projects", "create", "birds", "--gpu-hours", "-1"), "gpu_hours: expected more than 0, got -1"),
+        (("annotate", "x", "--note", "y" * 10_001), "note: expected 10000 "),
+        (("trainer-check",), "COMMAND: expected the program to check"),
+        (("trainer-check", "--job", "bad.json", "true"), "bad.json: trial_id: is missing"),
+    ],
+)
+def test_what_options_say_is_refused_before_anything_is_done(tmp_path, monkeypatch, command, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.json").write_text("{}")
+    key = {"PAPLOSS_CONTROLLER_URL": "http://127.0.0.1:9", "PAPLOSS_KEY": "k", "PAPLOSS_STATE_DIR": str(tmp_path)}
+    result = CliRunner().invoke(app, list(command), env=key)
+    assert result.exit_code == BAD_INPUT, result.output
+    assert result.stderr.startswith(f"paploss: {message}")
 
 
 def test_an_unreachable_redis_is_named(tmp_path):

@@ -40,6 +40,14 @@ def test_a_training_leaves_its_job_its_result_and_its_weights(tmp_path):
     assert result.checkpoint.startswith(str(tmp_path / "out"))
 
 
+def test_no_test_is_proposed_of_a_profile_that_is_no_detector(tmp_path):
+    asked = ["train", "identity", "--profile", "synthetic", "--output", str(tmp_path / "out")]
+    told = CliRunner().invoke(app, asked)
+    assert told.exit_code == 0, told.output
+    assert "weights: " in told.output
+    assert "next: " not in told.output
+
+
 def test_a_folder_of_another_training_is_refused(tmp_path):
     run_training(job(), tmp_path, console())
     with pytest.raises(CommandError, match="holds another training") as caught:

@@ -53,6 +53,8 @@ def test_a_specification_is_read_with_its_defaults(write):
         ("rounds: 3\n", "profile: is missing"),
         ("- a list\n", "expected keys with values, got list"),
         ("rounds: [3\n", "not valid YAML"),
+        ("profile: synthetic\nrounds: 3\nrounds: 4\n", "not valid YAML: the key 'rounds' is there twice"),
+        ("profile: synthetic\noverrides: {epochs: 4, epochs: 5}\n", "the key 'epochs' is there twice"),
         ("", "expected keys with values, got NoneType"),
     ],
 )

@@ -149,7 +149,7 @@ def test_a_mistake_in_a_training_names_its_field(losses: list[dict[str, Any]], n
         ({"losses": ("focal_l2",)}, "got 'focal_l2'"),
         ({"losses": ("focal_l1", "focal_l1")}, "losses: expected distinct labels"),
         ({"losses": ("ce_l1",)}, "losses[CE + L1].loss.name: expected one of"),
-        ({"reference": "nothing"}, "reference: expected one of Focal + L1, Focal + GIoU"),
+        ({"reference": "nothing"}, "reference: expected one of 'Focal + L1', 'Focal + GIoU'"),
         ({"evaluate_split": "test", "dataset": COCO}, "evaluate_split: expected val for a data set without"),
     ],
 )

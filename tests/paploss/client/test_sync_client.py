@@ -26,6 +26,19 @@ def test_a_refusal_carries_the_problems_words_and_fields(client: Client) -> None
     assert (caught.value.status, caught.value.title, caught.value.field) == (404, "Not Found", None)
 
 
+@pytest.mark.parametrize("typed", ["", ".", "..", "../keys", "x//y"])
+def test_an_id_that_is_none_leads_to_no_other_place(client: Client, typed: str) -> None:
+    with pytest.raises(ApiError, match="there is nothing at /api/v1/experiments/") as caught:
+        client.get_experiment(typed)
+    assert caught.value.status == 404
+
+
+def test_an_answer_of_another_kind_is_told_in_one_line(client: Client) -> None:
+    training = client.create(TWO_SEEDS)
+    with pytest.raises(UnreachableError, match=r"/trials is not a controller of this version: id: .+\Z"):
+        client.get_experiment(f"{training.id}/trials")
+
+
 def test_a_wrong_key_is_an_api_error(controller: RunningController) -> None:
     with Client(controller.url, "paploss_wrong") as client, pytest.raises(ApiError, match="API key") as caught:
         client.status()

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, TypeAdapter, ValidationError
 
-from paploss.jobs.faults import describe_fault
+from paploss.jobs.faults import describe_fault, describe_faults
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,9 @@ def test_a_fault_is_a_sentence_for_people(annotation: Any, given: Any, sentence:
         TypeAdapter(annotation).validate_python(given)
     (fault,) = refusal.value.errors()
     assert describe_fault(fault) == sentence
+
+
+def test_a_list_with_a_fault_in_it_is_not_also_told_to_be_short() -> None:
+    with pytest.raises(ValidationError) as refusal:
+        TypeAdapter(Annotated[tuple[int, ...], Field(min_length=1)]).validate_python(["two"])
+    assert describe_faults(refusal.value, source="spec.yaml") == "spec.yaml: 0: expected a whole number, got 'two'"

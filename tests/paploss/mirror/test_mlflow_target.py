@@ -10,6 +10,8 @@ import pytest
 from mirrors import SPEC, Ended, mirror, try_mirror
 from mlflow_server import MlflowServer, NoMlflowError, find_environment
 
+from paploss.mirror.records import TrialRecord
+
 if TYPE_CHECKING:  # importing it takes a second, in each process of the default suite too
     from mlflow import MlflowClient
     from mlflow.entities import Run
@@ -50,6 +52,13 @@ def mlflow(server: MlflowServer, ended: Ended) -> "MlflowClient":
     from mlflow import MlflowClient
 
     return MlflowClient(server.url)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Address of a folder in place of a server: what no server has a part in."""
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    return tmp_path.as_uri()
 
 
 def list_runs(mlflow: "MlflowClient", ended: Ended) -> "dict[str, Run]":
@@ -135,6 +144,27 @@ def test_a_server_that_does_not_answer_is_named(ended: Ended) -> None:
     result = try_mirror(ended.controller, "--mlflow", "http://127.0.0.1:9")
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert "MLflow at http://127.0.0.1:9: " in result.stderr
+
+
+def test_classes_whose_names_are_not_english_are_told_apart(folder: str, ended: Ended, tmp_path: Path) -> None:
+    from paploss.mirror.mlflow_target import MlflowTarget
+
+    course = [(1, {"AP of 猫": 0.1, "AP of 犬/狼": 0.2})]
+    with ended.controller.client() as client:
+        experiment = client.get_experiment(ended.search_id)
+    trial = TrialRecord("a", "a", "succeeded", {}, course, {}, 0.0, 0.0)
+    MlflowTarget(folder).write_trial(experiment, trial)
+    assert {file.name for file in tmp_path.glob("*/*/metrics/*")} == {"AP of 猫", "AP of 犬_狼"}
+
+
+def test_a_store_of_artifacts_that_cannot_be_used_is_named(folder: str, ended: Ended) -> None:
+    from mlflow import MlflowClient
+
+    MlflowClient(folder).create_experiment(f"{SPEC.name} ({ended.search_id})", artifact_location="s3://bucket")
+    result = try_mirror(ended.controller, "--mlflow", folder)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert f"MLflow at {folder}: cannot store " in result.stderr
+    assert "boto3" in result.stderr
 
 
 def test_tensorboard_itself_reads_the_event_files(programs: Path, ended: Ended, tmp_path: Path) -> None:

@@ -9,6 +9,9 @@ from mirrors import Ended, mirror, try_mirror
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
+from paploss.mirror.records import EndRecord
+from paploss.mirror.tensorboard_target import TensorBoardTarget
+
 
 def read_events(folder: Path) -> Iterator[Event]:
     (file,) = folder.glob("events.out.tfevents.*")
@@ -71,6 +74,17 @@ def test_a_run_that_was_cut_off_is_written_anew(ended: Ended, tmp_path: Path) ->
     assert (told["trials"], told["is_ended"]) == (1, True)
     assert len(list(read_events(lost))) > 1
     assert not (own / ".partial").exists()
+
+
+def test_a_name_that_no_folder_can_have_is_cut(ended: Ended, tmp_path: Path) -> None:
+    with ended.controller.client() as client:
+        experiment = client.get_experiment(ended.search_id).model_copy(update={"name": "細胞" * 100})
+    end = EndRecord("succeeded", "a sentence", {}, {}, 0.0)
+    target = TensorBoardTarget(tmp_path)
+    target.write_end(experiment, end)
+    assert target.find_written(experiment).is_ended
+    (folder,) = tmp_path.iterdir()
+    assert folder.name.startswith(f"{ended.search_id} 細胞細胞")
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(ended: Ended, tmp_path: Path) -> None:

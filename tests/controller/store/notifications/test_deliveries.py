@@ -119,6 +119,23 @@ def test_a_subscriber_is_sent_one_thing_at_a_time_and_a_busy_one_none(database: 
     assert [attempt.subscription_id for attempt in begin(database)] == [first]
 
 
+@pytest.mark.databases("sqlite")
+def test_what_a_newer_version_wrote_waits_and_holds_up_nothing_else(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    unreadable, subscription = add_delivery(database)
+    with database.write() as session:
+        session.execute(update(Delivery).values(notice={"occasion": "of a newer version", "at": 0.0, "message": ""}))
+    others = {add_delivery(database)[0], add_delivery(database, subscription)[0]}
+    begun = [*begin(database), *begin(database)]
+    assert {attempt.delivery_id for attempt in begun} == others
+    assert f"the delivery {unreadable} waits: " in caplog.text
+    with database.read() as session:
+        waiting = session.get_one(Delivery, unreadable)
+        assert (waiting.state, waiting.attempts) == ("waiting", 0)
+        assert not is_due(session, ())
+
+
 def test_what_is_deleted_is_not_sent(database: Database) -> None:
     _, subscription = add_delivery(database)
     (attempt,) = begin(database)

@@ -11,8 +11,8 @@ from paploss.controller.store.errors import ConflictError
 from paploss.controller.store.projects import change_project, create_project
 from paploss.controller.store.tables import Attempt, Experiment
 from paploss.controller.store.trials.demand import count_wanted, find_claimants, find_rooms
-from paploss.controller.store.trials.quotas import count_running, read_gpu_use
-from paploss.controller.store.trials.spending import read_gpu_seconds, read_spent_seconds
+from paploss.controller.store.trials.quotas import count_running, estimate_gpu_use
+from paploss.controller.store.trials.spending import read_ended_gpu_seconds, read_gpu_seconds, read_spent_seconds
 from paploss.controller.store.visibility import within
 
 
@@ -98,10 +98,19 @@ def test_gpu_hours_are_those_of_every_attempt_times_its_gpus(database: Database)
     with database.write() as session:
         session.execute(update(Attempt).values(claimed_at=Attempt.ended_at - 3600))
     with database.read() as session:
-        spending, open_trials = read_gpu_use(session, "lab")
-        assert spending.seconds == pytest.approx(3 * 3600)  # a trial without a GPU counts as with one
-        assert (spending.trials, open_trials) == (2, 2)
+        assert read_ended_gpu_seconds(session, "lab") == pytest.approx(3 * 3600)  # one without a GPU counts as with one
         assert read_gpu_seconds(session, ["lab"]) == {"lab": pytest.approx(3 * 3600)}
+
+
+def test_open_trials_are_taken_to_need_what_others_of_their_experiment_did(database: Database) -> None:
+    """Two hours for each of three open ones of two GPUs; nothing is known of the other experiment's."""
+    lab = make_project(database)
+    made = add_training(lab, seeds=[0, 1], gpus=2).id
+    add_training(lab)
+    finish(database, f"{made}-000000", claim(database, f"{made}-000000"), succeeded())
+    with database.write() as session:
+        session.execute(update(Attempt).values(claimed_at=Attempt.ended_at - 2 * 3600))
+        assert estimate_gpu_use(session, "lab") == pytest.approx(4 * 2 * 2 * 3600)
 
 
 def test_an_attempt_during_which_the_clock_was_set_back_pays_for_no_other(database: Database) -> None:
@@ -114,7 +123,7 @@ def test_an_attempt_during_which_the_clock_was_set_back_pays_for_no_other(databa
             its = update(Attempt).where(Attempt.trial_id == trial_id)
             session.execute(its.values(claimed_at=Attempt.ended_at - seconds))
     with database.read() as session:
-        assert read_gpu_use(session, "lab")[0].seconds == pytest.approx(3600)
+        assert read_ended_gpu_seconds(session, "lab") == pytest.approx(3600)
         assert read_gpu_seconds(session, ["lab"]) == {"lab": pytest.approx(3600)}
         assert read_spent_seconds(session, made) == pytest.approx(3600)
 
