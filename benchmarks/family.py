@@ -32,6 +32,7 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -178,12 +179,14 @@ def train_without_maximum(length: int, folder: Path, rate_factor: float, process
         return dict(zip(evidence.COMPARED_SEEDS, pool.map(_train_without_maximum, jobs), strict=True))
 
 
+def without_maximum() -> AbstractContextManager[object]:
+    """While it is open, AP Loss takes each positive's own error, not the least of those that score no higher."""
+    return mock.patch("paploss.losses.ap.interpolate", lambda errors: errors)
+
+
 def _train_without_maximum(job: JobSpec) -> float:
     torch.set_num_threads(1)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        mock.patch("paploss.losses.ap.interpolate", lambda errors: errors),
-    ):
+    with tempfile.TemporaryDirectory() as folder, without_maximum():
         attempt = AttemptContext(Path(folder), data_cache=None, emit=discard, stop_requested=lambda: False)
         reward = train_and_evaluate(job, attempt).reward
     assert reward is not None
