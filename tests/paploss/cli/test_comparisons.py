@@ -18,8 +18,8 @@ from paploss.cli.terminal import make_console
 from paploss.client.comparison import Comparison, RateResult, find_axis
 from paploss.client.sync_client import Client
 from paploss.controller.experiments.comparison import Measured, compare
-from paploss.jobs.losses import ALRP, CEL1, CSEAutoLossA
-from paploss.jobs.presets import identity
+from paploss.jobs.losses import ALRP, CEL1, CSEAutoLossA, ParameterizedAP
+from paploss.jobs.presets import PRESETS, identity
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("compare-*.yaml"))
 CHECK = (RateResult(factor=0.5, ap=0.1), RateResult(factor=1, ap=None))
@@ -60,6 +60,17 @@ def test_every_example_is_a_comparison_of_losses_that_fit() -> None:
     assert len(EXAMPLES) >= 2
     for file in EXAMPLES:
         assert read_comparison(file).kind == "comparison"
+
+
+def test_the_example_of_box_terms_adds_nothing_else_to_the_published_parameters() -> None:
+    (file,) = (file for file in EXAMPLES if "box-terms" in file.stem)
+    published = PRESETS["retinanet"].heads["bbox_head"]
+    added = {"published + L1": {"l1_weight": 1}, "published + GIoU": {"giou_weight": 1}}
+    found = {choice.label: choice.loss for choice in read_comparison(file).losses if choice.label in added}
+    assert found == {
+        label: ParameterizedAP(heads={"bbox_head": published.model_copy(update=terms)})
+        for label, terms in added.items()
+    }
 
 
 def test_a_loss_may_come_from_a_file_beside_the_specification(spec_file: Path) -> None:
