@@ -1,4 +1,4 @@
-"""What two searches have confirmed, side by side."""
+"""Rewards side by side, paired by seed: of two losses, and what two searches have confirmed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,8 +17,10 @@ def compare_confirmed(client: Client, searches: Mapping[str, str]) -> dict[str, 
         {int(seed): reward for seed, reward in max(found, key=lambda one: one["mean"])["rewards"].items()}
         for found in candidates.values()
     )
-    difference = paired_difference(first, second)
-    return {
-        "confirmed": candidates,
-        "_minus_".join(searches): None if difference is None else difference.model_dump(mode="json"),
-    }
+    return {"confirmed": candidates, "_minus_".join(searches): subtract(first, second)}
+
+
+def subtract(one: Mapping[int, float], other: Mapping[int, float]) -> dict[str, Any] | None:
+    """The difference of rewards, paired by seed, as a record holds it; None where there is no common seed."""
+    difference = paired_difference(one, other)
+    return None if difference is None else difference.model_dump(mode="json")

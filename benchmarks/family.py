@@ -41,7 +41,7 @@ from unittest import mock
 import torch
 
 from benchmarks import evidence
-from benchmarks.confirmed import compare_confirmed
+from benchmarks.confirmed import compare_confirmed, subtract
 from benchmarks.platform import (
     EPOCHS,
     add_results_option,
@@ -53,10 +53,9 @@ from benchmarks.platform import (
     run_to_end,
 )
 from benchmarks.record import RESULTS, write_record
-from paploss.client.comparison import Comparison, Row
+from paploss.client.comparison import Comparison
 from paploss.client.loss_choice import NAMED_LOSSES, LossChoice, choose_by_name
 from paploss.client.specs import FINAL_RATE_FACTORS, RATE_FACTORS, ComparisonSpec, SearchSpec
-from paploss.controller.experiments.comparison import paired_difference
 from paploss.jobs.losses import ParameterizedAP
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.spec import JobSpec, Overrides
@@ -116,12 +115,14 @@ def main() -> None:
         found = [LossChoice(label=f"found, seed {seed}", search=run) for seed, run in searches.items()]
         contrasts = [(choice.label, RIVAL) for choice in found]
         for length in RATES:
-            run = run_to_end(client, comparison_spec("parts", length, folder, part_losses()))
-            keep(run, "parts", f"{length}", summarise(client.comparison(run), CONTRASTS))
+            parts = comparison_spec("parts", length, folder, part_losses())
+            run = run_to_end(client, parts)
+            table = client.comparison(run)
+            keep(run, "parts", f"{length}", summarise(table, CONTRASTS))
             if f"{length}" not in record["without_running_maximum"]:
-                rival = row_of(client.comparison(run), RIVAL)
-                patched = train_without_maximum(length, folder, rival.learning_rate_factor or 1, options.workers)
-                minus = difference(rival.rewards, patched)
+                rival = next(row for row in table.rows if row.label == RIVAL)
+                patched = train_without_maximum(parts, rival.learning_rate_factor or 1, options.workers)
+                minus = subtract(rival.rewards, patched)
                 keep(run, "without_running_maximum", f"{length}", {"rewards": patched, "rival_minus_it": minus})
             losses = (*found, choose_by_name("ap_l1"), LossChoice(preset="published"))
             run = run_to_end(client, comparison_spec("found", length, folder, losses))
@@ -158,25 +159,25 @@ def search_spec(seed: int, folder: Path) -> SearchSpec:
     return SearchSpec.model_validate(spec.model_dump() | changes)
 
 
-def train_without_maximum(length: int, folder: Path, rate_factor: float, processes: int) -> dict[int, float]:
-    """AP by seed of AP Loss + L1, trained as in the comparison but without interpolated precision."""
+def train_without_maximum(spec: ComparisonSpec, rate_factor: float, processes: int) -> dict[int, float]:
+    """AP by seed of AP Loss + L1, trained as in a comparison but without interpolated precision."""
     jobs = [
         JobSpec(
             trial_id=f"without-maximum-{seed}",
             kind="compare",
-            profile=PROFILE,
-            schedule="final",
-            overrides=Overrides(epochs=length * EPOCHS[DATASET]),
+            profile=spec.profile,
+            schedule=spec.schedule,
+            overrides=spec.overrides,
             learning_rate_factor=rate_factor,
-            dataset=dataset_spec(DATASET, folder),
-            evaluate_split="test",
+            dataset=spec.dataset,
+            evaluate_split=spec.evaluate_split,
             loss=NAMED_LOSSES["ap_l1"],
             seed=seed,
         )
-        for seed in evidence.COMPARED_SEEDS
+        for seed in spec.seeds
     ]
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        return dict(zip(evidence.COMPARED_SEEDS, pool.map(_train_without_maximum, jobs), strict=True))
+        return dict(zip(spec.seeds, pool.map(_train_without_maximum, jobs), strict=True))
 
 
 def without_maximum() -> AbstractContextManager[object]:
@@ -196,19 +197,8 @@ def _train_without_maximum(job: JobSpec) -> float:
 def summarise(table: Comparison, contrasts: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """All of a comparison, and the differences that are judged."""
     rewards = {row.label: row.rewards for row in table.rows}
-    differences = {f"{one} minus {other}": difference(rewards[one], rewards[other]) for one, other in contrasts}
+    differences = {f"{one} minus {other}": subtract(rewards[one], rewards[other]) for one, other in contrasts}
     return {"comparison": table.model_dump(mode="json"), "differences": differences}
-
-
-def difference(one: Mapping[int, float], other: Mapping[int, float]) -> dict[str, Any] | None:
-    """Paired by seed."""
-    found = paired_difference(one, other)
-    return None if found is None else found.model_dump(mode="json")
-
-
-def row_of(table: Comparison, label: str) -> Row:
-    """A loss of a comparison."""
-    return next(row for row in table.rows if row.label == label)
 
 
 if __name__ == "__main__":

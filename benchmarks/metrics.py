@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import evidence
+from benchmarks.confirmed import subtract
 from benchmarks.platform import (
     EPOCHS,
     add_results_option,
@@ -35,7 +36,6 @@ from benchmarks.record import write_record
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import SearchSpec, TrainingSpec
 from paploss.client.sync_client import Client
-from paploss.controller.experiments.comparison import paired_difference
 from paploss.jobs.metrics import MetricName, Metrics, measure
 from paploss.jobs.spec import Overrides
 
@@ -91,12 +91,12 @@ def summarise(client: Client, searches: Mapping[MetricName, str], trainings: Map
         }
         for name in ("AP", *METRICS)
     }
-    differences = {metric: paired_difference(table[metric][metric], table[metric]["AP"]) for metric in searches}
+    differences = {metric: subtract(table[metric][metric], table[metric]["AP"]) for metric in searches}
     return {
         "best": {metric: client.best(run).model_dump(mode="json") for metric, run in searches.items()},
         "test": table,
         "found_for_it_minus_found_for_ap": {
-            metric: difference.model_dump(mode="json") for metric, difference in differences.items() if difference
+            metric: difference for metric, difference in differences.items() if difference
         },
     }
 

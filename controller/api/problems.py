@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from paploss.client.specs import ExperimentSpec
 from paploss.controller.data_roots import PathRefusedError
-from paploss.controller.store.database import UNAVAILABLE, UNSTORABLE
+from paploss.controller.store.database import UNAVAILABLE, UNSTORABLE, WHY_UNSTORABLE
 from paploss.controller.store.errors import ConflictError, DumpError, GoneError, NotFoundError, RightsError, SchemaError
 from paploss.jobs.documents import UnreadableError
 from paploss.jobs.faults import describe_fault, without_echoes
@@ -242,7 +242,7 @@ async def _on_unreadable(request: Request, error: Exception) -> Response:
 
 async def _on_unstorable(request: Request, error: Exception) -> Response:
     logger.warning("%s %s: %s", request.method, request.url.path, error)
-    return response(request, 422, "a value of the request cannot be stored: a NUL character, or a number out of range")
+    return response(request, 422, f"a value of the request {WHY_UNSTORABLE}")
 
 
 def defect(request: Request, error: Exception) -> Response:

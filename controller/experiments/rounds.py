@@ -51,7 +51,7 @@ from paploss.controller.store.tables import Experiment, Round
 from paploss.controller.store.trials.counts import Counts, count_of_kind
 from paploss.controller.store.trials.proposals import NewTrial, add_trials
 from paploss.controller.store.trials.quotas import estimate_gpu_use, read_gpu_budget
-from paploss.controller.store.trials.spending import count_gpus, read_spending, read_trial_seconds
+from paploss.controller.store.trials.spending import count_gpus, estimate_trial_seconds, read_spending
 from paploss.jobs.metrics import name_reward
 from paploss.jobs.wording import counted
 
@@ -258,14 +258,14 @@ class _Rounds:
         trainings a hundred times as long.
         """
         session, search, spec = self._session, self._search, self._spec
-        found: list[tuple[int | None, str]] = []
         gpu_hours = read_gpu_budget(session, search.project)
         if spec.worker_hours is None and gpu_hours is None:
             return wanted
-        mean = read_trial_seconds(session, search.id, "proxy")
+        spent = read_spending(session, search.id, "proxy")
+        mean = estimate_trial_seconds(session, search.id, spent)
+        found: list[tuple[int | None, str]] = []
         if spec.worker_hours is not None:
-            spent = read_spending(session, search.id, "proxy").seconds
-            count = count_affordable(3600 * spec.worker_hours, spent, mean, counts.open)
+            count = count_affordable(3600 * spec.worker_hours, spent.seconds, mean, counts.open)
             found.append((count, f"worker_hours ({spec.worker_hours:g})"))
         if gpu_hours is not None:
             used = estimate_gpu_use(session, search.project)

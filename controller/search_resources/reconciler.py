@@ -20,7 +20,7 @@ from paploss.controller.data_roots import PathRefusedError, check_files
 from paploss.controller.experiments.creation import create
 from paploss.controller.scaling.errors import ClusterError
 from paploss.controller.search_resources import status
-from paploss.controller.store.database import UNSTORABLE, Database, DatabaseError, Session
+from paploss.controller.store.database import UNSTORABLE, WHY_UNSTORABLE, Database, DatabaseError, Session
 from paploss.controller.store.documents import OUTCOME
 from paploss.controller.store.errors import StoreError
 from paploss.controller.store.experiments import Idempotency, cancel_experiment, find_creation, find_experiment
@@ -187,8 +187,7 @@ class Reconciler:
         except StoreError as error:
             raise _RefusedError({"": str(error)}) from None
         except UNSTORABLE:
-            fault = "a value cannot be stored: a NUL character, or a number out of range"
-            raise _RefusedError({"": fault}) from None
+            raise _RefusedError({"": f"a value {WHY_UNSTORABLE}"}) from None
         logger.info("the Search %s: created %s", resource.name, created.id)
         self._wake()
         return created

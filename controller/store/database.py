@@ -35,7 +35,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 
-__all__ = ["UNAVAILABLE", "UNSTORABLE", "Database", "DatabaseError", "Session"]
+__all__ = ["UNAVAILABLE", "UNSTORABLE", "WHY_UNSTORABLE", "Database", "DatabaseError", "Session"]
 """What the rest of the controller may import of SQLAlchemy."""
 
 INSERTS: Final[Mapping[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -50,6 +50,7 @@ UNAVAILABLE: tuple[type[DatabaseError], ...] = (
 """The database does not answer; a retry may succeed."""
 UNSTORABLE: type[DatabaseError] = DataError
 """The database cannot hold a value."""
+WHY_UNSTORABLE: Final = "cannot be stored: a NUL character, or a number out of range"
 
 BUSY_TIMEOUT_SECONDS = 30
 _PATIENCE = {

@@ -12,7 +12,12 @@ from paploss.client.states import OPEN_TRIAL_STATES
 from paploss.controller.store.database import is_one_of, table_of
 from paploss.controller.store.errors import ConflictError
 from paploss.controller.store.tables import Experiment, Project, Trial
-from paploss.controller.store.trials.spending import count_gpus, read_ended_gpu_seconds, read_trial_seconds
+from paploss.controller.store.trials.spending import (
+    count_gpus,
+    estimate_trial_seconds,
+    read_ended_gpu_seconds,
+    read_spending,
+)
 
 _TRIALS, _EXPERIMENTS, _PROJECTS = (table_of(model) for model in (Trial, Experiment, Project))
 _OF_TRIALS = _TRIALS.join(_EXPERIMENTS, _EXPERIMENTS.c.id == _TRIALS.c.experiment_id)
@@ -68,7 +73,8 @@ def estimate_gpu_use(session: Session, project: str) -> float:
     open_trials = select(*columns, func.count()).select_from(_OF_TRIALS).where(*its_open, is_live).group_by(*columns)
     seconds = read_ended_gpu_seconds(session, project)
     for experiment_id, gpus, kind, count in session.execute(open_trials).all():
-        seconds += count * count_gpus(gpus) * (read_trial_seconds(session, experiment_id, kind) or 0)
+        spent = read_spending(session, experiment_id, kind)
+        seconds += count * count_gpus(gpus) * (estimate_trial_seconds(session, experiment_id, spent) or 0)
     return seconds
 
 

@@ -70,13 +70,12 @@ def read_spending(session: Session, experiment_id: str, kind: JobKind) -> Spendi
     return Spending(*session.execute(_ENDED, {"experiment_id": experiment_id, "kind": kind}).one())
 
 
-def read_trial_seconds(session: Session, experiment_id: str, kind: JobKind) -> float | None:
-    """How long an experiment's trials of one kind take; None where that is unknown.
+def estimate_trial_seconds(session: Session, experiment_id: str, spent: Spending) -> float | None:
+    """How long an experiment's trials of one kind take, of what they have `spent`; None where that is unknown.
 
     Until one has ended, the checks of learning rates say so: they are as long as proxies.
     """
-    mean = read_spending(session, experiment_id, kind).mean_seconds
-    return mean or read_spending(session, experiment_id, "rate_check").mean_seconds
+    return spent.mean_seconds or read_spending(session, experiment_id, "rate_check").mean_seconds
 
 
 def read_spent_seconds(session: Session, experiment_id: str) -> float:
