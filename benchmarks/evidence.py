@@ -43,6 +43,7 @@ from benchmarks.platform import (
     add_results_option,
     connect,
     dataset_spec,
+    find_search,
     keep_dumps,
     make_parser,
     restore,
@@ -123,8 +124,7 @@ def search_name(profile: str, dataset: str, algorithm: str, seed: int) -> str:
 
 def find_guided(client: Client, dataset: str, seed: int = 0) -> str:
     """The id of a search with `guided` on a data set, `retinanet-tiny`, which the records have."""
-    name = search_name(PROFILES[0], dataset, "guided", seed)
-    return next(run.id for run in client.list_experiments("search") if run.name == name)
+    return find_search(client, search_name(PROFILES[0], dataset, "guided", seed))
 
 
 def find_ended(client: Client, kind: ExperimentKind) -> dict[str, str]:

@@ -40,6 +40,11 @@ def find_or_create(client: Client, spec: ExperimentSpec) -> str:
     return next(found, None) or client.create(spec).id
 
 
+def find_search(client: Client, name: str) -> str:
+    """The id of the search of that name, which there is."""
+    return next(run.id for run in client.list_experiments("search") if run.name == name)
+
+
 def keep_dumps(client: Client, runs: Iterable[ExperimentSummary], folder: Path, data: Iterable[Path]) -> None:
     """Write those that have succeeded and do not lie in the folder yet, whole, as `paploss dump` does.
 
