@@ -15,7 +15,7 @@ from paploss.jobs.profiles import PROFILES
 
 def search_space(spec: SearchSpec) -> Space:
     """The space that a search moves in."""
-    return Space(PROFILES[spec.profile].heads, spec.knots, spec.family == "extended", spec.searched_rate)
+    return Space(PROFILES[spec.profile].heads, spec.knots, spec.family, spec.searched_rate)
 
 
 def decode_loss(spec: SearchSpec, theta: Sequence[float]) -> LossSpec:

@@ -66,7 +66,7 @@ def passes(space: Space, thetas: NDArray[np.float64]) -> NDArray[np.bool_]:
     """
     pulls = box_gradient(space, thetas) > LEAST_BOX_GRADIENT
     pulls[:, 1:] = True  # of a second stage, whose boxes begin near objects, g tells nothing: see the page
-    if space.extended:
+    if space.added:
         heads = [space.decode(theta).values() for theta in thetas]
         pulls &= ~np.array([[one.error_driven for one in of_theta] for of_theta in heads])
         pulls |= np.array([[one.l1_weight > 0 or one.giou_weight > 0 for one in of_theta] for of_theta in heads])

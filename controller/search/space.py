@@ -3,9 +3,9 @@
 symbol  meaning                                                        shape
 theta   the searched vector; heads in the given order, and for each
         head H2, I2, I3, I1, H1, knot by knot, x before y; then one
-        gradient scale for each head; where the family is extended,
-        an L1 weight for each, a GIoU weight for each, a switch for
-        each; where the rate is searched, its factor                   [D], D = heads * (10 K + 1 [+ 3]) [+ 1]
+        gradient scale for each head; where the family has them, an
+        L1 weight for each, a GIoU weight for each, a switch for
+        each; where the rate is searched, its factor                   [D], D = heads * (10 K + 1 [+ 2 or 3]) [+ 1]
 p_k     a coordinate (x or y) of knot k: p_0 = 0, p_{K+1} = 1 and
         p_k = p_{k-1} + theta_k (1 - p_{k-1})                          [K + 2]
 lambda  gradient scale of a head, 10^(2 theta - 1)                     scalar in [0.1, 10]
@@ -29,6 +29,16 @@ from numpy.typing import ArrayLike, NDArray
 FUNCTIONS = ("H2", "I2", "I3", "I1", "H1")
 """The five functions of the loss, in the order in which theta and the control points hold them."""
 
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "functions": (),
+    "box_terms": ("l1_weight", "giou_weight"),
+    "extended": ("l1_weight", "giou_weight", "error_driven"),
+}
+"""What the losses of a family have beyond functions and gradient scales, in the order of theta."""
+
+NOTHING_ADDED: Mapping[str, float] = {"l1_weight": 0.0, "giou_weight": 0.0, "error_driven": False}
+"""Each of these where it changes nothing: there a search starts, and there it is in families that lack it."""
+
 OFF = 0.25
 """Below it a weight is 0. From its middle, where a search starts, the usual spread leaves it in one case of three."""
 
@@ -50,14 +60,14 @@ class HeadParameters:
 class Space:
     """The searched parameters of the detection heads named, `knots` interior knots for each function.
 
-    `extended`: with box terms and the switch; `searched_rate`: with the factor on the learning rate.
+    `family`: one of FAMILIES; `searched_rate`: with the factor on the learning rate.
 
-    Raises ValueError where no head is given, a name comes twice, or there is no knot.
+    Raises ValueError where no head is given, a name comes twice, there is no knot, or the family is none of these.
     """
 
     heads: tuple[str, ...]
     knots: int = 4
-    extended: bool = False
+    family: str = "functions"
     searched_rate: bool = False
 
     def __post_init__(self) -> None:
@@ -65,10 +75,17 @@ class Space:
             raise ValueError(f"heads: expected at least one name, each once, got {self.heads!r}")
         if self.knots < 1:
             raise ValueError(f"knots: expected at least 1, got {self.knots}")
+        if self.family not in FAMILIES:
+            raise ValueError(f"family: expected one of {', '.join(FAMILIES)}, got {self.family!r}")
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """What each head has beyond functions and a gradient scale."""
+        return FAMILIES[self.family]
 
     @property
     def dimension(self) -> int:
-        of_head = len(FUNCTIONS) * self.knots * 2 + 1 + 3 * self.extended
+        of_head = len(FUNCTIONS) * self.knots * 2 + 1 + len(self.added)
         return len(self.heads) * of_head + self.searched_rate
 
     @property
@@ -83,15 +100,14 @@ class Space:
             for knot in range(1, self.knots + 1)
             for axis in "xy"
         )
-        added = ("l1_weight", "giou_weight", "error_driven") if self.extended else ()
-        others = (f"{head}.{name}" for name in ("gradient_scale", *added) for head in self.heads)
+        others = (f"{head}.{name}" for name in ("gradient_scale", *self.added) for head in self.heads)
         return (*knots, *others, *(("learning_rate_factor",) if self.searched_rate else ()))
 
     def start(self) -> Vector:
         """The theta [D] of the identity functions (equally spaced knots on the diagonal), lambda 1, no more."""
         knots = 1.0 / np.arange(self.knots + 1, 1, -1)
         functions = np.tile(np.repeat(knots, 2), len(self.heads) * len(FUNCTIONS))
-        added = (OFF / 2, OFF / 2, 0.25) if self.extended else ()
+        added = (_added_position(name, name, NOTHING_ADDED[name]) for name in self.added)
         rate = (0.5,) if self.searched_rate else ()
         return np.concatenate([functions, np.repeat((0.5, *added), len(self.heads)), rate])
 
@@ -144,12 +160,13 @@ class Space:
             raise ValueError(f"heads: expected {sorted(self.heads)}, got {sorted(parameters)}")
         heads = [(head, parameters[head]) for head in self.heads]
         rows = [[_log_position(f"{head}.gradient_scale", one.gradient_scale, 10.0) for head, one in heads]]
-        if self.extended:
-            rows.append([_weight_position(f"{head}.l1_weight", one.l1_weight) for head, one in heads])
-            rows.append([_weight_position(f"{head}.giou_weight", one.giou_weight) for head, one in heads])
-            rows.append([0.75 if one.error_driven else 0.25 for _, one in heads])
-        elif added := [head for head, one in heads if one.l1_weight or one.giou_weight or one.error_driven]:
-            raise ValueError(f"{added[0]}: expected no box terms and nothing error-driven outside the extended family")
+        for name, nothing in NOTHING_ADDED.items():
+            values = [(f"{head}.{name}", getattr(one, name)) for head, one in heads]
+            if name in self.added:
+                rows.append([_added_position(name, place, value) for place, value in values])
+            elif found := [(place, value) for place, value in values if value != nothing]:
+                place, value = found[0]
+                raise ValueError(f"{place}: expected {nothing} in the family {self.family}, got {value}")
         if self.searched_rate:
             rows.append([_log_position("learning_rate_factor", rate, 4.0)])
         elif rate != 1:
@@ -188,6 +205,13 @@ def _log_position(name: str, value: float, most: float) -> float:
 
 def _weight_at(position: float) -> float:
     return 0.0 if position < OFF else float(10.0 ** (2.0 * (position - OFF) / (1.0 - OFF) - 1.0))
+
+
+def _added_position(name: str, place: str, value: float) -> float:
+    """Where a value of what FAMILIES names lies in [0, 1]; `place` says in an error whose it is."""
+    if name == "error_driven":
+        return 0.75 if value else 0.25
+    return _weight_position(place, value)
 
 
 def _weight_position(name: str, weight: float) -> float:

@@ -175,8 +175,9 @@ class SearchSpec(Request):
     knots: Knots = Field(4, description="interior knots of each of the five functions")
     family: Family = Field(
         "functions",
-        description="functions: they and gradient scales are searched, as published; extended: also weights of an "
-        "added L1 and an added GIoU term, and whether AP Loss's error-driven gradient ranks in place of the functions",
+        description="functions: they and gradient scales are searched, as published; box_terms: also weights of an "
+        "added L1 and an added GIoU term; extended: also whether AP Loss's error-driven gradient ranks in place of the "
+        "functions",
     )
     searched_rate: bool = Field(False, description="also search a factor on the learning rate, from 1/4 to 4")
     quality: Quality = "giou"

@@ -15,7 +15,7 @@ MOST_EARLIER: Final = 200
 _DECIMALS: Final = 4
 """Of an earlier trial's theta: far below what a reward's noise can tell."""
 
-Family = Literal["functions", "extended"]
+Family = Literal["functions", "box_terms", "extended"]
 Knots = Literal[2, 4, 6]
 
 

@@ -4,27 +4,24 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.box_terms import ADDED, ELSEWHERE, search_specs, with_box_terms
+from benchmarks import family
+from benchmarks.box_terms import ADDED, ELSEWHERE, search_spec, with_box_terms
 from paploss.controller.experiments.losses import decode_loss
 from paploss.controller.experiments.starts import starting_points
 from paploss.jobs.profiles import PROFILES
 
 
-def test_the_searches_differ_in_their_starts_alone(tmp_path: Path) -> None:
-    spec, without = search_specs(1, tmp_path)
-    assert spec.model_copy(update={"name": without.name, "start_from": None}) == without
-
-
 def test_the_first_trials_are_those_of_the_protocol(tmp_path: Path) -> None:
-    spec, _ = search_specs(0, tmp_path)
+    spec = search_spec(0, tmp_path)
     heads = [decode_loss(spec, point.tolist()).heads["bbox_head"] for point in starting_points(spec)]
     found = [(head.error_driven, head.giou_weight, head.l1_weight) for head in heads]
-    assert found == [
-        (True, 0, pytest.approx(1)),  # AP Loss + L1
-        (False, 0, 0),  # published
-        (False, pytest.approx(1), 0),
-        (False, 0, pytest.approx(1)),
-    ]
+    published, with_giou, with_l1 = (False, 0, 0), (False, pytest.approx(1), 0), (False, 0, pytest.approx(1))
+    assert found == [published, with_giou, with_l1]
+
+
+def test_the_searches_are_those_of_the_evidence_but_for_family_and_start(tmp_path: Path) -> None:
+    spec, other = search_spec(1, tmp_path), family.search_spec(1, tmp_path)
+    assert spec.model_copy(update={"name": other.name, "family": other.family, "start_from": None}) == other
 
 
 @pytest.mark.parametrize("profile", sorted({profile for profile, _ in ELSEWHERE}))

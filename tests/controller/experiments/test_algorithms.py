@@ -288,15 +288,16 @@ SPACES = {
     for space in (
         Space(("bbox_head",)),
         Space(("bbox_head",), searched_rate=True),
-        Space(("bbox_head",), extended=True),
-        Space(("bbox_head",), extended=True, searched_rate=True),
+        Space(("bbox_head",), family="box_terms"),
+        Space(("bbox_head",), family="extended"),
+        Space(("bbox_head",), family="extended", searched_rate=True),
         Space(("rpn_head", "bbox_head")),
-        Space(("rpn_head", "bbox_head"), extended=True),
+        Space(("rpn_head", "bbox_head"), family="extended"),
     )
 }
 
 
-@pytest.mark.parametrize("dimension", [41, 42, 44, 45, 82, 88])
+@pytest.mark.parametrize("dimension", [41, 42, 43, 44, 45, 82, 88])
 def test_every_space_that_is_searched_is_searched_alike(algorithm, dimension):
     space, target = SPACES[dimension], np.linspace(0.1, 0.9, dimension)
     state = algorithm.initial_state(space)

@@ -1,8 +1,12 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 from scenarios import search_spec
 
+from paploss.client.start import Family
 from paploss.controller.experiments.losses import decode_loss, decode_rate, encode_loss, search_space
+from paploss.controller.search.space import FAMILIES
 from paploss.jobs.losses import ALRP, APL1, HandmadeAP, Loss, ParameterizedAP
 from paploss.jobs.presets import PRESETS, identity
 
@@ -48,7 +52,11 @@ def assert_same(found: Loss, expected: ParameterizedAP) -> None:
         assert (own.extensions, own.quality) == (head.extensions, head.quality)
 
 
-@pytest.mark.parametrize("family", ["functions", "extended"])
+def test_the_families_are_those_that_a_search_may_ask_for() -> None:
+    assert get_args(Family) == tuple(FAMILIES)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("preset", PRESETS)
 def test_published_sets_are_points_of_every_family(preset: str, family: str) -> None:
     spec = search_spec(profile=f"{preset}-tiny", family=family, searched_rate=True)
@@ -64,7 +72,7 @@ def test_ap_loss_with_l1_is_a_point_of_the_extended_family_alone(profile: str) -
     for head in found.head_losses.values():
         assert head.extensions == {"l1_weight": 1.0, "error_driven": True}
         assert head.gradient_scale == 1.0
-    with pytest.raises(ValueError, match="nothing error-driven outside the extended family"):
+    with pytest.raises(ValueError, match=r"\.(l1_weight|error_driven): expected .* in the family functions"):
         encode_loss(search_spec(profile=profile), APL1())
 
 

@@ -27,7 +27,7 @@ def test_columns_are_the_functions_their_physics_and_theta() -> None:
 
 
 def test_each_function_has_a_group_and_so_has_what_is_no_knot() -> None:
-    space = Space(("rpn_head", "bbox_head"), extended=True, searched_rate=True)
+    space = Space(("rpn_head", "bbox_head"), family="extended", searched_rate=True)
     features = features_of(space)
     assert np.bincount(features.groups).tolist() == [9, 9, 9, 9, 9, 19] * 2 + [2 * 4 + 1, space.dimension]
     theta = np.linspace(0.2, 0.8, space.dimension)

@@ -73,7 +73,7 @@ def test_the_error_per_rank_is_bounded_where_h1_is_almost_0() -> None:
     ],
 )
 def test_of_the_extended_family_the_added_terms_decide(added: dict[str, float], expected: list[bool]) -> None:
-    space = Space(("bbox_head",), knots=2, extended=True)
+    space = Space(("bbox_head",), knots=2, family="extended")
     curves = [SPACE.decode(theta_with(H2=heights))["bbox_head"] for heights in ([0.1, 0.4], [0.6, 0.9])]
     thetas = [space.encode({"bbox_head": replace(curve, **added)}) for curve in curves]
     assert passes(space, np.stack(thetas)).tolist() == expected
@@ -86,7 +86,7 @@ def test_of_two_stages_the_first_has_to_pass() -> None:
 
 
 def test_a_second_stage_whose_boxes_get_no_gradient_does_not_pass() -> None:
-    space = Space(BOTH.heads, knots=2, extended=True)
+    space = Space(BOTH.heads, knots=2, family="extended")
     low = SPACE.decode(theta_with(H2=[0.1, 0.4]))["bbox_head"]
     driven = replace(low, error_driven=True)
     thetas = [

@@ -4,15 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from paploss.controller.search.space import HeadParameters, Space
+from paploss.controller.search.space import FAMILIES, HeadParameters, Space
 from paploss.jobs.losses import FUNCTION_NAMES
 from paploss.jobs.presets import PRESETS
 from paploss.jobs.profiles import PROFILES
 
 RETINANET = Space(("bbox_head",))
 FASTER = Space(("rpn_head", "bbox_head"))
-EXTENDED = Space(("bbox_head",), extended=True)
-LARGEST = Space(("rpn_head", "bbox_head"), extended=True, searched_rate=True)
+EXTENDED = Space(("bbox_head",), family="extended")
+LARGEST = Space(("rpn_head", "bbox_head"), family="extended", searched_rate=True)
 
 # Values in [0, 1] among which 0, 1 and their neighbours are common.
 fractions = st.one_of(
@@ -99,11 +99,18 @@ def test_every_profile_has_heads_that_make_a_space():
 
 def test_dimensions_that_are_added_come_last():
     sizes = {
-        (extended, rate): [Space(space.heads, 4, extended, rate).dimension for space in (RETINANET, FASTER)]
-        for extended in (False, True)
+        (family, rate): [Space(space.heads, 4, family, rate).dimension for space in (RETINANET, FASTER)]
+        for family in FAMILIES
         for rate in (False, True)
     }
-    assert sizes == {(False, False): [41, 82], (False, True): [42, 83], (True, False): [44, 88], (True, True): [45, 89]}
+    assert sizes == {
+        ("functions", False): [41, 82],
+        ("functions", True): [42, 83],
+        ("box_terms", False): [43, 86],
+        ("box_terms", True): [44, 87],
+        ("extended", False): [44, 88],
+        ("extended", True): [45, 89],
+    }
     assert LARGEST.names[:82] == FASTER.names
     assert LARGEST.names[82:] == (
         *(f"{head}.{name}" for name in ("l1_weight", "giou_weight", "error_driven") for head in FASTER.heads),
@@ -165,10 +172,21 @@ def test_a_weight_out_of_reach_is_refused(weight):
         EXTENDED.encode({"bbox_head": HeadParameters(_identity().control_points, 1.0, giou_weight=weight)})
 
 
-@pytest.mark.parametrize("added", [{"l1_weight": 1.0}, {"giou_weight": 1.0}, {"error_driven": True}])
-def test_what_only_the_extended_family_has_is_refused_elsewhere(added):
-    with pytest.raises(ValueError, match=r"bbox_head: expected no box terms and nothing error-driven outside"):
-        RETINANET.encode({"bbox_head": HeadParameters(_identity().control_points, 1.0, **added)})
+def test_a_family_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match=r"family: expected one of functions, box_terms, extended, got 'wide'"):
+        Space(("bbox_head",), family="wide")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("name", "value"), [("l1_weight", 1.0), ("giou_weight", 1.0), ("error_driven", True)])
+def test_a_family_refuses_by_name_what_it_lacks(family, name, value):
+    space = Space(("bbox_head",), family=family)
+    head = HeadParameters(_identity().control_points, 1.0, **{name: value})
+    if name in FAMILIES[family]:
+        assert getattr(space.decode(space.encode({"bbox_head": head}))["bbox_head"], name) == value
+    else:
+        with pytest.raises(ValueError, match=rf"bbox_head.{name}: expected .* in the family {family}, got {value}"):
+            space.encode({"bbox_head": head})
 
 
 @pytest.mark.parametrize(("space", "rate"), [(LARGEST, 5.0), (FASTER, 2.0)], ids=["too high", "not searched"])

@@ -60,7 +60,7 @@ def test_the_dimensions_that_matter_come_first() -> None:
 def test_dimensions_are_named_for_people() -> None:
     assert (name_dimensions(ONE)[0], name_dimensions(ONE)[-1]) == ("H2 knot 1 x", "gradient scale λ")
     assert name_dimensions(TWO)[0] == "rpn H2 knot 1 x"
-    assert name_dimensions(Space(("bbox_head",), extended=True, searched_rate=True).names)[-4:] == [
+    assert name_dimensions(Space(("bbox_head",), family="extended", searched_rate=True).names)[-4:] == [
         "weight of L1",
         "weight of GIoU",
         "error-driven",
