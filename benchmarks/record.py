@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,12 @@ def provenance(paths: tuple[str, ...]) -> dict[str, Any]:
     return {
         "commit": _commit(paths),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "machine": {
+            "cpu": _cpu_field("model name") or platform.processor() or platform.machine(),
+            "vectors": _vectors(_cpu_field("flags").split()),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+        },
     }
 
 
@@ -54,9 +59,15 @@ def _commit(paths: tuple[str, ...]) -> str:
         return "unknown"
 
 
-def _cpu() -> str:
+def _cpu_field(name: str) -> str:
+    """Of the first processor; empty where Linux does not tell."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
+
+
+def _vectors(flags: Collection[str]) -> str:
+    """The widest vector instructions of a processor: others round in another order, and a training ends elsewhere."""
+    return next((name for name in ("avx512f", "avx2", "avx") if name in flags), "unknown")

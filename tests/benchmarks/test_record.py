@@ -25,6 +25,14 @@ def test_a_record_of_other_conditions_is_kept(tmp_path: Path, monkeypatch: pytes
     assert json.loads(first.read_text())["ratio"] == 3.0
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("sse avx avx2 avx512f", "avx512f"), ("avx avx2", "avx2"), ("asimd", "unknown"), ("", "unknown")],
+)
+def test_a_record_names_the_widest_vector_instructions(flags: str, expected: str) -> None:
+    assert record._vectors(flags.split()) == expected
+
+
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_a_benchmark_is_repeated_as_its_record_was_measured(name: str) -> None:
     measured = json.loads((record.RESULTS / f"{name}.json").read_text())
