@@ -22,9 +22,9 @@ Judged      All paired by seed, with the 95 % interval of Student's t; where it 
             Found: each minus the published parameters with GIoU and with L1, on the test split. A search that starts
             from them and ends behind them by more than noise would be a fault.
 
-It runs through the platform in the order of worth; stopped at any point, the same command goes on where it was. What is
-known so far is in benchmarks/results/box-terms.json; what has ended lies whole in box-terms/, and is not run again on
-another machine either, unless `--results` names an empty folder.
+It runs through the platform in this order; stopped at any point, the same command goes on where it was. What is known
+so far is in benchmarks/results/box-terms.json; what has ended lies whole in box-terms/, and is not run again on another
+machine either, unless `--results` names an empty folder.
 """
 
 import itertools
@@ -76,10 +76,11 @@ def main() -> None:
         restore(client, RESULTS / "evidence", "retinanet-tiny-bccd-guided-*")
         restore(client, RESULTS / "family", "retinanet-tiny-bccd-guided-*")
         restore(client, options.results / "box-terms")
-        first, *longer = family.RATES
-        parts = [elsewhere(client, folders, first), search(client, folders), compare_found(client, folders, first)]
-        for length in longer:
-            parts += [elsewhere(client, folders, length), compare_found(client, folders, length)]
+        parts = [
+            *(elsewhere(client, folders, length) for length in family.RATES),
+            search(client, folders),
+            *(compare_found(client, folders, length) for length in family.RATES),
+        ]
         for part, name, run, result in itertools.chain(*parts):
             record.setdefault(part, {})[name] = result
             write_record("box-terms", family.CODE, record, options.results)
