@@ -9,6 +9,10 @@ Elsewhere   `retinanet-tiny` on raccoons, `faster-rcnn-tiny` on both data sets: 
             L1 term and with a GIoU term of weight 1 in every head. On the test split, seeds 11 to 15, at the length of
             the proxies (each loss at the best of three rates) and at three times that (at the better of half the
             profile's rate and the rate itself); rates by two seeds, as in `benchmarks.family`.
+Weights     Since 2026-11-29, after the first three comparisons elsewhere, in which terms of weight 1 cost
+            `faster-rcnn-tiny` up to 18 AP. Is it the term or its weight? A head's gradient scale multiplies the term,
+            too, and is 7.1 in its second stage; AP Loss + L1, which trains well there, has 1. So it is trained again on
+            both data sets, as long as the proxies, with each term at the weight 1 / gradient scale of its head.
 Searches    `retinanet-tiny` and blood cells, `guided`, seeds 0, 1 and 2, 100 trainings each: as in `benchmarks.family`,
             but over the functions and box terms alone (`family: box_terms`, 43 dimensions) and with both points that
             have a term among the first trials. These are the identity, the published parameters, with GIoU and with L1,
@@ -16,7 +20,7 @@ Searches    `retinanet-tiny` and blood cells, `guided`, seeds 0, 1 and 2, 100 tr
             searches that had it spent most of their trials where 40 of 44 dimensions do nothing.
 Found       What the three have found, beside the published parameters with GIoU and with L1, as above.
 Judged      All paired by seed, with the 95 % interval of Student's t; where it contains 0, nothing is shown.
-            Elsewhere: with each term minus without.
+            Elsewhere and weights: with each term minus without.
             Searches: what each has confirmed minus what the searches of the same seed over the published and over the
             extended family have; the same fresh seeds, on the validation split.
             Found: each minus the published parameters with GIoU and with L1, on the test split. A search that starts
@@ -34,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import evidence, family
-from benchmarks.confirmed import compare_confirmed
+from benchmarks.confirmed import compare_confirmed, subtract
 from benchmarks.family import summarise
 from benchmarks.platform import (
     EPOCHS,
@@ -77,7 +81,9 @@ def main() -> None:
         restore(client, RESULTS / "family", "retinanet-tiny-bccd-guided-*")
         restore(client, options.results / "box-terms")
         parts = [
-            *(elsewhere(client, folders, length) for length in family.RATES),
+            elsewhere(client, folders, 1),
+            weigh(client, folders),
+            elsewhere(client, folders, 3),
             search(client, folders),
             *(compare_found(client, folders, length) for length in family.RATES),
         ]
@@ -94,6 +100,20 @@ def elsewhere(client: Client, folders: Mapping[str, Path], length: int) -> Itera
         run = run_to_end(client, comparison_spec("box terms", profile, ground, length, with_box_terms(profile)))
         contrasts = [(WITH_GIOU, ALONE), (WITH_L1, ALONE), (WITH_GIOU, WITH_L1)]
         yield "elsewhere", f"{profile}, {dataset}, {length} x", run, summarise(client.comparison(run), contrasts)
+
+
+def weigh(client: Client, folders: Mapping[str, Path]) -> Iterator[Ended]:
+    """On Faster R-CNN the same with weights that undo the gradient scales."""
+    for profile, dataset in ELSEWHERE[1:]:
+        ground = dataset_spec(dataset, folders[dataset])
+        alone = run_to_end(client, comparison_spec("box terms", profile, ground, 1, with_box_terms(profile)))
+        rewards = next(row.rewards for row in client.comparison(alone).rows if row.label == ALONE)
+        light = with_box_terms(profile, undo_scales=True)[1:]
+        run = run_to_end(client, comparison_spec("light box terms", profile, ground, 1, light))
+        table = client.comparison(run)
+        minus = {f"{row.label} minus {ALONE}": subtract(row.rewards, rewards) for row in table.rows}
+        result = {"comparison": table.model_dump(mode="json"), "differences": minus}
+        yield "weights", f"{profile}, {dataset}", run, result
 
 
 def search(client: Client, folders: Mapping[str, Path]) -> Iterator[Ended]:
@@ -119,19 +139,21 @@ def compare_found(client: Client, folders: Mapping[str, Path], length: int) -> I
     yield "found", f"{length} x", run, summarise(client.comparison(run), contrasts)
 
 
-def with_box_terms(profile: str) -> list[LossChoice]:
-    """The published parameters that fit a profile, alone and with a box term in every head."""
+def with_box_terms(profile: str, *, undo_scales: bool = False) -> list[LossChoice]:
+    """The published parameters that fit a profile, alone and with a box term in every head.
+
+    `undo_scales`: of the weight 1 / gradient scale, in place of 1.
+    """
     published = published_for(profile)
     assert published is not None
-    return [
-        LossChoice(
-            label=label,
-            loss=ParameterizedAP(
-                heads={name: head.model_copy(update=dict(added)) for name, head in published.heads.items()}
-            ),
-        )
-        for label, added in ADDED.items()
-    ]
+    choices = []
+    for label, added in ADDED.items():
+        heads = {}
+        for name, head in published.heads.items():
+            weights = {term: weight / head.gradient_scale if undo_scales else weight for term, weight in added.items()}
+            heads[name] = head.model_copy(update=weights)
+        choices.append(LossChoice(label=label, loss=ParameterizedAP(heads=heads)))
+    return choices
 
 
 def comparison_spec(

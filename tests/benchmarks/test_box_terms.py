@@ -30,3 +30,11 @@ def test_every_head_has_the_term(profile: str) -> None:
         assert choice.loss is not None
         assert set(choice.loss.heads) == set(PROFILES[profile].heads)
         assert all(head.extensions == ADDED[choice.label] for head in choice.loss.heads.values())
+
+
+def test_a_light_term_pulls_as_one_of_weight_1_without_a_gradient_scale() -> None:
+    for choice in with_box_terms("faster-rcnn-tiny", undo_scales=True):
+        assert choice.loss is not None
+        for head in choice.loss.heads.values():
+            pulls = {name: weight * head.gradient_scale for name, weight in head.extensions.items()}
+            assert pulls == pytest.approx(ADDED[choice.label])
