@@ -1,4 +1,5 @@
-"""Recognising boxes that were written in another format than COCO's `[x, y, width, height]` in pixels.
+"""Recognising boxes that were written in another format than COCO's `[x, y, width, height]` in pixels, or than YOLO's,
+by their centre in parts of the image.
 
 A file is judged as a whole. Where the boxes fit another format and not this one, it is refused: trained on, it would
 give a detector of nonsense, and a low AP instead of a message.
@@ -16,6 +17,8 @@ FEWEST = 3
 """Boxes; fewer say nothing about a file."""
 OUTSIDE = 0.1
 """Part of the boxes that has to reach outside the images before another format is considered."""
+SLACK = 0.02
+"""Of an image's sides: tools round, and some boxes are drawn beyond the border."""
 MANY = 20
 """Boxes; so many lie everywhere in their images."""
 MANY_OUTSIDE = 0.5
@@ -45,7 +48,7 @@ def find_other_format(
 
 
 def _find_other_pixels(values: Floats, image: Floats, areas: Sequence[Any]) -> str | None:
-    count, slack, half = len(values), np.maximum(2.0, 0.02 * image), values[:, 2:] / 2
+    count, slack, half = len(values), np.maximum(2.0, SLACK * image), values[:, 2:] / 2
     ends = values[:, :2] + values[:, 2:]
     outside = float(((ends > image + slack) | (values[:, :2] < -slack)).any(axis=1).mean())
     if (_lie_between(values[:, :2], values[:, 2:], image + slack)) and (
@@ -79,6 +82,27 @@ def _areas_are_of_corners(values: Floats, areas: Sequence[Any]) -> bool:
     as_sizes = values[:, 2] * values[:, 3]
     fits_corners, fits_sizes = (np.abs(given - read) <= 0.02 * read + 2 for read in (as_corners, as_sizes))
     return bool(fits_corners.mean() > 0.9 and fits_sizes.mean() < 0.5)
+
+
+def find_other_parts(boxes: Sequence[Sequence[float]]) -> str | None:
+    """What the boxes of a YOLO data set are instead of `x y width height` by their centre; None if they may be.
+
+    Args:
+        boxes: four numbers each, in parts of the image.
+    """
+    if len(boxes) < 2 * FEWEST:
+        return None
+    values = np.array(boxes, dtype=np.float64)
+    first, second = values[:, :2], values[:, 2:]
+    one, half = np.ones_like(first), second / 2
+    outside = float(((first < half - SLACK) | (first + half > 1 + SLACK)).any(axis=1).mean())
+    if outside < OUTSIDE:
+        return None
+    if _lie_between(first, second, one + SLACK):
+        return f"the {len(boxes)} boxes look like corners x1 y1 x2 y2, x y width height by the centre is expected"
+    if _lie_between(-one, first + second, one + SLACK):
+        return f"the {len(boxes)} boxes look like x y width height by the upper left corner, the centre is expected"
+    return None
 
 
 def stays_in_the_corner(boxes: Sequence[Sequence[float]], sizes: Sequence[tuple[float, float]]) -> bool:

@@ -1,7 +1,7 @@
 """Checking whole data sets before anything is trained on them: files, classes, and splits beside each other."""
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -118,11 +118,12 @@ def check_reward(split: CocoSplit, reward: Reward, findings: Findings) -> None:
 
 def _measurable(split: CocoSplit) -> Metrics:
     """COCO's metrics of a detector that finds nothing: 0, and -1 where no object counts."""
-    areas: dict[Hashable, list[float]] = {category["id"]: [] for category in split.categories}
+    labels = split.labels
+    areas: list[list[float]] = [[] for _ in split.categories]
     for one in split.annotations:
         if not one["iscrowd"]:
-            areas[one["category_id"]].append(one["area"])
-    every = [area for of_class in areas.values() for area in of_class]
+            areas[labels[one["category_id"]]].append(one["area"])
+    every = [area for of_class in areas for area in of_class]
 
     def look(found: Sequence[float], low: float = 0.0, high: float = MOST_AREA) -> float:
         return 0.0 if any(low <= area <= high for area in found) else -1.0
@@ -134,7 +135,7 @@ def _measurable(split: CocoSplit) -> Metrics:
         ap_small=look(every, high=MEDIUM_AREA),
         ap_medium=look(every, MEDIUM_AREA, LARGE_AREA),
         ap_large=look(every, LARGE_AREA),
-        per_class={key: look(of_class) for key, of_class in zip(split.class_keys, areas.values(), strict=True)},
+        per_class={key: look(of_class) for key, of_class in zip(split.class_keys, areas, strict=True)},
     )
 
 

@@ -102,8 +102,8 @@ def atss(
             **_parts(loss).config,
         },
         "train_cfg": {
-            # A positive ignore_iof_thr leaves out the anchors inside crowds; mmdet's default would punish them.
-            "assigner": {"type": "ATSSAssigner", "topk": 9, "ignore_iof_thr": 0.5},
+            # A positive ignore_iof_thr leaves out the background inside crowds; mmdet's default would punish them.
+            "assigner": {"type": "CrowdATSSAssigner", "topk": 9, "ignore_iof_thr": 0.5},
             "allowed_border": -1,
             "pos_weight": -1,
             "debug": False,

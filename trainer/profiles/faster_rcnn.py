@@ -160,7 +160,7 @@ def faster_rcnn(size: FasterRCNNSize, class_count: int, loss: LossSpec, frozen_b
 
 
 def _assigner(positive_iou: float, negative_iou: float, lowest_positive_iou: float) -> Config:
-    """mmdet's assigner, which leaves out anchors and proposals inside crowds.
+    """mmdet's assigner, which leaves out the background inside crowds.
 
     An object that no candidate overlaps by `positive_iou` takes the best it has, from `lowest_positive_iou`.
     """

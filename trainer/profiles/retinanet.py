@@ -142,7 +142,7 @@ def retinanet(
             **_parts(loss).config,
         },
         "train_cfg": {
-            # A positive ignore_iof_thr leaves out the anchors inside crowds; mmdet's default would punish them.
+            # A positive ignore_iof_thr leaves out the background inside crowds; mmdet's default would punish them.
             "assigner": {
                 "type": "VectorisedMaxIoUAssigner",
                 "pos_iou_thr": 0.5,

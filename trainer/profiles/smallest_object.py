@@ -21,7 +21,7 @@ def visibility_of(profile: str, recipe: Recipe) -> Visibility:
         side = float(STEM_STRIDE * 2 ** min(recipe.model["backbone"]["out_indices"]))
     else:
         side = float(min(anchors["strides"]))
-        if not any(assigner["type"] == "ATSSAssigner" for assigner in _find(recipe.model, "assigner")):
+        if not any(assigner["type"] == "CrowdATSSAssigner" for assigner in _find(recipe.model, "assigner")):
             side *= anchors.get("octave_base_scale") or min(anchors["scales"])
     resize = next(one for one in recipe.test_pipeline if one["type"] == "Resize")
     return Visibility(profile, side, tuple(resize["scale"]))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paploss.trainer.datasets.box_formats import find_other_format, stays_in_the_corner
+from paploss.trainer.datasets.box_formats import find_other_format, find_other_parts, stays_in_the_corner
 
 SIZE = (200, 100)
 
@@ -44,6 +44,23 @@ def test_other_formats_are_recognised(seed, count):
     assert "between 0 and 1" in judge(boxes / [*SIZE, *SIZE])
     assert "between 0 and 1" in judge(as_corners(boxes) / [*SIZE, *SIZE])
     assert "corners" in judge(as_corners(boxes))
+
+
+@given(seed=st.integers(0, 10**6), count=st.integers(1, 60))
+@settings(max_examples=60)
+def test_boxes_of_yolo_are_not_mistaken_also_where_they_reach_outside(seed, count):
+    boxes = as_centres(make_boxes(count, seed)) / [*SIZE, *SIZE]
+    assert find_other_parts(boxes.tolist()) is None
+    if count >= 20:
+        assert find_other_parts((boxes * [1, 1, 1.5, 1.5]).tolist()) is None
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_other_formats_in_place_of_yolos_are_recognised(seed):
+    boxes = make_boxes(60, seed)
+    assert "corners x1 y1 x2 y2" in find_other_parts((as_corners(boxes) / [*SIZE, *SIZE]).tolist())
+    assert "by the upper left corner" in find_other_parts((boxes / [*SIZE, *SIZE]).tolist())
+    assert find_other_parts((boxes[:5] / [*SIZE, *SIZE]).tolist()) is None  # too few to say
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -96,6 +96,16 @@ def test_what_is_wrong_is_in_the_report_and_what_is_not_there_is_raised(root):
         diagnose(_sound(root), detector=Detector("none"))
 
 
+def test_category_ids_that_occur_twice_are_in_the_report(root):
+    for part in ("train", "val"):
+        content = json.loads((root / f"{part}.json").read_text())
+        content["categories"].append({"id": 2, "name": "ring"})
+        (root / f"{part}.json").write_text(json.dumps(content))
+    report = diagnose(root).report
+    assert report.verdict == "errors"
+    assert [one.examples for one in report.findings].count(("a category id occurs twice: 2",)) == 2
+
+
 def _sound(root: Path) -> Path:
     image = {"id": 1, "file_name": "1.jpg", "width": 200, "height": 100}
     box = {"image_id": 1, "category_id": 1, "bbox": [1, 1, 50, 50]}

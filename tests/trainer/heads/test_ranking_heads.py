@@ -76,11 +76,24 @@ def test_images_rank_together(head):
 def test_candidates_inside_a_crowd_are_left_out(name):
     head = HEADS[name]
     outputs = head.outputs()
-    truth = ([[48, 48, 63, 63]], [0]), TRUTH[1]  # mmdet heeds crowds only beside an object
-    sum(head.losses(head.built, outputs, truth, crowds=[[0, 0, 47, 47]]).values()).backward()
+    sum(head.losses(head.built, outputs, (NOTHING[0], TRUTH[1]), crowds=[[0, 0, 47, 47]]).values()).backward()
     # Outside the crowd they would feel the positives of the other image.
     assert not head.in_first_corner(outputs[0].grad).any()
     assert outputs[0].grad.any()
+
+
+@pytest.mark.parametrize("name", [name for name, one in HEADS.items() if one.heeds_crowds])
+def test_an_object_in_a_crowd_is_learned_as_without_the_crowd(name):
+    head = HEADS[name]
+    truth = ([[4, 4, 36, 40]], [1]), NOTHING[0]
+    gradients = []
+    for crowds in (None, [[0, 0, 64, 64]]):
+        outputs = head.outputs()
+        sum(head.losses(head.built, outputs, truth, crowds=crowds).values()).backward()
+        boxes = outputs[len(outputs) // 2 :]
+        gradients.append([one.grad != 0 for one in boxes])
+    assert any(one.any() for one in gradients[0])
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
 
 
 def test_gradient_scale_changes_the_gradient_of_the_boxes_alone(head):

@@ -17,9 +17,10 @@ CONFIGS = Path(mmdet.__file__).parent / ".mim" / "configs"
 OURS = {
     "CachedAnchorGenerator": "AnchorGenerator",
     "VectorisedMaxIoUAssigner": "MaxIoUAssigner",
+    "CrowdATSSAssigner": "ATSSAssigner",
     "FiniteHungarianAssigner": "HungarianAssigner",
 }
-"""Types with mmdet's arguments and results, and what they stand for."""
+"""Types with mmdet's arguments and, crowds aside, results, and what they stand for."""
 
 
 @pytest.fixture

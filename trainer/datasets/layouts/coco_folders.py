@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paploss.trainer.datasets.check import match_categories
-from paploss.trainer.datasets.coco import CocoSplit, Json, checked_split, read_json
+from paploss.trainer.datasets.coco import KEYS, CocoSplit, Json, checked_split, read_json
 from paploss.trainer.datasets.findings import Findings
 from paploss.trainer.datasets.layouts.labelled import (
     PARTS,
@@ -75,9 +75,10 @@ def find_coco(folder: Path) -> dict[str, CocoPart]:
 
 
 def _first_images(file: Path) -> list[Json] | None:
-    """The first images of a JSON file; None where it is not COCO's. The rest is not kept: it may be gigabytes."""
+    """The first images of a JSON file; None where it is not COCO's, or lists images without annotations, as COCO's
+    `image_info_test2017.json`. The rest is not kept: it may be gigabytes."""
     content = json.loads(file.read_bytes())
-    if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in ("images", "categories")):
+    if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in KEYS):
         return list(content["images"][:FIRST])
     return None
 

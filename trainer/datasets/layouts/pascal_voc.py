@@ -4,7 +4,9 @@
     FOLDER/Annotations/NAME.xml                   size and objects of an image
     FOLDER/JPEGImages/NAME.*                      the image (Label Studio: images/)
 
-or XML files beside their images, in FOLDER (LabelImg) or in folders named after the parts (Roboflow).
+or without lists, with folders named after the parts anywhere (train/Annotations/, Annotations/train/ and
+JPEGImages/train/), or XML files beside their images, in FOLDER (LabelImg) or in such folders (Roboflow). `annotations/`
+with `images/`, as on Kaggle, is the same.
 
 A box keeps its corners: x, y, width and height are xmin, ymin, xmax - xmin and ymax - ymin. Where a tool counted
 pixels from 1 and included the last, as VOC's own, its boxes lose a pixel at the left and at the top. Objects marked
@@ -34,6 +36,7 @@ from paploss.trainer.datasets.layouts.labelled import (
 from paploss.trainer.datasets.layouts.texts import read_lines, read_xml
 from paploss.trainer.errors import UserError
 
+ANNOTATION_FOLDERS = ("Annotations", "annotations")
 IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "imgs", "img")
 FLAGS = ("-1", "0", "1")
 """What lists of one class have behind each name: whether the image shows it."""
@@ -69,7 +72,7 @@ def read_voc(folder: Path, cache: Path | None) -> LabelledSet:
     findings.raise_errors()
     counts = Counter(name for part in boxes.values() for _, objects in part for name, _, _ in objects)
     if not counts:
-        raise UserError(f"{folder / 'Annotations'}: expected at least one object, there is none")
+        raise UserError(f"{folder}: expected at least one object, there is none")
     classes = tuple(sorted(counts, key=lambda name: (-counts[name], name)))
     labels = {name: label for label, name in enumerate(classes)}
     empty = 0
@@ -84,33 +87,38 @@ def read_voc(folder: Path, cache: Path | None) -> LabelledSet:
 
 
 def _find_parts(folder: Path) -> Iterator[tuple[str, list[Path]]]:
-    """XML files by part."""
-    annotation_folder = folder / "Annotations"
-    if not annotation_folder.is_dir():
-        beside = {part: file for file in sorted(folder.iterdir()) if file.is_dir() and (part := part_of(file.name))}
-        found = {part: sorted(_xml_files(place)) for part, place in beside.items()}
-        found = {part: files for part, files in found.items() if files} or {"train": sorted(_xml_files(folder))}
-        if not any(found.values()):
-            place = folder / "ImageSets" / "Main"
-            raise UserError(f"{place}: expected train.txt, val.txt or test.txt, or XML files beside images")
-        for part in PARTS:
-            if found.get(part):
-                yield part, found[part]
+    """XML files by part: of the lists, or of the folders that they lie in."""
+    annotation_folder = _annotation_folder(folder)
+    files = list(_xml_files(annotation_folder or folder))
+    sets = folder / "ImageSets" / "Main"
+    if annotation_folder is not None and (folder / "ImageSets").is_dir():
+        for part, names in _read_lists(sets, annotation_folder).items():
+            yield part, [annotation_folder / f"{name}.xml" for name in names]
         return
-    lists = _read_lists(folder, annotation_folder)
-    if not lists and not (folder / "ImageSets").is_dir():
-        yield "train", list(_xml_files(annotation_folder))
-    for part, names in lists.items():
-        yield part, [annotation_folder / f"{name}.xml" for name in names]
+    if inner := ", ".join(sorted(one.parent.name for one in folder.glob("*/ImageSets"))):
+        raise UserError(f"{folder}: expected the folder of one data set, ImageSets with its lists is in {inner}")
+    if not files:
+        raise UserError(f"{sets}: expected train.txt, val.txt or test.txt, or XML files beside images")
+    parts: dict[str, list[Path]] = {}
+    for file in files:
+        inside = file.relative_to(folder).parts[:-1]
+        part = next((found for name in inside if (found := part_of(name))), "train")
+        parts.setdefault(part, []).append(file)
+    for part in PARTS:
+        if part in parts:
+            yield part, parts[part]
+
+
+def _annotation_folder(folder: Path) -> Path | None:
+    return next((place for name in ANNOTATION_FOLDERS if (place := folder / name).is_dir()), None)
 
 
 def _xml_files(folder: Path) -> Iterator[Path]:
     return (file for file in files_below(folder, {".xml"}) if file.name != "annotations.xml")
 
 
-def _read_lists(folder: Path, annotation_folder: Path) -> dict[str, list[str]]:
+def _read_lists(sets: Path, annotation_folder: Path) -> dict[str, list[str]]:
     """Names by part; an image belongs to one."""
-    sets = folder / "ImageSets" / "Main"
     known = {file.relative_to(annotation_folder).with_suffix("").as_posix() for file in _xml_files(annotation_folder)}
     lists: dict[str, list[str]] = {}
     owner: dict[str, Path] = {}
@@ -127,7 +135,7 @@ def _read_lists(folder: Path, annotation_folder: Path) -> dict[str, list[str]]:
             if not names:
                 raise UserError(f"{file}: expected at least one image")
         lists[part] = list(names)
-    if not lists and (sets.is_dir() or not known):
+    if not lists:
         raise UserError(f"{sets}: expected train.txt, val.txt or test.txt, the lists of a Pascal VOC data set")
     return lists
 
@@ -135,6 +143,8 @@ def _read_lists(folder: Path, annotation_folder: Path) -> dict[str, list[str]]:
 def _list_files(sets: Path) -> dict[str, list[Path]]:
     """Lists by part: those of the parts, else those of each class, else the only one there is."""
     whole = {part: [sets / f"{part}.txt"] for part in PARTS if (sets / f"{part}.txt").exists()}
+    if not {"train", "val"} & set(whole) and (sets / "trainval.txt").exists():
+        whole = {"train": [sets / "trainval.txt"], **whole}
     texts = sorted(file for file in sets.glob("*.txt") if not file.name.startswith("."))
     by_class = {part: [file for file in texts if file.stem.endswith(f"_{part}")] for part in PARTS}
     by_class = {part: files for part, files in by_class.items() if files}
@@ -150,7 +160,7 @@ def _name_in(line: str, known: set[str]) -> str:
     path = PurePosixPath(words[0] if len(words) == 2 and words[1] in FLAGS else line)
     if path.as_posix() not in known and path.suffix.lower() in IMAGE_SUFFIXES | {".xml"}:
         path = path.with_suffix("")
-    if path.name in known and not {*IMAGE_FOLDERS, "Annotations"}.isdisjoint(path.parts):
+    if path.name in known and not {*IMAGE_FOLDERS, *ANNOTATION_FOLDERS}.isdisjoint(path.parts):
         return path.name
     return path.as_posix()
 
@@ -164,13 +174,15 @@ def _open(folder: Path, file: Path, index: ImageIndex) -> _Annotation:
 
 def _find_image(folder: Path, file: Path, root: ElementTree.Element, index: ImageIndex) -> Path:
     """The image of an annotation file: of its name in a folder of images, or the one that it names."""
-    annotation_folder = folder / "Annotations"
-    if annotation_folder.is_dir():
-        inside = file.relative_to(annotation_folder)
-        places = [folder / name / inside.parent for name in IMAGE_FOLDERS if (folder / name).is_dir()]
-        places = places or [folder / IMAGE_FOLDERS[0] / inside.parent, file.parent]
-    else:
+    inside = file.relative_to(folder).parts[:-1]
+    depth = next((depth for depth, name in enumerate(inside) if name in ANNOTATION_FOLDERS), None)
+    if depth is None:
         places = [file.parent]
+    else:
+        beside = folder.joinpath(*inside[:depth])
+        names = [name for name in IMAGE_FOLDERS if (beside / name).is_dir()]
+        places = [beside.joinpath(name, *inside[depth + 1 :]) for name in names or IMAGE_FOLDERS[:1]]
+        places += [] if names else [file.parent]
     given = (root.findtext("filename") or "").replace("\\", "/").rpartition("/")[2].strip()
     for place in places:
         found = index.find(place, file.stem)

@@ -41,7 +41,7 @@ def recognise(folder: Path) -> str:
     if (folder / "annotations.xml").is_file():
         hint = "; annotations.xml is CVAT's own format: export COCO 1.0 there"
     elif any(folder.glob("*.json")):
-        hint = "; its JSON files have no lists of images and categories: in Label Studio, export COCO"
+        hint = "; its JSON files have no lists of images, annotations and categories: in Label Studio, export COCO"
     raise UserError(f"{folder}: neither COCO, Pascal VOC nor YOLO, see docs/how-to/bring-data.md{hint}")
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from paploss.trainer.datasets.box_formats import find_other_parts
 from paploss.trainer.datasets.findings import Findings
 from paploss.trainer.datasets.image_files import IMAGE_SUFFIXES, ImageFacts
 from paploss.trainer.datasets.layouts.labelled import (
@@ -46,6 +47,8 @@ class _Description:
     names: dict[int, str]
     keypoint_columns: int = 0
     """Numbers behind each box that belong to keypoints."""
+    notes: tuple[str, ...] = ()
+    """What was not as expected, in sentences."""
 
 
 def is_yolo(folder: Path) -> bool:
@@ -69,7 +72,7 @@ def read_yolo(folder: Path, cache: Path | None) -> LabelledSet:
     facts = facts_of([image for part in description.images.values() for image in part], cache)
     findings = Findings()
     parts: dict[str, list[LabelledImage]] = {}
-    columns: set[int] = set()
+    rows: list[list[float]] = []
     empty = 0
     for part, images in description.images.items():
         parts[part] = []
@@ -82,19 +85,21 @@ def read_yolo(folder: Path, cache: Path | None) -> LabelledSet:
             if known.orientation > 4 and known.width != known.height:  # others, the check of the data set tells
                 turned = "{count} images are turned by their EXIF orientation: boxes have to fit them then"
                 findings.warning(image.parent, turned, image.name)
-            objects = list(_read_objects(label_file(image), known, description, columns, findings))
+            objects = list(_read_objects(label_file(image), known, description, rows, findings))
             kept = tuple(one for one in objects if min(one.box[2:]) > 0)
             empty += len(objects) - len(kept)
             parts[part].append(LabelledImage(image, known.width, known.height, kept))
-    if columns == {ROTATED_COLUMNS}:
+    if {1 + len(row) for row in rows} == {ROTATED_COLUMNS}:
         findings.error(folder, "every object has eight numbers: rotated boxes (YOLO OBB) cannot be trained on")
     findings.raise_errors()
+    if fault := find_other_parts([row[:4] for row in rows if _is_box(row, description)]):
+        raise UserError(f"{folder}: {fault}")
     if not any(image.objects for part in parts.values() for image in part):
         first = next(image for images in description.images.values() for image in images)
         raise UserError(f"{folder}: expected at least one object, there is none, for example in {label_file(first)}")
     last = max(description.names, default=-1)
     classes = tuple(description.names.get(label, f"class {label}") for label in range(last + 1))
-    return LabelledSet("YOLO", parts, classes, empty, findings.warnings())
+    return LabelledSet("YOLO", parts, classes, empty, (*description.notes, *findings.warnings()))
 
 
 def label_file(image: Path) -> Path:
@@ -164,11 +169,15 @@ def _describe_yaml(file: Path) -> _Description:
     root = Path(os.path.normpath(file.parent / root)) if os.path.isdir(file.parent / root) else file.parent
     images: dict[str, list[Path]] = {}
     named: dict[Path, str] = {}
+    notes: list[str] = []
     for part in PARTS:
         given = content.get(part) or (content.get("valid") if part == "val" else None)
         entries = [str(entry) for entry in (given if isinstance(given, list) else [given])] if given else []
         for entry in entries:
             place = _resolve(root, entry)
+            if place is None and part == "test":  # which Roboflow names whether it is there or not
+                notes.append(f"{file}: test: {entry!r} is not there, below {root}")
+                continue
             if place is None:
                 raise UserError(f"{file}: {entry!r} is not there, below {root}")
             images.setdefault(part, []).extend(_images_of(place, root))
@@ -177,7 +186,7 @@ def _describe_yaml(file: Path) -> _Description:
                 raise UserError(f"{file}: {first!r} and {entry!r} both lead to {place}: one of them is not there")
     shape = content.get("kpt_shape")
     keypoints = shape[0] * shape[1] if isinstance(shape, list) and len(shape) == 2 else 0
-    return _Description(images, {number: str(name) for number, name in numbered.items()}, keypoints)
+    return _Description(images, {number: str(name) for number, name in numbered.items()}, keypoints, tuple(notes))
 
 
 def _images_of(place: Path, root: Path) -> list[Path]:
@@ -227,9 +236,9 @@ def _describe_darknet(file: Path) -> _Description:
 
 
 def _read_objects(
-    file: Path, image: ImageFacts, description: _Description, columns: set[int], findings: Findings
+    file: Path, image: ImageFacts, description: _Description, rows: list[list[float]], findings: Findings
 ) -> Iterator[LabelledObject]:
-    """The objects in the text of an image; `columns` takes how many numbers their lines have."""
+    """The objects in the text of an image; `rows` takes the numbers of each behind its class."""
     try:
         is_there = file.exists()
     except OSError as error:  # not taken for an image that shows nothing
@@ -242,7 +251,7 @@ def _read_objects(
             label, *values = (float(word) for word in line.split())
         except ValueError:
             label, values = -1.0, []
-        columns.add(1 + len(values))
+        rows.append(values)
         fault = _find_fault(label, values, description)
         if fault:
             findings.error(file.parent, "{count} objects are faulty", f"{where}: {fault}, got {line[:80]!r}")
@@ -253,7 +262,7 @@ def _read_objects(
 
 
 def _find_fault(label: float, values: Sequence[float], description: _Description) -> str:
-    is_box = len(values) in (4, 4 + description.keypoint_columns)
+    is_box = _is_box(values, description)
     if not is_box and (len(values) < 6 or len(values) % 2):
         return "expected a class and four numbers, or a class and the points of an outline"
     if not label.is_integer() or int(label) not in description.names:
@@ -265,9 +274,13 @@ def _find_fault(label: float, values: Sequence[float], description: _Description
     return ""
 
 
+def _is_box(values: Sequence[float], description: _Description) -> bool:
+    return len(values) in (4, 4 + description.keypoint_columns)
+
+
 def _box_of(values: Sequence[float], description: _Description) -> tuple[float, float, float, float]:
     """Left, top, width and height as parts of the image, inside it."""
-    if len(values) in (4, 4 + description.keypoint_columns):
+    if _is_box(values, description):
         x, y, width, height = values[:4]
         left, top, right, bottom = x - width / 2, y - height / 2, x + width / 2, y + height / 2
     else:

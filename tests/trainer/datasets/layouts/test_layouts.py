@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 from pathlib import Path
 
 import cv2
@@ -94,6 +95,30 @@ def voc_label_studio(root: Path, draw) -> None:
         draw(root / f"images/1f-{name}.jpg")
 
 
+def voc_kaggle(root: Path, draw) -> None:
+    for name in "ab":
+        write_voc(root / f"annotations/{name}.xml", f"{name}.png", "cell")
+        draw(root / f"images/{name}.png")
+
+
+def voc_folders_of_parts(root: Path, draw) -> None:
+    for part in ("train", "val"):
+        write_voc(root / f"Annotations/{part}/{part}.xml", f"{part}.jpg", "cell")
+        draw(root / f"JPEGImages/{part}/{part}.jpg")
+
+
+def voc_parts_with_folders(root: Path, draw) -> None:
+    for part in ("train", "test"):
+        write_voc(root / f"{part}/annotations/{part}.xml", f"{part}.jpg", "cell")
+        draw(root / f"{part}/images/{part}.jpg")
+
+
+def voc_trainval(root: Path, draw) -> None:
+    voc_original(root, draw)
+    (root / "ImageSets/Main/train.txt").rename(root / "ImageSets/Main/trainval.txt")
+    (root / "ImageSets/Main/val.txt").rename(root / "ImageSets/Main/test.txt")
+
+
 def voc_roboflow(root: Path, draw) -> None:
     for part in ("train", "valid", "test"):
         write_voc(root / f"{part}/{part}_jpg.rf.1.xml", f"{part}_jpg.rf.1.jpg", "cell")
@@ -164,6 +189,9 @@ def coco_original(root: Path, draw) -> None:
         draw(root / f"{part}2017/{part}.jpg")
         write(root / f"annotations/instances_{part}2017.json", coco(f"{part}.jpg"))
         write(root / f"annotations/captions_{part}2017.json", '{"images": [], "annotations": []}')
+    unlabelled = json.loads(coco("test.jpg"))
+    del unlabelled["annotations"]
+    write(root / "annotations/image_info_test2017.json", json.dumps(unlabelled))
 
 
 def coco_ours(root: Path, draw) -> None:
@@ -201,6 +229,10 @@ MADE = {
     voc_lists_of_classes: ("voc", "train val"),
     voc_cvat: ("voc", "train"),
     voc_label_studio: ("voc", "train"),
+    voc_kaggle: ("voc", "train"),
+    voc_folders_of_parts: ("voc", "train val"),
+    voc_parts_with_folders: ("voc", "train test"),
+    voc_trainval: ("voc", "train test"),
     voc_roboflow: ("voc", "train val test"),
     voc_labelimg: ("voc", "train"),
     yolo_ultralytics: ("yolo", "train val"),
@@ -318,6 +350,32 @@ def test_a_part_of_yolo_that_is_not_there_is_not_another_part(tmp_path, draw):
     write(tmp_path / "labels/1.txt", f"0 {YOLO_BOX}\n")
     write(tmp_path / "data.yaml", "train: train/images\nval: valid/images\nnames: [cell]\n")
     with pytest.raises(UserError, match=r"'train/images' and 'valid/images' both lead to .*images: one of them"):
+        convert(tmp_path, tmp_path / "out")
+
+
+def test_a_test_part_that_a_yolo_description_names_and_that_is_not_there_is_told(tmp_path, draw):
+    root = tmp_path / "given"
+    yolo_roboflow(root, draw)
+    shutil.rmtree(root / "test")
+    written = convert(root, tmp_path / "out")
+    assert list(written["parts"]) == ["train", "val"]
+    assert written["notes"] == [f"{root}/data.yaml: test: '../test/images' is not there, below {root}"]
+    shutil.rmtree(root / "valid")
+    with pytest.raises(UserError, match=r"'\.\./valid/images' is not there"):
+        convert(root, tmp_path / "out")
+
+
+def test_yolo_boxes_in_another_format_are_refused(tmp_path, draw):
+    yolo_labelimg(tmp_path, draw)
+    write(tmp_path / "a.txt", "0 0.1 0.1 0.5 0.6\n" * 6)
+    with pytest.raises(UserError, match="the 6 boxes look like corners"):
+        convert(tmp_path, tmp_path / "out")
+
+
+def test_of_voc_the_folder_with_the_lists_is_asked_for(tmp_path, draw):
+    for year in ("VOC2007", "VOC2012"):
+        voc_original(tmp_path / year, draw)
+    with pytest.raises(UserError, match=r"expected the folder of one data set, .* is in VOC2007, VOC2012"):
         convert(tmp_path, tmp_path / "out")
 
 
