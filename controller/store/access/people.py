@@ -17,7 +17,7 @@ from paploss.client.projects import DEFAULT_PROJECT
 from paploss.client.states import TokenRole
 from paploss.controller.store.access.keys import digest_key, end_access, limit_project
 from paploss.controller.store.access.tokens import RANKS
-from paploss.controller.store.database import read_clock
+from paploss.controller.store.database import insert_absent, read_clock
 from paploss.controller.store.projects import hold_project
 from paploss.controller.store.tables import ApiKey
 
@@ -42,10 +42,11 @@ def admit_person(
     row = session.scalar(select(ApiKey).where(ApiKey.subject == subject))
     if row is None:
         name = _UNUSUAL.sub("-", name)[:MOST_OF_A_NAME]
-        if session.get(ApiKey, name) is not None:
-            name = f"{name}-{subject[:12]}"
-        row = ApiKey(name=name, role=role, digest=digest_key(secrets.token_urlsafe(32)), subject=subject)
-        session.add(row)
+        made = {"role": role, "digest": digest_key(secrets.token_urlsafe(32)), "subject": subject}
+        # Of both the first that is free; none where they sign in twice at once, and the other was faster.
+        for unique in (name, f"{name}-{subject[:12]}"):
+            insert_absent(session, ApiKey, made | {"name": unique})
+        row = session.scalars(select(ApiKey).where(ApiKey.subject == subject)).one()
     elif row.revoked_at is not None:  # what was opened before stays closed
         end_access(session, row.name)
         row.revoked_at = None

@@ -1,4 +1,5 @@
 import pytest
+from scenarios import do_at_once
 
 from paploss.controller.store.access import keys
 from paploss.controller.store.database import Database
@@ -28,6 +29,19 @@ def test_a_name_is_used_once(database: Database) -> None:
         keys.create_key(session, "ann", "user")
     with pytest.raises(ConflictError, match="ann"), database.write() as session:
         keys.create_key(session, "ann", "admin")
+
+
+def test_a_name_is_used_once_also_by_requests_at_once(database: Database) -> None:
+    made, refused = do_at_once(database, lambda session: keys.create_key(session, "ann", "user"))
+    assert (len(made), len(refused)) == (1, 3)
+    assert all("there is an API key named 'ann' already" in message for message in refused)
+
+
+def test_controllers_that_start_at_once_install_the_operators_key_once(database: Database) -> None:
+    installed, _ = do_at_once(database, lambda session: keys.install_key(session, "admin", "key-of-the-operator"))
+    assert len(installed) == 4
+    with database.read() as session:
+        assert keys.find_key(session, "key-of-the-operator") is not None
 
 
 def test_an_unknown_key_cannot_be_revoked(database: Database) -> None:
