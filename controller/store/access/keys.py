@@ -10,6 +10,7 @@ from paploss.client.projects import DEFAULT_PROJECT
 from paploss.client.states import Role
 from paploss.controller.store.database import insert_absent, read_clock
 from paploss.controller.store.errors import ConflictError, NotFoundError
+from paploss.controller.store.notifications.subscriptions import pause_all_of
 from paploss.controller.store.projects import hold_project
 from paploss.controller.store.tables import AccessToken, ApiKey, SignIn
 
@@ -55,7 +56,7 @@ def find_key(session: Session, key: str) -> ApiKey | None:
 
 
 def revoke_key(session: Session, name: str) -> None:
-    """Revoke a key. Idempotent.
+    """Revoke a key, and pause what it has subscribed to. Idempotent.
 
     Raises:
         NotFoundError: no key of this name.
@@ -64,6 +65,7 @@ def revoke_key(session: Session, name: str) -> None:
     if row is None:
         raise NotFoundError(f"no API key named {name!r}")
     row.revoked_at = row.revoked_at or read_clock(session)
+    pause_all_of(session, name)
 
 
 def end_access(session: Session, name: str) -> None:
