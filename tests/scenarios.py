@@ -2,10 +2,11 @@
 
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from paploss.client.specs import ComparisonSpec, SearchSpec, TrainingSpec
 from paploss.client.states import OPEN_TRIAL_STATES, REWARDED_STATES
@@ -65,6 +66,29 @@ def claim(database: Database, trial_id: str, claim_id: uuid.UUID | None = None, 
     request = ClaimRequest(claim_id=claim_id or uuid.uuid4(), trial_id=trial_id, worker=WorkerInfo(name=worker))
     with database.write() as session:
         return leases.claim(session, request, LEASE_SECONDS).token
+
+
+def do_at_once(database: Database, do: Callable[[Session], object], times: int = 4) -> tuple[list[Any], list[str]]:
+    """As many transactions as there are times, begun at the same moment: what they return, and the refusals."""
+    done, refused = [], []
+    barrier = threading.Barrier(times)
+
+    def compete() -> None:
+        with database.read() as session:  # connected before they begin
+            session.execute(select(now()))
+            barrier.wait()
+        try:
+            with database.write() as session:
+                done.append(do(session))
+        except ConflictError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=compete) for _ in range(times)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return done, refused
 
 
 def claim_at_once(database: Database, trial_ids: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -2,7 +2,7 @@
 
 A search is created with the resource's UID as idempotency key, so that a leader that ends between creating and telling
 creates nothing twice. Its owner is `kubernetes:NAMESPACE`, and only searches of this owner are ever told of or
-cancelled, whatever stands in a status.
+cancelled, whatever stands in a status. It is created in the project `default`, with what a request may name there.
 """
 
 import logging
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from paploss.client.projects import DEFAULT_PROJECT
 from paploss.client.specs import SearchSpec
 from paploss.client.states import FINAL_EXPERIMENT_STATES, OPEN_TRIAL_STATES
-from paploss.controller.data_roots import PathRefusedError, check_files
+from paploss.controller.data_roots import PathRefusedError, check_files, narrow
 from paploss.controller.experiments.creation import create
 from paploss.controller.scaling.errors import ClusterError
 from paploss.controller.search_resources import status
@@ -24,8 +25,10 @@ from paploss.controller.store.database import UNSTORABLE, WHY_UNSTORABLE, Databa
 from paploss.controller.store.documents import OUTCOME
 from paploss.controller.store.errors import StoreError
 from paploss.controller.store.experiments import Idempotency, cancel_experiment, find_creation, find_experiment
+from paploss.controller.store.projects import get_project
 from paploss.controller.store.reading import lists, overview
 from paploss.controller.store.tables import Experiment
+from paploss.controller.store.visibility import within
 from paploss.jobs.documents import UnreadableError
 from paploss.jobs.faults import describe_fault
 
@@ -175,8 +178,11 @@ class Reconciler:
         accepted = status.digest(resource.search)
         try:
             spec = SearchSpec.model_validate({"name": resource.name, **resource.search})
-            check_files(spec, self._data_roots)
-            with self._database.write() as session:
+            database = within(self._database, DEFAULT_PROJECT)
+            with database.read() as session:
+                own_roots = get_project(session, DEFAULT_PROJECT).data_roots
+            check_files(spec, narrow(self._data_roots, own_roots))
+            with database.write() as session:
                 search = create(session, spec, self._owner, Idempotency(resource.uid, accepted))
                 created = Created(search.id, accepted)
         except ValidationError as error:

@@ -97,6 +97,16 @@ def table_of(model: type[DeclarativeBase]) -> Table:
     return cast(Table, model.__table__)
 
 
+def insert_absent(session: Session, model: type[DeclarativeBase], row: Mapping[str, Any]) -> bool:
+    """Insert a row, unless one with its key is there already, or comes at this moment; returns whether it was inserted.
+
+    A transaction that inserts the same row meanwhile is waited for, where SELECT before INSERT would miss it.
+    """
+    table = table_of(model)
+    insertion = INSERTS[session.get_bind().dialect.name](table).values(**row)
+    return session.execute(insertion.on_conflict_do_nothing().returning(*table.primary_key)).first() is not None
+
+
 def sqlite_url(file: Path) -> str:
     """URL of a SQLite file, whatever characters its path has."""
     return URL.create("sqlite", database=str(file)).render_as_string()

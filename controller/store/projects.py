@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from paploss.client.projects import DEFAULT_PROJECT, ProjectChange, ProjectRequest
-from paploss.controller.store.database import read_clock
+from paploss.controller.store.database import insert_absent
 from paploss.controller.store.errors import ConflictError, NotFoundError
 from paploss.controller.store.tables import ApiKey, Experiment, Project, Subscription
 
@@ -54,15 +54,11 @@ def create_project(session: Session, request: ProjectRequest) -> Project:
     Raises:
         ConflictError: the name is taken, or there are MOST_PROJECTS already.
     """
-    if session.get(Project, request.name) is not None:
-        raise ConflictError(f"there is a project {request.name!r} already")
     if session.execute(select(func.count()).select_from(Project)).scalar_one() >= MOST_PROJECTS:
         raise ConflictError(f"there are {MOST_PROJECTS} projects already")
-    project = Project(name=request.name, created_at=read_clock(session))
-    _set(project, request)
-    session.add(project)
-    session.flush()
-    return project
+    if not insert_absent(session, Project, request.model_dump()):
+        raise ConflictError(f"there is a project {request.name!r} already")
+    return get_project(session, request.name)
 
 
 def change_project(session: Session, name: str, change: ProjectChange) -> Project:

@@ -3,13 +3,17 @@
 from typing import Any, TypeVar
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from paploss.client.errors import UnreachableError
 from paploss.client.models import ExperimentSummary
 from paploss.jobs.documents import describe
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class JsonDocument(RootModel[dict[str, Any]]):
+    """An object of any fields."""
 
 
 def parse(model: type[Model], response: httpx.Response) -> Model:

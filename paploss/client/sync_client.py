@@ -50,7 +50,7 @@ from paploss.client.models import (
 )
 from paploss.client.notifications import DeliverySummary, NewSubscription, SubscriptionRequest, SubscriptionSummary
 from paploss.client.projects import DEFAULT_PROJECT, ProjectChange, ProjectRequest, ProjectSummary
-from paploss.client.replies import Model, has_changed, parse
+from paploss.client.replies import JsonDocument, Model, has_changed, parse
 from paploss.client.specs import ExperimentSpec, SearchSpec
 from paploss.client.states import (
     FINAL_EXPERIMENT_STATES,
@@ -426,8 +426,7 @@ class Client:
 
     def _get_json(self, path: str, params: dict[str, Any]) -> dict[str, Any]:
         asked = {name: value for name, value in params.items() if value is not None}
-        found: dict[str, Any] = self._session.send("GET", path, params=asked).json()
-        return found
+        return self._get(JsonDocument, path, **asked).root
 
     def _list(self, model: type[Model], path: str, **params: Any) -> Iterator[Model]:
         asked = {name: value for name, value in params.items() if value is not None} | {"limit": sync_session.PAGE}

@@ -34,7 +34,7 @@ def list_all(services: Injected) -> Page[KeySummary]:
 
 @router.delete("/{name}", status_code=status.HTTP_204_NO_CONTENT, responses=problems.documented(404))
 def revoke(name: Annotated[str, Path(max_length=100)], services: Injected) -> None:
-    """Revoke a key, and every browser session that was opened with it."""
+    """Revoke a key, and every browser session that was opened with it; what it has subscribed to is paused."""
     with services.database.write() as session:
         revoke_key(session, name)
     services.callers.forget()

@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 
 from paploss.client.projects import DEFAULT_PROJECT
 from paploss.client.states import Role
-from paploss.controller.store.database import read_clock
+from paploss.controller.store.database import insert_absent, read_clock
 from paploss.controller.store.errors import ConflictError, NotFoundError
+from paploss.controller.store.notifications.subscriptions import pause_all_of
 from paploss.controller.store.projects import hold_project
 from paploss.controller.store.tables import AccessToken, ApiKey, SignIn
 
@@ -28,14 +29,13 @@ def create_key(session: Session, name: str, role: Role, project: str | None = DE
         NotFoundError: no such project.
         ConflictError: the name is taken (also by a revoked key, so that the audit trail stays clear).
     """
-    if session.get(ApiKey, name) is not None:
-        raise ConflictError(f"there is an API key named {name!r} already")
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     project = limit_project(role, project)
     if project is not None:
         hold_project(session, project)
-    session.add(ApiKey(name=name, role=role, digest=digest_key(key), project=project))
-    session.flush()
+    row = {"name": name, "role": role, "digest": digest_key(key), "project": project}
+    if not insert_absent(session, ApiKey, row):
+        raise ConflictError(f"there is an API key named {name!r} already")
     return key
 
 
@@ -43,10 +43,9 @@ def install_key(session: Session, role: Role, key: str) -> None:
     """Install the operator's own key of a role, for all projects; an earlier one is revoked, with its browser sessions
     and tokens."""
     name, digest = f"installed-{role}", digest_key(key)
-    row = session.get(ApiKey, name)
-    if row is None:
-        session.add(ApiKey(name=name, role=role, digest=digest, project=None))
-    elif row.digest != digest:
+    insert_absent(session, ApiKey, {"name": name, "role": role, "digest": digest, "project": None})
+    row = session.get_one(ApiKey, name)
+    if row.digest != digest:
         row.digest, row.revoked_at = digest, None
         end_access(session, name)
 
@@ -57,7 +56,7 @@ def find_key(session: Session, key: str) -> ApiKey | None:
 
 
 def revoke_key(session: Session, name: str) -> None:
-    """Revoke a key. Idempotent.
+    """Revoke a key, and pause what it has subscribed to. Idempotent.
 
     Raises:
         NotFoundError: no key of this name.
@@ -66,6 +65,7 @@ def revoke_key(session: Session, name: str) -> None:
     if row is None:
         raise NotFoundError(f"no API key named {name!r}")
     row.revoked_at = row.revoked_at or read_clock(session)
+    pause_all_of(session, name)
 
 
 def end_access(session: Session, name: str) -> None:

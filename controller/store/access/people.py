@@ -15,9 +15,10 @@ from sqlalchemy.orm import Session
 
 from paploss.client.projects import DEFAULT_PROJECT
 from paploss.client.states import TokenRole
-from paploss.controller.store.access.keys import digest_key, end_access, limit_project
+from paploss.controller.store.access.keys import digest_key, end_access, limit_project, revoke_key
 from paploss.controller.store.access.tokens import RANKS
-from paploss.controller.store.database import read_clock
+from paploss.controller.store.database import insert_absent
+from paploss.controller.store.notifications.subscriptions import pause_all_of
 from paploss.controller.store.projects import hold_project
 from paploss.controller.store.tables import ApiKey
 
@@ -42,13 +43,16 @@ def admit_person(
     row = session.scalar(select(ApiKey).where(ApiKey.subject == subject))
     if row is None:
         name = _UNUSUAL.sub("-", name)[:MOST_OF_A_NAME]
-        if session.get(ApiKey, name) is not None:
-            name = f"{name}-{subject[:12]}"
-        row = ApiKey(name=name, role=role, digest=digest_key(secrets.token_urlsafe(32)), subject=subject)
-        session.add(row)
+        made = {"role": role, "digest": digest_key(secrets.token_urlsafe(32)), "subject": subject}
+        # Of both the first that is free; none where they sign in twice at once, and the other was faster.
+        for unique in (name, f"{name}-{subject[:12]}"):
+            insert_absent(session, ApiKey, made | {"name": unique})
+        row = session.scalars(select(ApiKey).where(ApiKey.subject == subject)).one()
     elif row.revoked_at is not None:  # what was opened before stays closed
         end_access(session, row.name)
         row.revoked_at = None
+    elif project not in (None, row.project):  # whoever is in one project is told of no other
+        pause_all_of(session, row.name)
     row.role = role
     row.project = project
     session.flush()
@@ -74,7 +78,7 @@ def refuse_person(session: Session, subject: str) -> None:
     """End what somebody has open who may not sign in any more; nothing happens where they never did."""
     row = session.scalar(select(ApiKey).where(ApiKey.subject == subject))
     if row is not None:
-        row.revoked_at = row.revoked_at or read_clock(session)
+        revoke_key(session, row.name)
         end_access(session, row.name)
 
 

@@ -4,11 +4,11 @@ import base64
 import secrets
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from paploss.client.notifications import SubscriptionRequest
-from paploss.controller.store.database import read_clock, table_of
+from paploss.controller.store.database import now, read_clock, table_of
 from paploss.controller.store.documents import Notice
 from paploss.controller.store.errors import ConflictError, NotFoundError
 from paploss.controller.store.notifications.outbox import add_delivery
@@ -80,6 +80,12 @@ def pause_subscription(session: Session, subscription_id: str) -> Subscription:
     found = get_subscription(session, subscription_id)
     found.paused_at = found.paused_at or read_clock(session)
     return found
+
+
+def pause_all_of(session: Session, owner: str) -> None:
+    """Pause every subscription of an owner, who may no longer see what they asked to be told of."""
+    theirs = (Subscription.owner == owner, Subscription.paused_at.is_(None))
+    session.execute(update(Subscription).where(*theirs).values(paused_at=now()))
 
 
 def resume_subscription(session: Session, subscription_id: str) -> Subscription:

@@ -5,13 +5,13 @@ All trainings on a data set picture the same images, so their thumbnails are sto
 
 import base64
 import hashlib
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from paploss.controller.store import tables
-from paploss.controller.store.database import INSERTS, table_of
+from paploss.controller.store.database import insert_absent
 from paploss.controller.store.documents import PICTURES, SUMMARY, KeptPictures
 from paploss.controller.store.tables import Thumbnail, Trial
 from paploss.jobs.analysis import Analysis, KeptPicture, Picture
@@ -32,7 +32,7 @@ def keep_analysis(session: Session, experiment_id: str, trial_id: str, analysis:
         kept = [_keep_picture(session, experiment_id, picture, known) for picture in analysis.pictures]
         pictures = PICTURES.write(KeptPictures(pictures=tuple(kept)))
     row = {"trial_id": trial_id, "summary": SUMMARY.write(analysis.summary), "pictures": pictures}
-    _add(session, tables.Analysis, row)
+    insert_absent(session, tables.Analysis, row)
 
 
 def _keep_picture(session: Session, experiment_id: str, picture: Picture, known: set[str]) -> KeptPicture:
@@ -46,10 +46,5 @@ def _keep_picture(session: Session, experiment_id: str, picture: Picture, known:
         if len(known) >= MOST_THUMBNAILS:
             return KeptPicture(**scene)
         known.add(digest)
-        _add(session, Thumbnail, {"experiment_id": experiment_id, "digest": digest, "jpeg": thumbnail})
+        insert_absent(session, Thumbnail, {"experiment_id": experiment_id, "digest": digest, "jpeg": thumbnail})
     return KeptPicture(**scene, thumbnail=digest)
-
-
-def _add(session: Session, model: type[tables.Base], row: dict[str, Any]) -> None:
-    """Insert a row, unless it is there."""
-    session.execute(INSERTS[session.get_bind().dialect.name](table_of(model)).on_conflict_do_nothing(), row)

@@ -1,16 +1,20 @@
 """Search resources and the searches that they stand for; over a real API server in test_search_resources.py."""
 
 from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from simulation import Platform
 from sqlalchemy import func, select
 
+from paploss.client.projects import DEFAULT_PROJECT, ProjectChange, ProjectRequest
 from paploss.controller.scaling.errors import ClusterError
 from paploss.controller.search_resources.reconciler import Reconciler
 from paploss.controller.search_resources.resources import FINALISER, SearchResource
 from paploss.controller.store.experiments import delete_experiment
+from paploss.controller.store.projects import change_project, create_project
 from paploss.controller.store.tables import Experiment, IdempotencyKey
 
 SEARCH: dict[str, Any] = {
@@ -171,6 +175,41 @@ def test_a_fault_is_told_in_a_condition_and_can_be_corrected(
     reconciler.look()
     assert (resources.condition("cells", "Accepted") or ("", ""))[0] == "True"
     assert kept["status"]["observedGeneration"] == 2
+
+
+def test_a_request_keeps_to_the_data_roots_of_the_default_project(platform: Platform, resources: KeptResources) -> None:
+    """Whose members could otherwise name everything in a manifest that they may not name in a request."""
+    with platform.database.write() as session:
+        change_project(session, DEFAULT_PROJECT, ProjectChange(data_roots=["/data/birds"]))
+    operators = replace(platform, settings=platform.settings.model_copy(update={"data_roots": (Path("/data"),)}))
+    splits = {part: {"annotations": f"{part}.json", "images": "images"} for part in ("train", "val")}
+    for name in ("birds", "cells"):
+        resources.apply(name, **SEARCH, dataset={"name": name, "root": f"/data/{name}", **splits})
+    lead(operators, resources).look()
+    assert [search.name for search in searches(platform)] == ["birds"]
+    status, message = resources.condition("cells", "Accepted") or ("", "")
+    assert (status, "beneath one of the data roots: /data/birds" in message) == ("False", True)
+
+
+def test_a_request_takes_nothing_from_the_search_of_another_project(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler
+) -> None:
+    with platform.database.write() as session:
+        create_project(session, ProjectRequest(name="lab"))
+    resources.apply("cells", **SEARCH)
+    reconciler.look()
+    search = platform.run(searches(platform)[0])
+    learner = SEARCH | {"algorithm": "guided", "start_from": [{"search": search.id}]}
+    resources.apply("own", **learner)
+    reconciler.look()
+    assert resources.condition("own", "Accepted") is not None
+    assert resources.kept["own"]["status"]["state"] == "running"
+    with platform.database.write() as session:
+        session.get_one(Experiment, search.id).project = "lab"
+    resources.apply("learner", **learner)
+    reconciler.look()
+    message = f"spec.search: start_from[0]: there is no experiment {search.id}"
+    assert resources.condition("learner", "Accepted") == ("False", message)
 
 
 def test_a_fault_in_one_resource_holds_up_no_other(

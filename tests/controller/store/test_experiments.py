@@ -1,7 +1,5 @@
-import threading
-
 import pytest
-from scenarios import add_search, add_training, attempts, claim, search, search_spec, training_spec, trial
+from scenarios import add_search, add_training, attempts, claim, do_at_once, search, search_spec, training_spec, trial
 from sqlalchemy import func, select
 
 from paploss.controller.experiments.creation import create
@@ -70,23 +68,8 @@ def test_a_repeated_idempotency_key_makes_nothing_new(database: Database) -> Non
 
 
 def test_the_same_idempotency_key_at_once_makes_one_search(database: Database) -> None:
-    made: list[str] = []
-    refused: list[str] = []
-    barrier = threading.Barrier(4)
-
-    def ask() -> None:
-        barrier.wait()
-        try:
-            with database.write() as session:
-                made.append(create(session, search_spec(), "ann", Idempotency("k1", "a" * 64)).id)
-        except ConflictError as error:
-            refused.append(str(error))
-
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    idempotency = Idempotency("k1", "a" * 64)
+    made, refused = do_at_once(database, lambda session: create(session, search_spec(), "ann", idempotency).id)
     assert len(set(made)) == 1
     assert len(made) + len(refused) == 4
     assert all("repeat this one" in message for message in refused)

@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
@@ -39,6 +39,37 @@ class Forwarder(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """A web server that is no controller, and whose answers something in between may spoil."""
+
+    encoding = "identity"
+
+    def do_GET(self) -> None:
+        """Answer with a page."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Encoding", self.encoding)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"<br>")
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def stranger() -> Iterator[tuple[type[Stranger], Client]]:
+    """What answers, and a client that takes it for a controller."""
+    handler = type("Handler", (Stranger,), {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        with Client(f"http://127.0.0.1:{server.server_port}", "key", attempts=1) as client:
+            yield handler, client
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture
@@ -110,6 +141,19 @@ def test_a_proxy_that_cannot_be_used_is_named(
         Client(ELSEWHERE, "key")
     Client("http://127.0.0.1:8080", "key").close()  # needs none of it
     assert proxy.seen == []
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+@pytest.mark.parametrize(
+    "ask", [Client.status, lambda client: client.figure("0id", "rewards"), lambda client: list(client.workers())]
+)
+def test_what_is_no_controllers_answer_is_told_in_one_line(
+    stranger: tuple[type[Stranger], Client], encoding: str, ask: Callable[[Client], object]
+) -> None:
+    handler, client = stranger
+    handler.encoding = encoding
+    with pytest.raises(UnreachableError, match=r"not a controller|no controller answers"):
+        ask(client)
 
 
 @pytest.mark.parametrize("url", ["http://[fd00::/8", "http://a:b", "http://\0", "http://", "127.0.0.1:8080", "ftp://a"])

@@ -1,8 +1,14 @@
 import pytest
+from scenarios import add_search, do_at_once
 
+from paploss.client.notifications import SubscriptionRequest
+from paploss.client.projects import DEFAULT_PROJECT
 from paploss.controller.store.access import keys
 from paploss.controller.store.database import Database
 from paploss.controller.store.errors import ConflictError, NotFoundError
+from paploss.controller.store.experiments import cancel_experiment
+from paploss.controller.store.notifications.deliveries import list_deliveries
+from paploss.controller.store.notifications.subscriptions import add_subscription
 from paploss.controller.store.reading import lists
 
 
@@ -28,6 +34,34 @@ def test_a_name_is_used_once(database: Database) -> None:
         keys.create_key(session, "ann", "user")
     with pytest.raises(ConflictError, match="ann"), database.write() as session:
         keys.create_key(session, "ann", "admin")
+
+
+def test_a_name_is_used_once_also_by_requests_at_once(database: Database) -> None:
+    made, refused = do_at_once(database, lambda session: keys.create_key(session, "ann", "user"))
+    assert (len(made), len(refused)) == (1, 3)
+    assert all("there is an API key named 'ann' already" in message for message in refused)
+
+
+def test_a_revoked_keys_subscriptions_tell_nothing_more(database: Database) -> None:
+    search = add_search(database)
+    request = SubscriptionRequest(target="https://example.org/hook", occasions=("ended",))
+    with database.write() as session:
+        subscriptions = {}
+        for name in ("ann", "bob"):
+            keys.create_key(session, name, "user")
+            subscriptions[name] = add_subscription(session, request, name, DEFAULT_PROJECT).id
+        keys.revoke_key(session, "ann")
+    with database.write() as session:
+        cancel_experiment(session, search.id)
+        told = {name: len(list_deliveries(session, subscription)) for name, subscription in subscriptions.items()}
+    assert told == {"ann": 0, "bob": 1}
+
+
+def test_controllers_that_start_at_once_install_the_operators_key_once(database: Database) -> None:
+    installed, _ = do_at_once(database, lambda session: keys.install_key(session, "admin", "key-of-the-operator"))
+    assert len(installed) == 4
+    with database.read() as session:
+        assert keys.find_key(session, "key-of-the-operator") is not None
 
 
 def test_an_unknown_key_cannot_be_revoked(database: Database) -> None:
