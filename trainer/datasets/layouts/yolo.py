@@ -11,7 +11,7 @@ Polygons become the boxes around them.
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -33,7 +33,7 @@ from paploss.trainer.datasets.layouts.labelled import (
 from paploss.trainer.datasets.layouts.texts import read_bytes, read_lines
 from paploss.trainer.errors import UserError
 
-BOX_COLUMNS, ROTATED_COLUMNS = 5, 9
+ROTATED_NUMBERS = 8
 SLACK = 0.01
 """How far coordinates may lie outside 0 and 1, in parts of the image: tools round."""
 
@@ -49,6 +49,15 @@ class _Description:
     """Numbers behind each box that belong to keypoints."""
     notes: tuple[str, ...] = ()
     """What was not as expected, in sentences."""
+
+
+@dataclass
+class _Numbers:
+    """What the lines of a data set have behind their classes."""
+
+    counts: set[int] = field(default_factory=set)
+    boxes: list[tuple[float, ...]] = field(default_factory=list)
+    """The first four of those that are boxes; outlines may be long, and are not kept."""
 
 
 def is_yolo(folder: Path) -> bool:
@@ -72,7 +81,7 @@ def read_yolo(folder: Path, cache: Path | None) -> LabelledSet:
     facts = facts_of([image for part in description.images.values() for image in part], cache)
     findings = Findings()
     parts: dict[str, list[LabelledImage]] = {}
-    rows: list[list[float]] = []
+    numbers = _Numbers()
     empty = 0
     for part, images in description.images.items():
         parts[part] = []
@@ -85,14 +94,14 @@ def read_yolo(folder: Path, cache: Path | None) -> LabelledSet:
             if known.orientation > 4 and known.width != known.height:  # others, the check of the data set tells
                 turned = "{count} images are turned by their EXIF orientation: boxes have to fit them then"
                 findings.warning(image.parent, turned, image.name)
-            objects = list(_read_objects(label_file(image), known, description, rows, findings))
+            objects = list(_read_objects(label_file(image), known, description, numbers, findings))
             kept = tuple(one for one in objects if min(one.box[2:]) > 0)
             empty += len(objects) - len(kept)
             parts[part].append(LabelledImage(image, known.width, known.height, kept))
-    if {1 + len(row) for row in rows} == {ROTATED_COLUMNS}:
+    if numbers.counts == {ROTATED_NUMBERS}:
         findings.error(folder, "every object has eight numbers: rotated boxes (YOLO OBB) cannot be trained on")
     findings.raise_errors()
-    if fault := find_other_parts([row[:4] for row in rows if _is_box(row, description)]):
+    if fault := find_other_parts(numbers.boxes):
         raise UserError(f"{folder}: {fault}")
     if not any(image.objects for part in parts.values() for image in part):
         first = next(image for images in description.images.values() for image in images)
@@ -236,9 +245,9 @@ def _describe_darknet(file: Path) -> _Description:
 
 
 def _read_objects(
-    file: Path, image: ImageFacts, description: _Description, rows: list[list[float]], findings: Findings
+    file: Path, image: ImageFacts, description: _Description, numbers: _Numbers, findings: Findings
 ) -> Iterator[LabelledObject]:
-    """The objects in the text of an image; `rows` takes the numbers of each behind its class."""
+    """The objects in the text of an image; `numbers` takes those of each."""
     try:
         is_there = file.exists()
     except OSError as error:  # not taken for an image that shows nothing
@@ -251,7 +260,9 @@ def _read_objects(
             label, *values = (float(word) for word in line.split())
         except ValueError:
             label, values = -1.0, []
-        rows.append(values)
+        numbers.counts.add(len(values))
+        if _is_box(values, description):
+            numbers.boxes.append(tuple(values[:4]))
         fault = _find_fault(label, values, description)
         if fault:
             findings.error(file.parent, "{count} objects are faulty", f"{where}: {fault}, got {line[:80]!r}")
