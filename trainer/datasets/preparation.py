@@ -63,7 +63,7 @@ def divide(parts: Parts, share: float, seed: int) -> Parts:
 def _draw(images: list[LabelledImage], count: int, seed: int) -> tuple[list[LabelledImage], list[LabelledImage]]:
     """The rest, and `count` images with every class that both can have."""
     if 2 * count > len(images):
-        raise UserError(f"train: expected more than {2 * count} images to draw {count} from, got {len(images)}")
+        raise UserError(f"train: expected {2 * count} images or more to draw {count} from, got {len(images)}")
     classes: dict[Hashable, list[Hashable]] = {
         place: [one.label for one in image.objects if not one.crowd] for place, image in enumerate(images)
     }

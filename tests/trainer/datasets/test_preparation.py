@@ -45,3 +45,14 @@ def test_three_parts_stay_as_they_are():
 def test_too_few_images_are_refused(given):
     with pytest.raises(UserError, match="train: expected"):
         divide(given, 0.2, seed=0)
+
+
+def test_as_many_images_as_are_asked_for_are_enough():
+    held_out = images("b", 18)
+    with pytest.raises(UserError, match="train: expected 12 images or more to draw 6 from, got 11"):
+        divide({"train": images("a", 11), "test": held_out}, 0.2, seed=0)
+    assert sizes(divide({"train": images("a", 12), "test": held_out}, 0.2, seed=0)) == {
+        "train": 6,
+        "val": 6,
+        "test": 18,
+    }
