@@ -111,7 +111,7 @@ def weigh(client: Client, folders: Mapping[str, Path]) -> Iterator[Ended]:
         light = with_box_terms(profile, undo_scales=True)[1:]
         run = run_to_end(client, comparison_spec("light box terms", profile, ground, 1, light))
         table = client.comparison(run)
-        minus = {f"{row.label} minus {ALONE}": subtract(row.rewards, rewards) for row in table.rows}
+        minus = {f"{row.label} minus {ALONE}": subtract(row.rewards, rewards) for row in table.rows if row.rewards}
         result = {"comparison": table.model_dump(mode="json"), "differences": minus}
         yield "weights", f"{profile}, {dataset}", run, result
 
