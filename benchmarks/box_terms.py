@@ -75,7 +75,8 @@ def main() -> None:
     options = parser.parse_args()
     folders: dict[str, Path] = dict(options.data)
     path: Path = options.results / "box-terms.json"
-    record: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+    known: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+    record = {part: known.get(part, {}) for part in ("elsewhere", "weights", "searches", "found")}
     with connect(options.state, options.workers, list(folders.values())) as client:
         restore(client, RESULTS / "evidence", "retinanet-tiny-bccd-guided-*")
         restore(client, RESULTS / "family", "retinanet-tiny-bccd-guided-*")
@@ -88,7 +89,7 @@ def main() -> None:
             *(compare_found(client, folders, length) for length in family.RATES),
         ]
         for part, name, run, result in itertools.chain(*parts):
-            record.setdefault(part, {})[name] = result
+            record[part][name] = result
             write_record("box-terms", family.CODE, record, options.results)
             keep_dumps(client, [client.get_experiment(run)], options.results / "box-terms", folders.values())
 
