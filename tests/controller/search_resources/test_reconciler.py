@@ -11,11 +11,15 @@ from sqlalchemy import func, select
 
 from paploss.client.projects import DEFAULT_PROJECT, ProjectChange, ProjectRequest
 from paploss.controller.scaling.errors import ClusterError
+from paploss.controller.search_resources import reconciler as reconcilers
 from paploss.controller.search_resources.reconciler import Reconciler
 from paploss.controller.search_resources.resources import FINALISER, SearchResource
-from paploss.controller.store.experiments import delete_experiment
+from paploss.controller.search_resources.status import LONGEST_MESSAGE
+from paploss.controller.store.experiments import delete_experiment, end_experiment
 from paploss.controller.store.projects import change_project, create_project
 from paploss.controller.store.tables import Experiment, IdempotencyKey
+
+pytestmark = pytest.mark.databases("sqlite")
 
 SEARCH: dict[str, Any] = {
     "profile": "synthetic",
@@ -125,6 +129,50 @@ def test_a_resource_gets_a_search_and_tells_of_it(
     assert (told["id"], told["state"], told["observedGeneration"]) == (search.id, "running", 1)
     assert resources.condition("cells", "Accepted") == ("True", f"the search {search.id}")
     assert resources.condition("cells", "Succeeded") == ("False", "")
+    assert search.planned
+    assert told["trials"] == {"final": 0, "planned": search.planned}
+    assert "best" not in told
+
+
+def test_the_best_so_far_is_told_before_the_end(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler
+) -> None:
+    kept = resources.apply("cells", **SEARCH)
+    reconciler.look()
+    platform.driver.tick()
+    platform.work(1)
+    reconciler.look()
+    assert (kept["status"]["state"], kept["status"]["trials"]["final"]) == ("running", 1)
+    assert kept["status"]["best"] > 0
+
+
+def test_a_failure_is_told_with_its_reason_as_far_as_kubernetes_takes_it(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler
+) -> None:
+    resources.apply("cells", **SEARCH)
+    reconciler.look()
+    with platform.database.write() as session:
+        search = session.scalars(select(Experiment)).one()
+        end_experiment(session, search, "failed", "too many trials failed" + 40_000 * "!")
+    reconciler.look()
+    status, message = resources.condition("cells", "Failed") or ("", "")
+    assert (status, len(message)) == ("True", LONGEST_MESSAGE)
+    assert message.startswith(f"the search {search.id} failed: too many trials failed")
+    assert resources.condition("cells", "Succeeded") == ("False", "")
+
+
+def test_a_condition_has_the_time_since_which_it_has_been_so(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler
+) -> None:
+    kept = resources.apply("cells", **SEARCH)
+    reconciler.look()
+    long_ago = "2026-11-01T00:00:00Z"
+    for condition in kept["status"]["conditions"]:
+        condition["lastTransitionTime"] = long_ago
+    platform.run(searches(platform)[0])
+    reconciler.look()
+    since = {each["type"]: each["lastTransitionTime"] for each in kept["status"]["conditions"]}
+    assert since["Accepted"] == since["Failed"] == long_ago != since["Succeeded"]
 
 
 def test_the_end_is_told_with_the_best_and_the_verdict_and_then_left_alone(
@@ -141,6 +189,9 @@ def test_the_end_is_told_with_the_best_and_the_verdict_and_then_left_alone(
     writes = resources.writes
     lead(platform, resources).look()
     assert resources.writes == writes
+    resources.apply("cells", **SEARCH | {"rounds": 9})
+    reconciler.look()
+    assert (resources.condition("cells", "Changed") or ("", ""))[0] == "True"
 
 
 def test_nothing_is_written_while_nothing_changes(resources: KeptResources, reconciler: Reconciler) -> None:
@@ -237,6 +288,64 @@ def test_a_resource_that_the_cluster_protects_holds_up_no_other(
     with pytest.raises(ClusterError, match="Search a: 403"):
         reconciler.look()
     assert [search.name for search in searches(platform)] == ["b"]
+
+
+def test_a_resource_that_has_changed_since_it_was_listed_has_no_search_yet(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been deleted: without a finaliser nothing would cancel its search."""
+    kept = resources.apply("cells", **SEARCH)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(resources, "protect", lambda _: None)
+        reconciler.look()
+    assert (searches(platform), "status" in kept) == ([], False)
+    reconciler.look()
+    assert len(searches(platform)) == 1
+
+
+def test_what_another_leader_has_created_meanwhile_is_told(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = resources.apply("cells", **SEARCH)
+
+    def check_slowly(*_: object) -> None:
+        """Meanwhile the request is changed, and another leader creates that."""
+        monkeypatch.undo()
+        resources.apply("cells", **SEARCH | {"rounds": 2})
+        lead(platform, resources).look()
+
+    monkeypatch.setattr(reconcilers, "check_files", check_slowly)
+    reconciler.look()
+    (search,) = searches(platform)
+    assert (search.rounds, kept["status"]["id"]) == (2, search.id)
+    assert (resources.condition("cells", "Accepted") or ("", ""))[0] == "True"
+
+
+def test_only_the_leader_looks_and_what_goes_wrong_is_tried_again(
+    platform: Platform, resources: KeptResources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resources.apply("cells", **SEARCH)
+    terms = iter((False, True, True, True))
+    found: list[int] = []
+
+    def leads() -> bool:
+        found.append(len(searches(platform)))
+        if (term := next(terms, None)) is None:
+            looping.stop()
+        return bool(term)
+
+    troubles = iter((ClusterError("no cluster"), ValueError("a defect")))
+    list_all = resources.list_all
+
+    def list_with_troubles() -> list[SearchResource]:
+        if (trouble := next(troubles, None)) is not None:
+            raise trouble
+        return list_all()
+
+    monkeypatch.setattr(resources, "list_all", list_with_troubles)
+    looping = Reconciler(platform.database, resources, (), leads=leads, wake=platform.driver.wake, pause_seconds=0.001)
+    looping.run()
+    assert found == [0, 0, 0, 0, 1]
 
 
 def test_a_leader_that_ends_before_it_has_told_leaves_one_search(
