@@ -32,7 +32,6 @@ machine either, unless `--results` names an empty folder.
 """
 
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,7 @@ from benchmarks.platform import (
     restore,
     run_to_end,
 )
-from benchmarks.record import RESULTS, write_record
+from benchmarks.record import RESULTS, read_parts, write_record
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import ComparisonSpec, SearchSpec
 from paploss.client.start import Start
@@ -74,9 +73,7 @@ def main() -> None:
     add_results_option(parser)
     options = parser.parse_args()
     folders: dict[str, Path] = dict(options.data)
-    path: Path = options.results / "box-terms.json"
-    known: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
-    record = {part: known.get(part, {}) for part in ("elsewhere", "weights", "searches", "found")}
+    record = read_parts(options.results / "box-terms.json", ("elsewhere", "weights", "searches", "found"))
     with connect(options.state, options.workers, list(folders.values())) as client:
         restore(client, RESULTS / "evidence", "retinanet-tiny-bccd-guided-*")
         restore(client, RESULTS / "family", "retinanet-tiny-bccd-guided-*")

@@ -28,7 +28,6 @@ was. What is known so far is in benchmarks/results/family.json; what has ended l
 again on another machine either, unless `--results` names an empty folder.
 """
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -52,7 +51,7 @@ from benchmarks.platform import (
     restore,
     run_to_end,
 )
-from benchmarks.record import RESULTS, write_record
+from benchmarks.record import RESULTS, read_parts, write_record
 from paploss.client.comparison import Comparison
 from paploss.client.loss_choice import NAMED_LOSSES, LossChoice, choose_by_name
 from paploss.client.specs import FINAL_RATE_FACTORS, RATE_FACTORS, ComparisonSpec, SearchSpec
@@ -94,9 +93,8 @@ def main() -> None:
     add_results_option(parser)
     options = parser.parse_args()
     folder: Path = dict(options.data)[DATASET]
-    path: Path = options.results / "family.json"
-    record: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
-    record = {part: record.get(part, {}) for part in ("parts", "without_running_maximum", "searches", "found")}
+    kept = ("parts", "without_running_maximum", "searches", "found")
+    record = read_parts(options.results / "family.json", kept)
     with connect(options.state, options.workers, [folder]) as client:
         restore(client, RESULTS / "evidence", "retinanet-tiny-bccd-guided-*")
         restore(client, options.results / "family")

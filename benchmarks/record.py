@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,15 @@ def write_record(name: str, paths: tuple[str, ...], result: Mapping[str, Any], f
     path = folder / f"{'-'.join([name, *differing])}.json"
     path.write_text(json.dumps(record, indent=1) + "\n")
     return path
+
+
+def read_parts(path: Path, parts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The parts of a record that a stopped benchmark left, to be gone on with; empty ones where it left none.
+
+    Not its provenance: that is of who writes it next.
+    """
+    known = json.loads(path.read_text()) if path.exists() else {}
+    return {part: known.get(part, {}) for part in parts}
 
 
 def provenance(paths: tuple[str, ...]) -> dict[str, Any]:

@@ -142,7 +142,7 @@ class Controller:
                 headers={"Content-Type": "application/json", PROTOCOL_HEADER: str(PROTOCOL)},
                 timeout=self._timeout,
             )
-        except httpx.RequestError as error:  # of the transport, or of an encoding that a proxy has spoilt
+        except httpx.RequestError as error:  # of the transport, or of an encoding that a proxy has corrupted
             raise UnavailableError(f"{path}: {self._route.explain(error)}") from error
         if response.is_success:
             self._protocol = read_protocol(response.headers)

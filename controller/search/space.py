@@ -36,7 +36,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
 }
 """What the losses of a family have beyond functions and gradient scales, in the order of theta."""
 
-NOTHING_ADDED: Mapping[str, float] = {"l1_weight": 0.0, "giou_weight": 0.0, "error_driven": False}
+_NOTHING_ADDED: Mapping[str, float] = {"l1_weight": 0.0, "giou_weight": 0.0, "error_driven": False}
 """Each of these where it changes nothing: there a search starts, and there it is in families that lack it."""
 
 OFF = 0.25
@@ -107,7 +107,7 @@ class Space:
         """The theta [D] of the identity functions (equally spaced knots on the diagonal), lambda 1, no more."""
         knots = 1.0 / np.arange(self.knots + 1, 1, -1)
         functions = np.tile(np.repeat(knots, 2), len(self.heads) * len(FUNCTIONS))
-        added = (_added_position(name, name, NOTHING_ADDED[name]) for name in self.added)
+        added = (_added_position(name, name, _NOTHING_ADDED[name]) for name in self.added)
         rate = (0.5,) if self.searched_rate else ()
         return np.concatenate([functions, np.repeat((0.5, *added), len(self.heads)), rate])
 
@@ -160,7 +160,7 @@ class Space:
             raise ValueError(f"heads: expected {sorted(self.heads)}, got {sorted(parameters)}")
         heads = [(head, parameters[head]) for head in self.heads]
         rows = [[_log_position(f"{head}.gradient_scale", one.gradient_scale, 10.0) for head, one in heads]]
-        for name, nothing in NOTHING_ADDED.items():
+        for name, nothing in _NOTHING_ADDED.items():
             values = [(f"{head}.{name}", getattr(one, name)) for head, one in heads]
             if name in self.added:
                 rows.append([_added_position(name, place, value) for place, value in values])

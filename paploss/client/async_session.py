@@ -63,7 +63,7 @@ class AsyncSession:
         try:
             # Quoted, because ids are what people typed: `?` and `#` would cut a path short.
             return self._route.check(await self._http.request(method, quote(path), **request))
-        except httpx.RequestError as error:  # of the transport, or of an encoding that a proxy has spoilt
+        except httpx.RequestError as error:  # of the transport, or of an encoding that a proxy has corrupted
             raise UnreachableError(f"no controller answers at {self.url}: {self._route.explain(error)}") from error
 
     async def items(self, path: str, **params: Any) -> AsyncIterator[dict[str, Any]]:

@@ -25,6 +25,13 @@ def test_a_record_of_other_conditions_is_kept(tmp_path: Path, monkeypatch: pytes
     assert json.loads(first.read_text())["ratio"] == 3.0
 
 
+def test_what_goes_on_with_a_record_says_itself_where_it_comes_from(tmp_path: Path) -> None:
+    file = tmp_path / "family.json"
+    assert record.read_parts(file, ("found", "parts")) == {"found": {}, "parts": {}}
+    file.write_text(json.dumps({"commit": "0" * 40, "machine": {}, "found": {"1": {"ap": 0.4}}}))
+    assert record.read_parts(file, ("found", "parts")) == {"found": {"1": {"ap": 0.4}}, "parts": {}}
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [("sse avx avx2 avx512f", "avx512f"), ("avx avx2", "avx2"), ("asimd", "unknown"), ("", "unknown")],

@@ -44,9 +44,10 @@ def admit_person(
     if row is None:
         name = _UNUSUAL.sub("-", name)[:MOST_OF_A_NAME]
         made = {"role": role, "digest": digest_key(secrets.token_urlsafe(32)), "subject": subject}
-        # Of both the first that is free; none where they sign in twice at once, and the other was faster.
-        for unique in (name, f"{name}-{subject[:12]}"):
-            insert_absent(session, ApiKey, made | {"name": unique})
+        # The first name that is free; neither where they sign in twice at once, and the other was faster.
+        for free in (name, f"{name}-{subject[:12]}"):
+            if insert_absent(session, ApiKey, made | {"name": free}):
+                break
         row = session.scalars(select(ApiKey).where(ApiKey.subject == subject)).one()
     elif row.revoked_at is not None:  # what was opened before stays closed
         end_access(session, row.name)

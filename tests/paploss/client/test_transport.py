@@ -41,8 +41,8 @@ class Forwarder(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-class Stranger(BaseHTTPRequestHandler):
-    """A web server that is no controller, and whose answers something in between may spoil."""
+class OtherServer(BaseHTTPRequestHandler):
+    """A web server that is no controller, and whose answers a proxy may corrupt."""
 
     encoding = "identity"
 
@@ -60,9 +60,9 @@ class Stranger(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def stranger() -> Iterator[tuple[type[Stranger], Client]]:
+def other_server() -> Iterator[tuple[type[OtherServer], Client]]:
     """What answers, and a client that takes it for a controller."""
-    handler = type("Handler", (Stranger,), {})
+    handler = type("Handler", (OtherServer,), {})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -148,9 +148,9 @@ def test_a_proxy_that_cannot_be_used_is_named(
     "ask", [Client.status, lambda client: client.figure("0id", "rewards"), lambda client: list(client.workers())]
 )
 def test_what_is_no_controllers_answer_is_told_in_one_line(
-    stranger: tuple[type[Stranger], Client], encoding: str, ask: Callable[[Client], object]
+    other_server: tuple[type[OtherServer], Client], encoding: str, ask: Callable[[Client], object]
 ) -> None:
-    handler, client = stranger
+    handler, client = other_server
     handler.encoding = encoding
     with pytest.raises(UnreachableError, match=r"not a controller|no controller answers"):
         ask(client)
