@@ -1,5 +1,5 @@
-"""Two devices, as processes over gloo: writes the averaged gradients of the ranking objective in each case, and what
-both devices normalise by in an evaluation.
+"""Two devices, as processes over gloo: writes the averaged gradients of the ranking objective in each case, what both
+devices normalise by in an evaluation, and how they weigh the box part of aLRP Loss after an epoch.
 
 python tests/two_devices.py FILE
 """
@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from paploss.jobs.presets import PRESETS
+from paploss.losses import ALRPLoss
 from paploss.trainer.datasets.coco import CocoSplit
 from paploss.trainer.distributed import gather_rows
 from paploss.trainer.evaluation import evaluate
+from paploss.trainer.heads.balancing import balance
 from paploss.trainer.heads.objective import OBJECTIVES, RankingObjective
 from paploss.trainer.heads.quality import DeltaCorners
 from paploss.trainer.profiles.pipelines import test_images
@@ -34,6 +36,8 @@ POSITIVES = {"both": (5, 2), "one": (5, 0), "none": (0, 0)}
 """Positive candidates of each device, by case."""
 CANDIDATES = (40, 23)
 """Of each device: images differ in size."""
+ALRP_STEPS = torch.tensor([[[0.5, 0.2], [0.7, 0.4]], [[0.1, 0.6], [0.3, 0.8]]], dtype=torch.float64)
+"""Both parts of aLRP Loss in each step of an epoch of each device, `[device, step, 2]`."""
 
 
 def make_inputs(case: str, device: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -96,6 +100,21 @@ def means_in_evaluation(device: int, folder: Path) -> Tensor:
     return gather_rows(detector.layer.running_mean[None])
 
 
+def end_epoch(loss: ALRPLoss, steps: Tensor) -> None:
+    """An epoch of some steps, `[step, 2]`."""
+    detector = nn.Sequential(nn.Linear(1, 1), loss)
+    for number, step in enumerate(steps):
+        loss.epoch_sums += step  # as its forward does
+        balance(detector, epoch_ended=number == len(steps) - 1)
+
+
+def box_weights(device: int) -> Tensor:
+    """The weight of each device after an epoch, `[2, 1]`."""
+    loss = ALRPLoss()
+    end_epoch(loss, ALRP_STEPS[device])
+    return gather_rows(loss.box_weight.reshape(1, 1))
+
+
 def value_and_gradients(name: str, case: str, gather_scores: bool, device: int) -> tuple[Tensor, Tensor]:
     model = Model(name, gather_scores)
     parallel = DistributedDataParallel(model)  # kept: what averages the gradients goes with it
@@ -111,6 +130,7 @@ def measure(device: int, file: Path) -> None:
         each: value_and_gradients(*each, device) for each in itertools.product(NAMES, POSITIVES, (True, False))
     }
     found["means in evaluation"] = means_in_evaluation(device, file.parent)
+    found["box weights"] = box_weights(device)
     if device == 0:
         torch.save(found, file)
     dist.destroy_process_group()

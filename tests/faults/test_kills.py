@@ -1,21 +1,18 @@
 """kill -9 of a trainer, a worker or the controller, wherever it strikes: the search ends as if nothing had happened."""
 
-import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from disturbances import HASTY, SEARCH, TRIALS, await_ended, await_trainer, expect_same
+from killed_controllers import tick_in_child
 from scenarios import add_search, outcome, pass_term
 from simulation import Platform
-from sqlalchemy import Engine, event
 from stack import Stack, wait_until
 
-from paploss.controller.loop.driver import Driver
 from paploss.controller.settings import Settings
 from paploss.controller.store.database import Database
 from paploss.jobs.queue import TrialQueue
@@ -65,40 +62,6 @@ def test_a_search_survives_kill_9(
         assert stack.get("status")["trials"].get("running", 0) == 0
 
 
-def tick_in_child(database_url: str, redis_url: str, settings: Settings, kill_at: int) -> bool:
-    """A controller process that takes over, makes one tick, and dies by SIGKILL at its n-th step.
-
-    Steps are the statements and the commits, each before and after it. Returns whether it came to the tick's end.
-    """
-    pid = os.fork()
-    if pid == 0:
-        try:
-            steps = 0
-
-            def step(*_: object) -> None:
-                nonlocal steps
-                steps += 1
-                if steps == kill_at:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            database = Database(database_url)
-            with _watched(database.engine, step):
-                Driver(database, TrialQueue(redis_url), settings).tick()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    status = os.waitpid(pid, 0)[1]
-    assert status in (0, signal.SIGKILL)
-    return status == 0
-
-
-@contextmanager
-def _watched(engine: Engine, step: Callable[..., None]) -> Iterator[None]:
-    for moment in ("before_cursor_execute", "after_cursor_execute", "commit"):
-        event.listen(engine, moment, step)
-    yield
-
-
 _WITH_LENGTHS = {"algorithm": "random", "mode": "stream", "lengths": {"fractions": [0.5, 1], "keep": 2}}
 
 
@@ -118,15 +81,12 @@ def test_a_controller_process_killed_at_any_step_of_a_round_update(
         url = database.url.render_as_string(hide_password=False)
         kills = 0
         while platform.search(search.id).state == "running":
-            database.close()  # a connection of this process must not be shared with its children
-            queue.close()
             kill_at = 1
             pass_term(database)
             while not tick_in_child(url, redis_url, settings, kill_at):
                 kills += 1
                 kill_at += stride
                 pass_term(database)
-                database.close()
             platform.work()
         assert kills > 50 / stride
         assert outcome(database, search.id) == undisturbed

@@ -1,13 +1,7 @@
 """What a ranking loss sees on two devices: its own entries, or those of both, in two processes over gloo."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-import two_devices
 from two_devices import NAMES, POSITIVES, Model, gradients, make_inputs
 
 from paploss.jobs.losses import APL1
@@ -15,16 +9,6 @@ from paploss.trainer.datasets.sources import read_job_data
 from paploss.trainer.detectors import build_detector
 from paploss.trainer.heads.objective import RankingObjective
 from paploss.trainer.profiles import recipe_of
-
-
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory):
-    """Value on the first device and averaged gradients by (loss, case, gathered or not)."""
-    file = tmp_path_factory.mktemp("devices") / "found.pt"
-    root = Path(two_devices.__file__).parents[1]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
-    subprocess.run([sys.executable, two_devices.__file__, str(file)], check=True, env=environment, capture_output=True)
-    return torch.load(file)
 
 
 def alone(name, inputs):
@@ -36,30 +20,30 @@ def alone(name, inputs):
 
 @pytest.mark.parametrize("case", POSITIVES)
 @pytest.mark.parametrize("name", NAMES)
-def test_gathered_scores_give_the_gradient_of_one_device_with_all_images(measured, name, case):
+def test_gathered_scores_give_the_gradient_of_one_device_with_all_images(on_two_devices, name, case):
     together = [torch.cat(parts) for parts in zip(*(make_inputs(case, device) for device in range(2)), strict=True)]
     value, gradient = alone(name, together)
-    found_value, found_gradient = measured[name, case, True]
+    found_value, found_gradient = on_two_devices[name, case, True]
     torch.testing.assert_close(found_value, value, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(found_gradient, gradient, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("case", POSITIVES)
 @pytest.mark.parametrize("name", NAMES)
-def test_otherwise_each_device_ranks_its_own_entries_and_gradients_are_averaged(measured, name, case):
+def test_otherwise_each_device_ranks_its_own_entries_and_gradients_are_averaged(on_two_devices, name, case):
     (value, first), (_, second) = (alone(name, make_inputs(case, device)) for device in range(2))
-    found_value, found_gradient = measured[name, case, False]
+    found_value, found_gradient = on_two_devices[name, case, False]
     torch.testing.assert_close(found_value, value)
     torch.testing.assert_close(found_gradient, (first + second) / 2, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_two_are_not_the_same(measured, name):
-    assert not torch.allclose(measured[name, "both", True][1], measured[name, "both", False][1], rtol=1e-2)
+def test_the_two_are_not_the_same(on_two_devices, name):
+    assert not torch.allclose(on_two_devices[name, "both", True][1], on_two_devices[name, "both", False][1], rtol=1e-2)
 
 
-def test_all_devices_evaluate_with_the_running_statistics_of_the_first(measured):
-    assert measured["means in evaluation"].tolist() == [[0], [0]]
+def test_all_devices_evaluate_with_the_running_statistics_of_the_first(on_two_devices):
+    assert on_two_devices["means in evaluation"].tolist() == [[0], [0]]
 
 
 def test_on_one_device_gathering_changes_nothing():
