@@ -26,9 +26,9 @@ Judged      All paired by seed, with the 95 % interval of Student's t; where it 
             Found: each minus the published parameters with GIoU and with L1, on the test split. A search that starts
             from them and ends behind them by more than noise would be a fault.
 
-It runs through the platform in this order; stopped at any point, the same command goes on where it was. What is known
-so far is in benchmarks/results/box-terms.json; what has ended lies whole in box-terms/, and is not run again on another
-machine either, unless `--results` names an empty folder.
+It runs through the platform in this order, but for the long trainings elsewhere, which come last; stopped at any point,
+the same command goes on where it was. What is known so far is in benchmarks/results/box-terms.json; what has ended lies
+whole in box-terms/, and is not run again on another machine either, unless `--results` names an empty folder.
 """
 
 import itertools
@@ -81,9 +81,9 @@ def main() -> None:
         parts = [
             elsewhere(client, folders, 1),
             weigh(client, folders),
-            elsewhere(client, folders, 3),
             search(client, folders),
             *(compare_found(client, folders, length) for length in family.RATES),
+            elsewhere(client, folders, 3),
         ]
         for part, name, run, result in itertools.chain(*parts):
             record[part][name] = result
