@@ -10,6 +10,9 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 # Tests wait for processes, servers and commits a quarter of their time: half as many processes again as cores.
 ON_EVERY_CORE := --numprocesses $(shell n=$$(nproc); echo $$((n < 6 ? n + (n + 1) / 2 : 8))) --dist worksteal
+# Real trainings keep a core busy, and what the tests of a file share may take minutes to set up: no file is split, and
+# none is left for the end because it has one long test.
+ON_EVERY_CORE_BY_FILE := --numprocesses $(shell n=$$(nproc); echo $$((n < 8 ? n : 8))) --dist loadfile --no-loadscope-reorder
 # Thousands of small files and databases are made and removed again: in memory, where half a gigabyte is little and programs
 # may run.
 MEMORY := $(shell grep " /dev/shm " /proc/mounts 2> /dev/null | grep -v noexec)
@@ -37,7 +40,7 @@ test-faults: $(READY)  ## searches whose processes, servers and networks are bro
 	$(BIN)/python -m pytest -m "faults and not slow and not cluster"
 
 test-slow: $(READY)  ## real trainings and long runs, the longer faults among them
-	$(BIN)/python -m pytest -m "slow and not cluster"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not cluster" $(ON_EVERY_CORE_BY_FILE)
 
 test-cluster: $(READY)  ## the tests against a Kubernetes API (KUBECONFIG)
 	$(BIN)/python -m pytest -m cluster
