@@ -150,6 +150,15 @@ class Settings(ProcessSettings):
         return self
 
     @model_validator(mode="after")
+    def _check_keys(self) -> Self:
+        roles: dict[str, str] = {}  # a key has one role
+        for name in ("admin_key", "worker_key", "viewer_key"):
+            key = getattr(self, name)
+            if key is not None and (other := roles.setdefault(key.get_secret_value(), name)) != name:
+                raise ValueError(f"{name}: expected another key than that of {other}")
+        return self
+
+    @model_validator(mode="after")
     def _check_durations(self) -> Self:
         if self.renew_seconds * 2 > self.lease_seconds:
             raise ValueError(

@@ -23,7 +23,7 @@ from paploss.controller.scaling.errors import ClusterError
 from paploss.controller.search_resources import status
 from paploss.controller.store.database import UNSTORABLE, WHY_UNSTORABLE, Database, DatabaseError, Session
 from paploss.controller.store.documents import OUTCOME
-from paploss.controller.store.errors import StoreError
+from paploss.controller.store.errors import ConflictError, StoreError
 from paploss.controller.store.experiments import Idempotency, cancel_experiment, find_creation, find_experiment
 from paploss.controller.store.projects import get_project
 from paploss.controller.store.reading import lists, overview
@@ -101,6 +101,8 @@ class Reconciler:
                     self._keep(resource)
             except ClusterError as error:
                 refusal = refusal or error
+            except ConflictError:
+                continue  # its search changed at this moment: the next pass sees it as it is
         if refusal is not None:
             raise refusal
 

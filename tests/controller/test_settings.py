@@ -46,6 +46,11 @@ def test_secrets_come_from_files_named_after_their_settings(monkeypatch: pytest.
     assert Settings().resolved_database_url == "postgresql://db/y"
 
 
+def test_one_key_cannot_have_two_roles() -> None:
+    with pytest.raises(ValidationError, match="viewer_key: expected another key than that of admin_key"):
+        Settings(admin_key="a" * 40, worker_key="b" * 40, viewer_key="a" * 40)
+
+
 def test_a_short_key_is_refused() -> None:
     with pytest.raises(ValidationError, match="worker_key"):
         Settings(worker_key="short")

@@ -15,6 +15,8 @@ from paploss.controller.search_resources import reconciler as reconcilers
 from paploss.controller.search_resources.reconciler import Reconciler
 from paploss.controller.search_resources.resources import FINALISER, SearchResource
 from paploss.controller.search_resources.status import LONGEST_MESSAGE
+from paploss.controller.store.database import Session
+from paploss.controller.store.errors import ConflictError
 from paploss.controller.store.experiments import delete_experiment, end_experiment
 from paploss.controller.store.projects import change_project, create_project
 from paploss.controller.store.tables import Experiment, IdempotencyKey
@@ -406,6 +408,26 @@ def test_a_deleted_resource_takes_its_search_along_as_cancelled(
     reconciler.look()
     assert resources.kept == {}
     assert [search.state for search in searches(platform)] == ["cancelled"]
+
+
+def test_a_search_that_ends_while_it_is_cancelled_holds_up_no_other_resource(
+    platform: Platform, resources: KeptResources, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resources.apply("a", **SEARCH)
+    reconciler.look()
+    resources.delete("a")
+    resources.apply("b", **SEARCH)
+
+    def cancel_too_late(_: Session, experiment_id: str) -> None:
+        raise ConflictError(f"search {experiment_id} has succeeded")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(reconcilers, "cancel_experiment", cancel_too_late)
+        reconciler.look()
+    assert sorted(search.name for search in searches(platform)) == ["a", "b"]
+    assert "a" in resources.kept
+    reconciler.look()
+    assert "a" not in resources.kept
 
 
 def test_results_outlive_a_resource_that_is_deleted(
