@@ -52,7 +52,7 @@ def load(
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Store the search of a file, on SQLite or PostgreSQL whichever it came from; needs an administrator's key."""
+    """Restore the search of a file, whether it comes from SQLite or PostgreSQL; needs an administrator's key."""
     try:
         content = file.read_bytes()
     except OSError as error:

@@ -48,7 +48,7 @@ def check(  # noqa: PLR0917 (each is an option of the command)
     pod: Annotated[str, typer.Option(help="In a pod: its own name; it goes with the ConfigMap of this name.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Tell which part of a deployment does not work, with a controller's own settings and secrets, and why."""
+    """Report which part of a deployment does not work and why, with a controller's own settings and secrets."""
     spec = None if spec_file is None else read_search(spec_file)
     console = make_console(stderr=as_json)
     settings = read_settings()

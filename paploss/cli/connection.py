@@ -30,7 +30,7 @@ KeyFileOption = Annotated[
 ]
 ProjectOption = Annotated[
     str | None,
-    typer.Option(envvar="PAPLOSS_PROJECT", help="What it belongs to, for keys that are for all projects."),
+    typer.Option(envvar="PAPLOSS_PROJECT", help="Project that it belongs to, for keys that are for all projects."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 

@@ -109,11 +109,11 @@ def convert_voc(
 def split(
     annotations: Annotated[Path, typer.Argument(help="COCO file, e.g. annotations/instances_train2017.json.")],
     val: Annotated[str, typer.Option(help="Images for validation: a number, or a fraction below 1.")],
-    seed: Annotated[int, typer.Option(min=0, help="Which images are drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed that selects the images.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Split a training set into a part to search on and a part to measure rewards on.
+    """Split a training set into a part to train on in a search and a part to measure rewards on.
 
     Every class that two images show is in both, as far as a split of this size can do that; others are named.
     """

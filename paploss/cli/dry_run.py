@@ -52,7 +52,7 @@ def estimate_here(
             estimate = client.estimate(spec)
         if estimate.proxy_seconds is not None:
             return estimate, None
-    require("a measured step (no earlier search trained alike)", "trainer")
+    require("a measured step (no comparable earlier search)", "trainer")
     doing = f"measuring for {MEASURED_SECONDS:g} s after the first step ..."
     if not console.is_terminal:  # which shows no status
         say(console, doing)
@@ -157,5 +157,5 @@ def _describe_hours(estimate: Estimate) -> str:
     if not estimate.has_confirmations:
         return " (without the confirmations: how long their schedule takes is not known)"
     if estimate.most_confirmations > estimate.confirmations:
-        return " (by how many seeds the race needs)"
+        return " (depending on how many seeds the race needs)"
     return ""

@@ -29,9 +29,11 @@ def create(
     *,
     role: Annotated[Role, typer.Option(help="What the key may do.")],
     project: Annotated[
-        str, typer.Option(help="Whose experiments it sees; administrators and workers see those of all.")
+        str, typer.Option(help="Project whose experiments it sees; administrators and workers see those of all.")
     ] = DEFAULT_PROJECT,
-    all_projects: Annotated[bool, typer.Option("--all-projects", help="It sees the experiments of all.")] = False,
+    all_projects: Annotated[
+        bool, typer.Option("--all-projects", help="It sees the experiments of all projects.")
+    ] = False,
     direct: Annotated[
         bool,
         typer.Option(

@@ -35,7 +35,7 @@ def list_all(
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Experiments, newest first; what is archived is left out."""
+    """Experiments, newest first; archived ones are left out."""
     asked = {"text": text, "kind": kind, "state": with_state, "tag": tag, "profile": profile, "dataset": dataset}
     with open_session(state, url, key_file) as session:
         found = list(session.items("experiments", **asked, owner=owner, project=project, archived=archived))

@@ -16,17 +16,17 @@ class Commands(LazyGroup):
     entries: ClassVar = {
         "init": CommandEntry(
             "preparing:init",
-            "Make a search of a folder of labelled images: convert, split, measure a short baseline, write the "
+            "Prepare a search on a folder of labelled images: convert, split, measure a short baseline, write the "
             "specification.",
             extras=("trainer",),
         ),
         "search": CommandEntry(
             "searches:search",
-            "Search a loss: on a running platform if there is one, else on one that lives as long as this command.",
+            "Search for a loss: on a running platform if there is one, else on one that lives as long as this command.",
         ),
         "list": CommandEntry(
             "listing:list_all",
-            "Experiments, newest first; what is archived is left out.",
+            "Experiments, newest first; archived ones are left out.",
         ),
         "show": CommandEntry(
             "experiments:show",
@@ -54,7 +54,7 @@ class Commands(LazyGroup):
         ),
         "load": CommandEntry(
             "backups:load",
-            "Store the search of a file, on SQLite or PostgreSQL whichever it came from; needs an administrator's key.",
+            "Restore the search of a file, whether it comes from SQLite or PostgreSQL; needs an administrator's key.",
         ),
         "export": CommandEntry(
             "exports:export",
@@ -62,7 +62,7 @@ class Commands(LazyGroup):
         ),
         "report": CommandEntry(
             "reports:report",
-            "Tell the whole story of a search in one HTML file that needs nothing else.",
+            "Write the whole history of a search to one self-contained HTML file.",
             extras=("controller",),
         ),
         "mirror": CommandEntry(
@@ -104,7 +104,7 @@ class Commands(LazyGroup):
         ),
         "split": CommandEntry(
             "datasets:split",
-            "Split a training set into a part to search on and a part to measure rewards on.",
+            "Split a training set into a part to train on in a search and a part to measure rewards on.",
             extras=("trainer",),
         ),
         "up": CommandEntry(
@@ -132,7 +132,7 @@ class Commands(LazyGroup):
         ),
         "check": CommandEntry(
             "checks:check",
-            "Tell which part of a deployment does not work, with a controller's own settings and secrets, and why.",
+            "Report which part of a deployment does not work and why, with a controller's own settings and secrets.",
             extras=("controller",),
         ),
         "keys": CommandEntry(
@@ -145,7 +145,7 @@ class Commands(LazyGroup):
         ),
         "subscriptions": CommandEntry(
             "subscriptions:app",
-            "Who is told when an experiment ends, fails or stalls.",
+            "Who is notified when an experiment ends, fails or stalls.",
         ),
         "tokens": CommandEntry(
             "tokens:app",

@@ -37,7 +37,9 @@ def mirror(
     tensorboard: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="A folder for event files, as `tensorboard --logdir` reads.")
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on with what ends later, until Ctrl-C.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Keep running and write what ends later, until Ctrl-C.")
+    ] = False,
     as_json: JsonOption = False,
     state: StateOption = DEFAULT_STATE,
     url: UrlOption = None,

@@ -52,15 +52,16 @@ def init(
     ] = None,
     profile: Annotated[str, typer.Option(help=f"Detector: {', '.join(PROFILES)}.")] = "retinanet-tiny",
     share: Annotated[
-        float, typer.Option(min=0.05, max=0.4, help="Part of the images for each of val and test that is missing.")
+        float,
+        typer.Option(min=0.05, max=0.4, help="Fraction of the images for val and for test, where they are missing."),
     ] = 0.2,
-    seed: Annotated[int, typer.Option(min=0, help="Which images are drawn.")] = 0,
-    epochs: Annotated[int, typer.Option(min=2, max=100, help="Length of the baseline, and most of a proxy.")] = 12,
+    seed: Annotated[int, typer.Option(min=0, help="Seed that selects the images.")] = 0,
+    epochs: Annotated[int, typer.Option(min=2, max=100, help="Epochs of the baseline, and at most of a proxy.")] = 12,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace COCO files that exist.")] = False,
     start: Annotated[bool, typer.Option("--search", help="Start the search as `paploss search` does.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a search of a folder of labelled images: convert, split, measure a short baseline, write the specification.
+    """Prepare a search on a folder of labelled images: convert, split, measure a baseline, write the specification.
 
     The baseline says how long a proxy has to be for losses to be ranked by its AP, and how long the search will take.
     """
@@ -106,7 +107,7 @@ def init(
         say(console, line)
     if not baseline.is_long_enough:
         raise CommandError(
-            f"{file} was written, but not to be searched as it is: raise overrides.epochs, or --epochs here", FAILED
+            f"{file} was written, but should not be searched as it is: raise overrides.epochs, or --epochs here", FAILED
         )
     if start:
         # Late: it brings the client's models, which a conversion needs as little as the platform.

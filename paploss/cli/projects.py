@@ -40,7 +40,7 @@ def create(
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Make a project; needs an administrator's key."""
+    """Create a project; needs an administrator's key."""
     request = _read(name, data_root, max_running_trials, gpu_hours)
     with connect(state, url, key_file) as client:
         made = client.create_project(request)
@@ -83,7 +83,7 @@ def change(
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Set all that a project may use: what is left out has no limit from now on."""
+    """Set all limits of a project: those left out are lifted."""
     request = _read(name, data_root, max_running_trials, gpu_hours)
     with connect(state, url, key_file) as client:
         changed = client.change_project(name, ProjectChange(**request.model_dump(exclude={"name"})))

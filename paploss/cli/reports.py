@@ -34,7 +34,7 @@ def report(
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Tell the whole story of a search in one HTML file that needs nothing else."""
+    """Write the whole history of a search to one self-contained HTML file."""
     with connect(state, url, key_file) as client:
         story = gather(client, experiment_id)
     file = out or state / "reports" / f"{experiment_id}.html"

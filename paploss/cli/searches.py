@@ -56,9 +56,12 @@ def search(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell what it would cost, in hours, GPU-hours and disk; start nothing.")
+        bool,
+        typer.Option("--dry-run", help="Estimate what it would cost, in hours, GPU-hours and disk; start nothing."),
     ] = False,
-    go_on: Annotated[bool, typer.Option("--go-on", help="With `pilot: ask`: go on after the pilot unasked.")] = False,
+    go_on: Annotated[
+        bool, typer.Option("--go-on", help="With `pilot: ask`: continue after the pilot without asking.")
+    ] = False,
     project: ProjectOption = None,
     detach: DetachOption = False,
     workers: WorkersOption = None,
@@ -68,7 +71,7 @@ def search(
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Search a loss: on a running platform if there is one, else on one that lives as long as this command.
+    """Search for a loss: on a running platform if there is one, else on one that lives as long as this command.
 
     Interrupted on its own platform, the same command goes on where it was.
     """

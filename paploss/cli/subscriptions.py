@@ -15,9 +15,9 @@ from paploss.cli.wording import TIME_ZONE, moment
 from paploss.client.notifications import OCCASIONS, Channel, SubscriptionRequest
 from paploss.jobs.faults import describe_faults
 
-app = make_group("Who is told when an experiment ends, fails or stalls.")
+app = make_group("Who is notified when an experiment ends, fails or stalls.")
 
-IdArgument = Annotated[str, typer.Argument(help="Of a subscription, as `paploss subscriptions list` shows it.")]
+IdArgument = Annotated[str, typer.Argument(help="Id of a subscription, as `paploss subscriptions list` shows it.")]
 
 
 @app.command()
@@ -25,9 +25,9 @@ def add(
     target: Annotated[str, typer.Argument(help="URL of a webhook, or with --by mail an address.")],
     *,
     by: Annotated[Channel, typer.Option(help="Signed JSON, a message in Slack or Teams, or mail.")] = "webhook",
-    experiment: Annotated[str | None, typer.Option(help="Id of the one to be told of; by default all.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="Id of one experiment; by default all.")] = None,
     on: Annotated[
-        str, typer.Option(help="Of what, with commas between: ended, failed, stalled, new_best, budget_spent.")
+        str, typer.Option(help="Events, separated by commas: ended, failed, stalled, new_best, budget_spent.")
     ] = ",".join(OCCASIONS),
     as_json: JsonOption = False,
     state: StateOption = DEFAULT_STATE,
@@ -75,7 +75,7 @@ def remove(
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Delete a subscription; what waits to be delivered is not sent any more."""
+    """Delete a subscription; waiting deliveries are not sent."""
     with connect(state, url, key_file) as client:
         client.unsubscribe(subscription)
     tell(as_json, {"id": subscription, "removed": True}, f"removed {subscription}")
@@ -89,7 +89,7 @@ def pause(
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Tell nothing until it is resumed; what happens meanwhile is not told later."""
+    """Send nothing until it is resumed; what happens meanwhile is not reported later."""
     with connect(state, url, key_file) as client:
         changed = client.pause_subscription(subscription)
     tell(as_json, changed.model_dump(mode="json"), f"paused {subscription}")
@@ -103,7 +103,7 @@ def resume(
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Tell again of what happens from now on."""
+    """Report again what happens from now on."""
     with connect(state, url, key_file) as client:
         changed = client.resume_subscription(subscription)
     tell(as_json, changed.model_dump(mode="json"), f"resumed {subscription}")
@@ -117,7 +117,7 @@ def send_test(
     url: UrlOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Have a test delivered; `paploss subscriptions log` tells what came of it."""
+    """Send a test; `paploss subscriptions log` shows the outcome."""
     with connect(state, url, key_file) as client:
         made = client.test_subscription(subscription)
     tell(as_json, made.model_dump(mode="json"), f"delivery {made.id}")

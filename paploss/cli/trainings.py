@@ -58,7 +58,7 @@ def train(
         str,
         typer.Argument(
             help="A file, from `paploss export` or with a LossSpec written by hand, or a name: published, identity, "
-            "focal_l1, alrp and so on; a wrong one is answered with all."
+            "focal_l1, alrp and so on; for a wrong name the message lists all."
         ),
     ],
     *,
@@ -68,9 +68,11 @@ def train(
     ] = None,
     profile: Annotated[str | None, typer.Option(help=f"Detector: {', '.join(PROFILES)}.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Folder of the data set, in place of the file's.")] = None,
-    schedule: Annotated[ScheduleChoice, typer.Option(help="Long, or as in the search.")] = ScheduleChoice.FINAL,
-    epochs: Annotated[int | None, typer.Option(min=1, help="In place of the schedule's number.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights and order of images.")] = 0,
+    schedule: Annotated[
+        ScheduleChoice, typer.Option(help="The long schedule, or the short one of the search.")
+    ] = ScheduleChoice.FINAL,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Number of epochs, in place of the schedule's.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of initial weights and order of images.")] = 0,
     evaluate_on: Annotated[SplitChoice, typer.Option(help="Split to measure AP on.")] = SplitChoice.VAL,
     gpus: Annotated[int | None, typer.Option(min=0, help="Several train under torchrun.")] = None,
     out: Annotated[

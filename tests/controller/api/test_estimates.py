@@ -31,7 +31,7 @@ def test_the_form_tells_what_a_search_would_cost_and_keeps_what_was_typed(
     with controller.http("user") as http:
         unknown = http.post("/experiments/new", data=typed)
         assert unknown.status_code == 200
-        assert "no earlier search trained alike" in unknown.text
+        assert "there is no comparable earlier search" in unknown.text
         run_search(client, worker, client.create(SPEC).id)
         known = http.post("/experiments/new", data=typed).text
     assert "6 trainings in rounds" in known

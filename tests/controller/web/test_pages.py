@@ -243,7 +243,7 @@ def test_a_trial_that_has_ended_promises_nothing(viewer: httpx.Client, client: C
     search = client.create(SMALL)
     while not (found := list(client.trials(search.id))):
         pass
-    assert "It comes with the end of the attempt" in page(viewer, f"/trials/{found[0].id}")
+    assert "The log appears here when the attempt ends" in page(viewer, f"/trials/{found[0].id}")
     client.cancel(search.id)
     ended = page(viewer, f"/trials/{found[0].id}")
     assert " yet" not in ended

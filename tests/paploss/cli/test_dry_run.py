@@ -34,7 +34,7 @@ def test_a_dry_run_tells_all_costs_and_starts_nothing(tmp_path):
     assert told.exit_code == 0, told.output
     assert told.output.startswith("measuring for 20 s")  # it takes a while, and a file shows no status
     assert "12 in rounds, then 4 to 10 confirmations" in told.output
-    assert "(by how many seeds the race needs)" in " ".join(told.output.split())
+    assert "(depending on how many seeds the race needs)" in " ".join(told.output.split())
     assert "from start to the race's first look" in told.output
     assert "(from steps measured on this machine)" in told.output
     assert "MB for each worker" in told.output

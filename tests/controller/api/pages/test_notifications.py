@@ -78,7 +78,7 @@ def test_buttons_test_pause_resume_and_remove(http: httpx.Client, client: Client
     assert http.post(f"{address}/test").headers["Location"] == address
     assert [each.occasion for each in client.list_deliveries(made.id)] == ["test"]
     http.post(f"{address}/pause")
-    assert "nothing is told of what happens meanwhile" in http.get(address).text
+    assert "what happens meanwhile is not reported" in http.get(address).text
     assert http.post(f"{address}/test").status_code == 409
     http.post(f"{address}/resume")
     assert client.list_subscriptions()[0].paused_at is None
