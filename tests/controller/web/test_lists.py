@@ -101,6 +101,6 @@ def test_lists_and_the_form_show_projects_where_there_are_several(controller: Ru
         assert "<option>bird-lab</option>" in admin.get("/experiments/new").text
         assert "0 of 3" in admin.get("/projects").text
         assert '<td class="muted wide">bird-lab</td>' in admin.get("/?project=bird-lab").text
-        assert "No search is like that" in admin.get("/?project=default").text
+        assert "No search matches the filter" in admin.get("/?project=default").text
         for page in ("/", "/experiments/new", "/projects"):  # nothing of the other one for those who are in one
             assert "bird-lab" not in user.get(page).text, page

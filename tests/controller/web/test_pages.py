@@ -257,7 +257,7 @@ def test_searches_are_found_by_what_their_list_shows(viewer: httpx.Client, clien
     assert "digits" in everything
     found = page(viewer, "/?text=50%25")
     assert ("cells 50%</a>" in found, "cells</a>" in found) == (True, False)
-    assert "No search is like that." in page(viewer, "/?text=cells&state=paused")
+    assert "No search matches the filter." in page(viewer, "/?text=cells&state=paused")
     assert viewer.get("/?state=lost", headers={"Accept": "text/html"}).status_code == 422
 
 
