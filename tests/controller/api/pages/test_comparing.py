@@ -69,7 +69,7 @@ def test_a_page_shows_all_of_them_whatever_their_kind(http: httpx.Client, client
     assert reply.status_code == 200
     shown = re.findall(r'<th scope="row" class="wrap"><a href="/experiments/([^"]+)"', reply.text)
     assert shown == ids
-    assert "There is no experiment 0gone any more." in reply.text
+    assert "Experiment 0gone no longer exists." in reply.text
     assert "do not measure the same thing" in reply.text
     assert "Losses of two" in reply.text
     assert "<b>" not in reply.text.partition("one &lt;b&gt;")[0].rpartition("<h1>")[2]
