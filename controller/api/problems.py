@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from paploss.client.specs import ExperimentSpec
 from paploss.controller.data_roots import PathRefusedError
-from paploss.controller.store.database import UNAVAILABLE, UNSTORABLE, WHY_UNSTORABLE
+from paploss.controller.store.database import UNAVAILABLE, UNSTORABLE, VANISHED, WHY_UNSTORABLE
 from paploss.controller.store.errors import ConflictError, DumpError, GoneError, NotFoundError, RightsError, SchemaError
 from paploss.jobs.documents import UnreadableError
 from paploss.jobs.faults import describe_fault, without_echoes
@@ -133,6 +133,7 @@ def install(app: FastAPI, render_problem: PageRenderer) -> None:
     for trouble in UNAVAILABLE:
         app.add_exception_handler(trouble, _on_database_error)
     app.add_exception_handler(UNSTORABLE, _on_unstorable)
+    app.add_exception_handler(VANISHED, _on_vanished)
     app.add_exception_handler(QueueError, _on_queue_error)
     app.add_exception_handler(UnreadableError, _on_unreadable)
 
@@ -243,6 +244,10 @@ async def _on_unreadable(request: Request, error: Exception) -> Response:
 async def _on_unstorable(request: Request, error: Exception) -> Response:
     logger.warning("%s %s: %s", request.method, request.url.path, error)
     return response(request, 422, f"a value of the request {WHY_UNSTORABLE}")
+
+
+async def _on_vanished(request: Request, _error: Exception) -> Response:
+    return response(request, 404, f"what {request.method} {request.url.path} would change was deleted at this moment")
 
 
 def defect(request: Request, error: Exception) -> Response:

@@ -31,11 +31,12 @@ from sqlalchemy.exc import SQLAlchemyError as DatabaseError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 
-__all__ = ["UNAVAILABLE", "UNSTORABLE", "WHY_UNSTORABLE", "Database", "DatabaseError", "Session"]
+__all__ = ["UNAVAILABLE", "UNSTORABLE", "VANISHED", "WHY_UNSTORABLE", "Database", "DatabaseError", "Session"]
 """What the rest of the controller may import of SQLAlchemy."""
 
 INSERTS: Final[Mapping[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -51,6 +52,8 @@ UNAVAILABLE: tuple[type[DatabaseError], ...] = (
 UNSTORABLE: type[DatabaseError] = DataError
 """The database cannot hold a value."""
 WHY_UNSTORABLE: Final = "cannot be stored: a NUL character, or a number out of range"
+VANISHED: type[DatabaseError] = StaleDataError
+"""A row was deleted between its reading and its change."""
 
 BUSY_TIMEOUT_SECONDS = 30
 _PATIENCE = {

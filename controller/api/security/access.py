@@ -125,8 +125,16 @@ OPEN = frozenset(
 """Routes without authentication."""
 
 
-NOT_WITH_TOKENS = frozenset({"POST /api/v1/keys", "POST /api/v1/tokens", "POST /tokens"})
-"""What makes something that would outlive the token: a key or a signed-in browser is needed for it."""
+NOT_WITH_TOKENS = frozenset(
+    {
+        "POST /api/v1/keys",
+        "POST /api/v1/tokens",
+        "POST /tokens",
+        "POST /api/v1/subscriptions",
+        "POST /subscriptions",
+    }
+)
+"""What gives access that would outlive the token: a key or a signed-in browser is needed for it."""
 
 
 UNCOUNTED = frozenset({"GET /healthz", "GET /readyz"})

@@ -32,7 +32,8 @@ def add_subscription(
         ConflictError: there are MOST_SUBSCRIPTIONS already.
     """
     if request.experiment_id is not None:
-        experiment = session.get(Experiment, request.experiment_id)
+        # Held: where it is deleted at this moment, the subscription is refused and not its foreign key.
+        experiment = session.get(Experiment, request.experiment_id, with_for_update={"read": True, "key_share": True})
         if experiment is None:
             raise NotFoundError(f"there is no experiment {request.experiment_id}")
         project = experiment.project

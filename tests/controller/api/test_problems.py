@@ -10,13 +10,17 @@ import httpx
 import pytest
 from controllers import RunningController
 from servers import RedisServer
-from sqlalchemy import text, update
+from sqlalchemy import delete, event, text, update
 from stack import wait_until
 
 from paploss.client.models import Status
+from paploss.client.notifications import SubscriptionRequest
+from paploss.client.projects import ProjectRequest
+from paploss.client.specs import TrainingSpec
 from paploss.controller.api.rest import health
 from paploss.controller.api.services import Services
-from paploss.controller.store.tables import Experiment
+from paploss.controller.store.database import Database
+from paploss.controller.store.tables import Base, Experiment, Project, Subscription
 
 THREADS_OF_PAGES = 40
 """Of the thread pool of handlers that are plain functions: anyio's own number."""
@@ -202,3 +206,35 @@ def test_while_pages_wait_for_the_database_a_controller_lives_and_takes_renewals
             assert worker.post("/api/v1/leases/renew", json=renewal, timeout=10).status_code == 410
         finally:
             end.set()
+
+
+@pytest.mark.databases("postgresql")
+def test_what_is_deleted_while_it_is_changed_is_not_found(database: Database, redis_url: str, tmp_path: Path) -> None:
+    """On SQLite there is one writer at a time."""
+    with (
+        RunningController(database.url.render_as_string(hide_password=False), redis_url, tmp_path) as controller,
+        controller.client("admin") as admin,
+        controller.http("admin") as http,
+    ):
+        losses = [{"label": "published", "preset": "retinanet"}]
+        training = admin.create(TrainingSpec.model_validate({"profile": "synthetic", "losses": losses}))
+        hook = admin.subscribe(SubscriptionRequest(target="https://example.org/hook"))
+        admin.create_project(ProjectRequest(name="lab"))
+        changes: list[tuple[type[Base], str, str, dict[str, Any]]] = [
+            (Subscription, "POST", f"/api/v1/subscriptions/{hook.id}/pause", {}),
+            (Experiment, "PATCH", f"/api/v1/trials/{training.id}-000000", {"note": "good"}),
+            (Project, "PUT", "/api/v1/projects/lab", {"gpu_hours": 1}),
+        ]
+        changing = ("UPDATE subscriptions", "UPDATE trials SET note", "UPDATE projects")
+        to_delete: list[type[Base]] = []
+
+        def overtake(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            if to_delete and statement.startswith(changing):
+                with database.write() as session:
+                    session.execute(delete(to_delete.pop()))
+
+        event.listen(controller.services.database.engine, "before_cursor_execute", overtake)
+        for model, method, path, change in changes:
+            to_delete.append(model)
+            assert "deleted at this moment" in problem_of(http.request(method, path, json=change), 404)["detail"]
+            assert not to_delete

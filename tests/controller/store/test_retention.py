@@ -21,6 +21,7 @@ from paploss.controller.store.tables import (
     Event,
     Experiment,
     IdempotencyKey,
+    LateResult,
     Thumbnail,
     Worker,
 )
@@ -63,6 +64,9 @@ def run_trial(database: Database) -> str:
 
 def test_details_of_old_searches_go_and_their_results_stay(database: Database) -> None:
     old, young, open_one = run_trial(database), run_trial(database), run_trial(database)
+    with database.write() as session:
+        for trial_id in (old, young):
+            leases.keep_late_result(session, ResultRequest(trial_id=trial_id, token="t", result=succeeded()), 1, "late")
     old_search, young_search = old.partition("-")[0], young.partition("-")[0]
     end(database, old_search, DAYS + 1)
     end(database, young_search, DAYS - 1)
@@ -71,12 +75,14 @@ def test_details_of_old_searches_go_and_their_results_stay(database: Database) -
     assert (trial(database, old).reward, search(database, old_search).state) == (0.25, "cancelled")
     assert [attempt.log_tail for attempt in attempts(database, old)] == [""]
     assert count(database, Evaluation, Evaluation.trial_id == old) == 0
+    assert count(database, LateResult, LateResult.trial_id == old) == 0
+    assert count(database, LateResult, LateResult.trial_id == young) == 1
     with database.read() as session:
         assert [event.kind for event in lists.latest_events(session, old_search)] == ["details_cleared"]
     for kept in (young, open_one):
         assert [attempt.log_tail for attempt in attempts(database, kept)] == ["many lines"]
         assert count(database, Evaluation, Evaluation.trial_id == kept) == 1
-        assert count(database, Event, Event.trial_id == kept) == 1
+        assert count(database, Event, Event.trial_id == kept, Event.kind == "trial_succeeded") == 1
 
 
 def test_pictures_go_and_the_numbers_of_an_analysis_stay(database: Database) -> None:
@@ -115,6 +121,19 @@ def test_old_lines_lost_workers_and_spent_idempotency_keys_go(database: Database
     assert (count(database, Worker), count(database, IdempotencyKey)) == (0, 0)
     assert count(database, Event, Event.experiment_id.is_(None)) == 0
     assert count(database, Experiment) == 2
+
+
+def test_lost_workers_and_spent_idempotency_keys_go_before_details_do(database: Database) -> None:
+    run_trial(database)
+    with database.write() as session:
+        create(session, search_spec(), "ann", Idempotency("once", "0" * 64))
+    for days_ago, left in ((1, (1, 1)), (3, (1, 0)), (8, (0, 0))):
+        moment = now() - days_ago * retention.DAY_SECONDS
+        with database.write() as session:
+            session.execute(update(Worker).values(last_seen_at=moment))
+            session.execute(update(IdempotencyKey).values(created_at=moment))
+            retention.clear_platform(session, DAYS)
+        assert (count(database, Worker), count(database, IdempotencyKey)) == left
 
 
 def test_files_of_a_deleted_search_may_be_removed_and_those_of_an_unknown_one_are_not(database: Database) -> None:

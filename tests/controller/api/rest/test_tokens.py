@@ -8,6 +8,7 @@ from controllers import RunningController
 from stack import wait_until
 
 from paploss.client.errors import ApiError
+from paploss.client.notifications import SubscriptionRequest
 from paploss.client.sync_client import Client
 from paploss.controller.api.security.access import NOT_WITH_TOKENS
 from paploss.controller.api.security.access import ROLES as ROLES_OF
@@ -59,7 +60,11 @@ def test_nothing_that_a_token_makes_outlives_it(controller: RunningController) -
     with controller.client("admin") as admin:
         token = admin.create_token("robot", "admin").token
     with Client(controller.url, token) as robot:
-        for make in (lambda: robot.create_token("second"), lambda: robot.create_key("forever", "admin")):
+        for make in (
+            lambda: robot.create_token("second"),
+            lambda: robot.create_key("forever", "admin"),
+            lambda: robot.subscribe(SubscriptionRequest(target="https://example.org/hook")),
+        ):
             with pytest.raises(ApiError, match="not a token") as refused:
                 make()
             assert refused.value.status == 403

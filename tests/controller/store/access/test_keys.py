@@ -36,6 +36,14 @@ def test_a_name_is_used_once(database: Database) -> None:
         keys.create_key(session, "ann", "admin")
 
 
+def test_a_key_is_for_a_project_that_there_is(database: Database) -> None:
+    """Or whoever makes the project later would let somebody in whom they do not know of."""
+    with pytest.raises(NotFoundError, match="no project 'lab'"), database.write() as session:
+        keys.create_key(session, "ann", "user", "lab")
+    with database.read() as session:
+        assert lists.list_keys(session) == []
+
+
 def test_a_name_is_used_once_also_by_requests_at_once(database: Database) -> None:
     made, refused = do_at_once(database, lambda session: keys.create_key(session, "ann", "user"))
     assert (len(made), len(refused)) == (1, 3)

@@ -1,17 +1,20 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from scenarios import add_search, add_training
-from sqlalchemy import select
+from sqlalchemy import delete, select, text
+from stack import wait_until
 
 from paploss.client.notifications import SubscriptionRequest
 from paploss.client.projects import ProjectRequest
 from paploss.controller.store import experiments
-from paploss.controller.store.database import Database
+from paploss.controller.store.database import Database, Session
 from paploss.controller.store.documents import NOTICE
 from paploss.controller.store.errors import ConflictError, NotFoundError
 from paploss.controller.store.events import EventKind, record
 from paploss.controller.store.notifications import subscriptions
 from paploss.controller.store.projects import create_project
-from paploss.controller.store.tables import Delivery
+from paploss.controller.store.tables import Delivery, Experiment
 from paploss.controller.store.visibility import within
 
 
@@ -114,6 +117,23 @@ def test_the_end_of_an_experiment_that_is_deleted_at_once_is_still_told(database
 def test_a_subscription_to_what_is_not_there_is_refused(database: Database) -> None:
     with pytest.raises(NotFoundError, match="no experiment nothing"):
         subscribe(database, experiment_id="nothing")
+
+
+@pytest.mark.databases("postgresql")
+def test_a_subscription_to_what_is_deleted_at_this_moment_is_refused(database: Database) -> None:
+    """On SQLite there is one writer at a time."""
+    experiment_id = add_training(database).id
+    with ThreadPoolExecutor(1) as pool:
+        with database.write() as session:
+            session.execute(delete(Experiment).where(Experiment.id == experiment_id))
+            asked = pool.submit(subscribe, database, experiment_id=experiment_id)
+            wait_until(lambda: waits_for_a_lock(session), "the subscriber to wait for the deletion")
+        with pytest.raises(NotFoundError, match=f"no experiment {experiment_id}"):
+            asked.result()
+
+
+def waits_for_a_lock(session: Session) -> bool:
+    return session.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one() > 0
 
 
 def test_subscriptions_are_bounded_in_number(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
