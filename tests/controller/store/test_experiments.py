@@ -2,14 +2,17 @@ import pytest
 from scenarios import add_search, add_training, attempts, claim, do_at_once, search, search_spec, training_spec, trial
 from sqlalchemy import func, select
 
+from paploss.client.projects import ProjectRequest
 from paploss.controller.experiments.creation import create
 from paploss.controller.store import experiments
 from paploss.controller.store.database import Database
 from paploss.controller.store.errors import ConflictError, NotFoundError
 from paploss.controller.store.experiments import Idempotency
+from paploss.controller.store.projects import create_project
 from paploss.controller.store.reading import lists
 from paploss.controller.store.reading.experiments import list_experiments
 from paploss.controller.store.tables import Base, Experiment, Trial
+from paploss.controller.store.visibility import within
 from paploss.jobs.losses import parse_loss
 from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.spec import SyntheticOptions
@@ -65,6 +68,16 @@ def test_a_repeated_idempotency_key_makes_nothing_new(database: Database) -> Non
     assert made[0] == made[1] != made[2]
     with pytest.raises(ConflictError, match="k1"), database.write() as session:
         create(session, search_spec(), "ann", Idempotency("k1", "b" * 64))
+
+
+def test_an_idempotency_key_of_another_project_is_refused_as_that(database: Database) -> None:
+    """And not as used at this moment: a repetition would never be answered."""
+    key = Idempotency("k1", "a" * 64)
+    with database.write() as session:
+        create_project(session, ProjectRequest(name="lab"))
+        create(session, search_spec(), "ann", key)
+    with pytest.raises(ConflictError, match="of another project"), within(database, "lab").write() as session:
+        create(session, search_spec(), "ann", key)
 
 
 def test_the_same_idempotency_key_at_once_makes_one_search(database: Database) -> None:
