@@ -16,7 +16,7 @@ class Commands(LazyGroup):
     entries: ClassVar = {
         "init": CommandEntry(
             "preparing:init",
-            "Prepare a search on a folder of labelled images: convert, split, measure a short baseline, write the "
+            "Prepare a search on a folder of labelled images: convert, split, measure a baseline, write the "
             "specification.",
             extras=("trainer",),
         ),

@@ -25,7 +25,7 @@ def test_the_example_learns_to_rank_and_to_fit_boxes(capsys: pytest.CaptureFixtu
     assert first_ap < 0.1
     assert last_ap > 0.95
     assert last_iou > first_iou + 0.4
-    (shown,) = NUMBERS.findall(PAGE.split("its last line is")[1])
+    (shown,) = NUMBERS.findall(PAGE.split("the last line of output is")[1])
     assert (last_ap, last_iou) == pytest.approx(tuple(map(float, shown)), abs=0.05)
 
 
