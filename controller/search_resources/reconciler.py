@@ -101,8 +101,8 @@ class Reconciler:
                     self._keep(resource)
             except ClusterError as error:
                 refusal = refusal or error
-            except ConflictError:
-                continue  # its search changed at this moment: the next pass sees it as it is
+            except ConflictError as error:  # its search changed at this moment
+                logger.info("the Search %s, to be looked at again: %s", resource.name, error)
         if refusal is not None:
             raise refusal
 
