@@ -37,13 +37,14 @@ test: $(READY)  ## the default test suite, in processes of one thread each
 	$(IN_MEMORY) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not faults and not cluster" $(ON_EVERY_CORE)
 
 test-faults: $(READY)  ## searches whose processes, servers and networks are broken
-	$(BIN)/python -m pytest -m "faults and not slow and not cluster"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "faults and not slow and not cluster" $(ON_EVERY_CORE_BY_FILE)
 
 test-slow: $(READY)  ## real trainings and long runs, the longer faults among them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not cluster" $(ON_EVERY_CORE_BY_FILE)
 
+# A cluster that is given has one node for them all, whose GPUs they count; else each process starts a control plane.
 test-cluster: $(READY)  ## the tests against a Kubernetes API (KUBECONFIG)
-	$(BIN)/python -m pytest -m cluster
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "cluster" $(if $(KUBECONFIG),,$(ON_EVERY_CORE_BY_FILE))
 
 test-all: $(READY)  ## every test, with the slow real trainings
 	$(BIN)/python -m pytest

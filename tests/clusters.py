@@ -4,6 +4,7 @@ that PAPLOSS_TEST_CLUSTER names, as `PROGRAM start FOLDER` (which leaves FOLDER/
 There must be no kubelet: `PlayedNode` does its part for the workers' pods, and runs each worker for real.
 """
 
+import fcntl
 import os
 import secrets
 import socket
@@ -48,9 +49,14 @@ def find_cluster(folder: Path) -> Iterator[Path]:
             "set KUBECONFIG to a cluster whose namespaces tests may make and delete, "
             "or PAPLOSS_TEST_CLUSTER to a program that starts one"
         )
-    cache = Path(tempfile.gettempdir()) / "kube-bin-1.20.2"
-    environment = os.environ | {"KUBE_BIN_CACHE": str(cache), "KUBE_PORT_BASE": str(_free_ports())}
-    subprocess.run([program, "start", folder], env=environment, check=True, capture_output=True, timeout=240)
+    shared = Path(tempfile.gettempdir())
+    with (shared / "paploss-test-cluster.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # or two that start together might choose the same ports
+        environment = os.environ | {
+            "KUBE_BIN_CACHE": str(shared / "kube-bin-1.20.2"),
+            "KUBE_PORT_BASE": str(_free_ports()),
+        }
+        subprocess.run([program, "start", folder], env=environment, check=True, capture_output=True, timeout=240)
     try:
         yield folder / "kubeconfig"
     finally:

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from paploss.client.specs import ComparisonSpec, SearchSpec, TrainingSpec
@@ -233,3 +233,8 @@ def check_ended(database: Database, experiment_id: str) -> None:
     for closed in (row for row in rounds if row.closed_at is not None):
         consumed = [t for t in trials if t.consumed_round == closed.number and t.reward is not None]
         assert len(consumed) == closed.rewards
+
+
+def waits_for_a_lock(session: Session) -> bool:
+    """Whether somebody waits for another transaction; PostgreSQL alone."""
+    return bool(session.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one())

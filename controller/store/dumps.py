@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sqlalchemy import JSON, MetaData, Select, delete, insert, select, text, update
-from sqlalchemy.exc import OperationalError, StatementError
+from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 from sqlalchemy.orm import Session
 
 from paploss.client.states import FINAL_EXPERIMENT_STATES
@@ -191,12 +191,21 @@ def _pause(session: Session, data_roots: Sequence[Path]) -> None:
 
 
 def _copy(scratch: Database, database: Database, experiment_id: str, project: str) -> None:
-    with database.write() as session:
-        hold_project(session, project)
-        if session.get(Experiment, experiment_id) is not None:
-            raise ConflictError(f"there is an experiment {experiment_id} already")
-        session.execute(delete(DeletedExperiment).where(DeletedExperiment.id == experiment_id))
-        (_attach_rows if database.is_sqlite else _send_rows)(scratch, session)
+    try:
+        with database.write() as session:
+            hold_project(session, project)
+            _refuse_known(session, experiment_id)
+            session.execute(delete(DeletedExperiment).where(DeletedExperiment.id == experiment_id))
+            (_attach_rows if database.is_sqlite else _send_rows)(scratch, session)
+    except IntegrityError:
+        with database.read() as session:
+            _refuse_known(session, experiment_id)  # another replica may have stored it meanwhile
+        raise
+
+
+def _refuse_known(session: Session, experiment_id: str) -> None:
+    if session.get(Experiment, experiment_id) is not None:
+        raise ConflictError(f"there is an experiment {experiment_id} already")
 
 
 def _attach_rows(scratch: Database, session: Session) -> None:

@@ -6,16 +6,30 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from analyses import make_analysis
-from scenarios import add_search, add_trial, attempts, claim, evaluation, failed, finish, renew, succeeded, trial
+from scenarios import (
+    add_search,
+    add_trial,
+    attempts,
+    claim,
+    evaluation,
+    failed,
+    finish,
+    renew,
+    succeeded,
+    trial,
+    waits_for_a_lock,
+)
 from scenarios import search as read_search
 from servers import PostgresServer
 from simulation import Platform
-from sqlalchemy import select
+from sqlalchemy import insert, select
+from stack import wait_until
 
 from paploss.client.projects import ProjectRequest
 from paploss.controller.data_roots import PathRefusedError
@@ -23,6 +37,7 @@ from paploss.controller.settings import Settings
 from paploss.controller.store import dumps, experiments, rounds, schema
 from paploss.controller.store.database import Database
 from paploss.controller.store.documents import EARLIER
+from paploss.controller.store.dump_rows import columns_of
 from paploss.controller.store.errors import ConflictError, DumpError, NotFoundError
 from paploss.controller.store.projects import create_project
 from paploss.controller.store.tables import Base, Experiment
@@ -174,6 +189,23 @@ def test_a_search_that_is_there_is_not_overwritten(database: Database) -> None:
         loaded(database, dumped(database, search.id))
     with pytest.raises(NotFoundError):
         dumped(database, "0nothing")
+
+
+@pytest.mark.databases("postgresql")
+def test_of_two_replicas_that_load_a_file_at_once_the_second_is_told_of_the_conflict(
+    database: Database, other: Database
+) -> None:
+    """On SQLite there is one writer at a time."""
+    search = add_search(other)
+    with other.read() as session:
+        row = dict(session.execute(select(*columns_of(Experiment))).one()._mapping)
+    with ThreadPoolExecutor(1) as pool:
+        with database.write() as session:
+            session.execute(insert(Experiment), row)
+            second = pool.submit(loaded, database, dumped(other, search.id))
+            wait_until(lambda: waits_for_a_lock(session), "the second to wait for the first")
+        with pytest.raises(ConflictError, match=f"there is an experiment {search.id} already"):
+            second.result()
 
 
 def test_a_file_of_a_newer_program_is_refused(database: Database, other: Database) -> None:

@@ -1,14 +1,14 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from scenarios import add_search, add_training
-from sqlalchemy import delete, select, text
+from scenarios import add_search, add_training, waits_for_a_lock
+from sqlalchemy import delete, select
 from stack import wait_until
 
 from paploss.client.notifications import SubscriptionRequest
 from paploss.client.projects import ProjectRequest
 from paploss.controller.store import experiments
-from paploss.controller.store.database import Database, Session
+from paploss.controller.store.database import Database
 from paploss.controller.store.documents import NOTICE
 from paploss.controller.store.errors import ConflictError, NotFoundError
 from paploss.controller.store.events import EventKind, record
@@ -130,10 +130,6 @@ def test_a_subscription_to_what_is_deleted_at_this_moment_is_refused(database: D
             wait_until(lambda: waits_for_a_lock(session), "the subscriber to wait for the deletion")
         with pytest.raises(NotFoundError, match=f"no experiment {experiment_id}"):
             asked.result()
-
-
-def waits_for_a_lock(session: Session) -> bool:
-    return session.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one() > 0
 
 
 def test_subscriptions_are_bounded_in_number(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
