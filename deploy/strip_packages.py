@@ -37,12 +37,13 @@ UNUSED = (
     "numpy/_core/include",
 )
 """Patterns below site-packages."""
-KEPT_APIS = ("batch_v1_api.py", "core_v1_api.py")
+KEPT_APIS = ("batch_v1_api.py", "core_v1_api.py", "custom_objects_api.py")
 """Groups of the Kubernetes API that are used; the client loads each when its name is first asked for."""
 
 LOADED = (
     *("alembic.command", "fastapi", "httptools", "httpx", "jinja2", "kubernetes.client.api.batch_v1_api"),
-    *("kubernetes.client.api.core_v1_api", "kubernetes.client.models.core_v1_event_list", "kubernetes.config", "numpy"),
+    *("kubernetes.client.api.core_v1_api", "kubernetes.client.api.custom_objects_api", "kubernetes.config", "numpy"),
+    "kubernetes.client.models.core_v1_event_list",
     *("kubernetes.client.models.v1_job_list", "kubernetes.client.models.v1_pod_list", "opentelemetry.trace", "psutil"),
     *(
         "prometheus_client",
