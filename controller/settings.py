@@ -48,14 +48,14 @@ class Settings(ProcessSettings):
     keep_details_days: float = Field(
         180,
         ge=0,
-        description="log lines, log tails, learning curves and pictures of searches that have ended stay so long",
+        description="log lines, log tails, learning curves and pictures of experiments that have ended stay so long",
     )
     max_load_bytes: int = Field(500_000_000, ge=1000, description="a larger file of `paploss load` is refused")
     requests_per_second: float = Field(100, gt=0, description="of one API key and the browsers it opened")
     worker_requests_per_second: float = Field(2000, gt=0, description="of one worker key, which all workers may share")
     anonymous_requests_per_second: float = Field(20, gt=0, description="of one address without a valid key")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: LogFormat = Field("text", description="json: one object a line, with ids of search, trial and worker")
+    log_format: LogFormat = Field("text", description="json: one object a line; ids of experiment, trial and worker")
     session_seconds: float = Field(12 * 3600, gt=0, description="how long a browser stays signed in")
 
     public_url: str = Field(

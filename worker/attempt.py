@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Literal
 
 from paploss.backoff import Backoff
+from paploss.jobs.ids import experiment_of
 from paploss.jobs.lease import Lease, ReleaseRequest, RenewRequest, ResultRequest
 from paploss.jobs.spec import EXIT_INTERRUPTED, EvaluationEvent, JobResult
 from paploss.worker.controller import Controller, RefusedError, UnavailableError
@@ -81,8 +82,11 @@ class AttemptRun:
         self._environment = environment
         self._command = command
         self._grace_seconds = grace_seconds
-        experiment_id = lease.trial_id.rpartition("-")[0]
-        self._context = {"search": experiment_id, "trial": lease.trial_id, "attempt": lease.attempt}
+        self._context = {
+            "experiment": experiment_of(lease.trial_id),
+            "trial": lease.trial_id,
+            "attempt": lease.attempt,
+        }
         self._wake = threading.Event()
         self._over = threading.Event()
         self._stopping = stopping

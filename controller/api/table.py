@@ -1,4 +1,4 @@
-"""The trials of a search as CSV."""
+"""The trials of an experiment as CSV."""
 
 from collections.abc import Iterator
 

@@ -6,7 +6,7 @@ class StoreError(Exception):
 
 
 class NotFoundError(StoreError):
-    """There is no such search, trial, round, key or token (404)."""
+    """There is no such experiment, trial, round, key or token (404)."""
 
 
 class ConflictError(StoreError):
@@ -38,4 +38,4 @@ class SchemaError(StoreError):
 
 
 class DumpError(StoreError):
-    """A file does not hold a search that this program can load (422)."""
+    """A file does not hold an experiment that this program can load (422)."""

@@ -1,8 +1,8 @@
-"""The event log: what happened to a search, in words. They are for people, so an AP in them is in percent."""
+"""The event log: what happened to an experiment, in words. They are for people, so an AP in them is in percent."""
 
 import logging
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from sqlalchemy import event, insert
 from sqlalchemy.orm import Session
@@ -45,6 +45,8 @@ EventKind = Literal[
     "workers_unblocked",
     "details_cleared",
 ]
+OBSTACLE_KINDS: Final[tuple[EventKind, ...]] = ("workers_blocked", "workers_unblocked")
+"""About elastic workers that cannot start. The newest of a pool says how it is now, however old it is."""
 Level = Literal["info", "warning", "error"]
 
 logger = logging.getLogger(__name__)

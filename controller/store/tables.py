@@ -52,7 +52,7 @@ class Experiment(Base):
     owner: Mapped[str]  # name of the API key that created it
     state: Mapped[ExperimentState] = mapped_column(String(16), default="running")
     stage: Mapped[Stage] = mapped_column(String(16))
-    reason: Mapped[str] = mapped_column(default="")  # why it failed, for people
+    reason: Mapped[str] = mapped_column(default="")  # why it failed or paused, for people
     spec: Mapped[JsonObject]  # paploss.client.specs.ExperimentSpec, versioned
     profile: Mapped[str]
     dataset: Mapped[str | None]  # its name; None where version 0.1.0 has stored it
@@ -106,11 +106,11 @@ class Trial(Base):
 
     __tablename__ = "trials"
 
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)  # search id and number
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)  # the experiment's id and a number
     experiment_id: Mapped[str] = mapped_column(
         "search_id", ForeignKey("searches.id", ondelete="CASCADE"), key="experiment_id"
     )
-    number: Mapped[int]  # counts up within the search, over all kinds
+    number: Mapped[int]  # counts up within the experiment, over all kinds
     kind: Mapped[JobKind] = mapped_column(String(16))
     label: Mapped[str] = mapped_column(default="")  # confirm and trainings: which candidate or loss
     round: Mapped[int | None]  # proxy: the version of the algorithm that proposed it

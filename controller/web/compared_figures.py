@@ -7,6 +7,7 @@ from typing import Final
 from paploss.client.models import Figure, Theme
 from paploss.client.numbers import percent
 from paploss.controller.web.style import PALETTES, as_text, line_mode, make_axis, make_layout
+from paploss.jobs.ids import number_of
 
 _BANDS: Final = ((0.0, "lowest quarter"), (0.25, "middle half"), (0.75, "next 15 %"), (0.9, "best 10 %"))
 """Lower ends of the parts in which trials are drawn, by the rank of their reward."""
@@ -85,7 +86,7 @@ def scatter(trials: Sequence[str], across: Column, up: Column, theme: Theme = "l
         "x": [_shown(across, value) for value in across.values],
         "y": [_shown(up, value) for value in up.values],
         "customdata": list(trials),
-        "text": [f"trial {int(trial.rpartition('-')[2])}" for trial in trials],
+        "text": [f"trial {number_of(trial)}" for trial in trials],
         "marker": {"color": colours.trial, "size": 8, "opacity": 0.7},
         "hovertemplate": f"%{{text}}<br>{as_text(across.title)} <b>%{{x:.4~g}}</b>"
         f"<br>{as_text(up.title)} <b>%{{y:.4~g}}</b><extra></extra>",

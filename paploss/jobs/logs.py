@@ -1,8 +1,8 @@
 """Log lines of the long-running processes: text for people, or one JSON object a line for machines.
 
-Whatever a record has in its `extra` is part of the line; by convention `search`, `trial` and `worker` are ids. Fields
-that hold for all of a process are given once, at its start. Others' texts, such as a worker's name, forge no line: text
-has its control characters escaped and tracebacks indented.
+Whatever a record has in its `extra` is part of the line; by convention `experiment`, `trial` and `worker` are ids.
+Fields that hold for all of a process are given once, at its start. Others' texts, such as a worker's name, forge no
+line: text has its control characters escaped and tracebacks indented.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Failures of a search, grouped by reason."""
+"""Failures of an experiment, grouped by reason."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

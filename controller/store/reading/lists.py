@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from paploss.client.states import ExperimentKind, ExperimentState, TrialState
 from paploss.controller.store.database import now
 from paploss.controller.store.errors import NotFoundError
+from paploss.controller.store.events import OBSTACLE_KINDS
 from paploss.controller.store.tables import (
     ApiKey,
     Attempt,
@@ -156,10 +157,9 @@ def latest_events(session: Session, experiment_id: str | None = None, limit: int
 
 def latest_obstacles(session: Session) -> Sequence[Event]:
     """The newest MOST_OBSTACLES events about elastic workers that cannot begin, newest first."""
-    kinds = ("workers_blocked", "workers_unblocked")
     return session.scalars(
         select(Event)
-        .where(Event.kind.in_(kinds), Event.experiment_id.is_(None))
+        .where(Event.kind.in_(OBSTACLE_KINDS), Event.experiment_id.is_(None))
         .order_by(Event.id.desc())
         .limit(MOST_OBSTACLES)
     ).all()
@@ -172,12 +172,13 @@ def obstacle_prefix(pool: str) -> str:
 
 def standing_obstacles(session: Session, pools: Iterable[str]) -> list[str]:
     """What keeps elastic workers of these pools from starting now, a line for each such pool."""
-    kinds = ("workers_blocked", "workers_unblocked")
     newest = [
         session.scalars(
             select(Event)
             .where(
-                Event.kind.in_(kinds), Event.experiment_id.is_(None), Event.message.startswith(obstacle_prefix(pool))
+                Event.kind.in_(OBSTACLE_KINDS),
+                Event.experiment_id.is_(None),
+                Event.message.startswith(obstacle_prefix(pool)),
             )
             .order_by(Event.id.desc())
             .limit(1)

@@ -70,7 +70,7 @@ def read_rewards(session: Session, experiment_id: str) -> Sequence[Reward]:
 
 
 def read_label_rewards(session: Session, experiment_id: str) -> Sequence[LabelRewards]:
-    """Confirmations or trainings of a search by label, the highest mean first; labels without a reward last."""
+    """Confirmations or trainings of an experiment by label, the highest mean first; labels without a reward last."""
     rows = session.execute(
         select(Trial.label, Trial.reward)
         .where(Trial.experiment_id == experiment_id, Trial.kind.in_(MEASURED_KINDS))
@@ -109,7 +109,7 @@ def sort_trials(
     limit: int,
     only: TrialFilter = TrialFilter(),
 ) -> SortedPage[Trial]:
-    """One page of a search's trials by any column; rows without a value come last in both directions."""
+    """One page of an experiment's trials by any column; rows without a value come last in both directions."""
     column = _COLUMNS[order]
     conditions = only.conditions(experiment_id)
     total = session.scalar(select(func.count()).select_from(Trial).where(*conditions)) or 0
@@ -127,13 +127,13 @@ def sort_trials(
 
 
 def open_classes(session: Session) -> set[int]:
-    """Resource classes (GPUs per trial) of the searches that have not ended."""
+    """Resource classes (GPUs per trial) of the experiments that have not ended."""
     return set(session.scalars(select(Experiment.gpus).where(Experiment.state.in_(("running", "paused"))).distinct()))
 
 
 def seconds_per_trial(session: Session, experiment_ids: Sequence[str]) -> dict[str, float]:
-    """Time between the ends of each search's last PACE_TRIALS trials, on average: what a trial takes with the current
-    workers. A search has no entry until three of its trials have ended."""
+    """Time between the ends of each experiment's last PACE_TRIALS trials, on average: what a trial takes with the
+    current workers. An experiment has no entry until three of its trials have ended."""
     place = func.row_number().over(partition_by=Trial.experiment_id, order_by=Trial.finished_at.desc())
     ends = (
         select(Trial.experiment_id, Trial.finished_at, place.label("place"))

@@ -22,7 +22,7 @@ class SearchReward:
 
 
 def count_queued(session: Session) -> Mapping[int, int]:
-    """Trials of running searches that wait for a worker, by resource class (GPUs per trial)."""
+    """Trials of running experiments that wait for a worker, by resource class (GPUs per trial)."""
     rows = session.execute(
         select(Experiment.gpus, func.count())
         .join(Trial)

@@ -132,7 +132,7 @@ GRANT = Transition(
     *GRANTED,
     _UNSEEN_SECONDS,
 )
-"""A claim: only of a queued trial of a running search, and only with a claim_id that has not been used."""
+"""A claim: only of a queued trial of a running experiment, and only with a claim_id that has not been used."""
 
 ADD_ATTEMPT = insert(_ATTEMPTS).inline()
 

@@ -108,10 +108,11 @@ def test_old_lines_lost_workers_and_spent_idempotency_keys_go(database: Database
     with database.write() as session:
         create(session, search_spec(), "ann", Idempotency("once", "0" * 64))
         record(session, "leader_changed", "somebody leads")
+        record(session, "workers_blocked", "workers of pool gpu: no GPU")
     with database.write() as session:
         retention.clear_platform(session, DAYS)
     assert (count(database, Worker), count(database, IdempotencyKey)) == (1, 1)
-    assert count(database, Event, Event.experiment_id.is_(None)) == 1
+    assert count(database, Event, Event.experiment_id.is_(None)) == 2
     long_ago = now() - (DAYS + 1) * retention.DAY_SECONDS
     with database.write() as session:
         session.execute(update(Worker).values(last_seen_at=long_ago))
@@ -119,8 +120,9 @@ def test_old_lines_lost_workers_and_spent_idempotency_keys_go(database: Database
         session.execute(update(Event).where(Event.experiment_id.is_(None)).values(at=long_ago))
         retention.clear_platform(session, DAYS)
     assert (count(database, Worker), count(database, IdempotencyKey)) == (0, 0)
-    assert count(database, Event, Event.experiment_id.is_(None)) == 0
     assert count(database, Experiment) == 2
+    with database.read() as session:  # what keeps workers from starting stands until it changes
+        assert list(session.scalars(select(Event.kind).where(Event.experiment_id.is_(None)))) == ["workers_blocked"]
 
 
 def test_lost_workers_and_spent_idempotency_keys_go_before_details_do(database: Database) -> None:

@@ -14,7 +14,7 @@ from paploss.jobs.logs import JsonLines, TextLines, start_logging
 @pytest.fixture
 def record() -> logging.LogRecord:
     made = logging.LogRecord("paploss.worker.attempt", logging.WARNING, __file__, 1, "lost %s", ("it",), None)
-    vars(made).update(trial="s-1", search="s", worker=None)
+    vars(made).update(trial="s-1", experiment="s", worker=None)
     return made
 
 
@@ -27,12 +27,12 @@ def test_a_json_line_has_the_fields_of_process_and_record(record: logging.LogRec
         "message": "lost it",
         "worker": "w1",
         "trial": "s-1",
-        "search": "s",
+        "experiment": "s",
     }
 
 
 def test_a_text_line_ends_with_the_fields(record: logging.LogRecord) -> None:
-    assert TextLines().format(record).endswith("WARNING paploss.worker.attempt: lost it trial=s-1 search=s")
+    assert TextLines().format(record).endswith("WARNING paploss.worker.attempt: lost it trial=s-1 experiment=s")
 
 
 @pytest.mark.parametrize("formatter", [TextLines(), JsonLines({})], ids=["text", "json"])
