@@ -28,7 +28,7 @@ from paploss.controller.search.algorithm import Sample
 from paploss.controller.store.database import Session
 from paploss.controller.store.documents import OUTCOME, ConfirmedLoss, Outcome, TrialPlan
 from paploss.controller.store.events import record
-from paploss.controller.store.experiments import end_experiment
+from paploss.controller.store.experiments import fail_experiment, succeed_experiment
 from paploss.controller.store.rounds import read_best_proxies
 from paploss.controller.store.tables import Experiment, Trial
 from paploss.controller.store.trials.proposals import NewTrial, add_trials, trials_by_label
@@ -163,8 +163,7 @@ def _conclude(
     candidates = [measured[label] for label in found]
     if standing is None or not any(one.rewards for one in candidates):
         reason = "no candidate could be confirmed: every confirming trial failed; see their errors"
-        end_experiment(session, search, "failed", reason)
-        record(session, "experiment_failed", reason, experiment_id=search.id, level="error")
+        fail_experiment(session, search, reason)
         return
     rewards = [one.rewards for one in candidates]
     is_found = standing.leader in found
@@ -191,8 +190,7 @@ def _conclude(
         ),
     )
     search.best = OUTCOME.write(outcome)
-    end_experiment(session, search, "succeeded")
-    record(session, "experiment_succeeded", _tell(outcome, name_reward(spec.reward)), experiment_id=search.id)
+    succeed_experiment(session, search, _tell(outcome, name_reward(spec.reward)))
 
 
 def _find_candidates(by_label: ByLabel, spec: SearchSpec) -> list[str]:

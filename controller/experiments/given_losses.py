@@ -24,7 +24,7 @@ from paploss.controller.store.database import Session
 from paploss.controller.store.documents import LOSS, TrialPlan
 from paploss.controller.store.errors import ConflictError, NotFoundError
 from paploss.controller.store.events import record
-from paploss.controller.store.experiments import end_experiment, find_experiment
+from paploss.controller.store.experiments import fail_experiment, find_experiment, succeed_experiment
 from paploss.controller.store.tables import Experiment
 from paploss.controller.store.trials.counts import Counts, count_ended, count_of_kind
 from paploss.controller.store.trials.proposals import NewTrial, add_trials, list_first, trials_by_label
@@ -206,12 +206,9 @@ class GivenLosses:
         total, rewarded = count_ended(session, experiment.id, self.job_kind)
         if not rewarded:
             reason = "no training ended with a result; see the trials' errors"
-            end_experiment(session, experiment, "failed", reason)
-            record(session, "experiment_failed", reason, experiment_id=experiment.id, level="error")
+            fail_experiment(session, experiment, reason)
             return
-        end_experiment(session, experiment, "succeeded")
-        message = f"{rewarded} of {total} trainings have a result"
-        record(session, "experiment_succeeded", message, experiment_id=experiment.id)
+        succeed_experiment(session, experiment, f"{rewarded} of {total} trainings have a result")
 
 
 def _resolve_loss(session: Session, choice: LossChoice, profile: str) -> tuple[LossSpec, float]:

@@ -17,7 +17,7 @@ from paploss.controller.experiments.seeds import pilot_seed
 from paploss.controller.search.pilot import LEAST_REWARD
 from paploss.controller.store.database import Session
 from paploss.controller.store.events import record
-from paploss.controller.store.experiments import end_experiment
+from paploss.controller.store.experiments import fail_experiment, pause_to_ask
 from paploss.controller.store.tables import Experiment
 from paploss.controller.store.trials.proposals import NewTrial, add_trials, trials_by_label
 from paploss.jobs.losses import LossSpec
@@ -39,8 +39,7 @@ def go_on(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) ->
     found = _read_findings(by_label, spec)
     if not found.best:
         reason = "no training of the pilot ended with a result; see the trials' errors"
-        end_experiment(session, search, "failed", reason)
-        record(session, "experiment_failed", reason, experiment_id=search.id, level="error")
+        fail_experiment(session, search, reason)
     elif check_rates(session, search, spec, _find_losses(spec), plan):
         message = "pilot: a second seed for the learning rates that are ahead of the profile's"
         record(session, "pilot_started", message, experiment_id=search.id)
@@ -108,6 +107,5 @@ def _conclude(session: Session, search: Experiment, spec: SearchSpec, sentence: 
     search.stage = "rounds"
     record(session, "pilot_ended", sentence, experiment_id=search.id)
     if spec.pilot == "ask":
-        search.state, search.reason = "paused", sentence
-        record(session, "experiment_paused", "paused until its user decides", experiment_id=search.id)
+        pause_to_ask(session, search, sentence)
     session.flush()

@@ -46,7 +46,7 @@ from paploss.controller.store import rounds as store
 from paploss.controller.store.database import Session
 from paploss.controller.store.documents import TrialPlan
 from paploss.controller.store.events import record
-from paploss.controller.store.experiments import end_experiment
+from paploss.controller.store.experiments import fail_experiment
 from paploss.controller.store.tables import Experiment, Round
 from paploss.controller.store.trials.counts import Counts, count_of_kind
 from paploss.controller.store.trials.proposals import NewTrial, add_trials
@@ -151,8 +151,7 @@ def advance(
         action = _Rounds(session, search, spec, plan, ahead).go_on(counts, pace)
     session.flush()
     if isinstance(action, Fail):
-        end_experiment(session, search, "failed", action.reason)
-        record(session, "experiment_failed", action.reason, experiment_id=search.id, level="error")
+        fail_experiment(session, search, action.reason)
     return isinstance(action, Finish)
 
 

@@ -22,7 +22,7 @@ from paploss.controller.store.database import Database, DatabaseError, Session, 
 from paploss.controller.store.documents import SPEC
 from paploss.controller.store.errors import LeadershipLostError
 from paploss.controller.store.events import record
-from paploss.controller.store.experiments import end_experiment, list_running, lock_experiment
+from paploss.controller.store.experiments import fail_experiment, list_running, lock_experiment
 from paploss.controller.store.leadership import Term, acquire, drive, new_holder, prolong, resign
 from paploss.controller.store.tables import Experiment
 from paploss.controller.store.trials import tallies, transitions
@@ -356,14 +356,14 @@ def _nothing() -> None:
 def _act(session: Session, experiment: Experiment, spec: ExperimentSpec, pace: Pace, ahead: Any) -> None:
     counts = count_trials(session, experiment.id)
     if (mistake := _find_mistake(session, experiment, counts)) is not None:
-        _fail(session, experiment, mistake)
+        fail_experiment(session, experiment, mistake)
     elif failed := _count_too_many_failures(session, experiment, spec, counts):
         reason = (
             f"{counted(failed, 'trial')} failed, more than max_failed_trials allows; "
             f"the last error: {find_last_error(session, experiment.id)}. "
             "Fix the cause and start again, or allow more failures."
         )
-        _fail(session, experiment, reason)
+        fail_experiment(session, experiment, reason)
     else:
         KINDS[spec.kind].advance(session, experiment, spec, counts, pace, ahead=ahead)
 
@@ -378,8 +378,3 @@ def _count_too_many_failures(session: Session, experiment: Experiment, spec: Exp
 def _find_mistake(session: Session, experiment: Experiment, counts: Counts) -> str | None:
     """What the user has to correct, where trials show that no other one can succeed."""
     return find_shared_mistake(session, experiment.id) if counts.failed > 1 else None
-
-
-def _fail(session: Session, experiment: Experiment, reason: str) -> None:
-    end_experiment(session, experiment, "failed", reason)
-    record(session, "experiment_failed", reason, experiment_id=experiment.id, level="error")

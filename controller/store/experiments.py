@@ -138,15 +138,33 @@ def cancel_experiment(session: Session, experiment_id: str) -> Experiment:
     """
     experiment = lock_experiment(session, experiment_id)
     if experiment.state in ("running", "paused"):
-        end_experiment(session, experiment, "cancelled")
+        _end(session, experiment, "cancelled")
         record(session, "experiment_cancelled", "cancelled", experiment_id=experiment.id)
     elif experiment.state != "cancelled":
         raise ConflictError(f"experiment {experiment_id} has ended already: {experiment.state}")
     return experiment
 
 
-def end_experiment(session: Session, experiment: Experiment, state: ExperimentState, reason: str = "") -> None:
-    """Set a final state on an experiment whose row is locked, and cancel what is still open."""
+def succeed_experiment(session: Session, experiment: Experiment, message: str) -> None:
+    """End an experiment whose row is locked with what its log says of the result."""
+    _end(session, experiment, "succeeded")
+    record(session, "experiment_succeeded", message, experiment_id=experiment.id)
+
+
+def fail_experiment(session: Session, experiment: Experiment, reason: str) -> None:
+    """End an experiment whose row is locked with the reason why it failed."""
+    _end(session, experiment, "failed", reason)
+    record(session, "experiment_failed", reason, experiment_id=experiment.id, level="error")
+
+
+def pause_to_ask(session: Session, experiment: Experiment, question: str) -> None:
+    """Pause an experiment whose row is locked until its user has decided."""
+    experiment.state, experiment.reason = "paused", question
+    record(session, "experiment_paused", "paused until its user decides", experiment_id=experiment.id)
+
+
+def _end(session: Session, experiment: Experiment, state: ExperimentState, reason: str = "") -> None:
+    """Set a final state, and cancel what is still open."""
     experiment.state = state
     experiment.reason = reason
     experiment.finished_at = read_clock(session)

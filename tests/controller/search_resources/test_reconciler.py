@@ -17,7 +17,7 @@ from paploss.controller.search_resources.resources import FINALISER, SearchResou
 from paploss.controller.search_resources.status import LONGEST_MESSAGE
 from paploss.controller.store.database import Session
 from paploss.controller.store.errors import ConflictError
-from paploss.controller.store.experiments import delete_experiment, end_experiment
+from paploss.controller.store.experiments import delete_experiment, fail_experiment
 from paploss.controller.store.projects import change_project, create_project
 from paploss.controller.store.tables import Experiment, IdempotencyKey
 
@@ -155,7 +155,7 @@ def test_a_failure_is_told_with_its_reason_as_far_as_kubernetes_takes_it(
     reconciler.look()
     with platform.database.write() as session:
         search = session.scalars(select(Experiment)).one()
-        end_experiment(session, search, "failed", "too many trials failed" + 40_000 * "!")
+        fail_experiment(session, search, "too many trials failed" + 40_000 * "!")
     reconciler.look()
     status, message = resources.condition("cells", "Failed") or ("", "")
     assert (status, len(message)) == ("True", LONGEST_MESSAGE)

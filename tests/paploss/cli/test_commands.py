@@ -21,7 +21,7 @@ from paploss.cli.main import app
 from paploss.cli.wording import describe_end
 from paploss.client.specs import SearchSpec
 from paploss.client.sync_client import Client
-from paploss.controller.store.experiments import end_experiment
+from paploss.controller.store.experiments import fail_experiment
 from paploss.controller.store.tables import Experiment
 
 
@@ -254,7 +254,7 @@ def test_whoever_watches_an_experiment_that_ends_without_success_gets_a_status(
 def test_why_a_search_failed_is_a_line_of_its_own(controller: RunningController, client: Client) -> None:
     search = client.create(SearchSpec(name="mine", profile="synthetic", rounds=1, trials_per_round=2))
     with controller.services.database.write() as session:
-        end_experiment(session, session.get_one(Experiment, search.id), "failed", "no image there")
+        fail_experiment(session, session.get_one(Experiment, search.id), "no image there")
     shown = invoke("show", search.id, "--url", controller.url, PAPLOSS_KEY=controller.keys["viewer"]).stdout
     assert shown.splitlines()[0].startswith(f"{search.id} mine: failed, ")
     assert shown.splitlines()[1] == "no image there"
