@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DataError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import SQLAlchemyError as DatabaseError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
@@ -113,6 +113,24 @@ def insert_absent(session: Session, model: type[DeclarativeBase], row: Mapping[s
 def sqlite_url(file: Path) -> str:
     """URL of a SQLite file, whatever characters its path has."""
     return URL.create("sqlite", database=str(file)).render_as_string()
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of a URL of SQLite; None for a database server, and for one in memory.
+
+    Raises:
+        ValueError: it is no URL of a database.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ValueError(str(error)) from None
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
+def reason_of(error: Exception) -> str:
+    """Why a statement failed, in a line: the database's own words, without the statement."""
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
 
 
 class Database:

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from paploss.client.states import FINAL_EXPERIMENT_STATES
 from paploss.controller.data_roots import check_paths, narrow
 from paploss.controller.store import schema
-from paploss.controller.store.database import Database, sqlite_url, table_of
+from paploss.controller.store.database import Database, reason_of, sqlite_url, table_of
 from paploss.controller.store.documents import SPEC
 from paploss.controller.store.dump_lines import read_lines, write_line
 from paploss.controller.store.dump_rows import BY_TABLE, MODELS, check_row, columns_of
@@ -95,8 +95,7 @@ def load(
     except OperationalError:  # the database does not answer, or the disk is full
         raise
     except (StatementError, OverflowError, UnicodeEncodeError) as error:
-        reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
-        raise DumpError(f"a row cannot be stored: {reason}") from error
+        raise DumpError(f"a row cannot be stored: {reason_of(error)}") from error
     return experiment_id
 
 

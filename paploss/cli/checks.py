@@ -9,7 +9,6 @@ from typing import Annotated
 import httpx
 import typer
 from rich.console import Console
-from sqlalchemy.exc import SQLAlchemyError
 
 from paploss.cli.connection import JsonOption
 from paploss.cli.databases import read_settings
@@ -25,7 +24,7 @@ from paploss.client.transport import Route
 from paploss.controller.scaling.errors import ClusterError
 from paploss.controller.settings import Settings
 from paploss.controller.store import schema
-from paploss.controller.store.database import Database
+from paploss.controller.store.database import Database, DatabaseError, reason_of
 from paploss.controller.store.errors import SchemaError
 from paploss.jobs.queue import QueueError, TrialQueue
 
@@ -92,12 +91,12 @@ def find_faults(settings: Settings, url: str) -> Iterator[str]:
 def _find_database_fault(url: str) -> str:
     try:
         database = Database(url)
-    except (SQLAlchemyError, ValueError) as error:
+    except (DatabaseError, ValueError) as error:
         return str(error)
     try:
         schema.check(database)
-    except SQLAlchemyError as error:
-        return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    except DatabaseError as error:
+        return reason_of(error)
     except SchemaError as error:
         return str(error)
     finally:

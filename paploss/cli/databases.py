@@ -7,15 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from paploss.cli.connection import JsonOption
 from paploss.cli.failures import BAD_INPUT, FAILED, CommandError
 from paploss.cli.output import tell
 from paploss.controller.settings import Settings
 from paploss.controller.store import schema
-from paploss.controller.store.database import Database
+from paploss.controller.store.database import Database, DatabaseError, reason_of, sqlite_file
 from paploss.controller.store.errors import SchemaError
 
 
@@ -41,7 +39,8 @@ def open_database() -> Iterator[Database]:
         except SchemaError as error:
             raise CommandError(str(error), FAILED) from None
         except DatabaseError as error:
-            raise CommandError(f"PAPLOSS_DATABASE_URL: the database cannot be used: {error.orig}", FAILED) from None
+            message = f"PAPLOSS_DATABASE_URL: the database cannot be used: {reason_of(error)}"
+            raise CommandError(message, FAILED) from None
         finally:
             database.close()
 
@@ -54,14 +53,14 @@ def hold_database(settings: Settings) -> Iterator[None]:
         CommandError: another process is, or its folder cannot be written to.
     """
     try:
-        path = make_url(settings.resolved_database_url)
-    except ArgumentError:
+        path = sqlite_file(settings.resolved_database_url)
+    except ValueError:
         message = "PAPLOSS_DATABASE_URL: expected a URL such as postgresql://user@host/name or sqlite:///file.db"
         raise CommandError(message, BAD_INPUT) from None
-    if path.get_backend_name() != "sqlite" or not path.database:
+    if path is None:
         yield
         return
-    lock_file = Path(f"{path.database}.lock")
+    lock_file = Path(f"{path}.lock")
     try:
         lock_file.parent.mkdir(parents=True, exist_ok=True)
         opened = lock_file.open("ab")
@@ -69,7 +68,7 @@ def hold_database(settings: Settings) -> Iterator[None]:
         place = lock_file if lock_file.exists() else lock_file.parent
         message = f"{place}: the state folder cannot be written to: {error.strerror}"
         raise CommandError(message, FAILED) from None
-    for file in (Path(path.database), Path(f"{path.database}-wal"), Path(f"{path.database}-shm")):
+    for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
         if file.exists() and not os.access(file, os.R_OK | os.W_OK):
             message = f"{file}: cannot be written to; its owner is {file.stat().st_uid}, this program's {os.geteuid()}"
             raise CommandError(message, FAILED)
@@ -77,9 +76,7 @@ def hold_database(settings: Settings) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise CommandError(
-                f"{path.database}: a controller has this database open; use it over HTTP", FAILED
-            ) from None
+            raise CommandError(f"{path}: a controller has this database open; use it over HTTP", FAILED) from None
         yield
 
 

@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from typing import Annotated
 
 import typer
-from sqlalchemy.exc import DatabaseError
 
 from paploss.cli.databases import hold_database, read_settings
 from paploss.cli.failures import FAILED, CommandError
@@ -16,6 +15,7 @@ from paploss.controller.api.server import AddressError, await_servers, bind, mak
 from paploss.controller.api.tracing import TracingError
 from paploss.controller.scaling.errors import ClusterError, PoolsError
 from paploss.controller.settings import Settings
+from paploss.controller.store.database import DatabaseError, reason_of
 from paploss.controller.store.errors import SchemaError
 from paploss.jobs.logs import start_logging
 from paploss.jobs.queue import QueueError
@@ -39,9 +39,8 @@ def serve(
         except (AddressError, SchemaError, QueueError, PoolsError, ClusterError, TracingError) as error:
             raise _startup_failure(settings, str(error)) from None
         except DatabaseError as error:
-            raise _startup_failure(
-                settings, f"PAPLOSS_DATABASE_URL: the database cannot be used: {error.orig}"
-            ) from None
+            message = f"PAPLOSS_DATABASE_URL: the database cannot be used: {reason_of(error)}"
+            raise _startup_failure(settings, message) from None
         # What was made until now stays. Each full look for garbage would go through all of it, and hold up every lease.
         # Looks at what is young are seldom: after 700 objects, Python's default, they take a twentieth of the time.
         gc.freeze()

@@ -1,6 +1,6 @@
 """State transitions of a trial that its worker has no part in: the lease expires, it is cancelled, it fails for good.
 
-    queued     -> running (claim), cancelled
+    queued     -> running (claim), cancelled; after its lease expired also what its worker still makes of it
     running    -> succeeded, pruned, failed, cancelled, queued (released, expired, or failed with attempts left)
 
 The other changes are a worker's (`paploss.controller.store.trials.leases`), where it also says how the token fences.
