@@ -70,7 +70,7 @@ def list_all(
     with connect(state, url, key_file) as client:
         keys = client.list_keys()
     if as_json:
-        echo_json([key.model_dump(mode="json") for key in keys])
+        echo_json(keys)
         return
     table = Table("name", "role", "project", f"created ({TIME_ZONE})", f"revoked ({TIME_ZONE})", box=None)
     for key in keys:

@@ -44,9 +44,7 @@ def create(
     request = _read(name, data_root, max_running_trials, gpu_hours)
     with connect(state, url, key_file) as client:
         made = client.create_project(request)
-    tell(
-        as_json, made.model_dump(mode="json"), f"made {made.name}; its keys: paploss keys create --project {made.name}"
-    )
+    tell(as_json, made, f"made {made.name}; its keys: paploss keys create --project {made.name}")
 
 
 @app.command("list")
@@ -60,7 +58,7 @@ def list_all(
     with connect(state, url, key_file) as client:
         projects = client.list_projects()
     if as_json:
-        echo_json([project.model_dump(mode="json") for project in projects])
+        echo_json(projects)
         return
     table = Table("name", "running trials", "GPU-hours", "data roots", f"created ({TIME_ZONE})", box=None)
     for project in projects:
@@ -87,7 +85,7 @@ def change(
     request = _read(name, data_root, max_running_trials, gpu_hours)
     with connect(state, url, key_file) as client:
         changed = client.change_project(name, ProjectChange(**request.model_dump(exclude={"name"})))
-    tell(as_json, changed.model_dump(mode="json"), f"changed {name}")
+    tell(as_json, changed, f"changed {name}")
 
 
 @app.command()

@@ -43,7 +43,7 @@ def add(
     with connect(state, url, key_file) as client:
         made = client.subscribe(request)
     secret = "" if made.secret is None else f"\nsecret: {made.secret}"
-    tell(as_json, made.model_dump(mode="json"), f"subscription {made.id}{secret}")
+    tell(as_json, made, f"subscription {made.id}{secret}")
 
 
 @app.command("list")
@@ -57,7 +57,7 @@ def list_all(
     with connect(state, url, key_file) as client:
         found = client.list_subscriptions()
     if as_json:
-        echo_json([each.model_dump(mode="json") for each in found])
+        echo_json(found)
         return
     table = Table("id", "by", "target", "of", "on", "owner", "last", box=None)
     for each in found:
@@ -92,7 +92,7 @@ def pause(
     """Send nothing until it is resumed; what happens meanwhile is not reported later."""
     with connect(state, url, key_file) as client:
         changed = client.pause_subscription(subscription)
-    tell(as_json, changed.model_dump(mode="json"), f"paused {subscription}")
+    tell(as_json, changed, f"paused {subscription}")
 
 
 @app.command()
@@ -106,7 +106,7 @@ def resume(
     """Report again what happens from now on."""
     with connect(state, url, key_file) as client:
         changed = client.resume_subscription(subscription)
-    tell(as_json, changed.model_dump(mode="json"), f"resumed {subscription}")
+    tell(as_json, changed, f"resumed {subscription}")
 
 
 @app.command("test")
@@ -120,7 +120,7 @@ def send_test(
     """Send a test; `paploss subscriptions log` shows the outcome."""
     with connect(state, url, key_file) as client:
         made = client.test_subscription(subscription)
-    tell(as_json, made.model_dump(mode="json"), f"delivery {made.id}")
+    tell(as_json, made, f"delivery {made.id}")
 
 
 @app.command()
@@ -135,7 +135,7 @@ def log(
     with connect(state, url, key_file) as client:
         found = client.list_deliveries(subscription)
     if as_json:
-        echo_json([each.model_dump(mode="json") for each in found])
+        echo_json(found)
         return
     table = Table(f"at ({TIME_ZONE})", "occasion", "experiment", "state", "attempts", "error", box=None)
     for each in found:

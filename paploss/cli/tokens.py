@@ -37,7 +37,7 @@ def create(
             made = client.create_token(name, role, days)
         except ValidationError as error:
             raise CommandError(describe_faults(error), BAD_INPUT) from None
-    tell(as_json, made.model_dump(mode="json"), made.token)
+    tell(as_json, made, made.token)
 
 
 @app.command("list")
@@ -53,7 +53,7 @@ def list_all(
     with connect(state, url, key_file) as client:
         tokens = client.list_tokens(everyone=everyone)
     if as_json:
-        echo_json([token.model_dump(mode="json") for token in tokens])
+        echo_json(tokens)
         return
     table = Table("id", "name", "owner", "role", f"expires ({TIME_ZONE})", box=None)
     for token in tokens:

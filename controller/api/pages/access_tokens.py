@@ -1,7 +1,4 @@
-"""The page of personal access tokens. What is made is shown once, in the answer to the form.
-
-The session's cookie alone is not enough to post it: `access.identify` asks for this origin, as for every change.
-"""
+"""The page of personal access tokens. What is made is shown once, in the answer to the form."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -36,7 +33,7 @@ def create(services: Injected, caller: SignedIn, name: Text = "", role: Text = "
     """Make a token and show it, or show the form again with its errors."""
     typed = {"name": name.strip(), "role": role, "days": days.strip()}
     try:
-        made = tokens.make(services, caller, TokenRequest.model_validate(typed))
+        made = tokens.create(TokenRequest.model_validate(typed), services, caller)
     except ValidationError as error:
         found = {item.pointer.strip("/"): item.message for item in describe_errors(error.errors(), typed)}
         return _render(services, caller, typed=typed, errors=found, status=422)
@@ -64,6 +61,6 @@ def _render(
         errors=errors or {},
         made=made,
         roles=list_roles(caller.role),
-        tokens=tokens.read(services, None if caller.role == "admin" else caller.name),
+        tokens=tokens.list_all(services, caller, everyone=caller.role == "admin").items,
     )
     return HTMLResponse(page, status)

@@ -1,7 +1,4 @@
-"""What follows from a search, started from its page: a final training with its loss, or a comparison with the others.
-
-A plain form posts here; `access.identify` asks for this origin, as for every change with a session's cookie.
-"""
+"""What follows from a search, started from its page: a final training, or a comparison with other losses."""
 
 from typing import Literal
 

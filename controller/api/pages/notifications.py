@@ -1,7 +1,4 @@
-"""The pages of subscriptions: who is told of what, and what became of each delivery. They work without a script.
-
-The session's cookie alone is not enough to post here: `access.identify` asks for this origin, as for every change.
-"""
+"""The pages of subscriptions: who is told of what, and what became of each delivery. They work without a script."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

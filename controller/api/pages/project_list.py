@@ -1,7 +1,4 @@
-"""The page of projects: what each may use and has used; administrators make and change them.
-
-The session's cookie alone is not enough to post here: `access.identify` asks for this origin, as for every change.
-"""
+"""The page of projects: what each may use and has used; administrators make and change them."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -55,7 +52,7 @@ def store(
         try:
             projects.change(request.name, ProjectChange(**request.model_dump(exclude={"name"})), services)
         except NotFoundError:
-            projects.make(services, request)
+            projects.create(request, services)
     except ValidationError as error:
         found = describe_errors(error.errors(), document)
     except ProblemError as error:
@@ -79,7 +76,7 @@ def _render(
         section="Projects",
         typed=typed or {},
         errors=errors or {},
-        projects=projects.read(services),
+        projects=projects.list_all(services).items,
         data_roots=services.settings.data_roots,
     )
     return HTMLResponse(page, 422 if errors else 200)

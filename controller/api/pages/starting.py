@@ -1,7 +1,4 @@
-"""Starting a search from the page: a plain form that works without a script.
-
-The session's cookie alone is not enough to post it: `access.identify` asks for this origin, as for every change.
-"""
+"""Starting a search from the page: a plain form that works without a script."""
 
 import hashlib
 import json

@@ -22,13 +22,18 @@ Name = Annotated[ProjectName, Path()]
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems.documented(409))
 def create(request: ProjectRequest, services: Injected) -> ProjectSummary:
     """Make a project."""
-    return make(services, request)
+    _check_roots(services, request)
+    with services.database.write() as session:
+        made = project_summary(session, store.create_project(session, request))
+    services.callers.forget()
+    return made
 
 
 @router.get("")
 def list_all(services: Injected) -> Page[ProjectSummary]:
     """The projects that you see, on one page, with what they may use and what they have used."""
-    return Page(items=read(services))
+    with services.database.read() as session:
+        return Page(items=project_summaries(session, store.list_projects(session)))
 
 
 @router.put("/{name}", responses=problems.documented(404))
@@ -47,21 +52,6 @@ def delete(name: Name, services: Injected) -> None:
     with services.database.write() as session:
         store.delete_project(session, name)
     services.callers.forget()
-
-
-def make(services: Services, request: ProjectRequest) -> ProjectSummary:
-    """A new project."""
-    _check_roots(services, request)
-    with services.database.write() as session:
-        made = project_summary(session, store.create_project(session, request))
-    services.callers.forget()
-    return made
-
-
-def read(services: Services) -> list[ProjectSummary]:
-    """The projects that the services' database shows."""
-    with services.database.read() as session:
-        return project_summaries(session, store.list_projects(session))
 
 
 def _check_roots(services: Services, change: ProjectChange) -> None:

@@ -8,8 +8,7 @@ from paploss.client.models import NewToken, Page, TokenRequest, TokenSummary
 from paploss.controller.api import problems
 from paploss.controller.api.problems import ProblemError
 from paploss.controller.api.security.access import AuthorizedRoute, SignedIn
-from paploss.controller.api.security.callers import Caller
-from paploss.controller.api.services import Injected, Services
+from paploss.controller.api.services import Injected
 from paploss.controller.api.views import token_summary
 from paploss.controller.store.access.tokens import DAY_SECONDS, create_token, list_tokens, revoke_token
 from paploss.controller.store.database import read_clock
@@ -20,7 +19,10 @@ router = APIRouter(route_class=AuthorizedRoute, prefix="/api/v1/tokens", tags=["
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems.documented(409))
 def create(request: TokenRequest, services: Injected, caller: SignedIn) -> NewToken:
     """Create a token of yours. It is shown in this reply alone."""
-    return make(services, caller, request)
+    with services.database.write() as session:
+        row, token = create_token(session, caller.name, request.name, request.role, request.days * DAY_SECONDS)
+        session.refresh(row)
+        return NewToken(**token_summary(row, read_clock(session)).model_dump(), token=token)
 
 
 @router.get("")
@@ -33,7 +35,10 @@ def list_all(
     """Your tokens by name, expired ones too, on one page."""
     if everyone and caller.role != "admin":
         raise ProblemError(403, f"everyone: expected an administrator; {caller.name!r} has the role {caller.role}")
-    return Page(items=read(services, None if everyone else caller.name))
+    with services.database.read() as session:
+        clock = read_clock(session)
+        owned = list_tokens(session, None if everyone else caller.name)
+        return Page(items=[token_summary(row, clock) for row in owned])
 
 
 @router.delete("/{token_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problems.documented(404))
@@ -44,18 +49,3 @@ def revoke(token_id: Annotated[str, Path(pattern=r"^[0-9a-z]{1,32}$")], services
     with services.database.write() as session:
         revoke_token(session, token_id, None if caller.role == "admin" else caller.name)
     services.callers.forget()
-
-
-def make(services: Services, caller: Caller, request: TokenRequest) -> NewToken:
-    """A new token of the caller."""
-    with services.database.write() as session:
-        row, token = create_token(session, caller.name, request.name, request.role, request.days * DAY_SECONDS)
-        session.refresh(row)
-        return NewToken(**token_summary(row, read_clock(session)).model_dump(), token=token)
-
-
-def read(services: Services, owner: str | None) -> list[TokenSummary]:
-    """The tokens of an owner, or of everybody."""
-    with services.database.read() as session:
-        clock = read_clock(session)
-        return [token_summary(row, clock) for row in list_tokens(session, owner)]
