@@ -10,7 +10,7 @@ All steps are trials of the kind `rate_check`, apart by their seeds; what comes 
 
 from paploss.client.specs import PILOT_LOSSES, PILOT_SEEDS, RATE_FACTORS, SearchSpec
 from paploss.controller.experiments.losses import decode_loss, search_space
-from paploss.controller.experiments.pilot_report import Findings, tell
+from paploss.controller.experiments.pilot_report import Findings, describe
 from paploss.controller.experiments.rate_trials import ByLabel
 from paploss.controller.experiments.rival_rates import Plan, check_rates, read_rates
 from paploss.controller.experiments.seeds import pilot_seed
@@ -46,7 +46,7 @@ def go_on(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) ->
     elif not any(one.seed in _further_seeds(spec) for trials in by_label.values() for one in trials):
         _repeat(session, search, spec, found, plan)
     else:
-        _conclude(session, search, spec, tell(spec, found))
+        _conclude(session, search, spec, describe(spec, found))
 
 
 def _find_losses(spec: SearchSpec) -> dict[str, LossSpec]:

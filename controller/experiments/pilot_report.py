@@ -49,20 +49,24 @@ class Findings:
         return choose_rate(self.rates[label], self.default_rates[label])
 
 
-def tell(spec: SearchSpec, found: Findings) -> str:
-    """What the search may gain, what it could tell, and whether to go on."""
+def describe(spec: SearchSpec, found: Findings) -> str:
+    """What the search may gain, what it could detect, and whether to go on."""
     looks = plan_looks(spec.confirm.seeds, spec.most_seeds)
     trainings = spec.rounds * spec.trials_per_round
     best = [reward for label, reward in found.best.items() if label != IDENTITY]
     outlook = judge(best, found.repeated, trainings, count_raced(spec), looks)
     metric = name_reward(spec.reward)
     obstacles = _find_obstacles(found, outlook)
-    told = (_tell_start(found, metric), _tell_lead(found), _tell_outlook(outlook, trainings, looks[-1], metric))
+    parts = (
+        _describe_start(found, metric),
+        _describe_lead(found),
+        _describe_outlook(outlook, trainings, looks[-1], metric),
+    )
     ending = f"Look first: {'; and '.join(obstacles)}." if obstacles else "Worth going on."
-    return f"Pilot of {found.trainings} trainings: {'; '.join(filter(None, told))}. {ending}"
+    return f"Pilot of {found.trainings} trainings: {'; '.join(filter(None, parts))}. {ending}"
 
 
-def _tell_start(found: Findings, metric: str) -> str:
+def _describe_start(found: Findings, metric: str) -> str:
     name = _NAMES[found.start]
     if found.start not in found.best:
         return f"{name} has no result"
@@ -71,7 +75,7 @@ def _tell_start(found: Findings, metric: str) -> str:
     return f"{reached} and trains at {factor:g} times the profile's learning rate"
 
 
-def _tell_lead(found: Findings) -> str:
+def _describe_lead(found: Findings) -> str:
     """The best of the other losses, over the further seeds."""
     start = found.repeated.get(found.start, {})
     leads = {
@@ -84,12 +88,12 @@ def _tell_lead(found: Findings) -> str:
     return f"{label} differs from it by {difference(lead.mean, lead.interval)} over {counted(lead.seeds, 'seed')}"
 
 
-def _tell_outlook(outlook: Outlook, trainings: int, seeds: int, metric: str) -> str:
+def _describe_outlook(outlook: Outlook, trainings: int, seeds: int, metric: str) -> str:
     if outlook.noise is None:
         return "the noise of a training is not known"
     noise = f"one training varies by ± {percent(outlook.noise)} (standard deviation)"
-    can_tell = "nothing" if outlook.detectable is None else percent(outlook.detectable)
-    race = f"its race of up to {counted(seeds, 'seed')} can tell {can_tell}"
+    detectable = "nothing" if outlook.detectable is None else percent(outlook.detectable)
+    race = f"its race of up to {counted(seeds, 'seed')} can detect {detectable}"
     if outlook.gain is None:
         return f"{noise}; {race}"
     gain = f"{percent(outlook.gain)} {metric} over the best of the losses tried"
@@ -133,6 +137,6 @@ def _doubt_gain(outlook: Outlook) -> str:
             "confirm.rivals"
         )
     return (
-        "what it may gain is less than it can tell; longer proxies or more images make less noise, and "
+        "what it may gain is less than it can detect; longer proxies or more images make less noise, and "
         "confirm.most_seeds allows a longer race"
     )

@@ -1,4 +1,4 @@
-"""What a search may gain and what it could tell, judged from a few trainings before it begins.
+"""What a search may gain and what it could detect, judged from a few trainings before it begins.
 
 Notation: s is the standard deviation of one training's reward between seeds, without what common seeds share; b that of
 the true rewards of the losses that were tried, each at its best learning rate; K the number of those that b is measured
@@ -55,11 +55,11 @@ class Outlook:
     gain: float | None
     """Expected lead of the search's best over the best of the losses that were tried."""
     detectable: float | None
-    """The lead over another loss that the race at the end tells in four of five cases."""
+    """The lead over another loss that the race at the end detects in four of five cases."""
 
     @property
     def is_promising(self) -> bool:
-        """Whether the gain that may be expected is one that can be told."""
+        """Whether the race could detect the gain that may be expected."""
         return self.gain is not None and self.detectable is not None and self.gain >= self.detectable
 
 

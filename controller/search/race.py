@@ -80,7 +80,7 @@ class Standing:
     """The leader, and the labels that it is not decided to be better than, in the order in which they were given."""
     more_seeds: int | None
     """About how many more seeds the decision would take at the present differences and noise; 0 when it is decided.
-    None where that cannot be told: one seed has no noise, and no number of seeds decides a difference of 0."""
+    None where that cannot be estimated: one seed has no noise, and no number of seeds decides a difference of 0."""
 
     @property
     def is_decided(self) -> bool:

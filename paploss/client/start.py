@@ -13,7 +13,7 @@ from paploss.jobs.spec import RateFactor
 MOST_EARLIER: Final = 200
 """Trials of all earlier searches together that a search learns from."""
 _DECIMALS: Final = 4
-"""Of an earlier trial's theta: far below what a reward's noise can tell."""
+"""Of an earlier trial's theta: far below what can be seen through the noise of a reward."""
 
 Family = Literal["functions", "box_terms", "extended"]
 Knots = Literal[2, 4, 6]

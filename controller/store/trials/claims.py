@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy.orm import Session
 
 from paploss.controller.store.trials.lease_statements import ADD_ATTEMPT, GRANT
-from paploss.controller.store.trials.steps import Grant, describe_attempt, read_grant, tell_claim, was_just_seen
+from paploss.controller.store.trials.steps import Grant, claim_values, describe_attempt, read_grant, was_just_seen
 from paploss.controller.store.trials.telemetry import remember_workers
 from paploss.jobs.lease import ClaimRequest
 
@@ -22,8 +22,8 @@ def claim_many(session: Session, requests: Sequence[ClaimRequest], lease_seconds
     taken: dict[str, ClaimRequest] = {}
     for request in {each.claim_id: each for each in requests}.values():
         taken.setdefault(request.trial_id, request)
-    told = GRANT.told.many(tell_claim(each, lease_seconds) for each in taken.values())
-    rows = session.execute(GRANT.many, told).all() if taken else []
+    given = GRANT.fields.many(claim_values(each, lease_seconds) for each in taken.values())
+    rows = session.execute(GRANT.many, given).all() if taken else []
     granted = [(taken[row.trial_id], read_grant(row)) for row in rows]
     unseen = [taken[row.trial_id].worker for row in rows if not was_just_seen(row.worker_unseen_seconds)]
     if granted:

@@ -2,7 +2,7 @@
 
 They bypass the ORM, because its part in a statement costs more than the statement. Each UPDATE of a trial is
 one state transition: its WHERE is the whole condition, so that the second of two callers changes nothing. A transition
-is written once, over what is told, and rendered twice: for one step, and for the steps of many workers.
+is written once, over the fields of a message, and rendered twice: for one step, and for the steps of many workers.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from sqlalchemy import (
 from paploss.client.states import OPEN_TRIAL_STATES
 from paploss.controller.store.database import is_one_of, now, table_of
 from paploss.controller.store.tables import Attempt, Experiment, Project, Trial, Worker
-from paploss.controller.store.trials.told import OBJECT, Told
+from paploss.controller.store.trials.fields import OBJECT, Fields
 
 _TRIALS, _EXPERIMENTS, _ATTEMPTS, _WORKERS, _PROJECTS = (
     table_of(model) for model in (Trial, Experiment, Attempt, Worker, Project)
@@ -49,19 +49,19 @@ class Transition:
 
     def __init__(
         self,
-        told: Told,
+        fields: Fields,
         holds: Callable[[SimpleNamespace], ColumnElement[bool]],
         values: Callable[[SimpleNamespace], dict[str, Any]],
         *returned: Any,
     ) -> None:
-        """`told`: what the worker tells, `trial_id` among it; `holds`: the condition; `values`: what is set."""
-        self.told = told
-        one = told.parameters()
+        """`fields`: of the message, `trial_id` among them; `holds`: the condition; `values`: what is set."""
+        self.fields = fields
+        one = fields.parameters()
         self.one: Update = (
             update(_TRIALS).where(_TRIALS.c.id == one.trial_id, holds(one)).values(values(one)).returning(*returned)
         )
         """Of one trial, which it waits for where another transaction holds it."""
-        table, each = told.rows()
+        table, each = fields.rows()
         is_it = _TRIALS.c.id == each.trial_id
         free = (
             select(_TRIALS.c.id)
@@ -96,13 +96,13 @@ GRANTED = (
     _TRIALS.c.token,
     select(_EXPERIMENTS.c.spec).where(_ITS_EXPERIMENT).scalar_subquery().label("spec"),
 )
-"""What a granted claim is told of its trial; `paploss.controller.store.trials.steps.Grant` has the same names."""
+"""What the answer to a granted claim is made from; `paploss.controller.store.trials.steps.Grant` has the same names."""
 
 READ_GRANT = select(*GRANTED).where(_TRIALS.c.id == bindparam("trial_id"))
 """The grant of a trial that was claimed before."""
 
 
-def _may_be_granted(told: SimpleNamespace) -> ColumnElement[bool]:
+def _may_be_granted(step: SimpleNamespace) -> ColumnElement[bool]:
     is_running = select(_EXPERIMENTS.c.id).where(
         _ITS_EXPERIMENT,
         _EXPERIMENTS.c.state == "running",
@@ -111,22 +111,22 @@ def _may_be_granted(told: SimpleNamespace) -> ColumnElement[bool]:
                 _EXPERIMENTS.c.max_running_trials.is_(None),
                 select(_PROJECTS.c.max_running_trials).where(_ITS_PROJECT).scalar_subquery().is_(None),
             ),
-            told.is_within_cap,
+            step.is_within_cap,
         ),
     )
-    is_used = select(_ATTEMPTS.c.number).where(_ATTEMPTS.c.claim_id == told.claim)
+    is_used = select(_ATTEMPTS.c.number).where(_ATTEMPTS.c.claim_id == step.claim)
     return (_TRIALS.c.state == "queued") & is_running.exists() & ~is_used.exists()
 
 
 GRANT = Transition(
-    Told(trial_id=Text, claim=Text, claimant=Text, new_token=Text, lease_seconds=Float, is_within_cap=Boolean),
+    Fields(trial_id=Text, claim=Text, claimant=Text, new_token=Text, lease_seconds=Float, is_within_cap=Boolean),
     _may_be_granted,
-    lambda told: {
+    lambda step: {
         "state": "running",
         "attempt": _TRIALS.c.attempt + 1,
-        "token": told.new_token,
-        "lease_until": now() + told.lease_seconds,
-        "worker": told.claimant,
+        "token": step.new_token,
+        "lease_until": now() + step.lease_seconds,
+        "worker": step.claimant,
         "started_at": None,
     },
     *GRANTED,
@@ -137,14 +137,14 @@ GRANT = Transition(
 ADD_ATTEMPT = insert(_ATTEMPTS).inline()
 
 RENEW = Transition(
-    Told(trial_id=Text, fence=Text, lease_seconds=Float, reached=Integer, total=Integer, its_loss=Float),
-    lambda told: (_TRIALS.c.token == told.fence) & (_TRIALS.c.state == "running"),
-    lambda told: {
-        "lease_until": now() + told.lease_seconds,
+    Fields(trial_id=Text, fence=Text, lease_seconds=Float, reached=Integer, total=Integer, its_loss=Float),
+    lambda step: (_TRIALS.c.token == step.fence) & (_TRIALS.c.state == "running"),
+    lambda step: {
+        "lease_until": now() + step.lease_seconds,
         "started_at": func.coalesce(_TRIALS.c.started_at, now()),
-        "iteration": func.coalesce(told.reached, _TRIALS.c.iteration),
-        "total_iterations": func.coalesce(told.total, _TRIALS.c.total_iterations),
-        "progress_loss": func.coalesce(told.its_loss, _TRIALS.c.progress_loss),
+        "iteration": func.coalesce(step.reached, _TRIALS.c.iteration),
+        "total_iterations": func.coalesce(step.total, _TRIALS.c.total_iterations),
+        "progress_loss": func.coalesce(step.its_loss, _TRIALS.c.progress_loss),
     },
     _TRIALS.c.attempt,
     _TRIALS.c.worker,
@@ -167,7 +167,7 @@ NOTE_ATTEMPT = (
 )
 
 REWARD = Transition(
-    Told(
+    Fields(
         trial_id=Text,
         fence=Text,
         outcome=Text,
@@ -178,15 +178,15 @@ REWARD = Transition(
         took_seconds=Float,
         reached=Integer,
     ),
-    lambda told: (_TRIALS.c.token == told.fence) & is_one_of(_TRIALS.c.state, OPEN_TRIAL_STATES),
-    lambda told: {
-        "state": told.outcome,
-        "reward": told.its_reward,
-        "diverged": told.has_diverged,
-        "metrics": told.its_metrics,
-        "checkpoint": told.its_checkpoint,
-        "seconds": told.took_seconds,
-        "iteration": case((_TRIALS.c.iteration > told.reached, _TRIALS.c.iteration), else_=told.reached),
+    lambda step: (_TRIALS.c.token == step.fence) & is_one_of(_TRIALS.c.state, OPEN_TRIAL_STATES),
+    lambda step: {
+        "state": step.outcome,
+        "reward": step.its_reward,
+        "diverged": step.has_diverged,
+        "metrics": step.its_metrics,
+        "checkpoint": step.its_checkpoint,
+        "seconds": step.took_seconds,
+        "iteration": case((_TRIALS.c.iteration > step.reached, _TRIALS.c.iteration), else_=step.reached),
         "error_kind": None,
         "error": None,
         "finished_at": now(),

@@ -34,13 +34,13 @@ from paploss.controller.store.trials.lease_statements import (
 from paploss.controller.store.trials.quotas import check_caps
 from paploss.controller.store.trials.steps import (
     Grant,
+    attempt_end_values,
+    claim_values,
     describe_attempt,
-    end_attempt,
+    describe_end,
     read_grant,
-    tell_claim,
-    tell_end,
-    tell_renewal,
-    tell_result,
+    renewal_values,
+    result_values,
     was_just_seen,
 )
 from paploss.controller.store.trials.telemetry import keep_evaluations, remember_workers, see_worker
@@ -68,12 +68,12 @@ def claim(session: Session, request: ClaimRequest, lease_seconds: float) -> Gran
         ConflictError: another attempt runs, the experiment is paused, it or its project is at its cap of running
             trials, or the lease that this claim_id once got has ended.
     """
-    asked = tell_claim(request, lease_seconds)
-    row = session.execute(GRANT.one, GRANT.told.one(**asked)).one_or_none()
+    asked = claim_values(request, lease_seconds)
+    row = session.execute(GRANT.one, GRANT.fields.one(**asked)).one_or_none()
     if row is None:
         trial, experiment, repeated = _find_claimed(session, request)
         if repeated is None and trial.state == "queued" and check_caps(session, experiment):
-            row = session.execute(GRANT.one, GRANT.told.one(**asked | {"is_within_cap": True})).one_or_none()
+            row = session.execute(GRANT.one, GRANT.fields.one(**asked | {"is_within_cap": True})).one_or_none()
             if row is None:  # something has changed while this waited for the lock
                 trial, experiment, repeated = _find_claimed(session, request)
         if repeated is not None:
@@ -97,12 +97,12 @@ def renew(session: Session, request: RenewRequest, lease_seconds: float) -> Comm
         GoneError: the trial has ended in another way than by cancellation, or was deleted.
     """
     start = request.start
-    told = RENEW.told.one(**tell_renewal(request, lease_seconds))
-    row = session.execute(RENEW.one, told).one_or_none()
+    given = RENEW.fields.one(**renewal_values(request, lease_seconds))
+    row = session.execute(RENEW.one, given).one_or_none()
     if row is None:
         if not _revive(session, request):
             return "cancel"
-        row = session.execute(RENEW.one, told).one()
+        row = session.execute(RENEW.one, given).one()
     if row.attempt_started_at is None or start is not None or request.log_tail:
         session.execute(
             NOTE_ATTEMPT,
@@ -132,14 +132,16 @@ def finish(session: Session, request: ResultRequest) -> TrialState:
     result = request.result
     if result.outcome == "failed":
         return _fail(session, request)
-    row = session.execute(REWARD.one, REWARD.told.one(**tell_result(request))).one_or_none()
+    row = session.execute(REWARD.one, REWARD.fields.one(**result_values(request))).one_or_none()
     if row is None:
         return _answer_again(*_find_attempt(session, request.trial_id, request.token))
     keep_evaluations(session, {request.trial_id: request.evaluations})
     if request.analysis is not None:
         keep_analysis(session, row.experiment_id, request.trial_id, request.analysis)
-    record_many(session, [tell_end(request, row.experiment_id, row.worker)])
-    session.execute(END_ATTEMPT, end_attempt(request, row.attempt, outcome=result.outcome, answer=result.outcome))
+    record_many(session, [describe_end(request, row.experiment_id, row.worker)])
+    session.execute(
+        END_ATTEMPT, attempt_end_values(request, row.attempt, outcome=result.outcome, answer=result.outcome)
+    )
     return result.outcome
 
 
@@ -173,14 +175,14 @@ def release(session: Session, request: ReleaseRequest) -> TrialState:
         trial_id=trial.id,
         worker=trial.worker,
     )
-    session.execute(END_ATTEMPT, end_attempt(request, trial.attempt, outcome=request.reason, answer=trial.state))
+    session.execute(END_ATTEMPT, attempt_end_values(request, trial.attempt, outcome=request.reason, answer=trial.state))
     return trial.state
 
 
 def fix_parameters(session: Session, trial_id: str, loss: LossSpec, plan: TrialPlan) -> None:
     """Fix what a trial trains with, where version 0.1.0 has proposed it."""
-    told = {"trial_id": trial_id, "its_loss": LOSS.write(loss), "its_plan": PLAN.write(plan)}
-    session.execute(FIX_PARAMETERS, told)
+    given = {"trial_id": trial_id, "its_loss": LOSS.write(loss), "its_plan": PLAN.write(plan)}
+    session.execute(FIX_PARAMETERS, given)
 
 
 def keep_late_result(session: Session, request: ResultRequest, attempt: int, reason: str) -> None:
@@ -296,7 +298,7 @@ def _fail(session: Session, request: ResultRequest) -> TrialState:
     trial.token = None
     trial.lease_until = None
     _retry_or_give_up(session, trial, result)
-    ended = end_attempt(request, trial.attempt, outcome="failed", answer=trial.state, failure=result)
+    ended = attempt_end_values(request, trial.attempt, outcome="failed", answer=trial.state, failure=result)
     session.execute(END_ATTEMPT, ended)
     return trial.state
 

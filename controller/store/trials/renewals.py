@@ -14,52 +14,52 @@ from sqlalchemy.orm import Session
 
 from paploss.controller.store.database import now, table_of
 from paploss.controller.store.tables import Attempt, Worker
+from paploss.controller.store.trials.fields import Fields
 from paploss.controller.store.trials.lease_statements import RENEW
-from paploss.controller.store.trials.steps import tell_renewal, was_just_seen
+from paploss.controller.store.trials.steps import renewal_values, was_just_seen
 from paploss.controller.store.trials.telemetry import find_stored
-from paploss.controller.store.trials.told import Told
 from paploss.jobs.lease import Command, RenewRequest
 
 _ATTEMPTS, _WORKERS = table_of(Attempt), table_of(Worker)
-_NOTED = Told(trial_id=Text, number=Integer, environment=Text, warnings=Text, resumed=Integer, tail=Text)
-_SEEN = Told(name=Text, gpu_use=Text)
+_NOTED = Fields(trial_id=Text, number=Integer, environment=Text, warnings=Text, resumed=Integer, tail=Text)
+_SEEN = Fields(name=Text, gpu_use=Text)
 
 
 def _build_note() -> Any:
-    _, told = _NOTED.rows()
+    _, step = _NOTED.rows()
     kept = tuple_(cast(_ATTEMPTS.c.environment, Text), cast(_ATTEMPTS.c.warnings, Text), _ATTEMPTS.c.resumed_iteration)
-    is_new = told.environment.is_not(None) & kept.is_distinct_from(
-        tuple_(told.environment, func.coalesce(told.warnings, cast(_ATTEMPTS.c.warnings, Text)), told.resumed)
+    is_new = step.environment.is_not(None) & kept.is_distinct_from(
+        tuple_(step.environment, func.coalesce(step.warnings, cast(_ATTEMPTS.c.warnings, Text)), step.resumed)
     )
     return (
         update(_ATTEMPTS)
         .where(
-            _ATTEMPTS.c.trial_id == told.trial_id,
-            _ATTEMPTS.c.number == told.number,
-            or_(_ATTEMPTS.c.started_at.is_(None), told.tail.is_not(None), is_new),
+            _ATTEMPTS.c.trial_id == step.trial_id,
+            _ATTEMPTS.c.number == step.number,
+            or_(_ATTEMPTS.c.started_at.is_(None), step.tail.is_not(None), is_new),
         )
         .values(
             started_at=func.coalesce(_ATTEMPTS.c.started_at, now()),
-            environment=func.coalesce(cast(told.environment, JSON), _ATTEMPTS.c.environment),
-            warnings=func.coalesce(cast(told.warnings, JSON), _ATTEMPTS.c.warnings),
-            resumed_iteration=func.coalesce(told.resumed, _ATTEMPTS.c.resumed_iteration),
-            log_tail=func.coalesce(told.tail, _ATTEMPTS.c.log_tail),
+            environment=func.coalesce(cast(step.environment, JSON), _ATTEMPTS.c.environment),
+            warnings=func.coalesce(cast(step.warnings, JSON), _ATTEMPTS.c.warnings),
+            resumed_iteration=func.coalesce(step.resumed, _ATTEMPTS.c.resumed_iteration),
+            log_tail=func.coalesce(step.tail, _ATTEMPTS.c.log_tail),
         )
     )
 
 
 def _build_see() -> Any:
-    table, told = _SEEN.rows()
+    table, step = _SEEN.rows()
     free = (
         select(_WORKERS.c.name)
-        .join(table, _WORKERS.c.name == told.name)
+        .join(table, _WORKERS.c.name == step.name)
         .with_for_update(key_share=True, skip_locked=True, of=_WORKERS)
         .cte()
     )
     return (
         update(_WORKERS)
-        .where(_WORKERS.c.name == told.name, _WORKERS.c.name.in_(select(free.c.name)))
-        .values(last_seen_at=now(), gpu_use=func.coalesce(cast(told.gpu_use, JSON), _WORKERS.c.gpu_use))
+        .where(_WORKERS.c.name == step.name, _WORKERS.c.name.in_(select(free.c.name)))
+        .values(last_seen_at=now(), gpu_use=func.coalesce(cast(step.gpu_use, JSON), _WORKERS.c.gpu_use))
     )
 
 
@@ -77,8 +77,8 @@ def renew_many(session: Session, requests: Sequence[RenewRequest], lease_seconds
     for request in requests:
         if {each.iteration for each in request.evaluations} <= known.get(request.trial_id, set()):
             taken.setdefault(request.trial_id, request)
-    told = RENEW.told.many(tell_renewal(each, lease_seconds) for each in taken.values())
-    rows = {row.id: row for row in session.execute(RENEW.many, told)} if taken else {}
+    given = RENEW.fields.many(renewal_values(each, lease_seconds) for each in taken.values())
+    rows = {row.id: row for row in session.execute(RENEW.many, given)} if taken else {}
     renewed = [(taken[trial_id], row) for trial_id, row in rows.items()]
     _note_attempts(session, renewed)
     _see_workers(session, renewed)
@@ -91,7 +91,7 @@ def renew_many(session: Session, requests: Sequence[RenewRequest], lease_seconds
 
 
 def _note_attempts(session: Session, renewed: Sequence[tuple[RenewRequest, Any]]) -> None:
-    told = [
+    noted = [
         {
             "trial_id": each.trial_id,
             "number": row.attempt,
@@ -104,16 +104,16 @@ def _note_attempts(session: Session, renewed: Sequence[tuple[RenewRequest, Any]]
         for start in (each.start,)
         if start is not None or each.log_tail or row.attempt_started_at is None
     ]
-    if told:
-        session.execute(_NOTE, _NOTED.many(told))
+    if noted:
+        session.execute(_NOTE, _NOTED.many(noted))
 
 
 def _see_workers(session: Session, renewed: Sequence[tuple[RenewRequest, Any]]) -> None:
-    told: dict[str, str | None] = {}
+    seen: dict[str, str | None] = {}
     for each, row in renewed:
         if each.gpu_use:
-            told[row.worker] = json.dumps([gpu.model_dump(mode="json") for gpu in each.gpu_use])
+            seen[row.worker] = json.dumps([gpu.model_dump(mode="json") for gpu in each.gpu_use])
         elif not was_just_seen(row.worker_unseen_seconds):
-            told.setdefault(row.worker, None)
-    if told:
-        session.execute(_SEE, _SEEN.many({"name": name, "gpu_use": use} for name, use in told.items()))
+            seen.setdefault(row.worker, None)
+    if seen:
+        session.execute(_SEE, _SEEN.many({"name": name, "gpu_use": use} for name, use in seen.items()))

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from paploss.client.states import TrialState
 from paploss.controller.store.events import record_many
 from paploss.controller.store.trials.lease_statements import END_ATTEMPT, REWARD
-from paploss.controller.store.trials.steps import end_attempt, tell_end, tell_result
+from paploss.controller.store.trials.steps import attempt_end_values, describe_end, result_values
 from paploss.controller.store.trials.telemetry import keep_evaluations
 from paploss.jobs.lease import ResultRequest
 
@@ -30,11 +30,11 @@ def finish_many(session: Session, requests: Sequence[ResultRequest]) -> list[Tri
     for request in requests:
         if request.result.outcome != "failed" and request.analysis is None:
             taken.setdefault(request.trial_id, request)
-    told = REWARD.told.many(map(tell_result, taken.values()))
-    rows = session.execute(REWARD.many, told).all() if taken else []
+    given = REWARD.fields.many(map(result_values, taken.values()))
+    rows = session.execute(REWARD.many, given).all() if taken else []
     ended = [(taken[row.id], row) for row in rows]
     keep_evaluations(session, {each.trial_id: each.evaluations for each, _ in ended})
-    record_many(session, [tell_end(each, row.experiment_id, row.worker) for each, row in ended])
+    record_many(session, [describe_end(each, row.experiment_id, row.worker) for each, row in ended])
     outcomes = {id(each): each.result.outcome for each, _ in ended}
     if ended:
         session.execute(END_ATTEMPT, [_end(each, row.attempt) for each, row in ended])
@@ -43,4 +43,4 @@ def finish_many(session: Session, requests: Sequence[ResultRequest]) -> list[Tri
 
 def _end(request: ResultRequest, attempt: int) -> dict[str, Any]:
     outcome = request.result.outcome
-    return end_attempt(request, attempt, outcome=outcome, answer=outcome)
+    return attempt_end_values(request, attempt, outcome=outcome, answer=outcome)

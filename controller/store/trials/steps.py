@@ -37,8 +37,8 @@ class Grant:
     """The request that the experiment came from."""
 
 
-def tell_claim(request: ClaimRequest, lease_seconds: float) -> dict[str, Any]:
-    """What the transition `GRANT` is told, with a new token; the cap of running trials is not checked yet."""
+def claim_values(request: ClaimRequest, lease_seconds: float) -> dict[str, Any]:
+    """The fields of the transition `GRANT`, with a new token; the cap of running trials is not checked yet."""
     return {
         "trial_id": request.trial_id,
         "claim": str(request.claim_id),
@@ -70,8 +70,8 @@ def describe_attempt(request: ClaimRequest, grant: Grant) -> dict[str, Any]:
     }
 
 
-def tell_renewal(request: RenewRequest, lease_seconds: float) -> dict[str, Any]:
-    """What the transition `RENEW` is told."""
+def renewal_values(request: RenewRequest, lease_seconds: float) -> dict[str, Any]:
+    """The fields of the transition `RENEW`."""
     progress = request.progress
     return {
         "trial_id": request.trial_id,
@@ -83,8 +83,8 @@ def tell_renewal(request: RenewRequest, lease_seconds: float) -> dict[str, Any]:
     }
 
 
-def tell_result(request: ResultRequest) -> dict[str, Any]:
-    """What the transition `REWARD` is told."""
+def result_values(request: ResultRequest) -> dict[str, Any]:
+    """The fields of the transition `REWARD`."""
     result = request.result
     return {
         "trial_id": request.trial_id,
@@ -99,7 +99,7 @@ def tell_result(request: ResultRequest) -> dict[str, Any]:
     }
 
 
-def tell_end(request: ResultRequest, experiment_id: str, worker: str) -> Line:
+def describe_end(request: ResultRequest, experiment_id: str, worker: str) -> Line:
     """The line of the event log for a result with a reward."""
     result = request.result
     how = " (diverged)" if result.diverged else ""
@@ -112,7 +112,7 @@ def tell_end(request: ResultRequest, experiment_id: str, worker: str) -> Line:
     )
 
 
-def end_attempt(
+def attempt_end_values(
     request: ResultRequest | ReleaseRequest,
     attempt: int,
     *,
@@ -120,7 +120,7 @@ def end_attempt(
     answer: TrialState,
     failure: JobResult | None = None,
 ) -> dict[str, Any]:
-    """What the statement `END_ATTEMPT` is given."""
+    """The parameters of the statement `END_ATTEMPT`."""
     return {
         "trial": request.trial_id,
         "its_number": attempt,

@@ -17,13 +17,13 @@ MOST_CLASS_APS: Final = 200_000
 """Of one trial, over all its evaluations: its page reads all of them. 80 classes have 2,000 evaluations."""
 
 _WORKERS, _EVALUATIONS = table_of(Worker), table_of(Evaluation)
-_TOLD = ("host", "gpus", "device", "versions")
+_SENT = ("host", "gpus", "device", "versions")
 
 
 def _remembering(insert: Any) -> Any:
     statement = insert(_WORKERS)
-    told = {name: statement.excluded[name] for name in _TOLD}
-    return statement.on_conflict_do_update(index_elements=["name"], set_={**told, "last_seen_at": now()})
+    sent = {name: statement.excluded[name] for name in _SENT}
+    return statement.on_conflict_do_update(index_elements=["name"], set_={**sent, "last_seen_at": now()})
 
 
 # Built once for each dialect.
@@ -40,9 +40,9 @@ def remember_workers(session: Session, workers: Iterable[WorkerInfo]) -> None:
     """Store workers as they describe themselves, with the current time as their heartbeat."""
     by_name = {worker.name: worker for worker in workers}
     # In the order of their names: of two transactions with the same workers, the second waits for the first.
-    told = [{name: getattr(by_name[key], name) for name in ("name", *_TOLD)} for key in sorted(by_name)]
-    if told:
-        session.execute(_REMEMBER[session.get_bind().dialect.name], told)
+    sent = [{name: getattr(by_name[key], name) for name in ("name", *_SENT)} for key in sorted(by_name)]
+    if sent:
+        session.execute(_REMEMBER[session.get_bind().dialect.name], sent)
 
 
 def see_worker(session: Session, name: str, gpu_use: Sequence[GpuUse]) -> None:
@@ -54,7 +54,7 @@ def see_worker(session: Session, name: str, gpu_use: Sequence[GpuUse]) -> None:
         session.execute(_SEE, {"worker": name})
 
 
-def keep_evaluations(session: Session, told: Mapping[str, Sequence[EvaluationEvent]]) -> None:
+def keep_evaluations(session: Session, by_trial: Mapping[str, Sequence[EvaluationEvent]]) -> None:
     """Store what is not stored yet, by trial: a resumed training, a result and older workers tell some again.
 
     Beyond MOST_CLASS_APS per-class values of a trial, evaluations are stored without theirs.
@@ -62,7 +62,7 @@ def keep_evaluations(session: Session, told: Mapping[str, Sequence[EvaluationEve
     Raises:
         ConflictError: a trial would have more than MOST_EVALUATIONS.
     """
-    measured = {trial_id: evaluations for trial_id, evaluations in told.items() if evaluations}
+    measured = {trial_id: evaluations for trial_id, evaluations in by_trial.items() if evaluations}
     if not measured:
         return
     stored = find_stored(session, measured)

@@ -8,7 +8,7 @@ from simulation import Platform, metrics
 from paploss.client.comparison import RateResult
 from paploss.client.estimates import count_pilot, estimate_search
 from paploss.client.specs import SearchSpec
-from paploss.controller.experiments.pilot_report import Findings, tell
+from paploss.controller.experiments.pilot_report import Findings, describe
 from paploss.controller.experiments.seeds import rate_check_seeds
 from paploss.controller.store.documents import SPEC
 from paploss.controller.store.experiments import resume_experiment
@@ -83,7 +83,7 @@ def test_its_sentence_says_what_may_be_gained_and_told(platform: Platform) -> No
     sentence = told(platform, search)
     assert sentence.startswith("Pilot of 18 trainings: the published set reaches AP 3")
     assert "AP Loss + L1 differs from it by +1" in sentence
-    assert "AP over the best of the losses tried, and its race of up to 4 seeds can tell" in sentence
+    assert "AP over the best of the losses tried, and its race of up to 4 seeds can detect" in sentence
     assert sentence.endswith("Worth going on.")
 
 
@@ -141,7 +141,7 @@ def test_the_race_takes_the_rates_of_the_pilot_and_checks_none_again(platform: P
     [
         ({"means": dict.fromkeys(MEANS, 0.02)}, "make the proxies longer"),
         ({"best_rate": 2.0}, "the best learning rate of the published set is the largest that was tried"),
-        ({"means": dict.fromkeys(MEANS, 0.4)}, "what it may gain is less than it can tell"),
+        ({"means": dict.fromkeys(MEANS, 0.4)}, "what it may gain is less than it can detect"),
     ],
 )
 def test_what_had_better_be_changed_first_is_said(platform: Platform, changes: dict[str, object], advice: str) -> None:
@@ -178,7 +178,7 @@ def test_a_start_without_a_result_at_the_profiles_rate_is_a_reason_to_change_it(
         default_rates={"published": 1.0, "ap_l1": 1.0},
         repeated={"published": seeds, "ap_l1": {seed: 0.7 - reward for seed, reward in seeds.items()}},
     )
-    sentence = tell(search_spec(rounds=10, confirm=CONFIRM), found)
+    sentence = describe(search_spec(rounds=10, confirm=CONFIRM), found)
     assert "the best learning rate of the published set is the smallest that was tried" in sentence
 
 
@@ -195,15 +195,15 @@ def repeated(**rewards: dict[int, float]) -> Findings:
 
 def test_trainings_that_fail_are_said_to_be_why_the_noise_is_not_known() -> None:
     found = repeated(published={0: 0.4, 1: 0.41, 2: 0.39}, ap_l1={0: 0.4})
-    advice = tell(search_spec(confirm=CONFIRM), found).partition("Look first: ")[2]
+    advice = describe(search_spec(confirm=CONFIRM), found).partition("Look first: ")[2]
     assert advice.startswith("the noise could not be measured, because no two losses have results with two seeds")
     assert "what it may gain" not in advice
 
 
 def test_a_race_of_one_seed_is_said_to_tell_nothing() -> None:
     found = repeated(published={0: 0.4, 1: 0.41}, ap_l1={0: 0.42, 1: 0.41})
-    sentence = tell(search_spec(confirm=CONFIRM | {"seeds": 1, "most_seeds": 1}), found)
-    assert "its race of up to 1 seed can tell nothing." in sentence
+    sentence = describe(search_spec(confirm=CONFIRM | {"seeds": 1, "most_seeds": 1}), found)
+    assert "its race of up to 1 seed can detect nothing." in sentence
     assert "confirm.most_seeds allows a longer race" in sentence
 
 
@@ -214,7 +214,7 @@ def test_a_start_that_hardly_trains_does_not_make_a_search_of_equal_losses_worth
     )
     train(platform, search, until="pilot", means={"identity": 0.012, "AP Loss + L1": 0.35})
     advice = told(platform, search).partition("Look first: ")[2]
-    assert advice.startswith("what it may gain is less than it can tell")
+    assert advice.startswith("what it may gain is less than it can detect")
     trials = platform.trials(search)
     repeated = [one.label for one in trials if one.seed not in rate_check_seeds(0) and one.kind == "rate_check"]
     assert len(repeated) == 9
@@ -226,7 +226,7 @@ def test_one_loss_beside_the_identity_shows_noise_and_no_spread(platform: Platfo
     search = add_search(platform.database, profile="deformable-detr-tiny", pilot="tell", confirm=confirm)
     train(platform, search, until="pilot", means={"identity": 0.2, "AP Loss + L1": 0.25})
     sentence = told(platform, search)
-    assert "its race of up to 4 seeds can tell" in sentence
+    assert "its race of up to 4 seeds can detect" in sentence
     assert "Look first: what it may gain could not be measured" in sentence
 
 

@@ -34,8 +34,8 @@ def test_a_tie_is_called_one(leads: list[Lead], sentence: str) -> None:
     verdict = deliver(standing, 3)
     assert (verdict.use, verdict.is_decided, verdict.seeds) == ("a", False, 3)
     assert (
-        verdict.sentence
-        == f"Not decided over 3 common seeds: {sentence} how many more seeds it would take cannot be told from these."
+        verdict.sentence == f"Not decided over 3 common seeds: {sentence} "
+        "how many more seeds it would take cannot be estimated from these."
     )
 
 
@@ -76,7 +76,7 @@ def test_where_trainings_were_lost_the_leader_may_be_behind_one_loss_or_have_no_
     assert standing is not None
     assert deliver(standing, 3).sentence == (
         "Not decided over 3 common seeds: a is ahead of d by 40.0 AP over 1 seed and behind b by 1.0 AP over 1 seed "
-        "and without a seed in common with c; how many more seeds it would take cannot be told from these."
+        "and without a seed in common with c; how many more seeds it would take cannot be estimated from these."
     )
     alone = judge({"a": {0: 0.5}, "b": {1: 0.4}}, [0, 1], (2,))
     assert alone is not None

@@ -84,7 +84,7 @@ def test_the_gain_over_two_losses_without_noise_is_that_of_a_table_of_greatest_n
     assert outlook.gain == pytest.approx((2.508 - 0.564) * 0.1 / 2**0.5, rel=0.025)
 
 
-def test_what_a_race_can_tell_is_told_in_four_of_five() -> None:
+def test_what_a_race_can_detect_it_detects_in_four_of_five() -> None:
     """Four entrants, one look at five seeds: t with 12 degrees of freedom at 0.05 / 2 / 6 is 3.153; 0.842 for 0.8."""
     outlook = pilot.judge([0.2, 0.3], repeat(0.01, 3, 50), 100, 4, (5,))
     assert outlook.noise is not None

@@ -1,6 +1,6 @@
-"""What workers tell, as statements use it: the parameters of one step, or, on PostgreSQL, the rows of many steps.
+"""The fields of workers' messages in statements: parameters of one step, or, on PostgreSQL, the rows of many steps.
 
-A condition or a value that is written over `told` can so be put into a statement of either kind.
+A condition or a value that is written over them fits into a statement of either kind.
 """
 
 import json
@@ -13,10 +13,10 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.selectable import TableValuedAlias
 
 OBJECT = JSON(none_as_null=True)
-_PREFIX = "told_"  # SQLAlchemy reserves the names of a table's columns for itself
+_PREFIX = "field_"  # SQLAlchemy reserves the names of a table's columns for itself
 
 
-class Told:
+class Fields:
     """The fields of one kind of step, by name."""
 
     def __init__(self, **types: Any) -> None:
