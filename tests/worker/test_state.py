@@ -145,12 +145,13 @@ def test_a_trial_whose_shorter_one_left_no_files_starts_with_an_empty_folder(vol
     assert list(volume.open_attempt(lease(1, LONGER)).training.iterdir()) == []
 
 
-def test_a_result_that_never_counted_is_found_by_the_next_attempt(volume):
+@pytest.mark.parametrize("result", [REWARD, JobResult(outcome="pruned", reward=0.1)])
+def test_a_result_that_never_counted_is_found_by_the_next_attempt(volume, result):
     assert volume.finished_result(lease(2)) is None
-    volume.open_attempt(lease(1)).write_result(request(1))
+    volume.open_attempt(lease(1)).write_result(request(1, result))
     found = volume.finished_result(lease(2))
     assert found is not None
-    assert found.result == REWARD
+    assert found.result == result
 
 
 @pytest.mark.parametrize("changed", [{"prune": (PrunePoint(fraction=0.5, min_ap=0.1),)}, {"timeout_seconds": 60.0}])

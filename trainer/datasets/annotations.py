@@ -11,6 +11,7 @@ from paploss.trainer.datasets.numbers import is_number
 
 CLIPPED = "{count} boxes reach outside their image and were clipped"
 DUPLICATE = "{count} boxes occur twice"
+IGNORED = "{count} annotations have ignore set, not iscrowd: objects like others, as in COCO's evaluation"
 EMPTY = "{count} empty boxes were left out"
 
 THINNEST_PX = 0.01
@@ -85,6 +86,8 @@ def read_annotations(annotations: Sequence[Json], known: Known, findings: Findin
             findings.warning(file, CLIPPED, one.place)
         if min(inside[2:]) < 1 and not is_other_format:
             findings.warning(file, "{count} boxes are thinner than a pixel", one.place)
+        if one.content.get("ignore") and not one.content.get("iscrowd"):
+            findings.warning(file, IGNORED, one.where)
         key = (image["id"], one.content["category_id"], *inside)
         if key in seen:
             findings.warning(file, DUPLICATE, one.place)

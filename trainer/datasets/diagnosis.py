@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from paploss.jobs.dataset_report import DatasetReport
 from paploss.jobs.losses import APL1
@@ -20,6 +21,8 @@ from paploss.trainer.datasets.report import make_report
 from paploss.trainer.datasets.sources import read_splits, with_classes_of_train
 from paploss.trainer.datasets.visibility import Visibility
 from paploss.trainer.errors import UserError
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -103,15 +106,20 @@ def _read(
             data = READERS[layout](target, cache)
             for note in data.notes:
                 findings.warning(target, note)
-            return data.layout, with_classes_of_train(_splits_of(data, target, findings), findings)
-        parts = find_coco(target)
-    if "train" not in parts:  # a test set by itself, for instance
-        parts = {"train": next(iter(parts.values())), **dict(list(parts.items())[1:])}
+            splits = _first_as_train(_splits_of(data, target, findings))
+            return data.layout, with_classes_of_train(splits, findings)
+        parts = _first_as_train(find_coco(target))
     splits = {
         name: checked_split(read_json(part.annotation_file), part.annotation_file, part.image_folder, findings)
         for name, part in parts.items()
     }
     return "COCO", with_classes_of_train(splits, findings)
+
+
+def _first_as_train(parts: dict[str, Part]) -> dict[str, Part]:
+    """A test set by itself, for instance, is checked like one to train on."""
+    first = "train" if "train" in parts else next(iter(parts))
+    return {"train": parts[first], **{name: part for name, part in parts.items() if name != first}}
 
 
 def _can_test(dataset: DatasetSpec, findings: Findings) -> bool:

@@ -103,6 +103,17 @@ def test_boxes_that_occur_twice_and_thin_ones_are_warned_of(tmp_path):
     assert "1 box is thinner than a pixel (annotation 42" in warnings
 
 
+def test_objects_that_only_some_tools_ignore_are_warned_of(tmp_path):
+    """As mmdet's converter of Pascal VOC marks difficult ones."""
+    crowd, none = {"iscrowd": 1, "ignore": 1, "bbox": [1, 1, 5, 5]}, {"ignore": 0, "bbox": [2, 2, 5, 5]}
+    split, findings = read(tmp_path, {"ignore": 1}, crowd, none)
+    assert [one["iscrowd"] for one in split.annotations] == [0, 1, 0]
+    assert findings.warnings() == (
+        f"{tmp_path / 'train.json'}: 1 annotation has ignore set, not iscrowd: objects like others, as in COCO's "
+        "evaluation (annotation 40)",
+    )
+
+
 @pytest.mark.parametrize("bbox", [[99.99999999, 5, 10, 20], [10, 5, 20, 0.001]])
 def test_a_box_of_which_rounding_leaves_nothing_is_empty(tmp_path, bbox):
     split, findings = read(tmp_path, {}, {"bbox": bbox})

@@ -6,10 +6,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from paploss.jobs.losses import FocalGIoU
 from paploss.jobs.spec import DatasetSpec, JobSpec, Split
 from paploss.trainer.datasets.findings import WARNING_LENGTH, Findings
+from paploss.trainer.datasets.image_files import EXIF_ORIENTATION
 from paploss.trainer.datasets.sources import check_job_data, read_job_data
 from paploss.trainer.errors import UserError
 from paploss.trainer.profiles import recipe_of
@@ -137,6 +139,33 @@ def test_images_of_sixteen_bits_that_use_them_all_are_taken_and_dark_ones_warned
     (warning,) = check(root)
     assert "1 image of 16 bits a channel is nearly black" in warning
     assert "2.png" in warning
+
+
+def test_images_of_twelve_bits_are_refused_though_one_has_a_pixel_of_sixteen(root):
+    for number in range(COUNT):
+        pixels = np.full((HEIGHT, WIDTH), 4000 + number, np.uint16)
+        pixels[0, 0] = 65_535 if number == 0 else 0
+        cv2.imwrite(str(root / "train" / f"{number}.png"), pixels)
+    assert "1.png: values up to 4001, which become 15 of 255" in errors(root)
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4, 5, 6, 7, 8])
+def test_images_whose_size_says_nothing_of_their_orientation_are_warned_of(root, orientation):
+    side = WIDTH if orientation > 4 else HEIGHT  # of an oblong one of the others, the size would change
+    tags = Image.Exif()
+    tags[EXIF_ORIENTATION] = orientation
+    pixels = np.random.default_rng(1).integers(0, 255, (side, WIDTH, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(root / "val" / "0.png", exif=tags)
+    change(root, "val", lambda content: content["images"][0].update(height=side))
+    (warning,) = (one for one in check(root) if "EXIF" in one)
+    assert "1 image is turned by their EXIF orientation" in warning
+    assert "(0.png)" in warning
+
+
+def test_the_same_image_twice_in_a_split_is_warned_of(root):
+    (root / "train" / "1.png").write_bytes((root / "train" / "0.png").read_bytes())
+    (warning,) = check(root)
+    assert "1 image occurs twice under different names (1.png = 0.png)" in warning
 
 
 def test_the_same_image_in_two_splits_is_warned_of_also_in_another_format(root):

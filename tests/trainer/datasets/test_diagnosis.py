@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from exported_folders import YOLO_BOX, write, write_voc
 from privileges import bound_by_permissions
 
 from paploss.jobs.spec import DatasetSpec, Split
@@ -206,6 +207,18 @@ def test_images_of_a_file_in_annotations_lie_beside_that_folder(root):
     (root / "annotations").mkdir()
     file = (root / "train.json").rename(root / "annotations" / "train.json")
     assert diagnose(file).report.verdict == "ok"
+
+
+@pytest.mark.parametrize("layout", ["voc", "yolo"])
+def test_a_part_by_itself_is_checked_like_one_to_train_on(tmp_path, layout):
+    if layout == "voc":
+        write_voc(tmp_path / "val/a.xml", "a.jpg", "cell")
+    else:
+        write(tmp_path / "val/a.txt", f"0 {YOLO_BOX}")
+        write(tmp_path / "classes.txt", "cell")
+    cv2.imwrite(str(tmp_path / "val/a.jpg"), np.zeros((48, 64, 3), dtype=np.uint8))
+    found = diagnose(tmp_path, detector=Detector("retinanet-tiny"))
+    assert {name: len(split.annotations) for name, split in found.splits.items()} == {"train": 1}
 
 
 def test_an_image_of_which_a_detector_would_see_nothing_is_refused_and_the_page_shows_it(root):

@@ -29,6 +29,17 @@ def test_of_one_part_two_are_drawn_with_every_class_in_each():
     assert all({one.label for image in part for one in image.objects} == {0, 1} for part in parts.values())
 
 
+def test_a_class_is_in_each_part_with_objects_that_are_no_crowds():
+    """A crowd is neither learned nor measured."""
+    given = [
+        LabelledImage(Path(f"{n}.jpg"), 9, 9, (LabelledObject(0, (0, 0, 5, 5)), LabelledObject(1, (0, 0, 5, 5), n > 2)))
+        for n in range(60)
+    ]
+    parts = divide({"train": given}, 0.2, seed=0)
+    for part in parts.values():
+        assert any(one.label == 1 and not one.crowd for image in part for one in image.objects)
+
+
 def test_what_is_held_out_stays_held_out():
     given = {"train": images("a", 50), "val": images("b", 30)}
     parts = divide(given, 0.1, seed=0)

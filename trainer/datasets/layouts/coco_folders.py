@@ -110,7 +110,7 @@ def _choose(files: list[Path], part: str) -> Path:
 
 
 def find_image_folder(root: Path, file: Path, images: list[Json], part: str) -> Path:
-    """The folder that the file names of a COCO file begin from.
+    """The folder that the file names of a COCO file begin from; of several, one that is named for its part.
 
     Raises:
         UserError: in no folder that may be meant there is an image of these names.
@@ -125,7 +125,8 @@ def find_image_folder(root: Path, file: Path, images: list[Json], part: str) -> 
     # os.path where Path would raise: a folder may be closed to this user, and a name longer than a file's can be.
     likely = (*named, *(path for path in sorted(root.iterdir()) if os.path.isdir(path)))
     counts = {place: sum(os.path.isfile(place / name) for name in names if name) for place in likely}
-    best = max(counts, key=counts.__getitem__)
+    # Parts often number their images alike: each name is then in the folders of all of them.
+    best = max(counts, key=lambda place: (counts[place], part_of(place.name) == (part_of(part) or "train")))
     if counts[best] < len(names):
         for place in named:
             if os.path.isdir(place) and not os.access(place, os.R_OK | os.X_OK):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from paploss.trainer.datasets.coco import Json
-from paploss.trainer.datasets.layouts.coco_folders import find_coco, read_coco
+from paploss.trainer.datasets.layouts.coco_folders import CocoPart, find_coco, read_coco
 from paploss.trainer.datasets.layouts.labelled import LabelledSet, files_below
 from paploss.trainer.datasets.layouts.pascal_voc import read_voc
 from paploss.trainer.datasets.layouts.writing import write_coco
@@ -65,9 +65,25 @@ def convert(
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    data = READERS[layout or recognise(folder)](folder, cache)
+    layout = layout or recognise(folder)
+    if layout == "coco":
+        parts = find_coco(folder)
+        _check_not_replaced(parts, folder, output)
+        data = read_coco(parts)
+    else:
+        data = READERS[layout](folder, cache)
     written = write_coco(data, folder, output, overwrite)
     return {**written, "layout": data.layout, "notes": list(data.notes)}
+
+
+def _check_not_replaced(parts: dict[str, CocoPart], folder: Path, output: Path) -> None:
+    """What an earlier conversion wrote into its own folder says nothing of what was labelled since."""
+    for part, found in parts.items():
+        if found.annotation_file.resolve() == output.resolve() / f"{part}.json":
+            raise UserError(
+                f"{found.annotation_file}: would be converted to itself; say with --layout what else in {folder} is to "
+                "be converted, or name another --output"
+            )
 
 
 def _is_voc(file: Path) -> bool:

@@ -36,7 +36,12 @@ def read_bytes(file: Path) -> bytes:
 
 
 def read_lines(file: Path, makes_sense: Callable[[list[str]], bool] = lambda _: False) -> list[str]:
-    """Lines of a text, without blanks at their ends and empty ones.
+    """Lines of a text, without blanks at their ends and empty ones; see `read_numbered_lines`."""
+    return list(read_numbered_lines(file, makes_sense).values())
+
+
+def read_numbered_lines(file: Path, makes_sense: Callable[[list[str]], bool] = lambda _: False) -> dict[int, str]:
+    """Lines of a text by their numbers, from 0, without blanks at their ends; empty ones count and are left out.
 
     Args:
         file: in UTF-8, or in UTF-16 or UTF-32 with a byte order mark.
@@ -54,8 +59,8 @@ def read_lines(file: Path, makes_sense: Callable[[list[str]], bool] = lambda _: 
             text = content.decode(encoding)
         except UnicodeError:
             continue
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        if marked or encoding == "utf-8" or makes_sense(lines):
+        lines = {number: line.strip() for number, line in enumerate(text.splitlines()) if line.strip()}
+        if marked or encoding == "utf-8" or makes_sense(list(lines.values())):
             return lines
     raise UserError(f"{file}: cannot be decoded: expected UTF-8, or UTF-16 with a byte order mark")
 

@@ -30,7 +30,7 @@ from paploss.trainer.datasets.layouts.labelled import (
     files_below,
     part_of,
 )
-from paploss.trainer.datasets.layouts.texts import read_bytes, read_lines
+from paploss.trainer.datasets.layouts.texts import read_bytes, read_lines, read_numbered_lines
 from paploss.trainer.errors import UserError
 
 ROTATED_NUMBERS = 8
@@ -150,17 +150,33 @@ def _describe(folder: Path) -> _Description:
     images = _find_images(folder)
     if not images:
         raise UserError(f"{folder}: expected images beside {file}")
-    return _Description(images, dict(enumerate(read_lines(file))))
+    return _Description(images, read_numbered_lines(file))
 
 
 def _find_images(folder: Path) -> dict[str, list[Path]]:
-    """Images below `folder` by the part that a folder on the way is named for; without one, for training."""
-    images: dict[str, list[Path]] = {}
+    """Images below `folder` by the part that a folder on the way is named for; without one, for training.
+
+    Of several links to one image, as a conversion makes them in `images/`, it is the one with a text, else with a part.
+    """
+    links: dict[object, list[tuple[bool, bool, str, Path]]] = {}
     for file in files_below(folder, IMAGE_SUFFIXES):
         inside = file.relative_to(folder).parts[:-1]
-        part = next((found for name in inside if (found := part_of(name))), "train")
+        own = next((found for name in inside if (found := part_of(name))), None)
+        one = (label_file(file).exists(), own is not None, own or "train", file)
+        links.setdefault(_identity(file), []).append(one)
+    images: dict[str, list[Path]] = {}
+    for linked in links.values():
+        _, _, part, file = max(linked, key=lambda one: one[:2])
         images.setdefault(part, []).append(file)
     return {part: images[part] for part in PARTS if part in images}
+
+
+def _identity(file: Path) -> object:
+    try:
+        status = file.stat()
+    except OSError:  # which is told where the image is read
+        return file
+    return status.st_dev, status.st_ino
 
 
 def _describe_yaml(file: Path) -> _Description:
@@ -241,7 +257,7 @@ def _describe_darknet(file: Path) -> _Description:
             images[part] = _read_list(listed, file.parent)
     if not images:
         raise UserError(f"{file}: train: expected a list of images, got {settings.get('train')!r}")
-    return _Description(images, dict(enumerate(read_lines(names))))
+    return _Description(images, read_numbered_lines(names))
 
 
 def _read_objects(
@@ -254,8 +270,8 @@ def _read_objects(
         raise UserError(f"{file}: cannot be read: {error.strerror}") from error
     if not is_there:
         return
-    for number, line in enumerate(read_lines(file), 1):
-        where = f"{file.name}, line {number}"
+    for number, line in read_numbered_lines(file).items():
+        where = f"{file.name}, line {number + 1}"
         try:
             label, *values = (float(word) for word in line.split())
         except ValueError:

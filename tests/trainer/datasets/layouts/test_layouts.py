@@ -149,6 +149,65 @@ def test_a_test_part_that_a_yolo_description_names_and_that_is_not_there_is_told
         convert(root, tmp_path / "out")
 
 
+@pytest.mark.parametrize("folder", ["{}_images", "{}2017"])
+def test_parts_of_coco_whose_images_have_the_same_names_keep_their_own(tmp_path, draw, folder):
+    for part in ("train", "val"):
+        draw(tmp_path / folder.format(part) / "1.jpg", tmp_path / folder.format(part) / "2.jpg")
+        write(tmp_path / f"{part}_annotations.json", coco("1.jpg", "2.jpg"))
+    folders = {part: found.image_folder.name for part, found in find_coco(tmp_path).items()}
+    assert folders == {"train": folder.format("train"), "val": folder.format("val")}
+
+
+def test_boxes_of_yolo_end_at_the_border_of_the_image_and_so_do_their_areas(tmp_path, draw):
+    yolo_labelimg(tmp_path, draw)
+    write(tmp_path / "a.txt", "0 0.125 0.5 0.5 1.0\n")
+    convert(tmp_path, tmp_path / "out")
+    (annotation,) = json.loads((tmp_path / "out/train.json").read_text())["annotations"]
+    assert annotation["bbox"] == [0, 0, 24, 48]
+    assert annotation["area"] == 24 * 48
+
+
+def test_texts_are_found_where_the_data_set_lies_below_another_folder_of_images(tmp_path, draw):
+    root = tmp_path / "images" / "cells"
+    yolo_ultralytics(root, draw)
+    assert convert(root, tmp_path / "out")["parts"]["train"]["objects"] == 1
+
+
+def test_an_empty_line_among_the_classes_of_yolo_counts_as_in_the_tools(tmp_path, draw):
+    yolo_labelimg(tmp_path, draw)
+    write(tmp_path / "classes.txt", "cell\n\ndisc\nrod\n")
+    write(tmp_path / "a.txt", f"\n2 {YOLO_BOX}\n")
+    written = convert(tmp_path, tmp_path / "out")
+    assert written["classes"] == ["cell", "class 1", "disc", "rod"]
+    (annotation,) = json.loads((tmp_path / "out/train.json").read_text())["annotations"]
+    assert annotation["category_id"] == 3
+    write(tmp_path / "a.txt", f"\n1 {YOLO_BOX}\n")
+    with pytest.raises(UserError, match=r"a\.txt, line 2: expected a class"):
+        convert(tmp_path, tmp_path / "out", "yolo", overwrite=True)
+
+
+@pytest.mark.parametrize("make", [yolo_labelimg, yolo_label_studio, voc_labelimg, voc_original])
+def test_a_folder_that_was_converted_into_itself_is_converted_anew(tmp_path, draw, make):
+    make(tmp_path, draw)
+    layout, parts = recognise(tmp_path), MADE[make][1].split()
+    convert(tmp_path, tmp_path)
+    first = {part: (tmp_path / f"{part}.json").read_bytes() for part in parts}
+    with pytest.raises(UserError, match=r"train\.json: would be converted to itself; say with --layout"):
+        convert(tmp_path, tmp_path, overwrite=True)
+    convert(tmp_path, tmp_path, layout, overwrite=True)
+    assert {part: (tmp_path / f"{part}.json").read_bytes() for part in parts} == first
+
+
+def test_an_unlabelled_image_stays_in_its_part_when_a_yolo_folder_is_converted_into_itself_again(tmp_path, draw):
+    for part in ("train", "val"):
+        draw(tmp_path / f"images/{part}/{part}1.jpg", tmp_path / f"images/{part}/{part}2.jpg")
+        write(tmp_path / f"labels/{part}/{part}1.txt", f"0 {YOLO_BOX}\n")
+    write(tmp_path / "classes.txt", "cell\n")
+    for _ in range(2):
+        written = convert(tmp_path, tmp_path, "yolo", overwrite=True)
+        assert {part: found["images"] for part, found in written["parts"].items()} == {"train": 2, "val": 2}
+
+
 def test_yolo_boxes_in_another_format_are_refused(tmp_path, draw):
     yolo_labelimg(tmp_path, draw)
     write(tmp_path / "a.txt", "0 0.1 0.1 0.5 0.6\n" * 6)
