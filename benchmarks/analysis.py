@@ -74,7 +74,7 @@ def measure(folder: Path, loss: LossSpec, epochs: int, clock: Callable[[], float
     )
     watched, started = Watched(clock), clock()
     with tempfile.TemporaryDirectory() as state, patch.object(training, "analyse", watched):
-        attempt = AttemptContext(state=Path(state), data_cache=None, emit=discard, stop_requested=lambda: False)
+        attempt = AttemptContext(state=Path(state), cache=None, emit=discard, stop_requested=lambda: False)
         result = training.train_and_evaluate(job, attempt)
     return Measured(result, watched.found[-1], clock() - started, watched.seconds)
 

@@ -186,7 +186,7 @@ def without_maximum() -> AbstractContextManager[object]:
 def _train_without_maximum(job: JobSpec) -> float:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, without_maximum():
-        attempt = AttemptContext(Path(folder), data_cache=None, emit=discard, stop_requested=lambda: False)
+        attempt = AttemptContext(Path(folder), cache=None, emit=discard, stop_requested=lambda: False)
         reward = train_and_evaluate(job, attempt).reward
     assert reward is not None
     return reward

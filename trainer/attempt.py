@@ -14,8 +14,9 @@ class AttemptContext:
 
     state: Path
     """Folder of this trial for checkpoints, exists."""
-    data_cache: Path | None
-    """Folder for the embedded data set."""
+    cache: Path | None
+    """Folder for the embedded data set and for what was read of image files; None keeps nothing of these, and makes the
+    data set in this user's."""
     emit: Emit
     stop_requested: Callable[[], bool]
     """Whether to stop now, with a checkpoint."""
@@ -23,8 +24,6 @@ class AttemptContext:
     """Time between two periodic checkpoints."""
     loading_processes: int | None = None
     """Processes that load images, per device; 0 loads them between the steps, None chooses."""
-    file_cache: Path | None = None
-    """Folder for what was read of image files; None keeps nothing."""
 
 
 def describe_start(spec: JobSpec, *, resumed: bool) -> tuple[str, ...]:

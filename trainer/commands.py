@@ -128,11 +128,9 @@ def _run(arguments: argparse.Namespace) -> int:
     in_group = "RANK" in os.environ
     if spec.gpus > 1 and not in_group:
         return run_on_gpus(sys.argv[1:], spec.gpus)
-    cache = _cache(arguments)
     attempt = AttemptContext(
         state=arguments.state,
-        data_cache=cache,
-        file_cache=cache,
+        cache=_cache(arguments),
         emit=discard if in_group and os.environ["RANK"] != "0" else claim_stdout(),
         stop_requested=lambda: bool(stop_signals),
         checkpoint_seconds=arguments.checkpoint_seconds,
@@ -173,9 +171,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     spec = _read_origin(arguments.checkpoint) if arguments.job is None else _read_job(arguments.job)
     from paploss.trainer.export import evaluate_final  # noqa: PLC0415
 
-    cache = _cache(arguments)
     spec = _with_checks(spec, arguments)
-    metrics, images = evaluate_final(arguments.checkpoint, spec, arguments.split, cache, cache)
+    metrics, images = evaluate_final(arguments.checkpoint, spec, arguments.split, _cache(arguments))
     measured = {"split": arguments.split, "images": images, **metrics.model_dump(mode="json")}
     sys.stdout.write(json.dumps(measured, indent=2) + "\n")
     return 0
@@ -201,9 +198,8 @@ def _check(arguments: argparse.Namespace) -> int:
     except ValidationError as error:
         raise UserError(f"--dataset, --reward: {error}") from error
     detector = Detector(arguments.profile, arguments.image_size) if arguments.profile else None
-    cache = _cache(arguments)
     files = not arguments.no_check
-    found = diagnose(target, detector=detector, reward=reward, cache=cache, data_cache=cache, files=files)
+    found = diagnose(target, detector=detector, reward=reward, cache=_cache(arguments), files=files)
     if arguments.html is not None:
         with _writing(arguments.html):
             write_page(found.report, found.splits, arguments.html)

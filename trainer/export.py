@@ -56,16 +56,18 @@ def keep_final(
 
 
 def evaluate_final(
-    weights: Path, spec: JobSpec, split: Literal["val", "test"], data_cache: Path | None, file_cache: Path | None = None
+    weights: Path, spec: JobSpec, split: Literal["val", "test"], cache: Path | None
 ) -> tuple[Metrics, int]:
     """COCO metrics of final weights on a split of their job's data set, and of how many images they are.
+
+    `cache`: as that of an attempt.
 
     Raises:
         UserError: the weights do not fit the job's detector, or its data is wrong.
     """
-    data = read_job_data(spec.model_copy(update={"evaluate_split": split}), data_cache)
+    data = read_job_data(spec.model_copy(update={"evaluate_split": split}), cache)
     if data.dataset.check_files and spec.dataset.root:
-        check_files(data.test, file_cache, data.findings)
+        check_files(data.test, cache, data.findings)
         data.findings.raise_errors()
     recipe = recipe_of(spec, data.train)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

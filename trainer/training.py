@@ -74,14 +74,14 @@ def train_and_evaluate(spec: JobSpec, attempt: AttemptContext) -> JobResult:
         OutOfMemory: the training does not fit.
         Interrupted: the job was asked to stop; a checkpoint is written.
     """
-    data = read_job_data(spec, attempt.data_cache)
+    data = read_job_data(spec, attempt.cache)
     recipe = recipe_of(spec, data.train)
     try:
         with distributed.joined(spec.gpus) as device:
             with distributed.leaving_together():  # it may take hours to read all images
                 if distributed.rank() == 0:
                     visibility = visibility_of(spec.profile, recipe)
-                    check_job_data(spec, data, visibility, attempt.file_cache, _leaving_if_stopped(attempt))
+                    check_job_data(spec, data, visibility, attempt.cache, _leaving_if_stopped(attempt))
             samples = TrainingSamples(data.train, recipe, spec.seed)
             data = data.without_training_images()
             set_up(device)

@@ -99,7 +99,7 @@ def make_attempt(tmp_path: Path) -> Callable[..., tuple[AttemptContext, list[Any
         events: list[AnyEvent] = []
         attempt: dict[str, Any] = {
             "state": state,
-            "data_cache": tmp_path / "cache",
+            "cache": tmp_path / "cache",
             "emit": events.append,
             "stop_requested": lambda: False,
         }

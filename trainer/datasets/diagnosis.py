@@ -21,6 +21,8 @@ from paploss.trainer.datasets.report import make_report
 from paploss.trainer.datasets.sources import read_splits, with_classes_of_train
 from paploss.trainer.datasets.visibility import Visibility
 from paploss.trainer.errors import UserError
+from paploss.trainer.profiles import recipe_of
+from paploss.trainer.profiles.smallest_object import visibility_of
 
 Part = TypeVar("Part")
 
@@ -49,7 +51,6 @@ def diagnose(
     detector: Detector | None = None,
     reward: Reward = "AP",
     cache: Path | None = None,
-    data_cache: Path | None = None,
     files: bool = True,
 ) -> Diagnosis:
     """Checks everything of a data set. What is wrong with it is in the report, not raised.
@@ -58,8 +59,7 @@ def diagnose(
         target: a folder, a COCO file, or what a specification says.
         detector: says which objects are too small.
         reward: has to be measurable on every split that is not trained on.
-        cache: folder for what was read of images.
-        data_cache: where the embedded data set is made on first use.
+        cache: folder for the embedded data set and for what was read of images; None as that of an attempt.
         files: read the images.
 
     Raises:
@@ -73,7 +73,7 @@ def diagnose(
     splits: dict[str, CocoSplit] = {}
     facts: FactsBySplit = {}
     try:
-        layout, splits = _read(target, findings, cache, data_cache)
+        layout, splits = _read(target, findings, cache)
     except UserError as error:
         findings.error("", str(error))
     else:
@@ -85,13 +85,11 @@ def diagnose(
     return Diagnosis(report, splits, facts)
 
 
-def _read(
-    target: Path | DatasetSpec, findings: Findings, cache: Path | None, data_cache: Path | None
-) -> tuple[str, dict[str, CocoSplit]]:
+def _read(target: Path | DatasetSpec, findings: Findings, cache: Path | None) -> tuple[str, dict[str, CocoSplit]]:
     """The layout, and the splits by name; the first is `train`."""
     if isinstance(target, DatasetSpec):
-        if not target.root and data_cache is not None:
-            target = embedded_digits(data_cache)
+        if not target.root:
+            target = embedded_digits(cache)
         names = ("train", "val", "test") if _can_test(target, findings) else ("train", "val")
         return "COCO", read_splits(target, names, findings)
     if target.is_file():
@@ -145,10 +143,6 @@ def _splits_of(data: LabelledSet, folder: Path, findings: Findings) -> dict[str,
 
 
 def _visibility(detector: Detector, splits: dict[str, CocoSplit]) -> Visibility:
-    # mmdet takes seconds to import: only who names a profile pays for it.
-    from paploss.trainer.profiles import recipe_of  # noqa: PLC0415
-    from paploss.trainer.profiles.smallest_object import visibility_of  # noqa: PLC0415
-
     # Any loss that fits every profile does.
     job = JobSpec(
         trial_id="check",

@@ -30,17 +30,17 @@ class JobData:
         return replace(self, train=replace(self.train, images=(), annotations=()))
 
 
-def read_job_data(spec: JobSpec, data_cache: Path | None) -> JobData:
+def read_job_data(spec: JobSpec, cache: Path | None) -> JobData:
     """The splits of a job's data set.
 
     Args:
         spec: the job.
-        data_cache: folder where the embedded data set is made on first use; None for this user's cache.
+        cache: folder where the embedded data set is made on first use; None for this user's cache.
 
     Raises:
         UserError: a split is missing, not COCO's, without objects, or has other classes than the training split.
     """
-    dataset = spec.dataset if spec.dataset.root else embedded_digits(data_cache)
+    dataset = spec.dataset if spec.dataset.root else embedded_digits(cache)
     findings = Findings()
     splits = read_splits(dataset, ("train", spec.evaluate_split), findings)
     findings.raise_errors()
