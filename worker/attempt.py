@@ -28,7 +28,7 @@ from paploss.worker.training import Training, trainer_command
 Reason = Literal["preempted", "paused"]
 Order = Literal["pause", "cancel", "lost"]
 """What the controller wants of a training that is not to go on; `lost`: nothing, it is another worker's."""
-Verdict = Literal["stepped", "never_stepped", "unknown"]
+MachineSign = Literal["stepped", "never_stepped", "unknown"]
 """What an attempt says of its machine: it made a step, it crashed before that, or neither."""
 
 _AFTER_RESULT_SECONDS = 30
@@ -97,7 +97,7 @@ class AttemptRun:
         self._sent_log_tail = ""
         self._told_evaluations = 0
 
-    def run(self) -> Verdict:
+    def run(self) -> MachineSign:
         """Run the job to its end and tell the controller.
 
         Raises:
@@ -122,7 +122,7 @@ class AttemptRun:
         log.info("trainer ended", extra=self._context | {"exit_status": training.exit_status})
         return self._conclude(folder, training, timed_out)
 
-    def _report_earlier(self, folder: AttemptFolder, earlier: ResultRequest) -> Verdict:
+    def _report_earlier(self, folder: AttemptFolder, earlier: ResultRequest) -> MachineSign:
         log.info("an earlier attempt had reached a result", extra=self._context)
         # Counted as started, this attempt is charged to a budget if its result comes to nothing again.
         with suppress(UnavailableError, RefusedError):
@@ -205,7 +205,7 @@ class AttemptRun:
             self._releasing = reason
             training.terminate()
 
-    def _conclude(self, folder: AttemptFolder, training: Training, timed_out: bool) -> Verdict:
+    def _conclude(self, folder: AttemptFolder, training: Training, timed_out: bool) -> MachineSign:
         is_lost = self._is_lost
         failed = training.result is None or training.result.outcome == "failed"
         if failed and not is_lost and self._releasing is None:
@@ -224,7 +224,7 @@ class AttemptRun:
                 result = _failure("crash", error, training)
         is_taken = result is None or self._report(folder, self._request(training, result))
         if self._order == "cancel":  # where the lease is another's, the files may serve it
-            self._volume.prune(self._lease.trial_id)
+            self._volume.remove(self._lease.trial_id)
         if training.progress is not None:
             return "stepped"
         broke = result is not None and result.error_kind in ("crash", "out_of_memory")

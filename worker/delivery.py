@@ -120,7 +120,7 @@ def _clear(volume: StateVolume, folder: AttemptFolder, trial_id: str, state: str
     if state not in FINAL_STATES or job is None:
         return
     if job.continues is not None:
-        volume.prune(job.continues)
+        volume.remove(job.continues)
     is_wanted = job.kind == "final" or (job.length < 1 and state == "succeeded")
     if not is_wanted:  # a final training's weights are its product, and a short one's checkpoint may be continued
-        volume.prune(trial_id)
+        volume.remove(trial_id)

@@ -31,7 +31,7 @@ def clear_volume(controller: Controller, volume: StateVolume) -> int:
     trial_ids = iter(volume.trial_ids())
     while some := tuple(islice(trial_ids, _TRIALS_AT_ONCE)):
         for trial_id in controller.find_removable_files(FilesRequest(trial_ids=some)).trial_ids:
-            volume.prune(trial_id)
+            volume.remove(trial_id)
             cleared += 1
     return cleared
 

@@ -142,7 +142,7 @@ class StateVolume:
         """Trials that have files here."""
         return sorted(path.name for path in self._trials.iterdir() if path.is_dir() and _TRIAL_ID.match(path.name))
 
-    def prune(self, trial_id: str) -> None:
+    def remove(self, trial_id: str) -> None:
         """Remove all that a trial left here. For a trial in a final state whose files nobody needs."""
         shutil.rmtree(self._trials / trial_id, ignore_errors=True)
 

@@ -14,7 +14,7 @@ from typing import Final
 from paploss.controller.notifications.senders import DeliveryError, Sender
 from paploss.controller.settings import Settings
 from paploss.controller.store.database import Database, DatabaseError
-from paploss.controller.store.notifications.deliveries import Attempt, begin_attempts, end_attempt, is_due
+from paploss.controller.store.notifications.deliveries import DeliveryAttempt, begin_attempts, end_attempt, is_due
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Notifier:
         stopped.cancel()
         self._busy = {task: to for task, to in self._busy.items() if not task.done()}
 
-    def _begin(self) -> list[Attempt]:
+    def _begin(self) -> list[DeliveryAttempt]:
         busy, count = set(self._busy.values()), MOST_AT_ONCE - len(self._busy)
         if count == 0 or not self._leads():
             return []
@@ -76,7 +76,7 @@ class Notifier:
         with self._database.write() as session:
             return list(begin_attempts(session, busy, count))
 
-    async def _make(self, attempt: Attempt) -> None:
+    async def _make(self, attempt: DeliveryAttempt) -> None:
         error: str | None = None
         try:
             await self._sender.send(attempt)
@@ -96,6 +96,6 @@ class Notifier:
             message = "attempt %d to deliver a notification to %s failed (%s): %s"
             logger.log(level, message, attempt.number, attempt.channel, state, error, extra=fields)
 
-    def _end(self, attempt: Attempt, error: str | None) -> str:
+    def _end(self, attempt: DeliveryAttempt, error: str | None) -> str:
         with self._database.write() as session:
             return end_attempt(session, attempt, error)

@@ -17,7 +17,7 @@ import httpcore
 from paploss.controller.notifications.addresses import GuardedBackend
 from paploss.controller.notifications.bodies import make_mail, render_json
 from paploss.controller.settings import SMTP_PORTS, Settings
-from paploss.controller.store.notifications.deliveries import Attempt
+from paploss.controller.store.notifications.deliveries import DeliveryAttempt
 from paploss.controller.store.notifications.subscriptions import SECRET_PREFIX
 
 SEND_SECONDS: Final = 15.0
@@ -50,7 +50,7 @@ class Sender:
     def _tls(self) -> ssl.SSLContext:
         return ssl.create_default_context()
 
-    async def send(self, attempt: Attempt) -> None:
+    async def send(self, attempt: DeliveryAttempt) -> None:
         """Deliver, or try to.
 
         Raises:
@@ -65,7 +65,7 @@ class Sender:
         except TimeoutError:
             raise DeliveryError(f"no answer within {SEND_SECONDS:g} s") from None
 
-    async def _post(self, attempt: Attempt) -> None:
+    async def _post(self, attempt: DeliveryAttempt) -> None:
         body = render_json(attempt.notice, attempt.channel, self._settings.public_url)
         headers = [("Content-Type", "application/json"), ("User-Agent", "paploss"), ("Content-Length", str(len(body)))]
         headers += [(ATTEMPT_HEADER, str(attempt.number)), ("Host", urlsplit(attempt.target).netloc)]
@@ -85,7 +85,7 @@ class Sender:
             told = "a redirect, which is not followed" if 300 <= status < 400 else "an error"
             raise DeliveryError(f"the receiver answered with status {status}, {told}")
 
-    def _mail(self, attempt: Attempt) -> None:
+    def _mail(self, attempt: DeliveryAttempt) -> None:
         settings = self._settings
         refuse_mail(settings, attempt.target)
         assert settings.smtp_url is not None  # noqa: S101 - or it would have been refused

@@ -190,7 +190,7 @@ def test_a_damaged_result_is_no_result(volume):
 def test_pruning_removes_everything_of_a_trial_and_nothing_else(volume):
     folder = volume.open_attempt(lease(1))
     other = volume.open_attempt(lease(1, JOB.model_copy(update={"trial_id": "s1-4"})))
-    volume.prune(JOB.trial_id)
+    volume.remove(JOB.trial_id)
     assert not folder.path.parent.exists()
     assert other.path.exists()
 

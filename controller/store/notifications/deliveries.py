@@ -34,7 +34,7 @@ _LOG_LENGTH = 200
 
 
 @dataclass(frozen=True)
-class Attempt:
+class DeliveryAttempt:
     """An attempt to deliver, counted before it is made."""
 
     delivery_id: str
@@ -52,7 +52,7 @@ def is_due(session: Session, busy: Collection[str]) -> bool:
     return session.scalar(_due(busy).limit(1)) is not None
 
 
-def begin_attempts(session: Session, busy: Collection[str], count: int) -> Sequence[Attempt]:
+def begin_attempts(session: Session, busy: Collection[str], count: int) -> Sequence[DeliveryAttempt]:
     """Begin at most `count` due attempts, the longest due first, of one delivery for each subscription.
 
     `busy`: ids of subscriptions that an attempt is made for at this moment. So a subscriber that does not answer holds
@@ -76,11 +76,11 @@ def begin_attempts(session: Session, busy: Collection[str], count: int) -> Seque
         if counted is None:  # another process has begun it
             continue
         to = session.get_one(Subscription, delivery.subscription_id)
-        begun.append(Attempt(delivery.id, to.id, to.channel, to.target, to.secret, notice, number))
+        begun.append(DeliveryAttempt(delivery.id, to.id, to.channel, to.target, to.secret, notice, number))
     return begun
 
 
-def end_attempt(session: Session, attempt: Attempt, error: str | None) -> DeliveryState:
+def end_attempt(session: Session, attempt: DeliveryAttempt, error: str | None) -> DeliveryState:
     """Store what came of an attempt; `error`: why it failed, None where it did not. Returns the delivery's state."""
     state: DeliveryState = "delivered" if error is None else "waiting"
     if error is not None and attempt.number >= MOST_ATTEMPTS:
