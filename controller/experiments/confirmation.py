@@ -9,7 +9,7 @@ Two stages: `rates`, where there are rivals, and `confirm`. What comes next foll
 the search's best, whose parameters are exported; the verdict names the loss to use, which may be a rival.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +19,7 @@ from paploss.client.numbers import confirmed
 from paploss.client.specs import SearchSpec
 from paploss.controller.experiments.losses import decode_loss, decode_rate, forms, read_loss, search_space
 from paploss.controller.experiments.rate_checks import choose_rate
-from paploss.controller.experiments.rival_rates import Plan, check_rates, read_rates
+from paploss.controller.experiments.rate_trials import ByLabel, Plan, check_rival_rates, read_rival_rates
 from paploss.controller.experiments.rounds import read_best_guess
 from paploss.controller.experiments.seeds import confirm_seed
 from paploss.controller.experiments.verdict import deliver
@@ -39,14 +39,13 @@ from paploss.jobs.wording import counted
 
 BEST_GUESS: Final = "mean"
 
-ByLabel = Mapping[str, Sequence[Trial]]
 Entrant = tuple[list[float] | None, LossSpec, float]
 """Theta, loss and learning-rate factor."""
 
 
 def start(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) -> None:
     """Propose the first trials after the rounds. The caller leads and holds the search's row lock."""
-    if check_rates(session, search, spec, spec.rivals, plan):
+    if check_rival_rates(session, search, spec, spec.rivals, plan):
         search.stage = "rates"
         session.flush()
     else:  # as after a pilot
@@ -56,7 +55,7 @@ def start(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) ->
 def go_on(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) -> None:
     """Do what follows the trials of a stage that have all ended. The caller leads and holds the search's row lock."""
     if search.stage == "rates":
-        if not check_rates(session, search, spec, spec.rivals, plan):
+        if not check_rival_rates(session, search, spec, spec.rivals, plan):
             _start_race(session, search, spec, plan)
         return
     by_label = trials_by_label(session, search.id, "confirm")
@@ -103,7 +102,7 @@ def _start_race(session: Session, search: Experiment, spec: SearchSpec, plan: Pl
 def _find_rivals(session: Session, search: Experiment, spec: SearchSpec) -> dict[str, Entrant]:
     """The rivals, and the published parameters where they are to be measured, at the rates that suit them."""
     checks = trials_by_label(session, search.id, "rate_check")
-    results = {label: read_rates(checks.get(label, ()), spec) for label in (*spec.rivals, PUBLISHED)}
+    results = {label: read_rival_rates(checks.get(label, ()), spec) for label in (*spec.rivals, PUBLISHED)}
     usable = [label for label in spec.rivals if any(one.ap is not None for one in results[label])]
     rates = {label: choose_rate(of_label, spec.default_rate(label)) for label, of_label in results.items()}
     found: dict[str, Entrant] = {label: (None, spec.rivals[label], rates[label]) for label in usable}
