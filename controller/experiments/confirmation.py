@@ -10,11 +10,11 @@ the search's best, whose parameters are exported; the verdict names the loss to 
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-from paploss.client.loss_choice import IDENTITY, PUBLISHED
+from paploss.client.loss_choice import BEST_GUESS, IDENTITY, PUBLISHED, called
 from paploss.client.numbers import confirmed
 from paploss.client.specs import SearchSpec
 from paploss.controller.experiments.losses import decode_loss, decode_rate, forms, read_loss, search_space
@@ -36,8 +36,6 @@ from paploss.jobs.losses import APL1, LossSpec
 from paploss.jobs.metrics import name_reward
 from paploss.jobs.presets import published_for
 from paploss.jobs.wording import counted
-
-BEST_GUESS: Final = "mean"
 
 Entrant = tuple[list[float] | None, LossSpec, float]
 """Theta, loss and learning-rate factor."""
@@ -226,12 +224,8 @@ def _names(by_label: ByLabel, found: Sequence[str], spec: SearchSpec) -> dict[st
         loss = read_loss(spec, first.loss, first.theta)
         given = [name for name, one in known if one is not None and loss in forms(spec, one)]
         name = given[0] if given and first.learning_rate_factor == 1 else "the found loss"
-        names[label] = f"{name} ({_name(label)})"
+        names[label] = f"{name} ({called(label)})"
     return names
-
-
-def _name(label: str) -> str:
-    return "best guess" if label == BEST_GUESS else label
 
 
 def _rewards(trials: Sequence[Trial]) -> dict[int, float]:
@@ -254,5 +248,5 @@ def _tell(outcome: Outcome, metric: str) -> str:
     report = outcome.model_dump()
     over = f"{'mean ± standard deviation over ' if outcome.count > 1 else ''}{counted(outcome.count, 'fresh seed')}"
     start = "" if outcome.identity.mean is None else f"; the identity start reaches {confirmed(report['identity'])}"
-    best = f"best: {_name(outcome.label)} with {metric} {confirmed(report)}, {over}{start}"
+    best = f"best: {called(outcome.label)} with {metric} {confirmed(report)}, {over}{start}"
     return best if outcome.verdict is None else f"{best}. {outcome.verdict.sentence}"

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from paploss.client import numbers
+from paploss.client.loss_choice import called
 from paploss.client.verdict import names_another
 from paploss.controller.web.markdown import render_markdown
 from paploss.jobs.ids import number_of
@@ -31,6 +32,7 @@ class Pages:
         self._environment.tests["for_another_loss"] = names_another
         self._environment.filters |= {
             "ap": numbers.percent,
+            "called": called,
             "confirmed": numbers.confirmed,
             "difference": numbers.difference,
             "deviation": numbers.mean_and_deviation,
