@@ -86,7 +86,7 @@ def measure_steps(spec: SearchSpec, seconds: float) -> MeasuredSteps:
         command = [*TRAINER, "run", str(file), "--state", str(training)]
         # With the cores that a worker of this machine would have; GPUs are all its own.
         cores = {} if count_gpus() else share(0, count_cores())
-        with start_trainer(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, environment=cores) as run:
+        with start_trainer(command, stderr=subprocess.DEVNULL, environment=cores) as run:
             try:
                 whole, has_evaluations = _follow(run, seconds)
             finally:

@@ -48,7 +48,7 @@ def run_training(
     with (
         (folder / "trainer.log").open("ab") as log,
         _bar(console) as bar,
-        start_trainer(command, stdout=subprocess.PIPE, stderr=log) as trainer,
+        start_trainer(command, stderr=log) as trainer,
     ):
         try:
             result = _follow(trainer, bar, on_evaluation)
@@ -73,7 +73,7 @@ def call_trainer(arguments: Sequence[str]) -> str:
     Raises:
         typer.Exit: it failed and has said why.
     """
-    with start_trainer([*TRAINER, *arguments], stdout=subprocess.PIPE) as trainer:
+    with start_trainer([*TRAINER, *arguments]) as trainer:
         try:
             output, _ = trainer.communicate()
         except KeyboardInterrupt:
@@ -86,7 +86,6 @@ def call_trainer(arguments: Sequence[str]) -> str:
 
 def start_trainer(
     command: Sequence[str],
-    stdout: int | None = None,
     stderr: IO[bytes] | int | None = None,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.Popen[bytes]:
@@ -99,7 +98,7 @@ def start_trainer(
         # What it prints is read as UTF-8, whatever the locale.
         env={"OMP_WAIT_POLICY": "passive", **environment, **os.environ, "PYTHONIOENCODING": "utf-8"},
         stdin=subprocess.DEVNULL,
-        stdout=stdout,
+        stdout=subprocess.PIPE,
         stderr=stderr,
         start_new_session=True,  # Ctrl-C is for this process, which asks the trainer once for a checkpoint
         preexec_fn=ending_with_parent(signal.SIGTERM),  # noqa: PLW1509 (one prctl, no lock is taken)

@@ -97,7 +97,7 @@ def test_cancelling_all_of_an_experiment_ends_its_open_attempts_and_no_others(da
     for trial_id in (open_one, elsewhere):
         claim(database, trial_id)
     with database.write() as session:
-        assert transitions.cancel_open_trials(session, search.id) == 1
+        transitions.cancel_open_trials(session, search.id)
     states = [trial(database, trial_id).state for trial_id in (done, open_one, elsewhere)]
     assert states == ["succeeded", "cancelled", "running"]
     ends = [attempts(database, trial_id)[0] for trial_id in (done, open_one, elsewhere)]
