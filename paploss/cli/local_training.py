@@ -67,18 +67,25 @@ def run_training(
     return result
 
 
-def call_trainer(arguments: Sequence[str]) -> str:
-    """Run another command of the trainer, which tells people on this terminal's standard error; its standard output.
+def call_trainer(arguments: Sequence[str], *, is_quiet: bool = False) -> str:
+    """Run another command of the trainer; its standard output.
+
+    `is_quiet`: what it says to people is kept for the error; by default it comes on this terminal's standard error.
 
     Raises:
+        CommandError: it failed quietly.
         typer.Exit: it failed and has said why.
     """
-    with start_trainer([*TRAINER, *arguments]) as trainer:
+    with start_trainer([*TRAINER, *arguments], stderr=subprocess.PIPE if is_quiet else None) as trainer:
         try:
-            output, _ = trainer.communicate()
+            output, said = trainer.communicate()
         except KeyboardInterrupt:
             trainer.terminate()
             raise
+    if trainer.returncode and is_quiet:
+        # Before the message, libraries may have said things of their own.
+        _, _, message = f"\n{said.decode(errors='replace')}".rpartition("\npaploss: ")
+        raise CommandError(message.strip(), trainer.returncode)
     if trainer.returncode:
         raise typer.Exit(trainer.returncode)
     return output.decode()
