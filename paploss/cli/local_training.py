@@ -85,7 +85,8 @@ def call_trainer(arguments: Sequence[str], *, is_quiet: bool = False) -> str:
     if trainer.returncode and is_quiet:
         # Before the message, libraries may have said things of their own.
         _, _, message = f"\n{said.decode(errors='replace')}".rpartition("\npaploss: ")
-        raise CommandError(message.strip(), trainer.returncode)
+        reason = message.strip() or f"the trainer ended with status {trainer.returncode}"
+        raise CommandError(reason, trainer.returncode)
     if trainer.returncode:
         raise typer.Exit(trainer.returncode)
     return output.decode()
