@@ -17,13 +17,13 @@ from paploss.cli.failures import FAILED, CommandError
 from paploss.cli.local_training import TRAINER, start_trainer
 from paploss.cli.machine import count_cores, count_gpus, share
 from paploss.cli.terminal import say
-from paploss.cli.wording import duration
 from paploss.client.estimates import Estimate, estimate_search
 from paploss.client.numbers import hours_range
 from paploss.client.specs import SearchSpec
 from paploss.jobs.presets import identity
 from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import EVENT, EvaluationEvent, JobResult, JobSpec, ProgressEvent
+from paploss.jobs.wording import duration
 
 MEASURED_SECONDS = 20.0
 

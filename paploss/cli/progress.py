@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from paploss.cli.output import plain
-from paploss.cli.wording import duration
 from paploss.client.loss_choice import called
 from paploss.client.models import Best, ExperimentDetail, RoundSummary, TrialSummary
 from paploss.client.numbers import confirmed, percent
+from paploss.jobs.wording import duration
 
 _SHOWN_ROUNDS = 12
 _SHOWN_TRIALS = 8
