@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from sqlalchemy import insert, update
 
-from paploss.client.loss_choice import IDENTITY
+from paploss.client.loss_choice import BEST_GUESS, IDENTITY
 from paploss.client.notifications import Occasion, SubscriptionRequest
 from paploss.client.specs import SearchSpec
-from paploss.controller.experiments.confirmation import BEST_GUESS
 from paploss.controller.experiments.creation import create
 from paploss.controller.experiments.losses import decode_loss, search_space
 from paploss.controller.experiments.seeds import confirm_seed, proxy_seed

@@ -72,13 +72,13 @@ def study(case: Case, checks: int) -> dict[str, Any]:
         collapsed = generator.random(learned.shape) < np.array(case.collapsing)[:, None]
         rewards = np.where(collapsed, COLLAPSED, learned).clip(0, 100) / 100
         results = [RateResult(factor=f, ap=rewards[place, 0], seed=0) for place, f in enumerate(RATE_FACTORS)]
-        more = next_checks(results, SEEDS)
+        more = next_checks(results, SEEDS, 1)
         results += [RateResult(factor=f, ap=rewards[RATE_FACTORS.index(f), seed], seed=seed) for f, seed in more]
         trainings += len(results)
         chosen = {
             "highest of one": int(rewards[:, 0].argmax()),
             "highest mean of two": int(rewards.mean(axis=1).argmax()),
-            "ahead with each": RATE_FACTORS.index(choose_rate(results)),
+            "ahead with each": RATE_FACTORS.index(choose_rate(results, 1)),
         }
         for rule, place in chosen.items():
             lost[rule] += (max(truth) - truth[place]) / checks

@@ -22,8 +22,8 @@ from paploss.jobs.analysis import (
 )
 
 
-def read_detections(session: Session, experiment_id: str, labels: Sequence[str] = ()) -> Detections:
-    """Losses of an experiment side by side; `labels`: which, by default the two with the highest mean reward.
+def read_detections(session: Session, experiment_id: str, labels: Sequence[str]) -> Detections:
+    """Losses of an experiment side by side; `labels`: which; of none the two with the highest mean reward.
 
     Raises:
         ProblemError: 404, no training of the experiment, or of a label, was analysed.

@@ -100,7 +100,7 @@ def _read_news(database: Database, experiment_id: str, after: int) -> tuple[Sequ
             experiment = lists.get_experiment(session, experiment_id)
         except NotFoundError:
             return None
-        events = lists.list_events(session, experiment_id=experiment_id, cursor=str(after), limit=MOST_LINES).items
+        events = lists.list_events(session, experiment_id, cursor=str(after), limit=MOST_LINES).items
         summary = views.experiment_summary(session, experiment)
         progress = summary.model_dump_json(include={"state", "stage", "trials", "trials_final", "best_ap"})
         return events, progress, experiment.state in FINAL_EXPERIMENT_STATES

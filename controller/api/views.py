@@ -317,8 +317,19 @@ def _experiment(row: Experiment, facts: _Facts) -> dict[str, Any]:
     planned = total if row.state in FINAL_EXPERIMENT_STATES else max(total, row.planned or 0)
     pace = facts.seconds_per_trial
     same = (
-        *("id", "kind", "name", "owner", "project", "state", "stage", "reason", "profile", "gpus", "priority"),
-        *("round", "rounds"),
+        "id",
+        "kind",
+        "name",
+        "owner",
+        "project",
+        "state",
+        "stage",
+        "reason",
+        "profile",
+        "gpus",
+        "priority",
+        "round",
+        "rounds",
     )
     return {name: getattr(row, name) for name in same} | {
         "trials": facts.counts,
@@ -338,19 +349,26 @@ def _experiment(row: Experiment, facts: _Facts) -> dict[str, Any]:
 
 def _trial(trial: Trial) -> dict[str, Any]:
     same = (
-        *("id", "experiment_id", "number", "kind", "label", "round", "seed", "learning_rate_factor", "length"),
-        *(
-            "state",
-            "reward",
-            "diverged",
-            "worker",
-            "failed_attempts",
-            "preemptions",
-            "iteration",
-            "total_iterations",
-            "seconds",
-        ),
-        *("error_kind", "error"),
+        "id",
+        "experiment_id",
+        "number",
+        "kind",
+        "label",
+        "round",
+        "seed",
+        "learning_rate_factor",
+        "length",
+        "state",
+        "reward",
+        "diverged",
+        "worker",
+        "failed_attempts",
+        "preemptions",
+        "iteration",
+        "total_iterations",
+        "seconds",
+        "error_kind",
+        "error",
     )
     return {name: getattr(trial, name) for name in same} | {
         "continues": trial.derived_from,

@@ -10,20 +10,17 @@ What was not measured stays empty: one seed has no spread and no interval, and a
 diverged one has a reward of 0.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import stdtrit
 
 from paploss.client.comparison import Difference, RateResult, Row
+from paploss.controller.search.selection import mean_interval
 from paploss.jobs.losses import LossSpec, ParameterizedAP
 from paploss.jobs.presets import published_for
 from paploss.jobs.profiles import PROFILES, Detector
 from paploss.jobs.published_results import PUBLISHED_RESULTS
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -63,16 +60,6 @@ def paired_difference(rewards: Mapping[int, float], reference: Mapping[int, floa
         return None
     differences = [rewards[seed] - reference[seed] for seed in shared]
     return Difference(mean=float(np.mean(differences)), interval=mean_interval(differences), seeds=len(shared))
-
-
-def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of the mean of independent values, by Student's t; None for fewer than two."""
-    count = len(values)
-    if count < 2:
-        return None
-    reach = stdtrit(count - 1, (1 + CONFIDENCE) / 2) * np.std(values, ddof=1) / math.sqrt(count)
-    mean = np.mean(values)
-    return float(mean - reach), float(mean + reach)
 
 
 def _compare_one(one: Measured, reference: Mapping[int, float] | None, profile: str, metric: str) -> Row:

@@ -12,8 +12,8 @@ from paploss.client.specs import ComparisonSpec, TrainingSpec
 from paploss.controller.search.race import Rewards, Standing, judge, plan_looks, plan_next
 
 
-def rate_check_seeds(seeds: Sequence[int]) -> tuple[int, int]:
-    """The seeds of the check of learning rates: none of the request's, with which the chosen rate is evaluated.
+def unused_seeds(seeds: Sequence[int]) -> tuple[int, int]:
+    """Two seeds for the check of learning rates: none of the request's, with which the chosen rate is evaluated.
 
     The second one is far from those that a race may take next.
     """
@@ -24,7 +24,7 @@ def rate_check_seeds(seeds: Sequence[int]) -> tuple[int, int]:
 
 def race_seeds(spec: ComparisonSpec | TrainingSpec) -> tuple[int, ...]:
     """All seeds that it may have, in their order: the request's, then the smallest that nothing else has used."""
-    taken = {*spec.seeds, *rate_check_seeds(spec.seeds)}
+    taken = {*spec.seeds, *unused_seeds(spec.seeds)}
     others = (seed for seed in itertools.count() if seed not in taken)
     return (*spec.seeds, *itertools.islice(others, _most_seeds(spec) - len(spec.seeds)))
 

@@ -9,17 +9,17 @@ Two stages: `rates`, where there are rivals, and `confirm`. What comes next foll
 the search's best, whose parameters are exported; the verdict names the loss to use, which may be a rival.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from paploss.client.loss_choice import IDENTITY, PUBLISHED
+from paploss.client.loss_choice import BEST_GUESS, IDENTITY, PUBLISHED, called
 from paploss.client.numbers import confirmed
 from paploss.client.specs import SearchSpec
 from paploss.controller.experiments.losses import decode_loss, decode_rate, forms, read_loss, search_space
 from paploss.controller.experiments.rate_checks import choose_rate
-from paploss.controller.experiments.rival_rates import Plan, check_rates, read_rates
+from paploss.controller.experiments.rate_trials import ByLabel, Plan, check_rival_rates, read_rival_rates
 from paploss.controller.experiments.rounds import read_best_guess
 from paploss.controller.experiments.seeds import confirm_seed
 from paploss.controller.experiments.verdict import deliver
@@ -37,16 +37,13 @@ from paploss.jobs.metrics import name_reward
 from paploss.jobs.presets import published_for
 from paploss.jobs.wording import counted
 
-BEST_GUESS: Final = "mean"
-
-ByLabel = Mapping[str, Sequence[Trial]]
 Entrant = tuple[list[float] | None, LossSpec, float]
 """Theta, loss and learning-rate factor."""
 
 
 def start(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) -> None:
     """Propose the first trials after the rounds. The caller leads and holds the search's row lock."""
-    if check_rates(session, search, spec, spec.rivals, plan):
+    if check_rival_rates(session, search, spec, spec.rivals, plan):
         search.stage = "rates"
         session.flush()
     else:  # as after a pilot
@@ -56,7 +53,7 @@ def start(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) ->
 def go_on(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) -> None:
     """Do what follows the trials of a stage that have all ended. The caller leads and holds the search's row lock."""
     if search.stage == "rates":
-        if not check_rates(session, search, spec, spec.rivals, plan):
+        if not check_rival_rates(session, search, spec, spec.rivals, plan):
             _start_race(session, search, spec, plan)
         return
     by_label = trials_by_label(session, search.id, "confirm")
@@ -103,7 +100,7 @@ def _start_race(session: Session, search: Experiment, spec: SearchSpec, plan: Pl
 def _find_rivals(session: Session, search: Experiment, spec: SearchSpec) -> dict[str, Entrant]:
     """The rivals, and the published parameters where they are to be measured, at the rates that suit them."""
     checks = trials_by_label(session, search.id, "rate_check")
-    results = {label: read_rates(checks.get(label, ()), spec) for label in (*spec.rivals, PUBLISHED)}
+    results = {label: read_rival_rates(checks.get(label, ()), spec) for label in (*spec.rivals, PUBLISHED)}
     usable = [label for label in spec.rivals if any(one.ap is not None for one in results[label])]
     rates = {label: choose_rate(of_label, spec.default_rate(label)) for label, of_label in results.items()}
     found: dict[str, Entrant] = {label: (None, spec.rivals[label], rates[label]) for label in usable}
@@ -225,12 +222,8 @@ def _names(by_label: ByLabel, found: Sequence[str], spec: SearchSpec) -> dict[st
         loss = read_loss(spec, first.loss, first.theta)
         given = [name for name, one in known if one is not None and loss in forms(spec, one)]
         name = given[0] if given and first.learning_rate_factor == 1 else "the found loss"
-        names[label] = f"{name} ({_name(label)})"
+        names[label] = f"{name} ({called(label)})"
     return names
-
-
-def _name(label: str) -> str:
-    return "best guess" if label == BEST_GUESS else label
 
 
 def _rewards(trials: Sequence[Trial]) -> dict[int, float]:
@@ -253,5 +246,5 @@ def _tell(outcome: Outcome, metric: str) -> str:
     report = outcome.model_dump()
     over = f"{'mean ± standard deviation over ' if outcome.count > 1 else ''}{counted(outcome.count, 'fresh seed')}"
     start = "" if outcome.identity.mean is None else f"; the identity start reaches {confirmed(report['identity'])}"
-    best = f"best: {_name(outcome.label)} with {metric} {confirmed(report)}, {over}{start}"
+    best = f"best: {called(outcome.label)} with {metric} {confirmed(report)}, {over}{start}"
     return best if outcome.verdict is None else f"{best}. {outcome.verdict.sentence}"

@@ -16,7 +16,7 @@ from typing import Final, Literal
 from paploss.client.loss_choice import LossChoice
 from paploss.client.specs import ComparisonSpec, TrainingSpec
 from paploss.client.states import Stage
-from paploss.controller.experiments.comparison_race import next_trainings, rate_check_seeds
+from paploss.controller.experiments.comparison_race import next_trainings, unused_seeds
 from paploss.controller.experiments.rate_checks import choose_rate
 from paploss.controller.experiments.rate_trials import ByLabel, LossAtRate, propose_checks, read_results
 from paploss.controller.search.scheduling import Pace
@@ -135,14 +135,14 @@ class GivenLosses:
             losses,
             known,
             factors=spec.learning_rates,
-            seeds=rate_check_seeds(spec.seeds),
+            seeds=unused_seeds(spec.seeds),
             plan=self.plan(spec, "rate_check"),
         )
 
     def _choose_rates(
         self, session: Session, experiment: Experiment, spec: Spec, losses: Sequence[LossAtRate], known: ByLabel
     ) -> None:
-        seeds = rate_check_seeds(spec.seeds)
+        seeds = unused_seeds(spec.seeds)
         chosen = [
             (label, loss, choose_rate(read_results(known[label], seeds), default)) for label, loss, default in losses
         ]

@@ -1,6 +1,6 @@
 """The first stage of a search that asks for one: a dozen trainings or two that say what the search can be worth.
 
-The losses that the found one will have to beat are each tried at a few learning rates (`rival_rates`): the race at the
+The losses that the found one will have to beat are each tried at a few learning rates (`rate_trials`): the race at the
 end needs these trainings anyway. Then the loss where the search starts and the best of the others train with further
 seeds, which shows the noise. What follows from that is told in a sentence; a search with `pilot: ask` waits for its
 user then, paused.
@@ -11,8 +11,7 @@ All steps are trials of the kind `rate_check`, apart by their seeds; what comes 
 from paploss.client.specs import PILOT_LOSSES, PILOT_SEEDS, RATE_FACTORS, SearchSpec
 from paploss.controller.experiments.losses import decode_loss, search_space
 from paploss.controller.experiments.pilot_report import Findings, describe
-from paploss.controller.experiments.rate_trials import ByLabel
-from paploss.controller.experiments.rival_rates import Plan, check_rates, read_rates
+from paploss.controller.experiments.rate_trials import ByLabel, Plan, check_rival_rates, read_rival_rates
 from paploss.controller.experiments.seeds import pilot_seed
 from paploss.controller.search.pilot import LEAST_REWARD
 from paploss.controller.store.database import Session
@@ -28,7 +27,7 @@ from paploss.jobs.wording import counted
 def start(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) -> None:
     """Propose the first step. The caller has just created the search."""
     losses = _find_losses(spec)
-    check_rates(session, search, spec, losses, plan)
+    check_rival_rates(session, search, spec, losses, plan)
     message = f"pilot: {counted(len(losses), 'loss')} at {len(RATE_FACTORS)} learning rates"
     record(session, "pilot_started", message, experiment_id=search.id)
 
@@ -40,7 +39,7 @@ def go_on(session: Session, search: Experiment, spec: SearchSpec, plan: Plan) ->
     if not found.best:
         reason = "no training of the pilot ended with a result; see the trials' errors"
         fail_experiment(session, search, reason)
-    elif check_rates(session, search, spec, _find_losses(spec), plan):
+    elif check_rival_rates(session, search, spec, _find_losses(spec), plan):
         message = "pilot: a second seed for the learning rates that are ahead of the profile's"
         record(session, "pilot_started", message, experiment_id=search.id)
     elif not any(one.seed in _further_seeds(spec) for trials in by_label.values() for one in trials):
@@ -68,7 +67,7 @@ def _read_findings(by_label: ByLabel, spec: SearchSpec) -> Findings:
     return Findings(
         start=spec.start_label,
         trainings=sum(map(len, by_label.values())),
-        rates={label: read_rates(trials, spec) for label, trials in by_label.items()},
+        rates={label: read_rival_rates(trials, spec) for label, trials in by_label.items()},
         default_rates={label: spec.default_rate(label) for label in by_label},
         repeated={label: rewards for label, rewards in repeated.items() if rewards},
     )

@@ -14,7 +14,7 @@ import numpy as np
 from paploss.client.comparison import RateResult
 
 
-def choose_rate(results: Sequence[RateResult], default: float = 1.0) -> float:
+def choose_rate(results: Sequence[RateResult], default: float) -> float:
     """The factor to train with; `default` where nothing was measured.
 
     Of several that are ahead of the default it is the one with the highest mean, in a tie the nearest to the default.
@@ -26,7 +26,7 @@ def choose_rate(results: Sequence[RateResult], default: float = 1.0) -> float:
     return max(ahead, key=lambda factor: (_mean(results, factor), -_distance(factor, default)))
 
 
-def next_checks(results: Sequence[RateResult], seeds: tuple[int, int], default: float = 1.0) -> list[tuple[float, int]]:
+def next_checks(results: Sequence[RateResult], seeds: tuple[int, int], default: float) -> list[tuple[float, int]]:
     """Factors and seeds of the trainings that are still needed; none where the rate is known.
 
     Args:
@@ -41,7 +41,7 @@ def next_checks(results: Sequence[RateResult], seeds: tuple[int, int], default: 
     return [(factor, seeds[1]) for factor in (nearest, *ahead) if (factor, seeds[1]) not in tried]
 
 
-def first_reward(results: Sequence[RateResult], default: float = 1.0) -> float | None:
+def first_reward(results: Sequence[RateResult], default: float) -> float | None:
     """The reward with the first seed at the factor that is chosen; None where nothing was measured."""
     chosen = choose_rate(results, default)
     return next((one.ap for one in results if one.factor == chosen and one.ap is not None), None)

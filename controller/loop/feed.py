@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from paploss.controller.store.trials.demand import Claimant
 
 
-def choose_next(claimants: Sequence[Claimant], count: int, rooms: Mapping[str, int] = {}) -> list[str]:
+def choose_next(claimants: Sequence[Claimant], count: int, rooms: Mapping[str, int]) -> list[str]:
     """The next `count` trials: highest priority first; ties go to the experiment served least, then to the older.
 
     `rooms`: how many more trials of a project may run; one that is not named has no limit.

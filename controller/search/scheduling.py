@@ -23,6 +23,8 @@ Mode = Literal["round", "stream"]
 
 MOST_AT_ONCE: Final = 100
 """Trials that one action proposes: an action is a transaction, and others wait for it."""
+MOST_REPLACEMENTS: Final = 2
+"""A round that has lost more than n times as many trials, and has too few rewards, ends the search."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +39,9 @@ class SearchSchedule:
     trials_per_round: int
     max_staleness: int = 16
     """`stream`: at most n times as many trials are open at once; a policy leaves out samples that are older."""
-    max_replacements: int = 2
-    """A round that has lost more than n times as many trials, and has too few rewards, ends the search."""
 
     def __post_init__(self) -> None:
-        least = {"rounds": 1, "trials_per_round": 2, "max_staleness": 1, "max_replacements": 0}
+        least = {"rounds": 1, "trials_per_round": 2, "max_staleness": 1}
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
                 raise ValueError(f"{name}: expected {minimum} or more, got {getattr(self, name)}")
@@ -169,7 +169,7 @@ def _decide_stream(schedule: SearchSchedule, progress: SearchProgress) -> Action
 
 
 def _too_many_failures(schedule: SearchSchedule, progress: SearchProgress) -> Fail | None:
-    if progress.unrewarded <= schedule.max_replacements * schedule.trials_per_round:
+    if progress.unrewarded <= MOST_REPLACEMENTS * schedule.trials_per_round:
         return None
     return Fail(
         f"{progress.unrewarded} trials of round {progress.updates} ended without a reward "

@@ -15,6 +15,7 @@ What is left of the bias: the mean of the winner among k candidates is still a l
 0.85 of its standard error where they are equal, and less where they differ. More seeds shrink it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,9 +84,16 @@ def choose(confirmations: Sequence[Mapping[int, float]]) -> Choice:
 def describe(confirmations: Sequence[Mapping[int, float]], index: int) -> Choice:
     """The candidate at `index`, which has a reward, as the choice."""
     rewards = list(confirmations[index].values())
-    mean, count = float(np.mean(rewards)), len(rewards)
+    count = len(rewards)
+    error = float(np.std(rewards, ddof=1)) / math.sqrt(count) if count > 1 else None
+    return Choice(index, float(np.mean(rewards)), error, mean_interval(rewards), count)
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of the mean of independent values, by Student's t; None for fewer than two."""
+    count = len(values)
     if count < 2:
-        return Choice(index, mean, None, None, count)
-    error = float(np.std(rewards, ddof=1)) / count**0.5
-    reach = float(stdtrit(count - 1, 0.975)) * error
-    return Choice(index, mean, error, (mean - reach, mean + reach), count)
+        return None
+    reach = stdtrit(count - 1, 0.975) * np.std(values, ddof=1) / math.sqrt(count)
+    mean = np.mean(values)
+    return float(mean - reach), float(mean + reach)

@@ -33,7 +33,15 @@ from paploss.jobs.ids import experiment_of, number_of
 from paploss.jobs.spec import PrunePoint
 
 MODELS: Sequence[type[Base]] = (
-    *(Experiment, Round, Trial, Attempt, Evaluation, Thumbnail, Analysis, LateResult, Event),
+    Experiment,
+    Round,
+    Trial,
+    Attempt,
+    Evaluation,
+    Thumbnail,
+    Analysis,
+    LateResult,
+    Event,
 )
 """What belongs to an experiment, in an order in which nothing refers to what comes later."""
 BY_TABLE: Final = {model.__tablename__: model for model in MODELS}

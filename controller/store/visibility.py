@@ -41,8 +41,15 @@ from paploss.controller.store.tables import (
 )
 
 SHARED: Final[Sequence[type[Base]]] = (
-    *(ApiKey, SignIn, AccessToken, IdempotencyKey),  # found by their owner or by a secret
-    *(Worker, Leader, DeletedExperiment),  # of the platform, with no word of an experiment but its id
+    # found by their owner or by a secret
+    ApiKey,
+    SignIn,
+    AccessToken,
+    IdempotencyKey,
+    # of the platform, with no word of an experiment but its id
+    Worker,
+    Leader,
+    DeletedExperiment,
 )
 """Tables that a session for one project sees whole; all others are in `conditions`."""
 

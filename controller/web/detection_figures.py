@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from paploss.client.detections import LossDetections
+from paploss.client.loss_choice import called
 from paploss.client.models import Figure, Theme
 from paploss.controller.web.style import PALETTES, as_text, make_axis, make_layout
 from paploss.jobs.analysis import ERROR_KINDS, RECALL_POINTS
@@ -61,4 +62,4 @@ def error_costs(losses: Sequence[LossDetections], theme: Theme = "light") -> Fig
 
 
 def _label(loss: LossDetections) -> str:
-    return as_text("best guess" if loss.label == "mean" else loss.label)
+    return as_text(called(loss.label))

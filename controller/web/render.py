@@ -3,16 +3,17 @@
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from itertools import pairwise
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from paploss.client import numbers
+from paploss.client.loss_choice import called
 from paploss.client.verdict import names_another
 from paploss.controller.web.markdown import render_markdown
 from paploss.jobs.ids import number_of
+from paploss.jobs.wording import counted, duration
 
 
 class Pages:
@@ -31,17 +32,18 @@ class Pages:
         self._environment.tests["for_another_loss"] = names_another
         self._environment.filters |= {
             "ap": numbers.percent,
+            "called": called,
             "confirmed": numbers.confirmed,
             "difference": numbers.difference,
             "deviation": numbers.mean_and_deviation,
-            "duration": format_duration,
+            "duration": duration,
             "hours": numbers.hours,
             "hours_to": numbers.hours_range,
             "code": mark_code,
             "markdown": render_markdown,
             "timestamp": format_timestamp,
             "number": format_number,
-            "counted": format_counted,
+            "counted": counted,
             "trial_number": number_of,
         }
 
@@ -65,21 +67,6 @@ def draw_sparkline(values: Sequence[float]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
-def format_duration(seconds: float | None) -> str:
-    """A duration in its two largest units: "1 h 20 min". A dash where there is none."""
-    if seconds is None:
-        return "–"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-    for (large, size), (small, part) in pairwise(units):
-        if whole >= size:
-            rest = whole % size // part
-            return f"{whole // size} {large} {rest} {small}" if rest else f"{whole // size} {large}"
-    return f"{whole} s"
-
-
 def format_timestamp(moment: datetime | None) -> str:
     """A moment in UTC, for machines and for those without a script: "2026-11-22 20:41 UTC"."""
     return "–" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
@@ -90,11 +77,6 @@ def format_number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:,.0f}".replace(",", "\u202f") if value == int(value) else f"{value:g}"
-
-
-def format_counted(number: int, unit: str) -> str:
-    """How many there are of what: "1 trial", "2 trials"; for units whose plural is an s more."""
-    return f"{format_number(number)} {unit}{'' if number == 1 else 's'}"
 
 
 def mark_code(text: str) -> Markup:

@@ -16,13 +16,14 @@ from paploss.cli.specifications import read_comparison
 from paploss.cli.tables import comparison_table, rate_table
 from paploss.cli.terminal import make_console, say
 from paploss.cli.watching import KeepUp, follow, resume_same
-from paploss.cli.wording import describe_end, duration
+from paploss.cli.wording import describe_end
 from paploss.client.comparison import Comparison, write_csv
 from paploss.client.documents import SPEC
 from paploss.client.models import ExperimentDetail, TrialSummary
 from paploss.client.numbers import percent
 from paploss.client.sync_client import Client
 from paploss.files import write_whole
+from paploss.jobs.wording import duration
 
 SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="What to compare; see examples/compare-*.")]
 

@@ -1,7 +1,5 @@
 """Checks of data sets, which the trainer makes in a child process; and the check before a search or a comparison."""
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -10,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from paploss.cli.failures import BAD_INPUT, CommandError
+from paploss.cli.local_training import call_trainer
 from paploss.client.specs import Request, SearchSpec
 from paploss.jobs.dataset_files import find_missing
 from paploss.jobs.dataset_report import DatasetReport, ReportedFinding
@@ -28,13 +27,7 @@ def run_check(arguments: Sequence[str]) -> DatasetReport:
     Raises:
         CommandError: what is asked for is not there.
     """
-    command = [sys.executable, "-m", "paploss.trainer", "check", *arguments]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    if done.returncode:
-        # Before the message, libraries for images may have said things of their own.
-        _, _, message = f"\n{done.stderr.decode(errors='replace')}".rpartition("\npaploss: ")
-        raise CommandError(message.strip(), BAD_INPUT)
-    return DatasetReport.model_validate_json(done.stdout)
+    return DatasetReport.model_validate_json(call_trainer(["check", *arguments], is_quiet=True))
 
 
 def without_checks(dataset: DatasetSpec) -> DatasetSpec:

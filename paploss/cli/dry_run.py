@@ -17,13 +17,13 @@ from paploss.cli.failures import FAILED, CommandError
 from paploss.cli.local_training import TRAINER, start_trainer
 from paploss.cli.machine import count_cores, count_gpus, share
 from paploss.cli.terminal import say
-from paploss.cli.wording import duration
 from paploss.client.estimates import Estimate, estimate_search
 from paploss.client.numbers import hours_range
 from paploss.client.specs import SearchSpec
 from paploss.jobs.presets import identity
 from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import EVENT, EvaluationEvent, JobResult, JobSpec, ProgressEvent
+from paploss.jobs.wording import duration
 
 MEASURED_SECONDS = 20.0
 
@@ -86,7 +86,7 @@ def measure_steps(spec: SearchSpec, seconds: float) -> MeasuredSteps:
         command = [*TRAINER, "run", str(file), "--state", str(training)]
         # With the cores that a worker of this machine would have; GPUs are all its own.
         cores = {} if count_gpus() else share(0, count_cores())
-        with start_trainer(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, environment=cores) as run:
+        with start_trainer(command, stderr=subprocess.DEVNULL, environment=cores) as run:
             try:
                 whole, has_evaluations = _follow(run, seconds)
             finally:

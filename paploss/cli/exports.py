@@ -6,7 +6,6 @@ what it was searched with, so that `paploss train FILE` needs no more.
 """
 
 import json
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from enum import StrEnum
@@ -26,7 +25,7 @@ from paploss.cli.connection import (
 )
 from paploss.cli.extras import require
 from paploss.cli.failures import BAD_INPUT, CommandError
-from paploss.cli.local_training import TRAINER
+from paploss.cli.local_training import call_trainer
 from paploss.cli.output import echo, echo_json
 from paploss.client.documents import SPEC
 from paploss.client.models import Best, ExperimentDetail
@@ -234,8 +233,4 @@ def _have_written(command: str, content: str, file: Path, *options: str) -> None
     with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as source:
         source.write(content)
         source.flush()
-        arguments = [*TRAINER, command, source.name, "--output", str(file), *options]
-        finished = subprocess.run(arguments, capture_output=True, check=False)
-    if finished.returncode:
-        said = finished.stderr.decode(errors="replace").strip()
-        raise CommandError((said.splitlines() or ["no reason given"])[-1])
+        call_trainer([command, source.name, "--output", str(file), *options], is_quiet=True)

@@ -48,7 +48,7 @@ def run_training(
     with (
         (folder / "trainer.log").open("ab") as log,
         _bar(console) as bar,
-        start_trainer(command, stdout=subprocess.PIPE, stderr=log) as trainer,
+        start_trainer(command, stderr=log) as trainer,
     ):
         try:
             result = _follow(trainer, bar, on_evaluation)
@@ -67,18 +67,26 @@ def run_training(
     return result
 
 
-def call_trainer(arguments: Sequence[str]) -> str:
-    """Run another command of the trainer, which tells people on this terminal's standard error; its standard output.
+def call_trainer(arguments: Sequence[str], *, is_quiet: bool = False) -> str:
+    """Run another command of the trainer; its standard output.
+
+    `is_quiet`: what it says to people is kept for the error; by default it comes on this terminal's standard error.
 
     Raises:
+        CommandError: it failed quietly.
         typer.Exit: it failed and has said why.
     """
-    with start_trainer([*TRAINER, *arguments], stdout=subprocess.PIPE) as trainer:
+    with start_trainer([*TRAINER, *arguments], stderr=subprocess.PIPE if is_quiet else None) as trainer:
         try:
-            output, _ = trainer.communicate()
+            output, said = trainer.communicate()
         except KeyboardInterrupt:
             trainer.terminate()
             raise
+    if trainer.returncode and is_quiet:
+        # Before the message, libraries may have said things of their own.
+        _, _, message = f"\n{said.decode(errors='replace')}".rpartition("\npaploss: ")
+        reason = message.strip() or f"the trainer ended with status {trainer.returncode}"
+        raise CommandError(reason, trainer.returncode)
     if trainer.returncode:
         raise typer.Exit(trainer.returncode)
     return output.decode()
@@ -86,7 +94,6 @@ def call_trainer(arguments: Sequence[str]) -> str:
 
 def start_trainer(
     command: Sequence[str],
-    stdout: int | None = None,
     stderr: IO[bytes] | int | None = None,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.Popen[bytes]:
@@ -99,7 +106,7 @@ def start_trainer(
         # What it prints is read as UTF-8, whatever the locale.
         env={"OMP_WAIT_POLICY": "passive", **environment, **os.environ, "PYTHONIOENCODING": "utf-8"},
         stdin=subprocess.DEVNULL,
-        stdout=stdout,
+        stdout=subprocess.PIPE,
         stderr=stderr,
         start_new_session=True,  # Ctrl-C is for this process, which asks the trainer once for a checkpoint
         preexec_fn=ending_with_parent(signal.SIGTERM),  # noqa: PLW1509 (one prctl, no lock is taken)

@@ -14,7 +14,7 @@ from paploss.cli.local_training import call_trainer, run_training
 from paploss.cli.machine import count_gpus
 from paploss.cli.output import echo_json
 from paploss.cli.terminal import make_console, say
-from paploss.cli.wording import duration, next_command
+from paploss.cli.wording import next_command
 from paploss.client.estimates import Estimate, estimate_search
 from paploss.client.numbers import percent
 from paploss.client.specs import SearchSpec
@@ -23,6 +23,7 @@ from paploss.jobs.losses import LossSpec
 from paploss.jobs.presets import identity
 from paploss.jobs.profiles import PROFILES
 from paploss.jobs.spec import DatasetSpec, EvaluationEvent, JobSpec, Overrides, PrunePoint, Split
+from paploss.jobs.wording import duration
 
 LEAST_AP = 0.03
 """Below this AP the losses of a search cannot be told apart: seeds alone move it by about as much."""

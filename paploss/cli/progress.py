@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from paploss.cli.output import plain
-from paploss.cli.wording import duration
+from paploss.client.loss_choice import called
 from paploss.client.models import Best, ExperimentDetail, RoundSummary, TrialSummary
 from paploss.client.numbers import confirmed, percent
+from paploss.jobs.wording import duration
 
 _SHOWN_ROUNDS = 12
 _SHOWN_TRIALS = 8
@@ -117,8 +118,8 @@ def conclusion(best: Best) -> list[str]:
     """What came out, in lines for people."""
     report = best.report
     if report is None:
-        return [f"best {best.metric} {percent(best.ap)} ({_name(best.source)}, one training; not confirmed)"]
-    lines = [f"best {best.metric} {_measured(report, report['count'])}  ({_name(best.source)})"]
+        return [f"best {best.metric} {percent(best.ap)} ({called(best.source)}, one training; not confirmed)"]
+    lines = [f"best {best.metric} {_measured(report, report['count'])}  ({called(best.source)})"]
     for label, text in (("identity", "identity start"), ("published", "published set")):
         measured = report.get(label)
         if measured and measured["mean"] is not None:
@@ -126,10 +127,6 @@ def conclusion(best: Best) -> list[str]:
     if verdict := report.get("verdict"):
         lines.append(plain(verdict["sentence"]))
     return lines
-
-
-def _name(source: str) -> str:
-    return "the algorithm's best guess" if source == "mean" else source
 
 
 def _measured(report: Mapping[str, Any], count: int) -> str:

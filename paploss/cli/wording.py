@@ -24,17 +24,6 @@ def moment(time: datetime | str | None) -> str:
     return f"{known.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
-def duration(seconds: float | None) -> str:
-    """A time span in at most two units."""
-    if seconds is None:
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
-
-
 def next_command(*words: object) -> str:
     """A command of ours to type next; where the shell does not find the program, with the path to it."""
     program = Path("paploss") if shutil.which("paploss") else Path(sys.executable).with_name("paploss")

@@ -13,6 +13,8 @@ from paploss.jobs.published_results import PUBLISHED_RESULTS
 from paploss.jobs.spec import RateFactor
 
 PUBLISHED, IDENTITY = "published", "identity"
+BEST_GUESS = "mean"
+"""Label of what a search's algorithm considers best."""
 PRESET_NAMES: Final = (PUBLISHED, IDENTITY, *PRESETS)
 
 NAMED_LOSSES: Final[Mapping[str, Loss]] = {
@@ -67,6 +69,11 @@ class LossChoice(Message):
         if preset is None:
             raise ValueError(f"preset: no published parameters fit the profile {profile!r}")
         return PRESETS[preset]
+
+
+def called(label: str) -> str:
+    """The label of a loss as people read it."""
+    return "best guess" if label == BEST_GUESS else label
 
 
 def choose_by_name(given: Any) -> Any:

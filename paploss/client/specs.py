@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from paploss.client.algorithms import LENGTHS_ALGORITHMS, AlgorithmChoice, GuidedSettings, Mode, preferred_mode
 from paploss.client.lengths import Lengths
-from paploss.client.loss_choice import IDENTITY, PUBLISHED, LossChoice, LossEntry, every_loss
+from paploss.client.loss_choice import BEST_GUESS, IDENTITY, PUBLISHED, LossChoice, LossEntry, every_loss
 from paploss.client.start import Family, Knots, SearchedSpace, Start, StartEntry
 from paploss.client.text_lists import read_list
 from paploss.jobs.losses import LossSpec, Quality, check_fit
@@ -92,7 +92,7 @@ class ConfirmSpec(Message):
             if (choice.learning_rate_factor or 1) * max(RATE_FACTORS) > MOST_RATE_FACTOR:
                 most = MOST_RATE_FACTOR / max(RATE_FACTORS)
                 raise ValueError(f"rivals[{choice.label}].learning_rate_factor: expected at most {most:g}")
-            if choice.label in ("mean", IDENTITY) or choice.label.startswith("trial "):
+            if choice.label in (BEST_GUESS, IDENTITY) or choice.label.startswith("trial "):
                 raise ValueError(f"rivals[{choice.label}].label: expected none that the search gives its own losses")
             if choice.label == PUBLISHED and choice.preset != PUBLISHED:
                 raise ValueError(f"rivals[{PUBLISHED}].label: expected another one; it names the published parameters")

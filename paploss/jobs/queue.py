@@ -133,11 +133,6 @@ class TrialQueue:
                     self._redis.xgroup_delconsumer(_stream(gpus), GROUP, row["name"])
             return alive
 
-    def purge(self, gpus: int) -> None:
-        """Delete a class's entries, with its consumer group."""
-        with self._translated():
-            self._redis.delete(_stream(gpus))
-
     # The worker's side.
 
     def take(

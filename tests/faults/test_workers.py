@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from breakable import Breakable
 from disturbances import (
     SEARCH,
@@ -235,8 +236,9 @@ def test_trials_that_all_crash_stop_the_search_with_advice(platform: Breakable) 
 
 def test_an_entry_that_was_delivered_and_never_claimed(platform: Breakable, undisturbed: Outcome) -> None:
     stack = platform.stack
+    with redis.Redis.from_url(platform.redis.url) as raw:
+        raw.flushall()  # what earlier tests left
     with TrialQueue(platform.redis.url) as queue:
-        queue.purge(0)  # what earlier tests left
         experiment_id = stack.submit(**SEARCH)
         entry = wait_until(lambda: queue.take([0], "ghost", block_seconds=1, takeover_seconds=60), "an entry")
     for name in ("w0", "w1"):

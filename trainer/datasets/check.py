@@ -80,7 +80,7 @@ def check_files(
             similar = find_similar(folder / name) if problems <= MOST_EXAMPLES and not known.format else None
             hint = f" ({similar} is)" if similar and known.problem == "it is not there" else ""
             message = f"{folder / name}: cannot be read as an image: {known.problem}{hint}"
-            findings.error_once("", f"{{count}} images in {folder} cannot be used", message)
+            findings.error_once(f"{{count}} images in {folder} cannot be used", message)
             continue
         if (image["width"], image["height"]) != (known.width, known.height):
             turned = f", turned by its EXIF orientation {known.orientation}" if known.orientation > 1 else ""

@@ -81,7 +81,7 @@ class Findings:
 
     def __init__(self) -> None:
         self._found: dict[tuple[Level, str, str], Finding] = {}
-        self._told: set[tuple[str, str]] = set()
+        self._told: set[str] = set()
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(sorted(self._found.values(), key=lambda finding: finding.level))
@@ -90,11 +90,11 @@ class Findings:
         """One case of what ends a job."""
         self._add("error", place, sentence, example)
 
-    def error_once(self, place: object, sentence: str, example: str) -> None:
-        """The same for a case that may come more than once, as an image that is in two splits."""
-        if (str(place), example) not in self._told:
-            self._told.add((str(place), example))
-            self.error(place, sentence, example)
+    def error_once(self, sentence: str, example: str) -> None:
+        """The same, of no place, for a case that may come more than once, as an image that is in two splits."""
+        if example not in self._told:
+            self._told.add(example)
+            self.error("", sentence, example)
 
     def warning(self, place: object, sentence: str, example: str = "") -> None:
         """One case of what may be meant."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Literal, cast, get_args
+from typing import Annotated, ClassVar, Literal, cast, get_args
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Form, Query
@@ -80,7 +80,7 @@ class Listing:
     order: ExperimentOrder
     descending: bool
     offset: int
-    limit: int = ROWS
+    limit: ClassVar[int] = ROWS
 
     @property
     def narrowed(self) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Self, cast, get_args
+from typing import Annotated, Any, ClassVar, Self, cast, get_args
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -94,8 +94,8 @@ class TrialTable:
     only: TrialFilter
     columns: tuple[tuple[str, str, bool], ...]
     kinds: tuple[str, ...]
-    states: tuple[str, ...] = TRIAL_STATES
-    limit: int = TRIAL_ROWS
+    states: ClassVar[tuple[str, ...]] = TRIAL_STATES
+    limit: ClassVar[int] = TRIAL_ROWS
 
     @property
     def filter_query(self) -> dict[str, str]:

@@ -222,7 +222,7 @@ def read_log(
     """The event log, oldest line first; the cursor of the last page serves to ask later for new lines."""
     with services.database.read() as session:
         lists.get_experiment(session, experiment_id)
-        page = lists.list_events(session, experiment_id=experiment_id, cursor=cursor, limit=limit)
+        page = lists.list_events(session, experiment_id, cursor, limit)
         return Page(items=[views.log_line(event) for event in page.items], next_cursor=page.next_cursor)
 
 

@@ -10,8 +10,9 @@ from paploss.controller.api.problems import ProblemError
 from paploss.controller.api.security.access import AuthorizedRoute, SignedIn
 from paploss.controller.api.services import Injected
 from paploss.controller.api.views import token_summary
-from paploss.controller.store.access.tokens import DAY_SECONDS, create_token, list_tokens, revoke_token
+from paploss.controller.store.access.tokens import create_token, list_tokens, revoke_token
 from paploss.controller.store.database import read_clock
+from paploss.controller.store.retention import DAY_SECONDS
 
 router = APIRouter(route_class=AuthorizedRoute, prefix="/api/v1/tokens", tags=["tokens"])
 

@@ -20,7 +20,6 @@ from paploss.controller.store.tables import AccessToken, ApiKey
 TOKEN_PREFIX = f"{KEY_PREFIX}token_"
 """Told from a key by whoever finds one, a scanner of secrets for instance."""
 MOST_OF_ONE = 50
-DAY_SECONDS = 86400.0
 
 RANKS: tuple[TokenRole, ...] = get_args(TokenRole)
 """Roles of people, each with the rights of those before it."""

@@ -114,7 +114,7 @@ def list_trials(
     if round is not None:
         query = query.where(Trial.round == round)
     if cursor is not None:
-        after = _number(cursor)
+        after = int(cursor)
         query = query.where(Trial.number < after if newest_first else Trial.number > after)
     return page_of(session.scalars(query).all(), limit, lambda trial: str(trial.number))
 
@@ -123,35 +123,22 @@ def list_rounds(session: Session, experiment_id: str, cursor: str | None = None,
     """The versions of a search's algorithm by number."""
     query = select(Round).where(Round.experiment_id == experiment_id).order_by(Round.number).limit(limit + 1)
     if cursor is not None:
-        query = query.where(Round.number > _number(cursor))
+        query = query.where(Round.number > int(cursor))
     return page_of(session.scalars(query).all(), limit, lambda row: str(row.number))
 
 
-def list_events(
-    session: Session,
-    *,
-    experiment_id: str | None = None,
-    trial_id: str | None = None,
-    cursor: str | None = None,
-    limit: int = 200,
-) -> RowPage[Event]:
-    """The event log, oldest first; there is always a cursor, to ask later for new lines."""
-    query = select(Event).order_by(Event.id).limit(limit)
-    if experiment_id is not None:
-        query = query.where(Event.experiment_id == experiment_id)
-    if trial_id is not None:
-        query = query.where(Event.trial_id == trial_id)
+def list_events(session: Session, experiment_id: str, cursor: str | None = None, limit: int = 200) -> RowPage[Event]:
+    """An experiment's event log, oldest first; there is always a cursor, to ask later for new lines."""
+    query = select(Event).where(Event.experiment_id == experiment_id).order_by(Event.id).limit(limit)
     if cursor is not None:
-        query = query.where(Event.id > _number(cursor))
+        query = query.where(Event.id > int(cursor))
     items = session.scalars(query).all()
     return RowPage(items, str(items[-1].id) if items else cursor)
 
 
-def latest_events(session: Session, experiment_id: str | None = None, limit: int = 50) -> Sequence[Event]:
-    """The newest lines of the event log, in ascending order."""
-    query = select(Event).order_by(Event.id.desc()).limit(limit)
-    if experiment_id is not None:
-        query = query.where(Event.experiment_id == experiment_id)
+def latest_events(session: Session, experiment_id: str, limit: int) -> Sequence[Event]:
+    """The newest lines of an experiment's event log, in ascending order."""
+    query = select(Event).where(Event.experiment_id == experiment_id).order_by(Event.id.desc()).limit(limit)
     return session.scalars(query).all()[::-1]
 
 
@@ -188,7 +175,7 @@ def standing_obstacles(session: Session, pools: Iterable[str]) -> list[str]:
     return [event.message for event in newest if event is not None and event.kind == "workers_blocked"]
 
 
-def list_workers(session: Session, cursor: str | None = None, limit: int = 200) -> RowPage[Worker]:
+def list_workers(session: Session, cursor: str | None, limit: int) -> RowPage[Worker]:
     """Workers by name, whenever they were last seen."""
     query = select(Worker).order_by(Worker.name).limit(limit + 1)
     if cursor is not None:
@@ -279,13 +266,6 @@ def best_trial(session: Session, experiment_id: str) -> Trial | None:
         .order_by(Trial.reward.desc(), Trial.number)
         .limit(1)
     )
-
-
-def _number(cursor: str) -> int:
-    try:
-        return int(cursor)
-    except ValueError:
-        raise NotFoundError(f"cursor: expected a next_cursor of this list, got {cursor!r}") from None
 
 
 def within_table(offset: int, limit: int, total: int) -> int:

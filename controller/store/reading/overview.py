@@ -107,7 +107,7 @@ def sort_trials(
     descending: bool,
     offset: int,
     limit: int,
-    only: TrialFilter = TrialFilter(),
+    only: TrialFilter,
 ) -> SortedPage[Trial]:
     """One page of an experiment's trials by any column; rows without a value come last in both directions."""
     column = _COLUMNS[order]

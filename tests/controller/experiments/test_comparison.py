@@ -1,12 +1,10 @@
 """The statistics of a comparison against scipy and against numbers worked out by hand."""
 
-import math
-
 import pytest
 from scipy import stats
 
 from paploss.client.comparison import RateResult
-from paploss.controller.experiments.comparison import Measured, compare, mean_interval, paired_difference
+from paploss.controller.experiments.comparison import Measured, compare, paired_difference
 from paploss.jobs.losses import CEL1, FocalL1
 from paploss.jobs.presets import PRESETS, identity
 from paploss.jobs.published_results import PUBLISHED_RESULTS
@@ -14,11 +12,6 @@ from paploss.jobs.published_results import PUBLISHED_RESULTS
 FOCAL = FocalL1()
 FIRST = {1: 0.20, 2: 0.22, 3: 0.27}
 OTHER = {1: 0.25, 2: 0.29, 3: 0.30}
-
-
-def test_the_interval_of_three_values_is_that_of_a_table() -> None:
-    # mean 2, standard deviation 1, t(0.975; 2) = 4.302653
-    assert mean_interval([1, 2, 3]) == pytest.approx((2 - 4.302653 / math.sqrt(3), 2 + 4.302653 / math.sqrt(3)))
 
 
 def test_the_paired_difference_is_that_of_scipys_paired_test() -> None:

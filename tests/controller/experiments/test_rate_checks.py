@@ -38,7 +38,7 @@ def results(rewards: Rewards) -> list[RateResult]:
 def test_another_rate_is_taken_where_it_is_ahead_of_the_profiles_with_each_seed(
     rewards: Rewards, expected: float
 ) -> None:
-    assert choose_rate(results(rewards)) == expected
+    assert choose_rate(results(rewards), 1) == expected
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,9 @@ def test_another_rate_is_taken_where_it_is_ahead_of_the_profiles_with_each_seed(
 def test_a_second_seed_is_for_the_profiles_rate_and_what_is_ahead_of_it(
     rewards: Rewards, expected: list[tuple[float, int]]
 ) -> None:
-    assert next_checks(results(rewards), SEEDS) == expected
+    assert next_checks(results(rewards), SEEDS, 1) == expected
 
 
 def test_the_reward_that_losses_are_ordered_by_is_of_the_seed_that_all_of_them_have() -> None:
-    assert first_reward(results({1: (0.2, 0.4), 2: (0.3, 0.5)})) == 0.3
-    assert first_reward(results({1: (None,)})) is None
+    assert first_reward(results({1: (0.2, 0.4), 2: (0.3, 0.5)}), 1) == 0.3
+    assert first_reward(results({1: (None,)}), 1) is None

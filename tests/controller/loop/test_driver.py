@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import redis
 from scenarios import add_search, add_training, outcome, pass_term, search_spec, succeeded
 from simulation import Platform, reward_of
 from sqlalchemy import event, update
@@ -396,14 +397,17 @@ def test_prune_points_are_of_the_searchs_reward(platform: Platform) -> None:
 
 
 @pytest.mark.databases("sqlite", "postgresql")
-def test_a_search_that_this_version_cannot_read_is_left_alone_and_holds_up_no_other(platform: Platform) -> None:
+def test_a_search_that_this_version_cannot_read_is_left_alone_and_holds_up_no_other(
+    platform: Platform, redis_url: str
+) -> None:
     strange, healthy = add_search(platform.database), add_search(platform.database)
     platform.driver.tick()
     known = platform.search(strange.id).spec
     with platform.database.write() as session:
         unknown = known | {"algorithm": {"name": "of the future"}}
         session.execute(update(Experiment).where(Experiment.id == strange.id).values(spec=unknown))
-    platform.queue.purge(0)
+    with redis.Redis.from_url(redis_url) as raw:
+        raw.flushall()
     for _ in range(2):
         platform.driver.tick()
     assert platform.queue.present(0) == {trial.id for trial in platform.trials(healthy)}

@@ -1,10 +1,11 @@
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 
 from paploss.controller.search.algorithm import Sample
-from paploss.controller.search.selection import candidates, choose
+from paploss.controller.search.selection import candidates, choose, mean_interval
 
 GUESS = np.full(3, 0.5)
 
@@ -62,3 +63,8 @@ def test_no_reward_at_all_is_refused(confirmations):
 def test_a_reward_that_is_not_finite_is_refused():
     with pytest.raises(ValueError, match=r"confirmations\[0\]\[7\]: expected a finite number, got nan"):
         choose([{7: np.nan}])
+
+
+def test_the_interval_of_three_values_is_that_of_a_table() -> None:
+    # mean 2, standard deviation 1, t(0.975; 2) = 4.302653
+    assert mean_interval([1, 2, 3]) == pytest.approx((2 - 4.302653 / math.sqrt(3), 2 + 4.302653 / math.sqrt(3)))

@@ -103,7 +103,7 @@ def test_pause_resume_and_cancel_may_be_repeated(database: Database) -> None:
     with pytest.raises(ConflictError, match="has ended already: cancelled"), database.write() as session:
         experiments.resume_experiment(session, made.id)
     with database.read() as session:
-        kinds = [event.kind for event in lists.list_events(session, experiment_id=made.id).items]
+        kinds = [event.kind for event in lists.list_events(session, made.id).items]
     changes = ("started", "paused", "resumed", "paused", "cancelled")
     assert kinds == [f"experiment_{change}" for change in changes]
 

@@ -78,7 +78,7 @@ def test_details_of_old_searches_go_and_their_results_stay(database: Database) -
     assert count(database, LateResult, LateResult.trial_id == old) == 0
     assert count(database, LateResult, LateResult.trial_id == young) == 1
     with database.read() as session:
-        assert [event.kind for event in lists.latest_events(session, old_search)] == ["details_cleared"]
+        assert [event.kind for event in lists.latest_events(session, old_search, 50)] == ["details_cleared"]
     for kept in (young, open_one):
         assert [attempt.log_tail for attempt in attempts(database, kept)] == ["many lines"]
         assert count(database, Evaluation, Evaluation.trial_id == kept) == 1

@@ -8,30 +8,10 @@ from jinja2 import UndefinedError
 from paploss.controller.web.render import (
     Pages,
     draw_sparkline,
-    format_duration,
     format_number,
     format_timestamp,
     mark_code,
 )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, "–"),
-        (0, "0.0 s"),
-        (9.94, "9.9 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min"),
-        (100, "1 min 40 s"),
-        (3600, "1 h"),
-        (4800, "1 h 20 min"),
-        (3659, "1 h"),
-        (200_000, "2 d 7 h"),
-    ],
-)
-def test_durations_have_two_units(seconds: float | None, text: str) -> None:
-    assert format_duration(seconds) == text
 
 
 def test_other_numbers_and_times() -> None:

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 
@@ -89,7 +88,7 @@ def test_threads_of_a_trainer_wait_passively_unless_the_environment_says_otherwi
         monkeypatch.setenv("OMP_WAIT_POLICY", own)
     names = ("OMP_WAIT_POLICY", "SHARE", "PYTHONIOENCODING")
     command = [sys.executable, "-c", f"import os; print(*(os.environ[name] for name in {names}))"]
-    with start_trainer(command, stdout=subprocess.PIPE, environment={"SHARE": "1"}) as trainer:
+    with start_trainer(command, environment={"SHARE": "1"}) as trainer:
         output, _ = trainer.communicate()
     assert output.decode().split() == [own or "passive", "1", "utf-8"]
 

@@ -5,11 +5,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 
 from paploss.cli.progress import SearchProgress, conclusion
-from paploss.cli.wording import duration, next_command
+from paploss.cli.wording import next_command
 from paploss.client.models import Best, ExperimentDetail, RoundSummary, TrialSummary
 from paploss.client.numbers import percent
 from paploss.client.specs import SearchSpec
@@ -107,11 +106,6 @@ def test_a_confirmed_result_stands_beside_the_identity_start_with_its_deviation(
 
 def test_an_unconfirmed_result_says_so():
     assert conclusion(best(None)) == ["best AP 31.0 (trial 3, one training; not confirmed)"]
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(None, "–"), (59.6, "1 min 00 s"), (5, "5 s"), (7384, "2 h 03 min")])
-def test_durations_have_two_units_at_most(seconds, text):
-    assert duration(seconds) == text
 
 
 def test_ap_is_shown_in_percent():

@@ -152,13 +152,6 @@ def test_a_worker_that_is_long_silent_is_forgotten_but_not_what_it_took(
         assert [row["name"] for row in raw.xinfo_consumers("paploss:trials:0", "workers")] == [b"alive"]
 
 
-def test_a_purged_class_is_empty(queue: TrialQueue) -> None:
-    queue.put(0, ["a"])
-    queue.put(1, ["b"])
-    queue.purge(0)
-    assert (queue.present(0), queue.present(1)) == (set(), {"b"})
-
-
 def test_an_unreachable_redis_is_an_error_that_names_its_address_and_heals() -> None:
     server = RedisServer()
     try:
