@@ -119,6 +119,7 @@ def test_what_the_build_image_compiles_runs_in_the_image_that_is_shipped() -> No
     assert all(35 <= version <= shipped for version in versions["BUILD_IMAGE"])
 
 
+@pytest.mark.slow
 def test_the_workers_image_has_loaded_its_operators_before_the_code_is_added() -> None:
     """So that an image whose operators do not load is never built, and a change of code builds one layer anew."""
     worker = (ROOT / "Dockerfile").read_text().split("AS worker\n")[1]

@@ -42,6 +42,7 @@ def test_the_elements_of_a_job_array_run_a_search_and_end_by_themselves(
         assert "nothing to do for 5 s, ending" in (tmp_path / f"paploss-{JOB_ID}-{index}.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_cancelled_element_releases_its_trial_without_a_failure(
     platform: Stack, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ def outcomes(stack: Stack, training: str) -> list[str | None]:
     return [attempt["outcome"] for attempt in stack.trial(training)["attempt_list"]]
 
 
+@pytest.mark.slow
 def test_a_renewal_refused_by_the_controller_itself_ends_the_training(stack: Stack, gateway: Gateway) -> None:
     start_worker(stack, gateway)
     training = stack.submit_training(synthetic=LONG)

@@ -22,7 +22,7 @@ from paploss.jobs.lease import (
 )
 from paploss.jobs.losses import RankSort
 from paploss.jobs.spec import JobResult, JobSpec
-from paploss.worker.attempt import AttemptRun, Verdict, describe_ending, trainer_environment
+from paploss.worker.attempt import AttemptRun, MachineSign, describe_ending, trainer_environment
 from paploss.worker.controller import Controller, RefusedError
 from paploss.worker.delivery import Deliveries
 from paploss.worker.gpus import GpuWatch
@@ -56,7 +56,7 @@ def test_the_ending_of_a_trainer_is_told_in_words(exit_status, text):
 
 def run_attempt(
     folder: Path, controller: PlayedController, program: str, *arguments: object, timeout_seconds: float = 60
-) -> Verdict:
+) -> MachineSign:
     """An attempt whose trainer is `program`, in Python; PROGRESS and result(...) are lines for it."""
     time = PlayedTime()
     job = JobSpec(trial_id="t-000000", profile="command", loss=RankSort(), timeout_seconds=timeout_seconds)
@@ -117,7 +117,7 @@ class AgreeableController(PlayedController):
         (SUCCESS, "unknown"),
     ],
 )
-def test_what_an_attempt_says_of_its_machine(tmp_path: Path, program: str, verdict: Verdict) -> None:
+def test_what_an_attempt_says_of_its_machine(tmp_path: Path, program: str, verdict: MachineSign) -> None:
     assert run_attempt(tmp_path, AgreeableController(), program) == verdict
 
 

@@ -129,6 +129,7 @@ def test_training_goes_on_while_the_controller_is_away_and_the_result_is_deliver
     assert len(stack.trial(training)["attempt_list"]) == 1
 
 
+@pytest.mark.slow
 def test_a_result_that_a_worker_left_behind_is_delivered_by_the_next_one(stack):
     stack.start_worker("first")
     training = stack.submit_training(synthetic={"iterations": 40, "iteration_seconds": 0.05})

@@ -74,6 +74,7 @@ def test_it_looks_when_it_is_woken_and_hands_its_term_over_when_it_is_stopped(se
     assert not process.is_running()
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_is_started_again(settings: Settings) -> None:
     hasty = settings.model_copy(update={"leader_lease_seconds": 1, "tick_seconds": 0.1})
     with running(hasty) as (driver, _):
@@ -85,6 +86,7 @@ def test_one_that_is_killed_is_started_again(settings: Settings) -> None:
         assert loops_of(psutil.Process()) != [process]
 
 
+@pytest.mark.slow
 def test_one_that_does_not_start_is_tried_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     start, failures = subprocess.Popen, iter([BlockingIOError("no more processes"), "ends at once"])
 

@@ -175,6 +175,7 @@ def test_of_redis(running: RunningController, admin: Client) -> None:
     check_all_goes_on(running, admin)
 
 
+@pytest.mark.slow
 def test_of_files_that_are_loaded(running: RunningController, admin: Client) -> None:
     with running.http("worker") as http:
         search = admin.create(search_spec(**SMALL))

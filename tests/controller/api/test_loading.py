@@ -97,6 +97,7 @@ def test_a_refusal_names_the_field(database: Database, settings: Settings) -> No
     assert (refused.status, [each.pointer for each in refused.errors]) == (422, ["/dataset/root"])
 
 
+@pytest.mark.slow
 @on_one_database
 def test_what_takes_too_much_memory_or_time_is_refused(database: Database, settings: Settings) -> None:
     _, content = dumped(database)
@@ -108,6 +109,7 @@ def test_what_takes_too_much_memory_or_time_is_refused(database: Database, setti
         assert experiments.list_running(session) == []
 
 
+@pytest.mark.slow
 @on_one_database
 def test_without_a_database_it_is_to_be_tried_again(database: Database, redis_url: str, tmp_path: Path) -> None:
     _, content = dumped(database)
@@ -140,6 +142,7 @@ def test_one_that_is_killed_says_nothing_of_the_file(sqlite_url: str, redis_url:
     assert statuses == [-9]
 
 
+@pytest.mark.slow
 def test_it_ends_with_its_server_however_that_ends(sqlite_url: str, redis_url: str, tmp_path: Path) -> None:
     reader, writer = os.pipe()  # a file that does not end, even without the server
     told = settings_for(sqlite_url, redis_url, tmp_path).model_dump_json()

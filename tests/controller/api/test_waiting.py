@@ -62,6 +62,7 @@ def test_what_does_not_come_is_left_to_who_connects(tmp_path: Path, caplog: pyte
     assert not caplog.messages
 
 
+@pytest.mark.slow
 def test_a_controller_that_waits_says_so_once_in_its_format_and_ends_when_it_is_told_to(tmp_path: Path) -> None:
     log = tmp_path / "log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PAPLOSS_")} | {

@@ -152,6 +152,7 @@ def test_a_loss_alone_is_the_best_and_no_reward_at_all_gives_no_standing():
     assert judge({"0": {}}, SEEDS, LOOKS) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("losses", [2, 4])
 def test_equal_losses_get_a_wrong_verdict_in_at_most_one_race_in_twenty(losses):
     races = 2000

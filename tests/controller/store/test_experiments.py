@@ -195,12 +195,6 @@ def test_trials_can_be_filtered_and_read_from_either_end(database: Database) -> 
         assert [row.number for row in last.items] == [5, 4]
 
 
-def test_a_cursor_of_another_list_is_refused(database: Database) -> None:
-    made = add_training(database)
-    with database.read() as session, pytest.raises(NotFoundError, match="cursor"):
-        lists.list_trials(session, made.id, cursor="abc")
-
-
 def test_the_best_trial_is_the_first_proxy_with_the_highest_reward(database: Database) -> None:
     made = add_training(database, seeds=[0, 1])
     with database.write() as session:

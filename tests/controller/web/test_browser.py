@@ -139,6 +139,7 @@ def test_a_lost_connection_shows_and_recovers(site: Site, visitor: Visitor) -> N
     visitor.expected = ("ERR_INTERNET_DISCONNECTED",)
 
 
+@pytest.mark.slow
 def test_a_tab_that_nobody_looks_at_leaves_its_connection_to_others(
     site: Site, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.browser
 HOSTILE = "</script></style><img src=x onerror=pwned=1><a href='javascript:pwned=1'>a</a><!--{{7*7}}\u202e"
 
 
+@pytest.mark.slow
 def test_hostile_names_run_nothing_and_ask_nothing_of_elsewhere(
     controller: RunningController, client: Client, worker: PlayedWorker, visitor: Visitor, tmp_path: Path
 ) -> None:

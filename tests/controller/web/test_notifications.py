@@ -13,6 +13,7 @@ from paploss.client.specs import SearchSpec
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_script", [True, False])
 def test_a_webhook_made_on_the_page_gets_its_test_and_the_end_of_a_search(
     sqlite_url: str,

@@ -91,6 +91,7 @@ def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_trainer_itself_keeps_the_contract():
     done = run_command("--", sys.executable, "-m", "paploss.trainer", "run")
     assert done.returncode == 0, done.stderr

@@ -53,6 +53,7 @@ def test_a_comparison_has_its_losses_as_labels_and_its_table(
     assert "identity" in table.read_text()
 
 
+@pytest.mark.slow
 def test_following_writes_what_ends_later(
     controller: RunningController, client: Client, worker: PlayedWorker, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from paploss.controller.store.database import Database, now
 from paploss.controller.store.notifications import subscriptions
 from paploss.controller.store.notifications.deliveries import (
     MOST_ATTEMPTS,
-    Attempt,
+    DeliveryAttempt,
     begin_attempts,
     count_deliveries,
     end_attempt,
@@ -28,12 +28,12 @@ def add_delivery(database: Database, subscription_id: str | None = None) -> tupl
         return subscriptions.try_subscription(session, subscription_id).id, subscription_id
 
 
-def begin(database: Database, busy: Sequence[str] = (), count: int = 16) -> Sequence[Attempt]:
+def begin(database: Database, busy: Sequence[str] = (), count: int = 16) -> Sequence[DeliveryAttempt]:
     with database.write() as session:
         return begin_attempts(session, busy, count)
 
 
-def end(database: Database, attempt: Attempt, error: str | None = None) -> str:
+def end(database: Database, attempt: DeliveryAttempt, error: str | None = None) -> str:
     with database.write() as session:
         return end_attempt(session, attempt, error)
 
@@ -97,7 +97,7 @@ def test_a_last_attempt_whose_process_died_is_repeated_and_then_given_up(databas
 def test_of_two_processes_that_see_a_delivery_one_makes_the_attempt(database: Database) -> None:
     """On SQLite there is one writer at a time."""
     add_delivery(database)
-    first: list[Attempt] = []
+    first: list[DeliveryAttempt] = []
     asked: list[str] = []
 
     def overtake(_connection: object, _cursor: object, statement: str, *_: object) -> None:
