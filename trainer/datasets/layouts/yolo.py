@@ -156,18 +156,19 @@ def _describe(folder: Path) -> _Description:
 def _find_images(folder: Path) -> dict[str, list[Path]]:
     """Images below `folder` by the part that a folder on the way is named for; without one, for training.
 
-    Of several links to one image, as a conversion makes them in `images/`, it is the one with a text, else with a part.
+    Links to one image, as a conversion makes them in `images/`, are left out where they have no text and another has
+    one; where none has, the image counts once, where possible in a part.
     """
-    links: dict[object, list[tuple[bool, bool, str, Path]]] = {}
+    links: dict[object, list[tuple[str | None, Path]]] = {}
     for file in files_below(folder, IMAGE_SUFFIXES):
         inside = file.relative_to(folder).parts[:-1]
-        own = next((found for name in inside if (found := part_of(name))), None)
-        one = (label_file(file).exists(), own is not None, own or "train", file)
-        links.setdefault(_identity(file), []).append(one)
+        part = next((found for name in inside if (found := part_of(name))), None)
+        links.setdefault(_identity(file), []).append((part, file))
     images: dict[str, list[Path]] = {}
     for linked in links.values():
-        _, _, part, file = max(linked, key=lambda one: one[:2])
-        images.setdefault(part, []).append(file)
+        labelled = [one for one in linked if label_file(one[1]).exists()] if len(linked) > 1 else linked
+        for part, file in labelled or [max(linked, key=lambda one: one[0] is not None)]:
+            images.setdefault(part or "train", []).append(file)
     return {part: images[part] for part in PARTS if part in images}
 
 

@@ -208,6 +208,18 @@ def test_an_unlabelled_image_stays_in_its_part_when_a_yolo_folder_is_converted_i
         assert {part: found["images"] for part, found in written["parts"].items()} == {"train": 2, "val": 2}
 
 
+def test_an_image_that_is_labelled_in_two_parts_stays_in_both_though_one_is_a_link(tmp_path, draw):
+    """The check of the data set warns of it; read once, the leak would go unnoticed."""
+    draw(tmp_path / "images/train/a.jpg", tmp_path / "images/train/b.jpg")
+    (tmp_path / "images/val").mkdir()
+    (tmp_path / "images/val/a.jpg").symlink_to(tmp_path / "images/train/a.jpg")
+    for name in ("train/a", "train/b", "val/a"):
+        write(tmp_path / f"labels/{name}.txt", f"0 {YOLO_BOX}\n")
+    write(tmp_path / "classes.txt", "cell\n")
+    written = convert(tmp_path, tmp_path / "out", "yolo")
+    assert {part: found["images"] for part, found in written["parts"].items()} == {"train": 2, "val": 1}
+
+
 def test_yolo_boxes_in_another_format_are_refused(tmp_path, draw):
     yolo_labelimg(tmp_path, draw)
     write(tmp_path / "a.txt", "0 0.1 0.1 0.5 0.6\n" * 6)
